@@ -1,0 +1,1 @@
+"""crirm: a CRI resource manager between the kubelet and the container runtime."""

@@ -1,0 +1,1 @@
+"""Command lines: one file per command; argv in, exit code out."""

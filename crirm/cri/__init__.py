@@ -1,0 +1,1 @@
+"""CRI as bytes and messages: the only room that knows protobuf shapes."""

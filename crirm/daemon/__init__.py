@@ -1,0 +1,1 @@
+"""The running daemon: its tasks, their order, and what each failure means."""

@@ -1,0 +1,1 @@
+"""Logs: one source per module, each of which can be switched to debug alone."""

@@ -1,0 +1,1 @@
+"""Things to run crirm against: the embedded runtime and a private containerd."""

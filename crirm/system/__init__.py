@@ -1,0 +1,1 @@
+"""The host: sockets, systemd, cgroups; one file per facility."""
