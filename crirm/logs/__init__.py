@@ -1,1 +1,74 @@
-"""Logs: one source per module, each of which can be switched to debug alone."""
+"""Logs: one source per module, each of which can be switched to debug alone.
+
+``log = get_logger("relay")`` gives a structlog bound logger; ``configure(settings_from(environ, options))`` says
+where its records go and how they look.
+"""
+
+from __future__ import annotations
+
+import os
+
+import structlog
+
+from crirm.logs.names import complaint
+from crirm.logs.output import Outputs
+from crirm.logs.render import Block
+from crirm.logs.settings import Format, Level, LogSettings, settings_from
+from crirm.logs.source import SourceLogger, Sources
+from crirm.logs.stdlog import INTERVAL_S, RateLimit, StdlogHandler, route
+
+__all__ = [
+    "Block",
+    "Format",
+    "Level",
+    "LogSettings",
+    "SourceLogger",
+    "configure",
+    "get_logger",
+    "settings_from",
+    "toggle_full_debug",
+]
+
+_sources = Sources()
+_outputs = Outputs()
+structlog.configure(processors=[_outputs.deliver])
+
+
+def get_logger(source: str) -> SourceLogger:
+    """Return the logger of *source*; every module has one, with a name from ``crirm.logs.names``."""
+    return SourceLogger(_sources.get(source), structlog.get_config()["processors"], {"source": source})
+
+
+def configure(settings: LogSettings) -> None:
+    """Let all loggers, those that exist included, do as *settings* say; standard logging is routed here from now on.
+
+    Raises:
+        CrirmError: the log file cannot be opened; everything stays as it was.
+    """
+    _outputs.configure(settings, os.environ)
+    _sources.switch(settings.debug)
+    if settings.ignored:
+        _log.warning("logging options without effect are ignored", options=", ".join(settings.ignored))
+    for source in settings.debug:
+        if trouble := complaint(source, known=_sources.names):
+            _log.warning("debug was switched for a source that does not exist", source_name=source, reason=trouble)
+
+
+def toggle_full_debug() -> bool:
+    """Switch every source to debug, or back to what the settings say, and log which; for SIGUSR1.
+
+    Returns:
+        whether full debug is on now.
+    """
+    on = _sources.toggle_full_debug()
+    _log.warning("full debug is on for every source" if on else "full debug is off, the settings decide again")
+    return on
+
+
+def _route_stdlog() -> None:
+    route(_stdlog, grpc_debug=_sources.get("grpc").debug_on, all_debug=_sources.get("stdlog").debug_on)
+
+
+_log = get_logger("logs")
+_stdlog = StdlogHandler(get_logger("grpc"), get_logger("stdlog"), RateLimit(INTERVAL_S))
+_sources.on_switch = _route_stdlog

@@ -5,14 +5,15 @@ Trio run in *guest mode*: both run in the same thread and take turns, nothing is
 may call the other's synchronous functions directly (``trio.Event.set`` from a loop callback, ``loop.call_later``
 from a Trio task). What has to *wait* for the other side crosses here, and only here.
 
-A crossing costs two thread hand-overs, about 0.4 ms on the machines this was measured on; a relayed call therefore stays on
-the asyncio side from its first byte to its last (see ``rpc/call.py``).
+A crossing costs two thread hand-overs, about 0.4 ms where it was measured; a relayed call therefore stays on the
+asyncio side from its first byte to its last (see ``rpc/call.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import outcome
 import trio
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from grpclib.protocol import H2Protocol
-
 T = TypeVar("T")
 
 Loop = asyncio.AbstractEventLoop
 TimerHandle = asyncio.TimerHandle
-Transport = asyncio.Transport
+BaseTransport = asyncio.BaseTransport
+
+_BACKLOG = 1024  # connections that wait to be accepted
+_spawned: set[asyncio.Task[None]] = set()  # asyncio itself keeps only weak references to tasks
 
 
 def run(main: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -93,11 +95,32 @@ def loop() -> Loop:
     return asyncio.get_running_loop()
 
 
-async def listen_unix(factory: Callable[[], H2Protocol], sock: socket.socket) -> asyncio.Server:
-    """asyncio-flavoured: accept HTTP/2 connections on *sock*, already bound, with a protocol from *factory* each."""
-    return await loop().create_unix_server(factory, sock=sock, cleanup_socket=False) if _CLEANS_UP else (
-        await loop().create_unix_server(factory, sock=sock)
-    )
+async def listen_unix(factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket) -> asyncio.Server:
+    """asyncio-flavoured: accept connections on *sock*, already bound, with a protocol from *factory* each.
+
+    The socket file stays when the server closes: whoever has bound it removes it.
+    """
+    if sys.version_info >= (3, 13):
+        return await loop().create_unix_server(factory, sock=sock, backlog=_BACKLOG, cleanup_socket=False)
+    return await loop().create_unix_server(factory, sock=sock, backlog=_BACKLOG)
 
 
-_CLEANS_UP = "cleanup_socket" in asyncio.AbstractEventLoop.create_unix_server.__code__.co_varnames
+async def connect_unix(protocol: asyncio.BaseProtocol, path: str) -> None:
+    """asyncio-flavoured: connect *protocol* to the Unix socket at *path*."""
+    await loop().create_unix_connection(lambda: protocol, path)
+
+
+def spawn(fn: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+    """Start the asyncio-flavoured ``fn(*args)`` beside everything else; it must handle its own errors."""
+    task = loop().create_task(fn(*args))
+    _spawned.add(task)
+    task.add_done_callback(_spawned.discard)
+
+
+def as_transport(transport: asyncio.BaseTransport) -> asyncio.Transport:
+    """Return *transport* as the two-way one that a stream protocol is given."""
+    return cast("asyncio.Transport", transport)
+
+
+AsyncioEvent = asyncio.Event
+"""For asyncio-flavoured functions that wait for each other; ``set`` may be called from both sides."""

@@ -1,0 +1,123 @@
+"""The protobuf wire format, read without knowing the message: field after field, as far as the bytes make sense.
+
+Source: https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_VARINT_BYTES: Final = 10  # 64 bits, 7 in each byte
+_64_BITS: Final = (1 << 64) - 1
+
+
+class WireType(enum.IntEnum):
+    """How the value of a field is laid out."""
+
+    VARINT = 0
+    FIXED64 = 1
+    BYTES = 2  # length-delimited: text, bytes, nested messages, maps, packed numbers
+    START_GROUP = 3  # groups are older than proto3; their fields are walked as if they stood alone
+    END_GROUP = 4
+    FIXED32 = 5
+
+
+class Field(NamedTuple):
+    """One field as it stands on the wire."""
+
+    number: int
+    wire_type: int
+    value: int | bytes  # of BYTES the bytes, of FIXED32 and FIXED64 the unsigned number, of groups 0
+    offset: int  # of the value's first byte, from the start of the outermost message
+
+
+@attrs.frozen
+class Malformed:
+    """From here on the bytes are no protobuf."""
+
+    offset: int  # of the field that cannot be read, from the start of the outermost message
+    reason: str
+    rest: bytes  # from that offset on
+
+
+def walk(data: bytes, base: int = 0) -> Iterator[Field | Malformed]:
+    """Yield the fields of a message in the order of the wire; a Malformed comes last or not at all.
+
+    Args:
+        data: the message.
+        base: offset of *data* in the outermost message.
+    """
+    position = 0
+    while position < len(data):
+        start = position
+        try:
+            field, position = _field(data, position, base)
+        except _MalformedError as fault:
+            yield Malformed(base + start, str(fault), data[start:])
+            return
+        yield field
+
+
+def packed(data: bytes, wire_type: int, base: int = 0) -> Iterator[Field | Malformed]:
+    """Yield the numbers of a packed repeated field, as fields with number 0; like ``walk`` otherwise."""
+    position = 0
+    while position < len(data):
+        start = position
+        try:
+            value, position = _number(data, position, wire_type)
+        except _MalformedError as fault:
+            yield Malformed(base + start, str(fault), data[start:])
+            return
+        yield Field(0, wire_type, value, base + start)
+
+
+class _MalformedError(Exception):
+    """A field that cannot be read; the message says why."""
+
+
+def _field(data: bytes, position: int, base: int) -> tuple[Field, int]:
+    tag, position = _varint(data, position)
+    number, wire_type = tag >> 3, tag & 7
+    if not number:
+        raise _MalformedError("field number 0")
+    if wire_type == WireType.BYTES:
+        length, position = _varint(data, position)
+        end = position + length
+        if end > len(data):
+            raise _MalformedError(f"field {number} says {length} bytes, {len(data) - position} are left")
+        return Field(number, wire_type, data[position:end], base + position), end
+    value, end = _number(data, position, wire_type)
+    return Field(number, wire_type, value, base + position), end
+
+
+def _number(data: bytes, position: int, wire_type: int) -> tuple[int, int]:
+    match wire_type:
+        case WireType.VARINT:
+            return _varint(data, position)
+        case WireType.FIXED64 | WireType.FIXED32:
+            end = position + (8 if wire_type == WireType.FIXED64 else 4)
+            if end > len(data):
+                raise _MalformedError("the message ends within a fixed-size number")
+            return int.from_bytes(data[position:end], "little"), end
+        case WireType.START_GROUP | WireType.END_GROUP:
+            return 0, position
+        case _:
+            raise _MalformedError(f"wire type {wire_type} does not exist")
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    for end, byte in enumerate(data[position : position + MAX_VARINT_BYTES], position + 1):
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & _64_BITS, end
+        shift += 7
+    if len(data) - position < MAX_VARINT_BYTES:
+        raise _MalformedError("the message ends within a number")
+    raise _MalformedError("a number has more than 64 bits")

@@ -1,0 +1,155 @@
+"""The daemon: its tasks, the order in which they start, and the order in which they stop.
+
+    serve
+    ├─ signals             opened before anything else; the first SIGTERM drains, the second ends the grace
+    └─ service             what calls depend on; cancelled last
+       ├─ runtime link     connect → identify → started() → watch; one more for an image socket of its own
+       ├─ dump, watchdog
+       └─ server           accepts once the links have started; READY=1 follows
+
+Stop: the gate shuts, calls in flight get a grace period, the connections close, the service tasks are cancelled, and
+the socket file goes. Whatever fails before READY=1 ends the start with its own sentence.
+"""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+from grpclib.const import Status
+
+from crirm.daemon.link import Link
+from crirm.daemon.relay import Relay, is_endless
+from crirm.logs import get_logger, toggle_full_debug
+from crirm.rpc.client import Pool
+from crirm.rpc.http2 import Flusher
+from crirm.rpc.server import Refusal, Served, Server, open_server
+from crirm.system import systemd
+from crirm.system.pid_file import held_pid_file
+from crirm.system.unix_socket import open_listener, owner_of
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Iterator
+
+    from crirm.daemon.settings import Settings
+
+log = get_logger("daemon")
+
+STOPPING = Refusal(Status.UNAVAILABLE, "crirm is stopping and takes no new calls")
+
+
+@attrs.frozen
+class Stop:
+    """Somebody wants the daemon to end: first politely, then at once."""
+
+    asked: trio.Event = attrs.field(factory=trio.Event)
+    insisted: trio.Event = attrs.field(factory=trio.Event)
+
+
+async def serve(settings: Settings, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Run the daemon until a signal ends it; started once it accepts calls.
+
+    Raises:
+        CrirmError: it cannot start, or cannot go on; the reason is for the operator.
+    """
+    stop = Stop()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1) as signals:
+        async with trio.open_nursery() as app:
+            app.start_soon(_obey, signals, stop)
+            await _run(settings, stop, task_status)
+            app.cancel_scope.cancel()
+
+
+async def _obey(signals: AsyncIterator[int], stop: Stop) -> None:
+    async for number in signals:
+        match number:
+            case signal.SIGUSR1:
+                toggle_full_debug()
+            case signal.SIGHUP:
+                log.info("no configuration file to read again")
+            case _ if stop.asked.is_set():
+                log.warning("asked to stop a second time: calls in flight are cut off")
+                stop.insisted.set()
+            case _:
+                stop.asked.set()
+
+
+async def _run(settings: Settings, stop: Stop, task_status: trio.TaskStatus[None]) -> None:
+    flusher = Flusher()
+    async with trio.open_nursery() as service:
+        service.start_soon(systemd.watchdog)
+        relay = _relay(settings, flusher)
+        if await _start_links(service, relay, stop):
+            pid_file = held_pid_file(settings.pid_file) if settings.pid_file else nullcontext()
+            with _listening(settings) as sock, pid_file:
+                async with open_server(sock, _served(relay), flusher) as server:
+                    systemd.notify_ready(f"serving on {sock.getsockname()}")
+                    log.info("serving", socket=sock.getsockname())
+                    task_status.started()
+                    await stop.asked.wait()
+                    await _drain(server, stop, settings.grace_s)
+        service.cancel_scope.cancel()
+    log.info("stopped")
+
+
+def _relay(settings: Settings, flusher: Flusher) -> Relay:
+    runtime = Link("RuntimeService", Pool(settings.runtime_socket, flusher), settings.allow_untested_runtimes)
+    match settings.image_socket:
+        case "-":
+            return Relay(runtime, None)
+        case "default" | settings.runtime_socket:
+            return Relay(runtime, runtime)
+        case other:
+            return Relay(runtime, Link("ImageService", Pool(other, flusher), settings.allow_untested_runtimes))
+
+
+async def _start_links(service: trio.Nursery, relay: Relay, stop: Stop) -> bool:
+    """Start every link, however long the runtime lets us wait; False when we are asked to stop meanwhile."""
+    links = {id(link): link for link in (relay.runtime, relay.images) if link is not None}
+    async with trio.open_nursery() as starting:
+        starting.start_soon(_cancel_when, stop.asked, starting.cancel_scope)
+        for link in links.values():
+            await service.start(link.maintain)
+        starting.cancel_scope.cancel()
+    return not stop.asked.is_set()
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+def _served(relay: Relay) -> Served:
+    return Served(route=relay.route, tap=None, finished=relay.finished)
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    """Hold the relay's socket: the one that systemd passed, or one of our own whose file goes with us."""
+    inherited = systemd.inherited_listener()
+    if inherited is not None:
+        yield inherited
+        return
+    sock = open_listener(settings.relay_socket, owner_of(settings.runtime_socket))
+    try:
+        yield sock
+    finally:
+        sock.remove_file()
+
+
+async def _drain(server: Server, stop: Stop, grace_s: float) -> None:
+    """Let calls in flight finish, for *grace_s* seconds at most."""
+    systemd.notify_stopping(f"waiting for {len(server.calls)} calls")
+    server.shut_gate(STOPPING, is_endless)
+    log.info("stopping", calls_in_flight=len(server.calls), grace_s=grace_s)
+    async with trio.open_nursery() as draining:
+        draining.cancel_scope.deadline = trio.current_time() + grace_s
+        draining.start_soon(_cancel_when, stop.insisted, draining.cancel_scope)
+        await server.wait_idle()
+        draining.cancel_scope.cancel()
+    if server.calls:
+        log.warning("calls were cut off", calls=[c.path.decode("ascii", "replace") for c in server.calls])

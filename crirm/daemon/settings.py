@@ -1,0 +1,96 @@
+"""What the daemon is told at start, whichever command line told it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from crirm.errors import UsageError
+from crirm.logs.settings import LogSettings
+from crirm.system.unix_socket import socket_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SAME_AS_RUNTIME: Final = "default"
+NOT_SERVED: Final = "-"
+
+DEFAULT_DUMP_RULES: Final = "off:.*,short:((Create)|(Start)|(Run)|(Update)|(Stop)|(Remove)).*,off:.*Image.*"
+"""What changes pods and containers, one line per call. Source: CRI Resource Manager, ``dump.Config``."""
+
+
+def _relay_path(text: str) -> str:
+    return socket_path(text, what="relay socket")
+
+
+def _runtime_path(text: str) -> str:
+    return socket_path(text, what="runtime socket")
+
+
+def _image_path(text: str) -> str:
+    return text if text in {SAME_AS_RUNTIME, NOT_SERVED} else socket_path(text, what="image socket")
+
+
+def _absolute_file(what: str) -> Callable[[Any, attrs.Attribute[Any], str | None], None]:
+    """Return a validator; a relative path would depend on where the service happens to be started."""
+
+    def validate(_settings: Any, _field: attrs.Attribute[Any], path: str | None) -> None:
+        if path and not path.startswith("/"):
+            raise UsageError(f"{what} {path!r}: not an absolute path; write {Path.cwd() / path}")
+        if path and path.endswith("/"):
+            raise UsageError(f"{what} {path!r}: names a directory; add the name of the file")
+
+    return validate
+
+
+def _check_grace(_settings: Any, _field: attrs.Attribute[float], value: float) -> None:
+    if not math.isfinite(value) or value < 0:
+        raise UsageError(f"grace {value}: cannot be; it is a number of seconds, 0 or more")
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Everything that ``crirm serve`` and ``cri-resmgr`` are told, checked.
+
+    Raises:
+        UsageError: a value that cannot be.
+    """
+
+    relay_socket: str = attrs.field(default="/var/run/cri-resmgr/cri-resmgr.sock", converter=_relay_path)
+    """Where crirm serves CRI, for the kubelet; the default is the path that existing kubelet settings name."""
+
+    runtime_socket: str = attrs.field(default="/var/run/containerd/containerd.sock", converter=_runtime_path)
+    """Where the container runtime serves CRI; the default is containerd's."""
+
+    image_socket: str = attrs.field(default=SAME_AS_RUNTIME, converter=_image_path)
+    """Where image calls go: ``default`` is the runtime socket, ``-`` means that they are not served, else a path."""
+
+    allow_untested_runtimes: bool = False
+    """Whether a runtime other than containerd and CRI-O is used; off, since nobody has seen it work."""
+
+    grace_s: float = attrs.field(default=10.0, validator=_check_grace)
+    """Seconds that calls in flight may still take after SIGTERM; nearly all need less, and systemd kills after 90."""
+
+    pid_file: str | None = attrs.field(default=None, validator=_absolute_file("PID file"))
+    """File that holds the process number while crirm runs; none by default, since systemd needs none."""
+
+    dump_rules: str = DEFAULT_DUMP_RULES
+    """Which messages are dumped and how fully, in the language of CRI Resource Manager."""
+
+    dump_file: str = attrs.field(default="", validator=_absolute_file("dump file"))
+    """File that dumped messages are written to as well; empty: they go to the log only."""
+
+    dump_secrets: bool = False
+    """Whether dumped messages show environment values and registry credentials; off, since many may read logs."""
+
+    log: LogSettings = attrs.field(factory=LogSettings)
+    """Where log records go and what they look like."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse to relay to the own socket: each call would call itself until memory runs out."""
+        for what, path in (("runtime socket", self.runtime_socket), ("image socket", self.image_socket)):
+            if Path(path).resolve() == Path(self.relay_socket).resolve():
+                raise UsageError(f"{what} {path}: is the relay socket too; give the socket of the runtime itself")

@@ -1,0 +1,54 @@
+"""The log sources of crirm, and what became of those of CRI Resource Manager."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crirm.logs.debug_spec import nearest
+from crirm.logs.source import EVERY_SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+SOURCES = {
+    "cli": "command line and environment",
+    "daemon": "start, stop and signals of the daemon",
+    "grpc": "gRPC and HTTP/2 libraries",
+    "link": "the connection to the runtime",
+    "logs": "logging itself",
+    "message": "the message dump",
+    "relay": "calls relayed between the kubelet and the runtime",
+    "server": "the relay socket and the connections of callers",
+    "sim": "the embedded runtime",
+    "stdlog": "libraries that use Python's standard logging; on: everything they say",
+    "system": "sockets, systemd and other facilities of the host",
+}
+
+REFERENCE_SOURCES = {
+    "cri/client": "link",
+    "cri/relay": "relay",
+    "cri/server": "server",
+    "dump": "message",
+    "resource-manager": "daemon",
+}
+
+LATER_SOURCES = frozenset((
+    "avx", "blockio", "cache", "cgroupblkio", "cgroupstats", "collectors", "config", "config-server",
+    "config-updater", "cpu", "cpuallocator", "cri", "events", "expression", "http", "instrospect", "instrumentation",
+    "memory", "metrics", "page-migration", "policy", "rdt", "resource-control", "resource-manager-agent", "static",
+    "static-plus", "static-pools", "sysfs", "visualizer", "watcher",
+))  # fmt: skip
+
+
+def own_name(source: str) -> str:
+    """Return the name under which crirm has *source*, which may be a name of CRI Resource Manager."""
+    return REFERENCE_SOURCES.get(source, source)
+
+
+def complaint(source: str, *, known: Collection[str]) -> str | None:
+    """Return what is wrong with *source* as a source name, or None; *known* names exist besides those listed here."""
+    if source in SOURCES or source in known or source == EVERY_SOURCE:
+        return None
+    if source in LATER_SOURCES:
+        return "nothing in this version of crirm logs under this name"
+    return f"no such source{nearest(source, {*SOURCES, *known})}"

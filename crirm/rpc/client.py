@@ -1,0 +1,225 @@
+"""The calling side: a pool of connections to one runtime socket.
+
+One connection carries all calls as long as the runtime takes that many streams at once (containerd and CRI-O set no
+limit); where it does set one, the pool grows to ``MAX_CONNECTIONS``, and beyond that calls wait in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+from grpclib.const import Status
+from h2.exceptions import NoAvailableStreamIDError, TooManyStreamsError
+
+from crirm.errors import CrirmError
+from crirm.rpc import bridge
+from crirm.rpc.grpc_wire import RpcError, frame, request_headers, status_of
+from crirm.rpc.http2 import Flusher, Http2Connection
+from crirm.rpc.leg import CANCEL, Leg
+
+if TYPE_CHECKING:
+    from crirm.rpc.call import Call
+    from crirm.rpc.http2 import Headers
+
+MAX_CONNECTIONS = 8
+GREETING_TIMEOUT_S = 5.0  # for the settings frame that an HTTP/2 server sends first
+
+
+class NotGrpcError(CrirmError):
+    """Something answers on the socket, but it does not speak gRPC."""
+
+
+class Pool:
+    """Connections to the runtime that listens on *socket_path*; empty until ``connect``."""
+
+    def __init__(self, socket_path: str, flusher: Flusher) -> None:
+        self.socket_path = socket_path
+        self.lost = trio.Event()
+        self._flusher = flusher
+        self._connections: list[RuntimeConnection] = []
+        self._waiting: deque[tuple[Call, bytes]] = deque()
+        self._growing = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether calls can be made."""
+        return bool(self._connections)
+
+    async def connect(self) -> None:
+        """Trio-flavoured: make the first connection; ``lost`` is set once the last one is gone.
+
+        Raises:
+            OSError: nothing listens there, or we may not connect.
+            NotGrpcError: what listens there is no gRPC server.
+        """
+        connection = RuntimeConnection(self, self._flusher)
+        await bridge.call_asyncio(bridge.connect_unix, connection, self.socket_path)
+        with trio.move_on_after(GREETING_TIMEOUT_S):
+            await connection.greeted.wait()
+        if connection.lost or not connection.greeted.is_set():
+            connection.fail("no HTTP/2 greeting")
+            raise NotGrpcError(
+                f"{self.socket_path}: something listens there but does not speak gRPC; "
+                "give the CRI socket of containerd or CRI-O with --runtime-socket"
+            )
+        self.add(connection)
+
+    def add(self, connection: RuntimeConnection) -> None:
+        """Use *connection*, which is open, for calls."""
+        if not self._connections:
+            self.lost = trio.Event()
+        self._connections.append(connection)
+        self.start_waiting()
+
+    def close(self, reason: str) -> None:
+        """Close all connections; calls in flight end with UNAVAILABLE."""
+        for connection in list(self._connections):
+            connection.fail(reason)
+
+    # --- calls of others -----------------------------------------------------------------------------------------
+
+    def start(self, call: Call, path: bytes) -> None:
+        """Send *call* to the runtime under *path*, now or as soon as there is room for it."""
+        if not self._connections:
+            call.refuse(Status.UNAVAILABLE, f"crirm has lost the container runtime at {self.socket_path}")
+        elif self._waiting or not self._try_start(call, path):
+            self._waiting.append((call, path))
+            self._grow()
+
+    def _try_start(self, call: Call, path: bytes) -> bool:
+        for connection in self._connections:
+            if len(connection.legs) >= connection.h2.remote_settings.max_concurrent_streams:
+                continue
+            try:
+                call.start(connection, path)
+            except (TooManyStreamsError, NoAvailableStreamIDError):
+                continue
+            return True
+        return False
+
+    def start_waiting(self) -> None:
+        """Start the calls that wait, as far as there is room."""
+        while self._waiting:
+            call, path = self._waiting[0]
+            if not call.over and not self._try_start(call, path):
+                return
+            self._waiting.popleft()
+
+    def _grow(self) -> None:
+        if not self._growing and len(self._connections) < MAX_CONNECTIONS:
+            self._growing = True
+            bridge.spawn(self._add_connection)
+
+    async def _add_connection(self) -> None:
+        """asyncio-flavoured: one more connection beside those that are full."""
+        connection = RuntimeConnection(self, self._flusher)
+        try:
+            await bridge.connect_unix(connection, self.socket_path)
+        except OSError:
+            return  # the calls wait for the connections that there are
+        finally:
+            self._growing = False
+        self.add(connection)
+
+    def forget(self, connection: RuntimeConnection, reason: str) -> None:
+        """Take note that *connection* is gone."""
+        if connection not in self._connections:
+            return
+        self._connections.remove(connection)
+        if self._connections:
+            return
+        waiting, self._waiting = self._waiting, deque()
+        for call, _ in waiting:
+            call.refuse(Status.UNAVAILABLE, f"crirm lost the container runtime at {self.socket_path}: {reason}")
+        self.lost.set()
+
+    # --- calls of our own ----------------------------------------------------------------------------------------
+
+    async def unary(self, path: str, message: bytes, *, timeout_s: float) -> bytes:
+        """Trio-flavoured: make one unary call and return the bytes of its answer.
+
+        Args:
+            path: ``/package.Service/Method``.
+            message: the encoded request.
+            timeout_s: seconds, sent as the call's deadline and enforced here too.
+
+        Raises:
+            RpcError: the call ended with another status than OK.
+        """
+        if not self._connections:
+            raise RpcError(Status.UNAVAILABLE, f"not connected to {self.socket_path}")
+        leg = OwnLeg(self._connections[0])
+        leg.ask(request_headers(path.encode(), timeout_s), frame(message))
+        with trio.move_on_after(timeout_s):
+            await leg.answered.wait()
+        if not leg.answered.is_set():
+            leg.reset(CANCEL)
+            raise RpcError(Status.DEADLINE_EXCEEDED, f"{path} was not answered within {timeout_s:g} s")
+        if leg.status:
+            raise RpcError(Status(leg.status), leg.message)
+        return bytes(leg.received[5:])
+
+
+class RuntimeConnection(Http2Connection):
+    """One connection of a pool."""
+
+    def __init__(self, pool: Pool, flusher: Flusher) -> None:
+        super().__init__(flusher, client_side=True)
+        self._pool = pool
+        self.greeted = trio.Event()
+
+    def on_settings(self) -> None:
+        """The runtime has said how many streams it takes; perhaps more than before."""
+        self.greeted.set()
+        self._pool.start_waiting()
+
+    def on_room(self) -> None:
+        """There is room for another call."""
+        self._pool.start_waiting()
+
+    def on_lost(self, reason: str) -> None:
+        """Tell the pool."""
+        self.greeted.set()
+        self._pool.forget(self, reason)
+
+
+class OwnLeg(Leg):
+    """The stream of a unary call that crirm makes for itself."""
+
+    def __init__(self, connection: Http2Connection) -> None:
+        super().__init__(connection, connection.h2.get_next_available_stream_id())
+        self.answered = trio.Event()
+        self.received = bytearray()
+        self.status = Status.UNKNOWN.value
+        self.message = ""
+
+    def ask(self, headers: Headers, body: bytes) -> None:
+        """Send the whole request."""
+        self.send_headers(headers)
+        self.send_data(body, credit_bytes=0, source=None, end=True)
+
+    def on_headers(self, headers: Headers, *, end: bool) -> None:
+        """Take the status that ends the call."""
+        if end:
+            self.received_end = True
+            self._answer(*status_of(headers))
+
+    def on_data(self, data: bytes, credit_bytes: int, *, end: bool) -> None:  # noqa: ARG002 - the status ends a call
+        """Keep the answer's bytes."""
+        self.received += data
+        self.credit(credit_bytes)
+
+    def on_reset(self, code: int) -> None:
+        """End without an answer."""
+        self._answer(Status.UNAVAILABLE.value, f"the runtime reset the stream (HTTP/2 error {code})")
+
+    def lost(self, reason: str) -> None:
+        """End without an answer."""
+        self._answer(Status.UNAVAILABLE.value, reason)
+
+    def _answer(self, status: int, message: str) -> None:
+        self.status, self.message = status, message
+        self.forget()
+        self.answered.set()

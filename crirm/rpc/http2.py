@@ -1,0 +1,264 @@
+"""HTTP/2 connections: frames in, stream callbacks out, writes gathered into one per batch.
+
+grpclib brings the asyncio protocol and h2 the frames. What is done differently here, and why:
+
+* A stream's frames are handed on synchronously, in the loop callback that read them. A task per call and an event per
+  frame, as grpclib's own streams have, cost half as much again as everything else that happens to a relayed call.
+* What is written in answer to one read is sent with one system call per connection (``Flusher``).
+* Each stream may hold ``STREAM_WINDOW_BYTES`` unread; the connection's own window is as large as HTTP/2 allows, so one
+  stream that nobody reads never stops the others.
+
+Every function here is asyncio-flavoured: it runs in callbacks of the event loop and never waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import h2.events as h2e
+import hyperframe.frame
+from grpclib.config import Configuration
+from grpclib.protocol import AbstractHandler, Connection, H2Protocol
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes
+
+from crirm.rpc import bridge
+from crirm.rpc.header_cache import CachingDecoder, CachingEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from grpclib.protocol import Stream
+
+    from crirm.rpc.leg import Leg
+
+Headers = list[tuple[bytes, bytes]]
+
+STREAM_WINDOW_BYTES = 1 << 20  # what a stream may hold unread; 1 MiB keeps a 64 MiB message moving and memory bounded
+CONNECTION_WINDOW_BYTES = (1 << 31) - 1  # the largest of RFC 9113 section 6.9.1
+MAX_STREAMS = (1 << 31) - 1  # no limit of our own: the kubelet must not meet one that the runtime does not have
+MAX_HEADER_LIST_BYTES = 1 << 20  # an error message with a long stack trace travels in a header
+
+_CONFIG = Configuration(
+    http2_connection_window_size=CONNECTION_WINDOW_BYTES, http2_stream_window_size=STREAM_WINDOW_BYTES
+).__for_client__()  # the client's defaults on both sides: no keep-alive pings on a Unix socket
+
+# h2 and hpack describe every frame and header to loggers that are off; the describing alone is a tenth of a call.
+hyperframe.frame.Frame.__repr__ = object.__repr__  # type: ignore[method-assign]
+for _name in ("hpack.hpack", "hpack.table"):
+    logging.getLogger(_name).debug = lambda *_args, **_kwargs: None  # type: ignore[method-assign]
+
+
+class Flusher:
+    """Gathers the writes of one batch of frames, over all connections, and stamps the calls that were sent with it."""
+
+    def __init__(self) -> None:
+        self._dirty: list[Http2Connection] = []
+        self._sent: list[Callable[[float], None]] = []
+        self._held = False  # a batch is being read: flush at its end
+        self._scheduled = False
+
+    def add(self, connection: Http2Connection) -> None:
+        """Note that *connection* has something to send."""
+        if connection.dirty:
+            return
+        connection.dirty = True
+        self._dirty.append(connection)
+        if not self._held and not self._scheduled:
+            self._scheduled = True
+            bridge.loop().call_soon(self.flush)
+
+    def when_sent(self, stamp: Callable[[float], None]) -> None:
+        """Call *stamp* with the monotonic time, in seconds, once the present batch was sent."""
+        self._sent.append(stamp)
+
+    def hold(self) -> None:
+        """Begin a batch."""
+        self._held = True
+
+    def flush(self) -> None:
+        """End the batch: one write per connection that has something to send."""
+        self._held = self._scheduled = False
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.dirty = False
+            if not connection.lost:
+                connection.connection.flush()
+        if self._sent:
+            sent, self._sent = self._sent, []
+            now_s = monotonic()
+            for stamp in sent:
+                stamp(now_s)
+
+
+class Http2Connection(H2Protocol):
+    """One HTTP/2 connection and the legs of calls that run over it."""
+
+    def __init__(self, flusher: Flusher, *, client_side: bool) -> None:
+        config = H2Configuration(
+            client_side=client_side,
+            header_encoding=None,  # bytes: what is not ASCII is not ours to judge
+            validate_inbound_headers=False,
+            validate_outbound_headers=False,
+            normalize_inbound_headers=False,
+            normalize_outbound_headers=False,
+        )
+        super().__init__(_Unused(), _CONFIG, config)
+        self.h2 = H2Connection(config=config)
+        self.h2.encoder, self.h2.decoder = CachingEncoder(), CachingDecoder()
+        self.h2.decoder.max_header_list_size = MAX_HEADER_LIST_BYTES
+        self.flusher = flusher
+        self.legs: dict[int, Leg] = {}
+        self.dirty = False
+        self.lost = False
+        self.writable = True
+        self.arrived_s = 0.0  # monotonic time of the batch that is being handled
+
+    # --- called by asyncio ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: bridge.BaseTransport) -> None:
+        """Send the preface and our settings."""
+        self.h2.initiate_connection()
+        self.h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - self.h2.inbound_flow_control_window)
+        self.h2.update_settings(
+            {
+                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
+                SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+                SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
+            }
+        )
+        self.connection = Connection(self.h2, bridge.as_transport(transport), config=_CONFIG)
+        self.connection.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Handle one batch of frames and send what comes of it."""
+        self.arrived_s = monotonic()
+        self.flusher.hold()
+        self.flusher.add(self)
+        try:
+            for event in self.h2.receive_data(data):
+                handle = _HANDLERS.get(type(event))
+                if handle is not None:
+                    handle(self, event)
+        except ProtocolError as error:
+            self.fail(f"the peer does not speak HTTP/2 as it should ({error})")
+        finally:
+            self.flusher.flush()
+
+    def pause_writing(self) -> None:
+        """Stop: the peer does not read its socket."""
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        """Go on where ``pause_writing`` stopped."""
+        self.writable = True
+        self._pump_all()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell every leg that its connection is gone."""
+        self.fail(f"the connection was closed{f' ({exc})' if exc else ''}")
+
+    # --- called by legs and owners -------------------------------------------------------------------------------
+
+    def fail(self, reason: str) -> None:
+        """Close the connection and end all its legs; *reason* is for the operator."""
+        if self.lost:
+            return
+        self.lost = True
+        if hasattr(self, "connection"):
+            self.connection.flush()  # a GOAWAY that h2 has prepared
+            self.connection.close()
+        legs, self.legs = self.legs, {}
+        for leg in legs.values():
+            leg.lost(reason)
+        self.on_lost(reason)
+
+    def credit(self, stream_id: int, size_bytes: int) -> None:
+        """Give *size_bytes* of flow-control window back to the peer: that much was handed on."""
+        if size_bytes and not self.lost:
+            self.h2.acknowledge_received_data(size_bytes, stream_id)
+            self.flusher.add(self)
+
+    def on_request(self, event: h2e.RequestReceived) -> None:
+        """Handle the first frame of a call; only servers get one."""
+        raise NotImplementedError(event)
+
+    def on_lost(self, reason: str) -> None:
+        """Called once, after all legs have been told that the connection is gone."""
+
+    def on_settings(self) -> None:
+        """Called when the peer has changed its settings."""
+
+    def on_room(self) -> None:
+        """Called when a stream has ended, so that another may begin."""
+
+    # --- frames --------------------------------------------------------------------------------------------------
+
+    def _response(self, event: h2e.ResponseReceived) -> None:
+        if leg := self.legs.get(event.stream_id):
+            leg.on_headers(_as_headers(event.headers), end=event.stream_ended is not None)
+
+    def _trailers(self, event: h2e.TrailersReceived) -> None:
+        if leg := self.legs.get(event.stream_id):
+            leg.on_headers(_as_headers(event.headers), end=True)
+
+    def _data(self, event: h2e.DataReceived) -> None:
+        if leg := self.legs.get(event.stream_id):
+            leg.on_data(event.data, event.flow_controlled_length, end=event.stream_ended is not None)
+        else:
+            self.credit(event.stream_id, event.flow_controlled_length)
+
+    def _reset(self, event: h2e.StreamReset) -> None:
+        if leg := self.legs.pop(event.stream_id, None):
+            leg.on_reset(int(event.error_code or 0))
+            self.on_room()
+
+    def _window(self, event: h2e.WindowUpdated) -> None:
+        if not event.stream_id:
+            self._pump_all()
+        elif leg := self.legs.get(event.stream_id):
+            leg.pump()
+
+    def _settings(self, _event: h2e.RemoteSettingsChanged) -> None:
+        self._pump_all()
+        self.on_settings()
+
+    def _terminated(self, event: h2e.ConnectionTerminated) -> None:
+        self.fail(f"the peer said goodbye (GOAWAY, {event.error_code!s})")
+
+    def _pump_all(self) -> None:
+        for leg in list(self.legs.values()):
+            leg.pump()
+
+
+_HANDLERS: dict[type[h2e.Event], Callable[[Http2Connection, h2e.Event], None]] = {
+    h2e.RequestReceived: lambda c, e: c.on_request(e),  # type: ignore[arg-type] # keyed by this very type
+    h2e.ResponseReceived: Http2Connection._response,  # type: ignore[dict-item] # likewise, and so below
+    h2e.TrailersReceived: Http2Connection._trailers,  # type: ignore[dict-item]
+    h2e.DataReceived: Http2Connection._data,  # type: ignore[dict-item]
+    h2e.StreamReset: Http2Connection._reset,  # type: ignore[dict-item]
+    h2e.WindowUpdated: Http2Connection._window,  # type: ignore[dict-item]
+    h2e.RemoteSettingsChanged: Http2Connection._settings,  # type: ignore[dict-item]
+    h2e.ConnectionTerminated: Http2Connection._terminated,  # type: ignore[dict-item]
+}
+
+
+def _as_headers(headers: Iterable[tuple[bytes, bytes]] | None) -> Headers:
+    return headers if isinstance(headers, list) else list(headers or ())
+
+
+class _Unused(AbstractHandler):
+    """What H2Protocol wants for its own streams, of which there are none here."""
+
+    def accept(self, stream: Stream, headers: object, release_stream: Callable[[], None]) -> None:
+        raise NotImplementedError
+
+    def cancel(self, stream: Stream) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError

@@ -1,0 +1,52 @@
+"""What may watch relayed calls: a tap is told of every call and of the bytes of those that it asks for.
+
+All methods run on the event loop between two socket operations: they keep references and return.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+
+@attrs.frozen
+class Latency:
+    """How long a call took, in seconds: in crirm before the runtime, in the runtime, in crirm after it."""
+
+    before_s: float
+    runtime_s: float
+    after_s: float
+
+
+@attrs.frozen
+class Outcome:
+    """How a call ended."""
+
+    status: int  # gRPC status code, 0 is OK
+    message: str  # gRPC status message, empty when OK
+    latency: Latency
+
+
+class CallTap(Protocol):
+    """The watcher of one call; ``close`` comes once and last."""
+
+    def request(self, message: bytes) -> None:
+        """Take one whole request message, decompressed, without its 5-byte prefix."""
+
+    def reply(self, message: bytes) -> None:
+        """Take one whole reply message, decompressed, without its 5-byte prefix."""
+
+    def close(self, outcome: Outcome) -> None:
+        """Take note that the call is over."""
+
+
+class Tap(Protocol):
+    """The watcher of all calls."""
+
+    def open(self, path: str) -> CallTap | None:
+        """Return the watcher of a call to the gRPC method *path* that begins now, or None when nobody wants it.
+
+        Args:
+            path: ``/package.Service/Method`` as the caller sent it.
+        """

@@ -1,0 +1,72 @@
+"""The pool of connections to the runtime."""
+
+from __future__ import annotations
+
+from h2.settings import SettingCodes
+
+from crirm.rpc.grpc_wire import find
+from tests.unit.rpc.rig import Rig, on_loop
+
+
+def _limit(rig: Rig, streams: int) -> None:
+    rig.runtime.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: streams})
+    rig.settle()
+
+
+@on_loop
+async def test_calls_beyond_the_runtimes_limit_wait_their_turn() -> None:
+    rig = Rig()
+    _limit(rig, 1)
+    paths = [b"/a.B/%d" % n for n in range(3)]
+    for path in paths:
+        rig.call(path=path)
+    assert rig.runtime.order == [1]
+    for number in range(3):
+        rig.answer(2 * number + 1)
+    assert paths == [find(rig.runtime.streams[n].headers[0], b":path") for n in rig.runtime.order]
+    assert rig.idle
+
+
+@on_loop
+async def test_a_raised_limit_lets_waiting_calls_go() -> None:
+    rig = Rig()
+    _limit(rig, 1)
+    rig.call()
+    rig.call()
+    _limit(rig, 2)
+    assert rig.runtime.order == [1, 3]
+
+
+@on_loop
+async def test_a_call_that_gave_up_while_waiting_is_never_made() -> None:
+    rig = Rig()
+    _limit(rig, 1)
+    rig.call()
+    waiting = rig.call(path=b"/a.B/Dropped")
+    rig.kubelet.h2.reset_stream(waiting, 8)
+    rig.settle()
+    rig.answer(1)
+    assert rig.runtime.order == [1]
+    assert rig.idle
+
+
+@on_loop
+async def test_waiting_calls_fail_when_the_runtime_goes() -> None:
+    rig = Rig()
+    _limit(rig, 1)
+    rig.call()
+    waiting = rig.call()
+    rig.upstream.connection_lost(None)
+    rig.settle()
+    assert find(rig.kubelet.streams[waiting].headers[0], b"grpc-status") == b"14"
+    assert rig.idle
+
+
+@on_loop
+async def test_a_request_body_waits_with_its_call() -> None:
+    rig = Rig()
+    _limit(rig, 1)
+    rig.call()
+    rig.call(body=b"x" * 50_000)
+    rig.answer(1)
+    assert (len(rig.runtime.streams[3].body), rig.runtime.streams[3].ended) == (50_000, True)
