@@ -27,6 +27,8 @@ def _relay_path(text: str) -> str:
 
 
 def _runtime_path(text: str) -> str:
+    if text == NOT_SERVED:
+        raise UsageError(f"runtime socket {text!r}: crirm has nothing to relay to without a runtime; give its socket")
     return socket_path(text, what="runtime socket")
 
 

@@ -125,14 +125,13 @@ class Rig:
         self, *, tap: Tap | None = None, kubelet_acknowledges: bool = True, piece_bytes: int = 1 << 16
     ) -> None:
         self.outcomes: list[tuple[bytes, Outcome]] = []
+        self.finished = asyncio.Event()
         self.refusal: Refusal | None = None
         self.renamed: dict[bytes, bytes] = {}
         self.piece_bytes = piece_bytes
         self.flusher = Flusher()
         self.pool = Pool("/run/test.sock", self.flusher)
-        self.server = Server(
-            Served(self._route, tap, lambda path, outcome: self.outcomes.append((path, outcome))), self.flusher
-        )
+        self.server = Server(Served(self._route, tap, self._finish), self.flusher)
         self.upstream = RuntimeConnection(self.pool, self.flusher)
         self.runtime = Peer(self.upstream, client_side=False)
         self.pool.add(self.upstream)
@@ -142,6 +141,10 @@ class Rig:
 
     def _route(self, path: bytes) -> Route | Refusal:
         return self.refusal or Route(self.pool, self.renamed.get(path, path))
+
+    def _finish(self, path: bytes, outcome: Outcome) -> None:
+        self.outcomes.append((path, outcome))
+        self.finished.set()
 
     def settle(self) -> None:
         """Move bytes until nobody has anything to say."""

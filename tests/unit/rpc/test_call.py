@@ -94,8 +94,7 @@ async def test_a_malformed_deadline_is_the_runtimes_to_judge() -> None:
 async def test_a_runtime_that_ignores_the_deadline_is_cut_off() -> None:
     rig = Rig()
     stream = rig.call((b"grpc-timeout", b"1m"))
-    while not rig.outcomes:
-        await asyncio.sleep(0.01)
+    await rig.finished.wait()
     rig.settle()
     assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"4"
     assert rig.runtime.streams[1].reset == 8
@@ -221,10 +220,10 @@ async def test_trailers_wait_for_the_bytes_before_them() -> None:
 @on_loop
 async def test_a_refused_call_never_reaches_the_runtime() -> None:
     rig = Rig()
-    rig.refusal = Refusal(Status.UNAVAILABLE, "50 % gone – sorry")
+    rig.refusal = Refusal(Status.UNAVAILABLE, "50 % gone — sorry")
     stream = rig.call()
     seen = rig.kubelet.streams[stream]
-    assert find(seen.headers[0], b"grpc-message") == b"50 %25 gone %E2%80%93 sorry"
+    assert find(seen.headers[0], b"grpc-message") == b"50 %25 gone %E2%80%94 sorry"
     assert seen.ended
     assert not rig.runtime.streams
     assert rig.idle

@@ -1,0 +1,172 @@
+"""The command ``cri-resmgr``: crirm under the name, and with the flags, of the original.
+
+What an existing unit file, installation script or habit passes to the original works here, or is named in one warning.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from crirm.cli.cri_resmgr_flags import FLAGS, Use
+from crirm.cli.cri_resmgr_reports import config_help, flag_help, list_loggers, list_policies, print_config
+from crirm.cli.errors import run_command
+from crirm.cli.exit_codes import ExitCode
+from crirm.cli.goflags import FlagError, Kind, Parsed, check_value, parse
+from crirm.cli.start import start
+from crirm.cli.version import version_line
+from crirm.daemon.settings import Settings
+from crirm.errors import CrirmError
+from crirm.logs import settings_from
+from crirm.system.unix_socket import SocketState, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+PROGRAM: Final = "cri-resmgr"
+ROOT_PID_FILE: Final = "/var/run/cri-resmgr.pid"  # Source: CRI Resource Manager, -pid-file
+
+DUMP_RULES_2019: Final = "full:.*,off:Version,.*List.*,.*Status.*,.*Info.*,.*Log.*,.*Reopen.*"
+"""What ``-dump`` adds to. Source: CRI Resource Manager 0.1, which alone has the flag."""
+
+DUMP_KEYWORDS: Final = frozenset(("on", "enable", "off", "disable", "reset", "debug"))
+
+REPORTS: Final[Mapping[str, Callable[[], str]]] = {
+    "h": flag_help,
+    "help": flag_help,
+    "version": lambda: version_line(PROGRAM),
+    "print-config": print_config,
+    "list-policies": list_policies,
+    "list-loggers": list_loggers,
+}
+
+
+class StillRunningError(CrirmError):
+    """What is stored cannot be reset under a running daemon."""
+
+
+def main() -> None:
+    """Run ``cri-resmgr`` with the arguments of this process."""
+    sys.exit(run_command(PROGRAM, lambda: command(sys.argv[1:], os.environ)))
+
+
+def command(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Do what *argv* asks for, and return the exit code."""
+    given = with_file(parse(argv, FLAGS))
+    for name, report in REPORTS.items():
+        if given.is_on(name):
+            click.echo(report())
+            return ExitCode.OK
+    if given.positional:
+        click.echo(config_help(_help_topics(given.positional)))
+        return ExitCode.OK
+    settings = settings_of(given, environ)
+    if given.is_on("reset-config") or given.is_on("reset-policy"):
+        return _reset(settings)
+    start(settings, ignored=ignored_flags(given))
+    return ExitCode.OK
+
+
+def _help_topics(words: Sequence[str]) -> Sequence[str]:
+    if words[0] in {"config-help", "help"}:
+        return words[1:]
+    raise FlagError(
+        f"{words[0]}: not a flag, and the only words without a dash are config-help and help; "
+        "a boolean takes its value with an equals sign, as in -disable-ui=true"
+    )
+
+
+def with_file(given: Parsed) -> Parsed:
+    """Add the flags in the file that ``-config`` names; those of the command line win.
+
+    Raises:
+        FlagError: the file cannot be read, or a line in it.
+    """
+    path = given.last("config")
+    if not path:
+        return given
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FlagError(f"-config {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    values: dict[str, tuple[str, ...]] = {}
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if line and not line.startswith("#"):
+            name, equals, value = (part.strip() for part in line.partition("="))
+            if name not in FLAGS or name == "config":
+                raise FlagError(f"{path}, line {number}: {name!r} is no flag of {PROGRAM}")
+            flag = FLAGS[name]
+            value = "true" if not equals and flag.kind is Kind.BOOL else value
+            values[name] = (*values.get(name, ()), check_value(f"{path}, line {number}: {name}", flag, value))
+    return Parsed({**values, **given.values}, given.positional)
+
+
+def settings_of(given: Parsed, environ: Mapping[str, str]) -> Settings:
+    """Turn flags and environment into the daemon's settings.
+
+    Raises:
+        UsageError: flags that exclude each other, or a value that cannot be.
+    """
+    if given.last("force-config") and given.last("fallback-config"):
+        raise FlagError("-force-config and -fallback-config exclude each other; give one of them")
+    options: dict[str, Any] = {
+        name.replace("-", "_"): given.last(name)
+        for name in ("relay-socket", "runtime-socket", "image-socket", "dump-file")
+        if given.last(name) is not None
+    }
+    if "dump" in given.values:
+        options["dump_rules"] = join_rules(DUMP_RULES_2019, *given.values["dump"])
+    return Settings(
+        allow_untested_runtimes=given.is_on("allow-untested-runtimes"),
+        pid_file=_pid_file(given),
+        log=settings_from(environ, _log_options(given)),
+        **options,
+    )
+
+
+def join_rules(*lists: str) -> str:
+    """Join rule lists into one that means the same: in each, the level starts as *full* again."""
+    joined = [
+        rules if ":" in rules.partition(",")[0] or _is_keyword(rules) else f"full:{rules}" for rules in lists if rules
+    ]
+    return ",".join(joined)
+
+
+def _is_keyword(rules: str) -> bool:
+    return rules.partition(",")[0].strip().lower() in DUMP_KEYWORDS
+
+
+def _pid_file(given: Parsed) -> str | None:
+    """The original's default needs root; for others it was a file in /tmp, where anybody could be first."""
+    path = given.last("pid-file")
+    if path is None:
+        return ROOT_PID_FILE if os.geteuid() == 0 else None
+    return path or None
+
+
+def _log_options(given: Parsed) -> dict[str, str]:
+    options = {name: values[-1] for name, values in given.values.items() if FLAGS[name].use is Use.LOGGING}
+    debug = given.last("logger-debug")
+    return options if debug is None else {**options, "debug": debug}
+
+
+def ignored_flags(given: Parsed) -> list[str]:
+    """Return what was given and has no effect, as it may be written."""
+    return sorted(
+        f"-{name}"
+        for name, values in given.values.items()
+        if FLAGS[name].use in {Use.LATER, Use.NONE} and values[-1] not in FLAGS[name].harmless
+    )
+
+
+def _reset(settings: Settings) -> int:
+    if state_of(settings.relay_socket) is SocketState.LIVE:
+        raise StillRunningError(
+            f"{settings.relay_socket}: the daemon runs; stop it before a reset (systemctl stop cri-resource-manager)"
+        )
+    click.echo("Nothing to reset: this version stores neither configuration nor policy.")
+    return ExitCode.OK

@@ -1,0 +1,116 @@
+"""``crirm doctor``: check a host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import click
+import trio
+
+from crirm.cli.exit_codes import ExitCode
+from crirm.daemon.settings import Settings
+from crirm.errors import CrirmError
+from crirm.system.doctor import Finding, Host, Verdict, check_host
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from crirm.daemon.runtime_info import RuntimeInfo
+
+    Probe = Callable[[str], Awaitable[RuntimeInfo]]
+
+PROBE_LIMIT_S: Final = 5.0  # a healthy runtime answers in milliseconds
+COLOURS: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAIL: "red", Verdict.SKIPPED: "bright_black"}
+
+
+@click.command()
+@click.option(
+    "--relay-socket",
+    metavar="PATH",
+    default=attrs.fields(Settings).relay_socket.default,
+    show_default=True,
+    help="Socket that the kubelet is to use.",
+)
+@click.option(
+    "--runtime-socket",
+    metavar="PATH",
+    default=attrs.fields(Settings).runtime_socket.default,
+    show_default=True,
+    help="Socket of the container runtime.",
+)
+@click.option(
+    "--host-root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default="/",
+    show_default=True,
+    help="Where the host's / is mounted.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def command(relay_socket: str, runtime_socket: str, host_root: Path, *, as_json: bool) -> int:
+    """Check this host: what is in the way of crirm, and how to mend it.
+
+    Nothing is changed. The exit code is 0 when no check failed, 1 otherwise.
+    """
+    from crirm.daemon.link import TESTED_RUNTIMES, probe  # noqa: PLC0415  # grpclib takes its time, --help needs none
+
+    settings = Settings(relay_socket=relay_socket, runtime_socket=runtime_socket)
+    findings = tuple(examine(Host(host_root.absolute()), settings, probe, TESTED_RUNTIMES))
+    click.echo(_as_json(findings) if as_json else "\n".join(map(_as_text, findings)))
+    failed = any(finding.verdict is Verdict.FAIL for finding in findings)
+    return ExitCode.FAILED if failed else ExitCode.OK
+
+
+def examine(host: Host, settings: Settings, probe: Probe, tested: Sequence[str]) -> Iterator[Finding]:
+    """Yield everything that is found on *host*.
+
+    Args:
+        host: where its files are.
+        settings: the sockets.
+        probe: asks the runtime on a socket what it is.
+        tested: what the names of runtimes start with that crirm is tested with.
+    """
+    from crirm.rpc import bridge  # noqa: PLC0415
+
+    yield from check_host(host, relay_socket=settings.relay_socket, runtime_socket=settings.runtime_socket)
+    yield bridge.run(check_runtime, host, settings.runtime_socket, probe, tested)
+
+
+async def check_runtime(host: Host, runtime_socket: str, probe: Probe, tested: Sequence[str]) -> Finding:
+    """Ask the runtime what it is."""
+    fix = "start the runtime (`systemctl start containerd`), or name its socket with --runtime-socket"
+    try:
+        with trio.fail_after(PROBE_LIMIT_S):
+            info = await probe(str(host.path(runtime_socket)))
+    except trio.TooSlowError:
+        return Finding("runtime", Verdict.FAIL, f"gave no answer within {PROBE_LIMIT_S:.0f} s", runtime_socket, fix)
+    except PermissionError:
+        return Finding(
+            "runtime", Verdict.SKIPPED, "may not be asked by this user", runtime_socket, "run crirm doctor as root"
+        )
+    except FileNotFoundError:
+        return Finding("runtime", Verdict.FAIL, "there is no such socket", runtime_socket, fix)
+    except (OSError, ValueError, CrirmError) as error:
+        return Finding("runtime", Verdict.FAIL, _one_line(str(error)), runtime_socket, fix)
+    found = f"{info.name} {info.version} answers, with CRI {', '.join(info.api_versions)}"
+    if info.name is not None and not info.name.startswith(tuple(tested)):
+        fix = "start crirm with --allow-untested-runtimes to use it all the same"
+        return Finding("runtime", Verdict.FAIL, f"{found}; crirm is not tested with it", runtime_socket, fix)
+    return Finding("runtime", Verdict.OK, found, runtime_socket)
+
+
+def _as_text(finding: Finding) -> str:
+    where = f"  [{finding.where}]" if finding.where else ""
+    verdict = click.style(f"{finding.verdict.value:8}", fg=COLOURS[finding.verdict])
+    fix = f"\n{'':22}fix: {finding.fix}" if finding.fix else ""
+    return f"{verdict} {finding.check:12} {finding.found}{where}{fix}"
+
+
+def _as_json(findings: Sequence[Finding]) -> str:
+    return json.dumps([attrs.asdict(one) | {"verdict": one.verdict.value} for one in findings], indent=2)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

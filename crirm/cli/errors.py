@@ -1,0 +1,87 @@
+"""How commands end: an operator's mistake is one sentence, a fault in crirm is a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import click
+
+from crirm.cli.exit_codes import ExitCode
+from crirm.errors import CrirmError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+def run_command(program: str, command: Callable[[], object]) -> int:
+    """Run *command* and return the exit code, having told standard error what went wrong.
+
+    Args:
+        program: the name that sentences start with.
+        command: returns its exit code, or something else for success.
+    """
+    try:
+        result = command()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # the reader of our output went away; the interpreter would complain when it flushes standard output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except BaseException as error:  # noqa: BLE001  # the last place that can turn a fault into a sentence
+        return _explain(program, error)
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _explain(program: str, error: BaseException) -> int:
+    causes = list(_leaves(error))
+    if all(isinstance(cause, CrirmError) for cause in causes):
+        for cause in causes:
+            _say(f"{program}: {cause}")
+        return max(cause.exit_code for cause in causes if isinstance(cause, CrirmError))
+    match error:
+        case click.UsageError():
+            where = error.ctx.command_path if error.ctx else program
+            _say(f"{where}: {_usage_sentence(error)}; `{where} --help` lists what there is")
+            return ExitCode.USAGE
+        case click.ClickException():
+            _say(f"{program}: {error.format_message()}")
+            return ExitCode.FAILED
+        case click.Abort():
+            return ExitCode.INTERRUPTED
+    if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
+        return ExitCode.INTERRUPTED
+    traceback.print_exception(error)
+    _say(f"{program}: this is a fault in crirm, please report it together with the lines above")
+    return ExitCode.BUG
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error*, or what the nurseries that it passed through have gathered."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _usage_sentence(error: click.UsageError) -> str:
+    if isinstance(error, click.NoSuchOption):
+        known = [name for option in error.ctx.command.params for name in option.opts] if error.ctx else []
+        return f"{error.option_name}: no such option{did_you_mean(error.option_name, known)}"
+    return error.format_message().rstrip(".")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean ...?)`` with the *known* word nearest to *word*, nothing when none is near."""
+    near = get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,122 @@
+"""Command lines in the manner of Go's flag package: ``-x``, ``--x``, ``-x=v`` and ``-x v`` mean what they mean there.
+
+A boolean takes no separate value, and the first word that is neither a flag nor a flag's value ends the flags.
+Source: Go's package flag, "Command line flag syntax".
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from crirm.cli.errors import did_you_mean
+from crirm.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))  # Source: Go's strconv.ParseBool
+FALSE: Final = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+DURATION: Final = re.compile(r"[+-]?(0|(\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+")  # Source: Go's time.ParseDuration
+
+
+class FlagError(UsageError):
+    """The command line has a flag that does not exist, or a value that cannot be."""
+
+
+class Kind(enum.Enum):
+    """What a flag's value must look like."""
+
+    BOOL = "bool"
+    STRING = "string"
+    INT = "int"
+    DURATION = "duration"
+
+
+@attrs.frozen
+class Flag:
+    """One flag: its name without dashes, and what its value must look like."""
+
+    name: str
+    kind: Kind = Kind.STRING
+
+
+@attrs.frozen
+class Parsed:
+    """What a command line gave."""
+
+    values: Mapping[str, tuple[str, ...]]  # by flag name, in the order given; a boolean is "true" or "false"
+    positional: tuple[str, ...]
+
+    def last(self, name: str) -> str | None:
+        """Return the value that counts, None when the flag was not given."""
+        return self.values[name][-1] if name in self.values else None
+
+    def is_on(self, name: str) -> bool:
+        """Return whether the boolean *name* was given and is true."""
+        return self.last(name) == "true"
+
+
+def parse(argv: Sequence[str], flags: Mapping[str, Flag]) -> Parsed:
+    """Read *argv* (without the program's name).
+
+    Raises:
+        FlagError: an unknown flag, with the nearest; a missing or impossible value.
+    """
+    values: dict[str, tuple[str, ...]] = {}
+    rest = list(argv)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        word = rest.pop(0)
+        if word == "--":
+            break
+        name, equals, value = word.removeprefix("-").removeprefix("-").partition("=")
+        flag = flags.get(name)
+        if flag is None:
+            raise FlagError(_unknown(word.partition("=")[0], name, flags))
+        if not equals:
+            value = _next_value(word, flag, rest)
+        values[name] = (*values.get(name, ()), check_value(word.partition("=")[0], flag, value))
+    return Parsed(values, tuple(rest))
+
+
+def _next_value(word: str, flag: Flag, rest: list[str]) -> str:
+    if flag.kind is Kind.BOOL:
+        return "true"
+    if not rest:
+        raise FlagError(f"{word}: needs a value, as in {word}={_example(flag.kind)}")
+    return rest.pop(0)
+
+
+def check_value(where: str, flag: Flag, value: str) -> str:
+    """Return *value*, a boolean as ``true`` or ``false``.
+
+    Args:
+        where: what gives it, for the fault.
+        flag: whose value it is.
+        value: as given.
+
+    Raises:
+        FlagError: it cannot be.
+    """
+    match flag.kind:
+        case Kind.BOOL if value in TRUE | FALSE:
+            return "true" if value in TRUE else "false"
+        case Kind.INT if re.fullmatch(r"[+-]?\d+", value):
+            return value
+        case Kind.DURATION if DURATION.fullmatch(value):
+            return value
+        case Kind.STRING:
+            return value
+    raise FlagError(f"{where}: cannot be {value!r}; it is a {flag.kind.value} such as {_example(flag.kind)}")
+
+
+def _example(kind: Kind) -> str:
+    return {Kind.BOOL: "true", Kind.INT: "4", Kind.DURATION: "30s", Kind.STRING: "VALUE"}[kind]
+
+
+def _unknown(word: str, name: str, flags: Mapping[str, Flag]) -> str:
+    dashes = word[: len(word) - len(name)]
+    return f"{word}: no such flag{did_you_mean(word, [dashes + known for known in flags])}"

@@ -1,0 +1,85 @@
+"""``crirm serve``: the daemon."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+import attrs
+import click
+
+from crirm.cli.start import start
+from crirm.daemon.settings import Settings
+from crirm.logs import settings_from
+
+LOG_OPTIONS: Final = {"debug": "debug", "log_format": "format", "log_file": "log_file"}
+"""Parameter to its name in crirm.logs."""
+
+
+def _default(field: str) -> Any:
+    return attrs.fields_dict(Settings)[field].default
+
+
+@click.command()
+@click.option(
+    "--relay-socket",
+    metavar="PATH",
+    default=_default("relay_socket"),
+    show_default=True,
+    help="Serve the kubelet here.",
+)
+@click.option(
+    "--runtime-socket",
+    metavar="PATH",
+    default=_default("runtime_socket"),
+    show_default=True,
+    help="The container runtime serves here.",
+)
+@click.option(
+    "--image-socket",
+    metavar="PATH",
+    default=_default("image_socket"),
+    show_default=True,
+    help="Image calls go here; `default` is the runtime socket, `-` serves none.",
+)
+@click.option("--allow-untested-runtimes", is_flag=True, help="Use a runtime other than containerd and CRI-O.")
+@click.option(
+    "--grace",
+    "grace_s",
+    metavar="SECONDS",
+    type=float,
+    default=_default("grace_s"),
+    show_default=True,
+    help="How long calls in flight may take after SIGTERM.",
+)
+@click.option("--pid-file", metavar="PATH", help="Keep the process number in this file.")
+@click.option(
+    "--dump",
+    "dump_rules",
+    metavar="RULES",
+    default=_default("dump_rules"),
+    show_default=True,
+    help="Messages to dump: a comma list of [off|name|full:]METHOD, where METHOD is a name, * or a regular expression.",
+)
+@click.option(
+    "--dump-file", metavar="PATH", default=_default("dump_file"), help="Write dumped messages to this file too."
+)
+@click.option(
+    "--dump-secrets", is_flag=True, help="Show environment values and registry credentials in dumped messages."
+)
+@click.option(
+    "--debug", metavar="SOURCES", help="Log sources whose debug records are wanted, for example relay,link; * for all."
+)
+@click.option(
+    "--log-format", type=click.Choice(["auto", "human", "journal", "json"]), help="What log records look like."
+)
+@click.option("--log-file", metavar="PATH", help="Write log records to this file too.")
+def command(**options: Any) -> None:
+    """Relay CRI calls between the kubelet and the container runtime.
+
+    Sockets are paths, with unix:// before them or not. Environment variables LOGGER_* set what the log options set; the
+    options win. SIGTERM ends the daemon once calls in flight are done, SIGUSR1 switches full debug on and off.
+    """
+    given = {name: options.pop(option) for option, name in LOG_OPTIONS.items()}
+    log = settings_from(os.environ, {name: value for name, value in given.items() if value is not None})
+    start(Settings(log=log, **options))

@@ -1,0 +1,20 @@
+"""``crirm version``."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+import click
+
+
+def version_line(program: str) -> str:
+    """Return the one line that a bug report needs."""
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{program} {version('crirm')} ({python}, {platform.system()} {platform.release()} {platform.machine()})"
+
+
+@click.command()
+def command() -> None:
+    """Print the version of crirm and of what it runs on."""
+    click.echo(version_line("crirm"))

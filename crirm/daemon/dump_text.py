@@ -1,0 +1,180 @@
+"""The words of the message dump: what is shown of a request, a reply and the end of a call, for the log and for the file.
+
+The lines are those of CRI Resource Manager: ``pod Method => (kind) REQUEST message`` and ``pod Method <= (kind) REPLY
+message``, a message of several lines as a block below; in the file a request has the time before each line, a reply the
+seconds since the call began.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, assert_never
+
+import attrs
+from grpclib.const import Status
+
+from crirm.cri.describe import describe
+from crirm.cri.dump_rules import Level
+from crirm.cri.qualifier import qualifier
+from crirm.logs import Block
+from crirm.logs.render import INDENT, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from crirm.cri.methods import Method
+
+CODES: Final = {status.value: status.name for status in Status}
+REQUEST_STAMP: Final = "%Y-%b-%d %H:%M:%S"
+STAMP_WIDTH: Final = len("2006-Jan-02 15:04:05.000")
+PASSTHROUGH: Final = "passthrough"
+INTERCEPTED: Final = "intercepted"
+RELAYED: Final = "relayed"
+LINES_BETWEEN_PAUSES: Final = 100  # well under a millisecond of work
+
+
+@attrs.frozen
+class Plan:
+    """What is shown of the calls of one method."""
+
+    name: str  # without package and service
+    known: Method | None  # None: not in crirm's table of methods
+    level: Level
+    kind: str  # passthrough, intercepted or relayed
+
+
+@attrs.define
+class CallInfo:
+    """One dumped call; the qualifier becomes known with the request."""
+
+    plan: Plan
+    began_s: float  # of the monotonic clock
+    qualifier: str = ""
+
+
+@attrs.frozen
+class Request:
+    """A request came in."""
+
+    call: CallInfo
+    time_s: float  # since 1970
+    message: bytes
+
+
+@attrs.frozen
+class Reply:
+    """A reply came back, one of many where the method streams."""
+
+    call: CallInfo
+    after_s: float
+    message: bytes
+
+
+@attrs.frozen
+class End:
+    """A call is over."""
+
+    call: CallInfo
+    after_s: float
+    status: int
+    message: str
+    replies: int
+
+
+@attrs.frozen
+class LeftOut:
+    """The queue was full; this many records are not in the dump."""
+
+    records: int
+
+
+Record = Request | Reply | End | LeftOut
+
+
+@attrs.frozen
+class Text:
+    """What one record looks like."""
+
+    stamp: str  # for the file only
+    header: str
+    block: Block | None
+    failed: bool
+
+    def for_file(self) -> str:
+        """Return the complete lines for the dump file."""
+        lines = [self.header]
+        if self.block:
+            lines += [f"{self.block.header}{INDENT}{line}" for line in self.block.text.split("\n")]
+        return "".join(f"{self.stamp}{one_line(line)}\n" for line in lines)
+
+
+def text(record: Record, *, show_secrets: bool, pause: Callable[[], None]) -> Text | None:
+    """Say what *record* looks like, or None when its level shows nothing of it.
+
+    Args:
+        record: a request also teaches its call whom it is about; so records come in the order they were made.
+        show_secrets: do not mask environment values and credentials.
+        pause: called now and then on the way through a long message.
+    """
+    match record:
+        case LeftOut(records):
+            return Text(
+                _stamp(time.time()), f"{records} messages left out of the dump: they came too fast", None, failed=True
+            )
+        case Request(call, time_s, message):
+            if call.plan.known:
+                call.qualifier = qualifier(call.plan.known, message)
+            if call.plan.level is not Level.FULL:
+                return None
+            body = describe(message, call.plan.known.request if call.plan.known else "", show_secrets=show_secrets)
+            return _shown(_stamp(time_s), call, "=>", "REQUEST", _lines(body, pause))
+        case Reply(call, after_s, message):
+            if call.plan.level is not Level.FULL:
+                return _shown(_delay(after_s), call, "<=", "REPLY", [])
+            body = describe(message, call.plan.known.reply if call.plan.known else "", show_secrets=show_secrets)
+            return _shown(_delay(after_s), call, "<=", "REPLY", _lines(body, pause))
+        case End():
+            return _end(record)
+        case _:
+            assert_never(record)
+
+
+def _end(end: End) -> Text | None:
+    call, stamp = end.call, _delay(end.after_s)
+    full = call.plan.level is Level.FULL
+    if end.status != Status.OK.value:
+        error = f"{CODES.get(end.status, f'code {end.status}')}: {end.message or 'no message'}"
+        header = _header(call, "<=", "FAILED" if full else f"FAILED: {error}")
+        return Text(stamp, header, Block(_header(call, "<="), error) if full else None, failed=True)
+    if end.replies != 1 or call.plan.kind == RELAYED:
+        return _shown(stamp, call, "<=", f"END, {end.replies} replies", [])
+    return None if full else _shown(stamp, call, "<=", "REQUEST", [])
+
+
+def _shown(stamp: str, call: CallInfo, arrow: str, what: str, lines: list[str]) -> Text:
+    if len(lines) == 1:
+        return Text(stamp, f"{_header(call, arrow, what)} {lines[0]}", None, failed=False)
+    block = Block(_header(call, arrow), "\n".join(lines)) if lines else None
+    return Text(stamp, _header(call, arrow, what), block, failed=False)
+
+
+def _header(call: CallInfo, arrow: str, what: str = "") -> str:
+    qualified = f"{call.qualifier} {call.plan.name}" if call.qualifier else call.plan.name
+    return f"{qualified} {arrow} ({call.plan.kind}) {what}" if what else f"{qualified} {arrow}"
+
+
+def _lines(body: Iterator[str], pause: Callable[[], None]) -> list[str]:
+    lines = []
+    for line in body:
+        lines.append(line)
+        if not len(lines) % LINES_BETWEEN_PAUSES:
+            pause()
+    return lines
+
+
+def _stamp(time_s: float) -> str:
+    return f"[{time.strftime(REQUEST_STAMP, time.localtime(time_s))}.{int(time_s % 1 * 1000):03d}] "
+
+
+def _delay(after_s: float) -> str:
+    return f"[{f'+{after_s:.6f}':>{STAMP_WIDTH}}] "

@@ -1,0 +1,251 @@
+"""The message dump: a tap that keeps what it is shown, and a task that turns it into text elsewhere.
+
+A call that is not dumped costs one dictionary look-up. Of a dumped call the event loop only keeps references; decoding and
+writing happen in a worker thread. The queue between them is bounded, and what does not fit is counted in the dump.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from crirm.cri.dump_rules import Level
+from crirm.cri.methods import PACKAGES, find, split
+from crirm.cri.schema import schema
+from crirm.daemon.dump_text import (
+    INTERCEPTED,
+    PASSTHROUGH,
+    RELAYED,
+    CallInfo,
+    End,
+    LeftOut,
+    Plan,
+    Record,
+    Reply,
+    Request,
+    Text,
+    text,
+)
+from crirm.logs import get_logger
+from crirm.logs.record_file import RecordFile
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from crirm.cri.dump_rules import DumpRules
+    from crirm.cri.methods import Method
+    from crirm.rpc.tap import CallTap, Outcome
+
+log = get_logger("message")
+
+QUEUE_BYTES: Final = 64 << 20  # what may wait for the writer; a message of the largest size still fits
+QUEUE_RECORDS: Final = 20_000
+BATCH_BYTES: Final = 1 << 20  # written in one go; bounds how long a cancelled dump goes on
+BATCH_RECORDS: Final = 256
+REMEMBERED_PATHS: Final = 1000  # far more than there are; callers can make paths up
+LAST_WORDS_S: Final = 2.0  # for what still waits when the daemon stops
+PAUSE_S: Final = 0.0001  # lets the event loop have the interpreter on the way through a long message
+
+
+class Queue:
+    """Records on their way from the event loop to the writer, bounded by number and by bytes.
+
+    Args:
+        max_bytes: of message bytes that wait; one message alone may be larger.
+        max_records: that wait.
+    """
+
+    def __init__(self, max_bytes: int, max_records: int) -> None:
+        self._max_bytes = max_bytes
+        self._max_records = max_records
+        self._records: deque[tuple[Record, int]] = deque()
+        self._bytes = 0
+        self._left_out = 0
+        self._filled = trio.Event()
+
+    def put(self, record: Record, size_bytes: int) -> None:
+        """Add *record*, or count it as left out when there is no room."""
+        too_many = len(self._records) >= self._max_records
+        if too_many or (self._records and self._bytes + size_bytes > self._max_bytes):
+            self._left_out += 1
+        else:
+            self._records.extend((note, 0) for note in self._left_out_so_far())
+            self._records.append((record, size_bytes))
+            self._bytes += size_bytes
+        self._filled.set()
+
+    async def wait(self) -> None:
+        """Return once there is something to take."""
+        await self._filled.wait()
+
+    def take(self, max_bytes: int, max_records: int) -> list[Record]:
+        """Remove and return the oldest records, at least one if there are any, up to about these bounds."""
+        batch: list[Record] = []
+        taken_bytes = 0
+        while self._records and len(batch) < max_records and taken_bytes < max_bytes:
+            record, size_bytes = self._records.popleft()
+            batch.append(record)
+            taken_bytes += size_bytes
+        self._bytes -= taken_bytes
+        if not self._records:
+            batch += self._left_out_so_far()
+            self._filled = trio.Event()
+        return batch
+
+    def _left_out_so_far(self) -> list[Record]:
+        left_out, self._left_out = self._left_out, 0
+        return [LeftOut(left_out)] if left_out else []
+
+
+class _Call:
+    """The tap of one dumped call."""
+
+    def __init__(self, plan: Plan, queue: Queue) -> None:
+        self._call = CallInfo(plan, time.monotonic())
+        self._queue = queue
+        self._replies = 0
+
+    def request(self, message: bytes) -> None:
+        self._queue.put(Request(self._call, time.time(), message), len(message))
+
+    def reply(self, message: bytes) -> None:
+        self._replies += 1
+        plan = self._call.plan
+        if plan.level is Level.FULL:
+            self._queue.put(Reply(self._call, self._elapsed_s(), message), len(message))
+        elif plan.kind == RELAYED:  # each is worth a line, without its contents
+            self._queue.put(Reply(self._call, self._elapsed_s(), b""), 0)
+
+    def close(self, outcome: Outcome) -> None:
+        end = End(self._call, self._elapsed_s(), outcome.status, outcome.message, self._replies)
+        self._queue.put(end, len(outcome.message))
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._call.began_s
+
+
+class Dumper:
+    """The tap for the relay, and the task that writes what it caught to the log and to a file.
+
+    Args:
+        rules: which calls, and how much of them.
+        file: also written, from its beginning; empty: the log only.
+        show_secrets: do not mask environment values and credentials.
+        intercepted: names of the methods that crirm takes part in itself.
+        count_period_s: seconds between two sums of the methods at level count.
+    """
+
+    def __init__(
+        self,
+        rules: DumpRules,
+        *,
+        file: str = "",
+        show_secrets: bool = False,
+        intercepted: Collection[str] = frozenset(),
+        count_period_s: float = 60.0,
+    ) -> None:
+        self._rules = rules
+        self._file_path = file
+        self._file: RecordFile | None = None
+        self._show_secrets = show_secrets
+        self._intercepted = intercepted
+        self._count_period_s = count_period_s
+        self._counts: Counter[str] = Counter()
+        self._plans: dict[str, Plan | None] = {}
+        self._queue = Queue(QUEUE_BYTES, QUEUE_RECORDS)
+
+    def open(self, path: str) -> CallTap | None:
+        """See ``rpc.tap.Tap``."""
+        try:
+            plan = self._plans[path]
+        except KeyError:
+            plan = self._plan(path)
+        if plan is None or self._nobody_reads():
+            return None
+        if plan.level is Level.COUNT:
+            self._counts[plan.name] += 1
+            return None
+        return _Call(plan, self._queue)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write what the tap catches until cancelled, then what still waits; started once the file is open.
+
+        Raises:
+            RecordFileError: the file cannot be opened.
+        """
+        if self._file_path:
+            self._file = await trio.to_thread.run_sync(lambda: RecordFile(self._file_path, truncate=True))
+            log.info("messages are dumped to a file too", path=self._file_path)
+        if self._rules.enabled:
+            await trio.to_thread.run_sync(
+                schema, "VersionRequest"
+            )  # the first dumped call need not wait for the import
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell_counts)
+                task_status.started()
+                await self._write_for_ever()
+        finally:
+            with trio.move_on_after(LAST_WORDS_S, shield=True):
+                while batch := self._queue.take(BATCH_BYTES, BATCH_RECORDS):
+                    await trio.to_thread.run_sync(self._write, batch)
+            if self._file:
+                self._file.close()
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            await self._queue.wait()
+            await trio.to_thread.run_sync(self._write, self._queue.take(BATCH_BYTES, BATCH_RECORDS))
+
+    async def _tell_counts(self) -> None:
+        while True:
+            await trio.sleep(self._count_period_s)
+            if self._counts:
+                counts, self._counts = self._counts, Counter()
+                log.info(f"calls within {self._count_period_s:g} s", **counts)
+
+    def _write(self, batch: list[Record]) -> None:
+        """Runs in a worker thread."""
+        for record in batch:
+            try:
+                shown = text(record, show_secrets=self._show_secrets, pause=_pause)
+            except Exception:
+                log.exception("a message cannot be shown, this is a bug in crirm")
+            else:
+                if shown:
+                    self._show(shown)
+
+    def _show(self, shown: Text) -> None:
+        level = "warning" if shown.failed else "info"
+        facts = {"block": shown.block} if shown.block else {}
+        if self._rules.as_debug:
+            log.debug(shown.header, **facts)
+        else:
+            log.emit(level, shown.header, **facts)
+        if self._file and (trouble := self._file.write(shown.for_file())):
+            log.warning(trouble)
+
+    def _plan(self, path: str) -> Plan | None:
+        name = split(path)
+        level = self._rules.level(name.method)
+        known = find(path)
+        shown_name = name.method if name.package in PACKAGES else path.removeprefix("/")
+        plan = None if level is Level.OFF else Plan(shown_name, known, level, self._kind(name.method, known))
+        if len(self._plans) < REMEMBERED_PATHS:
+            self._plans[path] = plan
+        return plan
+
+    def _kind(self, method: str, known: Method | None) -> str:
+        if known is not None and known.streams:
+            return RELAYED
+        return INTERCEPTED if method in self._intercepted else PASSTHROUGH
+
+    def _nobody_reads(self) -> bool:
+        return self._rules.as_debug and not self._file_path and not log.debug_on
+
+
+def _pause() -> None:
+    time.sleep(PAUSE_S)
