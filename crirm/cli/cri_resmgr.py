@@ -67,7 +67,7 @@ def command(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     settings = settings_of(given, environ)
     if given.is_on("reset-config") or given.is_on("reset-policy"):
         return _reset(settings)
-    start(settings, ignored=ignored_flags(given))
+    start(settings, later=without_effect(given, Use.LATER), meaningless=without_effect(given, Use.NONE))
     return ExitCode.OK
 
 
@@ -154,12 +154,12 @@ def _log_options(given: Parsed) -> dict[str, str]:
     return options if debug is None else {**options, "debug": debug}
 
 
-def ignored_flags(given: Parsed) -> list[str]:
-    """Return what was given and has no effect, as it may be written."""
+def without_effect(given: Parsed, use: Use) -> list[str]:
+    """Return the flags of *use* that were given, without those that ask for what crirm does anyway."""
     return sorted(
         f"-{name}"
         for name, values in given.values.items()
-        if FLAGS[name].use in {Use.LATER, Use.NONE} and values[-1] not in FLAGS[name].harmless
+        if FLAGS[name].use is use and values[-1] not in FLAGS[name].harmless
     )
 
 

@@ -1,4 +1,4 @@
-"""The flags of the original ``cri-resmgr``, of its last release and of the first one from 2019, and what becomes of them.
+"""The flags of the original ``cri-resmgr``, of its last release and of the first from 2019, and what becomes of them.
 
 Source: CRI Resource Manager 0.9 and 0.1, command line; klog v2 for the logging flags.
 """
@@ -21,8 +21,8 @@ class Use(enum.Enum):
     NOW = "in effect"
     REPORT = "prints something and ends"
     LOGGING = "logging, as in klog"
-    LATER = "taken and named in a warning: the feature comes in a later version"
-    NONE = "taken and named in a warning: it has no meaning in crirm"
+    LATER = "accepted and named in a warning: the feature comes in a later version"
+    NONE = "accepted and named in a warning: it means nothing to crirm"
 
 
 @attrs.frozen

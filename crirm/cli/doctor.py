@@ -104,8 +104,8 @@ async def check_runtime(host: Host, runtime_socket: str, probe: Probe, tested: S
 def _as_text(finding: Finding) -> str:
     where = f"  [{finding.where}]" if finding.where else ""
     verdict = click.style(f"{finding.verdict.value:8}", fg=COLOURS[finding.verdict])
-    fix = f"\n{'':22}fix: {finding.fix}" if finding.fix else ""
-    return f"{verdict} {finding.check:12} {finding.found}{where}{fix}"
+    fix = f"\n{'':23}fix: {finding.fix}" if finding.fix else ""
+    return f"{verdict} {finding.check:13} {finding.found}{where}{fix}"
 
 
 def _as_json(findings: Sequence[Finding]) -> str:

@@ -36,6 +36,10 @@ class Kind(enum.Enum):
     DURATION = "duration"
 
 
+WANTED: Final = {Kind.BOOL: "a boolean", Kind.INT: "a whole number", Kind.DURATION: "a duration"}
+EXAMPLE: Final = {Kind.BOOL: "true", Kind.STRING: "VALUE", Kind.INT: "4", Kind.DURATION: "30s"}
+
+
 @attrs.frozen
 class Flag:
     """One flag: its name without dashes, and what its value must look like."""
@@ -86,7 +90,7 @@ def _next_value(word: str, flag: Flag, rest: list[str]) -> str:
     if flag.kind is Kind.BOOL:
         return "true"
     if not rest:
-        raise FlagError(f"{word}: needs a value, as in {word}={_example(flag.kind)}")
+        raise FlagError(f"{word}: needs a value, as in {word}={EXAMPLE[flag.kind]}")
     return rest.pop(0)
 
 
@@ -110,11 +114,7 @@ def check_value(where: str, flag: Flag, value: str) -> str:
             return value
         case Kind.STRING:
             return value
-    raise FlagError(f"{where}: cannot be {value!r}; it is a {flag.kind.value} such as {_example(flag.kind)}")
-
-
-def _example(kind: Kind) -> str:
-    return {Kind.BOOL: "true", Kind.INT: "4", Kind.DURATION: "30s", Kind.STRING: "VALUE"}[kind]
+    raise FlagError(f"{where}: cannot be {value!r}; it is {WANTED[flag.kind]} such as {EXAMPLE[flag.kind]}")
 
 
 def _unknown(word: str, name: str, flags: Mapping[str, Flag]) -> str:

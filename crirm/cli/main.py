@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from crirm.cli.errors import did_you_mean, run_command
+from crirm.cli.exit_codes import ExitCode
 
 COMMANDS: Final = {
     "serve": "Relay CRI calls between the kubelet and the container runtime.",
@@ -54,12 +55,21 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: Any) -> No
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    no_args_is_help=False,  # click's own way changed its exit code between releases
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Print the version."
 )
-def crirm() -> None:
+@click.pass_context
+def crirm(ctx: click.Context) -> None:
     """A CRI resource manager: it sits between the kubelet and the container runtime of a node."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(ExitCode.USAGE)
 
 
 def main() -> None:

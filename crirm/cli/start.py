@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 log = logs.get_logger("cli")
 
 
-def start(settings: Settings, *, ignored: Sequence[str] = ()) -> None:
+def start(settings: Settings, *, later: Sequence[str] = (), meaningless: Sequence[str] = ()) -> None:
     """Run the daemon until a signal ends it.
 
     Args:
         settings: what it is told.
-        ignored: what the command line gave and this version does nothing with; named in one warning.
+        later: flags that were given and whose feature comes in a later version.
+        meaningless: flags that were given and mean nothing to crirm; both kinds are named in one warning.
 
     Raises:
         CrirmError: it cannot start or cannot go on.
@@ -30,7 +31,10 @@ def start(settings: Settings, *, ignored: Sequence[str] = ()) -> None:
     from crirm.rpc import bridge  # noqa: PLC0415
 
     logs.configure(settings.log)
-    if ignored:
-        log.warning("these flags have no effect yet, their features come in a later version", flags=", ".join(ignored))
+    without_effect = {"come_in_a_later_version": later, "mean_nothing_to_crirm": meaningless}
+    if later or meaningless:
+        log.warning(
+            "some flags have no effect", **{why: ", ".join(names) for why, names in without_effect.items() if names}
+        )
     with held_pid_file(settings.pid_file) if settings.pid_file else nullcontext():
         bridge.run(app.serve, settings)

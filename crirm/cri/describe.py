@@ -134,7 +134,43 @@ class _Describer:
         text = f"{field.number}: {_masked(field.value)}" if secret and self._masks else _unknown(field)
         return text if shape is None else f"{shape.name} (not of type {shape.type}), field {text}"
 
-    def _masked(value: int | bytes) -> str:
+    def _malformed(self, fault: Malformed) -> str:
+        rest = f"the last {len(fault.rest)} bytes"
+        shown = f"{rest} are not shown" if self._masks else f"{rest}: {_text_or_hex(fault.rest)}"
+        return f"# malformed at byte {fault.offset}: {fault.reason}; {shown}"
+
+
+def _fits(shape: Shape, field: Field) -> bool:
+    if field.wire_type == shape.wire_type:
+        return True
+    return shape.repeated and field.wire_type == WireType.BYTES  # packed numbers
+
+
+def _number(shape: Shape, value: int) -> str:
+    match shape.type:
+        case "bool":
+            return "true" if value else "false"
+        case "double":
+            return repr(_DOUBLE.unpack(value.to_bytes(8, "little"))[0])
+        case "enum":
+            return shape.enum_names.get(_signed(value)) or f"{_signed(value)} (no such name)"
+        case "int32" | "int64":
+            return str(_signed(value))
+        case _:
+            return str(value)
+
+
+def _unknown(field: Field) -> str:
+    match field.value:
+        case bytes() as value:
+            return f"{field.number} ({len(value)} bytes): {_text_or_hex(value)}"
+        case _ if field.wire_type in {WireType.START_GROUP, WireType.END_GROUP}:
+            return f"{field.number} (group {'starts' if field.wire_type == WireType.START_GROUP else 'ends'})"
+        case value:
+            return f"{field.number} ({_WIRE_NAMES[WireType(field.wire_type)]}): {value}"
+
+
+def _masked(value: int | bytes) -> str:
     return f"<masked, {len(value)} bytes>" if isinstance(value, bytes) else "<masked>"
 
 

@@ -6,8 +6,8 @@ The language is that of CRI Resource Manager's ``dump.Config``, and takes in the
   colon does nothing else.
 - A pattern is the name of a method, ``*``, or, with any of ``.*?+()[]|`` in it, a regular expression that may match
   anywhere in the name. Rules are tried in order: an exact name ends the search, of all others the last match counts.
-- Words of their own: ``reset`` forgets all rules so far, ``on`` and ``enable`` dump, ``off`` and ``disable`` do not dump
-  at all, ``debug`` makes dumps debug records.
+- Words that stand alone: ``reset`` forgets all rules so far, ``on`` and ``enable`` dump, ``off`` and ``disable`` do not
+  dump at all, ``debug`` makes dumps debug records.
 """
 
 from __future__ import annotations

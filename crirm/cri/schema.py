@@ -52,7 +52,7 @@ class Shape:
 def schema(message: str) -> Mapping[int, Shape]:
     """Return the fields of the message class called *message* by number; none when there is no such class."""
     cls = getattr(_messages(), message, None)
-    if cls is None:
+    if not isinstance(cls, type):
         return {}
     described = cls()._betterproto  # betterproto has no public description of its classes
     return {

@@ -112,6 +112,8 @@ def _number(data: bytes, position: int, wire_type: int) -> tuple[int, int]:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
+    if position < len(data) and (value := data[position]) < 0x80:  # most are one byte; the rest is for the others
+        return value, position + 1
     value = shift = 0
     for end, byte in enumerate(data[position : position + MAX_VARINT_BYTES], position + 1):
         value |= (byte & 0x7F) << shift

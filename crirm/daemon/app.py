@@ -14,7 +14,7 @@ the socket file goes. Whatever fails before READY=1 ends the start with its own 
 from __future__ import annotations
 
 import signal
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
@@ -28,14 +28,16 @@ from crirm.rpc.client import Pool
 from crirm.rpc.http2 import Flusher
 from crirm.rpc.server import Refusal, Served, Server, open_server
 from crirm.system import systemd
-from crirm.system.pid_file import held_pid_file
 from crirm.system.unix_socket import open_listener, owner_of
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from crirm.daemon.settings import Settings
+    from crirm.rpc.tap import Outcome
+
+    Watch = Callable[[bytes, Outcome], None]
 
 log = get_logger("daemon")
 
@@ -50,8 +52,15 @@ class Stop:
     insisted: trio.Event = attrs.field(factory=trio.Event)
 
 
-async def serve(settings: Settings, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def serve(
+    settings: Settings, watch: Watch | None = None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     """Run the daemon until a signal ends it; started once it accepts calls.
+
+    Args:
+        settings: what it is told.
+        watch: told the path and the outcome of every call.
+        task_status: told once calls are accepted.
 
     Raises:
         CrirmError: it cannot start, or cannot go on; the reason is for the operator.
@@ -60,7 +69,7 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[None] = trio
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1) as signals:
         async with trio.open_nursery() as app:
             app.start_soon(_obey, signals, stop)
-            await _run(settings, stop, task_status)
+            await _run(settings, stop, watch, task_status)
             app.cancel_scope.cancel()
 
 
@@ -78,15 +87,14 @@ async def _obey(signals: AsyncIterator[int], stop: Stop) -> None:
                 stop.asked.set()
 
 
-async def _run(settings: Settings, stop: Stop, task_status: trio.TaskStatus[None]) -> None:
+async def _run(settings: Settings, stop: Stop, watch: Watch | None, task_status: trio.TaskStatus[None]) -> None:
     flusher = Flusher()
     async with trio.open_nursery() as service:
         service.start_soon(systemd.watchdog)
         relay = _relay(settings, flusher)
         if await _start_links(service, relay, stop):
-            pid_file = held_pid_file(settings.pid_file) if settings.pid_file else nullcontext()
-            with _listening(settings) as sock, pid_file:
-                async with open_server(sock, _served(relay), flusher) as server:
+            with _listening(settings) as sock:
+                async with open_server(sock, _served(relay, watch), flusher) as server:
                     systemd.notify_ready(f"serving on {sock.getsockname()}")
                     log.info("serving", socket=sock.getsockname())
                     task_status.started()
@@ -123,8 +131,13 @@ async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def _served(relay: Relay) -> Served:
-    return Served(route=relay.route, tap=None, finished=relay.finished)
+def _served(relay: Relay, watch: Watch | None) -> Served:
+    def finished(path: bytes, outcome: Outcome) -> None:
+        relay.finished(path, outcome)
+        if watch is not None:
+            watch(path, outcome)
+
+    return Served(route=relay.route, tap=None, finished=finished)
 
 
 @contextmanager

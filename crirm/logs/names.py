@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
 SOURCES = {
     "cli": "command line and environment",
+    "containerd": "the private containerd that crirm starts",
     "daemon": "start, stop and signals of the daemon",
     "grpc": "gRPC and HTTP/2 libraries",
-    "link": "the connection to the runtime",
     "logs": "logging itself",
     "message": "the message dump",
     "relay": "calls relayed between the kubelet and the runtime",
-    "server": "the relay socket and the connections of callers",
+    "runtime": "the connection to the runtime",
     "sim": "the embedded runtime",
     "stdlog": "libraries that use Python's standard logging; on: everything they say",
     "system": "sockets, systemd and other facilities of the host",
 }
 
 REFERENCE_SOURCES = {
-    "cri/client": "link",
+    "cri/client": "runtime",
     "cri/relay": "relay",
-    "cri/server": "server",
+    "cri/server": "relay",
     "dump": "message",
     "resource-manager": "daemon",
 }

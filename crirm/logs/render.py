@@ -67,7 +67,7 @@ def human(*, colours: bool, headers: bool, dated: bool) -> Renderer:
 
 
 def journal(record: Record) -> str:
-    """Render for journald, which has the time: syslog priority, source, sentence, facts; it takes each line by itself."""
+    """Render for journald, which has the time: syslog priority, source, sentence, facts; a block's lines alike."""
     head = f"<{SYSLOG_PRIORITIES[record['level']]}>{record['source']}: "
     facts = "".join(f" {key}={value_text(value)}" for key, value in _facts(record))
     if failure := _traceback(record):

@@ -149,9 +149,9 @@ class SysFiles:
 
     def _places(self, fault: Fault) -> Iterator[str]:
         if cpus := self._cpus.get(fault):
-            yield f"CPUs {cpus}"
+            yield f"CPU{'' if len(cpus) == 1 else 's'} {cpus}"
         if nodes := self._nodes.get(fault):
-            yield f"NUMA nodes {nodes}"
+            yield f"NUMA node{'' if len(nodes) == 1 else 's'} {nodes}"
         if paths := self._paths.get(fault):
             more = len(paths) - _SHOWN_FILES
             yield ", ".join(list(paths)[:_SHOWN_FILES]) + (f" and {more} more files" if more > 0 else "")

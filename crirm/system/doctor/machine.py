@@ -12,7 +12,7 @@ import attrs
 from crirm.system.doctor.finding import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from crirm.system.doctor.host import Host
 
@@ -55,7 +55,7 @@ def check_kernel(host: Host) -> Iterator[Finding]:
 class Hierarchies:
     """The cgroup file systems that are mounted."""
 
-    v1: dict[str, str]  # controller to mount point
+    v1: frozenset[str]  # controllers
     v2: str  # mount point, empty: none
 
     @property
@@ -68,15 +68,15 @@ class Hierarchies:
 
 def read_hierarchies(host: Host) -> Hierarchies:
     """Read which cgroup hierarchies the host has mounted, and where."""
-    v1: dict[str, str] = {}
+    v1: set[str] = set()
     v2 = ""
     for line in _mount_table(host):
         _, point, kind, options = (line.split() + [""] * 4)[:4]
         if kind == "cgroup2":
             v2 = v2 or point
         elif kind == "cgroup":
-            v1 |= {option: point for option in options.split(",") if _is_controller(option)}
-    return Hierarchies(v1, v2)
+            v1 |= {option for option in options.split(",") if _is_controller(option)}
+    return Hierarchies(frozenset(v1), v2)
 
 
 def _mount_table(host: Host) -> list[str]:
@@ -98,18 +98,17 @@ def check_cgroups(host: Host) -> Iterator[Finding]:
     """Check that the controllers which place containers are there, and reach the pods."""
     hierarchies = read_hierarchies(host)
     if hierarchies.v1:
-        where = ", ".join(sorted(set(hierarchies.v1.values())))
-        yield _judge_controllers(hierarchies.layout, set(hierarchies.v1), where)
+        yield _judge_controllers(hierarchies.layout, hierarchies.v1, MOUNT_TABLES[0])
     elif hierarchies.v2:
         where = f"{hierarchies.v2}/cgroup.controllers"
-        yield _judge_controllers(hierarchies.layout, set((host.text(where) or "").split()), where)
+        yield _judge_controllers(hierarchies.layout, (host.text(where) or "").split(), where)
         yield from _check_pods(host, hierarchies.v2)
     else:
         fix = "mount cgroup v2 at /sys/fs/cgroup (systemd does), or give --host-root when the host's / is elsewhere"
         yield Finding("cgroup", Verdict.FAIL, "no cgroup hierarchy is mounted", where=MOUNT_TABLES[0], fix=fix)
 
 
-def _judge_controllers(layout: str, controllers: set[str], where: str) -> Finding:
+def _judge_controllers(layout: str, controllers: Collection[str], where: str) -> Finding:
     missing = [name for name in NEEDED_CONTROLLERS if name not in controllers]
     if missing:
         fix = "remove cgroup_disable= from the kernel's command line, or use a kernel that has them"

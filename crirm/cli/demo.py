@@ -1,0 +1,153 @@
+"""``crirm demo``: the main job on one screen, against a containerd of its own or against the embedded runtime."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import click
+import trio
+
+from crirm import logs
+from crirm.daemon import app
+from crirm.daemon.settings import Settings
+from crirm.logs.settings import Level, LogSettings
+from crirm.rpc import bridge
+from crirm.rpc.client import Pool
+from crirm.rpc.http2 import Flusher
+from crirm.sim.containerd import find_installed, open_containerd
+from crirm.sim.oci_image import BUSYBOX_IMAGE, find_busybox, write_archive
+from crirm.sim.pod_life import PodLife
+from crirm.sim.runtime import open_runtime
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from crirm.rpc.tap import Outcome
+
+_EMBEDDED_IMAGE = "docker.io/library/busybox:latest"
+
+
+@attrs.frozen
+class Stage:
+    """The runtime that the demo plays on.
+
+    Args:
+        about: what it is, for people.
+        socket: where it serves CRI.
+        image: an image with a shell that it has.
+        cgroup_parent: where its pods go.
+    """
+
+    about: str
+    socket: str
+    image: str
+    cgroup_parent: str
+
+
+@click.command()
+@click.option("--embedded", is_flag=True, help="Use the embedded runtime even where containerd is installed.")
+@click.option("--once", is_flag=True, help="End when the container's life is over, instead of staying up.")
+def command(*, embedded: bool, once: bool) -> None:
+    """Show a container's life passing through crirm.
+
+    Starts a private containerd (its own directories, socket and cgroups; nothing of an installed one is touched), or
+    the embedded runtime where containerd or root's rights are missing; starts crirm in front of it; and does what the
+    kubelet does for one pod.
+    """
+    logs.configure(LogSettings(stderr_level=Level.WARNING))
+    bridge.run(_demo, embedded, once)
+
+
+async def _demo(embedded: bool, once: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="crirm-demo-") as folder:
+        async with _open_stage(Path(folder), embedded=embedded) as stage:
+            settings = Settings(relay_socket=f"{folder}/crirm.sock", runtime_socket=stage.socket)
+            ledger = Ledger()
+            click.echo(f"\n{stage.about}\nkubelet ── {settings.relay_socket} ── crirm ── {stage.socket}\n")
+            async with trio.open_nursery() as nursery:
+                await nursery.start(app.serve, settings, ledger.note)
+                await _show(settings.relay_socket, stage, ledger)
+                if once:
+                    nursery.cancel_scope.cancel()
+                else:
+                    click.echo(_next_steps(settings.relay_socket, stage.socket))
+                    ledger.live = True
+
+
+@asynccontextmanager
+async def _open_stage(folder: Path, *, embedded: bool) -> AsyncIterator[Stage]:
+    why = "as asked" if embedded else _why_not_containerd()
+    installed = None if why else find_installed()
+    async with AsyncExitStack() as stack:
+        if installed is None:
+            socket = str(folder / "sim.sock")
+            await stack.enter_async_context(open_runtime(socket))
+            yield Stage(f"embedded runtime ({why})", socket, _EMBEDDED_IMAGE, "")
+        else:
+            containerd = await stack.enter_async_context(open_containerd(installed, folder / "containerd"))
+            write_archive(folder / "images.tar")
+            await containerd.import_images(folder / "images.tar", BUSYBOX_IMAGE)
+            about = f"containerd {installed.version}, a private instance in {folder}"
+            yield Stage(about, str(containerd.socket), BUSYBOX_IMAGE, containerd.cgroup_parent)
+
+
+def _why_not_containerd() -> str:
+    if os.geteuid() != 0:
+        return "containers need root"
+    if find_installed() is None:
+        return "containerd and runc are not installed"
+    return "" if find_busybox() else "the package busybox-static is not installed"
+
+
+@attrs.define
+class Ledger:
+    """What crirm told of the calls that passed through it.
+
+    Args:
+        live: print each call as it ends.
+    """
+
+    live: bool = False
+    outcomes: dict[str, Outcome] = attrs.field(factory=dict)
+
+    def note(self, path: bytes, outcome: Outcome) -> None:
+        """Keep the last outcome of each method."""
+        method = path.decode("ascii", "replace").rpartition("/")[2]
+        self.outcomes[method] = outcome
+        if self.live:
+            click.echo(self.row(method, outcome.message))
+
+    def row(self, method: str, said: str) -> str:
+        """Return a line about the last call of *method*."""
+        latency = self.outcomes[method].latency
+        spans = (latency.before_s, latency.runtime_s, latency.after_s)
+        return f"  {method:<18}" + "".join(f"{span_s * 1e3:>10.2f}" for span_s in spans) + f"   {said}"
+
+
+async def _show(relay_socket: str, stage: Stage, ledger: Ledger) -> None:
+    pool = Pool(relay_socket, Flusher())
+    await pool.connect()
+    click.echo(f"  {'call':<18}{'crirm':>10}{'runtime':>10}{'crirm':>10}   answer (times in ms: before, in, after)")
+    async for step in PodLife(pool, stage.image, stage.cgroup_parent)():
+        click.echo(ledger.row(step.method, step.said))
+    pool.close("the show is over")
+
+
+def _next_steps(relay_socket: str, runtime_socket: str) -> str:
+    crirm = sys.argv[0]
+    return f"""
+crirm stays up until Ctrl-C and prints every call that passes. Next, from another terminal:
+
+  {crirm} doctor --runtime-socket {runtime_socket}
+      what of this host is ready for crirm, and what to mend
+  crictl --runtime-endpoint unix://{relay_socket} ps
+      any CRI client; or a kubelet, with --container-runtime-endpoint=unix://{relay_socket}
+  {crirm} serve --help
+      the daemon itself, for the containerd or CRI-O of this host
+"""

@@ -1,0 +1,77 @@
+"""``crirm sim``: the embedded runtime, alone."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from crirm import logs
+
+if TYPE_CHECKING:
+    from crirm.sim.faults import Fault
+    from crirm.sim.settings import Settings
+
+DEFAULT_SOCKET: Final = "/run/crirm-sim.sock"
+log = logs.get_logger("sim")
+
+
+@click.command()
+@click.option("--socket", "socket_path", metavar="PATH", default=DEFAULT_SOCKET, show_default=True, help="Serve here.")
+@click.option(
+    "--api",
+    type=click.Choice(["v1", "v1alpha2", "both"]),
+    default="both",
+    show_default=True,
+    help="CRI versions to serve.",
+)
+@click.option("--name", "runtime_name", metavar="NAME", help="What to call the runtime.  [default: crirm-sim]")
+@click.option("--pods", type=click.IntRange(0), default=0, help="Make this many pods first.")
+@click.option("--containers-per-pod", type=click.IntRange(0), default=1, help="Run this many containers in each.")
+@click.option(
+    "--annotation-bytes",
+    type=click.IntRange(0),
+    default=0,
+    help="Give each of those containers an annotation of this size.",
+)
+@click.option("--fault", "fault_texts", metavar="METHOD:OPTIONS", multiple=True, help="What is to go wrong; see above.")
+def command(socket_path: str, api: str, fault_texts: tuple[str, ...], **options: Any) -> None:
+    r"""Serve a CRI runtime that lives in memory and runs no processes, until SIGTERM or SIGINT.
+
+    It answers as containerd answers, pulls any image without a network, and does what sleep, true, false, echo and
+    small sh -c scripts would do; any other command runs for ever.
+
+    A fault is METHOD (* for all), a colon, and options with commas between them: code=UNAVAILABLE, message="TEXT",
+    details=TEXT, hang, disconnect, garbage, oversize=20MiB, unknown_fields, delay=SECONDS, acts (the work is done
+    before the fault strikes), times=COUNT (for ever by default).
+
+    \b
+    crirm sim --socket /tmp/sim.sock --fault 'CreateContainer:code=UNAVAILABLE,times=2'
+    """
+    from crirm.rpc import bridge  # noqa: PLC0415  # --help must not wait for grpclib
+    from crirm.sim.faults import parse_fault  # noqa: PLC0415
+    from crirm.sim.settings import Api, Settings  # noqa: PLC0415
+
+    logs.configure(logs.settings_from(os.environ, {}))
+    faults = [parse_fault(text) for text in fault_texts]
+    settings = Settings(api=Api(api), **{name: value for name, value in options.items() if value is not None})
+    bridge.run(_serve, socket_path, settings, faults)
+
+
+async def _serve(socket_path: str, settings: Settings, faults: list[Fault]) -> None:
+    """Trio-flavoured: serve until a signal comes."""
+    import signal  # noqa: PLC0415
+
+    import trio  # noqa: PLC0415
+
+    from crirm.sim.runtime import open_runtime  # noqa: PLC0415
+
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_runtime(socket_path, settings) as runtime:
+            for fault in faults:
+                runtime.faults.add(fault)
+            log.info("the embedded runtime serves", socket=socket_path, api=settings.api.value, pods=settings.pods)
+            async for number in signals:
+                log.info("the embedded runtime stops", signal=signal.Signals(number).name)
+                break

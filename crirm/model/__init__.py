@@ -1,0 +1,1 @@
+"""What crirm reasons about, as frozen values: CPU sets, quantities, the machine, what containers ask for."""

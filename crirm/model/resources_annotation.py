@@ -1,0 +1,81 @@
+"""The pod annotation ``intel.com/resources``: exact requests and limits, which CRI does not carry.
+
+The admission webhook copies them out of the pod when it is created. The value is JSON:
+``{"initContainers": {NAME: REQUIREMENTS}, "containers": {NAME: REQUIREMENTS}}`` with Kubernetes' own
+ResourceRequirements.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from crirm.errors import CrirmError
+from crirm.model.quantity import QuantityError, parse_bytes, parse_millicpu, parse_quantity
+from crirm.model.resources import Requirements
+
+ANNOTATION = "intel.com/resources"
+
+_STANDARD = ("cpu", "memory")
+
+
+class ResourcesAnnotationError(CrirmError, ValueError):
+    """The value of the annotation ``intel.com/resources`` cannot be read."""
+
+
+def parse_annotation(value: str) -> dict[str, Requirements]:
+    """Return requests and limits by container name; an init container wins over a container of the same name.
+
+    As in Kubernetes, a request that is missing equals the limit.
+
+    Raises:
+        ResourcesAnnotationError: what is wrong, and at which place of the JSON text.
+    """
+    try:
+        document = json.loads(value)
+    except (ValueError, RecursionError) as fault:
+        raise _fault("$", f"is not JSON ({fault})") from None
+    found: dict[str, Requirements] = {}
+    for section in ("containers", "initContainers"):
+        for name, entry in _mapping(_mapping(document, "$").get(section), f"$.{section}").items():
+            found[name] = _requirements(entry, f"$.{section}.{name}")
+    return found
+
+
+def _requirements(entry: object, place: str) -> Requirements:
+    fields = _mapping(entry, place)
+    limits = _quantities(fields.get("limits"), f"{place}.limits")
+    requests = limits | _quantities(fields.get("requests"), f"{place}.requests")
+    extended = [name for name in requests if name not in _STANDARD]
+    try:
+        return Requirements(
+            cpu_request=parse_millicpu(requests.get("cpu", "0")),
+            cpu_limit=parse_millicpu(limits["cpu"]) if "cpu" in limits else None,
+            memory_request=parse_bytes(requests.get("memory", "0")),
+            memory_limit=parse_bytes(limits["memory"]) if "memory" in limits else None,
+            extended=tuple((name, int(parse_quantity(requests[name]))) for name in sorted(extended)),
+        )
+    except QuantityError as fault:
+        raise _fault(place, f"holds a wrong amount: {fault}") from None
+
+
+def _quantities(value: object, place: str) -> dict[str, str]:
+    return {name: _amount(amount, f"{place}.{name}") for name, amount in _mapping(value, place).items()}
+
+
+def _amount(value: object, place: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise _fault(place, f'is a JSON {type(value).__name__}; write an amount such as "500m"')
+    return str(value)
+
+
+def _mapping(value: object, place: str) -> Mapping[str, object]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise _fault(place, f"is a JSON {type(value).__name__}; write an object")
+    return value
+
+
+def _fault(place: str, what: str) -> ResourcesAnnotationError:
+    return ResourcesAnnotationError(f"annotation {ANNOTATION}: {place} {what}")

@@ -1,0 +1,260 @@
+"""The machine: its packages, dies, cores, caches, NUMA nodes and memory, as one frozen value.
+
+Rules that hold for every `Topology`, checked when one is made (see `topology_check`), so that policies need not ask:
+
+- every online CPU is in exactly one package, one die, one core and one NUMA node, and offline CPUs are in none of them;
+- a die is named by its package and its number, since kernels count dies per package or per machine as they like; a core
+  lies within one die;
+- clusters and cache groups need not exist, and those of one kind (or level) never overlap;
+- NUMA nodes may span packages (NUMA switched off), have no CPUs (PMEM, HBM, CXL) or no memory; none has neither;
+- distances are symmetric, and every node is nearest to itself;
+- everything is sorted, so equal machines are equal values.
+
+Questions that policies ask per container are answered from indexes that are made once, on first use.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping  # noqa: TC003 - resolved at run time, with all of this class
+from functools import cached_property
+
+import attrs
+
+from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
+from crirm.model.quantity import Bytes
+from crirm.model.topology_check import check
+
+
+class MemoryKind(enum.Enum):
+    """What the memory of a NUMA node is made of, as far as placement cares."""
+
+    DRAM = "DRAM"
+    PMEM = "PMEM"
+    HBM = "HBM"
+    CXL = "CXL"
+    """Memory behind a CXL link, or other memory that the kernel ranks as slower than DRAM."""
+
+
+@attrs.frozen
+class Package:
+    """A processor package (socket)."""
+
+    id: int
+    cpus: CPUSet
+
+
+@attrs.frozen
+class Die:
+    """A die of a package."""
+
+    package: int
+    id: int
+    cpus: CPUSet
+
+
+@attrs.frozen
+class Cluster:
+    """A group of cores within a die that share more than the die's other cores do, such as an L2 cache."""
+
+    package: int
+    die: int
+    id: int
+    cpus: CPUSet
+
+
+@attrs.frozen
+class CacheGroup:
+    """The CPUs that share one L2 or L3 cache."""
+
+    level: int
+    id: int | None
+    """The kernel's number, which resctrl uses for its domains; None where the kernel gives none."""
+    size: Bytes
+    """0 where the kernel does not tell."""
+    cpus: CPUSet
+
+
+@attrs.frozen
+class NumaNode:
+    """A NUMA node."""
+
+    id: int
+    cpus: CPUSet
+    memory: Bytes
+    kind: MemoryKind | None
+    """None for a node without memory."""
+    normal: bool
+    """Whether the kernel may put its own data here (``has_normal_memory``); every container needs one such node."""
+
+
+@attrs.frozen
+class FrequencyBin:
+    """The CPUs with one guaranteed base frequency."""
+
+    base_khz: int
+    cpus: CPUSet
+
+
+@attrs.frozen
+class EnergyPreference:
+    """The CPUs with one energy-performance preference (EPP), such as ``performance`` or ``balance_power``."""
+
+    preference: str
+    cpus: CPUSet
+
+
+@attrs.frozen
+class Topology:
+    """A machine; the module's text has the rules that hold for it."""
+
+    online: CPUSet
+    packages: tuple[Package, ...]
+    dies: tuple[Die, ...]
+    cores: tuple[CPUSet, ...]
+    """The hardware threads of every core."""
+    nodes: tuple[NumaNode, ...]
+    distances: tuple[tuple[int, ...], ...]
+    """Rows and columns in the order of `nodes`."""
+    clusters: tuple[Cluster, ...] = ()
+    """Only those that hold more than one core."""
+    caches: tuple[CacheGroup, ...] = ()
+    """L2 groups, then L3 groups."""
+    offline: CPUSet = NO_CPUS
+    """Present in the machine but switched off."""
+    isolated: CPUSet = NO_CPUS
+    """Online CPUs that the scheduler leaves alone (``isolcpus``)."""
+    nohz_full: CPUSet = NO_CPUS
+    """Online CPUs without a regular tick (``nohz_full``)."""
+    efficiency: CPUSet = NO_CPUS
+    """The efficiency cores (E-cores) of a hybrid machine; empty on all others."""
+    base_frequencies: tuple[FrequencyBin, ...] = ()
+    energy_preferences: tuple[EnergyPreference, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        check(self)
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether there are performance cores and efficiency cores."""
+        return bool(self.efficiency)
+
+    @property
+    def performance(self) -> CPUSet:
+        """The online CPUs that are no efficiency cores."""
+        return self.online - self.efficiency
+
+    def package_of(self, cpu: int) -> Package:
+        """Return the package of an online CPU."""
+        return self._package_by_cpu[cpu]
+
+    def die_of(self, cpu: int) -> Die:
+        """Return the die of an online CPU."""
+        return self._die_by_cpu[cpu]
+
+    def core_of(self, cpu: int) -> CPUSet:
+        """Return the hardware threads of the core of an online CPU, itself included."""
+        return self._core_by_cpu[cpu]
+
+    def node_of(self, cpu: int) -> NumaNode:
+        """Return the NUMA node of an online CPU."""
+        return self._node_by_cpu[cpu]
+
+    def cluster_of(self, cpu: int) -> Cluster | None:
+        """Return the cluster of a CPU, or None where it is in none."""
+        return self._cluster_by_cpu.get(cpu)
+
+    def cache_of(self, cpu: int, level: int) -> CacheGroup | None:
+        """Return the cache of *level* (2 or 3) that a CPU uses, or None where it has none."""
+        return self._cache_by_cpu.get((level, cpu))
+
+    def node(self, number: int) -> NumaNode:
+        """Return the NUMA node with this number."""
+        return self.nodes[self._node_index[number]]
+
+    def distance(self, one: int, other: int) -> int:
+        """Return the distance of two NUMA nodes; 10 is local."""
+        return self.distances[self._node_index[one]][self._node_index[other]]
+
+    def neighbours(self, number: int) -> tuple[NodeSet, ...]:
+        """Return all other nodes as seen from node *number*: nearest first, equally near ones together."""
+        return self._neighbours[number]
+
+    def nodes_of(self, cpus: CPUSet) -> NodeSet:
+        """Return the NUMA nodes that any of *cpus* belongs to."""
+        return NodeSet(node.id for node in self.nodes if not node.cpus.isdisjoint(cpus))
+
+    def cpus_of(self, nodes: NodeSet) -> CPUSet:
+        """Return the online CPUs of *nodes*."""
+        return CPUSet.union(self.node(number).cpus for number in nodes)
+
+    def memory_of(self, nodes: NodeSet, kind: MemoryKind | None = None) -> Bytes:
+        """Return the memory of *nodes*, all of it or that of one *kind*."""
+        held = (self.node(number) for number in nodes)
+        return Bytes(sum(node.memory for node in held if kind is None or node.kind is kind))
+
+    @cached_property
+    def node_ids(self) -> NodeSet:
+        """All NUMA nodes."""
+        return NodeSet(node.id for node in self.nodes)
+
+    @cached_property
+    def cpu_nodes(self) -> NodeSet:
+        """The NUMA nodes with CPUs."""
+        return NodeSet(node.id for node in self.nodes if node.cpus)
+
+    @cached_property
+    def memory_nodes(self) -> NodeSet:
+        """The NUMA nodes with memory, the only ones that ``cpuset.mems`` may name."""
+        return NodeSet(node.id for node in self.nodes if node.memory)
+
+    @cached_property
+    def normal_nodes(self) -> NodeSet:
+        """The NUMA nodes with memory that is not only movable."""
+        return NodeSet(node.id for node in self.nodes if node.normal)
+
+    @cached_property
+    def nodes_by_kind(self) -> Mapping[MemoryKind, NodeSet]:
+        """The NUMA nodes with each kind of memory; every kind has an entry."""
+        return {kind: NodeSet(node.id for node in self.nodes if node.kind is kind) for kind in MemoryKind}
+
+    @cached_property
+    def _package_by_cpu(self) -> dict[int, Package]:
+        return {cpu: package for package in self.packages for cpu in package.cpus}
+
+    @cached_property
+    def _die_by_cpu(self) -> dict[int, Die]:
+        return {cpu: die for die in self.dies for cpu in die.cpus}
+
+    @cached_property
+    def _core_by_cpu(self) -> dict[int, CPUSet]:
+        return {cpu: core for core in self.cores for cpu in core}
+
+    @cached_property
+    def _node_by_cpu(self) -> dict[int, NumaNode]:
+        return {cpu: node for node in self.nodes for cpu in node.cpus}
+
+    @cached_property
+    def _cluster_by_cpu(self) -> dict[int, Cluster]:
+        return {cpu: cluster for cluster in self.clusters for cpu in cluster.cpus}
+
+    @cached_property
+    def _cache_by_cpu(self) -> dict[tuple[int, int], CacheGroup]:
+        return {(cache.level, cpu): cache for cache in self.caches for cpu in cache.cpus}
+
+    @cached_property
+    def _node_index(self) -> dict[int, int]:
+        return {node.id: index for index, node in enumerate(self.nodes)}
+
+    @cached_property
+    def _neighbours(self) -> dict[int, tuple[NodeSet, ...]]:
+        return {
+            node.id: tuple(_rings(node.id, self.node_ids, row))
+            for node, row in zip(self.nodes, self.distances, strict=True)
+        }
+
+
+def _rings(number: int, nodes: Iterable[int], row: tuple[int, ...]) -> Iterator[NodeSet]:
+    far = {other: distance for other, distance in zip(nodes, row, strict=True) if other != number}
+    for distance in sorted(set(far.values())):
+        yield NodeSet(other for other in far if far[other] == distance)

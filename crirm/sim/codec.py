@@ -1,0 +1,33 @@
+"""How messages are encoded: not at all, because handlers take and give bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
+
+
+class BytesCodec(CodecBase):
+    """Passes bytes through, so that an answer can be encoded once and sent often, or be no protobuf at all."""
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: Any, message_type: Any) -> bytes:  # noqa: ARG002 - grpclib's interface
+        """Return *message*, which is bytes."""
+        return bytes(message)
+
+    def decode(self, data: bytes, message_type: Any) -> Any:  # noqa: ARG002 - grpclib's interface
+        """Return *data*."""
+        return data
+
+
+class BytesDetailsCodec(StatusDetailsCodecBase):
+    """Passes the content of ``grpc-status-details-bin`` through."""
+
+    def encode(self, status: Any, message: str | None, details: Any) -> bytes:  # noqa: ARG002 - grpclib's interface
+        """Return *details*, which is bytes."""
+        return bytes(details)
+
+    def decode(self, status: Any, message: str | None, data: bytes) -> Any:  # noqa: ARG002 - grpclib's interface
+        """Return *data*."""
+        return data

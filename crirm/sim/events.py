@@ -1,0 +1,69 @@
+"""Who gets told of the life of containers: any number of subscribers, each with a bounded queue of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crirm.cri.proto.runtime.v1 import ContainerEventResponse
+
+KEPT_NS = 300 * 10**9
+"""How long an event waits for the first subscriber, in nanoseconds, as in containerd."""
+QUEUE_LENGTH = 1000
+"""Events that wait for one slow subscriber, or for the first; older ones are lost, so that memory stays bounded."""
+
+
+class Subscription:
+    """The events one subscriber has not taken yet."""
+
+    def __init__(self, notify: Callable[[], None]) -> None:
+        self._notify = notify
+        self.queue: deque[ContainerEventResponse] = deque(maxlen=QUEUE_LENGTH)
+        self.lost = 0
+
+    def put(self, event: ContainerEventResponse) -> None:
+        """Add *event*, losing the oldest one when the queue is full."""
+        self.lost += len(self.queue) == QUEUE_LENGTH
+        self.queue.append(event)
+        self._notify()
+
+
+class Events:
+    """Hands every event to all subscribers; with none, keeps it for the first one that comes within `KEPT_NS`."""
+
+    def __init__(self) -> None:
+        self._subscriptions: list[Subscription] = []
+        self._kept: deque[ContainerEventResponse] = deque(maxlen=QUEUE_LENGTH)
+
+    @property
+    def subscriber_count(self) -> int:
+        """How many subscribers there are now."""
+        return len(self._subscriptions)
+
+    def publish(self, event: ContainerEventResponse) -> None:
+        """Tell everybody of *event*."""
+        if not self._subscriptions:
+            self._kept.append(event)
+        for subscription in self._subscriptions:
+            subscription.put(event)
+
+    def forget(self) -> None:
+        """Drop the events that wait for the first subscriber."""
+        self._kept.clear()
+
+    def subscribe(self, notify: Callable[[], None], now_ns: int) -> Subscription:
+        """Add a subscriber; *notify* is called, synchronously, after every event."""
+        subscription = Subscription(notify)
+        for event in self._kept:
+            if event.created_at >= now_ns - KEPT_NS:
+                subscription.put(event)
+        self._kept.clear()
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Remove a subscriber and what it has not taken."""
+        self._subscriptions.remove(subscription)

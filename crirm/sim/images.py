@@ -1,0 +1,165 @@
+"""Images: a few that are there from the start, and every name that is pulled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING
+
+import attrs
+
+from crirm.cri.proto.runtime.v1 import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+DIGEST = "sha256:"
+DEFAULT_DOMAIN = "docker.io"
+PULLED_SIZE_BYTES = 10_000_000
+_REFERENCE = re.compile(r"[A-Za-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?", re.ASCII)
+
+
+@attrs.frozen
+class BuiltIn:
+    """An image that is there from the start.
+
+    Attributes:
+        command: what a container of it runs that names no command.
+    """
+
+    repository: str
+    tags: tuple[str, ...]
+    size_bytes: int
+    command: tuple[str, ...]
+    is_pinned: bool = False
+
+
+BUILT_IN = (
+    BuiltIn("registry.k8s.io/pause", ("3.9", "3.10"), 321_520, ("/pause",), is_pinned=True),
+    BuiltIn("docker.io/library/busybox", ("latest", "1.36"), 2_166_802, ("sh",)),
+)
+
+
+@attrs.define(eq=False)
+class StoredImage:
+    """One image: all tags and digests that mean the same content.
+
+    Attributes:
+        id: ``sha256:`` and 64 hexadecimal digits.
+        command: what a container of it runs that names no command.
+    """
+
+    id: str
+    tags: list[str]
+    digests: list[str]
+    size_bytes: int
+    command: tuple[str, ...] = ()
+    is_pinned: bool = False
+
+
+class Images:
+    """The images of the node, by id, tag and digest."""
+
+    def __init__(self, built_in: Iterable[BuiltIn] = BUILT_IN) -> None:
+        self._by_id: dict[str, StoredImage] = {}
+        for item in built_in:
+            tags = [f"{item.repository}:{tag}" for tag in item.tags]
+            self._add(item.repository, tags, item.size_bytes, item.command, is_pinned=item.is_pinned)
+
+    def __iter__(self) -> Iterator[StoredImage]:
+        return iter(list(self._by_id.values()))
+
+    def _add(
+        self,
+        repository: str,
+        tags: list[str],
+        size_bytes: int,
+        command: tuple[str, ...] = (),
+        *,
+        is_pinned: bool = False,
+    ) -> StoredImage:
+        identity = DIGEST + hashlib.sha256(" ".join((repository, *tags)).encode()).hexdigest()
+        digest = DIGEST + hashlib.sha256(identity.encode()).hexdigest()
+        image = StoredImage(identity, tags, [f"{repository}@{digest}"], size_bytes, command, is_pinned)
+        self._by_id[identity] = image
+        return image
+
+    def pull(self, name: str) -> StoredImage:
+        """Register *name*, which needs no download, and return its image.
+
+        Raises:
+            ValueError: *name* is no image reference.
+        """
+        if (known := self.find(name)) is not None:
+            return known
+        reference = normalized(name)
+        repository, _, digest = split_reference(reference)
+        image = self._add(repository, [] if digest else [reference], PULLED_SIZE_BYTES)
+        if digest:
+            image.digests[:] = [reference]
+        return image
+
+    def find(self, name: str) -> StoredImage | None:
+        """Return the image that *name*, an id, a part of an id, a tag or a digest, means; None if there is none."""
+        if (found := self._by_id.get(name) or self._by_id.get(DIGEST + name)) is not None:
+            return found
+        reference = normalized(name) if _REFERENCE.fullmatch(name) else name
+        for image in self._by_id.values():
+            if reference in image.tags or reference in image.digests:
+                return image
+        part = name.removeprefix(DIGEST)
+        starts = [image for image in self._by_id.values() if part and image.id.startswith(DIGEST + part)]
+        return starts[0] if len(starts) == 1 else None
+
+    def remove(self, name: str) -> bool:
+        """Remove the image that *name* means, with all its tags; tell whether there was one."""
+        image = self.find(name)
+        if image is None:
+            return False
+        del self._by_id[image.id]
+        return True
+
+    def total_bytes(self) -> int:
+        """Return the size of all images together."""
+        return sum(image.size_bytes for image in self._by_id.values())
+
+
+def normalized(name: str) -> str:
+    """Return the whole form of the image name *name*: domain, repository, and a tag or a digest.
+
+    Raises:
+        ValueError: *name* is no image reference.
+    """
+    if _REFERENCE.fullmatch(name) is None:
+        raise ValueError("invalid reference format")
+    first, slash, rest = name.partition("/")
+    if not slash or ("." not in first and ":" not in first and first != "localhost"):
+        first, rest = DEFAULT_DOMAIN, name if slash else f"library/{name}"
+    repository, tag, digest = split_reference(f"{first}/{rest}")
+    return f"{repository}@{digest}" if digest else f"{repository}:{tag or 'latest'}"
+
+
+def split_reference(reference: str) -> tuple[str, str, str]:
+    """Return repository, tag and digest of *reference*; what it lacks is empty."""
+    named, _, digest = reference.partition("@")
+    repository, colon, tag = named.rpartition(":")
+    if not colon or "/" in tag:
+        return named, "", digest
+    return repository, tag, digest
+
+
+def listed_image(image: StoredImage) -> Image:
+    """Return what lists and ImageStatus say of *image*."""
+    return Image(
+        id=image.id,
+        repo_tags=image.tags,
+        repo_digests=image.digests,
+        size=image.size_bytes,
+        pinned=image.is_pinned,
+    )
+
+
+def image_info(image: StoredImage) -> dict[str, str]:
+    """Return the verbose part of ImageStatus: one JSON text under the key ``info``."""
+    return {"info": json.dumps({"imageSpec": {"os": "linux", "config": {"Cmd": list(image.command)}}})}

@@ -1,0 +1,42 @@
+"""Pods and containers that are there before the first call, for benchmarks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crirm.cri.proto.runtime.v1 import (
+    ContainerConfig,
+    ContainerMetadata,
+    CreateContainerRequest,
+    ImageSpec,
+    PodSandboxConfig,
+    PodSandboxMetadata,
+)
+
+if TYPE_CHECKING:
+    from crirm.sim.model import Model
+    from crirm.sim.settings import Settings
+
+IMAGE = "docker.io/library/busybox:latest"
+PADDING = "padding"
+
+
+def seed(model: Model, settings: Settings) -> None:
+    """Fill *model* with the pods and running containers that *settings* ask for; nobody is told of them."""
+    for pod_number in range(settings.pods):
+        metadata = PodSandboxMetadata(name=f"pod-{pod_number}", namespace="default", uid=f"uid-{pod_number}")
+        config = PodSandboxConfig(metadata=metadata, labels={"pod": f"pod-{pod_number}"})
+        pod = model.run_pod(config, "")
+        for number in range(settings.containers_per_pod):
+            request = CreateContainerRequest(pod.id, _container(number, settings.annotation_bytes), config)
+            model.start_container(model.create_container(request).id)
+    model.events.forget()
+
+
+def _container(number: int, annotation_bytes: int) -> ContainerConfig:
+    return ContainerConfig(
+        metadata=ContainerMetadata(name=f"c{number}"),
+        image=ImageSpec(image=IMAGE),
+        command=["server"],
+        annotations={PADDING: "x" * annotation_bytes} if annotation_bytes else {},
+    )

@@ -1,0 +1,45 @@
+"""What the embedded runtime says of itself, and how it is filled."""
+
+from __future__ import annotations
+
+import enum
+from importlib.metadata import version
+
+import attrs
+
+VERSION = version("crirm")
+V1 = "runtime.v1"
+V1ALPHA2 = "runtime.v1alpha2"
+
+
+class Api(enum.Enum):
+    """Which versions of CRI are served."""
+
+    V1 = "v1"
+    V1ALPHA2 = "v1alpha2"
+    BOTH = "both"
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The protobuf packages that are served."""
+        return {Api.V1: (V1,), Api.V1ALPHA2: (V1ALPHA2,), Api.BOTH: (V1, V1ALPHA2)}[self]
+
+
+@attrs.frozen
+class Settings:
+    """All of it has a default that suits a test.
+
+    Attributes:
+        runtime_name: in the answer to Version; crirm's gate lets names pass that start with ``crirm-sim``.
+        stream_chunk: how many items one message of a ``Stream*`` answer holds, at least 1.
+        pods, containers_per_pod: made before the first call, the containers running.
+        annotation_bytes: size of an annotation that each of those containers has; 0 for none.
+    """
+
+    runtime_name: str = "crirm-sim"
+    runtime_version: str = VERSION
+    api: Api = Api.BOTH
+    stream_chunk: int = 50
+    pods: int = 0
+    containers_per_pod: int = 1
+    annotation_bytes: int = 0

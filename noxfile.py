@@ -1,0 +1,70 @@
+"""Everything a developer or CI runs: ``nox -l`` lists it, ``nox -s dev`` is the quick round."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["dev"]
+nox.options.reuse_existing_virtualenvs = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+CODE = ["crirm", "tests", "bench", "protos", "noxfile.py"]
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install crirm and the dependency *groups* of pyproject.toml, in the versions of constraints.txt."""
+    packages = nox.project.dependency_groups(PROJECT, *groups)
+    session.install("-c", "constraints.txt", "-e", ".", *packages)
+
+
+@nox.session
+def dev(session: nox.Session) -> None:
+    """Format, lint, types, generated code and the quick tests, in one environment."""
+    install(session, "dev")
+    _lint(session)
+    session.run("python", "protos/generate.py", "--check")
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff (format and check), mypy strict, import contracts."""
+    install(session, "dev")
+    _lint(session)
+
+
+def _lint(session: nox.Session) -> None:
+    session.run("ruff", "format", "--check", *CODE)
+    session.run("ruff", "check", *CODE)
+    session.run("lint-imports")
+    session.run("mypy")
+
+
+@nox.session
+def protos(session: nox.Session) -> None:
+    """Generate crirm/cri/proto anew; with ``-- --check`` only say whether it is up to date."""
+    install(session, "protos")
+    session.run("python", "protos/generate.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Unit and integration tests; needs no root and no containerd."""
+    install(session, "test")
+    session.run("pytest", "tests/unit", "tests/integration", *session.posargs)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Conformance and end-to-end tests against real containerd; needs root on Debian or Ubuntu."""
+    install(session, "test")
+    session.run("pytest", "tests/conformance", "tests/e2e", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Calls made directly and through crirm in turn; ``-- --quick`` for a short look."""
+    install(session, "test")
+    session.run("python", "-m", "bench", *session.posargs)

@@ -1,0 +1,31 @@
+"""Fixtures that several kinds of tests share."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from crirm.sim.containerd import Installation, find_installed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def installation() -> Installation:
+    """The machine's own containerd; a machine without one fails, since the tests would prove nothing."""
+    found = find_installed()
+    assert found is not None, "containerd and runc are not installed: apt-get install containerd runc busybox-static"
+    return found
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A temporary directory whose name leaves room for Unix sockets in it; pytest's own are too long for that."""
+    path = Path(tempfile.mkdtemp(prefix="crirm-"))
+    yield path
+    shutil.rmtree(path)
