@@ -29,8 +29,8 @@ _PIPE_WIDTH = 10_000
 @click.option(
     "--synthetic",
     metavar="SPEC",
-    help="Describe a made-up machine: '2p.2n.8c.2t mem=64Gi' has 2 packages of 2 NUMA nodes of 8 cores of 2 threads, and "
-    "64 GiB in each node. docs/topology.md has the rest.",
+    help="Describe a made-up machine: '2p.2n.8c.2t mem=64Gi' has 2 packages of 2 NUMA nodes of 8 cores of 2 threads, "
+    "64 GiB in each; docs/topology.md has the rest.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a tree.")
 def command(host_root: Path | None, synthetic: str | None, *, as_json: bool) -> None:

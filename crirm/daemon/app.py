@@ -21,6 +21,8 @@ import attrs
 import trio
 from grpclib.const import Status
 
+from crirm.cri.dump_rules import DumpRules
+from crirm.daemon.dumper import Dumper
 from crirm.daemon.link import Link
 from crirm.daemon.relay import Relay, is_endless
 from crirm.logs import get_logger, toggle_full_debug
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from crirm.daemon.settings import Settings
-    from crirm.rpc.tap import Outcome
+    from crirm.rpc.tap import Outcome, Tap
 
     Watch = Callable[[bytes, Outcome], None]
 
@@ -91,10 +93,13 @@ async def _run(settings: Settings, stop: Stop, watch: Watch | None, task_status:
     flusher = Flusher()
     async with trio.open_nursery() as service:
         service.start_soon(systemd.watchdog)
+        rules = DumpRules.parse(settings.dump_rules)
+        dumper = Dumper(rules, file=settings.dump_file, show_secrets=settings.dump_secrets)
+        await service.start(dumper.run)
         relay = _relay(settings, flusher)
         if await _start_links(service, relay, stop):
             with _listening(settings) as sock:
-                async with open_server(sock, _served(relay, watch), flusher) as server:
+                async with open_server(sock, _served(relay, dumper, watch), flusher) as server:
                     systemd.notify_ready(f"serving on {sock.getsockname()}")
                     log.info("serving", socket=sock.getsockname())
                     task_status.started()
@@ -131,13 +136,13 @@ async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def _served(relay: Relay, watch: Watch | None) -> Served:
+def _served(relay: Relay, tap: Tap, watch: Watch | None) -> Served:
     def finished(path: bytes, outcome: Outcome) -> None:
         relay.finished(path, outcome)
         if watch is not None:
             watch(path, outcome)
 
-    return Served(route=relay.route, tap=None, finished=finished)
+    return Served(route=relay.route, tap=tap, finished=finished)
 
 
 @contextmanager
