@@ -16,9 +16,10 @@ from crirm.cli.cri_resmgr_flags import FLAGS, Use
 from crirm.cli.cri_resmgr_reports import config_help, flag_help, list_loggers, list_policies, print_config
 from crirm.cli.errors import run_command
 from crirm.cli.exit_codes import ExitCode
-from crirm.cli.goflags import FlagError, Kind, Parsed, check_value, parse
+from crirm.cli.goflags import FlagError, Kind, Parsed, check_value, duration_s, parse
 from crirm.cli.start import start
 from crirm.cli.version import version_line
+from crirm.cri.dump_rules import cumulate
 from crirm.daemon.settings import Settings
 from crirm.errors import CrirmError
 from crirm.logs import settings_from
@@ -32,8 +33,6 @@ ROOT_PID_FILE: Final = "/var/run/cri-resmgr.pid"  # Source: CRI Resource Manager
 
 DUMP_RULES_2019: Final = "full:.*,off:Version,.*List.*,.*Status.*,.*Info.*,.*Log.*,.*Reopen.*"
 """What ``-dump`` adds to. Source: CRI Resource Manager 0.1, which alone has the flag."""
-
-DUMP_KEYWORDS: Final = frozenset(("on", "enable", "off", "disable", "reset", "debug"))
 
 REPORTS: Final[Mapping[str, Callable[[], str]]] = {
     "h": flag_help,
@@ -119,25 +118,16 @@ def settings_of(given: Parsed, environ: Mapping[str, str]) -> Settings:
         if given.last(name) is not None
     }
     if "dump" in given.values:
-        options["dump_rules"] = join_rules(DUMP_RULES_2019, *given.values["dump"])
+        options["dump_rules"] = cumulate(DUMP_RULES_2019, *given.values["dump"])
+    period = given.last("count-period")
+    if period is not None:
+        options["dump_count_period_s"] = duration_s(period)
     return Settings(
         allow_untested_runtimes=given.is_on("allow-untested-runtimes"),
         pid_file=_pid_file(given),
         log=settings_from(environ, _log_options(given)),
         **options,
     )
-
-
-def join_rules(*lists: str) -> str:
-    """Join rule lists into one that means the same: in each, the level starts as *full* again."""
-    joined = [
-        rules if ":" in rules.partition(",")[0] or _is_keyword(rules) else f"full:{rules}" for rules in lists if rules
-    ]
-    return ",".join(joined)
-
-
-def _is_keyword(rules: str) -> bool:
-    return rules.partition(",")[0].strip().lower() in DUMP_KEYWORDS
 
 
 def _pid_file(given: Parsed) -> str | None:

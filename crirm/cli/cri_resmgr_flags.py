@@ -46,6 +46,7 @@ _NOW: Final = (
     ResmgrFlag("pid-file", STRING, Use.NOW, "file that holds the process number"),
     ResmgrFlag("dump", STRING, Use.NOW, "messages to dump, added to the rules of 2019; may be given several times"),
     ResmgrFlag("dump-file", STRING, Use.NOW, "file that dumped messages are written to as well"),
+    ResmgrFlag("count-period", DURATION, Use.NOW, "time between two sums of counted messages"),
     ResmgrFlag("logger-debug", STRING, Use.NOW, "log sources whose debug records are wanted"),
     ResmgrFlag("config", STRING, Use.NOW, "file of flags, one `name = value` a line"),
     ResmgrFlag("reset-config", BOOL, Use.NOW, "forget the stored configuration, and end"),
@@ -121,7 +122,6 @@ _LATER: Final = (
 )
 
 _MEANINGLESS: Final = (
-    ResmgrFlag("count-period", DURATION, Use.NONE),
     ResmgrFlag("logger", STRING, Use.NONE),
     ResmgrFlag("logger-level", STRING, Use.NONE),
     ResmgrFlag("logger-prefix", BOOL, Use.NONE),

@@ -9,7 +9,7 @@ import yaml
 from crirm.cli.cri_resmgr_flags import FLAGS, Use
 from crirm.cli.errors import did_you_mean
 from crirm.cli.goflags import FlagError, Kind
-from crirm.daemon.settings import DEFAULT_DUMP_RULES
+from crirm.cri.dump_rules import DEFAULT_RULES
 from crirm.logs.names import SOURCES
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ LATER: Final = "Configuration files come in a later version of crirm"
 CONFIG: Final[dict[str, dict[str, Any]]] = {
     "policy": {"Active": "none"},
     "logger": {"Debug": ""},
-    "dump": {"Config": DEFAULT_DUMP_RULES, "File": "", "Debug": False, "Disabled": False},
+    "dump": {"Config": DEFAULT_RULES, "File": "", "Debug": False, "Disabled": False},
 }
 """Module, key and default of what this version does, in the names of the original's configuration."""
 
@@ -30,7 +30,7 @@ CONFIG_TEXT: Final = {
     "logger": "log records",
     "logger.Debug": "log sources that tell more, a comma list of [on|off:]SOURCE; today -logger-debug or LOGGER_DEBUG",
     "dump": "messages shown in the log",
-    "dump.Config": "which messages and how fully, a comma list of [off|short|full:]METHOD; today -dump",
+    "dump.Config": "which messages and how fully, a comma list of [off|count|short|full:]METHOD; today -dump",
     "dump.File": "file that they are written to as well; today -dump-file",
     "dump.Debug": "whether they are debug records",
     "dump.Disabled": "whether none is shown",

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))  # Source: Go's strconv.ParseBool
 FALSE: Final = frozenset(("0", "f", "F", "FALSE", "false", "False"))
-DURATION: Final = re.compile(r"[+-]?(0|(\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+")  # Source: Go's time.ParseDuration
+DURATION_PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")  # Source: Go's time.ParseDuration
+DURATION: Final = re.compile(rf"[+-]?(0|({DURATION_PART.pattern})+)")
+UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class FlagError(UsageError):
@@ -115,6 +117,12 @@ def check_value(where: str, flag: Flag, value: str) -> str:
         case Kind.STRING:
             return value
     raise FlagError(f"{where}: cannot be {value!r}; it is {WANTED[flag.kind]} such as {EXAMPLE[flag.kind]}")
+
+
+def duration_s(text: str) -> float:
+    """Return the seconds that the Go duration *text* (checked already) stands for, for example 90.0 for ``1m30s``."""
+    seconds = sum(float(number) * UNITS_S[unit] for number, unit in DURATION_PART.findall(text))
+    return -seconds if text.startswith("-") else seconds
 
 
 def _unknown(word: str, name: str, flags: Mapping[str, Flag]) -> str:

@@ -59,13 +59,22 @@ def _default(field: str) -> Any:
     metavar="RULES",
     default=_default("dump_rules"),
     show_default=True,
-    help="Messages to dump: a comma list of [off|name|full:]METHOD, where METHOD is a name, * or a regular expression.",
+    help="Messages to dump, a comma list of [off|count|name|full:]METHOD; METHOD may be * or a regular expression.",
 )
 @click.option(
     "--dump-file", metavar="PATH", default=_default("dump_file"), help="Write dumped messages to this file too."
 )
 @click.option(
     "--dump-secrets", is_flag=True, help="Show environment values and registry credentials in dumped messages."
+)
+@click.option(
+    "--dump-count-period",
+    "dump_count_period_s",
+    metavar="SECONDS",
+    type=float,
+    default=_default("dump_count_period_s"),
+    show_default=True,
+    help="Time between two sums of calls that are only counted.",
 )
 @click.option(
     "--debug", metavar="SOURCES", help="Log sources whose debug records are wanted, for example relay,link; * for all."

@@ -139,16 +139,24 @@ class Dumper:
                 task_status.started()
                 await self._write_for_ever()
         finally:
-            with trio.move_on_after(LAST_WORDS_S, shield=True):
-                while batch := self._queue.take(BATCH_BYTES, BATCH_RECORDS):
-                    await trio.to_thread.run_sync(self._write, batch)
+            last_moment = trio.current_time() + LAST_WORDS_S
+            while trio.current_time() < last_moment and await self._write_batch():
+                pass
             if self._file:
                 self._file.close()
 
     async def _write_for_ever(self) -> None:
         while True:
             await self._queue.wait()
-            await trio.to_thread.run_sync(self._write, self._queue.take(BATCH_BYTES, BATCH_RECORDS))
+            await self._write_batch()
+
+    async def _write_batch(self) -> int:
+        """Write what has waited longest; return how many records that were. A batch once taken is written."""
+        batch = self._queue.take(BATCH_BYTES, BATCH_RECORDS)
+        if batch:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._write, batch)
+        return len(batch)
 
     async def _tell_counts(self) -> None:
         while True:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, DumpRulesError
 from crirm.errors import UsageError
 from crirm.logs.settings import LogSettings
 from crirm.system.unix_socket import socket_path
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 SAME_AS_RUNTIME: Final = "default"
 NOT_SERVED: Final = "-"
-
-DEFAULT_DUMP_RULES: Final = "off:.*,short:((Create)|(Start)|(Run)|(Update)|(Stop)|(Remove)).*,off:.*Image.*"
-"""What changes pods and containers, one line per call. Source: CRI Resource Manager, ``dump.Config``."""
 
 
 def _relay_path(text: str) -> str:
@@ -48,9 +46,21 @@ def _absolute_file(what: str) -> Callable[[Any, attrs.Attribute[Any], str | None
     return validate
 
 
-def _check_grace(_settings: Any, _field: attrs.Attribute[float], value: float) -> None:
-    if not math.isfinite(value) or value < 0:
-        raise UsageError(f"grace {value}: cannot be; it is a number of seconds, 0 or more")
+def _seconds(what: str, *, zero: bool) -> Callable[[Any, attrs.Attribute[float], float], None]:
+    def validate(_settings: Any, _field: attrs.Attribute[float], value: float) -> None:
+        if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+            raise UsageError(
+                f"{what} {value}: cannot be; it is a number of seconds, {'0 or more' if zero else 'above 0'}"
+            )
+
+    return validate
+
+
+def _check_rules(_settings: Any, _field: attrs.Attribute[str], text: str) -> None:
+    try:
+        DumpRules.parse(text)
+    except DumpRulesError as error:
+        raise UsageError(str(error)) from error
 
 
 @attrs.frozen(kw_only=True)
@@ -73,14 +83,17 @@ class Settings:
     allow_untested_runtimes: bool = False
     """Whether a runtime other than containerd and CRI-O is used; off, since nobody has seen it work."""
 
-    grace_s: float = attrs.field(default=10.0, validator=_check_grace)
+    grace_s: float = attrs.field(default=10.0, validator=_seconds("grace", zero=True))
     """Seconds that calls in flight may still take after SIGTERM; nearly all need less, and systemd kills after 90."""
 
     pid_file: str | None = attrs.field(default=None, validator=_absolute_file("PID file"))
     """File that holds the process number while crirm runs; none by default, since systemd needs none."""
 
-    dump_rules: str = DEFAULT_DUMP_RULES
-    """Which messages are dumped and how fully, in the language of CRI Resource Manager."""
+    dump_rules: str = attrs.field(default=DEFAULT_RULES, validator=_check_rules)
+    """Which messages are dumped and how fully, in the language of ``cri.dump_rules``."""
+
+    dump_count_period_s: float = attrs.field(default=60.0, validator=_seconds("dump count period", zero=False))
+    """Seconds between two sums of the calls that are only counted; the default is CRI Resource Manager's."""
 
     dump_file: str = attrs.field(default="", validator=_absolute_file("dump file"))
     """File that dumped messages are written to as well; empty: they go to the log only."""

@@ -16,7 +16,7 @@ Questions that policies ask per container are answered from indexes that are mad
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping  # noqa: TC003 - resolved at run time, with all of this class
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 import attrs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 MODE = 0o640
@@ -55,6 +56,7 @@ class LogFiles:
         """Open *path* for appending, and close what was open for it before."""
         if not path:
             return
+        Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
         self.close(path)
         self._descriptors[path] = descriptor

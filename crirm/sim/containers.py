@@ -20,17 +20,18 @@ from crirm.cri.proto.runtime.v1 import (
     ImageSpec,
     LinuxContainerResources,
     LinuxContainerUser,
+    NamespaceMode,
     PodSandboxConfig,
     PodSandboxMetadata,
 )
 from crirm.sim.pods import has_labels
+from crirm.sim.programs import Program, run_for_ever
 from crirm.sim.states import CREATED, RUNNING, SIGTERM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crirm.sim.images import StoredImage
-    from crirm.sim.programs import Program
 
 
 @attrs.define(eq=False)
@@ -43,6 +44,7 @@ class Record:
         log_path: of the log file; empty for none.
         created_ns, started_ns, finished_ns: nanoseconds since 1970; 0 for "not yet".
         resources: in force now.
+        argv: command and arguments.
         program: what it does once it runs.
         pid: of the make-believe process; 0 unless it runs.
         on_exit: called once when it has ended.
@@ -56,7 +58,8 @@ class Record:
     log_path: str
     created_ns: int
     resources: LinuxContainerResources
-    program: Program
+    argv: tuple[str, ...]
+    program: Program = attrs.field(factory=run_for_ever)
     started_ns: int = 0
     finished_ns: int = 0
     exit_code: int = 0
@@ -67,6 +70,11 @@ class Record:
     asked_to_stop: bool = False
     on_exit: list[Callable[[], None]] = attrs.field(factory=list)
     known_status: ContainerStatus | None = None
+
+    @property
+    def is_init(self) -> bool:
+        """Whether its process is number 1 of a PID namespace, so that signals without a handler do nothing."""
+        return self.config.linux.security_context.namespace_options.pid == NamespaceMode.CONTAINER
 
     @property
     def is_running(self) -> bool:
@@ -105,7 +113,9 @@ def listed_container(record: Record) -> Container:
 def container_status(record: Record, image: StoredImage | None) -> ContainerStatus:
     """Return what ContainerStatus and events say of *record*; *image* is None where it was removed since."""
     config = record.config
-    user = config.linux.security_context
+    security = config.linux.security_context
+    uid, gid = security.run_as_user.value, security.run_as_group.value
+    user = LinuxContainerUser(uid=uid, gid=gid, supplemental_groups=[gid, *security.supplemental_groups])
     return ContainerStatus(
         id=record.id,
         metadata=config.metadata,
@@ -124,7 +134,7 @@ def container_status(record: Record, image: StoredImage | None) -> ContainerStat
         mounts=config.mounts,
         log_path=record.log_path,
         resources=ContainerResources(linux=record.resources),
-        user=ContainerUser(linux=LinuxContainerUser(uid=user.run_as_user.value, gid=user.run_as_group.value)),
+        user=ContainerUser(linux=user),
         stop_signal=config.stop_signal or SIGTERM,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, assert_never
 
 from grpclib import GRPCError
@@ -18,7 +19,7 @@ from crirm.cri.proto.runtime.v1 import (
 from crirm.sim.call_base import CallBase
 from crirm.sim.index import quoted
 from crirm.sim.model import state_name
-from crirm.sim.programs import find_program
+from crirm.sim.programs import find_program, missing_program
 from crirm.sim.shell import Say, Sleep
 from crirm.sim.waiting import sleep
 
@@ -40,9 +41,11 @@ class ExecCalls(CallBase):
         _refuse_unless_running(record, during)
         program = find_program(request.cmd)
         if program is None:
-            command = quoted(request.cmd[0] if request.cmd else "")
-            reason = f"exec failed: unable to start container process: exec: {command}: executable file not found"
-            raise GRPCError(Status.UNKNOWN, f"{during}OCI runtime exec failed: {reason} in $PATH: unknown")
+            reason = "args must not be empty"
+            if request.cmd:
+                reason = f"unable to start container process: {missing_program(request.cmd[0])}"
+            begin = f"{during}failed to start exec {quoted(secrets.token_hex(32))}: "
+            raise GRPCError(Status.UNKNOWN, f"{begin}OCI runtime exec failed: exec failed: {reason}")
         return await _run(program.steps, request.timeout, during)
 
     async def exec(self, request: ExecRequest) -> ExecResponse:

@@ -23,13 +23,14 @@ from crirm.cri.proto.runtime.v1 import (
     StreamImagesResponse,
 )
 from crirm.sim.call_base import chunks
-from crirm.sim.images import image_info, listed_image
+from crirm.sim.images import AmbiguousError, image_info, listed_image
 from crirm.sim.index import quoted
 from crirm.sim.stats import image_filesystems
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from crirm.sim.images import StoredImage
     from crirm.sim.model import Model
     from crirm.sim.settings import Settings
 
@@ -52,7 +53,7 @@ class ImageService(ImageServiceBase):
 
     async def image_status(self, request: ImageStatusRequest) -> ImageStatusResponse:
         """Say what an image is like; an empty answer if it is not there."""
-        image = self.model.images.find(request.image.image)
+        image = self._find(request.image.image)
         if image is None:
             return ImageStatusResponse()
         return ImageStatusResponse(image=listed_image(image), info=image_info(image) if request.verbose else {})
@@ -63,15 +64,21 @@ class ImageService(ImageServiceBase):
         try:
             image = self.model.pull_image(name)
         except ValueError as fault:
-            message = f"failed to pull and unpack image {quoted(name)}: failed to parse image reference: {fault}"
-            raise GRPCError(Status.UNKNOWN, message) from fault
+            raise GRPCError(Status.UNKNOWN, f"failed to parse image reference {quoted(name)}: {fault}") from fault
         return PullImageResponse(image.id)
 
     async def remove_image(self, request: RemoveImageRequest) -> RemoveImageResponse:
         """Remove an image with all its tags; none is no error."""
-        self.model.remove_image(request.image.image)
+        if (image := self._find(request.image.image)) is not None:
+            self.model.remove_image(image.id)
         return RemoveImageResponse()
 
     async def image_fs_info(self, _request: ImageFsInfoRequest) -> ImageFsInfoResponse:
         """Say how much of the disk the images take."""
         return image_filesystems(self.model.images, self.model.clock())
+
+    def _find(self, name: str) -> StoredImage | None:
+        try:
+            return self.model.images.find(name)
+        except AmbiguousError as fault:
+            raise GRPCError(Status.UNKNOWN, f"can not resolve {quoted(name)} locally: {fault}") from fault

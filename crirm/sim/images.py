@@ -8,8 +8,11 @@ import re
 from typing import TYPE_CHECKING
 
 import attrs
+from grpclib import GRPCError
+from grpclib.const import Status
 
 from crirm.cri.proto.runtime.v1 import Image
+from crirm.sim.oci_image import BUSYBOX_IMAGE, PAUSE_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,7 +20,26 @@ if TYPE_CHECKING:
 DIGEST = "sha256:"
 DEFAULT_DOMAIN = "docker.io"
 PULLED_SIZE_BYTES = 10_000_000
-_REFERENCE = re.compile(r"[A-Za-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?", re.ASCII)
+_REFERENCE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?", re.ASCII)
+
+
+def split_reference(reference: str) -> tuple[str, str, str]:
+    """Return repository, tag and digest of *reference*; what it lacks is empty."""
+    named, _, digest = reference.partition("@")
+    repository, colon, tag = named.rpartition(":")
+    if not colon or "/" in tag:
+        return named, "", digest
+    return repository, tag, digest
+
+
+def split_name(name: str) -> tuple[str, tuple[str, ...]]:
+    """Return repository and tags of an image with one *name*."""
+    repository, tag, _ = split_reference(name)
+    return repository, (tag,)
+
+
+class AmbiguousError(ValueError):
+    """A name that may mean several images."""
 
 
 @attrs.frozen
@@ -26,6 +48,8 @@ class BuiltIn:
 
     Attributes:
         command: what a container of it runs that names no command.
+        is_busybox: whether the programs in it are known.
+        is_imported: whether it came from an archive, so that no registry's digest belongs to it.
     """
 
     repository: str
@@ -33,11 +57,15 @@ class BuiltIn:
     size_bytes: int
     command: tuple[str, ...]
     is_pinned: bool = False
+    is_busybox: bool = False
+    is_imported: bool = False
 
 
 BUILT_IN = (
     BuiltIn("registry.k8s.io/pause", ("3.9", "3.10"), 321_520, ("/pause",), is_pinned=True),
-    BuiltIn("docker.io/library/busybox", ("latest", "1.36"), 2_166_802, ("sh",)),
+    BuiltIn("docker.io/library/busybox", ("latest", "1.36"), 2_166_802, ("sh",), is_busybox=True),
+    BuiltIn(*split_name(PAUSE_IMAGE), 2_130_571, ("sleep", "2147483647"), is_pinned=True, is_imported=True),
+    BuiltIn(*split_name(BUSYBOX_IMAGE), 2_130_571, ("/bin/sh",), is_busybox=True, is_imported=True),
 )
 
 
@@ -48,6 +76,7 @@ class StoredImage:
     Attributes:
         id: ``sha256:`` and 64 hexadecimal digits.
         command: what a container of it runs that names no command.
+        is_busybox: whether the programs in it are known.
     """
 
     id: str
@@ -56,6 +85,7 @@ class StoredImage:
     size_bytes: int
     command: tuple[str, ...] = ()
     is_pinned: bool = False
+    is_busybox: bool = False
 
 
 class Images:
@@ -65,23 +95,18 @@ class Images:
         self._by_id: dict[str, StoredImage] = {}
         for item in built_in:
             tags = [f"{item.repository}:{tag}" for tag in item.tags]
-            self._add(item.repository, tags, item.size_bytes, item.command, is_pinned=item.is_pinned)
+            image = self._add(item.repository, tags, item.size_bytes)
+            image.command, image.is_pinned, image.is_busybox = item.command, item.is_pinned, item.is_busybox
+            if item.is_imported:
+                image.digests.clear()
 
     def __iter__(self) -> Iterator[StoredImage]:
         return iter(list(self._by_id.values()))
 
-    def _add(
-        self,
-        repository: str,
-        tags: list[str],
-        size_bytes: int,
-        command: tuple[str, ...] = (),
-        *,
-        is_pinned: bool = False,
-    ) -> StoredImage:
+    def _add(self, repository: str, tags: list[str], size_bytes: int) -> StoredImage:
         identity = DIGEST + hashlib.sha256(" ".join((repository, *tags)).encode()).hexdigest()
         digest = DIGEST + hashlib.sha256(identity.encode()).hexdigest()
-        image = StoredImage(identity, tags, [f"{repository}@{digest}"], size_bytes, command, is_pinned)
+        image = StoredImage(identity, tags, [f"{repository}@{digest}"], size_bytes)
         self._by_id[identity] = image
         return image
 
@@ -101,16 +126,36 @@ class Images:
         return image
 
     def find(self, name: str) -> StoredImage | None:
-        """Return the image that *name*, an id, a part of an id, a tag or a digest, means; None if there is none."""
+        """Return the image that *name*, an id, a part of an id, a tag or a digest, means; None if there is none.
+
+        Raises:
+            AmbiguousError: *name* is the beginning of several ids.
+        """
         if (found := self._by_id.get(name) or self._by_id.get(DIGEST + name)) is not None:
             return found
         reference = normalized(name) if _REFERENCE.fullmatch(name) else name
         for image in self._by_id.values():
             if reference in image.tags or reference in image.digests:
                 return image
-        part = name.removeprefix(DIGEST)
-        starts = [image for image in self._by_id.values() if part and image.id.startswith(DIGEST + part)]
-        return starts[0] if len(starts) == 1 else None
+        part = DIGEST + name.removeprefix(DIGEST)
+        starts = [image for image in self._by_id.values() if image.id.startswith(part)]
+        if len(starts) > 1:
+            raise AmbiguousError("ambiguous digest string")
+        return starts[0] if starts else None
+
+    def get(self, name: str, during: str) -> StoredImage:
+        """Return the image that *name* means.
+
+        Raises:
+            GRPCError: NOT_FOUND where there is none; UNKNOWN where *name* may mean several.
+        """
+        try:
+            image = self.find(name)
+        except AmbiguousError as fault:
+            raise GRPCError(Status.UNKNOWN, f"{during}: {fault}") from fault
+        if image is None:
+            raise GRPCError(Status.NOT_FOUND, f"{during}: not found")
+        return image
 
     def remove(self, name: str) -> bool:
         """Remove the image that *name* means, with all its tags; tell whether there was one."""
@@ -138,15 +183,6 @@ def normalized(name: str) -> str:
         first, rest = DEFAULT_DOMAIN, name if slash else f"library/{name}"
     repository, tag, digest = split_reference(f"{first}/{rest}")
     return f"{repository}@{digest}" if digest else f"{repository}:{tag or 'latest'}"
-
-
-def split_reference(reference: str) -> tuple[str, str, str]:
-    """Return repository, tag and digest of *reference*; what it lacks is empty."""
-    named, _, digest = reference.partition("@")
-    repository, colon, tag = named.rpartition(":")
-    if not colon or "/" in tag:
-        return named, "", digest
-    return repository, tag, digest
 
 
 def listed_image(image: StoredImage) -> Image:

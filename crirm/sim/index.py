@@ -48,8 +48,8 @@ class Index(Generic[T]):
         """Raise GRPCError if *name* belongs to an object that still exists."""
         owner = self._id_by_name.get(name)
         if owner is not None:
-            message = f"{during} {quoted(name)}: name {quoted(name)} is reserved for {quoted(owner)}"
-            raise GRPCError(Status.UNKNOWN, message)
+            message = f"{during}: name {quoted(name)} is reserved for {quoted(owner)}"
+            raise GRPCError(Status.FAILED_PRECONDITION, message)
 
     def get(self, prefix: str, during: str) -> T:
         """Return the one object whose id begins with *prefix*.

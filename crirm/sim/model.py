@@ -27,7 +27,7 @@ from crirm.sim.events import Events
 from crirm.sim.images import Images
 from crirm.sim.index import Index, quoted
 from crirm.sim.pods import Pod, on_host_network, pod_name, pod_status
-from crirm.sim.programs import KILLED_CODE, main_program
+from crirm.sim.programs import KILLED_CODE, find_program, missing_program, run_for_ever
 from crirm.sim.resources import merge_resources
 from crirm.sim.shell import Say, Sleep
 from crirm.sim.states import CREATED, CREATED_EVENT, DELETED_EVENT, EXITED, RUNNING, STARTED_EVENT, STOPPED_EVENT
@@ -89,7 +89,7 @@ class Model:
         if not betterproto.serialized_on_wire(config.metadata):
             raise GRPCError(Status.UNKNOWN, "sandbox config must include metadata")
         name = pod_name(config.metadata)
-        self.pods.refuse_taken(name, "failed to reserve sandbox name")
+        self.pods.refuse_taken(name, f"failed to reserve sandbox name {quoted(name)}")
         identity = self._new_id()
         if runtime_handler not in RUNTIME_HANDLERS:
             reason = f"no runtime for {quoted(runtime_handler)} is configured"
@@ -151,10 +151,11 @@ class Model:
         if not betterproto.serialized_on_wire(request.sandbox_config.metadata):
             raise GRPCError(Status.UNKNOWN, "pod sandbox config must include metadata")
         name = container_name(config.metadata, request.sandbox_config.metadata)
-        self.containers.refuse_taken(name, "failed to reserve container name")
-        image = self.images.find(config.image.image)
-        if image is None:
-            raise GRPCError(Status.NOT_FOUND, f"failed to resolve image {quoted(config.image.image)}: not found")
+        self.containers.refuse_taken(
+            name,
+            f"failed to reserve container name {quoted(name)}; check if another CreateContainer request is in progress",
+        )
+        image = self.images.get(config.image.image, f"failed to resolve image {quoted(config.image.image)}")
         record = Record(
             id=self._new_id(),
             pod_id=pod.id,
@@ -163,7 +164,7 @@ class Model:
             log_path=log_path(request.sandbox_config, config),
             created_ns=self.clock(),
             resources=merge_resources(LinuxContainerResources(), config.linux.resources),
-            program=main_program([*(config.command or (() if config.args else image.command)), *config.args]),
+            argv=(*(config.command or (() if config.args else image.command)), *config.args),
         )
         self.containers.add(record.id, name, record)
         self._tell(record.id, pod, CREATED_EVENT)
@@ -189,14 +190,26 @@ class Model:
     def _prepare_start(self, record: Record, pod: Pod) -> None:
         if not pod.is_ready:
             raise GRPCError(Status.UNKNOWN, f"sandbox container {quoted(pod.id)} is not running")
-        self._open_log(record, "failed to create containerd task: ")
+        during = "failed to create containerd task: "
+        self._open_log(record, during)
+        program = find_program(record.argv)
+        if program is None and record.argv and self._has_only_known_programs(record):
+            reason = f"unable to start container process: {missing_program(record.argv[0])}"
+            runtime = "failed to create shim task: OCI runtime create failed: runc create failed: "
+            raise GRPCError(Status.UNKNOWN, during + runtime + reason)
+        record.program = program or run_for_ever()
+
+    def _has_only_known_programs(self, record: Record) -> bool:
+        image = self.images.find(record.image_id)
+        return image is not None and image.is_busybox
 
     def ask_to_stop(self, record: Record) -> None:
         """Send the stop signal, once, to a container that runs; it may pay no attention."""
         if record.is_running and not record.asked_to_stop:
             record.asked_to_stop = True
-            if record.program.stop_code is not None:
-                self._exit(record, record.program.stop_code)
+            code = record.program.code_when_asked(is_init=record.is_init)
+            if code is not None:
+                self._exit(record, code)
 
     def kill(self, record: Record) -> None:
         """End a container at once; one that does not run is no error."""

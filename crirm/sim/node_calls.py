@@ -32,6 +32,7 @@ from crirm.cri.proto.runtime.v1 import (
 )
 from crirm.sim.container_calls import ContainerCalls
 from crirm.sim.exec_calls import ExecCalls
+from crirm.sim.index import quoted
 from crirm.sim.model import RUNTIME_HANDLERS
 from crirm.sim.pod_calls import PodCalls
 from crirm.sim.stats_calls import StatsCalls
@@ -72,8 +73,10 @@ class RuntimeService(PodCalls, ContainerCalls, ExecCalls, StatsCalls):
         driver = CgroupDriver(CgroupDriver.SYSTEMD)
         return RuntimeConfigResponse(linux=LinuxRuntimeConfiguration(cgroup_driver=driver))
 
-    async def checkpoint_container(self, _request: CheckpointContainerRequest) -> CheckpointContainerResponse:
+    async def checkpoint_container(self, request: CheckpointContainerRequest) -> CheckpointContainerResponse:
         """Refuse: there is no process to keep the state of."""
+        prefix = request.container_id
+        self.model.containers.get(prefix, f"an error occurred when trying to find container {quoted(prefix)}")
         raise GRPCError(Status.UNIMPLEMENTED, "method CheckpointContainer not implemented")
 
     async def checkpoint_pod(self, _request: CheckpointPodRequest) -> CheckpointPodResponse:

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from crirm.sim.index import quoted
 from crirm.sim.shell import BUILTINS, Sleep, Step, run_argv, run_script, trapped_code
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-KILLED_CODE = 137
-"""128 + SIGKILL."""
-SHELLS = ("sh", "/bin/sh", "ash", "/bin/ash", "/bin/bash", "bash")
+KILLED_CODE = 128 + 9
+STOPPED_CODE = 128 + 15
+SHELLS = ("sh", "ash", "bash")
+FOLDERS = ("/bin/", "/usr/bin/", "/sbin/", "/usr/sbin/")
+ENDLESS = ("crond", "ftpd", "httpd", "nc", "ntpd", "syslogd", "tail", "telnetd", "top", "watch", "yes")
+"""Programs of busybox that do something else than end."""
 
 
 @attrs.frozen(eq=False)
@@ -22,28 +26,50 @@ class Program:
 
     Attributes:
         steps: what it does; the generator returns the exit code.
-        stop_code: exit code when asked to stop; None: it pays no attention and must be killed, as any process that
-            is number 1 of its PID namespace and has no handler for the signal.
+        handler_code: exit code of its handler for the stop signal; None: it has no handler.
     """
 
     steps: Generator[Step, None, int]
-    stop_code: int | None = None
+    handler_code: int | None = None
+
+    def code_when_asked(self, *, is_init: bool) -> int | None:
+        """Return the code with which it exits when it gets the stop signal; None if it goes on.
+
+        Args:
+            is_init: whether it is process 1 of its PID namespace, to which a signal without a handler does nothing.
+        """
+        if self.handler_code is not None:
+            return self.handler_code
+        return None if is_init else STOPPED_CODE
 
 
 def find_program(argv: Sequence[str]) -> Program | None:
     """Return what *argv* does, or None if no such command is known."""
-    name = argv[0].removeprefix("/bin/").removeprefix("/usr/bin/") if argv else ""
-    if argv and argv[0] in SHELLS:
+    if not argv:
+        return None
+    name = argv[0]
+    for folder in FOLDERS:
+        name = name.removeprefix(folder)
+    if name in SHELLS:
         script = argv[2] if len(argv) > 2 and argv[1] == "-c" else ""
         return Program(run_script(script), trapped_code(script))
+    if name in ENDLESS:
+        return Program(_sleep_for_ever())
     return Program(run_argv([name, *argv[1:]])) if name in BUILTINS else None
 
 
-def main_program(argv: Sequence[str]) -> Program:
-    """Return what a container does whose command is *argv*: one not known runs for ever and stops when asked to."""
-    return find_program(argv) or Program(_run_for_ever(), stop_code=0)
+def run_for_ever() -> Program:
+    """Return a server: it runs until it is asked to stop, and then stops at once and in good order."""
+    return Program(_sleep_for_ever(), handler_code=0)
 
 
-def _run_for_ever() -> Generator[Step, None, int]:
+def _sleep_for_ever() -> Generator[Step, None, int]:
     yield Sleep(float("inf"))
     return 0
+
+
+def missing_program(name: str) -> str:
+    """Return what runc says of a program that is not there."""
+    if "/" in name:
+        return f"exec: {quoted(name)}: stat {name}: no such file or directory"
+    return f"exec: {quoted(name)}: executable file not found in $PATH"

@@ -28,4 +28,6 @@ def merge_resources(old: LinuxContainerResources, update: LinuxContainerResource
     if update.hugepage_limits:
         merged.hugepage_limits = list(update.hugepage_limits)
     merged.unified = {**merged.unified, **update.unified}
+    if update.memory_limit_in_bytes and not update.memory_swap_limit_in_bytes:
+        merged.memory_swap_limit_in_bytes = update.memory_limit_in_bytes  # no swap beside the memory, as in containerd
     return merged

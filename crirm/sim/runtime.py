@@ -21,6 +21,7 @@ from crirm.sim.node_calls import RuntimeService
 from crirm.sim.seed import seed
 from crirm.sim.server import SimServer, start_server
 from crirm.sim.settings import Settings
+from crirm.sim.streaming import serve_streams
 from crirm.sim.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ async def open_runtime(
     runtime = Runtime(socket_path, settings, model)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(runtime.keep_time)
+        runtime.tokens.base_url = await nursery.start(serve_streams, runtime.tokens)
         try:
             async with runtime.serving():
                 yield runtime

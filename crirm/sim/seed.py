@@ -37,6 +37,6 @@ def _container(number: int, annotation_bytes: int) -> ContainerConfig:
     return ContainerConfig(
         metadata=ContainerMetadata(name=f"c{number}"),
         image=ImageSpec(image=IMAGE),
-        command=["server"],
+        command=["sleep", "infinity"],
         annotations={PADDING: "x" * annotation_bytes} if annotation_bytes else {},
     )

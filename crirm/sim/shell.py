@@ -111,6 +111,7 @@ def _head(args: list[str]) -> bytes:
 def _tokens(script: str) -> list[str]:
     lexer = shlex.shlex(script.replace("\n", " ; "), posix=True, punctuation_chars=";&|<>")
     lexer.whitespace_split = True
+    lexer.commenters = ""
     return list(lexer)
 
 

@@ -86,30 +86,32 @@ def _memory(records: Sequence[Record], now_ns: int) -> MemoryUsage:
 
 
 def container_stats(record: Record, now_ns: int) -> ContainerStats:
-    """Return the figures of a running container."""
+    """Return the figures of a container; without CPU and memory unless it runs."""
     config = record.config
-    return ContainerStats(
+    stats = ContainerStats(
         attributes=ContainerAttributes(
             id=record.id, metadata=config.metadata, labels=config.labels, annotations=config.annotations
         ),
-        cpu=_cpu([record], now_ns),
-        memory=_memory([record], now_ns),
         writable_layer=_filesystem(working_set_bytes(record) // 16, 16, now_ns),
-        swap=SwapUsage(timestamp=now_ns, swap_available_bytes=_count(0), swap_usage_bytes=_count(0)),
     )
+    if record.is_running:
+        stats.cpu, stats.memory = _cpu([record], now_ns), _memory([record], now_ns)
+        stats.swap = SwapUsage(timestamp=now_ns, swap_available_bytes=_count(0), swap_usage_bytes=_count(0))
+    return stats
 
 
 def pod_stats(pod: Pod, records: Sequence[Record], now_ns: int) -> PodSandboxStats:
-    """Return the figures of a ready pod sandbox whose running containers are *records*."""
+    """Return the figures of a ready pod sandbox whose containers are *records*."""
     config = pod.config
+    running = [record for record in records if record.is_running]
     stats = PodSandboxStats(
         attributes=PodSandboxAttributes(
             id=pod.id, metadata=config.metadata, labels=config.labels, annotations=config.annotations
         ),
         linux=LinuxPodSandboxStats(
-            cpu=_cpu(records, now_ns),
-            memory=_memory(records, now_ns),
-            process=ProcessUsage(timestamp=now_ns, process_count=_count(len(records) + 1)),
+            cpu=_cpu(running, now_ns),
+            memory=_memory(running, now_ns),
+            process=ProcessUsage(timestamp=now_ns, process_count=_count(len(running))),
             containers=[container_stats(record, now_ns) for record in records],
         ),
     )

@@ -52,17 +52,17 @@ class StatsCalls(CallBase):
         """Return the figures of one running container."""
         record = self.model.containers.get(request.container_id, "failed to find container")
         if not record.is_running:
-            raise GRPCError(Status.UNKNOWN, "failed to fetch metrics for task: unexpected metrics response: []")
+            raise GRPCError(Status.UNKNOWN, "unexpected metrics response: []")
         return ContainerStatsResponse(stats=container_stats(record, self.model.clock()))
 
     async def list_container_stats(self, request: ListContainerStatsRequest) -> ListContainerStatsResponse:
-        """Return the figures of running containers."""
+        """Return the figures of containers; those that do not run have few."""
         return ListContainerStatsResponse(stats=self._container_stats(request.filter))
 
     async def stream_container_stats(
         self, request: StreamContainerStatsRequest
     ) -> AsyncIterator[StreamContainerStatsResponse]:
-        """Return the figures of running containers in several messages."""
+        """Return the figures of containers in several messages."""
         for chunk in self.chunks(self._container_stats(request.filter)):
             yield StreamContainerStatsResponse(container_stats=chunk)
 
@@ -74,10 +74,9 @@ class StatsCalls(CallBase):
             reason = f'sandbox container "{pod.id}" is not in ready state: unavailable'
             raise GRPCError(
                 Status.UNAVAILABLE,
-                f"failed to decode sandbox container metrics for sandbox {pod.id}: "
-                f"failed to get pod sandbox stats since {reason}",
+                f"failed to decode pod sandbox metrics {pod.id}: failed to get pod sandbox stats since {reason}",
             )
-        return PodSandboxStatsResponse(stats=pod_stats(pod, self._running(pod), self.model.clock()))
+        return PodSandboxStatsResponse(stats=pod_stats(pod, self.model.containers_of(pod), self.model.clock()))
 
     async def list_pod_sandbox_stats(self, request: ListPodSandboxStatsRequest) -> ListPodSandboxStatsResponse:
         """Return the figures of ready pod sandboxes."""
@@ -115,8 +114,7 @@ class StatsCalls(CallBase):
         return [
             container_stats(record, now)
             for record in self.model.containers
-            if record.is_running
-            and identity in ("", record.id)
+            if identity in ("", record.id)
             and pod_id in ("", record.pod_id)
             and has_labels(record.config.labels, filter_.label_selector)
         ]
@@ -125,7 +123,7 @@ class StatsCalls(CallBase):
         identity = self.model.pods.whole_id(filter_.id)
         now = self.model.clock()
         return [
-            pod_stats(pod, self._running(pod), now)
+            pod_stats(pod, self.model.containers_of(pod), now)
             for pod in self.model.pods
             if pod.is_ready and identity in ("", pod.id) and has_labels(pod.config.labels, filter_.label_selector)
         ]

@@ -73,10 +73,10 @@ def test_any_bytes_are_walked_and_none_is_lost(data: bytes) -> None:
 
 
 @given(st.binary(max_size=40), st.integers(-(1 << 63), (1 << 63) - 1), st.text(max_size=20))
-def test_what_betterproto_writes_is_read(image: bytes, timeout: int, container: str) -> None:
+def test_what_betterproto_writes_is_read(stderr: bytes, timeout: int, container: str) -> None:
     message = bytes(v1.StopContainerRequest(container_id=container, timeout=timeout)) + bytes(
-        v1.ExecSyncResponse(stderr=image)
+        v1.ExecSyncResponse(stderr=stderr)
     )
-    expected = [(1, container.encode())] * bool(container)
-    expected += [(2, timeout % (1 << 64))] * bool(timeout) + [(2, image)] * bool(image)  # type: ignore[list-item]
+    everything: list[tuple[int, int | bytes]] = [(1, container.encode()), (2, timeout % (1 << 64)), (2, stderr)]
+    expected = [(number, value) for number, value in everything if value]
     assert [(part.number, part.value) for part in walk(message) if isinstance(part, Field)] == expected

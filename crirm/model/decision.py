@@ -1,0 +1,112 @@
+"""What the core answers to an event: the next state, and everything that is to be done about it, as values."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+import attrs
+
+from crirm.errors import CrirmError
+from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.events import Timer
+from crirm.model.trail import Trail
+from crirm.model.workload import ContainerId, ContainerKey, Workload
+
+
+@attrs.frozen
+class Adjustment:
+    """What a container is to have; None leaves what the kubelet asked for."""
+
+    cpus: CPUSet | None = None
+    mems: NodeSet | None = None
+    cpu_shares: int | None = None
+
+
+UNADJUSTED = Adjustment()
+
+
+class RefusalReason(enum.Enum):
+    """Why a container cannot have what it asks for."""
+
+    NO_ROOM = "no room"
+    """Not enough CPUs or memory now; it may fit later."""
+    BAD_REQUEST = "bad request"
+    """An annotation or a value that can never be right."""
+    BAD_STATE = "bad state"
+    """The request does not fit what the container or pod is doing."""
+
+
+class RefusedError(CrirmError):
+    """A policy or the pipeline refuses a request; str() is for whoever reads the pod's events."""
+
+    def __init__(self, reason: RefusalReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@attrs.frozen
+class UpdateContainer:
+    """Bring a container to its adjustment, through the runtime."""
+
+    key: ContainerKey
+    id: ContainerId
+    adjustment: Adjustment
+
+
+@attrs.frozen
+class StartTimer:
+    """Send TimerExpired after a while, also when crirm is restarted meanwhile."""
+
+    key: ContainerKey
+    timer: Timer
+    after_s: float
+
+
+@attrs.frozen
+class StopTimer:
+    """Forget a timer that may be running."""
+
+    key: ContainerKey
+    timer: Timer
+
+
+Effect = UpdateContainer | StartTimer | StopTimer
+
+
+@attrs.frozen
+class State:
+    """All that crirm knows and has decided.
+
+    Args:
+        workload: pods and containers.
+        policy: what the policy remembers; only the policy looks inside.
+        adjustments: what each container that holds a grant is to have.
+        timers: seconds of wall-clock time at which each running timer expires.
+        before_resize: the state to go back to, of containers whose resize the runtime has not answered yet.
+    """
+
+    workload: Workload
+    policy: object
+    adjustments: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
+    timers: Mapping[tuple[ContainerKey, Timer], float] = attrs.field(factory=dict)
+    before_resize: Mapping[ContainerKey, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Decision:
+    """The answer to one event.
+
+    Args:
+        state: from now on.
+        adjustment: of the container that the event asks for; None when it asks for none.
+        refusal: why the event's request is turned down; the state is then as before.
+        effects: to be performed, those of one container in order.
+        trail: how it came to this; None where nothing was chosen.
+    """
+
+    state: State
+    adjustment: Adjustment | None = None
+    refusal: RefusedError | None = None
+    effects: tuple[Effect, ...] = ()
+    trail: Trail | None = None

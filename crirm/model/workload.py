@@ -1,0 +1,103 @@
+"""What runs on the node: pods and containers as crirm knows them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import NewType
+
+import attrs
+
+from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.qos import QoSClass
+from crirm.model.resources import LinuxResources, Requirements
+
+PodId = NewType("PodId", str)
+"""Id of a pod sandbox, given by the runtime."""
+
+ContainerId = NewType("ContainerId", str)
+"""Id of a container, given by the runtime once it is created."""
+
+ContainerKey = NewType("ContainerKey", str)
+"""crirm's own name of one instance of a container, from the moment it is asked for; never used twice."""
+
+
+class ContainerState(enum.Enum):
+    """Where a container is in its life."""
+
+    CREATING = "creating"
+    """Asked for; the runtime has not answered yet. Its grant is reserved."""
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+    """Ended, by itself or because it was stopped; it holds no grant any more."""
+
+
+@attrs.frozen
+class Pod:
+    """A pod sandbox."""
+
+    id: PodId
+    uid: str
+    name: str
+    namespace: str
+    qos: QoSClass
+    cgroup_parent: str = ""
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    annotations: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class TopologyHint:
+    """Where on the machine something is that a container uses, such as a device or a disk."""
+
+    provider: str
+    """The path in sysfs that told."""
+    cpus: CPUSet | None = None
+    nodes: NodeSet | None = None
+    packages: frozenset[int] | None = None
+
+
+@attrs.frozen
+class Container:
+    """One instance of a container."""
+
+    key: ContainerKey
+    pod: PodId
+    name: str
+    state: ContainerState
+    requirements: Requirements
+    """What it requests and is limited to now."""
+    resources: LinuxResources = attrs.field(factory=LinuxResources)
+    """What the kubelet asked for, as it sent it; what it is shown when it asks back."""
+    id: ContainerId | None = None
+    attempt: int = 0
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    annotations: Mapping[str, str] = attrs.field(factory=dict)
+    tags: Mapping[str, str] = attrs.field(factory=dict)
+    """Marks set by crirm, such as AVX512."""
+    hints: tuple[TopologyHint, ...] = ()
+
+
+@attrs.frozen
+class Workload:
+    """All pods and containers."""
+
+    pods: Mapping[PodId, Pod] = attrs.field(factory=dict)
+    containers: Mapping[ContainerKey, Container] = attrs.field(factory=dict)
+
+    def pod_of(self, container: Container) -> Pod:
+        """Return the pod of *container*.
+
+        Raises:
+            KeyError: there is none; the pipeline never lets that happen.
+        """
+        return self.pods[container.pod]
+
+    def full_name(self, key: ContainerKey) -> str:
+        """Return ``namespace/pod/container`` for people; the bare key where nothing is known of it."""
+        container = self.containers.get(key)
+        if container is None:
+            return key
+        pod = self.pods[container.pod]
+        return f"{pod.namespace}/{pod.name}/{container.name}"

@@ -1,0 +1,1 @@
+"""Decisions: what each container gets, as pure functions of what is known; one file or folder per policy."""

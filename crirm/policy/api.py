@@ -1,0 +1,113 @@
+"""The interface between the pipeline and a policy.
+
+A policy is made once for a machine and a configuration and never changes. What it remembers of containers is a frozen
+value of its own, its *policy state*, which it is given and returns: so every method is a pure function, and to refuse
+is to raise. Adding a policy means writing one file (or folder) and adding its ``Kind`` to ``registry.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from crirm.model.cpuset import CPUSet
+from crirm.model.decision import Adjustment, Effect
+from crirm.model.quantity import MilliCPU
+from crirm.model.topology import Topology
+from crirm.model.trail import Trail
+from crirm.model.workload import Container, ContainerKey, Workload
+
+
+@attrs.frozen
+class Placement:
+    """What a policy answers.
+
+    Args:
+        state: the policy state from now on.
+        changed: the adjustment of every container for which it is not what it was, the subject included; a container
+            that is released has none.
+        effects: timers to start or stop.
+        trail: how it came to this, for a container that was placed.
+    """
+
+    state: Any
+    changed: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
+    effects: tuple[Effect, ...] = ()
+    trail: Trail | None = None
+
+
+class Policy(Protocol):
+    """One way of deciding; see the module."""
+
+    name: str
+
+    def initial(self) -> Any:
+        """Return the policy state of an empty machine; releasing everything leads back to exactly this value."""
+
+    def allocate(self, state: Any, workload: Workload, container: Container) -> Placement:
+        """Give *container*, which has no grant and need not be in *workload* yet, a grant.
+
+        Raises:
+            RefusedError: it does not fit, or asks for what cannot be.
+        """
+
+    def release(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:
+        """Take the grant of *key* back; a container without one changes nothing."""
+
+    def resize(self, state: Any, workload: Workload, container: Container) -> Placement:
+        """Change the grant of *container* to its new requirements, staying where it is as far as possible.
+
+        Raises:
+            RefusedError: it does not fit.
+        """
+
+    def started(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:
+        """Take note that a container has started."""
+
+    def expired(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:
+        """Take note that the timer of a container has run out."""
+
+
+@attrs.frozen
+class CPUConstraint:
+    """How many or which CPUs, as configuration says; at most one of the two is set, neither means "not said".
+
+    Args:
+        cpus: these.
+        millicpu: so many, in thousandths of a CPU.
+    """
+
+    cpus: CPUSet | None = None
+    millicpu: MilliCPU | None = None
+
+
+@attrs.frozen
+class Constraints:
+    """What bounds every policy.
+
+    Args:
+        available: the CPUs that containers may use; not said: all online ones.
+        reserved: the CPUs for reserved namespaces, within the available ones.
+    """
+
+    available: CPUConstraint = attrs.field(factory=CPUConstraint)
+    reserved: CPUConstraint = attrs.field(factory=CPUConstraint)
+
+
+@attrs.frozen
+class Kind:
+    """A policy as one can choose it.
+
+    Args:
+        name: in the configuration.
+        description: for people, one sentence.
+        options: the attrs class of its section of the configuration.
+        make: builds it; raises CrirmError when machine and configuration do not fit together.
+    """
+
+    name: str
+    description: str
+    options: type
+    make: Callable[[Topology, Constraints, Any], Policy]

@@ -1,0 +1,207 @@
+"""The relay and the runtime as processes, and what tests do to them and ask of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import grpc
+
+from tests.conformance.client import GrpcioClient, GrpclibClient, unary
+from tests.conformance.cri import wait_until
+from tests.daemons import CRIRM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from tests.conformance.client import Client
+
+VERSION = "/runtime.v1.RuntimeService/Version"
+EVENTS = "/runtime.v1.RuntimeService/GetContainerEvents"
+ECHO = "/crirm.test.Echo/Unary"
+ECHO_STREAM = "/crirm.test.Echo/ServerStream"
+ECHO_REQUESTS = "/crirm.test.Echo/ClientStream"
+_STATE = "/crirm.test.Echo/State"
+
+OK, CANCELLED, DEADLINE_EXCEEDED, UNIMPLEMENTED, UNAVAILABLE = 0, 1, 4, 12, 14
+CLIENTS: Mapping[str, Callable[[Path], Client]] = {"grpcio": GrpcioClient, "grpclib": GrpclibClient}
+_WITHIN_S = 30.0
+
+
+@attrs.frozen(eq=False)
+class Program:
+    """A crirm command that runs; what it prints is in its log."""
+
+    process: subprocess.Popen[bytes]
+    log_path: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def records(self, event: str) -> list[dict[str, Any]]:
+        """The records of *event*, where the command logs as JSON."""
+        lines = [line for line in self.log.splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
+        return [record for line in lines if (record := json.loads(line))["event"] == event]
+
+    def sentences(self) -> list[str]:
+        """What is printed besides log records."""
+        return [line for line in self.log.splitlines() if not line.startswith("{")]
+
+    def wait_log(self, text: str, times: int = 1) -> None:
+        """Wait until *text* was printed that often."""
+
+        def printed() -> bool:
+            assert self.process.poll() is None or self.log.count(text) >= times, f"{text!r} never came: {self.log}"
+            return self.log.count(text) >= times
+
+        wait_until(printed, _WITHIN_S)
+
+    def wait_exit(self) -> int:
+        return self.process.wait(_WITHIN_S)
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """Ask it to end, and return how it did."""
+        self.send(signal.SIGTERM)
+        return self.wait_exit()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def open_files(self) -> int:
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    @property
+    def resident_bytes(self) -> int:
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGESIZE")
+
+
+class Stage:
+    """A directory with sockets, and everything that runs on them until the test is over."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.runtime_socket = place / "c.sock"
+        self.relay_socket = place / "r.sock"
+        self.cleanup = ExitStack()
+        self._programs: list[Program] = []
+
+    def run(self, argv: Sequence[object], environment: Mapping[str, str] | None = None) -> Program:
+        """Start *argv* and do not wait for anything."""
+        log_path = self.place / f"{len(self._programs)}.log"
+        with log_path.open("wb") as log_file:
+            process = subprocess.Popen(
+                [str(word) for word in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+                close_fds=False,
+            )
+        program = Program(process, log_path)
+        self._programs.append(program)
+        return program
+
+    def runtime(self, *args: object, socket: Path | None = None) -> Program:
+        """An embedded runtime that serves."""
+        program = self.run([CRIRM, "sim", "--socket", socket or self.runtime_socket, *args])
+        program.wait_log("the embedded runtime serves")
+        return program
+
+    def starting_relay(
+        self, *args: object, prefix: Sequence[object] = (), environment: Mapping[str, str] | None = None
+    ) -> Program:
+        """A relay that was just started; *args* may name other sockets than those of the stage."""
+        argv = [*prefix, CRIRM, "serve", "--log-format", "json"]
+        argv += ["--relay-socket", self.relay_socket, "--runtime-socket", self.runtime_socket, *args]
+        return self.run(argv, environment)
+
+    def relay(self, *args: object) -> Program:
+        """A relay that serves."""
+        program = self.starting_relay(*args)
+        program.wait_log('"serving"')
+        return program
+
+    def client(self, kind: str = "grpcio", socket: Path | None = None) -> Client:
+        """A client of the relay, or of *socket*, with a connection of its own."""
+        client = CLIENTS[kind](socket or self.relay_socket)
+        self.cleanup.callback(client.close)
+        return client
+
+    def watch(self, socket: Path | None = None) -> RuntimeWatch:
+        """An eye on the embedded runtime, past the relay."""
+        return RuntimeWatch(self.client(socket=socket or self.runtime_socket))
+
+    def close(self) -> None:
+        """End everything, and find no program that met a fault of its own."""
+        self.cleanup.close()
+        for program in self._programs:
+            program.kill()
+        faults = [program.log for program in self._programs if "Traceback" in program.log]
+        assert not faults, "\n".join(faults)
+
+
+@attrs.frozen
+class RuntimeWatch:
+    """What the embedded runtime knows of the calls that reach it."""
+
+    _client: Client
+
+    def count(self, kind: str, path: str) -> int:
+        """How many calls of *path* are ``in_flight``, ``answered``, ``failed`` or ``cancelled``."""
+        state = json.loads(unary(self._client, _STATE, b"").message)
+        found = state[kind].get(path, 0)
+        assert isinstance(found, int)
+        return found
+
+    def wait(self, kind: str, path: str, count: int = 1) -> None:
+        wait_until(lambda: self.count(kind, path) == count, _WITHIN_S)
+
+
+class HeldCall:
+    """A call that lasts until the test ends it: its request is not whole before."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._released = threading.Event()
+        channel = grpc.insecure_channel(
+            f"unix:{stage.relay_socket}", [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        )
+        self._answer = channel.stream_unary(ECHO_REQUESTS).future(self._messages(), timeout=_WITHIN_S)
+        stage.cleanup.callback(channel.close)
+        stage.cleanup.callback(self._released.set)
+
+    def _messages(self) -> Iterator[bytes]:
+        yield b"held"
+        self._released.wait()
+        yield b" and finished"
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._answer.done())
+
+    def finish(self) -> bytes:
+        """Complete the request and return the answer."""
+        self._released.set()
+        answer = self._answer.result(_WITHIN_S)
+        assert isinstance(answer, bytes)
+        return answer
+
+
+def unprivileged() -> list[str]:
+    """What to put before a command so that it runs without root's rights."""
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]

@@ -1,0 +1,125 @@
+"""The socket that the kubelet connects to: where it may be, whose it is, and when it goes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.client import unary
+from tests.integration.support import OK, VERSION, Program, Stage, unprivileged
+
+IN_USE = 73
+
+
+def _sentence(relay: Program) -> str:
+    (sentence,) = [line for line in relay.sentences() if "Traceback" in line or line.startswith("crirm")]
+    return sentence
+
+
+def _leave_stale_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+
+
+def test_a_stale_socket_is_replaced(stage: Stage) -> None:
+    stage.runtime()
+    _leave_stale_socket(stage.relay_socket)
+    relay = stage.relay()
+    assert "stale socket" in relay.log
+    assert unary(stage.client(), VERSION, b"").code == OK
+
+
+def test_a_second_instance_is_refused_and_the_first_goes_on(stage: Stage) -> None:
+    stage.runtime()
+    first = stage.relay()
+    second = stage.starting_relay()
+    assert second.wait_exit() == IN_USE
+    assert str(stage.relay_socket) in _sentence(second)
+    assert unary(stage.client(), VERSION, b"").code == OK
+    assert first.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ["regular file", "directory", "symbolic link"])
+def test_what_is_not_a_socket_stays_as_it_is(stage: Stage, kind: str) -> None:
+    stage.runtime()
+    match kind:
+        case "regular file":
+            stage.relay_socket.write_text("precious")
+        case "directory":
+            stage.relay_socket.mkdir()
+        case _:
+            (stage.place / "precious").write_text("precious")
+            stage.relay_socket.symlink_to(stage.place / "precious")
+    relay = stage.starting_relay()
+    assert relay.wait_exit() == 1
+    assert kind in _sentence(relay)
+    assert stage.relay_socket.is_dir() or stage.relay_socket.read_text() == "precious"
+
+
+def test_a_path_that_no_socket_can_have_is_a_usage_error(stage: Stage) -> None:
+    path = stage.place / ("x" * 100)
+    relay = stage.starting_relay("--relay-socket", path)
+    assert relay.wait_exit() == 2
+    assert f"{len(str(path))} bytes" in _sentence(relay)
+
+
+def test_missing_directories_are_made_so_that_everybody_can_pass(stage: Stage) -> None:
+    stage.runtime()
+    path = stage.place / "one" / "two" / "r.sock"
+    stage.relay("--relay-socket", path)
+    modes = [stat.S_IMODE(directory.stat().st_mode) for directory in (path.parent, path.parent.parent)]
+    assert modes == [0o711, 0o711]
+
+
+def test_a_directory_that_may_not_be_written_is_named(stage: Stage) -> None:
+    stage.place.chmod(0o755)
+    stage.runtime()
+    stage.runtime_socket.chmod(0o666)
+    (stage.place / "locked").mkdir(mode=0o555)
+    path = stage.place / "locked" / "r.sock"
+    relay = stage.starting_relay("--relay-socket", path, prefix=unprivileged())
+    assert relay.wait_exit() == 1
+    assert str(path.parent) in _sentence(relay)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+def test_the_socket_gets_the_mode_and_the_owner_of_the_runtimes(stage: Stage, mode: int) -> None:
+    stage.runtime()
+    stage.runtime_socket.chmod(mode)
+    if os.geteuid() == 0:  # others cannot give files away
+        os.chown(stage.runtime_socket, 1234, 2345)
+    stage.relay()
+    ours, theirs = stage.relay_socket.stat(), stage.runtime_socket.stat()
+    assert (ours.st_uid, ours.st_gid, stat.S_IMODE(ours.st_mode)) == (theirs.st_uid, theirs.st_gid, mode)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_socket_goes_with_its_daemon(stage: Stage, number: signal.Signals) -> None:
+    stage.runtime()
+    relay = stage.relay()
+    relay.send(number)
+    assert relay.wait_exit() == 0
+    assert not stage.relay_socket.exists()
+
+
+def test_a_socket_that_took_the_place_of_ours_stays(stage: Stage) -> None:
+    stage.runtime()
+    relay = stage.relay()
+    stage.relay_socket.unlink()
+    _leave_stale_socket(stage.relay_socket)
+    assert relay.stop() == 0
+    assert stage.relay_socket.is_socket()
+
+
+def test_the_pid_file_names_the_daemon_and_goes_with_it(stage: Stage) -> None:
+    stage.runtime()
+    pid_file = stage.place / "pid"
+    relay = stage.relay("--pid-file", pid_file)
+    assert pid_file.read_text() == f"{relay.process.pid}\n"
+    assert relay.stop() == 0
+    assert not pid_file.exists()
