@@ -13,7 +13,7 @@ if [ ! -x "$ROOT/usr/bin/python3" ]; then
     rm -rf "$ROOT"
     mkdir -p .cache
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-    mmdebstrap --quiet --variant=essential --include=python3,python3-venv $SUITE "$ROOT" "deb [signed-by=$keyring] $mirror $SUITE main"
+    mmdebstrap --quiet --variant=essential --include=python3,python3-venv,libstdc++6 $SUITE "$ROOT" "deb [signed-by=$keyring] $mirror $SUITE main"
 fi
 version=$(chroot "$ROOT" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
@@ -27,7 +27,7 @@ rm -rf "$ROOT/srv/crirm"
 git ls-files -z | tar --null -T - -c | (mkdir -p "$ROOT/srv/crirm" && tar -x -C "$ROOT/srv/crirm")
 for each in proc dev; do mkdir -p "$ROOT/$each"; done
 # A mount namespace of its own: what is mounted for the run is gone with it.
-exec unshare --mount sh -c '
+exec env -i PATH="$PATH" HOME=/root CI="${CI:-}" unshare --mount sh -c '
     set -eu
     mount -t proc proc "$0/proc"
     mount --rbind /dev "$0/dev"

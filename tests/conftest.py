@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crirm.sim.containerd import Installation, find_installed
+pytest.register_assert_rewrite("tests.conformance", "tests.daemons")
+
+from crirm.sim.containerd import Installation, find_installed  # noqa: E402 - after the line above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import cattrs
@@ -37,11 +38,13 @@ def from_json(document: object) -> Topology:
     Raises:
         TopologyError: every place where the document has the wrong shape, or the first rule that its machine breaks.
     """
+    if not isinstance(document, Mapping):
+        raise TopologyError(f"machine description: expected an object, not {document!r:.40} @ $")
     try:
         return _converter.structure(document, Topology)
     except cattrs.BaseValidationError as faults:
         where = "; ".join(cattrs.transform_error(faults, format_exception=_describe))
-        raise TopologyError(f"this is no description of a machine: {where}") from None
+        raise TopologyError(f"machine description: {where}") from None
 
 
 def digest(topology: Topology) -> str:
@@ -57,8 +60,7 @@ def _describe(fault: BaseException, expected: type | None) -> str:
 def _structure_exact(value: object, kind: type[Any]) -> Any:
     """Take a number or text only as what it is; cattrs alone would turn ``"4"`` and ``4.7`` into 4."""
     if type(value) is not kind:
-        msg = f"expected {kind.__name__}, not {value!r}"
-        raise ValueError(msg)
+        raise TopologyError(f"expected {kind.__name__}, not {value!r:.40}")
     return value
 
 

@@ -14,6 +14,8 @@ from grpclib.const import Status
 
 from crirm.rpc import bridge
 from crirm.rpc.call import Call, CallerLeg
+from crirm.rpc.grpc_wire import find
+from crirm.rpc.held import HeldCall, Interceptor
 from crirm.rpc.http2 import Flusher, Http2Connection
 
 if TYPE_CHECKING:
@@ -23,15 +25,17 @@ if TYPE_CHECKING:
     import h2.events as h2e
 
     from crirm.rpc.client import Pool
+    from crirm.rpc.http2 import Headers
     from crirm.rpc.tap import Outcome, Tap
 
 
 @attrs.frozen
 class Route:
-    """Where a call goes, and under which path."""
+    """Where a call goes, under which path, and who takes part in it, if anybody."""
 
     pool: Pool
     path: bytes
+    interceptor: Interceptor | None = None
 
 
 @attrs.frozen
@@ -76,15 +80,21 @@ class Server:
         """Take on a new call."""
         leg = CallerLeg(connection, event.stream_id)
         leg.received_end = event.stream_ended is not None
-        leg.call = call = Call(leg, list(event.headers), self._end)
+        headers = list(event.headers)
+        route = self._shut or self._served.route(find(headers, b":path") or b"")
+        leg.call = call = self._make_call(leg, headers, route)
         self.calls.add(call)
-        route = self._shut or self._served.route(call.path)
         if self._served.tap is not None and (tap := self._served.tap.open(call.path.decode("ascii", "replace"))):
             call.watch(tap)
         if isinstance(route, Refusal):
             call.refuse(route.status, route.message)
-        else:
+        elif route.interceptor is None:
             route.pool.start(call, route.path)
+
+    def _make_call(self, leg: CallerLeg, headers: Headers, route: Route | Refusal) -> Call:
+        if isinstance(route, Refusal) or route.interceptor is None:
+            return Call(leg, headers, self._end)
+        return HeldCall(leg, headers, self._end, route.interceptor, route.pool, route.path)
 
     def _end(self, call: Call, outcome: Outcome) -> None:
         self.calls.discard(call)

@@ -180,12 +180,13 @@ class Model:
         try:
             self._prepare_start(record, pod)
         except GRPCError as fault:
+            record.finished_ns = self.clock()
             self._end(record, START_ERROR_CODE, "StartError", fault.message or "")
             raise
         record.state, record.started_ns, record.pid = RUNNING, self.clock(), next(self._serial)
         self.changed(record)
         self._tell(record.id, pod, STARTED_EVENT)
-        self._advance(record)
+        self._advance(record, record.started_ns)
 
     def _prepare_start(self, record: Record, pod: Pod) -> None:
         if not pod.is_ready:
@@ -209,12 +210,12 @@ class Model:
             record.asked_to_stop = True
             code = record.program.code_when_asked(is_init=record.is_init)
             if code is not None:
-                self._exit(record, code)
+                self._exit(record, code, self.clock())
 
     def kill(self, record: Record) -> None:
         """End a container at once; one that does not run is no error."""
         if record.is_running:
-            self._exit(record, KILLED_CODE)
+            self._exit(record, KILLED_CODE, self.clock())
 
     def remove_container(self, prefix: str) -> None:
         """Kill and remove a container; none is no error."""
@@ -255,39 +256,40 @@ class Model:
         """Let every process go on whose time has come."""
         now = self.clock()
         while self._wakeups and self._wakeups[0][0] <= now:
-            _, _, record = heapq.heappop(self._wakeups)
+            due_ns, _, record = heapq.heappop(self._wakeups)
             if record.is_running:
-                self._advance(record)
+                self._advance(record, due_ns)
 
-    def _advance(self, record: Record) -> None:
-        """Run the process of *record* until it sleeps or ends."""
+    def _advance(self, record: Record, now_ns: int) -> None:
+        """Run the process of *record*, which takes no time, until it sleeps or ends."""
         while True:
             try:
                 step = next(record.program.steps)
             except StopIteration as end:
-                self._exit(record, end.value)
+                self._exit(record, end.value, now_ns)
                 return
             match step:
                 case Say():
-                    self.console.write(record.log_path, step.data, self.clock(), is_error=step.is_error)
+                    self.console.write(record.log_path, step.data, now_ns, is_error=step.is_error)
                 case Sleep():
-                    self._sleep(record, step.seconds)
+                    self._sleep(record, now_ns, step.seconds)
                     return
                 case _:
                     assert_never(step)
 
-    def _sleep(self, record: Record, seconds: float) -> None:
+    def _sleep(self, record: Record, now_ns: int, seconds: float) -> None:
         if seconds != float("inf"):
-            due = self.clock() + int(seconds * 10**9)
-            heapq.heappush(self._wakeups, (due, next(self._serial), record))
+            due_ns = now_ns + int(seconds * 10**9)
+            heapq.heappush(self._wakeups, (due_ns, next(self._serial), record))
             self.on_wakeup()
 
-    def _exit(self, record: Record, code: int) -> None:
+    def _exit(self, record: Record, code: int, now_ns: int) -> None:
         self.console.close(record.log_path)
+        record.finished_ns = now_ns
         self._end(record, code, "Completed" if code == 0 else "Error", "")
 
     def _end(self, record: Record, code: int, reason: str, message: str) -> None:
-        record.state, record.exit_code, record.finished_ns = EXITED, code, self.clock()
+        record.state, record.exit_code = EXITED, code
         record.reason, record.message, record.pid = reason, message, 0
         self.changed(record)
         pod = self.pods.get(record.pod_id, "an error occurred when try to find sandbox")

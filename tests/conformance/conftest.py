@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conformance.machines import Machines, open_machines
-from tests.conformance.records import Records
+from tests.conformance.records import Records, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,17 @@ def machines() -> Iterator[Machines]:
 
 
 @pytest.fixture(scope="session")
-def records(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Records]:
+def records(
+    machines: Machines, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Records]:
+    """Outcomes of all the runs that the selected tests have as parameters, and of the direct runs beside them."""
     kept = Records(machines, tmp_path_factory.mktemp("logs"))
+    kept.plan(needed for run in _runs(request.session) for needed in (run.direct(), run))
     yield kept
     kept.close()
+
+
+def _runs(session: pytest.Session) -> Iterator[Run]:
+    for item in session.items:
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            yield from (value for value in item.callspec.params.values() if isinstance(value, Run))

@@ -48,7 +48,8 @@ def container_endings(world: World) -> Outcome:
     with world.pod("endings") as pod:
         succeeded = pod.run("succeeded", "/bin/sh", "-c", "exit 0")
         failed = pod.run("failed", "/bin/sh", "-c", "exit 3")
-        polite = pod.run("polite", "/bin/sh", "-c", "trap 'exit 7' TERM; while true; do sleep 0.05; done")
+        polite = pod.run("polite", "/bin/sh", "-c", "trap 'exit 7' TERM; echo ready; while true; do sleep 0.05; done")
+        wait_until(lambda: "ready" in _log(world, "endings", "polite"))
         stop = v1.StopContainerRequest(container_id=polite, timeout=10)
         world.cri.call("StopContainer", stop, v1.StopContainerResponse)
         seen = {name: world.plain(_wait_ended(world, c)) for name, c in
@@ -192,6 +193,11 @@ def _update(container: str, **resources: int | str) -> v1.UpdateContainerResourc
 def _listed(world: World, filter_: v1.ContainerFilter) -> list[Any]:
     listed = world.cri.call("ListContainers", v1.ListContainersRequest(filter=filter_), v1.ListContainersResponse)
     return sorted((world.plain(item) for item in listed.containers), key=lambda item: str(item["id"]))  # type: ignore[index]
+
+
+def _log(world: World, pod: str, container: str) -> str:
+    path = world.logs / pod / f"{container}.log"
+    return path.read_text() if path.exists() else ""
 
 
 def _wait_ended(world: World, container: str) -> v1.ContainerStatus:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conformance.cri import V1, V1ALPHA2
+from tests.conformance.cri import V1
 from tests.conformance.machines import BOTH, CONTAINERDS, PACKAGES
 from tests.conformance.records import SCENARIOS, Run
 
@@ -20,24 +20,55 @@ if TYPE_CHECKING:
     from tests.conformance.records import Records
 
 
-def _target(machine: str, package: str) -> ParameterSet:
-    marks = [pytest.mark.containerd] if machine in CONTAINERDS else []
-    return pytest.param(machine, package, id=f"{machine}-{package.rpartition('.')[2]}", marks=marks)
+GRPCLIB_SCENARIOS = (
+    "version",
+    "unknown_ids",
+    "unknown_methods",
+    "container_life",
+    "container_events",
+    "exec_sync",
+    "cancelled_exec",
+    "overdue_exec",
+    "large_answer",
+)
 
 
-DIRECT = [_target(machine, package) for machine, packages in PACKAGES.items() for package in packages]
-RELAYED = [_target(machine, package) for machine in PACKAGES for package in BOTH]
+def _param(run: Run) -> ParameterSet:
+    marks = [pytest.mark.containerd] if run.machine in CONTAINERDS else []
+    return pytest.param(run, id=f"{run.machine}-{run.package.rpartition('.')[2]}-{run.scenario}", marks=marks)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize(("machine", "package"), DIRECT)
-def test_runtime_does_what_the_scenario_expects(scenario: str, machine: str, package: str, records: Records) -> None:
-    assert records.outcome(Run(scenario, machine, package, through_crirm=False))
+DIRECT = [
+    Run(scenario, machine, package, through_crirm=False)
+    for machine, packages in PACKAGES.items()
+    for package in packages
+    for scenario in SCENARIOS
+]
+RELAYED = [
+    Run(scenario, machine, package, through_crirm=True)
+    for machine in PACKAGES
+    for package in BOTH
+    for scenario in SCENARIOS
+]
+RELAYED_FROM_GRPCLIB = [
+    Run(scenario, machine, V1, through_crirm=True, client="grpclib")
+    for machine in ("sim", "bookworm", "sid")
+    for scenario in GRPCLIB_SCENARIOS
+]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize(("machine", "package"), RELAYED)
-def test_same_through_crirm(scenario: str, machine: str, package: str, records: Records) -> None:
-    run = Run(scenario, machine, package, through_crirm=True)
+@pytest.mark.parametrize("run", [_param(run) for run in DIRECT])
+def test_runtime_does_what_the_scenario_expects(run: Run, records: Records) -> None:
+    assert records.outcome(run)
+
+
+@pytest.mark.parametrize("run", [_param(run) for run in RELAYED])
+def test_same_through_crirm(run: Run, records: Records) -> None:
+    direct = records.outcome(run.direct())
+    assert records.outcome(run) == direct
+
+
+@pytest.mark.parametrize("run", [_param(run) for run in RELAYED_FROM_GRPCLIB])
+def test_same_through_crirm_for_another_client(run: Run, records: Records) -> None:
     direct = records.outcome(run.direct())
     assert records.outcome(run) == direct

@@ -18,9 +18,8 @@ UNKNOWN_METHOD = "/runtime.v1.RuntimeService/NotThoughtOfYet"
 
 def test_image_calls_go_to_a_socket_of_their_own(stage: Stage) -> None:
     images = stage.place / "i.sock"
-    stage.runtime()
-    stage.runtime(socket=images)
-    stage.relay("--image-socket", images)
+    stage.starting_runtime(socket=images)
+    stage.both("--image-socket", images)
     client = stage.client()
     request = bytes(v1.PullImageRequest(image=v1.ImageSpec(image="example.test/only:here")))
     assert unary(client, PULL, request).code == OK
@@ -30,8 +29,7 @@ def test_image_calls_go_to_a_socket_of_their_own(stage: Stage) -> None:
 
 
 def test_images_that_are_not_served_are_unimplemented_and_the_rest_works(stage: Stage) -> None:
-    stage.runtime()
-    stage.relay("--image-socket", "-")
+    stage.both("--image-socket", "-")
     client = stage.client()
     replies = [unary(client, path, b"") for path in (IMAGE_FS, V1ALPHA2_IMAGES, VERSION)]
     assert [reply.code for reply in replies] == [UNIMPLEMENTED, UNIMPLEMENTED, OK]
@@ -40,9 +38,8 @@ def test_images_that_are_not_served_are_unimplemented_and_the_rest_works(stage: 
 
 def test_a_lost_image_socket_leaves_the_other_calls_alone(stage: Stage) -> None:
     images = stage.place / "i.sock"
-    stage.runtime()
-    image_runtime = stage.runtime(socket=images)
-    relay = stage.relay("--image-socket", images)
+    image_runtime = stage.starting_runtime(socket=images)
+    _, relay = stage.both("--image-socket", images)
     client = stage.client()
     image_runtime.kill()
     relay.wait_log("runtime is gone")
@@ -55,8 +52,7 @@ def test_a_lost_image_socket_leaves_the_other_calls_alone(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("api", "other"), [("v1", "v1alpha2"), ("v1alpha2", "v1")])
 def test_callers_and_runtimes_of_different_versions_understand_each_other(stage: Stage, api: str, other: str) -> None:
-    stage.runtime("--api", api)
-    stage.relay()
+    stage.both(runtime_args=["--api", api])
     client = stage.client()
     for spoken in (api, other):
         reply = unary(client, f"/runtime.{spoken}.RuntimeService/Version", b"")
@@ -66,8 +62,7 @@ def test_callers_and_runtimes_of_different_versions_understand_each_other(stage:
 
 
 def test_what_the_runtime_does_not_know_is_refused_in_its_own_words(stage: Stage) -> None:
-    stage.runtime()
-    stage.relay()
+    stage.both()
     direct, relayed = (
         unary(stage.client(socket=socket), UNKNOWN_METHOD, b"") for socket in (stage.runtime_socket, stage.relay_socket)
     )
@@ -75,8 +70,7 @@ def test_what_the_runtime_does_not_know_is_refused_in_its_own_words(stage: Stage
 
 
 def test_the_versions_of_a_runtime_are_learnt_anew_when_it_comes_back(stage: Stage) -> None:
-    runtime = stage.runtime("--api", "v1alpha2")
-    relay = stage.relay()
+    runtime, relay = stage.both(runtime_args=["--api", "v1alpha2"])
     client = stage.client()
     assert unary(client, VERSION, b"").code == OK
     assert runtime.stop() == 0

@@ -84,16 +84,15 @@ def test_a_runtime_that_may_not_be_reached_ends_the_start_with_one_sentence(stag
 
 
 def test_an_untested_runtime_is_used_when_it_is_allowed(stage: Stage) -> None:
-    stage.runtime("--name", "dockershim")
-    relay = stage.relay("--allow-untested-runtimes")
+    _, relay = stage.both("--allow-untested-runtimes", runtime_args=["--name", "dockershim"])
     assert [r["runtime"].split()[0] for r in relay.records("crirm is not tested with this runtime")] == ["dockershim"]
     assert unary(stage.client(), VERSION, b"").code == OK
 
 
 @pytest.mark.parametrize("name", ["containerd", "cri-o"])
 def test_tested_runtimes_pass_the_gate(stage: Stage, name: str) -> None:
-    stage.runtime("--name", name)
-    assert stage.relay().records("runtime is ready")[0]["runtime"].startswith(name)
+    _, relay = stage.both(runtime_args=["--name", name])
+    assert relay.records("runtime is ready")[0]["runtime"].startswith(name)
 
 
 def test_a_runtime_that_is_not_ready_for_calls_yet_is_waited_for(stage: Stage) -> None:

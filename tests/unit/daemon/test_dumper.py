@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from structlog.typing import EventDict
+    from trio.testing import MockClock
 
 OK = Outcome(0, "", Latency(0, 0, 0))
 NOT_FOUND = Outcome(5, "no such container", Latency(0, 0, 0))
@@ -57,8 +58,7 @@ def test_a_queue_is_bounded_by_bytes_but_takes_one_message_of_any_size() -> None
 
 
 @pytest.mark.trio
-@pytest.mark.usefixtures("autojump_clock")
-async def test_a_queue_wakes_its_reader() -> None:
+async def test_a_queue_wakes_its_reader(autojump_clock: MockClock) -> None:  # noqa: ARG001  pytest-trio looks for it
     queue = Queue(max_bytes=100, max_records=10)
     with trio.move_on_after(1) as nothing_yet:
         await queue.wait()
@@ -203,8 +203,7 @@ async def test_a_full_disk_is_told_once_and_the_log_goes_on() -> None:
 
 
 @pytest.mark.trio
-@pytest.mark.usefixtures("autojump_clock")
-async def test_counted_calls_are_summed_now_and_then() -> None:
+async def test_counted_calls_are_summed(autojump_clock: MockClock) -> None:  # noqa: ARG001  pytest-trio looks for it
     with capture_logs() as entries:
         async with dumping("count:*", count_period_s=30) as dumper:
             for method in ("Version", "Version", "Status"):

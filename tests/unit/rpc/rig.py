@@ -19,6 +19,7 @@ from crirm.rpc.server import Refusal, Route, Served, Server
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from crirm.rpc.held import Interceptor
     from crirm.rpc.tap import Outcome, Tap
 
 VERSION = b"/runtime.v1.RuntimeService/Version"
@@ -128,6 +129,7 @@ class Rig:
         self.finished = asyncio.Event()
         self.refusal: Refusal | None = None
         self.renamed: dict[bytes, bytes] = {}
+        self.interceptor: Interceptor | None = None
         self.piece_bytes = piece_bytes
         self.flusher = Flusher()
         self.pool = Pool("/run/test.sock", self.flusher)
@@ -140,7 +142,7 @@ class Rig:
         self.settle()
 
     def _route(self, path: bytes) -> Route | Refusal:
-        return self.refusal or Route(self.pool, self.renamed.get(path, path))
+        return self.refusal or Route(self.pool, self.renamed.get(path, path), self.interceptor)
 
     def _finish(self, path: bytes, outcome: Outcome) -> None:
         self.outcomes.append((path, outcome))

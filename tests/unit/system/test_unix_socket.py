@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import socket
@@ -324,6 +325,10 @@ def test_a_file_that_is_gone_is_no_trouble(short_path: Path) -> None:
 
 def test_a_lock_that_is_held_for_long_is_named(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unix_socket, "LOCK_WAIT_S", 0.0)
-    monkeypatch.setattr(unix_socket, "_try_lock", lambda _fd: False)
-    with pytest.raises(SocketUnusableError, match=r"held its lock.*lsof"):
-        open_listener(str(short_path / "a.sock"), None)
+    fd = os.open(short_path, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with pytest.raises(SocketUnusableError, match=r"held its lock.*lsof"):
+            open_listener(str(short_path / "a.sock"), None)
+    finally:
+        os.close(fd)

@@ -1,0 +1,83 @@
+"""``python -m bench``, which is ``nox -s bench``."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import click
+import trio
+from rich.console import Console
+
+from bench import machine, plan, report
+from bench.processes import BenchError
+from bench.rig import open_embedded, open_private_containerd
+from bench.targets import judge
+from crirm import logs
+from crirm.errors import CrirmError
+from crirm.logs.settings import Level, LogSettings
+from crirm.sim.containerd import find_installed
+
+_TABLE_COLUMNS = 150  # where the output is no terminal
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="A few calls of each kind on the embedded runtime; no figure is judged.")
+@click.option(
+    "--runtime",
+    "runtimes",
+    type=click.Choice(["embedded", "containerd"]),
+    multiple=True,
+    help="Measure on this one only; may be given twice.  [default: both, or what --quick or the machine allows]",
+)
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here too.")
+def main(*, quick: bool, runtimes: tuple[str, ...], json_path: Path | None) -> None:
+    """Measure what relaying costs: the same calls directly and through crirm, in turn, in one run."""
+    logs.configure(LogSettings(stderr_level=Level.WARNING))
+    console = Console(stderr=False) if os.isatty(1) else Console(width=_TABLE_COLUMNS)
+    chosen = runtimes or _default_runtimes(console, quick=quick)
+    facts = machine.facts()
+    try:
+        findings = trio.run(_measure, chosen, quick, console)
+    except (BenchError, CrirmError) as fault:
+        raise click.ClickException(str(fault)) from fault
+    console.print(", ".join(f"{name} {value}" for name, value in facts.items()), highlight=False)
+    for one in findings:
+        console.print(report.calls_table(one))
+    if not quick:
+        console.print(report.targets_table([judged for one in findings for judged in judge(one)]))
+    if json_path is not None:
+        json_path.write_text(json.dumps(report.as_json(facts, findings, judged=not quick), indent=1))
+
+
+def _default_runtimes(console: Console, *, quick: bool) -> tuple[str, ...]:
+    if quick:
+        return ("embedded",)
+    if os.geteuid() != 0 or find_installed() is None:
+        console.print("Without root and an installed containerd, only the embedded runtime is measured.")
+        return ("embedded",)
+    return ("embedded", "containerd")
+
+
+async def _measure(runtimes: tuple[str, ...], quick: bool, console: Console) -> list[plan.Findings]:  # noqa: FBT001 - trio.run passes positions
+    """Measure on each runtime, one after the other; nothing else runs in this process meanwhile."""
+    findings = []
+    with tempfile.TemporaryDirectory(prefix="crirm-bench-") as name:
+        folder = Path(name)
+
+        def tell(what: str) -> None:
+            console.print(f"[dim]{what} …")
+
+        if "embedded" in runtimes:
+            with open_embedded(folder) as runtime:
+                findings.append(plan.carry_out(runtime, plan.QUICK if quick else plan.FULL_EMBEDDED, folder, tell))
+        if "containerd" in runtimes:
+            async with open_private_containerd(folder) as runtime:
+                findings.append(plan.carry_out(runtime, plan.QUICK if quick else plan.FULL_CONTAINERD, folder, tell))
+    return findings
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The programs under test as subprocesses, and what the kernel says of them."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STARTS_WITHIN_S = 20.0
+_STOPS_WITHIN_S = 20.0
+REPOSITORY = Path(__file__).parent.parent
+CRIRM = str(Path(sys.executable).with_name("crirm"))
+_CPU_CLOCK_OF_PROCESS = 2
+
+
+class BenchError(Exception):
+    """The benchmark cannot be run."""
+
+
+@attrs.frozen
+class Memory:
+    """Resident memory of a process, in bytes: now, and at its largest."""
+
+    resident_bytes: int
+    peak_bytes: int
+
+
+@contextmanager
+def running(argv: list[str], socket_path: Path) -> Iterator[int]:
+    """Run *argv* from the moment that it accepts on *socket_path*; yields its process id.
+
+    Raises:
+        BenchError: it ends, or does not accept within 20 s.
+    """
+    log_path = socket_path.with_suffix(".log")
+    with log_path.open("ab") as log_file:
+        process = subprocess.Popen(
+            argv,
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=log_file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait_accepting(process, socket_path, log_path)
+        yield process.pid
+        process.terminate()
+        process.wait(_STOPS_WITHIN_S)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_accepting(process: subprocess.Popen[bytes], path: Path, log_path: Path) -> None:
+    until = time.monotonic() + _STARTS_WITHIN_S
+    while not _accepts(path):
+        if process.poll() is not None or time.monotonic() > until:
+            raise BenchError(f"{process.args!r} does not serve {path}; it said: {log_path.read_text()}")
+        time.sleep(0.005)
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU time of process *pid*, user and system, all threads, in seconds.
+
+    Source: clock_getcpuclockid(3); the clock id as the kernel's CPUCLOCK_SCHED defines it. The same sum as utime + stime in
+    /proc/PID/stat, in nanoseconds where that has hundredths of a second.
+    """
+    return time.clock_gettime(~pid << 3 | _CPU_CLOCK_OF_PROCESS)
+
+
+def memory_of(pid: int) -> Memory:
+    """Return the resident memory of process *pid*.
+
+    Source: proc(5), VmRSS and VmHWM in /proc/PID/status, given in KiB.
+    """
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return Memory(*(int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM")))

@@ -1,0 +1,219 @@
+"""Calls that crirm takes part in: the request is held until somebody has decided, the reply until somebody has seen it.
+
+    caller ─▶ whole request ─▶ Interceptor.request ──forward(bytes)──▶ runtime
+           ◀─ reply, perhaps edited ─ Interceptor.reply ◀─ whole reply, or how the call ended
+
+Everything but these two messages passes as in ``rpc/call.py``: metadata, deadline, status, trailers. Once forwarded, a
+call is seen through to its end even if the caller hangs up, because the runtime may have acted. asyncio-flavoured
+throughout.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+from grpclib.const import Status
+
+from crirm.logs import get_logger
+from crirm.rpc import bridge
+from crirm.rpc.call import Call, CallerLeg, RuntimeLeg
+from crirm.rpc.grpc_wire import Deframer, find, frame, status_of
+from crirm.rpc.leg import CANCEL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crirm.rpc.client import Pool
+    from crirm.rpc.http2 import Headers
+    from crirm.rpc.tap import Outcome
+
+log = get_logger("relay")
+
+MAX_MESSAGE_BYTES = 64 << 20
+LONGEST_S = 600.0  # for a call without a deadline whose caller is gone
+
+
+@attrs.frozen
+class Answer:
+    """How a held call ended at the runtime.
+
+    Args:
+        status: gRPC code, 0 for OK.
+        message: the reply's bytes; None unless the status is OK.
+        certain: False when the connection or the time ran out: the runtime may or may not have acted.
+    """
+
+    status: int
+    message: bytes | None
+    certain: bool = True
+
+
+class Held(Protocol):
+    """What an interceptor does with a call: exactly one of these, once, now or later."""
+
+    def forward(self, message: bytes) -> None:
+        """Send *message* to the runtime instead of what the caller sent."""
+
+    def refuse(self, status: Status, message: str) -> None:
+        """End the call with *status*; the runtime never hears of it."""
+
+
+class Interceptor(Protocol):
+    """Takes part in one call; every method is called on the event loop and must be quick."""
+
+    def request(self, message: bytes, held: Held) -> None:
+        """Decide about the whole request *message*."""
+
+    def reply(self, answer: Answer) -> bytes | None:
+        """Take note of the runtime's answer, once per forwarded call; return other bytes to reply with, or None."""
+
+    def abandoned(self) -> None:
+        """The call has ended between ``request`` and the decision: there is nothing to decide any more."""
+
+
+class HeldCall(Call):
+    """A call between a caller, an interceptor and the runtime."""
+
+    def __init__(
+        self,
+        caller: CallerLeg,
+        headers: Headers,
+        finished: Callable[[Call, Outcome], None],
+        interceptor: Interceptor,
+        pool: Pool,
+        path: bytes,
+    ) -> None:
+        super().__init__(caller, headers, finished)
+        self._interceptor = interceptor
+        self._pool = pool
+        self._path = path
+        self._messages: list[bytes] = []
+        self._request = Deframer(self._messages.append, find(headers, b"grpc-encoding"))
+        self._size_bytes = 0
+        self._asked = self._decided = self._answered = self._caller_gone = False
+        self._reply_headers: Headers = []
+        self._raw_reply = bytearray()
+
+    # --- the request ---------------------------------------------------------------------------------------------
+
+    def request_data(self, data: bytes, credit_bytes: int, *, end: bool) -> None:
+        """Keep request bytes until the message is whole."""
+        self._caller.credit(credit_bytes)
+        self._size_bytes += len(data)
+        if self.over or self._decided:
+            return
+        if self._size_bytes > MAX_MESSAGE_BYTES:
+            self.refuse(Status.RESOURCE_EXHAUSTED, f"the request is larger than {MAX_MESSAGE_BYTES} bytes")
+            return
+        if self._tap is not None:
+            self._deframe_request.feed(data)
+        self._request.feed(data)
+        if end:
+            self._request_ended_s = self._caller.connection.arrived_s
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if len(self._messages) != 1:
+            self.refuse(Status.INTERNAL, f"{self.path.decode()} takes one message, {len(self._messages)} came")
+            return
+        self._asked = True
+        self._interceptor.request(self._messages[0], self)
+
+    def forward(self, message: bytes) -> None:
+        """See ``Held``."""
+        if self.over or self._decided:
+            return
+        self._decided = True
+        self._waiting = [(frame(message), 0, True)]
+        self._pool.start(self, self._path)
+
+    def refuse(self, status: Status, message: str) -> None:
+        """See ``Held``; also how the server ends a call."""
+        self._decided = True
+        self._end_by_us(status, message)
+
+    def _abandon(self, code: int, reason: str) -> None:
+        if self._answered or (self._runtime is None and not self._waiting):
+            if self._asked and not self._decided:
+                self._interceptor.abandoned()
+            super()._abandon(code, reason)
+            return
+        self._caller_gone = True
+        self._caller.forget()
+        if self._timer is None:
+            self._timer = bridge.loop().call_later(LONGEST_S, self._expire)
+
+    # --- the reply -----------------------------------------------------------------------------------------------
+
+    def reply_headers(self, runtime: RuntimeLeg, headers: Headers, *, end: bool) -> None:
+        """Keep response headers; with the trailers, show the whole reply and send it on."""
+        if not end:
+            self._reply_headers = headers
+            return
+        self._reply_ended_s = runtime.connection.arrived_s
+        self._outcome = status_of(headers)
+        body = self._see(self._outcome[0])
+        if self._caller_gone:
+            self._conclude()
+            return
+        if self._reply_headers:
+            super().reply_headers(runtime, self._reply_headers, end=False)
+            if body:
+                super().reply_data(runtime, body, 0, end=False)
+        super().reply_headers(runtime, headers, end=True)
+
+    def reply_data(self, runtime: RuntimeLeg, data: bytes, credit_bytes: int, *, end: bool) -> None:  # noqa: ARG002
+        """Keep reply bytes; a gRPC reply never ends with them."""
+        runtime.credit(credit_bytes)
+        self._raw_reply += data
+        if len(self._raw_reply) > MAX_MESSAGE_BYTES:
+            self._end_by_us(Status.RESOURCE_EXHAUSTED, f"the reply is larger than {MAX_MESSAGE_BYTES} bytes")
+
+    def _see(self, status: int) -> bytes:
+        """Let the interceptor see the reply, and return the bytes to send on."""
+        messages: list[bytes] = []
+        Deframer(messages.append, find(self._reply_headers, b"grpc-encoding")).feed(bytes(self._raw_reply))
+        other = self._tell(Answer(status, messages[0] if messages and not status else None))
+        return bytes(self._raw_reply) if other is None else frame(other)
+
+    def _tell(self, answer: Answer) -> bytes | None:
+        if self._answered:
+            return None
+        self._answered = True
+        try:
+            return self._interceptor.reply(answer)
+        except Exception:
+            log.exception("a reply could not be taken note of", method=self.path.decode("ascii", "replace"))
+            return None
+
+    def runtime_reset(self, code: int) -> None:
+        """The runtime has cut the stream: nobody knows what it has done."""
+        self._tell(Answer(Status.UNAVAILABLE.value, None, certain=False))
+        if self._caller_gone:
+            self._outcome = (Status.UNAVAILABLE.value, f"the runtime reset the stream (HTTP/2 error {code})")
+            self._conclude()
+        else:
+            super().runtime_reset(code)
+
+    def _end_by_us(self, status: Status, message: str) -> None:
+        if self.over:
+            return
+        if self._runtime is not None or self._waiting:
+            self._tell(Answer(status.value, None, certain=self._runtime is None))
+        elif self._asked and not self._decided:
+            self._interceptor.abandoned()
+        self._decided = True
+        if self._caller_gone:
+            self._outcome = (status.value, message)
+            if self._runtime is not None:
+                self._runtime.reset(CANCEL)
+            self._conclude()
+        else:
+            super()._end_by_us(status, message)
+
+    def _conclude(self) -> None:
+        """End a call whose caller is gone."""
+        if self._runtime is not None:
+            self._runtime.forget()
+        self._finish(*self._outcome)

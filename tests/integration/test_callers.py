@@ -1,0 +1,122 @@
+"""What passes from a caller to the runtime and back: bytes, deadlines, cancellation, and the caller's end."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from crirm.rpc.grpc_wire import parse_timeout_s
+from tests.conformance.client import Metadata, unary
+from tests.integration.raw_caller import RawCaller
+from tests.integration.support import (
+    CANCELLED,
+    CLIENTS,
+    DEADLINE_EXCEEDED,
+    ECHO,
+    ECHO_STREAM,
+    EVENTS,
+    OK,
+    VERSION,
+    Stage,
+)
+
+HANG = ["--fault", "Status:hang"]
+STATUS = "/runtime.v1.RuntimeService/Status"
+ENDLESS: Metadata = (("x-count", "1000000000"), ("x-size", "16384"))
+
+both_clients = pytest.mark.parametrize("kind", list(CLIENTS))
+
+
+@pytest.mark.parametrize(("kind", "size_mib"), [("grpcio", 64), ("grpclib", 16)])
+def test_large_messages_pass_both_ways(stage: Stage, kind: str, size_mib: int) -> None:
+    stage.both()
+    request = os.urandom(size_mib << 20)
+    reply = unary(stage.client(kind), ECHO, request, timeout_s=120.0)
+    assert reply.code == OK
+    assert reply.message == request
+
+
+@both_clients
+def test_the_runtime_sees_a_deadline_that_has_shrunk(stage: Stage, kind: str) -> None:
+    stage.both()
+    reply = unary(stage.client(kind), ECHO, b"", timeout_s=20.0)
+    (timeout,) = [value for key, value in reply.initial if key == "echo-timeout"]
+    assert isinstance(timeout, str)
+    left_s = parse_timeout_s(timeout.encode())
+    assert left_s is not None
+    assert 0 < left_s < 20
+
+
+@both_clients
+def test_a_deadline_ends_the_call_at_both_ends(stage: Stage, kind: str) -> None:
+    stage.both(runtime_args=HANG)
+    assert unary(stage.client(kind), STATUS, b"", timeout_s=0.3).code == DEADLINE_EXCEEDED
+    stage.watch().wait("in_flight", STATUS, 0)
+
+
+@both_clients
+def test_a_cancelled_call_is_cancelled_in_the_runtime(stage: Stage, kind: str) -> None:
+    stage.both(runtime_args=HANG)
+    call = stage.client(kind).start(STATUS, b"")
+    watch = stage.watch()
+    watch.wait("in_flight", STATUS)
+    call.cancel()
+    assert call.finish().code == CANCELLED
+    watch.wait("cancelled", STATUS)
+
+
+@both_clients
+def test_a_cancelled_stream_is_cancelled_in_the_runtime(stage: Stage, kind: str) -> None:
+    stage.both()
+    call = stage.client(kind).start(ECHO_STREAM, b"", metadata=ENDLESS)
+    assert len(next(iter(call))) == 16384
+    call.cancel()
+    call.finish()
+    stage.watch().wait("cancelled", ECHO_STREAM)
+
+
+def test_a_caller_that_vanishes_takes_its_calls_along_and_no_others(stage: Stage) -> None:
+    _, relay = stage.both(runtime_args=HANG)
+    watch, other = stage.watch(), stage.client()
+    bystander = other.start(EVENTS, b"")
+    watch.wait("in_flight", EVENTS)
+    before = relay.open_files
+    with RawCaller(stage.relay_socket) as caller:
+        caller.call(STATUS)
+        caller.call(EVENTS)
+        caller.call(ECHO_STREAM, ("x-count", "1000000000"), ("x-size", "16384"))
+        watch.wait("in_flight", STATUS)
+        watch.wait("in_flight", EVENTS, 2)
+        caller.receive_at_least(1 << 20)
+    for path in (STATUS, EVENTS, ECHO_STREAM):
+        watch.wait("cancelled", path)
+    assert watch.count("in_flight", EVENTS) == 1
+    assert unary(other, VERSION, b"").code == OK
+    assert relay.open_files == before
+    bystander.cancel()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="HTTP/1"),
+        pytest.param(bytes(range(256)) * 64, id="noise"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(64), id="frames that make no sense"),
+        pytest.param(b"", id="nothing at all"),
+    ],
+)
+def test_a_caller_that_talks_nonsense_hurts_nobody(stage: Stage, words: bytes) -> None:
+    _, relay = stage.both()
+    client = stage.client()
+    assert unary(client, VERSION, b"").code == OK
+    before = relay.open_files
+    with RawCaller(stage.relay_socket, preface=False) as caller:
+        caller.say(words)
+        if words:
+            caller.wait_closed()
+        assert unary(client, VERSION, b"").code == OK
+    assert unary(client, VERSION, b"").code == OK
+    stage.wait_open_files(relay, before)
+    assert relay.stop() == 0
+    assert relay.sentences() == []

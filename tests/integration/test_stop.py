@@ -1,0 +1,125 @@
+"""The end of ``crirm serve``: what happens to calls in flight, to new ones, and to those that never end."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conformance.client import unary
+from tests.conformance.cri import wait_until
+from tests.integration.raw_caller import RawCaller
+from tests.integration.support import (
+    CLIENTS,
+    ECHO,
+    ECHO_REQUESTS,
+    ECHO_STREAM,
+    EVENTS,
+    OK,
+    UNAVAILABLE,
+    VERSION,
+    HeldCall,
+    Stage,
+)
+
+if TYPE_CHECKING:
+    from tests.integration.support import Program
+
+STATUS = "/runtime.v1.RuntimeService/Status"
+HANG = ["--fault", "Status:hang"]
+LONG_GRACE = ["--grace", "3600"]  # a test that needed it would fail by its own time limits
+
+
+def _ask_to_stop(relay: Program) -> None:
+    relay.send(signal.SIGTERM)
+    relay.wait_log('"stopping"')
+
+
+def test_a_call_in_flight_finishes_and_new_ones_are_refused(stage: Stage) -> None:
+    _, relay = stage.both(*LONG_GRACE)
+    held = HeldCall(stage)
+    stage.watch().wait("in_flight", ECHO_REQUESTS)
+    connected = stage.client()
+    assert unary(connected, VERSION, b"").code == OK
+    _ask_to_stop(relay)
+    for client in (connected, stage.client("grpclib"), stage.client()):
+        refused = unary(client, VERSION, b"")
+        assert (refused.code, refused.text) == (UNAVAILABLE, "crirm is stopping and takes no new calls")
+    assert relay.records("stopping")[0]["calls_in_flight"] == 1
+    assert not held.is_over
+    assert held.finish() == b"held and finished"
+    assert relay.wait_exit() == 0
+    assert not stage.relay_socket.exists()
+
+
+@pytest.mark.parametrize("kind", list(CLIENTS))
+def test_calls_that_outlast_the_grace_are_cut_off(stage: Stage, kind: str) -> None:
+    _, relay = stage.both("--grace", "0.2", runtime_args=HANG)
+    call = stage.client(kind).start(STATUS, b"")
+    watch = stage.watch()
+    watch.wait("in_flight", STATUS)
+    relay.send(signal.SIGTERM)
+    assert call.finish().code == UNAVAILABLE
+    assert relay.wait_exit() == 0
+    assert relay.records("calls were cut off")[0]["calls"] == [STATUS]
+    watch.wait("cancelled", STATUS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_grace(stage: Stage, number: signal.Signals) -> None:
+    _, relay = stage.both(*LONG_GRACE, runtime_args=HANG)
+    call = stage.client().start(STATUS, b"")
+    stage.watch().wait("in_flight", STATUS)
+    _ask_to_stop(relay)
+    relay.send(number)
+    assert relay.wait_exit() == 0
+    assert call.finish().code == UNAVAILABLE
+
+
+def test_endless_streams_end_at_once_and_keep_nothing_waiting(stage: Stage) -> None:
+    _, relay = stage.both(*LONG_GRACE)
+    subscribers = [stage.client(kind).start(EVENTS, b"", timeout_s=60.0) for kind in (*CLIENTS, "grpcio")]
+    held = HeldCall(stage)
+    watch = stage.watch()
+    watch.wait("in_flight", EVENTS, 3)
+    watch.wait("in_flight", ECHO_REQUESTS)
+    _ask_to_stop(relay)
+    assert [subscriber.finish().code for subscriber in subscribers] == [UNAVAILABLE] * 3
+    watch.wait("cancelled", EVENTS, 3)
+    assert not held.is_over
+    assert held.finish() == b"held and finished"
+    assert relay.wait_exit() == 0
+
+
+def test_idle_connections_do_not_delay_the_end(stage: Stage) -> None:
+    _, relay = stage.both(*LONG_GRACE)
+    clients = [stage.client(kind) for kind in CLIENTS]
+    assert [unary(client, VERSION, b"").code for client in clients] == [OK, OK]
+    with RawCaller(stage.relay_socket) as caller:
+        assert relay.stop() == 0
+        caller.wait_closed()
+
+
+@pytest.mark.parametrize("path", [ECHO, ECHO_STREAM])
+def test_the_last_answer_arrives_whole_however_slowly_it_is_read(stage: Stage, path: str) -> None:
+    size_bytes = 8 << 20
+    _, relay = stage.both(*LONG_GRACE)
+    with RawCaller(stage.relay_socket) as caller:
+        caller.call(path, ("x-size", str(size_bytes)))
+        caller.receive_at_least(1)
+        _ask_to_stop(relay)
+        wait_until(lambda: unary(stage.client(), VERSION, b"").code == UNAVAILABLE)
+        assert caller.receive_trailers()[b"grpc-status"] == b"0"
+        assert caller.received_bytes == size_bytes + 5
+    assert relay.wait_exit() == 0
+
+
+def test_the_runtime_may_go_while_calls_are_waited_for(stage: Stage) -> None:
+    runtime, relay = stage.both(*LONG_GRACE, runtime_args=HANG)
+    call = stage.client().start(STATUS, b"")
+    stage.watch().wait("in_flight", STATUS)
+    _ask_to_stop(relay)
+    runtime.kill()
+    assert call.finish().code == UNAVAILABLE
+    assert relay.wait_exit() == 0
