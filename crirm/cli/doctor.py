@@ -80,25 +80,34 @@ def examine(host: Host, settings: Settings, probe: Probe, tested: Sequence[str])
 
 async def check_runtime(host: Host, runtime_socket: str, probe: Probe, tested: Sequence[str]) -> Finding:
     """Ask the runtime what it is."""
-    fix = "start the runtime (`systemctl start containerd`), or name its socket with --runtime-socket"
     try:
         with trio.fail_after(PROBE_LIMIT_S):
             info = await probe(str(host.path(runtime_socket)))
-    except trio.TooSlowError:
-        return Finding("runtime", Verdict.FAIL, f"gave no answer within {PROBE_LIMIT_S:.0f} s", runtime_socket, fix)
-    except PermissionError:
-        return Finding(
-            "runtime", Verdict.SKIPPED, "may not be asked by this user", runtime_socket, "run crirm doctor as root"
-        )
-    except FileNotFoundError:
-        return Finding("runtime", Verdict.FAIL, "there is no such socket", runtime_socket, fix)
-    except (OSError, ValueError, CrirmError) as error:
-        return Finding("runtime", Verdict.FAIL, _one_line(str(error)), runtime_socket, fix)
+    except (trio.TooSlowError, OSError, ValueError, CrirmError) as error:
+        return _no_answer(error, runtime_socket)
     found = f"{info.name} {info.version} answers, with CRI {', '.join(info.api_versions)}"
     if info.name is not None and not info.name.startswith(tuple(tested)):
         fix = "start crirm with --allow-untested-runtimes to use it all the same"
         return Finding("runtime", Verdict.FAIL, f"{found}; crirm is not tested with it", runtime_socket, fix)
     return Finding("runtime", Verdict.OK, found, runtime_socket)
+
+
+def _no_answer(error: Exception, where: str) -> Finding:
+    start = "start the runtime (`systemctl start containerd`), or name its socket with --runtime-socket"
+    match error:
+        case trio.TooSlowError():
+            return Finding("runtime", Verdict.FAIL, f"gave no answer within {PROBE_LIMIT_S:.0f} s", where, start)
+        case PermissionError():
+            return Finding(
+                "runtime", Verdict.SKIPPED, "may not be asked by this user", where, "run crirm doctor as root"
+            )
+        case FileNotFoundError():
+            return Finding("runtime", Verdict.FAIL, "there is no such socket", where, start)
+        case OSError():
+            return Finding("runtime", Verdict.FAIL, _one_line(str(error)), where, start)
+        case _:  # something answers, and not with CRI
+            fix = "enable CRI there (containerd: no cri in disabled_plugins), or name another --runtime-socket"
+            return Finding("runtime", Verdict.FAIL, _one_line(str(error)), where, fix)
 
 
 def _as_text(finding: Finding) -> str:

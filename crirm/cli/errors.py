@@ -27,6 +27,8 @@ def run_command(program: str, command: Callable[[], object]) -> int:
     try:
         result = command()
         sys.stdout.flush()
+    except SystemExit:
+        raise
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "serve": "Relay CRI calls between the kubelet and the container runtime.",
     "demo": "Show a container's life passing through crirm.",
     "doctor": "Check this host: what is in the way of crirm, and how to mend it.",
+    "topology": "Print the machine: packages, NUMA nodes, caches, cores, memory.",
     "sim": "Serve an embedded CRI runtime that runs no containers.",
     "version": "Print the version.",
 }

@@ -26,21 +26,29 @@ log = logs.get_logger("sim")
     show_default=True,
     help="CRI versions to serve.",
 )
-@click.option("--name", "runtime_name", metavar="NAME", help="What to call the runtime.  [default: crirm-sim]")
-@click.option("--pods", type=click.IntRange(0), default=0, help="Make this many pods first.")
-@click.option("--containers-per-pod", type=click.IntRange(0), default=1, help="Run this many containers in each.")
+@click.option("--name", "runtime_name", metavar="NAME", help="What Version calls it.  [default: crirm-sim]")
+@click.option("--pods", metavar="COUNT", type=click.IntRange(0), default=0, help="Make so many pods first.")
+@click.option(
+    "--containers-per-pod",
+    metavar="COUNT",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Run so many containers in each of them.",
+)
 @click.option(
     "--annotation-bytes",
+    metavar="COUNT",
     type=click.IntRange(0),
     default=0,
-    help="Give each of those containers an annotation of this size.",
+    help="Give each of these containers an annotation of this size; 50 make a list of 500 about 200 kB.",
 )
 @click.option("--fault", "fault_texts", metavar="METHOD:OPTIONS", multiple=True, help="What is to go wrong; see above.")
 def command(socket_path: str, api: str, fault_texts: tuple[str, ...], **options: Any) -> None:
-    r"""Serve a CRI runtime that lives in memory and runs no processes, until SIGTERM or SIGINT.
+    """Serve a CRI runtime that lives in memory and runs no processes, until SIGTERM or SIGINT.
 
     It answers as containerd answers, pulls any image without a network, and does what sleep, true, false, echo and
-    small sh -c scripts would do; any other command runs for ever.
+    small sh -c scripts would do; what else a pulled image is told to run runs for ever.
 
     A fault is METHOD (* for all), a colon, and options with commas between them: code=UNAVAILABLE, message="TEXT",
     details=TEXT, hang, disconnect, garbage, oversize=20MiB, unknown_fields, delay=SECONDS, acts (the work is done
@@ -48,7 +56,7 @@ def command(socket_path: str, api: str, fault_texts: tuple[str, ...], **options:
 
     \b
     crirm sim --socket /tmp/sim.sock --fault 'CreateContainer:code=UNAVAILABLE,times=2'
-    """
+    """  # noqa: D301 - click's mark for a paragraph that is not to be wrapped
     from crirm.rpc import bridge  # noqa: PLC0415  # --help must not wait for grpclib
     from crirm.sim.faults import parse_fault  # noqa: PLC0415
     from crirm.sim.settings import Api, Settings  # noqa: PLC0415

@@ -168,6 +168,7 @@ async def _drain(server: Server, stop: Stop, grace_s: float) -> None:
         draining.cancel_scope.deadline = trio.current_time() + grace_s
         draining.start_soon(_cancel_when, stop.insisted, draining.cancel_scope)
         await server.wait_idle()
+        await server.hang_up("crirm has stopped")
         draining.cancel_scope.cancel()
     if server.calls:
         log.warning("calls were cut off", calls=[c.path.decode("ascii", "replace") for c in server.calls])

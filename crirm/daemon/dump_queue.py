@@ -25,6 +25,9 @@ class Queue:
         self._left_out = 0
         self._filled = trio.Event()
 
+    def __len__(self) -> int:
+        return len(self._records) + self._left_out
+
     def put(self, record: Record, size_bytes: int) -> None:
         """Add *record*, or count it as left out when there is no room."""
         too_many = len(self._records) >= self._max_records

@@ -45,11 +45,19 @@ class Plan:
 
 @attrs.define
 class CallInfo:
-    """One dumped call; the qualifier becomes known with the request."""
+    """One dumped call."""
 
     plan: Plan
     began_s: float  # of the monotonic clock
-    qualifier: str = ""
+    request: bytes | None = None  # until somebody asked whom it is about
+    _qualifier: str = attrs.field(default="", init=False)
+
+    def qualifier(self) -> str:
+        """Return whom the call is about; worked out when first asked, so not on the event loop."""
+        if self.request is not None:
+            self._qualifier = qualifier(self.plan.known, self.request) if self.plan.known else ""
+            self.request = None
+        return self._qualifier
 
 
 @attrs.frozen
@@ -112,7 +120,7 @@ def text(record: Record, *, show_secrets: bool, pause: Callable[[], None]) -> Te
     """Say what *record* looks like, or None when its level shows nothing of it.
 
     Args:
-        record: a request also teaches its call whom it is about; so records come in the order they were made.
+        record: what happened.
         show_secrets: do not mask environment values and credentials.
         pause: called now and then on the way through a long message.
     """
@@ -122,10 +130,6 @@ def text(record: Record, *, show_secrets: bool, pause: Callable[[], None]) -> Te
                 _stamp(time.time()), f"{records} messages left out of the dump: they came too fast", None, failed=True
             )
         case Request(call, time_s, message):
-            if call.plan.known:
-                call.qualifier = qualifier(call.plan.known, message)
-            if call.plan.level is not Level.FULL:
-                return None
             body = describe(message, call.plan.known.request if call.plan.known else "", show_secrets=show_secrets)
             return _shown(_stamp(time_s), call, "=>", "REQUEST", _lines(body, pause))
         case Reply(call, after_s, message):
@@ -159,7 +163,8 @@ def _shown(stamp: str, call: CallInfo, arrow: str, what: str, lines: list[str]) 
 
 
 def _header(call: CallInfo, arrow: str, what: str = "") -> str:
-    qualified = f"{call.qualifier} {call.plan.name}" if call.qualifier else call.plan.name
+    of = call.qualifier()
+    qualified = f"{of} {call.plan.name}" if of else call.plan.name
     return f"{qualified} {arrow} ({call.plan.kind}) {what}" if what else f"{qualified} {arrow}"
 
 

@@ -6,8 +6,10 @@ and writing happen in a worker thread.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -33,7 +35,7 @@ from crirm.logs import get_logger
 from crirm.logs.record_file import RecordFile
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from crirm.cri.dump_rules import DumpRules
     from crirm.cri.methods import Method
@@ -46,8 +48,10 @@ QUEUE_RECORDS: Final = 20_000
 BATCH_BYTES: Final = 1 << 20  # written in one go; bounds how long a cancelled dump goes on
 BATCH_RECORDS: Final = 256
 REMEMBERED_PATHS: Final = 1000  # far more than there are; callers can make paths up
+GATHER_S: Final = 0.02  # what comes within this goes to the worker thread together: handing over costs 0.4 ms
 LAST_WORDS_S: Final = 2.0  # for what still waits when the daemon stops
-PAUSE_S: Final = 0.0001  # lets the event loop have the interpreter on the way through a long message
+PAUSE_S: Final = 0.0001  # between messages and within long ones, lets the event loop have the interpreter
+SWITCH_INTERVAL_S: Final = 0.0005  # and so does this; Python's 0.005 would hold up every other call that long
 
 
 class _Call:
@@ -59,7 +63,9 @@ class _Call:
         self._replies = 0
 
     def request(self, message: bytes) -> None:
-        self._queue.put(Request(self._call, time.time(), message), len(message))
+        self._call.request = message
+        if self._call.plan.level is Level.FULL:
+            self._queue.put(Request(self._call, time.time(), message), len(message))
 
     def reply(self, message: bytes) -> None:
         self._replies += 1
@@ -130,46 +136,55 @@ class Dumper:
             self._file = await trio.to_thread.run_sync(lambda: RecordFile(self._file_path, truncate=True))
             log.info("messages are dumped to a file too", path=self._file_path)
         if self._rules.enabled:
-            await trio.to_thread.run_sync(
-                schema, "VersionRequest"
-            )  # the first dumped call need not wait for the import
+            await trio.to_thread.run_sync(schema, "VersionRequest")  # imports what the first call would wait for
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._tell_counts)
-                task_status.started()
-                await self._write_for_ever()
+            with _quick_switches():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._tell_counts_for_ever)
+                    task_status.started()
+                    await self._write_for_ever()
         finally:
-            last_moment = trio.current_time() + LAST_WORDS_S
-            while trio.current_time() < last_moment and await self._write_batch():
-                pass
-            if self._file:
-                self._file.close()
+            await self._finish()
 
     async def _write_for_ever(self) -> None:
         while True:
             await self._queue.wait()
-            await self._write_batch()
+            await trio.sleep(GATHER_S)
+            await self._write_batch(_pause)
 
-    async def _write_batch(self) -> int:
-        """Write what has waited longest; return how many records that were. A batch once taken is written."""
+    async def _write_batch(self, pause: Callable[[], None]) -> None:
+        """Write what has waited longest; a batch once taken is written."""
         batch = self._queue.take(BATCH_BYTES, BATCH_RECORDS)
-        if batch:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._write, batch)
-        return len(batch)
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._write, batch, pause)
 
-    async def _tell_counts(self) -> None:
+    async def _finish(self) -> None:
+        """Write what still waits, as far as time allows, and say what was not written."""
+        last_moment = trio.current_time() + LAST_WORDS_S
+        while len(self._queue) and trio.current_time() < last_moment:
+            await self._write_batch(lambda: None)
+        if unwritten := len(self._queue):
+            log.warning("the daemon ends before the dump is whole", messages_left_out=unwritten)
+        self._tell_counts()
+        if self._file:
+            self._file.close()
+
+    async def _tell_counts_for_ever(self) -> None:
         while True:
             await trio.sleep(self._count_period_s)
-            if self._counts:
-                counts, self._counts = self._counts, Counter()
-                log.info(f"calls within {self._count_period_s:g} s", **counts)
+            self._tell_counts()
 
-    def _write(self, batch: list[Record]) -> None:
+    def _tell_counts(self) -> None:
+        if self._counts:
+            counts, self._counts = self._counts, Counter()
+            log.info("calls since the last count", **counts)
+
+    def _write(self, batch: list[Record], pause: Callable[[], None]) -> None:
         """Runs in a worker thread."""
         for record in batch:
+            pause()
             try:
-                shown = text(record, show_secrets=self._show_secrets, pause=_pause)
+                shown = text(record, show_secrets=self._show_secrets, pause=pause)
             except Exception:
                 log.exception("a message cannot be shown, this is a bug in crirm")
             else:
@@ -207,3 +222,13 @@ class Dumper:
 
 def _pause() -> None:
     time.sleep(PAUSE_S)
+
+
+@contextmanager
+def _quick_switches() -> Iterator[None]:
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before_s)

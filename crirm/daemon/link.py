@@ -77,19 +77,17 @@ class Link:
     async def _connect(self, *, patient: bool) -> RuntimeInfo:
         """Try until the runtime answers; *patient* waits also for what may only get better by somebody's hand."""
         pauses, reminders = doubling(*_RETRY_S), doubling(*_REMIND_S)
-        remind_at_s = trio.current_time()
+        remind_at_s, told = trio.current_time(), ""
         while True:
             try:
                 return await self._try()
-            except RuntimeUnusableError as error:
-                if not patient:
+            except (OSError, RpcError, RuntimeUnusableError) as error:
+                unusable, reason = isinstance(error, RuntimeUnusableError), str(error)
+                if unusable and not patient:
                     raise
-                reason = str(error)
-            except (OSError, RpcError) as error:
-                reason = str(error)
-            if trio.current_time() >= remind_at_s:
+            if trio.current_time() >= remind_at_s or (unusable and reason != told):
                 log.warning("waiting for the runtime", socket=self.pool.socket_path, reason=reason)
-                remind_at_s = trio.current_time() + next(reminders)
+                remind_at_s, told = trio.current_time() + next(reminders), reason
             await self._pause(next(pauses))
 
     async def _pause(self, pause_s: float) -> None:

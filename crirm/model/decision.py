@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -11,7 +12,7 @@ from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.events import Timer
 from crirm.model.trail import Trail
-from crirm.model.workload import ContainerId, ContainerKey, Workload
+from crirm.model.workload import Container, ContainerId, ContainerKey, Workload
 
 
 @attrs.frozen
@@ -75,6 +76,23 @@ Effect = UpdateContainer | StartTimer | StopTimer
 
 
 @attrs.frozen
+class Before:
+    """What to go back to when the runtime refuses a resize.
+
+    Args:
+        container: as it was.
+        policy: the policy state as it was.
+        adjustments: all adjustments as they were.
+        after: the policy state that the resize led to; while it is still the present one, going back is exact.
+    """
+
+    container: Container
+    policy: Any
+    adjustments: Mapping[ContainerKey, Adjustment]
+    after: Any
+
+
+@attrs.frozen
 class State:
     """All that crirm knows and has decided.
 
@@ -82,15 +100,18 @@ class State:
         workload: pods and containers.
         policy: what the policy remembers; only the policy looks inside.
         adjustments: what each container that holds a grant is to have.
+        told: what the runtime was last told of each; differs from the adjustment only while a call is in flight, or
+            after the runtime has refused an update.
         timers: seconds of wall-clock time at which each running timer expires.
-        before_resize: the state to go back to, of containers whose resize the runtime has not answered yet.
+        resizing: containers whose resize the runtime has not answered yet.
     """
 
     workload: Workload
-    policy: object
+    policy: Any
     adjustments: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
+    told: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
     timers: Mapping[tuple[ContainerKey, Timer], float] = attrs.field(factory=dict)
-    before_resize: Mapping[ContainerKey, object] = attrs.field(factory=dict)
+    resizing: Mapping[ContainerKey, Before] = attrs.field(factory=dict)
 
 
 @attrs.frozen

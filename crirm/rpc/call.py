@@ -261,12 +261,14 @@ class RuntimeLeg(Leg):
         self._call.reply_data(self, data, credit_bytes, end=end)
 
     def on_reset(self, code: int) -> None:
-        """Hand on."""
-        self._call.runtime_reset(code)
+        """Hand on, unless the reply is whole: servers that did not need all of the request reset after it."""
+        if not self.received_end:
+            self._call.runtime_reset(code)
 
     def lost(self, reason: str) -> None:
-        """Hand on."""
-        self._call.runtime_lost(reason)
+        """Hand on, unless the reply is whole and only the caller has not read it yet."""
+        if not self.received_end:
+            self._call.runtime_lost(reason)
 
     def on_sent(self) -> None:
         """Hand on."""

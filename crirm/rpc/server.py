@@ -1,6 +1,6 @@
 """The listening side: connections of callers, and the gate that every new call passes.
 
-asyncio-flavoured but for ``open_server`` and ``Server.wait_idle``, which the daemon's Trio tasks use.
+asyncio-flavoured but for what says that it is Trio-flavoured: the daemon's tasks use it.
 """
 
 from __future__ import annotations
@@ -121,6 +121,13 @@ class Server:
         """Trio-flavoured: wait until the last call in flight is over; only after ``shut_gate``."""
         await self._idle.wait()
 
+    async def hang_up(self, reason: str) -> None:
+        """Trio-flavoured: as ``close``, then wait until callers were sent what still lay here for them."""
+        connections = list(self.connections)
+        self.close(reason)
+        for connection in connections:
+            await connection.closed.wait()
+
     def close(self, reason: str) -> None:
         """Close every connection; calls still in flight end with UNAVAILABLE and *reason*."""
         for call in list(self.calls):
@@ -136,11 +143,17 @@ class CallerConnection(Http2Connection):
     def __init__(self, server: Server, flusher: Flusher) -> None:
         super().__init__(flusher, client_side=False)
         self._server = server
+        self.closed = trio.Event()  # the socket too: nothing is left to send
         server.connections.add(self)
 
     def on_request(self, event: h2e.RequestReceived) -> None:
         """Take on a new call."""
         self._server.begin(self, event)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Take note that the socket is closed."""
+        super().connection_lost(exc)
+        self.closed.set()
 
     def on_lost(self, reason: str) -> None:  # noqa: ARG002 - callers come and go
         """Forget it."""

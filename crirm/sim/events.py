@@ -50,10 +50,6 @@ class Events:
         for subscription in self._subscriptions:
             subscription.put(event)
 
-    def forget(self) -> None:
-        """Drop the events that wait for the first subscriber."""
-        self._kept.clear()
-
     def subscribe(self, notify: Callable[[], None], now_ns: int) -> Subscription:
         """Add a subscriber; *notify* is called, synchronously, after every event."""
         subscription = Subscription(notify)

@@ -51,6 +51,10 @@ class Index(Generic[T]):
             message = f"{during}: name {quoted(name)} is reserved for {quoted(owner)}"
             raise GRPCError(Status.FAILED_PRECONDITION, message)
 
+    def __getitem__(self, identity: str) -> T:
+        """Return the object with this whole id, which must exist."""
+        return self._by_id[identity]
+
     def get(self, prefix: str, during: str) -> T:
         """Return the one object whose id begins with *prefix*.
 

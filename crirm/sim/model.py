@@ -59,6 +59,7 @@ class Model:
         self.images = Images()
         self.events = Events()
         self.version = 0
+        self.is_quiet = False  # whether nobody is to be told of what happens
         self.on_wakeup: Callable[[], None] = lambda: None
         self._new_id = new_id
         self.console = console or NoConsole()
@@ -135,7 +136,7 @@ class Model:
 
     def containers_of(self, pod: Pod) -> list[Record]:
         """Return the containers of *pod*, oldest first."""
-        return [record for record in self.containers if record.pod_id == pod.id]
+        return [self.containers[identity] for identity in pod.container_ids]
 
     # Containers
 
@@ -167,6 +168,7 @@ class Model:
             argv=(*(config.command or (() if config.args else image.command)), *config.args),
         )
         self.containers.add(record.id, name, record)
+        pod.container_ids.append(record.id)
         self._tell(record.id, pod, CREATED_EVENT)
         return record
 
@@ -176,7 +178,7 @@ class Model:
         if record.state != CREATED:
             reason = f"container is in {state_name(record)} state"
             raise GRPCError(Status.UNKNOWN, f"failed to set starting state for container {quoted(record.id)}: {reason}")
-        pod = self.pods.get(record.pod_id, f"sandbox {quoted(record.pod_id)} not found")
+        pod = self.pods[record.pod_id]
         try:
             self._prepare_start(record, pod)
         except GRPCError as fault:
@@ -224,7 +226,8 @@ class Model:
             return
         self.kill(record)
         self.containers.remove(record.id)
-        pod = self.pods.get(record.pod_id, "an error occurred when try to find sandbox")
+        pod = self.pods[record.pod_id]
+        pod.container_ids.remove(record.id)
         self._tell(record.id, pod, DELETED_EVENT)
 
     def update_container(self, prefix: str, update: LinuxContainerResources) -> None:
@@ -292,8 +295,7 @@ class Model:
         record.state, record.exit_code = EXITED, code
         record.reason, record.message, record.pid = reason, message, 0
         self.changed(record)
-        pod = self.pods.get(record.pod_id, "an error occurred when try to find sandbox")
-        self._tell(record.id, pod, STOPPED_EVENT)
+        self._tell(record.id, self.pods[record.pod_id], STOPPED_EVENT)
         for notify in record.on_exit:
             notify()
         record.on_exit.clear()
@@ -307,6 +309,8 @@ class Model:
 
     def _tell(self, identity: str, pod: Pod, kind: ContainerEventType) -> None:
         self.changed()
+        if self.is_quiet:
+            return
         event = ContainerEventResponse(
             container_id=identity,
             container_event_type=kind,

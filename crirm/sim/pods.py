@@ -35,6 +35,7 @@ class Pod:
         created_ns: nanoseconds since 1970.
         ip: address of the pod; empty on the host's network.
         pid: of its make-believe pause process.
+        container_ids: oldest first.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Pod:
     is_ready: bool = True
     overhead: LinuxContainerResources | None = None
     resources: LinuxContainerResources | None = None
+    container_ids: list[str] = attrs.field(factory=list)
 
     @property
     def state(self) -> PodSandboxState:

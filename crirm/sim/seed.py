@@ -23,6 +23,7 @@ PADDING = "padding"
 
 def seed(model: Model, settings: Settings) -> None:
     """Fill *model* with the pods and running containers that *settings* ask for; nobody is told of them."""
+    model.is_quiet = True
     for pod_number in range(settings.pods):
         metadata = PodSandboxMetadata(name=f"pod-{pod_number}", namespace="default", uid=f"uid-{pod_number}")
         config = PodSandboxConfig(metadata=metadata, labels={"pod": f"pod-{pod_number}"})
@@ -30,7 +31,7 @@ def seed(model: Model, settings: Settings) -> None:
         for number in range(settings.containers_per_pod):
             request = CreateContainerRequest(pod.id, _container(number, settings.annotation_bytes), config)
             model.start_container(model.create_container(request).id)
-    model.events.forget()
+    model.is_quiet = False
 
 
 def _container(number: int, annotation_bytes: int) -> ContainerConfig:

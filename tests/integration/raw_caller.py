@@ -29,6 +29,7 @@ class RawCaller:
         self._sock.settimeout(_PATIENCE_S)
         self._sock.connect(str(path))
         self._h2 = H2Connection(H2Configuration(header_encoding=None))
+        self.replied = False
         self.received_bytes = 0
         self.trailers: dict[bytes, bytes] = {}
         if preface:
@@ -56,6 +57,11 @@ class RawCaller:
         self._h2.send_data(stream_id, frame(message), end_stream=True)
         self.say(self._h2.data_to_send())
 
+    def receive_headers(self) -> None:
+        """Read until the reply has begun."""
+        while not self.replied:
+            assert self._receive(), "crirm hung up"
+
     def receive_at_least(self, more_bytes: int) -> None:
         """Read until that much of message bytes has come in addition."""
         wanted = self.received_bytes + more_bytes
@@ -77,6 +83,8 @@ class RawCaller:
         data = self._sock.recv(_READ_BYTES)
         for event in self._h2.receive_data(data):
             match event:
+                case h2e.ResponseReceived():
+                    self.replied = True
                 case h2e.DataReceived():
                     self.received_bytes += len(event.data)
                 case h2e.TrailersReceived():

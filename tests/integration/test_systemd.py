@@ -107,13 +107,13 @@ def test_crirm_serves_on_the_socket_that_systemd_hands_over(stage: Stage) -> Non
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(stage.relay_socket))
         listener.listen()
+        listener.set_inheritable(True)
         client = stage.client()
         early = client.start(VERSION, b"")  # before there is a crirm
         relay = stage.starting_relay(
             prefix=[sys.executable, "-c", ACTIVATE, listener.fileno()],
             environment={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "crirm.socket"},
         )
-        listener.set_inheritable(True)
         assert early.finish().code == OK
         assert relay.stop() == 0
         assert stage.relay_socket.is_socket()  # systemd's, not ours to remove

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, DumpRulesError, Level, cumulate
@@ -88,6 +88,7 @@ def test_texts_that_come_one_by_one_do_not_share_a_level() -> None:
     assert DumpRules.parse(cumulate("off:.*", "Version")).level("Version") is FULL
 
 
+@settings(deadline=None)  # busy machines run tests too
 @given(st.lists(st.text(max_size=8), max_size=5).map(",".join))
 def test_any_text_is_read_or_refused_by_a_sentence(text: str) -> None:
     try:

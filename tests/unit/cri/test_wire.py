@@ -3,7 +3,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crirm.cri.proto.runtime import v1
@@ -54,6 +54,7 @@ def test_packed_numbers() -> None:
     ]
 
 
+@settings(deadline=None)  # busy machines run tests too
 @given(st.binary())
 def test_any_bytes_are_walked_and_none_is_lost(data: bytes) -> None:
     parts = list(walk(data))
@@ -72,6 +73,7 @@ def test_any_bytes_are_walked_and_none_is_lost(data: bytes) -> None:
     assert end <= len(data)
 
 
+@settings(deadline=None)  # busy machines run tests too
 @given(st.binary(max_size=40), st.integers(-(1 << 63), (1 << 63) - 1), st.text(max_size=20))
 def test_what_betterproto_writes_is_read(stderr: bytes, timeout: int, container: str) -> None:
     message = bytes(v1.StopContainerRequest(container_id=container, timeout=timeout)) + bytes(

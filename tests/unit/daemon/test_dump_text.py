@@ -38,8 +38,14 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def call(method: str, level: Level, kind: str = PASSTHROUGH) -> CallInfo:
-    return CallInfo(Plan(method, METHODS.get(("RuntimeService", method)), level, kind), 0.0)
+def call(method: str, level: Level, kind: str = PASSTHROUGH, request: object = b"") -> CallInfo:
+    plan = Plan(method, METHODS.get(("RuntimeService", method)), level, kind)
+    return CallInfo(plan, 0.0, bytes(request))  # type: ignore[call-overload]
+
+
+def asked(called: CallInfo) -> Request:
+    assert called.request is not None
+    return Request(called, NOON_S, called.request)
 
 
 def dumped(*records: Record) -> str:
@@ -48,12 +54,8 @@ def dumped(*records: Record) -> str:
 
 
 def test_a_call_at_full() -> None:
-    run = call("RunPodSandbox", Level.FULL)
-    assert dumped(
-        Request(run, NOON_S, bytes(v1.RunPodSandboxRequest(config=POD))),
-        Reply(run, 1.25, bytes(v1.RunPodSandboxResponse("p1"))),
-        End(run, 1.26, 0, "", 1),
-    ) == (
+    run = call("RunPodSandbox", Level.FULL, request=v1.RunPodSandboxRequest(config=POD))
+    assert dumped(asked(run), Reply(run, 1.25, bytes(v1.RunPodSandboxResponse("p1"))), End(run, 1.26, 0, "", 1)) == (
         "[2026-Jan-02 12:00:00.500] web-0 RunPodSandbox => (passthrough) REQUEST\n"
         "[2026-Jan-02 12:00:00.500] web-0 RunPodSandbox =>    config:\n"
         "[2026-Jan-02 12:00:00.500] web-0 RunPodSandbox =>      metadata:\n"
@@ -64,10 +66,9 @@ def test_a_call_at_full() -> None:
 
 
 def test_a_call_at_name() -> None:
-    stop = call("StopContainer", Level.NAME, "intercepted")
-    assert dumped(
-        Request(stop, NOON_S, bytes(v1.StopContainerRequest("0123456789abcdef"))), End(stop, 0.002, 0, "", 1)
-    ) == ("[               +0.002000] 0123456789abc StopContainer <= (intercepted) REQUEST\n")
+    stop = call("StopContainer", Level.NAME, "intercepted", v1.StopContainerRequest("0123456789abcdef"))
+    line = "[               +0.002000] 0123456789abc StopContainer <= (intercepted) REQUEST\n"
+    assert dumped(End(stop, 0.002, 0, "", 1)) == line
 
 
 FAILED_AT_NAME = "[               +0.500000] p1 StopPodSandbox <= (passthrough) FAILED: NOT_FOUND: no such sandbox\n"
@@ -80,9 +81,9 @@ FAILED_AT_FULL = (
 
 @pytest.mark.parametrize(("level", "expected"), [(Level.NAME, FAILED_AT_NAME), (Level.FULL, FAILED_AT_FULL)])
 def test_a_call_that_fails(level: Level, expected: str) -> None:
-    stop = call("StopPodSandbox", level)
-    request = Request(stop, NOON_S, bytes(v1.StopPodSandboxRequest("p1")))
-    assert dumped(request, End(stop, 0.5, 5, "no such sandbox", 0)) == expected
+    stop = call("StopPodSandbox", level, request=v1.StopPodSandboxRequest("p1"))
+    request = [asked(stop)] if level is Level.FULL else []
+    assert dumped(*request, End(stop, 0.5, 5, "no such sandbox", 0)) == expected
     failed = text(End(stop, 0.5, 5, "no such sandbox", 0), show_secrets=False, pause=lambda: None)
     assert failed is not None
     assert failed.failed
@@ -109,10 +110,8 @@ def test_every_reply_of_a_stream_is_shown_and_its_end(level: Level, contents: li
 
 
 def test_a_method_that_crirm_does_not_know_is_shown_by_number() -> None:
-    future = call("NotYetKnown", Level.FULL)
-    assert dumped(Request(future, NOON_S, b"\x08\x05")).endswith(
-        " NotYetKnown => (passthrough) REQUEST 1 (varint): 5\n"
-    )
+    future = call("NotYetKnown", Level.FULL, request=b"\x08\x05")
+    assert dumped(asked(future)).endswith(" NotYetKnown => (passthrough) REQUEST 1 (varint): 5\n")
 
 
 def test_what_was_left_out_is_said() -> None:
@@ -122,9 +121,9 @@ def test_what_was_left_out_is_said() -> None:
 
 
 def test_names_cannot_forge_lines() -> None:
-    run = call("RunPodSandbox", Level.FULL)
     config = v1.PodSandboxConfig(metadata=v1.PodSandboxMetadata(name="a\nb"))
-    lines = dumped(Request(run, NOON_S, bytes(v1.RunPodSandboxRequest(config=config)))).splitlines()
+    run = call("RunPodSandbox", Level.FULL, request=v1.RunPodSandboxRequest(config=config))
+    lines = dumped(asked(run)).splitlines()
     assert len(lines) == 4
     assert all('"a\\nb" RunPodSandbox =>' in line for line in lines)
 

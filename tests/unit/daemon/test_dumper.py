@@ -41,6 +41,7 @@ def test_a_queue_counts_what_has_no_room_and_says_so_where_it_would_stand() -> N
     queue = Queue(max_bytes=100, max_records=3)
     for number in range(5):
         queue.put(record(number), 1)
+    assert len(queue) == 5
     assert numbers(queue.take(2, 10)) == ["0", "1"]
     queue.put(record(5), 1)
     assert numbers(queue.take(100, 10)) == ["2", "-2", "5"]
@@ -147,6 +148,18 @@ async def test_secrets_and_interception_are_options() -> None:
 
 
 @pytest.mark.trio
+async def test_every_reply_of_a_stream_is_named() -> None:
+    with capture_logs() as entries:
+        async with dumping("name:*") as dumper:
+            make_call(dumper, f"{SERVICE}/GetContainerEvents", b"", v1.ContainerEventResponse("c1"), b"\xff")
+    assert [event for _level, event in headers(entries)] == [
+        "GetContainerEvents <= (relayed) REPLY",
+        "GetContainerEvents <= (relayed) REPLY",
+        "GetContainerEvents <= (relayed) END, 2 replies",
+    ]
+
+
+@pytest.mark.trio
 async def test_other_versions_and_other_apis() -> None:
     with capture_logs() as entries:
         async with dumping("full:*") as dumper:
@@ -189,6 +202,16 @@ async def test_a_file_that_cannot_be_opened_ends_the_start(tmp_path: Path) -> No
 
 
 @pytest.mark.trio
+async def test_what_time_does_not_allow_at_the_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crirm.daemon.dumper.LAST_WORDS_S", 0)
+    with capture_logs() as entries:
+        async with dumping("full:*") as dumper:
+            make_call(dumper, STOP, b"", b"")
+    assert headers(entries) == [("warning", "the daemon ends before the dump is whole")]
+    assert entries[0]["messages_left_out"] == 3
+
+
+@pytest.mark.trio
 async def test_a_full_disk_is_told_once_and_the_log_goes_on() -> None:
     with capture_logs() as entries:
         async with dumping("name:*", file="/dev/full") as dumper:
@@ -209,7 +232,12 @@ async def test_counted_calls_are_summed(autojump_clock: MockClock) -> None:  # n
             for method in ("Version", "Version", "Status"):
                 assert dumper.open(f"{SERVICE}/{method}") is None
             await trio.sleep(95)
-    assert [(entry["event"], entry["Version"], entry["Status"]) for entry in entries] == [("calls within 30 s", 2, 1)]
+            dumper.open(f"{SERVICE}/Exec")
+    assert [{key: entry[key] for key in entry if key[0].isupper()} for entry in entries] == [
+        {"Version": 2, "Status": 1},
+        {"Exec": 1},  # the end comes before the next sum
+    ]
+    assert {entry["event"] for entry in entries} == {"calls since the last count"}
 
 
 @pytest.fixture
@@ -230,16 +258,19 @@ async def test_debug_dumps_are_debug_records() -> None:
 
 @pytest.mark.trio
 async def test_a_bug_in_showing_one_message_loses_that_message_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> str:
-        raise RuntimeError("bug")
+    def broken(_: object, request: bytes) -> str:
+        if request == b"bad":
+            raise RuntimeError("bug")
+        return "good"
 
+    monkeypatch.setattr("crirm.daemon.dump_text.qualifier", broken)
     with capture_logs() as entries:
         async with dumping("name:*") as dumper:
-            monkeypatch.setattr("crirm.daemon.dump_text.qualifier", broken)
+            make_call(dumper, STOP, b"bad", b"")
             make_call(dumper, STOP, b"", b"")
     assert headers(entries) == [
         ("error", "a message cannot be shown, this is a bug in crirm"),
-        ("info", "StopContainer <= (passthrough) REQUEST"),
+        ("info", "good StopContainer <= (passthrough) REQUEST"),
     ]
 
 

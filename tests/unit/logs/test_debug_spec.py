@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crirm.errors import CrirmError
@@ -44,6 +44,7 @@ def test_faults_say_where_what_and_what_is_right(text: str, said: str) -> None:
     assert said in str(fault.value)
 
 
+@settings(deadline=None)  # busy machines run tests too
 @given(st.lists(st.tuples(st.sampled_from(sorted(STATES)), st.sampled_from(["relay", "daemon", "message"]))))
 def test_every_source_gets_its_last_state(entries: list[tuple[str, str]]) -> None:
     text = ",".join(f"{state}:{source}" for state, source in entries)

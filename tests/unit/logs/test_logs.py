@@ -40,6 +40,13 @@ def test_records_go_to_standard_error_with_time_and_level(capsys: pytest.Capture
     assert captured.err.endswith(" info    relay: hello n=1\n")
 
 
+def test_every_level_has_its_method(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogSettings(format=Format.JOURNAL, debug={"relay": True}))
+    for say in (log.debug, log.info, log.warning, log.error, log.critical):
+        say("hello")
+    assert stderr_of(capsys) == [f"<{priority}>relay: hello" for priority in (7, 6, 4, 3, 2)]
+
+
 def test_debug_is_switched_by_source_also_for_loggers_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
     bound = log.bind(call=1)
     for states in ({}, {"relay": True}, {"*": True, "relay": False}, {"*": True}, {"*": False}):

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crirm.logs.render import Block, as_json, human, journal, value_text
@@ -107,6 +107,7 @@ def test_values_are_one_word(value: object, word: str) -> None:
     assert value_text(value) == word
 
 
+@settings(deadline=None)  # busy machines run tests too
 @given(st.text(), st.text())
 def test_no_text_makes_a_second_line_or_an_escape_sequence(event: str, fact: str) -> None:
     for render in (PLAIN, BARE, journal, as_json):

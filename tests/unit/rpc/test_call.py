@@ -217,6 +217,25 @@ async def test_trailers_wait_for_the_bytes_before_them() -> None:
     assert rig.idle
 
 
+@pytest.mark.parametrize("vanishes", [pytest.param(False, id="resets the stream"), pytest.param(True, id="vanishes")])
+@on_loop
+async def test_a_whole_reply_reaches_a_slow_caller_whatever_the_runtime_does_next(vanishes: bool) -> None:
+    rig = Rig(kubelet_acknowledges=False)
+    stream = rig.call(body=None)
+    window = rig.kubelet.h2.remote_flow_control_window(stream)
+    rig.answer(1, body=b"x" * (window + 10))
+    if vanishes:
+        rig.upstream.connection_lost(None)
+    else:
+        rig.runtime.h2.reset_stream(1, 0)
+    rig.settle()
+    rig.kubelet.h2.acknowledge_received_data(window, stream)
+    rig.settle()
+    seen = rig.kubelet.streams[stream]
+    assert (window + 10, OK) == (len(seen.body), seen.headers[-1])
+    assert rig.idle
+
+
 @on_loop
 async def test_a_refused_call_never_reaches_the_runtime() -> None:
     rig = Rig()

@@ -27,5 +27,7 @@ def test_end_of_a_call_is_counted(error: BaseException | None, kind: str) -> Non
             play()
     else:
         play()
-    expected = {name: {} for name in ("in_flight", "answered", "failed", "cancelled")} | {kind: {"/S/M": 1}}
+    expected: dict[str, dict[str, int]] = {name: {} for name in ("in_flight", "answered", "failed", "cancelled")} | {
+        kind: {"/S/M": 1}
+    }
     assert calls.summary() == expected

@@ -38,10 +38,3 @@ def test_slow_subscriber_loses_the_oldest() -> None:
     for number in range(QUEUE_LENGTH + 2):
         events.publish(Event(str(number)))
     assert (len(slow.queue), slow.lost, slow.queue[0].container_id) == (QUEUE_LENGTH, 2, "2")
-
-
-def test_forgotten_events_reach_nobody() -> None:
-    events = Events()
-    events.publish(Event("a"))
-    events.forget()
-    assert ids(events) == []

@@ -36,7 +36,7 @@ def test_split_reference() -> None:
 @pytest.mark.parametrize(
     "spelling",
     [
-        pytest.param(lambda image: "busybox", id="a short name"),
+        pytest.param(lambda _image: "busybox", id="a short name"),
         pytest.param(lambda image: image.tags[1], id="another tag"),
         pytest.param(lambda image: image.digests[0], id="a digest"),
         pytest.param(lambda image: image.id, id="an id"),

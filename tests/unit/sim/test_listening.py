@@ -2,19 +2,15 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from crirm.sim.listening import SocketError, bound_socket
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[str]:
-    yield str(tmp_path / "sim.sock")
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "sim.sock")
 
 
 def test_socket_is_removed_at_the_end(path: str) -> None:

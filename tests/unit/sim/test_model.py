@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 from grpclib import GRPCError
 from grpclib.const import Status
@@ -31,92 +32,99 @@ def create(pod_id: str, config: v1.ContainerConfig, pod: v1.PodSandboxConfig) ->
 # What is refused
 
 NO_METADATA = v1.PodSandboxConfig()
+
+
+@attrs.frozen
+class Scene:
+    node: Node
+    pod: Pod
+    c: Record  # runs
+
+
 REFUSED: list[object] = [
     pytest.param(
-        lambda node, pod, c: node.model.run_pod(NO_METADATA, ""),
+        lambda s: s.node.model.run_pod(NO_METADATA, ""),
         Status.UNKNOWN,
         "sandbox config must include metadata",
         id="a pod without metadata",
     ),
     pytest.param(
-        lambda node, pod, c: node.pod("pod"),
+        lambda s: s.node.pod("pod"),
         Status.FAILED_PRECONDITION,
         'failed to reserve sandbox name "pod_default_uid-pod_0": name "pod_default_uid-pod_0" is reserved for "POD"',
         id="the same pod and attempt twice",
     ),
     pytest.param(
-        lambda node, pod, c: node.model.run_pod(pod_config("new"), "kata"),
+        lambda s: s.node.model.run_pod(pod_config("new"), "kata"),
         Status.UNKNOWN,
         'unable to get OCI runtime for sandbox "NEW": no runtime for "kata" is configured',
         id="an unknown runtime handler",
     ),
     pytest.param(
-        lambda node, pod, c: node.model.create_container(create("nope", container_config("true"), pod.config)),
+        lambda s: s.node.model.create_container(create("nope", container_config("true"), s.pod.config)),
         Status.NOT_FOUND,
         'failed to find sandbox id "nope": not found',
         id="a container in no pod",
     ),
     pytest.param(
-        lambda node, pod, c: node.model.create_container(create(pod.id, v1.ContainerConfig(), pod.config)),
+        lambda s: s.node.model.create_container(create(s.pod.id, v1.ContainerConfig(), s.pod.config)),
         Status.UNKNOWN,
         "container config must include metadata",
         id="a container without metadata",
     ),
     pytest.param(
-        lambda node, pod, c: node.model.create_container(create(pod.id, container_config("true"), NO_METADATA)),
+        lambda s: s.node.model.create_container(create(s.pod.id, container_config("true"), NO_METADATA)),
         Status.UNKNOWN,
         "pod sandbox config must include metadata",
         id="a container whose pod has no metadata",
     ),
     pytest.param(
-        lambda node, pod, c: node.container(pod, "true"),
+        lambda s: s.node.container(s.pod, "true"),
         Status.FAILED_PRECONDITION,
         'failed to reserve container name "c_pod_default_uid-pod_0"; check if another CreateContainer request is in '
         'progress: name "c_pod_default_uid-pod_0" is reserved for "CONTAINER"',
         id="the same container and attempt twice",
     ),
     pytest.param(
-        lambda node, pod, c: node.model.create_container(
-            create(pod.id, container_config("true", name="x", image="nope:1"), pod.config)
+        lambda s: s.node.model.create_container(
+            create(s.pod.id, container_config("true", name="x", image="nope:1"), s.pod.config)
         ),
         Status.NOT_FOUND,
         'failed to resolve image "nope:1": not found',
         id="an unknown image",
     ),
     pytest.param(
-        lambda node, pod, c: node.model.start_container("nope"),
+        lambda s: s.node.model.start_container("nope"),
         Status.NOT_FOUND,
         'an error occurred when try to find container "nope": not found',
         id="start of no container",
     ),
     pytest.param(
-        lambda node, pod, c: node.model.start_container(c.id),
+        lambda s: s.node.model.start_container(s.c.id),
         Status.UNKNOWN,
         'failed to set starting state for container "CONTAINER": container is in CONTAINER_RUNNING state',
         id="start twice",
     ),
     pytest.param(
-        lambda node, pod, c: node.model.update_container("nope", v1.LinuxContainerResources()),
+        lambda s: s.node.model.update_container("nope", v1.LinuxContainerResources()),
         Status.NOT_FOUND,
         "failed to find container: not found",
         id="update of no container",
     ),
     pytest.param(
-        lambda node, pod, c: node.model.reopen_log(node.container(pod, "true", name="new").id),
+        lambda s: s.node.model.reopen_log(s.node.container(s.pod, "true", name="new").id),
         Status.UNKNOWN,
         "container is not running",
         id="the log of a container that does not run",
     ),
     pytest.param(
-        lambda node, pod, c: node.model.stop_pod(""),
+        lambda s: s.node.model.stop_pod(""),
         Status.UNKNOWN,
-        "an error occurred when try to find sandbox \"\": prefix can't be empty",
+        'an error occurred when try to find sandbox "": prefix can\'t be empty',
         id="stop of a pod without a name",
     ),
     pytest.param(
-        lambda node, pod, c: node.model.update_pod(
-            "nope", v1.LinuxContainerResources(), v1.LinuxContainerResources()
-        ),
+        lambda s: s.node.model.update_pod("nope", v1.LinuxContainerResources(), v1.LinuxContainerResources()),
         Status.NOT_FOUND,
         "failed to find sandbox: not found",
         id="update of no pod",
@@ -125,11 +133,11 @@ REFUSED: list[object] = [
 
 
 @pytest.mark.parametrize(("act", "status", "message"), REFUSED)
-def test_refused(node: Node, act: Callable[[Node, Pod, Record], object], status: Status, message: str) -> None:
+def test_refused(node: Node, act: Callable[[Scene], object], status: Status, message: str) -> None:
     pod = node.pod("pod")
     record = node.running(pod, "sleep", "inf")
     with pytest.raises(GRPCError) as caught:
-        act(node, pod, record)
+        act(Scene(node, pod, record))
     text = (caught.value.message or "").replace(pod.id, "POD").replace(record.id, "CONTAINER")
     assert (caught.value.status, text.replace("a0000002" + "0" * 56, "NEW")) == (status, message)
 
@@ -203,7 +211,7 @@ def test_unknown_program_of_a_pulled_image_runs_for_ever(node: Node) -> None:
         pytest.param(["sh", "-c", "trap 'exit 3' TERM; sleep inf"], True, EXITED, 3, id="a handler decides"),
     ],
 )
-def test_ask_to_stop(node: Node, argv: list[str], init: bool, state: v1.ContainerState, code: int) -> None:  # noqa: FBT001
+def test_ask_to_stop(node: Node, argv: list[str], init: bool, state: v1.ContainerState, code: int) -> None:
     record = node.running(node.pod(), *argv, init=init)
     node.model.ask_to_stop(record)
     assert (record.state, record.exit_code) == (state, code)
@@ -247,7 +255,7 @@ def test_log_that_cannot_be_opened_fails_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     node = Node(LogFiles())
     record = node.container(node.pod(log_directory=str(tmp_path / "file")), "true", log_path="c.log")
-    with pytest.raises(GRPCError, match="failed to create and open log file: open .*/file/c.log: "):
+    with pytest.raises(GRPCError, match=r"failed to create and open log file: open .*/file/c\.log: "):
         node.model.start_container(record.id)
     assert (record.state, record.exit_code) == (EXITED, 128)
 
@@ -316,7 +324,7 @@ def test_update_pod_keeps_what_is_not_sent(node: Node) -> None:
 @pytest.mark.parametrize(
     ("host_network", "has_ip"), [pytest.param(False, True, id="own"), pytest.param(True, False, id="the node's")]
 )
-def test_pod_ip(node: Node, host_network: bool, has_ip: bool) -> None:  # noqa: FBT001
+def test_pod_ip(node: Node, host_network: bool, has_ip: bool) -> None:
     mode = v1.NamespaceMode(v1.NamespaceMode.NODE if host_network else v1.NamespaceMode.POD)
     security = v1.LinuxSandboxSecurityContext(namespace_options=v1.NamespaceOption(network=mode))
     pod = node.pod(linux=v1.LinuxPodSandboxConfig(security_context=security))

@@ -1,0 +1,205 @@
+"""Requests and answers of CRI as values of the model: bytes in, pods, containers and resources out.
+
+Field numbers stand where they are used, under the names of protos/runtime/v1/api.proto; tests/unit/cri/test_decode.py
+holds each against the generated messages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from crirm.cri.message import Message
+from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.qos import QoSClass, QoSClassError, qos_class
+from crirm.model.resources import LinuxResources
+from crirm.model.workload import ContainerId, ContainerState, Pod, PodId
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@attrs.frozen
+class Place:
+    """Something of the host that a container uses: a mount or a device.
+
+    Args:
+        path: on the host.
+        inside: the path that the container sees.
+        writable: whether the container may change it.
+        device: a device node rather than a mount.
+    """
+
+    path: str
+    inside: str
+    writable: bool
+    device: bool
+
+
+@attrs.frozen
+class ContainerRequest:
+    """What a CreateContainerRequest says of the container."""
+
+    pod: PodId
+    name: str
+    attempt: int
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    places: tuple[Place, ...]
+    resources: LinuxResources
+    cpus: CPUSet
+    mems: NodeSet
+
+
+@attrs.frozen
+class Listed:
+    """One item of a ListContainers answer."""
+
+    id: ContainerId
+    pod: PodId
+    name: str
+    attempt: int
+    state: ContainerState
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    created_at_ns: int
+
+
+_STATES = {0: ContainerState.CREATED, 1: ContainerState.RUNNING, 2: ContainerState.EXITED, 3: ContainerState.CREATED}
+
+
+def sandbox_config(config: Message, pod_id: str) -> Pod:
+    """Read a PodSandboxConfig; a pod whose QoS class cannot be told from its cgroup counts as BestEffort."""
+    metadata = config.message(1)
+    cgroup_parent = config.message(8).text(1)
+    return Pod(
+        id=PodId(pod_id),
+        uid=metadata.text(2),
+        name=metadata.text(1),
+        namespace=metadata.text(3),
+        qos=_qos(cgroup_parent),
+        cgroup_parent=cgroup_parent,
+        labels=config.mapping(6),
+        annotations=config.mapping(7),
+    )
+
+
+def _qos(cgroup_parent: str) -> QoSClass:
+    try:
+        return qos_class(cgroup_parent)
+    except QoSClassError:
+        return QoSClass.BEST_EFFORT
+
+
+def run_pod_request(request: bytes, pod_id: str) -> Pod:
+    """Read a RunPodSandboxRequest, whose answer named the pod *pod_id*."""
+    return sandbox_config(Message(request).message(1), pod_id)
+
+
+def first_text(message: bytes) -> str:
+    """Read field 1 of a message: the id in every CRI message that carries one there.
+
+    These are RunPodSandboxResponse, StopPodSandboxRequest, RemovePodSandboxRequest, CreateContainerResponse,
+    StartContainerRequest, StopContainerRequest, RemoveContainerRequest, UpdateContainerResourcesRequest,
+    UpdatePodSandboxResourcesRequest and ContainerStatusRequest.
+    """
+    return Message(message).text(1)
+
+
+def create_request(request: bytes) -> ContainerRequest:
+    """Read a CreateContainerRequest."""
+    message = Message(request)
+    config = message.message(2)
+    metadata = config.message(1)
+    linux_resources = config.message(15).message(1)
+    return ContainerRequest(
+        pod=PodId(message.text(1)),
+        name=metadata.text(1),
+        attempt=metadata.number(2),
+        labels=config.mapping(9),
+        annotations=config.mapping(10),
+        places=(*map(_mount, config.messages(7)), *map(_device, config.messages(8))),
+        resources=resources(linux_resources),
+        cpus=CPUSet.parse(linux_resources.text(6)),
+        mems=NodeSet.parse(linux_resources.text(7)),
+    )
+
+
+def _mount(mount: Message) -> Place:
+    return Place(path=mount.text(2), inside=mount.text(1), writable=not mount.number(3), device=False)
+
+
+def _device(device: Message) -> Place:
+    writable = any(letter in device.text(3) for letter in "wm")
+    return Place(path=device.text(2), inside=device.text(1), writable=writable, device=True)
+
+
+def update_request(request: bytes) -> tuple[ContainerId, LinuxResources | None]:
+    """Read an UpdateContainerResourcesRequest; no resources where it is not about Linux."""
+    message = Message(request)
+    return ContainerId(message.text(1)), resources(message.message(2)) if message.has(2) else None
+
+
+def resources(message: Message) -> LinuxResources:
+    """Read a LinuxContainerResources."""
+    return LinuxResources(
+        cpu_period_us=message.number(1),
+        cpu_quota_us=message.number(2),
+        cpu_shares=message.number(3),
+        memory_limit_bytes=message.number(4),
+        oom_score_adj=message.number(5),
+    )
+
+
+def listed_containers(answer: bytes) -> list[Listed]:
+    """Read a ListContainersResponse."""
+    return [_listed(item) for item in Message(answer).messages(1)]
+
+
+def _listed(item: Message) -> Listed:
+    metadata = item.message(3)
+    return Listed(
+        id=ContainerId(item.text(1)),
+        pod=PodId(item.text(2)),
+        name=metadata.text(1),
+        attempt=metadata.number(2),
+        state=_STATES.get(item.number(6), ContainerState.CREATED),
+        labels=item.mapping(8),
+        annotations=item.mapping(9),
+        created_at_ns=item.number(7),
+    )
+
+
+def listed_pods(answer: bytes) -> list[Pod]:
+    """Read a ListPodSandboxResponse; it does not tell cgroups, so the QoS class is still open (BestEffort)."""
+    return [_listed_pod(item) for item in Message(answer).messages(1)]
+
+
+def _listed_pod(item: Message) -> Pod:
+    metadata = item.message(2)
+    return Pod(
+        id=PodId(item.text(1)),
+        uid=metadata.text(2),
+        name=metadata.text(1),
+        namespace=metadata.text(3),
+        qos=QoSClass.BEST_EFFORT,
+        labels=item.mapping(5),
+        annotations=item.mapping(6),
+    )
+
+
+def with_cgroup_parent(pod: Pod, cgroup_parent: str) -> Pod:
+    """Return *pod* with its cgroup, and the QoS class that follows from it."""
+    return attrs.evolve(pod, cgroup_parent=cgroup_parent, qos=_qos(cgroup_parent))
+
+
+def verbose_info(answer: bytes) -> dict[str, str]:
+    """Read the ``info`` map of a PodSandboxStatusResponse or ContainerStatusResponse (field 2 of both)."""
+    return Message(answer).mapping(2)
+
+
+def status_resources(answer: bytes) -> LinuxResources | None:
+    """Read what a ContainerStatusResponse says of the container's resources; None where the runtime does not tell."""
+    status = Message(answer).message(1)
+    return resources(status.message(16).message(1)) if status.has(16) else None

@@ -1,0 +1,79 @@
+"""Adjustments as bytes: written into the kubelet's requests, and as requests of our own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from crirm.cri.message import edited
+
+if TYPE_CHECKING:
+    from crirm.model.decision import Adjustment
+    from crirm.model.resources import LinuxResources
+    from crirm.model.workload import ContainerId
+
+# LinuxContainerResources
+_CPU_PERIOD: Final = 1
+_CPU_QUOTA: Final = 2
+_CPU_SHARES: Final = 3
+_MEMORY_LIMIT: Final = 4
+_OOM_SCORE_ADJ: Final = 5
+_CPUSET_CPUS: Final = 6
+_CPUSET_MEMS: Final = 7
+
+_RESOURCES_IN_CREATE: Final = (2, 15, 1)  # config.linux.resources
+_RESOURCES_IN_UPDATE: Final = (2,)  # linux
+_RESOURCES_IN_STATUS: Final = (1, 16, 1)  # status.resources.linux
+_MODULUS: Final = 1 << 64
+
+
+def adjusted_create(request: bytes, adjustment: Adjustment) -> bytes:
+    """Return a CreateContainerRequest with the adjusted resources in it, all else to the byte as it was."""
+    return edited(request, _RESOURCES_IN_CREATE, _fields(adjustment))
+
+
+def adjusted_update(request: bytes, adjustment: Adjustment) -> bytes:
+    """Return an UpdateContainerResourcesRequest with the adjusted resources in it, all else to the byte as it was."""
+    return edited(request, _RESOURCES_IN_UPDATE, _fields(adjustment))
+
+
+def update_request(container: ContainerId, asked: LinuxResources, adjustment: Adjustment) -> bytes:
+    """Return an UpdateContainerResourcesRequest that brings a container to its adjustment.
+
+    Args:
+        container: its id at the runtime.
+        asked: what the kubelet has asked for; sent again, since CRI-O takes what is missing for 0.
+        adjustment: what is to differ from it.
+    """
+    request = edited(b"", (), {1: container})
+    return edited(request, _RESOURCES_IN_UPDATE, _asked(asked) | _fields(adjustment))
+
+
+def status_as_asked(answer: bytes, asked: LinuxResources) -> bytes:
+    """Return a ContainerStatusResponse that shows the kubelet what it has asked for, where crirm has set otherwise.
+
+    The kubelet compares CPU shares, quota, period and memory limit with what it wants, and goes on resizing until they
+    are equal. Source: kubernetes pkg/kubelet/kuberuntime, toKubeContainerResources.
+    """
+    return edited(answer, _RESOURCES_IN_STATUS, {_CPU_SHARES: asked.cpu_shares} if asked.cpu_shares else {})
+
+
+def _fields(adjustment: Adjustment) -> dict[int, int | str]:
+    fields: dict[int, int | str] = {}
+    if adjustment.cpu_shares is not None:
+        fields[_CPU_SHARES] = adjustment.cpu_shares
+    if adjustment.cpus is not None:
+        fields[_CPUSET_CPUS] = str(adjustment.cpus)
+    if adjustment.mems is not None:
+        fields[_CPUSET_MEMS] = str(adjustment.mems)
+    return fields
+
+
+def _asked(asked: LinuxResources) -> dict[int, int | str]:
+    values = {
+        _CPU_PERIOD: asked.cpu_period_us,
+        _CPU_QUOTA: asked.cpu_quota_us,
+        _CPU_SHARES: asked.cpu_shares,
+        _MEMORY_LIMIT: asked.memory_limit_bytes,
+        _OOM_SCORE_ADJ: asked.oom_score_adj,
+    }
+    return {number: value % _MODULUS for number, value in values.items() if value}

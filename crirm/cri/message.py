@@ -1,0 +1,165 @@
+"""Messages as their bytes stand: read by field number, edited in place.
+
+Decisions need a dozen fields out of messages with hundreds, on the event loop. Decoding a CreateContainerRequest of
+6 kB with betterproto takes about 7 ms and encoding it 3 ms; picking fields out of the bytes takes a small part of that,
+and what is not edited stays as it is to the byte: unknown fields, their order, and the order of maps.
+
+Numbers are those of protos/runtime/v1/api.proto (a test compares). Source of the wire rules (the last of several wins,
+nested messages merge): https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from crirm.cri.wire import Field, Malformed, WireType, walk
+from crirm.errors import CrirmError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_SIGN = 1 << 63
+_MODULUS = 1 << 64
+
+
+class MalformedError(CrirmError, ValueError):
+    """Bytes that were to be a message are none."""
+
+
+class Message:
+    """One message, taken apart one level deep."""
+
+    def __init__(self, data: bytes) -> None:
+        """Take *data* apart.
+
+        Raises:
+            MalformedError: it is no protobuf message.
+        """
+        self._values: dict[int, list[int | bytes]] = {}
+        for field in walk(data):
+            if isinstance(field, Malformed):
+                raise MalformedError(f"no protobuf message: {field.reason} at byte {field.offset}")
+            self._values.setdefault(field.number, []).append(field.value)
+
+    def number(self, field: int) -> int:
+        """Return an integer (int32, int64, enum or bool), 0 where it is not set."""
+        value = self._values.get(field, (0,))[-1]
+        if not isinstance(value, int):
+            raise MalformedError(f"field {field} is not a number")
+        return value - _MODULUS if value & _SIGN else value
+
+    def raw(self, field: int) -> bytes:
+        """Return bytes, empty where they are not set."""
+        value = self._values.get(field, (b"",))[-1]
+        if isinstance(value, int):
+            raise MalformedError(f"field {field} is not of the length-delimited kind")
+        return value
+
+    def text(self, field: int) -> str:
+        """Return a string, empty where it is not set; bytes that are no UTF-8 become replacement characters."""
+        return self.raw(field).decode("utf-8", "replace")
+
+    def has(self, field: int) -> bool:
+        """Tell whether the field is on the wire at all."""
+        return field in self._values
+
+    def message(self, field: int) -> Message:
+        """Return a nested message, an empty one where it is not set."""
+        return Message(b"".join(self._all_raw(field)))  # to concatenate is to merge
+
+    def messages(self, field: int) -> list[Message]:
+        """Return the items of a repeated message."""
+        return [Message(item) for item in self._all_raw(field)]
+
+    def texts(self, field: int) -> list[str]:
+        """Return the items of a repeated string."""
+        return [item.decode("utf-8", "replace") for item in self._all_raw(field)]
+
+    def mapping(self, field: int) -> dict[str, str]:
+        """Return a map of strings to strings."""
+        return {entry.text(1): entry.text(2) for entry in self.messages(field)}
+
+    def _all_raw(self, field: int) -> list[bytes]:
+        values = self._values.get(field, [])
+        if any(isinstance(value, int) for value in values):
+            raise MalformedError(f"field {field} is not of the length-delimited kind")
+        return [value for value in values if isinstance(value, bytes)]
+
+
+def edited(data: bytes, path: Sequence[int], changes: Mapping[int, int | str]) -> bytes:
+    """Return *data* with the fields *changes* of the nested message at *path* set, and every other byte as it was.
+
+    Args:
+        data: a well-formed message.
+        path: field numbers that lead to the nested message; it is made where there is none.
+        changes: field number to value; numbers must not be negative.
+
+    Raises:
+        MalformedError: *data* is no message.
+    """
+    if path:
+        number, *rest = path
+        last = _last(data, number)
+        inner = last.value if last and isinstance(last.value, bytes) else b""
+        return _replaced(data, last, _bytes_field(number, edited(inner, rest, changes)))
+    for number, value in changes.items():
+        encoded = _bytes_field(number, value.encode()) if isinstance(value, str) else _number_field(number, value)
+        data = _replaced(data, _last(data, number), encoded)
+    return data
+
+
+class _Found(NamedTuple):
+    start: int
+    value: int | bytes
+    end: int
+
+
+def _last(data: bytes, number: int) -> _Found | None:
+    """Return the last field *number* of *data*: the one that counts."""
+    found, start = None, 0
+    for field in walk(data):
+        if isinstance(field, Malformed):
+            raise MalformedError(f"no protobuf message: {field.reason} at byte {field.offset}")
+        end = _end(data, field)
+        if field.number == number:
+            found = _Found(start, field.value, end)
+        start = end
+    return found
+
+
+def _end(data: bytes, field: Field) -> int:
+    if isinstance(field.value, bytes):
+        return field.offset + len(field.value)
+    match field.wire_type:
+        case WireType.FIXED64:
+            return field.offset + 8
+        case WireType.FIXED32:
+            return field.offset + 4
+        case WireType.VARINT:
+            end = field.offset
+            while data[end] & 0x80:
+                end += 1
+            return end + 1
+        case _:
+            return field.offset  # the marks of a group have no value
+
+
+def _replaced(data: bytes, old: _Found | None, new: bytes) -> bytes:
+    return data + new if old is None else data[: old.start] + new + data[old.end :]
+
+
+def _bytes_field(number: int, value: bytes) -> bytes:
+    return _varint(number << 3 | WireType.BYTES) + _varint(len(value)) + value
+
+
+def _number_field(number: int, value: int) -> bytes:
+    return _varint(number << 3 | WireType.VARINT) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)

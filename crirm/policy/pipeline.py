@@ -1,0 +1,307 @@
+"""The core: one pure function from state and event to decision.
+
+The pipeline keeps book of pods and containers, asks the policy where something has to be chosen, and turns what has
+changed into effects. Its rules:
+
+* A container holds a grant from the moment it is asked for until it has exited; the runtime's refusal gives it back.
+* Whatever is refused leaves the state as it was.
+* The runtime is told of an adjustment only when it differs from what it was told last.
+* An instance is its key. Another instance of the same name, or another sandbox of the same pod, never shares its grant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, assert_never
+
+import attrs
+
+from crirm.model.decision import (
+    UNADJUSTED,
+    Before,
+    Decision,
+    Effect,
+    RefusalReason,
+    RefusedError,
+    StartTimer,
+    State,
+    StopTimer,
+    UpdateContainer,
+)
+from crirm.model.events import (
+    ContainerCreated,
+    ContainerExited,
+    ContainerRemoved,
+    ContainerRequested,
+    ContainerStarted,
+    CreateFailed,
+    Event,
+    PodAdded,
+    PodRemoved,
+    PodStopped,
+    ResizeDone,
+    ResizeFailed,
+    ResizeRequested,
+    Synchronised,
+    TimerExpired,
+    UpdateFailed,
+)
+from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
+from crirm.policy.api import Placement, Policy
+from crirm.policy.synchronise import changes_between
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+HOLDING = frozenset({ContainerState.CREATING, ContainerState.CREATED, ContainerState.RUNNING})
+
+
+def initial(policy: Policy) -> State:
+    """Return the state of a node on which nothing is known to run."""
+    return State(workload=Workload(), policy=policy.initial())
+
+
+def step(policy: Policy, state: State, event: Event, now_s: float) -> Decision:
+    """Decide about *event*.
+
+    Args:
+        policy: made for this machine and configuration.
+        state: of before.
+        event: what has happened, or is asked for.
+        now_s: wall-clock time in seconds, for timers only.
+    """
+    return _Step(policy, now_s).decide(state, event)
+
+
+@attrs.frozen
+class _Step:
+    policy: Policy
+    now_s: float
+
+    def decide(self, state: State, event: Event) -> Decision:  # noqa: C901, PLR0911 - one line per event
+        match event:
+            case PodAdded(pod):
+                return self._add_pod(state, pod)
+            case PodStopped(id):
+                return self._each(state, _members(state, id), self._exit)
+            case PodRemoved(id):
+                return self._remove_pod(state, id)
+            case ContainerRequested(container):
+                return self._request(state, container)
+            case ContainerCreated(key, id):
+                return self._created(_changed(state, key, id=id, state=ContainerState.CREATED), key)
+            case CreateFailed(key) | ContainerRemoved(key):
+                return self._remove(state, key)
+            case ContainerStarted(key):
+                return self._started(state, key)
+            case ContainerExited(key):
+                return self._exit(state, key)
+            case ResizeRequested():
+                return self._resize(state, event)
+            case ResizeDone(key):
+                return Decision(attrs.evolve(state, resizing=_without(state.resizing, key)))
+            case ResizeFailed(key):
+                return self._undo_resize(state, key)
+            case TimerExpired(key, timer):
+                state = attrs.evolve(state, timers=_without(state.timers, (key, timer)))
+                return self._placed(state, self.policy.expired(state.policy, state.workload, key))
+            case UpdateFailed(key, _):
+                return Decision(attrs.evolve(state, told=_without(state.told, key)))
+            case Synchronised():
+                return self._synchronise(state, event)
+            case _:
+                assert_never(event)
+
+    # --- pods ----------------------------------------------------------------------------------------------------
+
+    def _add_pod(self, state: State, pod: Pod) -> Decision:
+        """Take on a pod; an older sandbox of the same pod has nothing left to run."""
+        others = [other.id for other in state.workload.pods.values() if other.uid == pod.uid and other.id != pod.id]
+        lingering = [key for other in others for key in _members(state, other)]
+        decision = self._each(state, lingering, self._exit)
+        pods = {**decision.state.workload.pods, pod.id: pod}
+        return attrs.evolve(decision, state=_with_workload(decision.state, pods=pods))
+
+    def _remove_pod(self, state: State, pod: PodId) -> Decision:
+        decision = self._each(state, _members(state, pod), self._remove)
+        pods = _without(decision.state.workload.pods, pod)
+        return attrs.evolve(decision, state=_with_workload(decision.state, pods=pods))
+
+    # --- containers ----------------------------------------------------------------------------------------------
+
+    def _request(self, state: State, container: Container) -> Decision:
+        if container.pod not in state.workload.pods:
+            problem = f"container {container.name}: its pod sandbox {container.pod} is not known"
+            return Decision(state, refusal=RefusedError(RefusalReason.BAD_STATE, problem))
+        lingering = [
+            other.key
+            for other in state.workload.containers.values()
+            if (other.pod, other.name) == (container.pod, container.name) and other.state in HOLDING
+        ]
+        cleared = self._each(state, lingering, self._exit)
+        try:
+            placement = self.policy.allocate(cleared.state.policy, cleared.state.workload, container)
+        except RefusedError as refusal:
+            return Decision(state, refusal=refusal)
+        known = _with_container(cleared.state, container)
+        adjustment = placement.changed.get(container.key, UNADJUSTED)
+        told = {**known.told, container.key: adjustment}
+        placed = self._placed(attrs.evolve(known, told=told), placement)
+        return attrs.evolve(placed, adjustment=adjustment, effects=(*cleared.effects, *placed.effects))
+
+    def _created(self, state: State, key: ContainerKey) -> Decision:
+        """Whatever was decided about it since it was asked for could not be told before it had an id."""
+        return self._tell(state, (key,))
+
+    def _started(self, state: State, key: ContainerKey) -> Decision:
+        if key not in state.workload.containers:
+            return Decision(state)
+        state = _changed(state, key, state=ContainerState.RUNNING)
+        return self._placed(state, self.policy.started(state.policy, state.workload, key))
+
+    def _exit(self, state: State, key: ContainerKey) -> Decision:
+        container = state.workload.containers.get(key)
+        if container is None or container.state not in HOLDING:
+            return Decision(state)
+        return self._release(_changed(state, key, state=ContainerState.EXITED), key)
+
+    def _remove(self, state: State, key: ContainerKey) -> Decision:
+        decision = self._release(state, key)
+        containers = _without(decision.state.workload.containers, key)
+        return attrs.evolve(decision, state=_with_workload(decision.state, containers=containers))
+
+    def _release(self, state: State, key: ContainerKey) -> Decision:
+        placement = self.policy.release(state.policy, state.workload, key)
+        timers = {known: at_s for known, at_s in state.timers.items() if known[0] != key}
+        state = attrs.evolve(
+            state,
+            adjustments=_without(state.adjustments, key),
+            told=_without(state.told, key),
+            resizing=_without(state.resizing, key),
+            timers=timers,
+        )
+        return self._placed(state, placement)
+
+    # --- resize --------------------------------------------------------------------------------------------------
+
+    def _resize(self, state: State, event: ResizeRequested) -> Decision:
+        old = state.workload.containers.get(event.key)
+        if old is None or old.state not in HOLDING:
+            return Decision(state, adjustment=UNADJUSTED)
+        new = attrs.evolve(old, resources=event.resources, requirements=event.requirements)
+        try:
+            placement = self.policy.resize(state.policy, state.workload, new)
+        except RefusedError as refusal:
+            return Decision(state, refusal=refusal)
+        before = Before(old, state.policy, state.adjustments, placement.state)
+        adjustment = placement.changed.get(event.key, state.adjustments.get(event.key, UNADJUSTED))
+        resized = attrs.evolve(
+            _with_container(state, new),
+            resizing={**state.resizing, event.key: before},
+            told={**state.told, event.key: adjustment},
+        )
+        return attrs.evolve(self._placed(resized, placement), adjustment=adjustment)
+
+    def _undo_resize(self, state: State, key: ContainerKey) -> Decision:
+        """Go back: exactly, as long as nothing else was decided meanwhile; else by asking for the old size again."""
+        before = state.resizing.get(key)
+        if before is None:
+            return Decision(state)
+        known = _with_container(state, before.container)
+        known = attrs.evolve(known, resizing=_without(state.resizing, key), told=_without(state.told, key))
+        if state.policy == before.after:
+            undone = attrs.evolve(known, policy=before.policy, adjustments=before.adjustments)
+            return self._tell(undone, sorted(before.adjustments))
+        try:
+            placement = self.policy.resize(known.policy, known.workload, before.container)
+        except RefusedError:
+            return self._tell(known, (key,))  # the larger grant stays: no promise is broken by it
+        return self._placed(known, placement, also=(key,))
+
+    # --- everything at once --------------------------------------------------------------------------------------
+
+    def _synchronise(self, state: State, event: Synchronised) -> Decision:
+        effects: list[Effect] = []
+        for change in changes_between(state.workload, event):
+            decision = self.decide(state, change)
+            state, effects = decision.state, [*effects, *decision.effects]
+            if isinstance(
+                change, ContainerRequested
+            ):  # it runs already: with a grant, or without one where none is left
+                state = attrs.evolve(
+                    _with_container(state, change.container), told=_without(state.told, change.container.key)
+                )
+        told = self._tell(state, sorted(state.adjustments))
+        return attrs.evolve(told, effects=_latest([*effects, *told.effects]))
+
+    # --- common --------------------------------------------------------------------------------------------------
+
+    def _each(self, state: State, keys: list[ContainerKey], do: Callable[[State, ContainerKey], Decision]) -> Decision:
+        effects: list[Effect] = []
+        for key in keys:
+            decision = do(state, key)
+            state = decision.state
+            effects += decision.effects
+        return Decision(state, effects=_latest(effects))
+
+    def _placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
+        """Take over what the policy has decided."""
+        timers = dict(state.timers)
+        for effect in placement.effects:
+            match effect:
+                case StartTimer(key, timer, after_s):
+                    timers[key, timer] = self.now_s + after_s
+                case StopTimer(key, timer):
+                    timers.pop((key, timer), None)
+                case UpdateContainer():
+                    raise TypeError("policies change adjustments; the pipeline tells the runtime")
+                case _:
+                    assert_never(effect)
+        adjustments = {**state.adjustments, **placement.changed}
+        state = attrs.evolve(state, policy=placement.state, adjustments=adjustments, timers=timers)
+        told = self._tell(state, sorted({*placement.changed, *also}))
+        return attrs.evolve(told, effects=(*placement.effects, *told.effects), trail=placement.trail)
+
+    def _tell(self, state: State, keys: tuple[ContainerKey, ...] | list[ContainerKey]) -> Decision:
+        """Have the runtime told the adjustments of *keys* where it does not know them."""
+        told, effects = dict(state.told), []
+        for key in keys:
+            container, wanted = state.workload.containers.get(key), state.adjustments.get(key)
+            if container is None or container.id is None or wanted is None or told.get(key) == wanted:
+                continue
+            told[key] = wanted
+            effects.append(UpdateContainer(key, container.id, wanted))
+        return Decision(attrs.evolve(state, told=told), effects=tuple(effects))
+
+
+def _members(state: State, pod: PodId) -> list[ContainerKey]:
+    return [container.key for container in state.workload.containers.values() if container.pod == pod]
+
+
+def _changed(state: State, key: ContainerKey, **changes: Any) -> State:
+    container = state.workload.containers.get(key)
+    return state if container is None else _with_container(state, attrs.evolve(container, **changes))
+
+
+def _with_container(state: State, container: Container) -> State:
+    return _with_workload(state, containers={**state.workload.containers, container.key: container})
+
+
+def _with_workload(state: State, **changes: Any) -> State:
+    return attrs.evolve(state, workload=attrs.evolve(state.workload, **changes))
+
+
+def _without(mapping: Mapping[K, V], key: K) -> Mapping[K, V]:
+    if key not in mapping:
+        return mapping
+    return {k: v for k, v in mapping.items() if k != key}
+
+
+def _latest(effects: list[Effect]) -> tuple[Effect, ...]:
+    """Return *effects* with only the last update of each container: the earlier ones were overtaken."""
+    last = {effect.key: index for index, effect in enumerate(effects) if isinstance(effect, UpdateContainer)}
+    return tuple(
+        effect
+        for index, effect in enumerate(effects)
+        if not isinstance(effect, UpdateContainer) or last[effect.key] == index
+    )
