@@ -94,7 +94,12 @@ async def _run(settings: Settings, stop: Stop, watch: Watch | None, task_status:
     async with trio.open_nursery() as service:
         service.start_soon(systemd.watchdog)
         rules = DumpRules.parse(settings.dump_rules)
-        dumper = Dumper(rules, file=settings.dump_file, show_secrets=settings.dump_secrets)
+        dumper = Dumper(
+            rules,
+            file=settings.dump_file,
+            show_secrets=settings.dump_secrets,
+            count_period_s=settings.dump_count_period_s,
+        )
         await service.start(dumper.run)
         relay = _relay(settings, flusher)
         if await _start_links(service, relay, stop):

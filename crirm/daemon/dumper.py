@@ -77,7 +77,7 @@ class _Call:
 
     def close(self, outcome: Outcome) -> None:
         end = End(self._call, self._elapsed_s(), outcome.status, outcome.message, self._replies)
-        self._queue.put(end, len(outcome.message))
+        self._queue.put(end, len(outcome.message) + len(self._call.request or b""))
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._call.began_s

@@ -45,6 +45,13 @@ class RefusedError(CrirmError):
         super().__init__(message)
         self.reason = reason
 
+    def __eq__(self, other: object) -> bool:
+        """Part of decisions, which are values: equal reasons and words are equal refusals."""
+        return isinstance(other, RefusedError) and (self.reason, str(self)) == (other.reason, str(other))
+
+    def __hash__(self) -> int:
+        return hash((self.reason, str(self)))
+
 
 @attrs.frozen
 class UpdateContainer:

@@ -41,7 +41,9 @@ class Placement:
 class Policy(Protocol):
     """One way of deciding; see the module."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As in the configuration."""
 
     def initial(self) -> Any:
         """Return the policy state of an empty machine; releasing everything leads back to exactly this value."""

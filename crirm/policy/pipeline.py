@@ -78,7 +78,7 @@ class _Step:
     policy: Policy
     now_s: float
 
-    def decide(self, state: State, event: Event) -> Decision:  # noqa: C901, PLR0911 - one line per event
+    def decide(self, state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR0912 - one line per event
         match event:
             case PodAdded(pod):
                 return self._add_pod(state, pod)
@@ -278,7 +278,7 @@ def _members(state: State, pod: PodId) -> list[ContainerKey]:
     return [container.key for container in state.workload.containers.values() if container.pod == pod]
 
 
-def _changed(state: State, key: ContainerKey, **changes: Any) -> State:
+def _changed(state: State, key: ContainerKey, /, **changes: Any) -> State:
     container = state.workload.containers.get(key)
     return state if container is None else _with_container(state, attrs.evolve(container, **changes))
 

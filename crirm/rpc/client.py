@@ -51,13 +51,16 @@ class Pool:
         """Trio-flavoured: make the first connection; ``lost`` is set once the last one is gone.
 
         Raises:
-            OSError: nothing listens there, or we may not connect.
+            OSError: nothing listens there, or it says nothing (yet), or we may not connect.
             NotGrpcError: what listens there is no gRPC server.
         """
         connection = RuntimeConnection(self, self._flusher)
         await bridge.call_asyncio(bridge.connect_unix, connection, self.socket_path)
         with trio.move_on_after(GREETING_TIMEOUT_S):
             await connection.greeted.wait()
+        if not connection.arrived_s:
+            connection.fail("no HTTP/2 greeting")
+            raise ConnectionError(f"{self.socket_path}: accepts connections, but no gRPC server answers there")
         if connection.lost or not connection.greeted.is_set():
             connection.fail("no HTTP/2 greeting")
             raise NotGrpcError(

@@ -25,6 +25,7 @@ from crirm.sim.streaming import serve_streams
 from crirm.sim.tokens import Tokens
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator
 
 
@@ -86,16 +87,15 @@ class Runtime:
             self.model.tick()
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        """Trio-flavoured: serve on the socket while the body runs."""
-        with bound_socket(self.socket_path) as sock:
-            self._server = await bridge.call_asyncio(start_server, self.mapping(), sock)
-            try:
-                yield
-            finally:
-                with trio.CancelScope(shield=True):
-                    await bridge.call_asyncio(self._server.stop)
-                self._server = None
+    async def serving(self, sock: socket.socket) -> AsyncIterator[None]:
+        """Trio-flavoured: serve on *sock*, which is bound, while the body runs."""
+        self._server = await bridge.call_asyncio(start_server, self.mapping(), sock)
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await bridge.call_asyncio(self._server.stop)
+            self._server = None
 
 
 @asynccontextmanager
@@ -117,12 +117,13 @@ async def open_runtime(
         model = Model(time.time_ns, console=LogFiles())
         seed(model, settings)
     runtime = Runtime(socket_path, settings, model)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(runtime.keep_time)
-        runtime.tokens.base_url = await nursery.start(serve_streams, runtime.tokens)
-        try:
-            async with runtime.serving():
-                yield runtime
-        finally:
-            nursery.cancel_scope.cancel()
-            model.console.close_all()
+    with bound_socket(socket_path) as sock:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runtime.keep_time)
+            runtime.tokens.base_url = await nursery.start(serve_streams, runtime.tokens)
+            try:
+                async with runtime.serving(sock):
+                    yield runtime
+            finally:
+                nursery.cancel_scope.cancel()
+                model.console.close_all()

@@ -133,6 +133,7 @@ class GrpclibCall:
     _queue: asyncio.Queue[bytes | None] = attrs.field(factory=asyncio.Queue)
     _task: Any = None
     _reply: Reply | None = None
+    _ended: bool = False
 
     async def run(
         self, channel: grpclib.client.Channel, path: str, request: bytes, metadata: Metadata, timeout_s: float
@@ -159,8 +160,11 @@ class GrpclibCall:
         self._task = asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def __iter__(self) -> Iterator[bytes]:
-        while (message := asyncio.run_coroutine_threadsafe(self._queue.get(), self._loop).result()) is not None:
-            yield message
+        while not self._ended:
+            message = asyncio.run_coroutine_threadsafe(self._queue.get(), self._loop).result()
+            self._ended = message is None
+            if message is not None:
+                yield message
 
     def cancel(self) -> None:
         self._task.cancel()

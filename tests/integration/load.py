@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
@@ -41,7 +41,7 @@ class Load:
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
     _threads: list[threading.Thread] = attrs.field(factory=list)
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(self.callers)]
         for thread in self._threads:
             thread.start()

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HTTP1 = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_PREFACE_BYTES = 1 << 16  # more than a client says before it waits for an answer
 NOISE = bytes(range(256)) * 64
 
 
 @contextmanager
 def pretender(path: Path, greeting: bytes | None) -> Iterator[None]:
-    """Accept on *path* and say *greeting*, then hang up; None: accept, say nothing, and keep the connection."""
+    """Accept on *path*, listen, say *greeting* and hang up; empty: hang up at once; None: say nothing for ever."""
     kept: list[socket.socket] = []
 
     def serve() -> None:
@@ -30,7 +31,9 @@ def pretender(path: Path, greeting: bytes | None) -> Iterator[None]:
                 kept.append(connection)
                 continue
             with connection:
-                connection.sendall(greeting)
+                if greeting:
+                    connection.recv(_PREFACE_BYTES)
+                    connection.sendall(greeting)
 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

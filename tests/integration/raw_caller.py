@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import h2.events as h2e
 from h2.config import H2Configuration
@@ -38,7 +38,7 @@ class RawCaller:
             self._h2.increment_flow_control_window(_LARGEST_WINDOW_BYTES - self._h2.inbound_flow_control_window)
             self.say(self._h2.data_to_send())
 
-    def __enter__(self) -> RawCaller:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -6,12 +6,15 @@ import os
 import signal
 import socket
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conformance.client import unary
 from tests.integration.support import OK, VERSION, Program, Stage, unprivileged
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 IN_USE = 73
 

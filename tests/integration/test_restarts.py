@@ -1,4 +1,4 @@
-"""The runtime and crirm itself restart while calls go on: nothing hangs, nothing is mixed up, service resumes by itself."""
+"""The runtime and crirm itself restart while calls go on: none hangs, none is mixed up, service resumes by itself."""
 
 from __future__ import annotations
 

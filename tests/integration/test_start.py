@@ -95,6 +95,14 @@ def test_tested_runtimes_pass_the_gate(stage: Stage, name: str) -> None:
     assert relay.records("runtime is ready")[0]["runtime"].startswith(name)
 
 
+def test_a_socket_whose_server_is_on_its_way_out_is_tried_again(stage: Stage) -> None:
+    with pretender(stage.runtime_socket, b""):
+        relay = stage.starting_relay()
+        relay.wait_log("waiting for the runtime")
+    stage.runtime()
+    relay.wait_log('"serving"')
+
+
 def test_a_runtime_that_is_not_ready_for_calls_yet_is_waited_for(stage: Stage) -> None:
     stage.runtime("--fault", 'Version:code=UNKNOWN,message="server is not initialized yet",times=3')
     relay = stage.relay()

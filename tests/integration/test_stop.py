@@ -127,7 +127,7 @@ def _socket_room_bytes() -> int:
     """How much a Unix socket takes that nobody reads."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.setblocking(False)
+        ours.settimeout(0)
         return ours.send(bytes(1 << 24))
 
 

@@ -48,7 +48,7 @@ class Manager:
 
     def empty(self) -> None:
         """Take what is there already."""
-        self.sock.setblocking(False)
+        self.sock.settimeout(0)
         try:
             while self.sock.recv(4096):
                 pass

@@ -183,11 +183,13 @@ def test_a_log_file_that_fails_is_told_on_standard_error(capsys: pytest.CaptureF
 def test_nobody_left_to_read_standard_error_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    with os.fdopen(writer, "wb", buffering=0) as raw:
-        monkeypatch.setattr(sys, "stderr", open(raw.fileno(), "w", buffering=1, closefd=False))  # noqa: SIM115  a pipe
-        configure(LogSettings())
-        log.info("into the void")
-        monkeypatch.undo()
+    stderr = os.fdopen(writer, "w")
+    monkeypatch.setattr(sys, "stderr", stderr)
+    configure(LogSettings())
+    log.info("into the void")
+    monkeypatch.undo()
+    with pytest.raises(BrokenPipeError):
+        stderr.close()
 
 
 def test_tests_can_capture_what_is_logged() -> None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
 from h2.settings import SettingCodes
 
+from crirm.rpc import bridge, client
+from crirm.rpc.client import NotGrpcError, Pool
 from crirm.rpc.grpc_wire import find
+from crirm.rpc.http2 import Flusher
+from tests.integration.pretenders import HTTP1, NOISE, pretender
 from tests.unit.rpc.rig import Rig, on_loop
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def _limit(rig: Rig, streams: int) -> None:
@@ -70,3 +80,29 @@ async def test_a_request_body_waits_with_its_call() -> None:
     rig.call(body=b"x" * 50_000)
     rig.answer(1)
     assert (len(rig.runtime.streams[3].body), rig.runtime.streams[3].ended) == (50_000, True)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "error"),
+    [
+        pytest.param(NOISE, NotGrpcError, id="noise: will not get better"),
+        pytest.param(HTTP1, NotGrpcError, id="HTTP/1: will not get better"),
+        pytest.param(b"\0\0", NotGrpcError, id="a beginning of something: will not get better"),
+        pytest.param(b"", ConnectionError, id="hangs up without a word: may be on its way out"),
+        pytest.param(None, ConnectionError, id="silence: may be on its way up"),
+    ],
+)
+def test_what_cannot_be_used_is_told_from_what_may_come_yet(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch, greeting: bytes | None, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(client, "GREETING_TIMEOUT_S", 0.05)
+    path = short_path / "c.sock"
+
+    async def connect() -> None:
+        pool = Pool(str(path), Flusher())
+        with pytest.raises(error, match=str(path)):
+            await pool.connect()
+        assert not pool.connected
+
+    with pretender(path, greeting):
+        bridge.run(connect)

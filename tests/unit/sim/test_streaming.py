@@ -60,6 +60,31 @@ def test_exec_over_a_websocket() -> None:
 
 
 @pytest.mark.parametrize(
+    ("argv", "outcome"),
+    [
+        pytest.param(["true"], "Success", id="success"),
+        pytest.param(["sleep", "0.001"], "Success", id="after a while"),
+        pytest.param(["nope"], "Failure", id="no such program"),
+        pytest.param([], "Failure", id="no command"),
+    ],
+)
+def test_exec_tells_how_it_ended(argv: list[str], outcome: str) -> None:
+    async def body(_runtime: Runtime, client: Client) -> bytes:
+        return await fetch(await exec_url(client, *argv), UPGRADE)
+
+    [(channel, last)] = frames(with_runtime(body).partition(b"\r\n\r\n")[2])
+    assert (channel, json.loads(last)["status"]) == (3, outcome)
+
+
+def test_large_output_is_one_message() -> None:
+    async def body(_runtime: Runtime, client: Client) -> bytes:
+        return await fetch(await exec_url(client, "head", "-c", "70000", "/dev/zero"), "Upgrade: websocket\r\n")
+
+    content = with_runtime(body).partition(b"\r\n\r\n")[2]
+    assert content.startswith(b"\x82\x7f" + (70001).to_bytes(8, "big") + b"\x01\x00")
+
+
+@pytest.mark.parametrize(
     ("headers", "times", "answer"),
     [
         pytest.param("", 1, b"400 Bad Request", id="without an upgrade"),

@@ -1,0 +1,89 @@
+"""Which CPUs containers may use, and for what, as the configuration says."""
+
+from __future__ import annotations
+
+import attrs
+
+from crirm.errors import CrirmError
+from crirm.model.cpuset import NO_CPUS, CPUSet
+from crirm.model.quantity import MilliCPU, format_millicpu
+from crirm.model.topology import Topology
+from crirm.policy.api import Constraints, CPUConstraint
+from crirm.policy.cpu_allocator import CPUAllocator
+from crirm.policy.priorities import Priority
+
+
+class PartitionError(CrirmError, ValueError):
+    """Available and reserved CPUs do not fit the machine, or each other."""
+
+
+@attrs.frozen
+class Partition:
+    """The CPUs of the machine by what they may be used for; the sets are disjoint."""
+
+    sharable: CPUSet
+    isolated: CPUSet
+    reserved: CPUSet
+
+
+def partition(topology: Topology, constraints: Constraints, allocator: CPUAllocator) -> Partition:
+    """Split the machine's CPUs as *constraints* say.
+
+    CPUs that are switched off are left out, wherever they are named. An amount of CPUs is rounded up to whole ones and
+    leaves kernel-isolated CPUs alone as long as there are others.
+
+    Raises:
+        PartitionError: the constraints name CPUs that are not there, contradict each other, or leave nothing.
+    """
+    named = _named(topology, constraints.reserved, "ReservedResources")
+    available = _available(topology, constraints.available, named, allocator)
+    isolated = topology.isolated & available
+    reserved = named
+    if constraints.reserved.millicpu is not None:
+        reserved = _amount(available - isolated, constraints.reserved.millicpu, "ReservedResources", allocator)
+    _check_reserved(reserved, available, isolated)
+    return Partition(available - isolated - reserved, isolated, reserved)
+
+
+def _check_reserved(reserved: CPUSet, available: CPUSet, isolated: CPUSet) -> None:
+    if not reserved:
+        msg = "ReservedResources.CPU leaves no CPU for kube-system; name at least one online CPU, or an amount such as 1"
+        raise PartitionError(msg)
+    if outside := reserved - available:
+        msg = f"ReservedResources.CPU: CPUs {outside} are outside AvailableResources.CPU ({available}); make them available"
+        raise PartitionError(msg)
+    if both := reserved & isolated:
+        msg = f"ReservedResources.CPU: CPUs {both} are isolated by the kernel (isolcpus); reserve others"
+        raise PartitionError(msg)
+
+
+def _available(topology: Topology, constraint: CPUConstraint, reserved: CPUSet, allocator: CPUAllocator) -> CPUSet:
+    if constraint.millicpu is not None:
+        ordinary = topology.online - topology.isolated - reserved
+        wanted = MilliCPU(max(constraint.millicpu - 1000 * len(reserved), 0))
+        if -(-wanted // 1000) <= len(ordinary):
+            return reserved | _amount(ordinary, wanted, "AvailableResources", allocator)
+        return topology.online - topology.isolated | _amount(
+            topology.isolated, MilliCPU(wanted - 1000 * len(ordinary)), "AvailableResources", allocator
+        )
+    available = topology.online if constraint.cpus is None else _named(topology, constraint, "AvailableResources")
+    if not available:
+        msg = "AvailableResources.CPU leaves no online CPU; name at least one, or leave it out for all"
+        raise PartitionError(msg)
+    return available
+
+
+def _named(topology: Topology, constraint: CPUConstraint, option: str) -> CPUSet:
+    cpus = constraint.cpus or NO_CPUS
+    if beyond := cpus - topology.online - topology.offline:
+        msg = f"{option}.CPU: this machine has no CPUs {beyond}; it has {topology.online | topology.offline}"
+        raise PartitionError(msg)
+    return cpus & topology.online
+
+
+def _amount(cpus: CPUSet, wanted: MilliCPU, option: str, allocator: CPUAllocator) -> CPUSet:
+    count = -(-wanted // 1000)
+    if count > len(cpus):
+        msg = f"{option}.CPU: {format_millicpu(wanted)} CPUs are wanted, but only {len(cpus)} can be chosen from ({cpus})"
+        raise PartitionError(msg)
+    return allocator.take(cpus, count, Priority.NORMAL)

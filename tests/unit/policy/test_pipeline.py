@@ -1,0 +1,259 @@
+"""The pipeline, as transcripts of events and effects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from crirm.model.cpuset import CPUSet
+from crirm.model.decision import Adjustment, Decision, RefusalReason, State, UpdateContainer
+from crirm.model.events import (
+    ContainerCreated,
+    ContainerExited,
+    ContainerRemoved,
+    ContainerRequested,
+    ContainerStarted,
+    CreateFailed,
+    Event,
+    PodAdded,
+    PodRemoved,
+    PodStopped,
+    ResizeDone,
+    ResizeFailed,
+    ResizeRequested,
+    Synchronised,
+    Timer,
+    TimerExpired,
+    UpdateFailed,
+)
+from crirm.model.qos import QoSClass
+from crirm.model.quantity import MilliCPU
+from crirm.model.resources import LinuxResources, Requirements
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
+from crirm.policy import pipeline
+from tests.unit.policy.counting import Counting
+
+POLICY = Counting(8)
+
+
+class Playbook:
+    """Feeds events and keeps the state."""
+
+    def __init__(self) -> None:
+        self.state: State = pipeline.initial(POLICY)
+        self.now_s = 1000.0
+
+    def tell(self, event: Event) -> Decision:
+        decision = pipeline.step(POLICY, self.state, event, self.now_s)
+        assert decision == pipeline.step(POLICY, self.state, event, self.now_s), "the same input gives the same answer"
+        if decision.refusal is not None:
+            assert decision.state is self.state, "a refusal leaves the state as it was"
+        self.state = decision.state
+        return decision
+
+    def run(self, name: str, millicpu: int, pod: str = "p1", **more: Any) -> ContainerKey:
+        """Ask for, create and start a container."""
+        container = wanted(name, millicpu, pod, **more)
+        self.tell(ContainerRequested(container))
+        self.tell(ContainerCreated(container.key, ContainerId(f"id-{name}")))
+        self.tell(ContainerStarted(container.key))
+        return container.key
+
+
+def pod(name: str, uid: str = "") -> Pod:
+    return Pod(PodId(name), uid or f"uid-{name}", name, "default", QoSClass.GUARANTEED)
+
+
+def asking(millicpu: int) -> Requirements:
+    return Requirements(cpu_request=MilliCPU(millicpu))
+
+
+def wanted(key: str, millicpu: int, pod_name: str = "p1", **more: Any) -> Container:
+    container = Container(ContainerKey(key), PodId(pod_name), key, ContainerState.CREATING, asking(millicpu))
+    return attrs.evolve(container, **more)
+
+
+def resize(key: ContainerKey, millicpu: int) -> ResizeRequested:
+    return ResizeRequested(key, LinuxResources(cpu_shares=millicpu), asking(millicpu))
+
+
+def cpus(text: str) -> Adjustment:
+    return Adjustment(cpus=CPUSet.parse(text))
+
+
+@pytest.fixture
+def book() -> Playbook:
+    playbook = Playbook()
+    playbook.tell(PodAdded(pod("p1")))
+    playbook.tell(PodAdded(pod("p2")))
+    return playbook
+
+
+def test_a_container_is_adjusted_when_it_is_asked_for(book: Playbook) -> None:
+    decision = book.tell(ContainerRequested(wanted("a", 2000)))
+    assert (cpus("0-1"), ()) == (decision.adjustment, decision.effects)
+    assert decision.trail is not None
+    assert decision.trail.granted == "0-1"
+
+
+def test_others_are_told_what_changes_for_them_and_only_that(book: Playbook) -> None:
+    shared = book.run("s", 0)
+    exclusive = book.run("x", 1000)
+    decision = book.tell(ContainerRequested(wanted("a", 2000)))
+    assert decision.effects == (UpdateContainer(shared, ContainerId("id-s"), cpus("3-7")),)
+    assert book.state.adjustments[exclusive] == cpus("0")
+
+
+def test_what_changes_while_a_container_is_being_created_is_told_once_it_has_an_id(book: Playbook) -> None:
+    book.tell(ContainerRequested(wanted("s", 0)))
+    assert book.tell(ContainerRequested(wanted("a", 2000))).effects == ()
+    decision = book.tell(ContainerCreated(ContainerKey("s"), ContainerId("id-s")))
+    assert decision.effects == (UpdateContainer(ContainerKey("s"), ContainerId("id-s"), cpus("2-7")),)
+
+
+def test_a_refused_request_changes_nothing(book: Playbook) -> None:
+    book.run("a", 5000)
+    decision = book.tell(ContainerRequested(wanted("b", 3000)))
+    assert decision.refusal is not None
+    assert (
+        decision.refusal.reason,
+        str(decision.refusal),
+    ) == (RefusalReason.NO_ROOM, "wants 3 CPUs, 3 are free and one must stay")
+
+
+def test_a_container_of_an_unknown_pod_is_refused(book: Playbook) -> None:
+    decision = book.tell(ContainerRequested(wanted("a", 0, "nowhere")))
+    assert decision.refusal is not None
+    assert decision.refusal.reason is RefusalReason.BAD_STATE
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        pytest.param(CreateFailed(ContainerKey("a")), id="create failed"),
+        pytest.param(ContainerExited(ContainerKey("a")), id="exited"),
+        pytest.param(ContainerRemoved(ContainerKey("a")), id="removed"),
+        pytest.param(PodStopped(PodId("p1")), id="pod stopped"),
+        pytest.param(PodRemoved(PodId("p1")), id="pod removed"),
+        pytest.param(PodAdded(pod("p9", uid="uid-p1")), id="another sandbox of the same pod"),
+        pytest.param(ContainerRequested(wanted("a2", 0, name="a")), id="another instance of the same name"),
+        pytest.param(Synchronised((pod("p2"),), ()), id="gone from the runtime's lists"),
+    ],
+)
+def test_every_end_gives_the_grant_back_once(book: Playbook, ending: Event) -> None:
+    book.run("a", 2000)
+    book.tell(ending)
+    book.tell(ContainerExited(ContainerKey("a")))
+    book.tell(ContainerRemoved(ContainerKey("a")))
+    assert ContainerKey("a") not in book.state.policy
+    assert ContainerKey("a") not in {*book.state.adjustments, *book.state.told, *book.state.workload.containers}
+
+
+def test_removing_an_old_instance_leaves_the_new_ones_grant_alone(book: Playbook) -> None:
+    old = book.run("a", 2000)
+    new = wanted("a2", 3000, name="a")
+    book.tell(ContainerRequested(new))
+    book.tell(ContainerRemoved(old))
+    assert {new.key: CPUSet.parse("0-2")} == book.state.policy
+
+
+def test_a_resize_is_kept_when_the_runtime_agrees(book: Playbook) -> None:
+    key = book.run("a", 2000)
+    assert book.tell(resize(key, 4000)).adjustment == cpus("0-3")
+    book.tell(ResizeDone(key))
+    assert (cpus("0-3"), {}) == (book.state.adjustments[key], book.state.resizing)
+    assert book.state.workload.containers[key].resources == LinuxResources(cpu_shares=4000)
+
+
+def test_a_resize_is_undone_exactly_when_the_runtime_refuses(book: Playbook) -> None:
+    shared, key = book.run("s", 0), book.run("a", 2000)
+    before = book.state
+    assert book.tell(resize(key, 4000)).effects == (UpdateContainer(shared, ContainerId("id-s"), cpus("4-7")),)
+    undone = book.tell(ResizeFailed(key))
+    assert before == book.state
+    assert UpdateContainer(shared, ContainerId("id-s"), cpus("2-7")) in undone.effects
+
+
+def test_a_resize_is_undone_as_far_as_possible_when_others_moved_meanwhile(book: Playbook) -> None:
+    key = book.run("a", 4000)
+    book.tell(resize(key, 1000))
+    other = book.run("b", 2000, "p2")
+    book.tell(ResizeFailed(key))
+    granted = book.state.policy
+    assert (len(granted[key]), len(granted[other])) == (4, 2)
+    assert granted[key].isdisjoint(granted[other])
+
+
+def test_a_resize_that_does_not_fit_changes_nothing(book: Playbook) -> None:
+    key = book.run("a", 2000)
+    assert book.tell(resize(key, 9000)).refusal is not None
+
+
+def test_an_update_that_failed_is_told_again_with_the_next_change(book: Playbook) -> None:
+    shared = book.run("s", 0)
+    book.run("a", 1000)
+    book.tell(UpdateFailed(shared, "no such cgroup"))
+    assert shared not in book.state.told
+    decision = book.tell(ContainerRequested(wanted("b", 1000)))
+    assert [effect.key for effect in decision.effects if isinstance(effect, UpdateContainer)] == [shared]
+
+
+def test_timers_carry_their_time_and_go_with_their_container(book: Playbook) -> None:
+    key = book.run("a", 1000, annotations={"cold": "yes"})
+    assert book.state.timers == {(key, Timer.COLD_START): 1060.0}
+    decision = book.tell(TimerExpired(key, Timer.COLD_START))
+    assert book.state.timers == {}
+    assert decision.effects == ()
+    other = book.run("b", 1000, annotations={"cold": "yes"})
+    book.tell(ContainerExited(other))
+    assert book.state.timers == {}
+
+
+def listed(name: str, millicpu: int, state: ContainerState, pod_name: str = "p1") -> Container:
+    return wanted(name, millicpu, pod_name, state=state, id=ContainerId(f"id-{name}"))
+
+
+def test_synchronising_takes_what_runs_for_what_it_is(book: Playbook) -> None:
+    kept = book.run("kept", 1000)
+    ended = book.run("ended", 1000)
+    book.run("gone", 1000)
+    lists = Synchronised(
+        (pod("p1"), pod("p3")),
+        (
+            listed("kept", 1000, ContainerState.RUNNING),
+            listed("ended", 1000, ContainerState.EXITED),
+            listed("small", 1000, ContainerState.RUNNING, "p3"),
+            listed("large", 4000, ContainerState.RUNNING, "p3"),
+            listed("dead", 1000, ContainerState.EXITED, "p3"),
+        ),
+    )
+    decision = book.tell(lists)
+    assert {kept: "0", "large": "1-4", "small": "5"} == {key: str(seats) for key, seats in book.state.policy.items()}
+    assert {"large", "small"} == {effect.key for effect in decision.effects}, "strangers are told, the known are not"
+    assert {"p1", "p3"} == set(book.state.workload.pods)
+    assert book.state.workload.containers[ended].state is ContainerState.EXITED
+    assert book.state.workload.containers[ContainerKey("large")].state is ContainerState.RUNNING
+
+
+def test_synchronising_twice_changes_nothing(book: Playbook) -> None:
+    lists = Synchronised((pod("p1"), pod("p2")), (listed("a", 2000, ContainerState.RUNNING),))
+    book.tell(lists)
+    before = book.state
+    assert book.tell(lists).effects == ()
+    assert before == book.state
+
+
+def test_a_found_container_without_room_runs_on_without_a_grant(book: Playbook) -> None:
+    book.tell(Synchronised((pod("p1"),), (listed("a", 99_000, ContainerState.RUNNING),)))
+    assert book.state.policy == {}
+    assert book.state.workload.containers[ContainerKey("a")].state is ContainerState.RUNNING
+
+
+def test_synchronising_leaves_a_container_alone_that_is_being_created(book: Playbook) -> None:
+    book.tell(ContainerRequested(wanted("a", 2000)))
+    book.tell(
+        Synchronised((pod("p1"), pod("p2")), (attrs.evolve(listed("x", 2000, ContainerState.CREATED), name="a"),))
+    )
+    assert {ContainerKey("a")} == set(book.state.policy)
