@@ -22,7 +22,7 @@ from crirm.rpc.grpc_wire import RpcError
 from crirm.rpc.http2 import Flusher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 log = get_logger("runtime")
 
@@ -46,11 +46,13 @@ class Link:
         service: ``RuntimeService`` or ``ImageService``: what the socket is for, and so what is asked of it.
         pool: the connections to it.
         allow_untested: whether a runtime that crirm is not tested with may be used.
+        on_up: awaited each time the runtime has answered, before calls pass.
     """
 
     service: str
     pool: Pool
     allow_untested: bool
+    on_up: Callable[[RuntimeInfo], Awaitable[None]] | None = None
     info: RuntimeInfo | None = None
     _kick: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -113,6 +115,8 @@ class Link:
                 raise
             raise RuntimeUnusableError(f"{path}: answers Version with {error}; is it a CRI runtime?") from error
         self._pass_gate(info)
+        if self.on_up is not None:
+            await self.on_up(info)
         return info
 
     def _pass_gate(self, info: RuntimeInfo) -> None:

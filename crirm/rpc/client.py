@@ -7,6 +7,7 @@ limit); where it does set one, the pool grows to ``MAX_CONNECTIONS``, and beyond
 from __future__ import annotations
 
 from collections import deque
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,15 +16,18 @@ from h2.exceptions import NoAvailableStreamIDError, TooManyStreamsError
 
 from crirm.errors import CrirmError
 from crirm.rpc import bridge
-from crirm.rpc.grpc_wire import RpcError, frame, request_headers, status_of
+from crirm.rpc.grpc_wire import RpcError, frame, request_headers
 from crirm.rpc.http2 import Flusher, Http2Connection
-from crirm.rpc.leg import CANCEL, Leg
+from crirm.rpc.leg import CANCEL
+from crirm.rpc.own_leg import OwnLeg
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from crirm.rpc.call import Call
-    from crirm.rpc.http2 import Headers
 
 MAX_CONNECTIONS = 8
+STREAM_BACKLOG = 1024  # messages of a stream of our own that wait to be read
 GREETING_TIMEOUT_S = 5.0  # for the settings frame that an HTTP/2 server sends first
 
 
@@ -153,16 +157,39 @@ class Pool:
         """
         if not self._connections:
             raise RpcError(Status.UNAVAILABLE, f"not connected to {self.socket_path}")
-        leg = OwnLeg(self._connections[0])
+        messages: list[bytes] = []
+        leg = OwnLeg(self._connections[0], messages.append)
         leg.ask(request_headers(path.encode(), timeout_s), frame(message))
         with trio.move_on_after(timeout_s):
-            await leg.answered.wait()
-        if not leg.answered.is_set():
+            await leg.ended.wait()
+        if not leg.ended.is_set():
             leg.reset(CANCEL)
             raise RpcError(Status.DEADLINE_EXCEEDED, f"{path} was not answered within {timeout_s:g} s")
-        if leg.status:
-            raise RpcError(Status(leg.status), leg.message)
-        return bytes(leg.received[5:])
+        leg.check()
+        return messages[0] if messages else b""
+
+    @asynccontextmanager
+    async def open_stream(self, path: str, message: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Trio-flavoured: make one server-streaming call; the block may iterate over its messages as they come.
+
+        Raises:
+            RpcError: in the iteration, when the call has ended with another status than OK, or comes too fast.
+        """
+        if not self._connections:
+            raise RpcError(Status.UNAVAILABLE, f"not connected to {self.socket_path}")
+        send, receive = trio.open_memory_channel[bytes](STREAM_BACKLOG)
+        leg = OwnLeg(self._connections[0], send.send_nowait, send.close)
+        leg.ask(request_headers(path.encode(), None), frame(message))
+        try:
+            yield _messages(leg, receive)
+        finally:
+            leg.reset(CANCEL)
+
+
+async def _messages(leg: OwnLeg, receive: trio.MemoryReceiveChannel[bytes]) -> AsyncIterator[bytes]:
+    async for message in receive:
+        yield message
+    leg.check()
 
 
 class RuntimeConnection(Http2Connection):
@@ -186,43 +213,3 @@ class RuntimeConnection(Http2Connection):
         """Tell the pool."""
         self.greeted.set()
         self._pool.forget(self, reason)
-
-
-class OwnLeg(Leg):
-    """The stream of a unary call that crirm makes for itself."""
-
-    def __init__(self, connection: Http2Connection) -> None:
-        super().__init__(connection, connection.h2.get_next_available_stream_id())
-        self.answered = trio.Event()
-        self.received = bytearray()
-        self.status = Status.UNKNOWN.value
-        self.message = ""
-
-    def ask(self, headers: Headers, body: bytes) -> None:
-        """Send the whole request."""
-        self.send_headers(headers)
-        self.send_data(body, credit_bytes=0, source=None, end=True)
-
-    def on_headers(self, headers: Headers, *, end: bool) -> None:
-        """Take the status that ends the call."""
-        if end:
-            self.received_end = True
-            self._answer(*status_of(headers))
-
-    def on_data(self, data: bytes, credit_bytes: int, *, end: bool) -> None:  # noqa: ARG002 - the status ends a call
-        """Keep the answer's bytes."""
-        self.received += data
-        self.credit(credit_bytes)
-
-    def on_reset(self, code: int) -> None:
-        """End without an answer."""
-        self._answer(Status.UNAVAILABLE.value, f"the runtime reset the stream (HTTP/2 error {code})")
-
-    def lost(self, reason: str) -> None:
-        """End without an answer."""
-        self._answer(Status.UNAVAILABLE.value, reason)
-
-    def _answer(self, status: int, message: str) -> None:
-        self.status, self.message = status, message
-        self.forget()
-        self.answered.set()

@@ -63,18 +63,20 @@ def status_of(trailers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str]:
     return number, unquote(message.decode("ascii", "replace"), errors="replace")
 
 
-def request_headers(path: bytes, timeout_s: float) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a call of our own."""
-    return [
+def request_headers(path: bytes, timeout_s: float | None) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a call of our own; no *timeout_s* (seconds) lets it go on for ever."""
+    headers = [
         (b":method", b"POST"),
         (b":scheme", b"http"),
         (b":path", path),
         (b":authority", b"localhost"),
-        NeverIndexedHeaderTuple(b"grpc-timeout", format_timeout(timeout_s)),
         (b"te", b"trailers"),
         (b"content-type", b"application/grpc"),
         (b"user-agent", b"crirm"),
     ]
+    if timeout_s is not None:
+        headers.append(NeverIndexedHeaderTuple(b"grpc-timeout", format_timeout(timeout_s)))
+    return headers
 
 
 def status_trailers(status: Status, message: str, *, alone: bool) -> list[tuple[bytes, bytes]]:

@@ -259,8 +259,9 @@ def _write_config(installation: Installation, root: Path, snapshotter: str) -> N
         runc=installation.runc,
         snapshotter=snapshotter,
         restrict_oom_score_adj=not _has_sys_resource(),
+        release=installation.release,
     )
-    containerd_cleanup.config_of(root).write_text(render_config(facts, major=installation.release[0]))
+    containerd_cleanup.config_of(root).write_text(render_config(facts))
 
 
 def _has_sys_resource() -> bool:

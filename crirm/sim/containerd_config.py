@@ -10,6 +10,7 @@ import attrs
 from crirm.sim.oci_image import PAUSE_IMAGE
 
 MESSAGE_LIMIT_BYTES = 64 * 1024 * 1024
+_STATS_PERIOD_S = 1  # the default, 10 s, is long in a demonstration or a test
 
 # Snapshotters of other file systems, and the answer to every event by plugins of the machine's own containerd.
 _DISABLED = (
@@ -34,11 +35,12 @@ class ConfigFacts:
     runc: Path
     snapshotter: str
     restrict_oom_score_adj: bool
+    release: tuple[int, int]  # containerd's major and minor version
 
 
-def render_config(facts: ConfigFacts, *, major: int) -> str:
-    """TOML for containerd of the given major version: schema 2 for 1.x, schema 3 from 2.0 on."""
-    return (_schema_3 if major >= 2 else _schema_2)(facts)
+def render_config(facts: ConfigFacts) -> str:
+    """TOML for the release that *facts* names: schema 2 for 1.x, schema 3 from 2.0 on."""
+    return (_schema_3 if facts.release >= (2, 0) else _schema_2)(facts)
 
 
 def _schema_2(facts: ConfigFacts) -> str:
@@ -48,6 +50,7 @@ def _schema_2(facts: ConfigFacts) -> str:
 [{cri}]
 sandbox_image = {_string(PAUSE_IMAGE)}
 restrict_oom_score_adj = {_boolean(facts.restrict_oom_score_adj)}
+stats_collect_period = {_STATS_PERIOD_S}
 {_STREAMING}
 {_cni(cri, facts)}
 [{cri}.containerd]
@@ -64,6 +67,7 @@ def _schema_3(facts: ConfigFacts) -> str:
 {_STREAMING}
 [{images}]
 snapshotter = {_string(facts.snapshotter)}
+stats_collect_period = {_STATS_PERIOD_S}
 [{images}.pinned_images]
 sandbox = {_string(PAUSE_IMAGE)}
 [{cri}]
@@ -91,8 +95,10 @@ path = {_string(facts.root / "opt")}"""
 
 def _cni(cri: str, facts: ConfigFacts) -> str:
     """Folders that stay empty: pods use the host network, and the machine's own CNI is not touched."""
+    programs = _string(facts.root / "cni/bin")
+    programs = f"bin_dirs = [{programs}]" if facts.release >= (2, 1) else f"bin_dir = {programs}"
     return f"""[{cri}.cni]
-bin_dir = {_string(facts.root / "cni/bin")}
+{programs}
 conf_dir = {_string(facts.root / "cni/net.d")}"""
 
 

@@ -31,4 +31,5 @@ def records(
 def _runs(session: pytest.Session) -> Iterator[Run]:
     for item in session.items:
         if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-            yield from (value for value in item.callspec.params.values() if isinstance(value, Run))
+            for value in item.callspec.params.values():
+                yield from (run for run in (value if isinstance(value, tuple) else (value,)) if isinstance(run, Run))

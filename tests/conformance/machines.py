@@ -46,7 +46,7 @@ class Machine:
     socket: Path
     relay_socket: Path
     cgroup_parent: str
-    has_events: bool
+    events_in: tuple[str, ...]  # the packages that have GetContainerEvents
     has_processes: bool
     import_image: Callable[..., None]
 
@@ -89,7 +89,7 @@ class Machines:
             _pull(socket, PACKAGES[name][0], image.name)
         return Machine(
             name, socket, folder / "relay.sock", "/crirm-sim",
-            has_events=True, has_processes=False,
+            events_in=BOTH, has_processes=False,
             import_image=lambda *names: [_pull(socket, PACKAGES[name][0], image) for image in names] and None,
         )  # fmt: skip
 
@@ -97,7 +97,7 @@ class Machines:
         containerd = self._trio.open(open_containerd(debian_suites.fetch(suite), folder))
         return Machine(
             suite, containerd.socket, folder / "relay.sock", containerd.cgroup_parent,
-            has_events=containerd.installation.release >= (1, 7), has_processes=True,
+            events_in=(V1,) if containerd.installation.release >= (1, 7) else (), has_processes=True,
             import_image=lambda *names: self._import(containerd, names),
         )  # fmt: skip
 

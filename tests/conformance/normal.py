@@ -9,10 +9,11 @@ import betterproto
 
 _TIMES = {"createdAt", "startedAt", "finishedAt", "timestamp"}
 _AMOUNTS = {
-    "usageCoreNanoSeconds", "usageNanoCores", "workingSetBytes", "availableBytes", "usageBytes", "rssBytes", "pageFaults",
+    "usageCoreNanoSeconds", "workingSetBytes", "availableBytes", "usageBytes", "rssBytes", "pageFaults",
     "majorPageFaults", "usedBytes", "inodesUsed", "processCount", "swapAvailableBytes", "swapUsageBytes", "psi",
     "rxBytes", "rxErrors", "txBytes", "txErrors",
 }  # fmt: skip
+_UNSTEADY = {"usageNanoCores"}  # there only if the runtime took an earlier sample
 _PATTERNS = (
     (re.compile(r"http://127\.0\.0\.1:\d+/(\w+)/[\w-]+"), r"<server>/\1/<token>"),
     (re.compile(r"runtime\.v1(alpha2)?\b"), "<package>"),
@@ -43,7 +44,7 @@ class Masks:
                 plain = self.plain(value.to_dict())
                 return {**plain, "<unknown fields>": self.plain(unknown)} if unknown else plain  # type: ignore[dict-item]
             case dict():
-                return {self._text(str(k)): self.plain(v, str(k)) for k, v in value.items()}
+                return {self._text(str(k)): self.plain(v, str(k)) for k, v in value.items() if k not in _UNSTEADY}
             case list() | tuple():
                 return [self.plain(item) for item in value]
             case str():

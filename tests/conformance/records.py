@@ -17,7 +17,7 @@ from tests.conformance import (
     scenarios_streams,
 )
 from tests.conformance.client import Client, GrpcioClient, GrpclibClient
-from tests.conformance.cri import V1, Cri, World
+from tests.conformance.cri import Cri, World
 from tests.conformance.machines import PACKAGES, Machine, Machines
 from tests.conformance.normal import Masks
 
@@ -42,6 +42,9 @@ SCENARIOS = {
     )
     for scenario in module.SCENARIOS
 }
+
+# What only a runtime can do that runs processes, has a registry's protocol and unpacks images.
+REAL_ONLY = {"image_of_two_names", "failed_pull", "attach_stream", "port_forward_stream"}
 
 CLIENTS: dict[str, Callable[[Path], Client]] = {"grpcio": GrpcioClient, "grpclib": GrpclibClient}
 
@@ -114,7 +117,7 @@ class Records:
             cgroup_parent=machine.cgroup_parent,
             logs=logs,
             runtime=machine.name,
-            has_events=machine.has_events and run.direct().package == V1,
+            has_events=run.direct().package in machine.events_in,
             has_processes=machine.has_processes,
             masks=masks,
             import_image=machine.import_image,

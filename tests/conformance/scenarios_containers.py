@@ -162,8 +162,7 @@ def statistics(world: World) -> Outcome:
     with world.pod("stats") as pod:
         container = pod.run("main")
         stats = v1.ContainerStatsRequest(container_id=container)
-        # What a runtime samples in the background is there a moment after the start.
-        wait_until(lambda: "writableLayer" in str(world.outcome("ContainerStats", stats)))
+        wait_until(lambda: _layer_sampled(world, stats))
         seen["container"] = world.outcome("ContainerStats", stats)
         for name, filter_ in (
             ("by id", v1.ContainerStatsFilter(id=container)),
@@ -178,6 +177,12 @@ def statistics(world: World) -> Outcome:
     assert seen["container"]["reply"]["stats"]["attributes"]["id"] == "<container main>"
     assert seen["none"] == {"code": OK, "reply": {}}
     return seen
+
+
+def _layer_sampled(world: World, request: v1.ContainerStatsRequest) -> bool:
+    """Whether the runtime has got round to the container's file system, which it looks at in the background."""
+    stats = world.cri.call("ContainerStats", request, v1.ContainerStatsResponse).stats
+    return stats.writable_layer.timestamp > 0
 
 
 def _request(world: World, pod: Pod, name: str) -> v1.CreateContainerRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import threading
@@ -30,7 +31,7 @@ def exec_sync(world: World) -> Outcome:
             "stdout": (running, ("/bin/echo", "hello")),
             "stderr and exit code": (running, ("/bin/sh", "-c", "echo out; echo err >&2; exit 3")),
             "no output": (running, ("/bin/true",)),
-            "bytes as they are": (running, ("/bin/echo", "-e", "\\0377\\0000\\0376")),
+            "no text": (running, ("/bin/head", "-c", "3", "/dev/zero")),
             "no such program": (running, ("/bin/not-there",)),
             "no command": (running, ()),
             "not started": (created, ("/bin/true",)),
@@ -48,6 +49,30 @@ def exec_sync(world: World) -> Outcome:
     return seen
 
 
+def stream_urls(world: World) -> Outcome:
+    """URLs for exec, attach and port-forward, and what the server behind them says to a plain request."""
+    with world.pod("urls") as pod:
+        container = pod.run("main")
+        created = pod.create("created")
+        command = ["/bin/true"]
+        urls = {
+            "exec": world.cri.call(
+                "Exec", v1.ExecRequest(container_id=container, cmd=command, stdout=True), v1.ExecResponse
+            ).url,
+            "attach": world.cri.call("Attach", v1.AttachRequest(container_id=container, stdout=True), v1.AttachResponse).url,
+            "port-forward": world.cri.call(
+                "PortForward", v1.PortForwardRequest(pod_sandbox_id=pod.id, port=[80]), v1.PortForwardResponse
+            ).url,
+        }
+        seen: Outcome = {name: (world.plain(url), websocket.get(url)) for name, url in urls.items()}
+        seen["token of nobody"] = websocket.get(urls["exec"].rpartition("/")[0] + "/0000AAAA")
+        seen["exec without streams"] = world.outcome("Exec", v1.ExecRequest(container_id=container, cmd=command))
+        seen["exec not started"] = world.outcome("Exec", v1.ExecRequest(container_id=created, cmd=command, stdout=True))
+        seen["attach not started"] = world.outcome("Attach", v1.AttachRequest(container_id=created, stdout=True))
+    assert seen["exec"][0] == "<server>/exec/<token>"
+    return seen
+
+
 def exec_stream(world: World) -> Outcome:
     """Exec's URL works where the caller connects to it: a command runs behind it."""
     with world.pod("exec-stream") as pod:
@@ -56,15 +81,13 @@ def exec_stream(world: World) -> Outcome:
             container_id=container, cmd=["/bin/sh", "-c", "echo out; exit 4"], stdout=True, stderr=True
         )
         url = world.cri.call("Exec", request, v1.ExecResponse).url
-        seen: Outcome = {"url": world.plain(url), "plain GET": websocket.get(url)}
-        with closing(websocket.connect(_again(world, request))) as stream:
+        with closing(websocket.connect(url)) as stream:
             stream.read_until(lambda received: _STATUS in received)
-            seen["stdout"] = stream.received[_STDOUT].decode()
-            seen["status"] = world.plain(stream.received[_STATUS].decode())
-        seen["nothing asked for"] = world.outcome("Exec", v1.ExecRequest(container_id=container, cmd=["/bin/true"]))
-    assert seen["stdout"] == "out\n"
-    assert '"4"' in seen["status"]
-    return seen
+            stdout = stream.received[_STDOUT].decode()
+            status = json.loads(stream.received[_STATUS])
+    assert stdout == "out\n"
+    assert status["details"]["causes"] == [{"reason": "ExitCode", "message": "4"}]
+    return {"stdout": stdout, "status": status}
 
 
 def attach_stream(world: World) -> Outcome:
@@ -77,10 +100,8 @@ def attach_stream(world: World) -> Outcome:
             stream.send(_STDIN, b"there and back\n")
             stream.read_until(lambda received: b"back" in received.get(_STDOUT, b""))
             back = stream.received[_STDOUT].decode()
-        created = pod.create("created")
-        refused = world.outcome("Attach", v1.AttachRequest(container_id=created, stdout=True))
     assert back == "there and back\n"
-    return {"url": world.plain(url), "back": back, "not started": refused}
+    return {"back": back}
 
 
 def port_forward_stream(world: World) -> Outcome:
@@ -97,7 +118,7 @@ def port_forward_stream(world: World) -> Outcome:
             back = stream.received[0]
         thread.join(timeout=10)
     assert back == port.to_bytes(2, "little") + b"ping"
-    return {"url": world.plain(url), "back": back[2:].decode()}
+    return {"back": back[2:].decode()}
 
 
 def container_log(world: World) -> Outcome:
@@ -186,6 +207,19 @@ def _wait_listening(world: World, collector: _Collector) -> None:
             return
 
 
+def _wait_listening(world: World, collector: _Collector) -> None:
+    """Have pods come and go until one is noticed.
+
+    containerd 1.7 hands each event to one listener, and to one that has left until it fails to reach it.
+    """
+    for number in range(10):
+        with world.pod(f"probe-{number}") as pod:
+            pass
+        with suppress(AssertionError):
+            wait_until(lambda: "CONTAINER_DELETED_EVENT" in collector.kinds(pod.id), within_s=0.5)  # noqa: B023
+            return
+
+
 def _again(world: World, request: v1.ExecRequest) -> str:
     """Another URL: each is good for one connection."""
     return world.cri.call("Exec", request, v1.ExecResponse).url
@@ -206,4 +240,4 @@ def _echo_once(listener: socket.socket) -> None:
             connection.sendall(connection.recv(100))
 
 
-SCENARIOS = (exec_sync, exec_stream, attach_stream, port_forward_stream, container_log, container_events)
+SCENARIOS = (exec_sync, stream_urls, exec_stream, attach_stream, port_forward_stream, container_log, container_events)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conformance.cri import V1
+from tests.conformance.differences import differences
 from tests.conformance.machines import BOTH, CONTAINERDS, PACKAGES
-from tests.conformance.records import SCENARIOS, Run
+from tests.conformance.records import REAL_ONLY, SCENARIOS, Run
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
@@ -38,22 +39,33 @@ def _param(run: Run) -> ParameterSet:
     return pytest.param(run, id=f"{run.machine}-{run.package.rpartition('.')[2]}-{run.scenario}", marks=marks)
 
 
+def _scenarios(machine: str) -> list[str]:
+    return [name for name in SCENARIOS if machine in CONTAINERDS or name not in REAL_ONLY]
+
+
 DIRECT = [
     Run(scenario, machine, package, through_crirm=False)
     for machine, packages in PACKAGES.items()
     for package in packages
-    for scenario in SCENARIOS
+    for scenario in _scenarios(machine)
 ]
 RELAYED = [
     Run(scenario, machine, package, through_crirm=True)
     for machine in PACKAGES
     for package in BOTH
-    for scenario in SCENARIOS
+    for scenario in _scenarios(machine)
 ]
 RELAYED_FROM_GRPCLIB = [
     Run(scenario, machine, V1, through_crirm=True, client="grpclib")
     for machine in ("sim", "bookworm", "sid")
     for scenario in GRPCLIB_SCENARIOS
+]
+COMPARED = [
+    (
+        Run(scenario, "sim", V1, through_crirm=False),
+        tuple(Run(scenario, machine, V1, through_crirm=False) for machine in CONTAINERDS if V1 in PACKAGES[machine]),
+    )
+    for scenario in _scenarios("sim")
 ]
 
 
@@ -72,3 +84,10 @@ def test_same_through_crirm(run: Run, records: Records) -> None:
 def test_same_through_crirm_for_another_client(run: Run, records: Records) -> None:
     direct = records.outcome(run.direct())
     assert records.outcome(run) == direct
+
+
+@pytest.mark.containerd
+@pytest.mark.parametrize(("run", "references"), [pytest.param(*pair, id=pair[0].scenario) for pair in COMPARED])
+def test_embedded_runtime_is_like_containerd(run: Run, references: tuple[Run, ...], records: Records) -> None:
+    outcomes = [records.outcome(reference) for reference in references]
+    assert differences(run.scenario, records.outcome(run), outcomes) == []

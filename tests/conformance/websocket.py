@@ -66,8 +66,11 @@ def connect(url: str) -> WebSocket:
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         f"Sec-WebSocket-Protocol: {CHANNELS}\r\nSec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n",
     )
+    stream = WebSocket(connection, reader)
+    if status != 101:
+        stream.close()
     assert status == 101, f"{url} answered {status}"
-    return WebSocket(connection, reader)
+    return stream
 
 
 def get(url: str) -> int:

@@ -32,7 +32,10 @@ ECHO_REQUESTS = "/crirm.test.Echo/ClientStream"
 _STATE = "/crirm.test.Echo/State"
 
 OK, CANCELLED, DEADLINE_EXCEEDED, UNIMPLEMENTED, UNAVAILABLE = 0, 1, 4, 12, 14
+MIB = 1 << 20
+SLACK_BYTES = 32 * MIB  # what a Python process may take for itself while it works
 _WITHIN_S = 30.0
+_QUIET_POLLS = 15
 
 
 class TidyGrpclibClient(GrpclibClient):
@@ -101,8 +104,27 @@ class Program:
 
     @property
     def resident_bytes(self) -> int:
-        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        pages = self._proc("statm").split()[1]
         return int(pages) * os.sysconf("SC_PAGESIZE")
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that was ever resident."""
+        status = dict(line.split(":", 1) for line in self._proc("status").splitlines())
+        return int(status["VmHWM"].split()[0]) << 10
+
+    def wait_quiet(self) -> None:
+        """Wait until the process has nothing more to do for now: its processor time stands still."""
+        seen: list[list[str]] = []
+
+        def stands_still() -> bool:
+            seen.append(self._proc("stat").rpartition(")")[2].split()[11:13])
+            return len(seen) > _QUIET_POLLS and seen[-_QUIET_POLLS:] == seen[-1:] * _QUIET_POLLS
+
+        wait_until(stands_still, _WITHIN_S)
+
+    def _proc(self, name: str) -> str:
+        return Path(f"/proc/{self.process.pid}/{name}").read_text()
 
 
 class Stage:

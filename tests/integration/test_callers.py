@@ -17,6 +17,7 @@ from tests.integration.support import (
     ECHO_STREAM,
     EVENTS,
     OK,
+    SLACK_BYTES,
     VERSION,
     Stage,
 )
@@ -29,12 +30,14 @@ both_clients = pytest.mark.parametrize("kind", list(CLIENTS))
 
 
 @pytest.mark.parametrize(("kind", "size_mib"), [("grpcio", 64), ("grpclib", 16)])
-def test_large_messages_pass_both_ways(stage: Stage, kind: str, size_mib: int) -> None:
-    stage.both()
+def test_large_messages_pass_both_ways_without_being_kept(stage: Stage, kind: str, size_mib: int) -> None:
+    _, relay = stage.both()
+    resident_bytes = relay.resident_bytes
     request = os.urandom(size_mib << 20)
     reply = unary(stage.client(kind), ECHO, request, timeout_s=120.0)
     assert reply.code == OK
     assert reply.message == request
+    assert relay.peak_bytes - resident_bytes < SLACK_BYTES
 
 
 @both_clients

@@ -40,7 +40,8 @@ def partition(topology: Topology, constraints: Constraints, allocator: CPUAlloca
     isolated = topology.isolated & available
     reserved = named
     if constraints.reserved.millicpu is not None:
-        reserved = _amount(available - isolated, constraints.reserved.millicpu, "ReservedResources", allocator)
+        count = -(-constraints.reserved.millicpu // 1000)
+        reserved = _take(available - isolated, count, "ReservedResources", allocator)
     _check_reserved(reserved, available, isolated)
     return Partition(available - isolated - reserved, isolated, reserved)
 
@@ -59,18 +60,24 @@ def _check_reserved(reserved: CPUSet, available: CPUSet, isolated: CPUSet) -> No
 
 def _available(topology: Topology, constraint: CPUConstraint, reserved: CPUSet, allocator: CPUAllocator) -> CPUSet:
     if constraint.millicpu is not None:
-        ordinary = topology.online - topology.isolated - reserved
-        wanted = MilliCPU(max(constraint.millicpu - 1000 * len(reserved), 0))
-        if -(-wanted // 1000) <= len(ordinary):
-            return reserved | _amount(ordinary, wanted, "AvailableResources", allocator)
-        return topology.online - topology.isolated | _amount(
-            topology.isolated, MilliCPU(wanted - 1000 * len(ordinary)), "AvailableResources", allocator
-        )
+        return _available_amount(topology, constraint.millicpu, reserved, allocator)
     available = topology.online if constraint.cpus is None else _named(topology, constraint, "AvailableResources")
     if not available:
         msg = "AvailableResources.CPU leaves no online CPU; name at least one, or leave it out for all"
         raise PartitionError(msg)
     return available
+
+
+def _available_amount(topology: Topology, wanted: MilliCPU, reserved: CPUSet, allocator: CPUAllocator) -> CPUSet:
+    """Return the reserved CPUs, then ordinary ones, and isolated ones only where those do not suffice."""
+    rest = -(-wanted // 1000) - len(reserved)
+    if rest < 0 or not wanted:
+        msg = f"AvailableResources.CPU: {format_millicpu(wanted)} CPUs do not hold the reserved ones ({reserved}); raise it"
+        raise PartitionError(msg)
+    ordinary = topology.online - topology.isolated - reserved
+    chosen = _take(ordinary, min(rest, len(ordinary)), "AvailableResources", allocator)
+    isolated = _take(topology.isolated - reserved, rest - len(chosen), "AvailableResources", allocator)
+    return reserved | chosen | isolated
 
 
 def _named(topology: Topology, constraint: CPUConstraint, option: str) -> CPUSet:
@@ -81,9 +88,8 @@ def _named(topology: Topology, constraint: CPUConstraint, option: str) -> CPUSet
     return cpus & topology.online
 
 
-def _amount(cpus: CPUSet, wanted: MilliCPU, option: str, allocator: CPUAllocator) -> CPUSet:
-    count = -(-wanted // 1000)
+def _take(cpus: CPUSet, count: int, option: str, allocator: CPUAllocator) -> CPUSet:
     if count > len(cpus):
-        msg = f"{option}.CPU: {format_millicpu(wanted)} CPUs are wanted, but only {len(cpus)} can be chosen from ({cpus})"
+        msg = f"{option}.CPU: it takes {count} CPUs from {cpus or 'none'}, which are too few; lower the amount"
         raise PartitionError(msg)
     return allocator.take(cpus, count, Priority.NORMAL)

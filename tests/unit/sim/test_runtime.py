@@ -13,6 +13,7 @@ from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
 from crirm.rpc import bridge
+from crirm.sim.exec_calls import duration_text
 from crirm.sim.faults import Fault
 from crirm.sim.padding import GARBAGE
 from crirm.sim.runtime import open_runtime
@@ -96,6 +97,13 @@ def test_exec_sync_refused(argv: list[str], timeout: int, code: Status, text: st
         assert (caught.value.message or "").endswith(text)
 
     with_runtime(body)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (59, "59s"), (60, "1m0s"), (90, "1m30s"), (3600, "1h0m0s"), (3725, "1h2m5s")]
+)
+def test_duration_as_go_prints_it(seconds: int, text: str) -> None:
+    assert duration_text(seconds) == text
 
 
 def test_lists_are_filtered() -> None:

@@ -178,13 +178,13 @@ def test_verbose_answers_explain_themselves() -> None:
         update = v1.UpdatePodSandboxResourcesRequest(pod, overhead=overhead)
         await client.call("UpdatePodSandboxResources", update, v1.UpdatePodSandboxResourcesResponse)
         of_pod = await client.call(
-            "PodSandboxStatus", v1.PodSandboxStatusRequest(pod, True), v1.PodSandboxStatusResponse
-        )  # noqa: FBT003
+            "PodSandboxStatus", v1.PodSandboxStatusRequest(pod, verbose=True), v1.PodSandboxStatusResponse
+        )
         assert json.loads(of_pod.info["info"])["overhead"] == {"cpuShares": "7"}
-        ask = v1.ContainerStatusRequest(container, True)  # noqa: FBT003
+        ask = v1.ContainerStatusRequest(container, verbose=True)
         info = json.loads((await client.call("ContainerStatus", ask, v1.ContainerStatusResponse)).info["info"])
         assert (info["sandboxID"], info["pid"] > 0) == (pod, True)
-        of_node = await client.call("Status", v1.StatusRequest(True), v1.StatusResponse)  # noqa: FBT003
+        of_node = await client.call("Status", v1.StatusRequest(verbose=True), v1.StatusResponse)
         assert json.loads(of_node.info["config"])["api"] == "both"
 
     with_runtime(body)

@@ -1,0 +1,116 @@
+"""What decisions ask for, done: containers updated through the runtime, timers kept."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+import attrs
+import trio
+from grpclib.const import Status
+
+from crirm.cri.encode import update_request
+from crirm.logs import get_logger
+from crirm.model.decision import Effect, StartTimer, StopTimer, UpdateContainer
+from crirm.model.events import TimerExpired, UpdateFailed
+from crirm.rpc.grpc_wire import RpcError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crirm.daemon.engine import Engine
+    from crirm.model.workload import ContainerKey
+
+log = get_logger("policy")
+
+AT_ONCE = 16  # updates in flight; a runtime takes 5 to 30 ms for each and works on several
+UPDATE_TIMEOUT_S = 30.0
+_SHORT_S, _LONG_S = 0.01, 3600.0  # between two looks at the timers: a clock may be set back, or forward
+
+
+class Runtime(Protocol):
+    """The runtime, as far as effects need it."""
+
+    async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
+        """Make a unary call of the RuntimeService; raises RpcError."""
+
+
+@attrs.define
+class EffectsWorker:
+    """Performs effects: those of one container in order, and of several updates of it only the last.
+
+    Args:
+        engine: is told what failed.
+        runtime: to update containers through.
+        updated: told of each container that the runtime has updated.
+        clock: wall-clock seconds, as the engine's.
+    """
+
+    engine: Engine
+    runtime: Runtime
+    updated: Callable[[ContainerKey], None]
+    clock: Callable[[], float] = time.time
+    _wanted: dict[ContainerKey, UpdateContainer] = attrs.field(factory=dict, init=False)
+    _busy: set[ContainerKey] = attrs.field(factory=set, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def perform(self, effect: Effect) -> None:
+        """Take *effect* on; returns at once."""
+        match effect:
+            case UpdateContainer(key, _, _):
+                self._wanted.pop(key, None)  # the newest goes to the end of the queue
+                self._wanted[key] = effect
+            case StartTimer() | StopTimer():
+                pass  # the state has the times; the timer task looks there
+            case _:
+                assert_never(effect)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self._wanted and not self._busy
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_timers)
+            while True:
+                self._changed = trio.Event()
+                for key in [key for key in self._wanted if key not in self._busy][: AT_ONCE - len(self._busy)]:
+                    self._busy.add(key)
+                    nursery.start_soon(self._update, self._wanted.pop(key))
+                await self._changed.wait()
+
+    async def _update(self, effect: UpdateContainer) -> None:
+        container = self.engine.state.workload.containers.get(effect.key)
+        try:
+            if container is not None:
+                message = update_request(effect.id, container.resources, effect.adjustment)
+                await self.runtime.call("UpdateContainerResources", message, timeout_s=UPDATE_TIMEOUT_S)
+                self.updated(effect.key)
+        except RpcError as error:
+            self._failed(effect, error)
+        finally:
+            self._busy.discard(effect.key)
+            self._wake()
+
+    def _failed(self, effect: UpdateContainer, error: RpcError) -> None:
+        name = self.engine.state.workload.full_name(effect.key)
+        if error.status is Status.NOT_FOUND:
+            log.debug("a container was gone before it could be updated", container=name)
+        else:
+            log.warning("a container could not be updated", container=name, reason=str(error))
+            self.engine.apply(UpdateFailed(effect.key, str(error)))
+
+    async def _keep_timers(self) -> None:
+        while True:
+            for (key, timer), at_s in sorted(self.engine.state.timers.items(), key=lambda item: (item[1], item[0][0])):
+                if at_s <= self.clock():
+                    self.engine.apply(TimerExpired(key, timer))
+            next_s = min(self.engine.state.timers.values(), default=None)
+            with trio.move_on_after(_LONG_S if next_s is None else max(_SHORT_S, next_s - self.clock())):
+                await self._changed.wait()

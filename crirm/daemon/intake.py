@@ -1,0 +1,121 @@
+"""What a request means on this node: its pod's class and annotations, the machine's size, where its devices are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from crirm.logs import get_logger
+from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.events import ResizeRequested
+from crirm.model.resources import LinuxResources, Requirements, requirements
+from crirm.model.resources_annotation import ANNOTATION, ResourcesAnnotationError, parse_annotation
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, TopologyHint
+from crirm.policy.annotations import wants_hints
+from crirm.system.hints import hints_of
+
+if TYPE_CHECKING:
+    from crirm.model.quantity import Bytes
+    from pathlib import Path
+    from collections.abc import Callable
+
+    from crirm.cri.decode import ContainerRequest, Place
+    from crirm.daemon.engine import Engine
+
+log = get_logger("policy")
+
+HINTS_WITHIN_S = 2.0  # a mount of a dead file server answers never; the container is placed without its hint then
+
+
+@attrs.define
+class Intake:
+    """Turns decoded requests into containers.
+
+    Args:
+        engine: knows the pods and containers.
+        nursery: for what takes time.
+        memory_capacity: the machine's whole memory.
+        host_root: where the host's /sys and paths are seen.
+        doubt: called when it is not known what the runtime did; the lists will tell.
+    """
+
+    engine: Engine
+    nursery: trio.Nursery
+    memory_capacity: Bytes
+    host_root: Path
+    doubt: Callable[[], None]
+    _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
+    _ids_of: object = attrs.field(default=None, init=False)
+
+    def key_of(self, container: ContainerId) -> ContainerKey | None:
+        """Return crirm's name of a container; callers may shorten the id, as runtimes allow."""
+        containers = self.engine.state.workload.containers
+        if self._ids_of is not containers:
+            self._ids = {c.id: c.key for c in containers.values() if c.id is not None}
+            self._ids_of = containers
+        if container in self._ids or not container:
+            return self._ids.get(container)
+        matches = [key for known, key in self._ids.items() if known.startswith(container)]
+        return matches[0] if len(matches) == 1 else None
+
+    def prepare(self, asked: ContainerRequest, then: Callable[[Container | RefusedError], None]) -> None:
+        """Work out the container that *asked* is about and call *then* with it, or with why it cannot be, now or soon."""
+        pod = self.engine.state.workload.pods[asked.pod]
+        try:
+            container = self._container(asked, pod)
+            places = asked.places if wants_hints(pod, asked.name) else ()
+        except RefusedError as refusal:
+            then(refusal)
+            return
+        if places:
+            self.nursery.start_soon(self._with_hints, container, places, then)
+        else:
+            then(container)
+
+    def _container(self, asked: ContainerRequest, pod: Pod) -> Container:
+        return Container(
+            key=self.engine.new_key(),
+            pod=asked.pod,
+            name=asked.name,
+            attempt=asked.attempt,
+            state=ContainerState.CREATING,
+            resources=asked.resources,
+            requirements=self.requirements(pod, asked.name, asked.resources),
+            labels=asked.labels,
+            annotations=asked.annotations,
+        )
+
+    def requirements(self, pod: Pod, name: str, resources: LinuxResources) -> Requirements:
+        """Return what container *name* of *pod* requests and is limited to.
+
+        Raises:
+            RefusedError: the pod's annotation is malformed.
+        """
+        text = pod.annotations.get(ANNOTATION)
+        try:
+            annotated = parse_annotation(text).get(name) if text else None
+        except ResourcesAnnotationError as error:
+            where = f"pod {pod.namespace}/{pod.name}, annotation {ANNOTATION}"
+            raise RefusedError(RefusalReason.BAD_REQUEST, f"{where}: {error}") from error
+        return requirements(resources, pod.qos, self.memory_capacity, annotated)
+
+    async def _with_hints(
+        self, container: Container, places: tuple[Place, ...], then: Callable[[Container | RefusedError], None]
+    ) -> None:
+        hints: tuple[TopologyHint, ...] = ()
+        with trio.move_on_after(HINTS_WITHIN_S) as limit:
+            hints = await trio.to_thread.run_sync(hints_of, places, self.host_root, abandon_on_cancel=True)
+        if limit.cancelled_caught:
+            log.warning("placed without topology hints: its mounts and devices do not answer", container=container.name)
+        then(attrs.evolve(container, hints=hints))
+
+    def resize(self, key: ContainerKey, asked: LinuxResources) -> ResizeRequested:
+        """Return the event of the kubelet's update; what it leaves out (0) stays as it is."""
+        container = self.engine.state.workload.containers[key]
+        pod = self.engine.state.workload.pod_of(container)
+        values = attrs.asdict(container.resources)
+        values.update({name: value for name, value in attrs.asdict(asked).items() if value})
+        merged = LinuxResources(**values)
+        return ResizeRequested(key, merged, self.requirements(pod, container.name, merged))

@@ -1,0 +1,263 @@
+"""Who takes part in which call: requests become events, decisions go into requests, outcomes become events again.
+
+One small class per kind of call; each is an ``rpc.held.Interceptor``. What is not here passes unseen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+from grpclib.const import Status
+
+from crirm.cri import decode
+from crirm.cri.encode import adjusted_create, adjusted_update, status_as_asked
+from crirm.cri.message import MalformedError
+from crirm.logs import get_logger
+from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.events import (
+    ContainerCreated,
+    ContainerExited,
+    ContainerRemoved,
+    ContainerRequested,
+    ContainerStarted,
+    CreateFailed,
+    Event,
+    PodAdded,
+    PodRemoved,
+    PodStopped,
+    ResizeDone,
+    ResizeFailed,
+)
+from crirm.model.workload import Container, ContainerId, ContainerKey, PodId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crirm.daemon.engine import Engine
+    from crirm.daemon.intake import Intake
+    from crirm.rpc.held import Answer, Held, Interceptor
+
+log = get_logger("policy")
+
+STATUSES = {
+    RefusalReason.NO_ROOM: Status.RESOURCE_EXHAUSTED,
+    RefusalReason.BAD_REQUEST: Status.INVALID_ARGUMENT,
+    RefusalReason.BAD_STATE: Status.FAILED_PRECONDITION,
+}
+_GONE = (Status.OK.value, Status.NOT_FOUND.value)  # both mean that it is not there any more
+
+
+class Node(Protocol):
+    """What participants work with: the daemon's engine and its view of requests."""
+
+    engine: Engine
+    intake: Intake
+
+
+@attrs.define
+class Participant:
+    """Passes everything on; the others differ where they must."""
+
+    node: Node
+    message: bytes = b""
+
+    def request(self, message: bytes, held: Held) -> None:
+        """Keep the request for when the answer is there, and pass it on."""
+        self.message = message
+        held.forward(message)
+
+    def reply(self, answer: Answer) -> bytes | None:
+        """Turn a good answer into an event."""
+        if answer.status in _GONE and (event := self.event(answer)):
+            self.node.engine.apply(event)
+        return None
+
+    def abandoned(self) -> None:
+        """Nothing was reserved."""
+
+    def event(self, answer: Answer) -> Event | None:
+        """Return what the good *answer* means."""
+        raise NotImplementedError
+
+    def key(self) -> ContainerKey | None:
+        """Return the container that the request names, None when crirm does not know it."""
+        return self.node.intake.key_of(ContainerId(decode.first_text(self.message)))
+
+
+class RunPod(Participant):
+    """RunPodSandbox."""
+
+    def event(self, answer: Answer) -> Event | None:
+        """The pod is there."""
+        if not answer.message:
+            return None
+        return PodAdded(decode.run_pod_request(self.message, decode.first_text(answer.message)))
+
+
+class StopPod(Participant):
+    """StopPodSandbox."""
+
+    def event(self, answer: Answer) -> Event | None:  # noqa: ARG002 - there is nothing in it
+        """Its containers have ended."""
+        return PodStopped(PodId(decode.first_text(self.message)))
+
+
+class RemovePod(Participant):
+    """RemovePodSandbox."""
+
+    def event(self, answer: Answer) -> Event | None:  # noqa: ARG002
+        """It is gone, and its containers with it."""
+        return PodRemoved(PodId(decode.first_text(self.message)))
+
+
+class Start(Participant):
+    """StartContainer."""
+
+    def event(self, answer: Answer) -> Event | None:
+        """It runs."""
+        key = self.key()
+        return ContainerStarted(key) if key and answer.status == Status.OK.value else None
+
+
+class Stop(Participant):
+    """StopContainer."""
+
+    def event(self, answer: Answer) -> Event | None:  # noqa: ARG002
+        """It has ended."""
+        key = self.key()
+        return ContainerExited(key) if key else None
+
+
+class Remove(Participant):
+    """RemoveContainer."""
+
+    def event(self, answer: Answer) -> Event | None:  # noqa: ARG002
+        """It is gone."""
+        key = self.key()
+        return ContainerRemoved(key) if key else None
+
+
+@attrs.define
+class Create(Participant):
+    """CreateContainer: the request waits for the decision, which may wait for topology hints."""
+
+    container: ContainerKey | None = None
+    over: bool = False
+
+    def request(self, message: bytes, held: Held) -> None:
+        """Decide, or pass on what cannot be decided about: the runtime has its own words for that."""
+        self.message = message
+        try:
+            asked = decode.create_request(message)
+        except ValueError as error:
+            held.refuse(Status.INVALID_ARGUMENT, f"CreateContainer: {error}")
+            return
+        if asked.pod not in self.node.engine.state.workload.pods:
+            log.warning("a container of an unknown pod is passed on as it is", pod=asked.pod, container=asked.name)
+            held.forward(message)
+            return
+        self.node.intake.prepare(asked, lambda container: self._decide(container, held))
+
+    def _decide(self, container: Container | RefusedError, held: Held) -> None:
+        if self.over:
+            return
+        if isinstance(container, RefusedError):
+            held.refuse(STATUSES[container.reason], str(container))
+            return
+        decision = self.node.engine.apply(ContainerRequested(container))
+        if decision.refusal is not None:
+            held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
+            return
+        self.container = container.key
+        if decision.adjustment is None:
+            held.forward(self.message)
+        else:
+            held.forward(adjusted_create(self.message, decision.adjustment))
+
+    def reply(self, answer: Answer) -> bytes | None:
+        """Keep the grant under the runtime's name for the container, or give it back."""
+        if self.container is None:
+            return None
+        if answer.message and (container_id := decode.first_text(answer.message)):
+            self.node.engine.apply(ContainerCreated(self.container, ContainerId(container_id)))
+        else:
+            self.node.engine.apply(CreateFailed(self.container))
+            if not answer.certain:
+                self.node.intake.doubt()
+        return None
+
+    def abandoned(self) -> None:
+        """Whatever is still being prepared comes too late."""
+        self.over = True
+
+
+@attrs.define
+class Update(Participant):
+    """UpdateContainerResources of the kubelet: its in-place resize, or its CPU manager at work."""
+
+    container: ContainerKey | None = None
+
+    def request(self, message: bytes, held: Held) -> None:
+        """Merge what is asked with what is decided."""
+        self.message = message
+        try:
+            container_id, asked = decode.update_request(message)
+            key = self.node.intake.key_of(container_id)
+        except MalformedError as error:
+            held.refuse(Status.INVALID_ARGUMENT, f"UpdateContainerResources: {error}")
+            return
+        if key is None or asked is None:
+            held.forward(message)
+            return
+        event = self.node.intake.resize(key, asked)
+        decision = self.node.engine.apply(event)
+        if decision.refusal is not None:
+            held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
+            return
+        self.container = key
+        held.forward(adjusted_update(message, decision.adjustment) if decision.adjustment else message)
+
+    def reply(self, answer: Answer) -> bytes | None:
+        """Keep the new size, or go back to the old one."""
+        if self.container is not None:
+            done = answer.status == Status.OK.value
+            self.node.engine.apply(ResizeDone(self.container) if done else ResizeFailed(self.container))
+        return None
+
+
+class ShowStatus(Participant):
+    """ContainerStatus: the kubelet is shown what it asked for, or it would go on asking."""
+
+    def reply(self, answer: Answer) -> bytes | None:
+        """Put the kubelet's own values back where crirm has set others."""
+        key = self.key() if answer.message else None
+        container = self.node.engine.state.workload.containers.get(key) if key else None
+        if key is None or container is None or not answer.message:
+            return None
+        adjustment = self.node.engine.state.adjustments.get(key)
+        if adjustment is None or adjustment.cpu_shares in (None, container.resources.cpu_shares):
+            return None
+        shown = decode.status_resources(answer.message)
+        return status_as_asked(answer.message, container.resources) if shown is not None else None
+
+
+_PARTICIPANTS: dict[str, Callable[[Node], Interceptor]] = {
+    "RunPodSandbox": RunPod,
+    "StopPodSandbox": StopPod,
+    "RemovePodSandbox": RemovePod,
+    "CreateContainer": Create,
+    "StartContainer": Start,
+    "StopContainer": Stop,
+    "RemoveContainer": Remove,
+    "UpdateContainerResources": Update,
+    "ContainerStatus": ShowStatus,
+}
+
+INTERCEPTED = frozenset(_PARTICIPANTS)
+
+
+def participant(node: Node, method: str) -> Interceptor | None:
+    """Return who takes part in a call of the RuntimeService's *method*; None when nobody does."""
+    make = _PARTICIPANTS.get(method)
+    return make(node) if make is not None else None

@@ -1,0 +1,163 @@
+"""What the runtime has right now, asked when the link comes up and whenever in doubt."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+from grpclib.const import Status
+
+from crirm.cri import decode
+from crirm.cri.message import edited
+from crirm.logs import get_logger
+from crirm.model.decision import RefusedError
+from crirm.model.events import Synchronised
+from crirm.model.resources import LinuxResources, Requirements
+from crirm.model.workload import Container, ContainerKey, Pod
+from crirm.rpc.grpc_wire import RpcError
+
+if TYPE_CHECKING:
+    from crirm.cri.decode import Listed
+    from crirm.daemon.effects import Runtime
+    from crirm.daemon.engine import Engine
+    from crirm.daemon.intake import Intake
+
+log = get_logger("runtime")
+
+LIST_TIMEOUT_S = 60.0
+STATUS_TIMEOUT_S = 30.0
+AT_ONCE = 16
+_CRIO_CGROUP_PARENT = "io.kubernetes.cri-o.CgroupParent"
+
+
+async def resync(runtime: Runtime, engine: Engine, intake: Intake) -> None:
+    """List pods and containers, ask for the details of those that crirm does not know, and tell the engine.
+
+    Raises:
+        RpcError: the runtime does not list.
+    """
+    pods = decode.listed_pods(await runtime.call("ListPodSandbox", b"", timeout_s=LIST_TIMEOUT_S))
+    listed = decode.listed_containers(await runtime.call("ListContainers", b"", timeout_s=LIST_TIMEOUT_S))
+    details = Details(runtime, engine, intake)
+    async with trio.open_nursery() as nursery:
+        limit = trio.CapacityLimiter(AT_ONCE)
+        for pod in pods:
+            nursery.start_soon(details.look_at_pod, pod, limit)
+    async with trio.open_nursery() as nursery:
+        for item in listed:
+            nursery.start_soon(details.look_at_container, item, limit)
+    event = Synchronised(tuple(details.pods), tuple(details.containers))
+    engine.apply(event)
+    log.debug("synchronised with the runtime", pods=len(event.pods), containers=len(event.containers))
+
+
+@attrs.define
+class Details:
+    """Collects pods and containers with all that the lists do not tell."""
+
+    runtime: Runtime
+    engine: Engine
+    intake: Intake
+    pods: list[Pod] = attrs.field(factory=list)
+    containers: list[Container] = attrs.field(factory=list)
+
+    async def look_at_pod(self, pod: Pod, limit: trio.CapacityLimiter) -> None:
+        """Add *pod*, with the cgroup that only the verbose status tells."""
+        known = self.engine.state.workload.pods.get(pod.id)
+        if known is None:
+            async with limit:
+                known = decode.with_cgroup_parent(pod, await self._cgroup_parent(pod))
+        self.pods.append(known)
+
+    async def _cgroup_parent(self, pod: Pod) -> str:
+        request = edited(b"", (), {1: pod.id, 2: 1})  # pod_sandbox_id, verbose
+        try:
+            answer = await self.runtime.call("PodSandboxStatus", request, timeout_s=STATUS_TIMEOUT_S)
+        except RpcError as error:
+            log.debug("a pod's cgroup is not known", pod=f"{pod.namespace}/{pod.name}", reason=str(error))
+            return ""
+        return cgroup_parent(decode.verbose_info(answer).get("info", ""))
+
+    async def look_at_container(self, item: Listed, limit: trio.CapacityLimiter) -> None:
+        """Add the container *item*; what it has been given is asked for when crirm has not given it."""
+        key = self.intake.key_of(item.id)
+        known = self.engine.state.workload.containers.get(key) if key else None
+        if known is not None:
+            self.containers.append(attrs.evolve(known, state=item.state))
+            return
+        async with limit:
+            resources = await self._resources(item)
+        pod = next((pod for pod in self.pods if pod.id == item.pod), None)
+        if pod is None or resources is None:
+            return  # it went away while we asked
+        self.containers.append(
+            Container(
+                key=ContainerKey(item.id),
+                id=item.id,
+                pod=item.pod,
+                name=item.name,
+                attempt=item.attempt,
+                state=item.state,
+                labels=item.labels,
+                annotations=item.annotations,
+                resources=resources,
+                requirements=self._requirements(pod, item.name, resources),
+            )
+        )
+
+    def _requirements(self, pod: Pod, name: str, resources: LinuxResources) -> Requirements:
+        try:
+            return self.intake.requirements(pod, name, resources)
+        except RefusedError as error:  # it runs already: its annotation cannot be sent back
+            log.warning("a running container's annotation is ignored", container=name, reason=str(error))
+            return Requirements()
+
+    async def _resources(self, item: Listed) -> LinuxResources | None:
+        request = edited(b"", (), {1: item.id, 2: 1})  # container_id, verbose
+        try:
+            answer = await self.runtime.call("ContainerStatus", request, timeout_s=STATUS_TIMEOUT_S)
+        except RpcError as error:
+            return None if error.status is Status.NOT_FOUND else LinuxResources()
+        told = decode.status_resources(answer)
+        return told if told is not None else spec_resources(decode.verbose_info(answer).get("info", ""))
+
+
+def cgroup_parent(info: str) -> str:
+    """Read a pod's cgroup parent from the verbose info of containerd or CRI-O; empty where it is in neither form."""
+    tree = _tree(info)
+    containerd = _at(tree, "config", "linux", "cgroup_parent")
+    crio = _at(tree, "runtimeSpec", "annotations", _CRIO_CGROUP_PARENT)
+    return str(containerd or crio or "")
+
+
+def spec_resources(info: str) -> LinuxResources:
+    """Read a container's resources from its OCI spec in the verbose info, as containerd before 1.7 has no other way."""
+    resources = _at(_tree(info), "runtimeSpec", "linux", "resources")
+    process = _at(_tree(info), "runtimeSpec", "process")
+    return LinuxResources(
+        cpu_shares=_number(resources, "cpu", "shares"),
+        cpu_quota_us=_number(resources, "cpu", "quota"),
+        cpu_period_us=_number(resources, "cpu", "period"),
+        memory_limit_bytes=_number(resources, "memory", "limit"),
+        oom_score_adj=_number(process, "oomScoreAdj"),
+    )
+
+
+def _tree(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}
+
+
+def _at(tree: Any, *path: str) -> Any:
+    for name in path:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree
+
+
+def _number(tree: Any, *path: str) -> int:
+    value = _at(tree, *path)
+    return value if isinstance(value, int) else 0

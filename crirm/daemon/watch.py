@@ -1,0 +1,70 @@
+"""Containers that end without anybody calling: noticed by events where the runtime has them, by lists everywhere.
+
+The kubelet relists every second but its lists pass as bytes; crirm asks for one of its own from time to time, and takes it apart in a
+thread, since a list of 1500 containers takes longer than the event loop may stand still.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from crirm.cri import decode
+from crirm.cri.message import Message
+from crirm.logs import get_logger
+from crirm.model.events import ContainerExited, ContainerRemoved
+from crirm.model.workload import ContainerId, ContainerState
+from crirm.rpc.grpc_wire import RpcError
+
+if TYPE_CHECKING:
+    from crirm.cri.decode import Listed
+    from crirm.daemon.engine import Engine
+    from crirm.daemon.intake import Intake
+
+    from .effects import Runtime
+
+log = get_logger("runtime")
+
+RELIST_S = 5.0
+LIST_TIMEOUT_S = 30.0
+STOPPED, DELETED = 2, 3  # ContainerEventType
+
+
+async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
+    """Compare what crirm believes with the runtime's list, for ever."""
+    while True:
+        await trio.sleep(RELIST_S)
+        before = engine.state.workload.containers
+        if not before:
+            continue
+        try:
+            answer = await runtime.call("ListContainers", b"", timeout_s=LIST_TIMEOUT_S)
+        except RpcError:
+            continue  # the link tells of a runtime that is away
+        listed = await trio.to_thread.run_sync(decode.listed_containers, answer)
+        _compare(listed, engine, intake, {c.id for c in before.values()})
+
+
+def _compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: set[ContainerId | None]) -> None:
+    """Tell what has ended. A container that is not listed is gone only if it was known before the list was asked for."""
+    there = {item.id for item in listed}
+    for item in listed:
+        key = intake.key_of(item.id)
+        if key is not None and item.state is ContainerState.EXITED:
+            engine.apply(ContainerExited(key))
+    for container in list(engine.state.workload.containers.values()):
+        if container.id in asked_about and container.id is not None and container.id not in there:
+            engine.apply(ContainerRemoved(container.key))
+
+
+def take_event(message: bytes, engine: Engine, intake: Intake) -> None:
+    """Take note of one ContainerEventResponse."""
+    event = Message(message)
+    key = intake.key_of(ContainerId(event.text(1)))
+    if key is None:
+        return
+    if event.number(2) == STOPPED:
+        engine.apply(ContainerExited(key))
+    elif event.number(2) == DELETED:
+        engine.apply(ContainerRemoved(key))

@@ -1,0 +1,108 @@
+"""Memory that is promised stays available: who may use which nodes, so that nobody takes what another was promised.
+
+The kernel takes memory from the nearest node that a container may use, and moves nothing away when another container
+needs it. So a container that is confined to a few nodes is safe only if everything that *may* land on them fits on
+them. That is the rule kept here:
+
+    the uses of all containers whose node set overlaps the set S add up to no more than the memory of S,
+    for every set S that a container is confined to.
+
+Containers start at their pool's own nodes (see `memory_sets`). While a set breaks the rule, the containers confined to
+it are *lifted*: they may use the next set of their chain. Lifting only ever adds to what may land elsewhere, so the
+outcome does not depend on the order, nor on history: it follows from who is there. Hence a container comes down again
+by itself when the pressure ends.
+
+The last set of a chain is not bound by the rule, since a container there is not confined by crirm. There it must only
+be possible for everybody to have what the scheduler has promised, which is checked before anybody is let in: for every
+union of last sets, the needs confined to it add up to no more than its memory (Hall's condition). Both rules together
+make it hold for every union of all sets in use.
+
+A container's *need* is what it was promised, its *use* what it may come to use: for a Burstable container its request
+and its limit, for a Guaranteed one the limit twice. Who may use nothing (BestEffort) takes no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
+
+Home = tuple[int, Kinds]
+"""Where containers belong as for their memory: the pool, and the kinds they may use."""
+
+
+@attrs.frozen
+class Claim:
+    """What the containers of one home may come to, together.
+
+    Args:
+        need: bytes they were promised.
+        use: bytes they may use.
+        count: how many they are.
+    """
+
+    need: int = 0
+    use: int = 0
+    count: int = 0
+
+    def plus(self, need: int, use: int, count: int = 1) -> Claim:
+        """Return the claim with that much more."""
+        return Claim(self.need + need, self.use + use, self.count + count)
+
+
+Claims = Mapping[Home, Claim]
+Lifted = Mapping[Home, int]
+"""How many steps of their chain the containers of a home were lifted; who was not is not in it."""
+
+
+def settle(sets: MemorySets, claims: Claims) -> Lifted:
+    """Return the least lifting under which the rule holds."""
+    chains = {home: sets.chain(*home) for home in claims}
+    level = dict.fromkeys(claims, 0)
+    while True:
+        loads = _loads({home: chains[home][level[home]] for home in claims}, claims)
+        over = {nodes for nodes in loads if _landing(nodes, loads) > sets.capacity(nodes)}
+        lifted = [home for home, at in level.items() if at + 1 < len(chains[home]) and chains[home][at] in over]
+        if not lifted:
+            return {home: at for home, at in level.items() if at}
+        for home in lifted:
+            level[home] += 1
+
+
+def loads(sets: MemorySets, claims: Claims, lifted: Lifted) -> Mapping[int, int]:
+    """Return the bytes that may be used by the containers of every node set in use."""
+    return _loads({home: sets.chain(*home)[lifted.get(home, 0)] for home in claims}, claims)
+
+
+def room(sets: MemorySets, nodes: int, loads: Mapping[int, int]) -> int:
+    """Return how many bytes one more container confined to *nodes* may use; negative where others use too much."""
+    return sets.capacity(nodes) - _landing(nodes, loads)
+
+
+def shortage(sets: MemorySets, claims: Claims) -> int:
+    """Return by how many bytes the needs exceed the memory, at the worst place; 0 or less when all can be met."""
+    needs: dict[int, int] = {}
+    for home, claim in claims.items():
+        last = sets.chain(*home)[-1]
+        needs[last] = needs.get(last, 0) + claim.need
+    unions = {0}
+    for nodes in needs:
+        unions |= {nodes | other for other in unions}
+    return max(_confined(union, needs) - sets.capacity(union) for union in unions)
+
+
+def _loads(places: Mapping[Home, int], claims: Claims) -> dict[int, int]:
+    loads: dict[int, int] = {}
+    for home, nodes in places.items():
+        loads[nodes] = loads.get(nodes, 0) + claims[home].use
+    return loads
+
+
+def _landing(nodes: int, loads: Mapping[int, int]) -> int:
+    return sum([use for other, use in loads.items() if other & nodes])
+
+
+def _confined(nodes: int, needs: Mapping[int, int]) -> int:
+    return sum([need for other, need in needs.items() if not other & ~nodes])

@@ -1,0 +1,151 @@
+"""What a container is to get, from what it asks for, its pod's annotations and the options.
+
+CPUs, the first rule that applies:
+
+1. ``prefer-reserved-cpus`` says yes, or the namespace is a reserved one and it does not say no: reserved CPUs.
+2. Burstable and BestEffort: shared CPUs.
+3. Guaranteed, by whole CPUs and the rest; *isolated* means "if there are any", else exclusive CPUs are ordinary ones:
+
+===========  ============================================================================================
+request      gets
+===========  ============================================================================================
+0 + rest     shared
+1 + rest     shared where that is preferred (pod or options); else 1 exclusive and the rest shared
+1            shared where the pod prefers that; else 1 exclusive
+2… + rest    shared, unless the pod says it does not prefer that; then whole ones exclusive and the rest shared
+2…           shared where the pod prefers that; else exclusive
+===========  ============================================================================================
+
+One exclusive CPU is an isolated one where that is preferred (pod or options), several only where the pod says so.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+import attrs
+
+from crirm.config.topology_aware import TopologyAwareOptions
+from crirm.model.qos import QoSClass
+from crirm.model.resources import Requirements, millicpu_to_shares
+from crirm.model.workload import ContainerKey, TopologyHint
+from crirm.policy.topology_aware.memory_sets import Kinds
+from crirm.policy.topology_aware.preferences import Preferences
+
+
+class CPUClass(enum.Enum):
+    """Which CPUs a container runs on."""
+
+    NORMAL = "normal"
+    RESERVED = "reserved"
+
+
+@attrs.frozen
+class CPURequest:
+    """CPUs that are wanted.
+
+    Args:
+        cls: of which class.
+        full: how many exclusive CPUs.
+        part: how much of shared (or reserved) ones, in thousandths of a CPU.
+        isolate: whether exclusive CPUs had better be kernel-isolated ones.
+        shares: the weight that goes with the whole request.
+    """
+
+    cls: CPUClass
+    full: int
+    part: int
+    isolate: bool
+    shares: int
+
+    @property
+    def shared(self) -> bool:
+        """Whether the container runs on CPUs together with others."""
+        return self.cls is CPUClass.RESERVED or self.part > 0 or not self.full
+
+
+@attrs.frozen
+class MemoryRequest:
+    """Memory that is wanted; see `protection` for need and use.
+
+    Args:
+        kinds: of which kinds.
+        need: bytes.
+        use: bytes.
+        cold: the kinds to start on, None where it does not start cold.
+        cold_s: seconds to stay on these after the start.
+    """
+
+    kinds: Kinds
+    need: int
+    use: int
+    cold: Kinds = None
+    cold_s: float = 0
+
+
+@attrs.frozen
+class Request:
+    """All that a container wants, and what it would like.
+
+    Args:
+        key: the container.
+        name: for people.
+        cpu: CPUs.
+        memory: memory.
+        at_root: whether only the root pool comes into question.
+        hints: where things are that it uses.
+        affinities: how much each other container attracts it, negative for "repels".
+        notes: on what could not be heeded.
+    """
+
+    key: ContainerKey
+    name: str
+    cpu: CPURequest
+    memory: MemoryRequest
+    at_root: bool = False
+    hints: tuple[TopologyHint, ...] = ()
+    affinities: Mapping[ContainerKey, int] = attrs.field(factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def cpu_request(
+    qos: QoSClass,
+    requirements: Requirements,
+    preferences: Preferences,
+    options: TopologyAwareOptions,
+    reserved_namespace: bool,  # noqa: FBT001 - one of several facts about the pod
+) -> CPURequest:
+    """Return the CPUs that a container gets; the module has the rules."""
+    request = requirements.cpu_request
+    shares = millicpu_to_shares(request)
+    reserved = preferences.reserved
+    if reserved or (reserved is None and reserved_namespace):
+        return CPURequest(CPUClass.RESERVED, 0, request, isolate=False, shares=shares)
+    full, part = divmod(request, 1000)
+    if qos is not QoSClass.GUARANTEED or not full or _all_shared(full, part, preferences, options):
+        return CPURequest(CPUClass.NORMAL, 0, request, isolate=False, shares=shares)
+    default = options.prefer_isolated_cpus and full == 1
+    isolate = default if preferences.isolated is None else preferences.isolated
+    return CPURequest(CPUClass.NORMAL, full, part, isolate, shares)
+
+
+def _all_shared(full: int, part: int, preferences: Preferences, options: TopologyAwareOptions) -> bool:
+    if not part:
+        return preferences.shared is True
+    if full > 1:
+        return preferences.shared is not False
+    return options.prefer_shared_cpus if preferences.shared is None else preferences.shared
+
+
+def memory_amounts(qos: QoSClass, requirements: Requirements) -> tuple[int, int]:
+    """Return need and use of a container's memory in bytes; see `protection`."""
+    match qos:
+        case QoSClass.GUARANTEED:
+            limit = requirements.memory_limit or requirements.memory_request
+            return limit, limit
+        case QoSClass.BURSTABLE:
+            request = requirements.memory_request
+            return request, max(request, requirements.memory_limit or 0)
+        case QoSClass.BEST_EFFORT:
+            return 0, 0

@@ -1,0 +1,223 @@
+"""h2's connection with less work per frame; h2 stays the judge of what a frame means and whether it is allowed.
+
+A relayed call is eight to ten small frames, and most of what it costs is what happens around each: hyperframe makes an
+object with a set of flags, h2 looks for headers of kinds that gRPC does not have, and joins and checks what it sends.
+Here the frames that gRPC is made of, whole and without padding or priority, take a short way; every other frame, and
+every broken one, takes h2's own. Stream states, flow control, settings and errors are h2's in either case.
+
+What is left out, and why that is safe here:
+
+* Sent headers are not encoded (they are bytes) nor searched for a 1xx status or the request method: what is sent was
+  received, and interim responses are not handed on.
+* ``content-length`` is not compared with the body: it passes, and whoever the message is for may compare.
+* Frames are not checked to be shorter than the peer allows: ``Leg`` cuts data, and headers are cut here.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from h2.connection import H2Connection
+from h2.events import TrailersReceived
+from h2.exceptions import ProtocolError
+from h2.frame_buffer import FrameBuffer
+from h2.stream import H2Stream, StreamInputs
+from hyperframe.exceptions import InvalidPaddingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from h2.config import H2Configuration
+    from h2.connection import AllowedStreamIDs
+    from h2.events import Event
+    from hpack.hpack import Encoder
+    from hpack.struct import Header
+    from hyperframe.frame import Frame
+
+# RFC 9113 section 4.1: length (24 bits, here 16 + 8), type, flags, stream.
+_HEAD = Struct(">HBBBL")
+_HEAD_BYTES = 9
+_DATA, _HEADERS, _WINDOW_UPDATE, _CONTINUATION = 0x0, 0x1, 0x8, 0x9
+_END_STREAM, _END_HEADERS = 0x1, 0x4
+_INCREMENT_BYTES = 4
+
+# Flags as h2 asks for them, by the byte on the wire; a byte that is not here has flags of the long way.
+_DATA_FLAGS = {0: frozenset[str](), _END_STREAM: frozenset({"END_STREAM"})}
+_HEADERS_FLAGS = {
+    _END_HEADERS: frozenset({"END_HEADERS"}),
+    _END_HEADERS | _END_STREAM: frozenset({"END_HEADERS", "END_STREAM"}),
+}
+
+
+class _Data:
+    """A DATA frame that was received, as far as h2 looks at it."""
+
+    __slots__ = ("data", "flags", "flow_controlled_length", "stream_id")
+
+    def __init__(self, stream_id: int, flags: frozenset[str], data: bytes) -> None:
+        self.stream_id = stream_id
+        self.flags = flags
+        self.data = data
+        self.flow_controlled_length = len(data)
+
+
+class _Headers:
+    """A HEADERS frame that was received, likewise."""
+
+    __slots__ = ("data", "flags", "stream_id")
+
+    def __init__(self, stream_id: int, flags: frozenset[str], data: bytes) -> None:
+        self.stream_id = stream_id
+        self.flags = flags
+        self.data = data
+
+
+class _WindowUpdate:
+    """A WINDOW_UPDATE frame that was received, likewise."""
+
+    __slots__ = ("stream_id", "window_increment")
+
+    def __init__(self, stream_id: int, window_increment: int) -> None:
+        self.stream_id = stream_id
+        self.window_increment = window_increment
+
+
+class _Ready:
+    """A frame to send that is bytes already."""
+
+    __slots__ = ("_wire",)
+
+    def __init__(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        size = len(payload)
+        self._wire = _HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream_id) + payload
+
+    def serialize(self) -> bytes:
+        """Return the frame."""
+        return self._wire
+
+
+class _Buffer(FrameBuffer):
+    """Cuts what was received into frames."""
+
+    def __next__(self) -> Frame:
+        data = self._data
+        if len(data) < _HEAD_BYTES:
+            raise StopIteration
+        high, low, kind, flags, stream_id = _HEAD.unpack_from(data)
+        end = _HEAD_BYTES + (high << 8 | low)
+        if len(data) < end:
+            raise StopIteration
+        frame = None
+        if not self._headers_buffer and end - _HEAD_BYTES <= self.max_frame_size:
+            frame = _usual(kind, flags, stream_id & 0x7FFFFFFF, data, end)
+        if frame is None:
+            return super().__next__()
+        del data[:end]
+        return frame  # type: ignore[return-value] # looks like one, as far as h2 looks
+
+
+def _usual(kind: int, flags: int, stream_id: int, data: bytearray, end: int) -> _Data | _Headers | _WindowUpdate | None:
+    """Return the frame that *data* begins with, up to *end*, or None when it is not one of the usual."""
+    if kind == _WINDOW_UPDATE:
+        increment = int.from_bytes(data[_HEAD_BYTES:end], "big") & 0x7FFFFFFF
+        return _WindowUpdate(stream_id, increment) if increment and end == _HEAD_BYTES + _INCREMENT_BYTES else None
+    if not stream_id:
+        return None
+    if kind == _DATA and flags in _DATA_FLAGS:
+        return _Data(stream_id, _DATA_FLAGS[flags], bytes(data[_HEAD_BYTES:end]))
+    if kind == _HEADERS and flags in _HEADERS_FLAGS:
+        return _Headers(stream_id, _HEADERS_FLAGS[flags], bytes(data[_HEAD_BYTES:end]))
+    return None
+
+
+class _Stream(H2Stream):
+    """A stream."""
+
+    def send_headers(  # type: ignore[override] # frames and headers are of fewer kinds
+        self, headers: list[Header], encoder: Encoder, end_stream: bool = False
+    ) -> list[_Ready]:
+        """Return the frames that send *headers*."""
+        self.state_machine.process_input(StreamInputs.SEND_HEADERS)
+        block = encoder.encode(headers)
+        flags = 0
+        if end_stream:
+            self.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+            flags = _END_STREAM
+        most = self.max_outbound_frame_size or len(block)
+        if len(block) <= most:
+            return [_Ready(_HEADERS, flags | _END_HEADERS, self.stream_id, block)]
+        pieces = [block[start : start + most] for start in range(0, len(block), most)]
+        return [
+            _Ready(_HEADERS, flags, self.stream_id, pieces[0]),
+            *(_Ready(_CONTINUATION, 0, self.stream_id, piece) for piece in pieces[1:-1]),
+            _Ready(_CONTINUATION, _END_HEADERS, self.stream_id, pieces[-1]),
+        ]
+
+    def send_data(  # type: ignore[override] # likewise, and never padded
+        self, data: bytes, end_stream: bool = False, pad_length: None = None
+    ) -> list[_Ready]:
+        """Return the frame that sends *data*; the connection has checked the flow-control window."""
+        self.state_machine.process_input(StreamInputs.SEND_DATA)
+        if end_stream:
+            self.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+        self.outbound_flow_control_window -= len(data)
+        return [_Ready(_DATA, _END_STREAM if end_stream else 0, self.stream_id, data)]
+
+    def receive_headers(
+        self, headers: list[Header], end_stream: bool, header_encoding: bool | str | None
+    ) -> tuple[list[Frame], list[Event]]:
+        """Return the events of *headers* that have arrived."""
+        name, value = headers[0] if headers else (b"", b"")
+        if name == b":status" and value.startswith(b"1"):
+            return super().receive_headers(headers, end_stream, header_encoding)
+        events = self.state_machine.process_input(StreamInputs.RECV_HEADERS)
+        event = events[0]
+        event.headers = headers
+        if end_stream:
+            ended = self.state_machine.process_input(StreamInputs.RECV_END_STREAM)
+            event.stream_ended = ended[0]
+            events += ended
+        elif type(event) is TrailersReceived:
+            raise ProtocolError("trailers that do not end the stream")
+        return [], events
+
+
+class LeanH2Connection(H2Connection):
+    """See the module; used like h2's own, but for ``receive``."""
+
+    def __init__(self, config: H2Configuration) -> None:
+        super().__init__(config)
+        self.incoming_buffer = _Buffer(server=not config.client_side)
+        self._frame_dispatch_table |= {
+            _Data: self._receive_data_frame,
+            _Headers: self._receive_headers_frame,
+            _WindowUpdate: self._receive_window_update_frame,
+        }
+
+    def receive(self, data: bytes) -> Iterator[Event]:
+        """Yield the events of *data*, those of each frame before the next is looked at.
+
+        Raises:
+            ProtocolError: as ``receive_data`` does; then the frame that says so is ready to be sent.
+        """
+        self.incoming_buffer.add_data(data)
+        self.incoming_buffer.max_frame_size = self.max_inbound_frame_size
+        try:
+            for frame in self.incoming_buffer:
+                yield from self._receive_frame(frame)
+        except InvalidPaddingError as error:
+            yield from self.receive_data(b"")  # NOT REACHED, see below
+            raise ProtocolError("invalid padding") from error
+        except ProtocolError as error:
+            self._terminate_connection(error.error_code)
+            raise
+
+    def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
+        stream = super()._begin_new_stream(stream_id, allowed_ids)
+        stream.__class__ = _Stream  # h2 names the class; a stream has no state of its own here
+        return stream
+
+    def _prepare_for_sending(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            self._data_to_send += frame.serialize()
