@@ -1,7 +1,7 @@
 """The one place where the state changes: events in, decisions out, nothing awaited in between.
 
-Everybody who learns something tells the engine; everybody who must do something is told by it. That is also why there is
-no lock: an event is decided, and the state replaced, within one synchronous call.
+Everybody who learns something tells the engine; everybody who must do something is told by it. That is also why there
+is no lock: an event is decided, and the state replaced, within one synchronous call.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from crirm.model.workload import ContainerKey
 from crirm.policy import pipeline
 
 if TYPE_CHECKING:
-    from crirm.model.trail import Trail
     from collections.abc import Callable
 
+    from crirm.model.trail import Trail
     from crirm.policy.api import Policy
 
 log = get_logger("policy")
@@ -71,7 +71,7 @@ class Engine:
     def apply(self, event: Event) -> Decision:
         """Decide about *event*, take over the new state and hand out the effects.
 
-        A bug in the policy refuses a request (fail closed) and ignores every other event; the state stays whole either way.
+        A bug in the policy refuses a request (fail closed) and ignores every other event; the state stays whole.
         """
         try:
             decision = pipeline.step(self.policy, self.state, event, self._clock())

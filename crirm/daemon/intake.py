@@ -17,12 +17,12 @@ from crirm.policy.annotations import wants_hints
 from crirm.system.hints import hints_of
 
 if TYPE_CHECKING:
-    from crirm.model.quantity import Bytes
-    from pathlib import Path
     from collections.abc import Callable
+    from pathlib import Path
 
     from crirm.cri.decode import ContainerRequest, Place
     from crirm.daemon.engine import Engine
+    from crirm.model.quantity import Bytes
 
 log = get_logger("policy")
 
@@ -61,7 +61,7 @@ class Intake:
         return matches[0] if len(matches) == 1 else None
 
     def prepare(self, asked: ContainerRequest, then: Callable[[Container | RefusedError], None]) -> None:
-        """Work out the container that *asked* is about and call *then* with it, or with why it cannot be, now or soon."""
+        """Work out the container that *asked* is about; call *then* with it or with why it cannot be, now or soon."""
         pod = self.engine.state.workload.pods[asked.pod]
         try:
             container = self._container(asked, pod)

@@ -115,9 +115,17 @@ class Link:
                 raise
             raise RuntimeUnusableError(f"{path}: answers Version with {error}; is it a CRI runtime?") from error
         self._pass_gate(info)
-        if self.on_up is not None:
-            await self.on_up(info)
+        await self._announce(info)
         return info
+
+    async def _announce(self, info: RuntimeInfo) -> None:
+        if self.on_up is None:
+            return
+        try:
+            await self.on_up(info)
+        except RpcError:
+            self.pool.close("the runtime did not tell what it has")
+            raise
 
     def _pass_gate(self, info: RuntimeInfo) -> None:
         if info.name is None or info.name.startswith(TESTED_RUNTIMES):

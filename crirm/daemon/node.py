@@ -19,6 +19,7 @@ from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from crirm.daemon.runtime_info import RuntimeInfo
     from crirm.model.quantity import Bytes
     from crirm.model.workload import ContainerKey

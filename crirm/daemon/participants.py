@@ -210,7 +210,11 @@ class Update(Participant):
         if key is None or asked is None:
             held.forward(message)
             return
-        event = self.node.intake.resize(key, asked)
+        try:
+            event = self.node.intake.resize(key, asked)
+        except RefusedError as refusal:
+            held.refuse(STATUSES[refusal.reason], str(refusal))
+            return
         decision = self.node.engine.apply(event)
         if decision.refusal is not None:
             held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))

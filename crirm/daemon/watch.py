@@ -1,7 +1,7 @@
 """Containers that end without anybody calling: noticed by events where the runtime has them, by lists everywhere.
 
-The kubelet relists every second but its lists pass as bytes; crirm asks for one of its own from time to time, and takes it apart in a
-thread, since a list of 1500 containers takes longer than the event loop may stand still.
+The kubelet relists every second but its lists pass as bytes; crirm asks for one of its own from time to time, and takes
+it apart in a thread, since a list of 1500 containers takes longer than the event loop may stand still.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
     from crirm.cri.decode import Listed
+    from crirm.daemon.effects import Runtime
     from crirm.daemon.engine import Engine
     from crirm.daemon.intake import Intake
-
-    from .effects import Runtime
 
 log = get_logger("runtime")
 
@@ -47,7 +46,7 @@ async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
 
 
 def _compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: set[ContainerId | None]) -> None:
-    """Tell what has ended. A container that is not listed is gone only if it was known before the list was asked for."""
+    """Tell what has ended; not to be listed counts only for those known before the list was asked for."""
     there = {item.id for item in listed}
     for item in listed:
         key = intake.key_of(item.id)

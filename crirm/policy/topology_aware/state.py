@@ -1,0 +1,129 @@
+"""What the policy remembers: grants, and sums over them, so that no decision has to go through all of them.
+
+Everything here follows from the grants: the sums are kept only because they are needed for every pool at every
+decision. Containers are filed by pool, since what touches one of a pool touches all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import attrs
+
+from crirm.model.cpuset import NO_CPUS, CPUSet
+from crirm.model.workload import ContainerKey
+from crirm.policy.topology_aware.memory_sets import Kinds
+from crirm.policy.topology_aware.pools import Pool
+from crirm.policy.topology_aware.protection import Claim, Home
+from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest
+
+
+@attrs.frozen
+class Grant:
+    """What one container has.
+
+    Args:
+        pool: number of the pool it was put in.
+        cpu: the CPUs it asked for, of the class that it got.
+        exclusive: CPUs of its own.
+        memory: the memory it asked for.
+        warm: whether it may use all its kinds of memory; not while it starts cold.
+    """
+
+    pool: int
+    cpu: CPURequest
+    exclusive: CPUSet
+    memory: MemoryRequest
+    warm: bool = True
+
+    @cached_property
+    def on_shared(self) -> bool:
+        """Whether it runs on its pool's shared CPUs."""
+        return self.cpu.cls is CPUClass.NORMAL and self.cpu.shared
+
+    @cached_property
+    def home(self) -> Home:
+        """Where its memory belongs."""
+        return self.pool, self.memory.kinds if self.warm else self.memory.cold
+
+
+@attrs.frozen
+class PolicyState:
+    """All grants, and sums over them.
+
+    Args:
+        pool_of: the pool of each container.
+        grants: of every pool.
+        taken: all exclusive CPUs.
+        shared: thousandths of a CPU promised from the shared CPUs of each pool and those below it.
+        users: containers on the shared CPUs of each pool and those below it.
+        reserved: thousandths of a CPU promised from the reserved CPUs.
+        claims: on memory, by home.
+        lifted: see `protection`.
+    """
+
+    pool_of: Mapping[ContainerKey, int]
+    grants: tuple[Mapping[ContainerKey, Grant], ...]
+    taken: CPUSet
+    shared: tuple[int, ...]
+    users: tuple[int, ...]
+    reserved: int = 0
+    claims: Mapping[Home, Claim] = attrs.field(factory=dict)
+    lifted: Mapping[Home, int] = attrs.field(factory=dict)
+
+    def grant(self, key: ContainerKey) -> Grant | None:
+        """Return what a container has, if it has anything."""
+        pool = self.pool_of.get(key)
+        return None if pool is None else self.grants[pool][key]
+
+    def with_grant(self, pools: tuple[Pool, ...], key: ContainerKey, grant: Grant) -> PolicyState:
+        """Return the state in which *key*, which has nothing, has *grant*; who was lifted is not settled again."""
+        filed = {**self.grants[grant.pool], key: grant}
+        return self._counted(pools, grant, 1, {**self.pool_of, key: grant.pool}, filed)
+
+    def without_grant(self, pools: tuple[Pool, ...], key: ContainerKey) -> PolicyState:
+        """Return the state in which *key*, which has something, has nothing; likewise."""
+        pool_of = dict(self.pool_of)
+        filed = dict(self.grants[pool_of.pop(key)])
+        return self._counted(pools, filed.pop(key), -1, pool_of, filed)
+
+    def _counted(
+        self,
+        pools: tuple[Pool, ...],
+        grant: Grant,
+        sign: int,
+        pool_of: Mapping[ContainerKey, int],
+        filed: Mapping[ContainerKey, Grant],
+    ) -> PolicyState:
+        shared, users, reserved = list(self.shared), list(self.users), self.reserved
+        if grant.cpu.cls is CPUClass.RESERVED:
+            reserved += sign * grant.cpu.part
+        elif grant.on_shared:
+            for pool in pools[grant.pool].ancestors:
+                shared[pool] += sign * grant.cpu.part
+                users[pool] += sign
+        return PolicyState(
+            pool_of=pool_of,
+            grants=(*self.grants[: grant.pool], filed, *self.grants[grant.pool + 1 :]),
+            taken=self.taken ^ grant.exclusive,
+            shared=tuple(shared),
+            users=tuple(users),
+            reserved=reserved,
+            claims=self._claims_with(grant, sign),
+            lifted=self.lifted,
+        )
+
+    def _claims_with(self, grant: Grant, sign: int) -> Mapping[Home, Claim]:
+        if not grant.memory.use:
+            return self.claims
+        claim = self.claims.get(grant.home, Claim()).plus(sign * grant.memory.need, sign * grant.memory.use, sign)
+        if claim.count:
+            return {**self.claims, grant.home: claim}
+        return {home: other for home, other in self.claims.items() if home != grant.home}
+
+
+def empty(pools: tuple[Pool, ...]) -> PolicyState:
+    """Return the state of a machine on which nothing runs."""
+    zeros = (0,) * len(pools)
+    return PolicyState({}, tuple({} for _ in pools), NO_CPUS, zeros, zeros)

@@ -1,0 +1,104 @@
+"""What every pool has left.
+
+The CPUs of pools are nested, and a container of a pool may run on every shared CPU of it. So the shared containers get
+what they were promised exactly when, for every pool, what was promised in it and below does not exceed its shared CPUs.
+This is what `Supply.allocatable` and `Supply.sliceable` are exact for. A pool with containers on its shared CPUs keeps
+at least one.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import attrs
+
+from crirm.model.cpuset import CPUSet
+from crirm.policy.cpu_allocator import CPUAllocator
+from crirm.policy.priorities import Priority
+from crirm.policy.topology_aware.pools import Pool
+from crirm.policy.topology_aware.request import CPURequest
+from crirm.policy.topology_aware.state import PolicyState
+
+
+@attrs.frozen(eq=False, slots=False)
+class Supply:
+    """The supply of all pools in one state; all tuples are by pool number."""
+
+    _pools: tuple[Pool, ...]
+    _state: PolicyState
+
+    @cached_property
+    def shared(self) -> tuple[CPUSet, ...]:
+        """The CPUs that nobody has exclusively."""
+        return tuple(pool.sharable - self._state.taken for pool in self._pools)
+
+    @cached_property
+    def isolated(self) -> tuple[CPUSet, ...]:
+        """The kernel-isolated CPUs that nobody has."""
+        return tuple(pool.isolated - self._state.taken for pool in self._pools)
+
+    @cached_property
+    def allocatable(self) -> tuple[int, ...]:
+        """Thousandths of shared CPUs that can still be promised; the pools above limit it too."""
+        left = [1000 * len(cpus) - promised for cpus, promised in zip(self.shared, self._state.shared, strict=True)]
+        for pool in reversed(self._pools):
+            if pool.parent is not None:
+                left[pool.id] = min(left[pool.id], left[pool.parent])
+        return tuple(left)
+
+    @cached_property
+    def spare(self) -> tuple[int, ...]:
+        """How many shared CPUs can be taken away as far as the pool itself and those below it are concerned."""
+        spare: list[int] = []
+        for pool in self._pools:
+            outside = len(self.shared[pool.id]) - sum(len(self.shared[child]) for child in pool.children)
+            spare.append(min(self._own_spare(pool.id), outside + sum(spare[child] for child in pool.children)))
+        return tuple(spare)
+
+    def sliceable(self, pool: int, part: int = 0) -> int:
+        """Return how many shared CPUs can become exclusive; the pool itself is never emptied.
+
+        Args:
+            pool: its number.
+            part: thousandths of a CPU that the same container needs from what remains shared.
+        """
+        left = (self.allocatable[pool] - part) // 1000
+        return max(min(self.spare[pool], len(self.shared[pool]) - 1, left), 0)
+
+    def slice_off(self, allocator: CPUAllocator, pool: int, count: int, near: CPUSet) -> CPUSet:
+        """Return *count* of the pool's shared CPUs, at most as many as are sliceable, leaving every pool what it needs.
+
+        Args:
+            allocator: chooses among CPUs that may go.
+            pool: its number.
+            count: how many.
+            near: CPUs that the container has already.
+        """
+        cpus = allocator.take(self.shared[pool], count, Priority.HIGH, near)
+        below = range(self._pools[pool].first, pool)
+        if all(len(cpus & self.shared[other]) <= self._own_spare(other) for other in below):
+            return cpus
+        return allocator.take(self._removable(allocator, pool, near), count, Priority.HIGH, near)
+
+    def holds(self, pool: int, request: CPURequest) -> bool:
+        """Tell whether a pool has what is wanted of CPUs of the normal class."""
+        if not request.full:
+            return bool(self.shared[pool]) and (not request.part or self.allocatable[pool] >= request.part)
+        if self.serves_isolated(pool, request):
+            return not request.part or self.allocatable[pool] >= request.part
+        return self.sliceable(pool, request.part) >= request.full
+
+    def serves_isolated(self, pool: int, request: CPURequest) -> bool:
+        """Tell whether the exclusive CPUs that are wanted come from the isolated ones."""
+        return request.isolate and len(self.isolated[pool]) >= request.full
+
+    def _own_spare(self, pool: int) -> int:
+        promised = -(-self._state.shared[pool] // 1000)
+        return max(len(self.shared[pool]) - max(promised, self._state.users[pool] > 0), 0)
+
+    def _removable(self, allocator: CPUAllocator, pool: int, near: CPUSet) -> CPUSet:
+        """Return as many of the pool's shared CPUs as it can spare, chosen such that all pools below can spare them."""
+        children = self._pools[pool].children
+        outside = self.shared[pool] - CPUSet.union(self.shared[child] for child in children)
+        cpus = outside | CPUSet.union(self._removable(allocator, child, near) for child in children)
+        return allocator.take(cpus, min(self.spare[pool], len(cpus)), Priority.HIGH, near)
