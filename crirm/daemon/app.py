@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     Watch = Callable[[bytes, Outcome], None]
 
 log = get_logger("daemon")
+
+NOTHING = "none"  # the policy that places nothing
 
 STOPPING = Refusal(Status.UNAVAILABLE, "crirm is stopping and takes no new calls")
 
@@ -101,7 +104,7 @@ async def _run(settings: Settings, stop: Stop, watch: Watch | None, task_status:
             count_period_s=settings.dump_count_period_s,
         )
         await service.start(dumper.run)
-        relay = _relay(settings, flusher)
+        relay = await _make_relay(settings, flusher, service)
         if await _start_links(service, relay, stop):
             with _listening(settings) as sock:
                 async with open_server(sock, _served(relay, dumper, watch), flusher) as server:
@@ -112,6 +115,18 @@ async def _run(settings: Settings, stop: Stop, watch: Watch | None, task_status:
                     await _drain(server, stop, settings.grace_s)
         service.cancel_scope.cancel()
     log.info("stopped")
+
+
+async def _make_relay(settings: Settings, flusher: Flusher, service: trio.Nursery) -> Relay:
+    relay = _relay(settings, flusher)
+    if settings.policy.name != NOTHING:
+        from crirm.daemon.node import open_node  # noqa: PLC0415 - a daemon that only relays stays small
+
+        node = await open_node(settings.policy, relay.runtime.pool, Path(settings.host_root), service)
+        relay.node = node
+        relay.runtime.on_up = node.on_up
+        service.start_soon(node.run)
+    return relay
 
 
 def _relay(settings: Settings, flusher: Flusher) -> Relay:

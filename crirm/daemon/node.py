@@ -12,10 +12,14 @@ from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake
+from crirm.daemon.participants import participant
 from crirm.daemon.resync import resync
 from crirm.daemon.watch import relist, take_event
+from crirm.errors import UsageError
 from crirm.logs import get_logger
+from crirm.policy.registry import KINDS
 from crirm.rpc.grpc_wire import RpcError
+from crirm.system.sysfs import discover
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +27,9 @@ if TYPE_CHECKING:
     from crirm.daemon.runtime_info import RuntimeInfo
     from crirm.model.quantity import Bytes
     from crirm.model.workload import ContainerKey
-    from crirm.policy.api import Policy
+    from crirm.policy.api import Choice, Policy
     from crirm.rpc.client import Pool
+    from crirm.rpc.held import Interceptor
 
 log = get_logger("runtime")
 
@@ -48,6 +53,23 @@ class RuntimeCalls:
         return f"/runtime.{self.version}.{RUNTIME_SERVICE}/{method}"
 
 
+async def open_node(choice: Choice, pool: Pool, host_root: Path, nursery: trio.Nursery) -> DecidingNode:
+    """Discover the machine and make the policy for it.
+
+    Raises:
+        CrirmError: the policy does not exist, or does not fit the machine.
+    """
+    kind = KINDS.get(choice.name)
+    if kind is None:
+        raise UsageError(f"policy {choice.name!r}: there is none of this name; there are {', '.join(sorted(KINDS))}")
+    discovery = await trio.to_thread.run_sync(discover, host_root)
+    for oddity in discovery.warnings:
+        log.warning("the host's description of itself is odd", what=str(oddity))
+    topology = discovery.topology
+    policy = kind.make(topology, choice.constraints, kind.options() if choice.options is None else choice.options)
+    return DecidingNode(policy, pool, topology.memory_of(topology.node_ids), host_root, nursery)
+
+
 class DecidingNode:
     """Everything that decides, for one policy.
 
@@ -68,6 +90,10 @@ class DecidingNode:
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.engine.on_effect(self.effects.perform)
         self._doubted = trio.Event()
+
+    def participant(self, method: str) -> Interceptor | None:
+        """See ``relay.Deciding``."""
+        return participant(self, method)
 
     async def on_up(self, info: RuntimeInfo) -> None:
         """Learn what the runtime has before calls pass; for ``Link``."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 from grpclib.const import Status
 
-from crirm.cri.methods import IMAGE_SERVICE, PACKAGES, bridged, split
+from crirm.cri.methods import IMAGE_SERVICE, PACKAGES, RUNTIME_SERVICE, bridged, split
 from crirm.logs import get_logger
 from crirm.rpc.server import Refusal, Route
 
 if TYPE_CHECKING:
     from crirm.daemon.link import Link
+    from crirm.rpc.held import Interceptor
     from crirm.rpc.tap import Outcome
 
 log = get_logger("relay")
@@ -25,6 +26,13 @@ IMAGES_NOT_SERVED = Refusal(
 ENDLESS_METHODS = frozenset({"GetContainerEvents"})
 
 
+class Deciding(Protocol):
+    """The half of the daemon that decides, as far as the router needs it."""
+
+    def participant(self, method: str) -> Interceptor | None:
+        """Return who takes part in a call of the RuntimeService's *method*; None when nobody does."""
+
+
 @attrs.define
 class Relay:
     """The router of calls.
@@ -32,10 +40,12 @@ class Relay:
     Args:
         runtime: where everything goes that is not an image call.
         images: where image calls go; None when they are not served.
+        node: takes part in calls that matter for placement; None when nothing is placed.
     """
 
     runtime: Link
     images: Link | None
+    node: Deciding | None = None
     _paths: dict[tuple[bytes, tuple[str, ...]], bytes] = attrs.field(factory=dict, init=False)
 
     def route(self, path: bytes) -> Route | Refusal:
@@ -49,7 +59,15 @@ class Relay:
                 Status.UNAVAILABLE,
                 f"the container runtime at {link.pool.socket_path} does not answer; crirm goes on trying to reach it",
             )
-        return Route(link.pool, self._bridged(path, link.info.api_versions))
+        return Route(link.pool, self._bridged(path, link.info.api_versions), self._participant(path))
+
+    def _participant(self, path: bytes) -> Interceptor | None:
+        if self.node is None:
+            return None
+        name = split(path.decode("ascii", "replace"))
+        if name.service != RUNTIME_SERVICE or name.package not in PACKAGES:
+            return None
+        return self.node.participant(name.method)
 
     def _bridged(self, path: bytes, api_versions: tuple[str, ...]) -> bytes:
         """Return *path* in a version of CRI that the runtime has; other services' paths stay as they are."""

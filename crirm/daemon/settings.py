@@ -11,6 +11,7 @@ import attrs
 from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, DumpRulesError
 from crirm.errors import UsageError
 from crirm.logs.settings import LogSettings
+from crirm.policy.api import Choice
 from crirm.system.unix_socket import socket_path
 
 if TYPE_CHECKING:
@@ -88,6 +89,12 @@ class Settings:
 
     pid_file: str | None = attrs.field(default=None, validator=_absolute_file("PID file"))
     """File that holds the process number while crirm runs; none by default, since systemd needs none."""
+
+    policy: Choice = attrs.field(factory=Choice)
+    """Which policy places containers; ``none`` by default, which touches nothing."""
+
+    host_root: str = "/"
+    """Where the host's /sys and /proc are seen; another directory when crirm runs in a container."""
 
     dump_rules: str = attrs.field(default=DEFAULT_RULES, validator=_check_rules)
     """Which messages are dumped and how fully, in the language of ``cri.dump_rules``."""

@@ -99,6 +99,21 @@ class Constraints:
 
 
 @attrs.frozen
+class Choice:
+    """Which policy decides, and how it is set up.
+
+    Args:
+        name: of one of the kinds in ``registry.py``.
+        constraints: what bounds it.
+        options: a value of its kind's options class; None for the defaults.
+    """
+
+    name: str = "none"
+    constraints: Constraints = attrs.field(factory=Constraints)
+    options: Any = None
+
+
+@attrs.frozen
 class Kind:
     """A policy as one can choose it.
 

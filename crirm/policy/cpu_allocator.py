@@ -32,6 +32,8 @@ from crirm.policy.priorities import Priorities, Priority
 
 _Level = tuple[int, ...]
 
+_FALLING = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
+
 
 @attrs.frozen
 class _Tier:
@@ -218,14 +220,12 @@ def _completed(groups: list[int], cores: tuple[int, ...]) -> _Level:
 
 
 def _preference(online: int, cores: tuple[int, ...], priorities: Priorities, preferred: Priority) -> _Preference:
-    falling = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
     if preferred is Priority.NONE:
-        classes, above = (online,), 0
+        bare = _Preference((online,), 0, ())
     else:
-        above = falling.index(preferred)
-        order = (*falling[above:], *reversed(falling[:above]))
-        classes = tuple(priorities.of(priority).mask for priority in order)
-    bare = _Preference(classes, above, ())
+        above = _FALLING.index(preferred)
+        order = (*_FALLING[above:], *reversed(_FALLING[:above]))
+        bare = _Preference(tuple(priorities.of(priority).mask for priority in order), above, ())
     tiers: dict[tuple[int, ...], list[int]] = {}
     for core in cores:
         tiers.setdefault((*_rank(core, bare), -core.bit_count()), []).append(core)

@@ -19,6 +19,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from h2.connection import H2Connection
+from h2.errors import ErrorCodes
 from h2.events import TrailersReceived
 from h2.exceptions import ProtocolError
 from h2.frame_buffer import FrameBuffer
@@ -173,7 +174,7 @@ class _Stream(H2Stream):
             return super().receive_headers(headers, end_stream, header_encoding)
         events = self.state_machine.process_input(StreamInputs.RECV_HEADERS)
         event = events[0]
-        event.headers = headers
+        event.headers = list(headers)  # the decoder may remember its own
         if end_stream:
             ended = self.state_machine.process_input(StreamInputs.RECV_END_STREAM)
             event.stream_ended = ended[0]
@@ -207,7 +208,7 @@ class LeanH2Connection(H2Connection):
             for frame in self.incoming_buffer:
                 yield from self._receive_frame(frame)
         except InvalidPaddingError as error:
-            yield from self.receive_data(b"")  # NOT REACHED, see below
+            self._terminate_connection(ErrorCodes.PROTOCOL_ERROR)
             raise ProtocolError("invalid padding") from error
         except ProtocolError as error:
             self._terminate_connection(error.error_code)

@@ -8,8 +8,36 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Scenario, step and field (both with * and ?), reason.
+_ITSELF = "it tells who it is"
+_NEWER = "it has what came to CRI after these releases of containerd"
+_WORDS = "the same refusal in other words"
+_NO_HOST = "there is no CNI, kernel, runc or file system behind it"
+
+# Scenario, field (with * and ?), reason.
 PERMITTED = (
+    ("version", "/version/runtime*", _ITSELF),
+    ("large_request", "/answer/reply/runtime*", _ITSELF),
+    ("*status", "*/runtimeHandlers/?/features/userNamespaces", _NEWER),
+    ("*status", "*/conditions/1/*", _NO_HOST),
+    ("verbose_status", "/info*", _ITSELF),
+    ("empty_requests", "/*Metric*", _NEWER),
+    ("empty_requests", "/UpdatePodSandboxResources/*", _NEWER),
+    ("empty_requests", "/PullImage/text", _WORDS),
+    ("unknown_ids", "/UpdatePodSandboxResources/*", _NEWER),
+    ("*", "/Checkpoint*/text", _WORDS),
+    ("*", "/RestorePod/text", _WORDS),
+    ("unknown_methods", "//nonsense/text", _WORDS),
+    ("unreadable_request", "/text", _WORDS),
+    ("*", "*/imageId", _NEWER),
+    ("*", "*/stopSignal", _NEWER),
+    ("statistics", "*/swap*", _NEWER),
+    ("statistics", "*/fsId/mountpoint", _NO_HOST),
+    ("updated_resources", "/impossible*", _NO_HOST),
+    ("image_listing", "*/size", _NO_HOST),
+    ("image_file_system", "/info/containerFilesystems*", _NEWER),
+    ("image_file_system", "*/fsId/mountpoint", _NO_HOST),
+    ("exec_stream", "/status/message", _WORDS),
+    ("large_output", "/length", "it passes on all output, containerd cuts it at 16 MiB"),
 )
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,9 @@ from crirm.policy.cpu_allocator import CPUAllocator
 from crirm.policy.priorities import Priority, priorities_of
 from crirm.sim.hosts import HostSpec, parse_spec, topology_of
 from tests.unit.sim.host_specs import host_specs
+
+if TYPE_CHECKING:
+    import random
 
 SERVER = "2p.2n.2c.2t"
 """CPUs 0-7 are the first threads, 8-15 the second; NUMA nodes hold cores 0-1, 2-3 | 4-5, 6-7."""
@@ -124,42 +129,61 @@ def test_what_cannot_be_taken_is_refused(free: str, count: int) -> None:
         allocator(SERVER).take(CPUSet.parse(free), count, Priority.HIGH)
 
 
+HOSTS = (
+    SERVER,
+    COMPLEXES,
+    HYBRID,
+    BINNED,
+    "1p.4c",
+    "2p.2d.2k.2c.2t threads=adjacent",
+    "1p.3c.4t",
+    "2p.2l.3c.2t epp=power epp=performance@0,3,9",
+    "2p.2c.2t offline=1,6",
+    "4p.1c.2t base=2GHz base=3GHz@2,3 base=4GHz@7",
+)
+TOPOLOGIES = {host: topology_of(parse_spec(host)) for host in HOSTS}
+ALLOCATORS = {host: CPUAllocator(topology, priorities_of(topology)) for host, topology in TOPOLOGIES.items()}
+
+
 @st.composite
-def requests(draw: st.DrawFn) -> tuple[HostSpec, CPUSet, int, Priority, CPUSet]:
-    """Draw a host, its free CPUs, how many to take, which ones first, and what is held already."""
-    spec = draw(host_specs())
-    online = topology_of(spec).online
-    chosen = draw(st.lists(st.sampled_from((True, True, False)), min_size=len(online), max_size=len(online)))
-    free = CPUSet(cpu for cpu, kept in zip(online, chosen, strict=True) if kept)
-    held = online - free if draw(st.booleans()) else CPUSet()
-    return spec, free, draw(st.integers(0, len(free))), draw(st.sampled_from(Priority)), held
+def requests(draw: st.DrawFn) -> tuple[str, CPUSet, int, Priority]:
+    """Draw a host, its free CPUs, how many to take, and which ones first."""
+    host = draw(st.sampled_from(HOSTS))
+    online = TOPOLOGIES[host].online
+    free = online & CPUSet.from_mask(draw(st.integers(0, online.mask)) | draw(st.integers(0, online.mask)))
+    return host, free, draw(st.integers(0, len(free))), draw(st.sampled_from(Priority))
 
 
-@given(requests())
-@settings(max_examples=400)
-def test_invariants(request: tuple[HostSpec, CPUSet, int, Priority, CPUSet]) -> None:
-    spec, free, count, prefer, near = request
-    topology = topology_of(spec)
-    taken = CPUAllocator(topology, priorities_of(topology)).take(free, count, prefer, near)
+@given(requests(), st.booleans())
+def test_as_many_as_asked_for_of_the_free_ones(request: tuple[str, CPUSet, int, Priority], growing: bool) -> None:
+    host, free, count, prefer = request
+    near = TOPOLOGIES[host].online - free if growing else CPUSet()
+    taken = ALLOCATORS[host].take(free, count, prefer, near)
     assert count == len(taken)
     assert taken <= free
-    again = topology_of(spec)
-    assert taken == CPUAllocator(again, priorities_of(again)).take(free, count, prefer, near), "same input, same output"
+    assert taken == allocator(host).take(free, count, prefer, near), "same input, same output"
 
 
 @given(requests())
-@settings(max_examples=400)
-def test_cores_are_split_only_for_what_no_idle_core_can_hold(
-    request: tuple[HostSpec, CPUSet, int, Priority, CPUSet],
-) -> None:
-    spec, free, count, prefer, _ = request
-    topology = topology_of(spec)
-    taken = CPUAllocator(topology, priorities_of(topology)).take(free, count, prefer)
-    whole = [core for core in topology.cores if core <= taken]
-    idle = [core for core in topology.cores if core <= free]
+def test_cores_are_split_only_for_what_no_idle_core_can_hold(request: tuple[str, CPUSet, int, Priority]) -> None:
+    host, free, count, prefer = request
+    taken = ALLOCATORS[host].take(free, count, prefer)
+    cores = TOPOLOGIES[host].cores
+    idle = [core for core in cores if core <= free]
+    whole = [core for core in cores if core <= taken]
     singles = count - sum(map(len, whole))
-    split = [core for core in idle if core not in whole]
-    assert all(singles < len(core) for core in split if len(core) == max(map(len, topology.cores)))
-    if not topology.hybrid and not topology.offline:
-        size = len(topology.cores[0])
-        assert len(whole) == min(len(idle), count // size)
+    assert all(singles < len(core) for core in idle if core.isdisjoint(taken) and len(core) == max(map(len, cores)))
+    if len({len(core) for core in cores}) == 1:
+        assert len(whole) == min(len(idle), count // len(cores[0]))
+
+
+@settings(max_examples=25)
+@given(host_specs(), st.randoms(use_true_random=False))
+def test_any_host(spec: HostSpec, choice: random.Random) -> None:
+    topology = topology_of(spec)
+    cpus = CPUAllocator(topology, priorities_of(topology))
+    free = CPUSet(choice.sample(list(topology.online), choice.randint(0, len(topology.online))))
+    for count in range(len(free) + 1):
+        taken = cpus.take(free, count, choice.choice(list(Priority)))
+        assert count == len(taken)
+        assert taken <= free

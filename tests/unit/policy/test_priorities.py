@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from crirm.model.cpuset import CPUSet
 from crirm.policy.priorities import Priorities, Priority, priorities_of
@@ -59,6 +59,7 @@ def test_no_cpu_has_no_preference() -> None:
     assert [CPUSet(), CPUSet.parse("0-3"), CPUSet(), CPUSet()] == [found.of(priority) for priority in Priority]
 
 
+@settings(max_examples=50)
 @given(host_specs())
 def test_every_online_cpu_has_one_class(spec: HostSpec) -> None:
     topology = topology_of(spec)

@@ -1,0 +1,72 @@
+"""How well pools lie near the devices and disks that a container uses.
+
+A hint tells CPUs, NUMA nodes or packages, the first of them that it has counts:
+
+=========  ============================  =======================  ========================================
+pool       CPUs                          NUMA nodes               packages
+=========  ============================  =======================  ========================================
+NUMA node  share of them that are here   1 if listed, else 0      1 / nodes in the package if listed, else 0
+die        likewise                      0.9 if any, else 0       1 / nodes in the die if listed, else 0
+socket     likewise                      0.9 if any, else 0       1 if listed, else 0
+root       likewise                      0.81                     0.9
+=========  ============================  =======================  ========================================
+
+The root of a machine with one package is a socket. Values are exact fractions, so that equal ones are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from math import prod
+
+from crirm.model.topology import Topology
+from crirm.model.workload import TopologyHint
+from crirm.policy.topology_aware.pools import Pool, PoolKind
+
+_NOTHING = Fraction(0)
+_WHOLE = Fraction(1)
+_SPREAD = Fraction(9, 10)
+_ANYWHERE = Fraction(81, 100)
+
+
+def hint_scores(hints: Iterable[TopologyHint], pool: Pool, pools: Sequence[Pool], topology: Topology) -> list[Fraction]:
+    """Return the score of *pool* by each of *hints*, 0..1."""
+    return [_score(hint, pool, pools, topology) for hint in hints]
+
+
+def combined(scores: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
+    """Return the product of *scores*, and the product of those that are not zero (zero if all are)."""
+    positive = [score for score in scores if score]
+    return prod(scores, start=_WHOLE), prod(positive, start=_WHOLE) if positive else _NOTHING
+
+
+def _score(hint: TopologyHint, pool: Pool, pools: Sequence[Pool], topology: Topology) -> Fraction:
+    if hint.cpus:
+        return Fraction(len(hint.cpus & pool.cpus), len(hint.cpus))
+    if hint.nodes:
+        if pool.kind is PoolKind.ROOT:
+            return _ANYWHERE
+        if hint.nodes.isdisjoint(pool.nodes):
+            return _NOTHING
+        return _WHOLE if pool.kind is PoolKind.NUMA else _SPREAD
+    if hint.packages:
+        return _package_score(hint.packages, pool, pools, topology)
+    return _NOTHING
+
+
+def _package_score(
+    packages: frozenset[int], pool: Pool, pools: Sequence[Pool], topology: Topology
+) -> Fraction:
+    if pool.kind is PoolKind.ROOT:
+        return _SPREAD
+    if pool.package not in packages:
+        return _NOTHING
+    match pool.kind:
+        case PoolKind.SOCKET:
+            return _WHOLE
+        case PoolKind.DIE:
+            return Fraction(1, len(pool.nodes & topology.cpu_nodes))
+        case PoolKind.NUMA:
+            socket = next(pools[other] for other in pool.ancestors if pools[other].kind is PoolKind.SOCKET)
+            return Fraction(1, len(socket.nodes & topology.cpu_nodes))
