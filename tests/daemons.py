@@ -26,7 +26,7 @@ def running_daemon(*args: object, socket_path: Path, log_path: Path) -> Iterator
     A daemon that the test ended itself is left alone.
     """
     with log_path.open("ab") as log_file:
-        argv = [CRIRM, *map(str, args)]
+        argv = [str(CRIRM), *map(str, args)]
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log_file, stderr=subprocess.STDOUT)
     try:
         _wait_accepting(process, socket_path, log_path)

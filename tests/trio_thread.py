@@ -24,7 +24,8 @@ class TrioThread:
     _stack: AsyncExitStack
 
     def run(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        return trio.from_thread.run(fn, *args, trio_token=self._token)
+        result: T = trio.from_thread.run(fn, *args, trio_token=self._token)
+        return result
 
     def open(self, manager: AbstractAsyncContextManager[T]) -> T:
         """Enter *manager*; it is left when the thread is."""
@@ -35,8 +36,8 @@ class TrioThread:
 def open_trio_thread() -> Iterator[TrioThread]:
     """A Trio run that lasts as long as the block.
 
-    What is entered with `TrioThread.open` is left in another task than it was entered in, so it must not hold a nursery or a
-    cancel scope open.
+    What is entered with `TrioThread.open` is left in another task than it was entered in, so it must not hold a nursery
+    or a cancel scope open.
     """
     started = threading.Event()
     stop = trio.Event()

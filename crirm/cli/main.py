@@ -14,6 +14,8 @@ from crirm.cli.exit_codes import ExitCode
 COMMANDS: Final = {
     "serve": "Relay CRI calls between the kubelet and the container runtime.",
     "demo": "Show a container's life passing through crirm.",
+    "status": "Show the containers of this node with pool, CPUs, memory nodes and drift.",
+    "explain": "Tell why a container got what it got.",
     "doctor": "Check this host: what is in the way of crirm, and how to mend it.",
     "topology": "Print the machine: packages, NUMA nodes, caches, cores, memory.",
     "sim": "Serve an embedded CRI runtime that runs no containers.",

@@ -77,7 +77,7 @@ def _default(field: str) -> Any:
     help="Time between two sums of calls that are only counted.",
 )
 @click.option(
-    "--debug", metavar="SOURCES", help="Log sources whose debug records are wanted, for example relay,runtime; * for all."
+    "--debug", metavar="SOURCES", help="Log sources whose debug records are wanted, such as relay,runtime; * for all."
 )
 @click.option(
     "--log-format", type=click.Choice(["auto", "human", "journal", "json"]), help="What log records look like."

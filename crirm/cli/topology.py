@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from crirm.cli.printing import console
 from crirm.cli.topology_text import render
 from crirm.errors import UsageError
 from crirm.model.topology_json import digest, to_json
 from crirm.sim.hosts import parse_spec, topology_of
 from crirm.system.sysfs import Discovery, discover
 
-_PIPE_WIDTH = 10_000
 """Columns where the output goes to a file or pipe: nothing is wrapped, so every fact stays on its line for grep."""
 
 
@@ -49,10 +47,10 @@ def command(host_root: Path | None, synthetic: str | None, *, as_json: bool) -> 
 
 
 def _text(found: Discovery) -> str:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    with console.capture() as capture:
+    screen = console()
+    with screen.capture() as capture:
         for part in render(found.topology, [str(oddity) for oddity in found.warnings]):
-            console.print(part)
+            screen.print(part)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 

@@ -23,9 +23,12 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri.dump_rules import DumpRules
+from crirm.daemon.control import control_listener, serve_control
 from crirm.daemon.dumper import Dumper
 from crirm.daemon.link import Link
 from crirm.daemon.relay import Relay, is_endless
+from crirm.daemon.settings import control_socket_beside
+from crirm.errors import CrirmError
 from crirm.logs import get_logger, toggle_full_debug
 from crirm.rpc.client import Pool
 from crirm.rpc.http2 import Flusher
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from crirm.daemon.relay import Deciding
     from crirm.daemon.settings import Settings
     from crirm.rpc.tap import Outcome, Tap
 
@@ -108,6 +112,7 @@ async def _run(settings: Settings, stop: Stop, watch: Watch | None, task_status:
         if await _start_links(service, relay, stop):
             with _listening(settings) as sock:
                 async with open_server(sock, _served(relay, dumper, watch), flusher) as server:
+                    service.start_soon(_control, settings, relay.node)
                     systemd.notify_ready(f"serving on {sock.getsockname()}")
                     log.info("serving", socket=sock.getsockname())
                     task_status.started()
@@ -127,6 +132,15 @@ async def _make_relay(settings: Settings, flusher: Flusher, service: trio.Nurser
         relay.runtime.on_up = node.on_up
         service.start_soon(node.run)
     return relay
+
+
+async def _control(settings: Settings, node: Deciding | None) -> None:
+    path = settings.control_socket or control_socket_beside(settings.relay_socket)
+    try:
+        with control_listener(path) as sock:
+            await serve_control(sock, node)
+    except CrirmError as error:
+        log.warning("crirm status and crirm explain will not work", reason=str(error))
 
 
 def _relay(settings: Settings, flusher: Flusher) -> Relay:

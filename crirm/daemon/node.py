@@ -22,6 +22,7 @@ from crirm.rpc.grpc_wire import RpcError
 from crirm.system.sysfs import discover
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from crirm.daemon.runtime_info import RuntimeInfo
@@ -94,6 +95,10 @@ class DecidingNode:
     def participant(self, method: str) -> Interceptor | None:
         """See ``relay.Deciding``."""
         return participant(self, method)
+
+    def drift(self) -> Mapping[ContainerKey, str]:
+        """See ``control.Observed``."""
+        return {}
 
     async def on_up(self, info: RuntimeInfo) -> None:
         """Learn what the runtime has before calls pass; for ``Link``."""

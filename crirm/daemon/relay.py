@@ -8,6 +8,7 @@ import attrs
 from grpclib.const import Status
 
 from crirm.cri.methods import IMAGE_SERVICE, PACKAGES, RUNTIME_SERVICE, bridged, split
+from crirm.daemon.control import Observed
 from crirm.logs import get_logger
 from crirm.rpc.server import Refusal, Route
 
@@ -26,8 +27,8 @@ IMAGES_NOT_SERVED = Refusal(
 ENDLESS_METHODS = frozenset({"GetContainerEvents"})
 
 
-class Deciding(Protocol):
-    """The half of the daemon that decides, as far as the router needs it."""
+class Deciding(Observed, Protocol):
+    """The half of the daemon that decides, as far as the router and the control socket need it."""
 
     def participant(self, method: str) -> Interceptor | None:
         """Return who takes part in a call of the RuntimeService's *method*; None when nobody does."""

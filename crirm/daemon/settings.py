@@ -31,6 +31,16 @@ def _runtime_path(text: str) -> str:
     return socket_path(text, what="runtime socket")
 
 
+def _control_path(text: str) -> str:
+    return socket_path(text, what="control socket") if text else ""
+
+
+def control_socket_beside(relay_socket: str) -> str:
+    """Return the path of the control socket that goes with a relay socket."""
+    relay = Path(relay_socket)
+    return str(relay.with_name(f"{relay.stem}-control.sock"))
+
+
 def _image_path(text: str) -> str:
     return text if text in {SAME_AS_RUNTIME, NOT_SERVED} else socket_path(text, what="image socket")
 
@@ -89,6 +99,9 @@ class Settings:
 
     pid_file: str | None = attrs.field(default=None, validator=_absolute_file("PID file"))
     """File that holds the process number while crirm runs; none by default, since systemd needs none."""
+
+    control_socket: str = attrs.field(default="", converter=_control_path)
+    """Where ``crirm status`` and ``crirm explain`` ask, for root only; empty: beside the relay socket."""
 
     policy: Choice = attrs.field(factory=Choice)
     """Which policy places containers; ``none`` by default, which touches nothing."""

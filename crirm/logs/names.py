@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 SOURCES = {
     "cli": "command line and environment",
+    "control": "the control socket that crirm status and explain ask",
     "containerd": "the private containerd that crirm starts",
     "daemon": "start, stop and signals of the daemon",
     "grpc": "gRPC and HTTP/2 libraries",
     "logs": "logging itself",
     "message": "the message dump",
     "relay": "calls relayed between the kubelet and the runtime",
+    "policy": "decisions: what each container gets, and why",
     "runtime": "the connection to the runtime",
     "sim": "the embedded runtime",
     "stdlog": "libraries that use Python's standard logging; on: everything they say",
@@ -35,7 +37,7 @@ REFERENCE_SOURCES = {
 LATER_SOURCES = frozenset((
     "avx", "blockio", "cache", "cgroupblkio", "cgroupstats", "collectors", "config", "config-server",
     "config-updater", "cpu", "cpuallocator", "cri", "events", "expression", "http", "instrospect", "instrumentation",
-    "memory", "metrics", "page-migration", "policy", "rdt", "resource-control", "resource-manager-agent", "static",
+    "memory", "metrics", "page-migration", "rdt", "resource-control", "resource-manager-agent", "static",
     "static-plus", "static-pools", "sysfs", "visualizer", "watcher",
 ))  # fmt: skip
 

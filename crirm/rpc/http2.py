@@ -148,24 +148,29 @@ class Http2Connection(H2Protocol):
         self.handle_some()
 
     def handle_some(self) -> None:
-        """Handle as many of the batch's events as fit in one turn, and leave the others, unread data too, for later."""
+        """Handle as much of the batch as fits in one turn of the loop; what is left waits for the next."""
         if self.lost:
             return
         self.flusher.hold()
         self.flusher.add(self)
         try:
-            self.behind = self._handle(EVENTS_PER_TURN)
+            behind = self._handle(EVENTS_PER_TURN)
         except ProtocolError as error:
             self.fail(f"the peer does not speak HTTP/2 as it should ({error})")
+        except Exception:
+            self.fail("a fault in crirm")
+            raise
         finally:
             self.flusher.flush()
-        if self.lost:
-            return
-        if self.behind:
-            self._transport.pause_reading()
+        if not self.lost:
+            self._set_behind(behind)
+
+    def _set_behind(self, behind: bool) -> None:
+        if behind:
             bridge.loop().call_soon(self.handle_some)
-        else:
-            self._transport.resume_reading()
+        if behind != self.behind:
+            self.behind = behind
+            (self._transport.pause_reading if behind else self._transport.resume_reading)()
 
     def _handle(self, most: int) -> bool:
         """Handle the next *most* events; True when that was not all."""

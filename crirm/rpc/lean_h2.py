@@ -16,7 +16,7 @@ What is left out, and why that is safe here:
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
@@ -155,8 +155,11 @@ class _Stream(H2Stream):
             _Ready(_CONTINUATION, _END_HEADERS, self.stream_id, pieces[-1]),
         ]
 
-    def send_data(  # type: ignore[override] # likewise, and never padded
-        self, data: bytes, end_stream: bool = False, pad_length: None = None
+    def send_data(  # type: ignore[override] # likewise
+        self,
+        data: bytes,
+        end_stream: bool = False,
+        pad_length: None = None,  # noqa: ARG002 - nothing is padded
     ) -> list[_Ready]:
         """Return the frame that sends *data*; the connection has checked the flow-control window."""
         self.state_machine.process_input(StreamInputs.SEND_DATA)
@@ -165,7 +168,7 @@ class _Stream(H2Stream):
         self.outbound_flow_control_window -= len(data)
         return [_Ready(_DATA, _END_STREAM if end_stream else 0, self.stream_id, data)]
 
-    def receive_headers(
+    def receive_headers(  # type: ignore[override] # the decoder makes lists
         self, headers: list[Header], end_stream: bool, header_encoding: bool | str | None
     ) -> tuple[list[Frame], list[Event]]:
         """Return the events of *headers* that have arrived."""
@@ -173,7 +176,7 @@ class _Stream(H2Stream):
         if name == b":status" and value.startswith(b"1"):
             return super().receive_headers(headers, end_stream, header_encoding)
         events = self.state_machine.process_input(StreamInputs.RECV_HEADERS)
-        event = events[0]
+        event: Any = events[0]
         event.headers = list(headers)  # the decoder may remember its own
         if end_stream:
             ended = self.state_machine.process_input(StreamInputs.RECV_END_STREAM)
@@ -190,11 +193,12 @@ class LeanH2Connection(H2Connection):
     def __init__(self, config: H2Configuration) -> None:
         super().__init__(config)
         self.incoming_buffer = _Buffer(server=not config.client_side)
-        self._frame_dispatch_table |= {
+        short_ways: dict[Any, Any] = {
             _Data: self._receive_data_frame,
             _Headers: self._receive_headers_frame,
             _WindowUpdate: self._receive_window_update_frame,
         }
+        self._frame_dispatch_table |= short_ways
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """Yield the events of *data*, those of each frame before the next is looked at.

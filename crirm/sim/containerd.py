@@ -166,7 +166,7 @@ class Containerd:
         await self._ctr("images", "import", "--no-unpack", str(archive))
         for name in names:
             request = v1.ImageStatusRequest(image=v1.ImageSpec(image=name))
-            while not await self._knows_image(bytes(request)):
+            while not await self._knows_image(bytes(request)):  # noqa: ASYNC110 - containerd sends no event to wait for
                 await trio.sleep(_POLL_S)
 
     async def _ctr(self, *args: str) -> None:

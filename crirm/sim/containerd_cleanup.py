@@ -106,7 +106,7 @@ def _remove_cgroup(cgroup: Path) -> None:
     for folder, _, _ in os.walk(cgroup, topdown=False):
         while True:
             try:
-                os.rmdir(folder)
+                Path(folder).rmdir()
             except FileNotFoundError:
                 break
             except OSError:

@@ -117,5 +117,5 @@ def _string(value: object) -> str:
     return json.dumps(str(value))
 
 
-def _boolean(value: bool) -> str:  # noqa: FBT001 - a value to print, not a switch
+def _boolean(value: bool) -> str:
     return json.dumps(value)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from crirm.sim.containers import Record
     from crirm.sim.shell import Step
 
+MOST_OUTPUT_BYTES = 16 << 20
+"""Of each stream of ExecSync; the rest is dropped, as in containerd."""
+
 
 class ExecCalls(CallBase):
     """asyncio-flavoured handlers."""
@@ -87,7 +90,8 @@ async def _run(steps: Generator[Step, None, int], timeout_s: int, during: str) -
             return ExecSyncResponse(stdout=bytes(output[False]), stderr=bytes(output[True]), exit_code=end.value)
         match step:
             case Say():
-                output[step.is_error] += step.data
+                room = MOST_OUTPUT_BYTES - len(output[step.is_error])
+                output[step.is_error] += step.data[:room]
             case Sleep():
                 await sleep(min(step.seconds, remaining_s))
                 remaining_s -= step.seconds

@@ -116,9 +116,9 @@ class Images:
         Raises:
             ValueError: *name* is no image reference.
         """
+        reference = normalized(name)
         if (known := self.find(name)) is not None:
             return known
-        reference = normalized(name)
         repository, _, digest = split_reference(reference)
         image = self._add(repository, [] if digest else [reference], PULLED_SIZE_BYTES)
         if digest:

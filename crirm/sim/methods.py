@@ -10,6 +10,7 @@ from betterproto.casing import snake_case
 from grpclib import GRPCError
 from grpclib.const import Cardinality, Handler, Status
 
+from crirm.sim.index import quoted
 from crirm.sim.padding import GARBAGE, with_size, with_unknown_fields
 from crirm.sim.settings import V1, V1ALPHA2
 from crirm.sim.waiting import sleep
@@ -185,6 +186,8 @@ def parsed(method: Method, request: bytes) -> betterproto.Message:
     """
     try:
         return method.request_type().parse(request)
+    except EOFError as fault:
+        raise GRPCError(Status.INTERNAL, "grpc: error unmarshalling request: unexpected EOF") from fault
     except Exception as fault:  # betterproto has no error type of its own
         raise GRPCError(Status.INTERNAL, f"grpc: error unmarshalling request: {fault}") from fault
 
@@ -220,10 +223,14 @@ class Mapping(dict[str, Handler]):
 
     def _refusal(self, path: str) -> Handler:
         service, _, name = path.removeprefix("/").rpartition("/")
+        if not service:
+            return _refusing(f"malformed method name: {quoted(path)}")
         is_known = any(known.startswith(f"/{service}/") for known in self)
-        message = f"unknown method {name} for service {service}" if is_known else f"unknown service {service}"
+        return _refusing(f"unknown method {name} for service {service}" if is_known else f"unknown service {service}")
 
-        async def serve(_stream: Bytes) -> None:
-            raise GRPCError(Status.UNIMPLEMENTED, message)
 
-        return Handler(serve, Cardinality.STREAM_STREAM, bytes, bytes)
+def _refusing(message: str) -> Handler:
+    async def serve(_stream: Bytes) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED, message)
+
+    return Handler(serve, Cardinality.STREAM_STREAM, bytes, bytes)

@@ -195,7 +195,7 @@ class Model:
             raise GRPCError(Status.UNKNOWN, f"sandbox container {quoted(pod.id)} is not running")
         during = "failed to create containerd task: "
         self._open_log(record, during)
-        program = find_program(record.argv)
+        program = find_program(record.argv, has_stdin=record.config.stdin)
         if program is None and record.argv and self._has_only_known_programs(record):
             reason = f"unable to start container process: {missing_program(record.argv[0])}"
             runtime = "failed to create shim task: OCI runtime create failed: runc create failed: "

@@ -55,7 +55,7 @@ class RuntimeService(PodCalls, ContainerCalls, ExecCalls, StatsCalls):
 
     async def status(self, request: StatusRequest) -> StatusResponse:
         """Say that everything is ready."""
-        features = RuntimeHandlerFeatures(recursive_read_only_mounts=True, user_namespaces=True)
+        features = RuntimeHandlerFeatures(recursive_read_only_mounts=True)
         info = {"config": json.dumps({"api": self.settings.api.value, "streamChunk": self.settings.stream_chunk})}
         return StatusResponse(
             status=RuntimeStatus(conditions=[RuntimeCondition(type=kind, status=True) for kind in CONDITIONS]),
@@ -70,13 +70,14 @@ class RuntimeService(PodCalls, ContainerCalls, ExecCalls, StatsCalls):
 
     async def runtime_config(self, _request: RuntimeConfigRequest) -> RuntimeConfigResponse:
         """Say which cgroup driver would be used."""
-        driver = CgroupDriver(CgroupDriver.SYSTEMD)
+        driver = CgroupDriver(CgroupDriver.CGROUPFS)
         return RuntimeConfigResponse(linux=LinuxRuntimeConfiguration(cgroup_driver=driver))
 
     async def checkpoint_container(self, request: CheckpointContainerRequest) -> CheckpointContainerResponse:
         """Refuse: there is no process to keep the state of."""
         prefix = request.container_id
-        self.model.containers.get(prefix, f"an error occurred when trying to find container {quoted(prefix)}")
+        during = f"an error occurred when trying to find container the container status {quoted(prefix)}"
+        self.model.containers.get(prefix, f"{during}: an error occurred when try to find container {quoted(prefix)}")
         raise GRPCError(Status.UNIMPLEMENTED, "method CheckpointContainer not implemented")
 
     async def checkpoint_pod(self, _request: CheckpointPodRequest) -> CheckpointPodResponse:

@@ -43,13 +43,20 @@ class Program:
         return None if is_init else STOPPED_CODE
 
 
-def find_program(argv: Sequence[str]) -> Program | None:
-    """Return what *argv* does, or None if no such command is known."""
+def find_program(argv: Sequence[str], *, has_stdin: bool = False) -> Program | None:
+    """Return what *argv* does, or None if no such command is known.
+
+    Args:
+        argv: command and arguments.
+        has_stdin: whether somebody may still write to its standard input, so that what reads it waits.
+    """
     if not argv:
         return None
     name = argv[0]
     for folder in FOLDERS:
         name = name.removeprefix(folder)
+    if has_stdin and len(argv) == 1 and name in (*SHELLS, "cat"):
+        return Program(_sleep_for_ever())
     if name in SHELLS:
         script = argv[2] if len(argv) > 2 and argv[1] == "-c" else ""
         return Program(run_script(script), trapped_code(script))

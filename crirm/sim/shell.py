@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,10 @@ class Sleep:
 
 Step = Say | Sleep
 """What a process does next; the generators of steps return its exit code."""
+
+
+_ESCAPE = re.compile(rb"\\([nt\\]|0[0-7]{0,3})")
+_ESCAPES = {b"n": b"\n", b"t": b"\t", b"\\": b"\\"}
 
 
 class _Exit(Exception):  # noqa: N818 - leaves the script, is no error
@@ -86,10 +91,14 @@ def _run_builtin(argv: list[str]) -> Generator[Step, None, int]:
 
 
 def _echo(args: list[str]) -> bytes:
-    newline = b"\n"
-    if args[:1] == ["-n"]:
-        args, newline = args[1:], b""
-    return " ".join(args).encode() + newline
+    options = set[str]()
+    while args and args[0] in ("-n", "-e", "-ne", "-en"):
+        options |= set(args[0][1:])
+        args = args[1:]
+    text = " ".join(args).encode()
+    if "e" in options:
+        text = _ESCAPE.sub(lambda match: _ESCAPES.get(match[1]) or bytes((int(match[1], 8) & 0xFF,)), text)
+    return text if "n" in options else text + b"\n"
 
 
 def _seconds(args: list[str]) -> float:

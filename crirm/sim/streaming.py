@@ -63,7 +63,7 @@ async def _read_head(stream: trio.SocketStream) -> tuple[str, dict[str, str]]:
 
 
 async def _answer(tokens: Tokens, stream: trio.SocketStream, target: str, headers: dict[str, str]) -> None:
-    request = tokens.take(target.rpartition("/")[2])
+    request = tokens.take(target.partition("?")[0].rpartition("/")[2])
     if request is None:
         await _refuse(stream, "404 Not Found", "404 page not found")
     elif not isinstance(request, ExecRequest) or headers.get("upgrade", "").lower() != "websocket":
@@ -93,10 +93,10 @@ async def _upgrade(stream: trio.SocketStream, headers: dict[str, str]) -> None:
 async def _exec(stream: trio.SocketStream, request: ExecRequest) -> None:
     program = find_program(request.cmd)
     if program is None:
-        status = _failure("InternalError", missing_program(request.cmd[0]) if request.cmd else "args must not be empty")
+        reason = missing_program(request.cmd[0]) if request.cmd else "args must not be empty"
+        status: dict[str, object] = {"metadata": {}, "status": "Failure", "reason": "InternalError", "message": reason}
     else:
-        code = await _run(stream, program.steps)
-        status = {"metadata": {}, "status": "Success"} if code == 0 else _failure("NonZeroExitCode", str(code))
+        status = _outcome(request, await _run(stream, program.steps))
     await stream.send_all(_frame(ERROR, json.dumps(status).encode()) + _CLOSE_NORMALLY)
 
 
@@ -115,14 +115,16 @@ async def _run(stream: trio.SocketStream, steps: Generator[Step, None, int]) -> 
                 assert_never(step)
 
 
-def _failure(reason: str, detail: str) -> dict[str, object]:
-    cause = {"reason": "ExitCode", "message": detail}
+def _outcome(request: ExecRequest, code: int) -> dict[str, object]:
+    if code == 0:
+        return {"metadata": {}, "status": "Success"}
+    error = f"error executing command [{' '.join(request.cmd)}], exit code {code}"
     return {
         "metadata": {},
         "status": "Failure",
-        "reason": reason,
-        "message": f"command terminated with non-zero exit code: {detail}",
-        "details": {"causes": [cause]},
+        "message": f"command terminated with non-zero exit code: {error}",
+        "reason": "NonZeroExitCode",
+        "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
     }
 
 

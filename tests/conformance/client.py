@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 import grpc
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
     from pathlib import Path
 
+T = TypeVar("T")
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 _CALL_TIMEOUT_S = 30.0
@@ -194,17 +195,23 @@ class GrpclibClient:
         return call
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._channel.close)
+        self._on_loop(_close_channel(self._channel))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def _on_loop(self, work: Coroutine[Any, Any, grpclib.client.Channel]) -> grpclib.client.Channel:
+    def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
 async def _open_channel(socket: Path) -> grpclib.client.Channel:
     return grpclib.client.Channel(path=str(socket), codec=_Bytes())  # type: ignore[arg-type]
+
+
+async def _close_channel(channel: grpclib.client.Channel) -> None:
+    channel.close()
+    for _ in range(2):  # the transport closes in a later turn of the loop
+        await asyncio.sleep(0)
 
 
 def _pairs(metadata: Any) -> Metadata:

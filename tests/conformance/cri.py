@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import betterproto
@@ -12,12 +12,13 @@ import betterproto
 from crirm.cri.proto.runtime import v1
 from crirm.sim.oci_image import BUSYBOX_IMAGE
 from tests.conformance import client as grpc_client
-from tests.conformance.client import Call, Client, Metadata, Reply
-from tests.conformance.normal import Masks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.conformance.client import Call, Client, Metadata, Reply
+    from tests.conformance.normal import Masks
 
 M = TypeVar("M", bound=betterproto.Message)
 
@@ -94,11 +95,11 @@ class World:
     masks: Masks
     import_image: Callable[..., None]  # brings in one image under the names given, without CRI where that can be
 
-    def plain(self, value: betterproto.Message | object) -> object:
+    def plain(self, value: object) -> Any:
         """A value without the ids, times and amounts that differ from run to run."""
         return self.masks.plain(value)
 
-    def outcome(self, method: str, request: betterproto.Message, timeout_s: float = 30.0) -> object:
+    def outcome(self, method: str, request: betterproto.Message, timeout_s: float = 30.0) -> Any:
         """Code and text of a call, and the normalised reply where there is one."""
         reply = self.cri.reply(method, request, timeout_s)
         if reply.code != OK:

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _ITSELF = "it tells who it is"
 _NEWER = "it has what came to CRI after these releases of containerd"
@@ -41,7 +41,7 @@ PERMITTED = (
 )
 
 
-def differences(scenario: str, sim: object, containerds: list[object]) -> list[str]:
+def differences(scenario: str, sim: object, containerds: Sequence[object]) -> list[str]:
     """Fields in which the embedded runtime is like no containerd, and that `PERMITTED` does not list."""
     known = [dict(_leaves(outcome)) for outcome in containerds]
     found = dict(_leaves(sim))

@@ -1,4 +1,4 @@
-"""A runtime that hides nothing: a grpcio server which answers any method as its request's metadata asks, and remembers what it saw.
+"""A runtime that hides nothing: a grpcio server that answers as a request's metadata asks, and remembers what it saw.
 
 What containerd received cannot be seen from outside; what this one received can. It runs in the tests' own process.
 

@@ -6,14 +6,14 @@ import os
 import tempfile
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 import pytest
 
 from crirm.cri.proto.runtime import v1
 from crirm.sim import oci_image
-from crirm.sim.containerd import Containerd, open_containerd
+from crirm.sim.containerd import Containerd, Installation, open_containerd
 from tests.conformance import client as grpc_client
 from tests.conformance.cri import V1, V1ALPHA2, Cri
 from tests.daemons import running_daemon
@@ -22,6 +22,8 @@ from tests.trio_thread import TrioThread, open_trio_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 BOTH = (V1, V1ALPHA2)
 # The packages that each runtime serves by itself. A suite that moves on to another containerd shows up here.
@@ -40,11 +42,10 @@ CONTAINERDS = tuple(debian_suites.SUITES)
 
 @attrs.frozen
 class Machine:
-    """One runtime and the relay in front of it."""
+    """One runtime."""
 
     name: str
     socket: Path
-    relay_socket: Path
     cgroup_parent: str
     events_in: tuple[str, ...]  # the packages that have GetContainerEvents
     has_processes: bool
@@ -58,45 +59,55 @@ class Machines:
     _folder: Path
     _stack: ExitStack
     _trio: TrioThread
-    _started: dict[str, Machine | pytest.skip.Exception] = attrs.field(factory=dict)
+    _started: dict[str, Machine | BaseException] = attrs.field(factory=dict)
+    _relays: dict[str, Path | BaseException] = attrs.field(factory=dict)
 
     def get(self, name: str) -> Machine:
         """The machine *name*; skips where this computer cannot have it, except in CI, where that is an error."""
-        if name not in self._started:
+        return self._once(self._started, name, self._start)
+
+    def relay_socket(self, name: str) -> Path:
+        """The socket of crirm in front of the machine *name*."""
+        return self._once(self._relays, name, self._start_relay)
+
+    def _once(self, known: dict[str, T | BaseException], name: str, start: Callable[[str], T]) -> T:
+        """What *start* came to, for each name once: a second try at what failed would only hide the reason."""
+        if name not in known:
             try:
-                self._started[name] = self._start(name)
-            except debian_suites.MissingError as missing:
-                if os.environ.get("CI") == "true":
-                    raise
-                self._started[name] = pytest.skip.Exception(str(missing))
-        machine = self._started[name]
-        if isinstance(machine, Machine):
-            return machine
-        raise machine
+                known[name] = start(name)
+            except BaseException as fault:  # noqa: BLE001 - skips are no Exception
+                known[name] = fault
+        result = known[name]
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def _start(self, name: str) -> Machine:
         folder = self._folder / name
         folder.mkdir()
-        machine = self._start_sim(name, folder) if name in SIMS else self._start_containerd(name, folder)
-        self._daemon(folder, "relay", "serve", "--relay-socket", machine.relay_socket, "--runtime-socket", machine.socket)
-        return machine
+        return self._start_sim(name, folder) if name in SIMS else self._start_containerd(name, folder)
+
+    def _start_relay(self, name: str) -> Path:
+        folder = self._folder / name
+        socket = folder / "relay.sock"
+        self._daemon(folder, "relay", "serve", "--relay-socket", socket, "--runtime-socket", self.get(name).socket)
+        return socket
 
     def _start_sim(self, name: str, folder: Path) -> Machine:
         api = {V1: "v1", V1ALPHA2: "v1alpha2"}[PACKAGES[name][0]] if len(PACKAGES[name]) == 1 else "both"
         self._daemon(folder, "sim", "sim", "--api", api, "--socket", folder / "sim.sock")
         socket = folder / "sim.sock"
-        for image in oci_image.STANDARD_IMAGES:
-            _pull(socket, PACKAGES[name][0], image.name)
+        _pull(socket, PACKAGES[name][0], *(image.name for image in oci_image.STANDARD_IMAGES))
         return Machine(
-            name, socket, folder / "relay.sock", "/crirm-sim",
+            name, socket, "/crirm-sim",
             events_in=BOTH, has_processes=False,
-            import_image=lambda *names: [_pull(socket, PACKAGES[name][0], image) for image in names] and None,
+            import_image=lambda *names: _pull(socket, PACKAGES[name][0], *names),
         )  # fmt: skip
 
     def _start_containerd(self, suite: str, folder: Path) -> Machine:
-        containerd = self._trio.open(open_containerd(debian_suites.fetch(suite), folder))
+        containerd = self._trio.open(open_containerd(_installation(suite), folder))
         return Machine(
-            suite, containerd.socket, folder / "relay.sock", containerd.cgroup_parent,
+            suite, containerd.socket, containerd.cgroup_parent,
             events_in=(V1,) if containerd.installation.release >= (1, 7) else (), has_processes=True,
             import_image=lambda *names: self._import(containerd, names),
         )  # fmt: skip
@@ -122,11 +133,21 @@ def open_machines() -> Iterator[Machines]:
         yield Machines(Path(folder), stack, trio_thread)
 
 
-def _pull(socket: Path, package: str, image: str) -> None:
+def _installation(suite: str) -> Installation:
+    try:
+        return debian_suites.fetch(suite)
+    except debian_suites.MissingError as missing:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(missing))
+
+
+def _pull(socket: Path, package: str, *images: str) -> None:
     """The embedded runtime makes up any image that it is asked to pull."""
     client = grpc_client.GrpcioClient(socket)
     try:
-        request = v1.PullImageRequest(image=v1.ImageSpec(image=image))
-        Cri(client, package).call("PullImage", request, v1.PullImageResponse)
+        for image in images:
+            request = v1.PullImageRequest(image=v1.ImageSpec(image=image))
+            Cri(client, package).call("PullImage", request, v1.PullImageResponse)
     finally:
         client.close()

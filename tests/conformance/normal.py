@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import attrs
 import betterproto
@@ -33,24 +34,24 @@ class Masks:
         """Print *text* as ``<name>`` wherever it appears."""
         self._names[text] = f"<{name}>"
 
-    def plain(self, value: object, key: str = "") -> object:
+    def plain(self, value: object, key: str = "") -> Any:
+        if key in _TIMES:
+            return "<time>"
+        if key in _AMOUNTS:
+            return "<amount>"
         match value:
-            case _ if key in _TIMES:
-                return "<time>"
-            case _ if key in _AMOUNTS:
-                return "<amount>"
             case betterproto.Message():
-                unknown = value._unknown_fields  # noqa: SLF001 - betterproto has no public name for it
                 plain = self.plain(value.to_dict())
-                return {**plain, "<unknown fields>": self.plain(unknown)} if unknown else plain  # type: ignore[dict-item]
+                return {**plain, **self._unknown(value)}
             case dict():
                 return {self._text(str(k)): self.plain(v, str(k)) for k, v in value.items() if k not in _UNSTEADY}
             case list() | tuple():
                 return [self.plain(item) for item in value]
-            case str():
-                return self._text(value)
-            case _:
-                return value
+        return self._text(value) if isinstance(value, str) else value
+
+    def _unknown(self, message: betterproto.Message) -> dict[str, str]:
+        unknown = message._unknown_fields  # betterproto has no public name for it
+        return {"<unknown fields>": unknown.hex()} if unknown else {}
 
     def _text(self, text: str) -> str:
         for known, name in self._names.items():

@@ -124,7 +124,7 @@ class Records:
         )
 
     def _client(self, run: Run, machine: Machine) -> Client:
-        socket = machine.relay_socket if run.through_crirm else machine.socket
+        socket = self._machines.relay_socket(run.machine) if run.through_crirm else machine.socket
         if (socket, run.client) not in self._clients:
             self._clients[socket, run.client] = CLIENTS[run.client](socket)
         return self._clients[socket, run.client]

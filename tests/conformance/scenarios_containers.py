@@ -52,8 +52,10 @@ def container_endings(world: World) -> Outcome:
         wait_until(lambda: "ready" in _log(world, "endings", "polite"))
         stop = v1.StopContainerRequest(container_id=polite, timeout=10)
         world.cri.call("StopContainer", stop, v1.StopContainerResponse)
-        seen = {name: world.plain(_wait_ended(world, c)) for name, c in
-                (("succeeded", succeeded), ("failed", failed), ("polite", polite))}
+        seen = {
+            name: world.plain(_wait_ended(world, c))
+            for name, c in (("succeeded", succeeded), ("failed", failed), ("polite", polite))
+        }
     assert [status.get("exitCode", 0) for status in seen.values()] == [0, 3, 7]
     return seen
 

@@ -1,4 +1,4 @@
-"""Calls that end before they are answered, and messages larger than the usual limits, on a runtime that does real work."""
+"""Calls that end before they are answered, and messages larger than the usual limits, on runtimes that do real work."""
 
 from __future__ import annotations
 

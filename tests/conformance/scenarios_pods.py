@@ -35,7 +35,9 @@ def pod_details(world: World) -> Outcome:
     """Every field that a pod's configuration hands back in its status."""
     with world.pod("details") as pod:
         status = world.cri.call(
-            "PodSandboxStatus", v1.PodSandboxStatusRequest(pod_sandbox_id=pod.id, verbose=True), v1.PodSandboxStatusResponse
+            "PodSandboxStatus",
+            v1.PodSandboxStatusRequest(pod_sandbox_id=pod.id, verbose=True),
+            v1.PodSandboxStatusResponse,
         )
     assert status.status.metadata == pod.config.metadata
     assert status.status.labels == pod.config.labels
@@ -53,7 +55,9 @@ def pod_names_are_taken(world: World) -> Outcome:
         request = v1.RunPodSandboxRequest(config=config)
         second = world.cri.call("RunPodSandbox", request, v1.RunPodSandboxResponse).pod_sandbox_id
         world.cri.call("StopPodSandbox", v1.StopPodSandboxRequest(pod_sandbox_id=second), v1.StopPodSandboxResponse)
-        world.cri.call("RemovePodSandbox", v1.RemovePodSandboxRequest(pod_sandbox_id=second), v1.RemovePodSandboxResponse)
+        world.cri.call(
+            "RemovePodSandbox", v1.RemovePodSandboxRequest(pod_sandbox_id=second), v1.RemovePodSandboxResponse
+        )
     assert again["code"] != OK
     return {"again": again}
 
@@ -97,7 +101,6 @@ def _listed(world: World, filter_: v1.PodSandboxFilter) -> list[Any]:
     request = v1.ListPodSandboxRequest(filter=filter_)
     listed = world.cri.call("ListPodSandbox", request, v1.ListPodSandboxResponse)
     return sorted((world.plain(item) for item in listed.items), key=lambda item: str(item["id"]))  # type: ignore[index]
-
 
 
 SCENARIOS = (pod_life, pod_details, pod_names_are_taken, pod_filters, pod_of_unknown_handler)

@@ -59,7 +59,9 @@ def stream_urls(world: World) -> Outcome:
             "exec": world.cri.call(
                 "Exec", v1.ExecRequest(container_id=container, cmd=command, stdout=True), v1.ExecResponse
             ).url,
-            "attach": world.cri.call("Attach", v1.AttachRequest(container_id=container, stdout=True), v1.AttachResponse).url,
+            "attach": world.cri.call(
+                "Attach", v1.AttachRequest(container_id=container, stdout=True), v1.AttachResponse
+            ).url,
             "port-forward": world.cri.call(
                 "PortForward", v1.PortForwardRequest(pod_sandbox_id=pod.id, port=[80]), v1.PortForwardResponse
             ).url,
@@ -203,20 +205,7 @@ def _wait_listening(world: World, collector: _Collector) -> None:
         with world.pod(f"probe-{number}") as pod:
             pass
         with suppress(AssertionError):
-            wait_until(lambda: "CONTAINER_DELETED_EVENT" in collector.kinds(pod.id), within_s=0.5)  # noqa: B023
-            return
-
-
-def _wait_listening(world: World, collector: _Collector) -> None:
-    """Have pods come and go until one is noticed.
-
-    containerd 1.7 hands each event to one listener, and to one that has left until it fails to reach it.
-    """
-    for number in range(10):
-        with world.pod(f"probe-{number}") as pod:
-            pass
-        with suppress(AssertionError):
-            wait_until(lambda: "CONTAINER_DELETED_EVENT" in collector.kinds(pod.id), within_s=0.5)  # noqa: B023
+            wait_until(lambda: "CONTAINER_DELETED_EVENT" in collector.kinds(pod.id), within_s=0.5)
             return
 
 

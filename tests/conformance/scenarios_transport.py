@@ -42,7 +42,9 @@ class Wire:
         """Metadata without a value, from a client that sends such; grpclib's does not."""
         return ((key, ""),) if isinstance(self.client, GrpcioClient) else ()
 
-    def call(self, path: str, request: bytes, metadata: Metadata = (), timeout_s: float = 30.0) -> tuple[Reply, SeenCall]:
+    def call(
+        self, path: str, request: bytes, metadata: Metadata = (), timeout_s: float = 30.0
+    ) -> tuple[Reply, SeenCall]:
         reply = unary(self.client, path, request, metadata=metadata, timeout_s=timeout_s)
         return reply, self.runtime.seen[-1]
 
@@ -211,7 +213,9 @@ def nested_unknown_fields() -> bytes:
 
     Field 900 of every wire type at each depth; known fields out of order and one of them twice.
     """
-    unknown = _tag(900, 0) + b"\x96\x01" + _tag(901, 2) + b"\x03new" + _tag(902, 5) + b"abcd" + _tag(903, 1) + b"8 bytes."
+    unknown = (
+        _tag(900, 0) + b"\x96\x01" + _tag(901, 2) + b"\x03new" + _tag(902, 5) + b"abcd" + _tag(903, 1) + b"8 bytes."
+    )
     metadata = _field(1, _field(1, b"name") + unknown)
     config = _field(2, metadata + unknown + _field(2, _field(1, b"image") + unknown))
     return unknown + config + _field(1, b"first") + _field(1, b"pod") + unknown

@@ -1,8 +1,8 @@
 """Other releases of containerd: packages of Debian's suites, unpacked beside the machine's own and never installed.
 
-apt fetches them with configuration, lists and cache of its own, from the mirror that the machine itself uses, and checks
-them against Debian's keyring. Whatever version a suite holds today is the one that is tested. All of them run with
-the machine's own runc.
+apt fetches them with configuration, lists and cache of its own, from the mirror that the machine itself uses, and
+checks them against Debian's keyring. Whatever version a suite holds today is the one that is tested. All of them run
+with the machine's own runc.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ HANG = ["--fault", "Status:hang"]
 STATUS = "/runtime.v1.RuntimeService/Status"
 ENDLESS: Metadata = (("x-count", "1000000000"), ("x-size", "16384"))
 
+NEVER_S = 3600.0  # longer than the tests wait for what must happen without a deadline
+
 both_clients = pytest.mark.parametrize("kind", list(CLIENTS))
 
 
@@ -61,7 +63,7 @@ def test_a_deadline_ends_the_call_at_both_ends(stage: Stage, kind: str) -> None:
 @both_clients
 def test_a_cancelled_call_is_cancelled_in_the_runtime(stage: Stage, kind: str) -> None:
     stage.both(runtime_args=HANG)
-    call = stage.client(kind).start(STATUS, b"")
+    call = stage.client(kind).start(STATUS, b"", timeout_s=NEVER_S)
     watch = stage.watch()
     watch.wait("in_flight", STATUS)
     call.cancel()
@@ -72,7 +74,7 @@ def test_a_cancelled_call_is_cancelled_in_the_runtime(stage: Stage, kind: str) -
 @both_clients
 def test_a_cancelled_stream_is_cancelled_in_the_runtime(stage: Stage, kind: str) -> None:
     stage.both()
-    call = stage.client(kind).start(ECHO_STREAM, b"", metadata=ENDLESS)
+    call = stage.client(kind).start(ECHO_STREAM, b"", metadata=ENDLESS, timeout_s=NEVER_S)
     assert len(next(iter(call))) == 16384
     call.cancel()
     call.finish()

@@ -60,7 +60,7 @@ class Score:
     isolated: int
     from_isolated: bool
     colocated: int
-    affinity: int = 0
+    affinity: int | Fraction = 0
     kinds: bool = True
     hints: tuple[Fraction, Fraction] | None = None
 
@@ -132,7 +132,7 @@ def _text(rule: Rule, value: int | Fraction) -> str:
             return format_millicpu(MilliCPU(int(value)))
         case Rule.COLOCATED | Rule.NUMBER:
             return str(-value)
-        case Rule.HINTS | Rule.SOME_HINTS:
+        case Rule.HINTS | Rule.SOME_HINTS | Rule.AFFINITY:
             return f"{float(value):.3g}"
-        case Rule.AFFINITY | Rule.DEPTH | Rule.ISOLATED_LEFT:
+        case Rule.DEPTH | Rule.ISOLATED_LEFT:
             return str(value)

@@ -59,6 +59,7 @@ class PolicyState:
         shared: thousandths of a CPU promised from the shared CPUs of each pool and those below it.
         users: containers on the shared CPUs of each pool and those below it.
         reserved: thousandths of a CPU promised from the reserved CPUs.
+        reserved_users: containers on the reserved CPUs.
         claims: on memory, by home.
         lifted: see `protection`.
     """
@@ -69,6 +70,7 @@ class PolicyState:
     shared: tuple[int, ...]
     users: tuple[int, ...]
     reserved: int = 0
+    reserved_users: int = 0
     claims: Mapping[Home, Claim] = attrs.field(factory=dict)
     lifted: Mapping[Home, int] = attrs.field(factory=dict)
 
@@ -96,10 +98,9 @@ class PolicyState:
         pool_of: Mapping[ContainerKey, int],
         filed: Mapping[ContainerKey, Grant],
     ) -> PolicyState:
-        shared, users, reserved = list(self.shared), list(self.users), self.reserved
-        if grant.cpu.cls is CPUClass.RESERVED:
-            reserved += sign * grant.cpu.part
-        elif grant.on_shared:
+        shared, users = list(self.shared), list(self.users)
+        reserved = sign if grant.cpu.cls is CPUClass.RESERVED else 0
+        if grant.on_shared:
             for pool in pools[grant.pool].ancestors:
                 shared[pool] += sign * grant.cpu.part
                 users[pool] += sign
@@ -109,7 +110,8 @@ class PolicyState:
             taken=self.taken ^ grant.exclusive,
             shared=tuple(shared),
             users=tuple(users),
-            reserved=reserved,
+            reserved=self.reserved + reserved * grant.cpu.part,
+            reserved_users=self.reserved_users + reserved,
             claims=self._claims_with(grant, sign),
             lifted=self.lifted,
         )

@@ -20,7 +20,7 @@ from crirm.policy.topology_aware.request import CPURequest
 from crirm.policy.topology_aware.state import PolicyState
 
 
-@attrs.frozen(eq=False, slots=False)
+@attrs.frozen(eq=False)
 class Supply:
     """The supply of all pools in one state; all tuples are by pool number."""
 

@@ -59,6 +59,12 @@ class Transport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True
 
@@ -93,6 +99,8 @@ class Peer:
         for start in range(0, len(outgoing), piece_bytes):
             if not self.other.lost:
                 self.other.data_received(outgoing[start : start + piece_bytes])
+            while self.other.behind and not self.other.lost:
+                self.other.handle_some()  # as the loop would
         for event in self.h2.receive_data(incoming) if incoming else ():
             self._note(event)
         return bool(outgoing or incoming)

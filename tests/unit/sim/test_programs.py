@@ -22,6 +22,14 @@ def test_stop_signal(argv: list[str], code: int, code_as_init: int | None) -> No
     assert program.code_when_asked(is_init=True) == code_as_init
 
 
+@pytest.mark.parametrize("argv", [["cat"], ["/bin/sh"]])
+def test_who_reads_standard_input_waits_for_it(argv: list[str]) -> None:
+    waiting, ending = find_program(argv, has_stdin=True), find_program(argv)
+    assert isinstance(waiting, Program)
+    assert isinstance(ending, Program)
+    assert (next(waiting.steps), next(ending.steps, None)) == (Sleep(float("inf")), None)
+
+
 @pytest.mark.parametrize("argv", [[], ["nginx"], ["/opt/bin/sleep"]])
 def test_unknown(argv: list[str]) -> None:
     assert find_program(argv) is None

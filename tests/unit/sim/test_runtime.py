@@ -234,9 +234,36 @@ def test_version_names_the_api_it_was_asked_in(package: str) -> None:
 
 def test_request_that_is_no_message_is_refused() -> None:
     async def body(_runtime: Runtime, client: Client) -> Status:
-        return (await client.raw(f"{SERVICE}/StopContainer", GARBAGE)).status
+        replies = [await client.raw(f"{SERVICE}/StopContainer", request) for request in (GARBAGE, b"\x0a")]
+        assert replies[1].text == "grpc: error unmarshalling request: unexpected EOF"
+        assert replies[0].status is replies[1].status
+        return replies[0].status
 
     assert with_runtime(body) is Status.INTERNAL
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        pytest.param("/other.Service/Version", "unknown service other.Service", id="service"),
+        pytest.param(f"{SERVICE}/Nope", "unknown method Nope for service runtime.v1.RuntimeService", id="method"),
+        pytest.param("/nonsense", 'malformed method name: "/nonsense"', id="neither"),
+    ],
+)
+def test_refusal_names_what_is_unknown(path: str, text: str) -> None:
+    async def body(_runtime: Runtime, client: Client) -> str | None:
+        return (await client.raw(path, b"")).text
+
+    assert with_runtime(body) == text
+
+
+def test_exec_sync_keeps_so_much_output_as_containerd() -> None:
+    async def body(_runtime: Runtime, client: Client) -> int:
+        _, container = await start(client, "sleep", "inf")
+        request = v1.ExecSyncRequest(container, ["head", "-c", str((16 << 20) + 1), "/dev/zero"])
+        return len((await client.call("ExecSync", request, v1.ExecSyncResponse)).stdout)
+
+    assert with_runtime(body) == 16 << 20
 
 
 def test_restart_keeps_the_containers(tmp_path: Path) -> None:

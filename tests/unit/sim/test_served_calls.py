@@ -197,7 +197,7 @@ def test_status_says_ready() -> None:
         assert ready == {"RuntimeReady": True, "NetworkReady": True}
         assert [handler.name for handler in answer.runtime_handlers] == ["", "runc"]
         config = await client.call("RuntimeConfig", b"", v1.RuntimeConfigResponse)
-        assert config.linux.cgroup_driver == v1.CgroupDriver.SYSTEMD
+        assert config.linux.cgroup_driver == v1.CgroupDriver.CGROUPFS
 
     with_runtime(body)
 

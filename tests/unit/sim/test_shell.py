@@ -36,6 +36,8 @@ def _play(steps: object) -> tuple[bytes, bytes, float, int]:
         pytest.param("exit 3; echo no", (b"", b"", 0, 3), id="exit ends the script"),
         pytest.param("echo 'a  b' c", (b"a  b c\n", b"", 0, 0), id="quotes keep blanks"),
         pytest.param("echo -n a", (b"a", b"", 0, 0), id="no newline on request"),
+        pytest.param("echo -e 'a\\tb\\0101\\\\'", (b"a\tbA\\\n", b"", 0, 0), id="escapes on request"),
+        pytest.param("echo -ne '\\0377\\0000'", (b"\xff\x00", b"", 0, 0), id="any bytes"),
         pytest.param("echo a#b", (b"a#b\n", b"", 0, 0), id="no comment inside a word"),
         pytest.param("echo bad >&2; exit 2", (b"", b"bad\n", 0, 2), id="redirection to standard error"),
         pytest.param("true && echo yes || echo no", (b"yes\n", b"", 0, 0), id="and, then or"),

@@ -1,0 +1,36 @@
+"""``crirm status``: what each container has been given."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from rich.table import Table
+
+from crirm.cli.control import DEFAULT_CONTROL_SOCKET, ask
+from crirm.cli.printing import console
+
+_COLUMNS = ("container", "state", "QoS", "pool", "CPUs", "memory nodes", "shares", "drift")
+
+
+@click.command()
+@click.option("--control-socket", default=DEFAULT_CONTROL_SOCKET, show_default=True, help="Of the daemon to ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(*, control_socket: str, as_json: bool) -> None:
+    """Show the containers of this node with their pool, CPUs, memory nodes and drift."""
+    status = ask(control_socket, {"ask": "status"})
+    if as_json:
+        click.echo(json.dumps(status, indent=2))
+        return
+    click.echo(f"policy {status['policy']}, {len(status['containers'])} containers")
+    if status["containers"]:
+        console().print(_table(status["containers"]))
+
+
+def _table(containers: list[dict[str, Any]]) -> Table:
+    table = Table(*_COLUMNS, box=None, pad_edge=False)
+    for each in containers:
+        values = [each[name] for name in ("name", "state", "qos", "pool", "cpus", "mems", "cpu_shares", "drift")]
+        table.add_row(*("-" if value in (None, "") else str(value) for value in values))
+    return table

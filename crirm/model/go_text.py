@@ -1,0 +1,49 @@
+"""Booleans and durations as Go reads them, which is how Kubernetes tools write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from crirm.errors import CrirmError
+
+_BOOLEANS: Final = dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True) | dict.fromkeys(
+    ("0", "f", "F", "FALSE", "false", "False"), False
+)
+_PART: Final = re.compile(r"(\d{1,15}\.?\d{0,15}|\.\d{1,15})(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_DURATION: Final = re.compile(rf"([+-]?)(0|(?:{_PART.pattern})+)", re.ASCII)
+_UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class GoTextError(CrirmError, ValueError):
+    """A text is not what Go takes for a boolean or a duration."""
+
+
+def parse_bool(text: str) -> bool:
+    """Return the boolean that *text* stands for.
+
+    Raises:
+        GoTextError: it is none.
+
+    Source: Go's strconv.ParseBool.
+    """
+    if text not in _BOOLEANS:
+        msg = f"{text!r} is not a boolean; write true or false"
+        raise GoTextError(msg)
+    return _BOOLEANS[text]
+
+
+def parse_duration_s(text: str) -> float:
+    """Return the seconds of a duration such as ``90s``, ``1h30m`` or ``1.5s``; may be negative.
+
+    Raises:
+        GoTextError: it is none.
+
+    Source: Go's time.ParseDuration.
+    """
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        msg = f"{text!r} is not a duration; write numbers with units, such as 60s or 1h30m"
+        raise GoTextError(msg)
+    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(found[2]))
+    return -seconds if found[1] == "-" else seconds

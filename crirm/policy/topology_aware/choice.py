@@ -1,0 +1,157 @@
+"""Choosing a pool: which pools can hold a container, and which of these is best."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from fractions import Fraction
+from functools import cached_property
+
+import attrs
+
+from crirm.policy.topology_aware.hints import combined, hint_scores
+from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.pools import Pool
+from crirm.policy.topology_aware.protection import loads, room
+from crirm.policy.topology_aware.ranking import Rank, Score, rank, values
+from crirm.policy.topology_aware.request import CPUClass, Request
+from crirm.policy.topology_aware.state import PolicyState
+from crirm.policy.topology_aware.supply import Supply
+
+_FADING = Fraction(3, 4)
+"""How much of an affinity is left per level of the tree."""
+
+
+class Lack(enum.Enum):
+    """Why a pool cannot hold a container, in the order in which it is looked at."""
+
+    KINDS = "no memory of these kinds"
+    EXCLUSIVE = "too few exclusive CPUs"
+    SHARED = "too few shared CPUs"
+    MEMORY = "too little memory"
+
+
+@attrs.frozen
+class Considered:
+    """A pool that was considered.
+
+    Args:
+        pool: which.
+        lack: why it cannot hold the container; None if it can.
+        rank: of a pool that can.
+    """
+
+    pool: Pool
+    lack: Lack | None = None
+    rank: Rank = ()
+
+
+@attrs.frozen(eq=False)
+class Choice:
+    """The pools as they are for one request in one state."""
+
+    machine: Machine
+    state: PolicyState
+    request: Request
+
+    @cached_property
+    def supply(self) -> Supply:
+        """What the pools have left."""
+        return Supply(self.machine.pools, self.state)
+
+    @cached_property
+    def considered(self) -> tuple[Considered, ...]:
+        """All pools that come into question: those that can hold the container, the best first, then the others."""
+        pools = (self.machine.root,) if self.request.at_root else self.machine.pools
+        found = [self._consider(pool) for pool in pools]
+        able = sorted((one for one in found if one.lack is None), key=lambda one: values(one.rank), reverse=True)
+        return (*able, *(one for one in found if one.lack))
+
+    @property
+    def best(self) -> Pool | None:
+        """The pool to take, if there is one."""
+        first = self.considered[0]
+        return None if first.lack else first.pool
+
+    def exclusive(self, pool: int) -> int:
+        """Return how many exclusive CPUs *pool* can give for this request."""
+        isolated = len(self.supply.isolated[pool]) if self.request.cpu.isolate else 0
+        return max(isolated, self.supply.sliceable(pool, self.request.cpu.part))
+
+    def memory(self, pool: int) -> int:
+        """Return how many bytes can be protected in *pool* for this request."""
+        chain = self.machine.sets.chain(pool, self.request.memory.kinds)
+        return max(room(self.machine.sets, chain[0], self._loads), 0) if chain else 0
+
+    @cached_property
+    def reserved(self) -> int:
+        """Thousandths of the reserved CPUs that are left."""
+        return 1000 * len(self.machine.root.reserved) - self.state.reserved
+
+    @cached_property
+    def _loads(self) -> Mapping[int, int]:
+        return loads(self.machine.sets, self.state.claims, self.state.lifted)
+
+    @cached_property
+    def _attractions(self) -> dict[int, int]:
+        """The summed affinities to the containers of each pool."""
+        sums: dict[int, int] = {}
+        for key, weight in self.request.affinities.items():
+            pool = self.state.pool_of.get(key)
+            if pool is not None:
+                sums[pool] = sums.get(pool, 0) + weight
+        return sums
+
+    def _consider(self, pool: Pool) -> Considered:
+        lack = self._lack(pool)
+        return Considered(pool, lack) if lack else Considered(pool, None, rank(self._score(pool), self.request))
+
+    def _lack(self, pool: Pool) -> Lack | None:
+        cpu, memory = self.request.cpu, self.request.memory
+        if self.machine.topology.memory_nodes and not self.machine.sets.chain(pool.id, memory.kinds):
+            return Lack.KINDS
+        if cpu.cls is CPUClass.RESERVED:
+            return Lack.SHARED if self.reserved < cpu.part else None
+        if not self.supply.holds(pool.id, cpu):
+            return Lack.EXCLUSIVE if cpu.full else Lack.SHARED
+        # What does not fit the root is lifted further, as far as there is memory at all; so the root is never too small.
+        if memory.use and pool.parent is not None and memory.use > self.memory(pool.id):
+            return Lack.MEMORY
+        return None
+
+    def _score(self, pool: Pool) -> Score:
+        cpu, memory = self.request.cpu, self.request.memory
+        from_isolated = self.supply.serves_isolated(pool.id, cpu)
+        part = cpu.part if cpu.part or cpu.full else 1
+        sliced = 0 if from_isolated else 1000 * cpu.full
+        return Score(
+            pool=pool.id,
+            depth=pool.depth,
+            reserved=self.reserved - cpu.part if pool.reserved else -1,
+            shared=self.supply.allocatable[pool.id] - sliced - part,
+            isolated=len(self.supply.isolated[pool.id]) - cpu.full if cpu.isolate else 0,
+            from_isolated=from_isolated,
+            colocated=self._colocated(pool),
+            affinity=self._affinity(pool),
+            kinds=memory.kinds is None or memory.kinds <= self.machine.sets.kinds_of(pool.id),
+            hints=self._hints(pool),
+        )
+
+    def _colocated(self, pool: Pool) -> int:
+        if self.request.cpu.cls is CPUClass.RESERVED:
+            return self.state.reserved_users
+        reserved = self.state.reserved_users if pool is self.machine.root else 0
+        return len(self.state.grants[pool.id]) - reserved
+
+    def _affinity(self, pool: Pool) -> Fraction | int:
+        related = (*range(pool.first, pool.id), *pool.ancestors)
+        return sum(
+            self._attractions[other] * _FADING ** abs(self.machine.pools[other].depth - pool.depth)
+            for other in related
+            if other in self._attractions
+        )
+
+    def _hints(self, pool: Pool) -> tuple[Fraction, Fraction] | None:
+        if not self.request.hints:
+            return None
+        return combined(hint_scores(self.request.hints, pool, self.machine.pools, self.machine.topology))

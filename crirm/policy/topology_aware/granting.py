@@ -1,0 +1,73 @@
+"""Turning a choice into a grant: taking CPUs and memory, in a new place or in the one that a container has."""
+
+from __future__ import annotations
+
+import attrs
+
+from crirm.model.cpuset import NO_CPUS, CPUSet
+from crirm.policy.priorities import Priority
+from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.protection import settle
+from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
+from crirm.policy.topology_aware.state import Grant, PolicyState
+from crirm.policy.topology_aware.supply import Supply
+
+
+def grant_in(
+    machine: Machine, state: PolicyState, request: Request, pool: int, kept: CPUSet = NO_CPUS
+) -> PolicyState | None:
+    """Return the state in which a container has what it asks for, in one pool; None where that cannot hold it.
+
+    Args:
+        machine: as pools.
+        state: in which the container has nothing.
+        request: what it asks for.
+        pool: number of the pool.
+        kept: exclusive CPUs that it has had so far and is to stay on, no more than it asks for.
+    """
+    supply = Supply(machine.pools, attrs.evolve(state, taken=state.taken | kept))
+    exclusive = _exclusive(machine, supply, request.cpu, pool, kept)
+    if exclusive is None:
+        return None
+    grant = Grant(pool, request.cpu, exclusive, request.memory, warm=request.memory.cold is None)
+    return settled(machine, state.with_grant(machine.pools, request.key, grant))
+
+
+def regrant(machine: Machine, state: PolicyState, request: Request, old: Grant) -> PolicyState | None:
+    """Return the state in which a container has more or less than before, in its pool; None where that cannot hold it.
+
+    It keeps the exclusive CPUs it has, all of them or as many as it asks for, unless the pool can only serve it anew.
+    """
+    kept = kept_of(machine, request.cpu, old.exclusive)
+    return grant_in(machine, state, request, old.pool, kept) or grant_in(machine, state, request, old.pool)
+
+
+def kept_of(machine: Machine, cpu: CPURequest, exclusive: CPUSet) -> CPUSet:
+    """Return the CPUs out of *exclusive* that a container goes on using when it asks for *cpu*."""
+    return machine.allocator.take(exclusive, min(cpu.full, len(exclusive)), Priority.HIGH)
+
+
+def settled(machine: Machine, state: PolicyState) -> PolicyState:
+    """Return *state* with everybody's memory where it now has to be."""
+    return attrs.evolve(state, lifted=settle(machine.sets, state.claims))
+
+
+def _exclusive(machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kept: CPUSet) -> CPUSet | None:
+    """Return the exclusive CPUs of a container that is put into *pool*, *kept* and new ones; None if it has no room."""
+    if cpu.cls is CPUClass.RESERVED:
+        return NO_CPUS
+    place = machine.pools[pool]
+    missing = attrs.evolve(cpu, full=cpu.full - len(kept))
+    if kept:
+        # Isolated and ordinary CPUs do not mix: the scheduler spreads no threads over isolated ones.
+        missing = attrs.evolve(missing, isolate=kept <= place.isolated)
+        source = supply.isolated[pool] if missing.isolate else supply.shared[pool]
+        if not kept <= (place.isolated if missing.isolate else place.sharable) or len(source) < missing.full:
+            return None
+    if (missing.full or cpu.shared) and not supply.holds(pool, missing):
+        return None
+    if not missing.full:
+        return kept
+    if supply.serves_isolated(pool, missing):
+        return kept | machine.allocator.take(supply.isolated[pool], missing.full, Priority.HIGH, kept)
+    return kept | supply.slice_off(machine.allocator, pool, missing.full, kept)

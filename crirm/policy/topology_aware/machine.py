@@ -1,0 +1,46 @@
+"""All that the policy knows of a machine and its configuration, worked out once."""
+
+from __future__ import annotations
+
+import attrs
+
+from crirm.model.topology import Topology
+from crirm.policy.api import Constraints
+from crirm.policy.cpu_allocator import CPUAllocator
+from crirm.policy.priorities import priorities_of
+from crirm.policy.topology_aware.memory_sets import MemorySets
+from crirm.policy.topology_aware.partition import partition
+from crirm.policy.topology_aware.pools import Pool, build_pools
+
+
+@attrs.frozen(eq=False)
+class Machine:
+    """A machine as pools.
+
+    Args:
+        topology: what it is made of.
+        pools: by number, the root last.
+        sets: which memory goes with them.
+        allocator: chooses among CPUs.
+    """
+
+    topology: Topology
+    pools: tuple[Pool, ...]
+    sets: MemorySets
+    allocator: CPUAllocator
+
+    @property
+    def root(self) -> Pool:
+        """The pool that holds all others."""
+        return self.pools[-1]
+
+
+def make_machine(topology: Topology, constraints: Constraints) -> Machine:
+    """Return *topology* as pools.
+
+    Raises:
+        PartitionError: the constraints do not fit it.
+    """
+    allocator = CPUAllocator(topology, priorities_of(topology))
+    pools = build_pools(topology, partition(topology, constraints, allocator))
+    return Machine(topology, pools, MemorySets(topology, pools), allocator)
