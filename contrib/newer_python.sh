@@ -25,12 +25,13 @@ wheels=$ROOT/srv/wheels
 
 rm -rf "$ROOT/srv/crirm"
 git ls-files -z | tar --null -T - -c | (mkdir -p "$ROOT/srv/crirm" && tar -x -C "$ROOT/srv/crirm")
-for each in proc dev; do mkdir -p "$ROOT/$each"; done
+for each in proc dev sys; do mkdir -p "$ROOT/$each"; done
 # A mount namespace of its own: what is mounted for the run is gone with it.
 exec env -i PATH="$PATH" HOME=/root CI="${CI:-}" unshare --mount sh -c '
     set -eu
     mount -t proc proc "$0/proc"
     mount --rbind /dev "$0/dev"
+    mount --rbind /sys "$0/sys"
     mount -t tmpfs tmpfs "$0/tmp"
     exec chroot "$0" sh -c "
         set -eu

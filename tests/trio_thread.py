@@ -24,8 +24,7 @@ class TrioThread:
     _stack: AsyncExitStack
 
     def run(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        result: T = trio.from_thread.run(fn, *args, trio_token=self._token)
-        return result
+        return trio.from_thread.run(fn, *args, trio_token=self._token)  # type: ignore[no-any-return]
 
     def open(self, manager: AbstractAsyncContextManager[T]) -> T:
         """Enter *manager*; it is left when the thread is."""

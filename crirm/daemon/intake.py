@@ -13,7 +13,7 @@ from crirm.model.events import ResizeRequested
 from crirm.model.resources import LinuxResources, Requirements, requirements
 from crirm.model.resources_annotation import ANNOTATION, ResourcesAnnotationError, parse_annotation
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, TopologyHint
-from crirm.policy.annotations import wants_hints
+from crirm.policy.annotations import TOPOLOGY_HINTS, boolean
 from crirm.system.hints import hints_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Intake:
         pod = self.engine.state.workload.pods[asked.pod]
         try:
             container = self._container(asked, pod)
-            places = asked.places if wants_hints(pod, asked.name) else ()
+            places = () if boolean(pod, asked.name, TOPOLOGY_HINTS) is False else asked.places
         except RefusedError as refusal:
             then(refusal)
             return

@@ -46,4 +46,4 @@ def parse_duration_s(text: str) -> float:
         msg = f"{text!r} is not a duration; write numbers with units, such as 60s or 1h30m"
         raise GoTextError(msg)
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(found[2]))
-    return -seconds if found[1] == "-" else seconds
+    return float(-seconds if found[1] == "-" else seconds)

@@ -90,7 +90,7 @@ def memory_kinds(pod: Pod, container_name: str) -> frozenset[MemoryKind] | None:
 
 
 def cold_start_s(pod: Pod, container_name: str) -> float | None:
-    """Return for how many seconds (0..3600) a container is to run on slow memory first; None where its pod does not say.
+    """Return how long a container is to run on slow memory first, in seconds (0..3600); None where its pod is silent.
 
     Raises:
         RefusedError: the value is not a ``duration``, or out of range.

@@ -13,8 +13,10 @@ import yaml
 
 from crirm.errors import CrirmError
 
-_LONGEST = 65536
-"""Characters; annotations of a pod together may have 256 KiB, and the parser takes its time."""
+_LONGEST = 16384
+"""Characters. A pod's annotations may have 256 KiB, which the parser would take seconds for, and nothing else runs."""
+_DEEPEST = 16
+"""Brackets within brackets, which cost the parser the square of their number."""
 
 
 class YamlTextError(CrirmError, ValueError):
@@ -22,7 +24,12 @@ class YamlTextError(CrirmError, ValueError):
 
 
 class _Loader(yaml.BaseLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - as in the base class
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 - as in the base class
+        if self.flow_level >= _DEEPEST:
+            raise yaml.scanner.ScannerError(None, None, "nesting is too deep", self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -40,18 +47,19 @@ def parse_yaml(text: str) -> object:
         YamlTextError: it is not YAML, or not such as can be taken in.
     """
     if len(text) > _LONGEST:
-        msg = f"has {len(text)} characters; write at most {_LONGEST}"
+        msg = f"is too long ({len(text)} characters); write at most {_LONGEST}"
         raise YamlTextError(msg)
     try:
         return _Loader(text).get_single_data()
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
         where = f" at line {mark.line + 1}, character {mark.column + 1}" if mark else ""
-        msg = f"is not valid YAML: {fault.problem or fault.context}{where}"
+        what = fault.problem or fault.context
+        msg = f"is not valid YAML: {what}{where}"
         raise YamlTextError(msg) from None
     except yaml.YAMLError as fault:  # a character that YAML does not have
         msg = f"is not valid YAML: {str(fault).splitlines()[0]}"
         raise YamlTextError(msg) from None
     except RecursionError:
-        msg = "is nested too deeply"
+        msg = "is not valid YAML: nesting is too deep"
         raise YamlTextError(msg) from None

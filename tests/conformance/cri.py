@@ -25,6 +25,8 @@ M = TypeVar("M", bound=betterproto.Message)
 V1 = "runtime.v1"
 V1ALPHA2 = "runtime.v1alpha2"
 
+HOST = v1.NamespaceMode(v1.NamespaceMode.NODE)
+
 OK = 0
 CANCELLED = 1
 UNKNOWN = 2
@@ -117,7 +119,7 @@ class World:
                 cgroup_parent=f"{self.cgroup_parent}/{name}",
                 security_context=v1.LinuxSandboxSecurityContext(
                     namespace_options=v1.NamespaceOption(
-                        network=v1.NamespaceMode.NODE, pid=v1.NamespaceMode.CONTAINER, ipc=v1.NamespaceMode.NODE
+                        network=HOST, pid=v1.NamespaceMode(v1.NamespaceMode.CONTAINER), ipc=HOST
                     )
                 ),
             ),

@@ -109,7 +109,7 @@ def container_filters(world: World) -> Outcome:
     with world.pod("one") as one, world.pod("two") as two:
         running = one.run("running")
         two.create("created")
-        state = v1.ContainerStateValue(state=v1.ContainerState.CONTAINER_RUNNING)
+        state = v1.ContainerStateValue(state=v1.ContainerState(v1.ContainerState.CONTAINER_RUNNING))
         ours = {"suite": "conformance"}
         filters = {
             "labels": v1.ContainerFilter(label_selector=ours),
@@ -199,7 +199,7 @@ def _update(container: str, **resources: int | str) -> v1.UpdateContainerResourc
 
 def _listed(world: World, filter_: v1.ContainerFilter) -> list[Any]:
     listed = world.cri.call("ListContainers", v1.ListContainersRequest(filter=filter_), v1.ListContainersResponse)
-    return sorted((world.plain(item) for item in listed.containers), key=lambda item: str(item["id"]))  # type: ignore[index]
+    return sorted((world.plain(item) for item in listed.containers), key=lambda item: str(item["id"]))
 
 
 def _log(world: World, pod: str, container: str) -> str:

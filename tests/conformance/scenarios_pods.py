@@ -68,7 +68,7 @@ def pod_filters(world: World) -> Outcome:
         stop = v1.StopPodSandboxRequest(pod_sandbox_id=two.id)
         world.cri.call("StopPodSandbox", stop, v1.StopPodSandboxResponse)
         ready, not_ready = (
-            v1.PodSandboxStateValue(state=state)
+            v1.PodSandboxStateValue(state=v1.PodSandboxState(state))
             for state in (v1.PodSandboxState.SANDBOX_READY, v1.PodSandboxState.SANDBOX_NOTREADY)
         )
         ours = {"suite": "conformance"}
@@ -100,7 +100,7 @@ def pod_of_unknown_handler(world: World) -> Outcome:
 def _listed(world: World, filter_: v1.PodSandboxFilter) -> list[Any]:
     request = v1.ListPodSandboxRequest(filter=filter_)
     listed = world.cri.call("ListPodSandbox", request, v1.ListPodSandboxResponse)
-    return sorted((world.plain(item) for item in listed.items), key=lambda item: str(item["id"]))  # type: ignore[index]
+    return sorted((world.plain(item) for item in listed.items), key=lambda item: str(item["id"]))
 
 
 SCENARIOS = (pod_life, pod_details, pod_names_are_taken, pod_filters, pod_of_unknown_handler)

@@ -80,7 +80,7 @@ class Choice:
 
     def memory(self, pool: int) -> int:
         """Return how many bytes can be protected in *pool* for this request."""
-        chain = self.machine.sets.chain(pool, self.request.memory.kinds)
+        chain = self.machine.sets.chain(pool, self.request.memory.first_kinds)
         return max(room(self.machine.sets, chain[0], self._loads), 0) if chain else 0
 
     @cached_property
@@ -108,13 +108,13 @@ class Choice:
 
     def _lack(self, pool: Pool) -> Lack | None:
         cpu, memory = self.request.cpu, self.request.memory
-        if self.machine.topology.memory_nodes and not self.machine.sets.chain(pool.id, memory.kinds):
+        if self.machine.topology.memory_nodes and not self.machine.sets.chain(pool.id, memory.first_kinds):
             return Lack.KINDS
         if cpu.cls is CPUClass.RESERVED:
-            return Lack.SHARED if self.reserved < cpu.part else None
+            return None  # it would not be of that class any more, had the reserved CPUs not enough (see `admission`)
         if not self.supply.holds(pool.id, cpu):
             return Lack.EXCLUSIVE if cpu.full else Lack.SHARED
-        # What does not fit the root is lifted further, as far as there is memory at all; so the root is never too small.
+        # What does not fit the root is lifted further, as far as there is memory; so the root is never too small.
         if memory.use and pool.parent is not None and memory.use > self.memory(pool.id):
             return Lack.MEMORY
         return None

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection
+from functools import cached_property
 
 import attrs
 
 from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.decision import UNADJUSTED, Adjustment
+from crirm.model.decision import Adjustment
 from crirm.model.trail import Move
 from crirm.model.workload import ContainerKey
 from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.protection import Home
 from crirm.policy.topology_aware.request import CPUClass
 from crirm.policy.topology_aware.state import Grant, PolicyState
-
-Changed = Mapping[ContainerKey, Adjustment]
 
 
 @attrs.frozen(eq=False)
@@ -43,8 +43,7 @@ class Adjuster:
     def mems(self, grant: Grant) -> NodeSet:
         """Return the nodes that the container with *grant* uses the memory of; none on a machine that tells of none."""
         chain = self.machine.sets.chain(*grant.home)
-        lifted = self.state.lifted.get(grant.home, 0) if grant.memory.use else 0
-        return NodeSet.from_mask(chain[lifted]) if chain else NodeSet()
+        return NodeSet.from_mask(chain[self.state.lifted.get(grant.home, 0) if grant.memory.use else 0] if chain else 0)
 
     def shared(self, pool: int) -> CPUSet:
         """Return the shared CPUs of a pool."""
@@ -53,31 +52,107 @@ class Adjuster:
         return self._shared[pool]
 
 
-def changed(before: Adjuster, after: Adjuster, subject: ContainerKey) -> Changed:
-    """Return the adjustments of *subject*, if it has a grant, and of all others that are to have something else now."""
-    result: dict[ContainerKey, Adjustment] = {}
-    for key, old, new in _touched(before.state, after.state, before.machine):
-        adjustment = after.adjustment(new)
-        if key != subject and adjustment != before.adjustment(old):
-            result[key] = adjustment
+@attrs.define
+class Changes:
+    """What is different in a later state.
+
+    Args:
+        adjustments: of all containers for which they are, the subject of the change included.
+        moves: of all others.
+    """
+
+    adjustments: dict[ContainerKey, Adjustment] = attrs.field(factory=dict)
+    moves: list[Move] = attrs.field(factory=list)
+
+
+def changes(before: Adjuster, after: Adjuster, subject: ContainerKey, name: str) -> Changes:
+    """Return what is different after a change of what *subject* has.
+
+    Args:
+        before: what was.
+        after: what is.
+        subject: the container that the change was about.
+        name: of it, for people.
+    """
+    result = Changes()
     grant = after.state.grant(subject)
     if grant is not None:
-        result[subject] = after.adjustment(grant)
+        result.adjustments[subject] = after.adjustment(grant)
+    old, new = before.state, after.state
+    homes = {home for home in old.lifted.keys() | new.lifted.keys() if _level(old, home) != _level(new, home)}
+    for pool in before.machine.pools:
+        _pool_changes(_PoolChange(before, after, pool.id, homes, name), subject, result)
     return result
 
 
-def moves(before: Adjuster, after: Adjuster, adjusted: Iterable[ContainerKey], subject: str) -> Iterator[Move]:
-    """Yield how the containers *adjusted*, all of which have a grant in both states, are affected by *subject*."""
+@attrs.frozen(eq=False)
+class _PoolChange:
+    """What changes for the containers of one pool; those that share it wholly share what is said about it."""
+
+    before: Adjuster
+    after: Adjuster
+    pool: int
+    homes: Collection[Home]
+    """Of all pools, those that were lifted or came down."""
+    name: str
+
+    @cached_property
+    def of_cpus(self) -> bool:
+        """Whether its shared CPUs have changed, and anybody is to know."""
+        return self.after.options.pin_cpu and self.before.shared(self.pool) != self.after.shared(self.pool)
+
+    @cached_property
+    def of_memory(self) -> Collection[Home]:
+        """Its homes that were lifted or came down, if anybody is to know."""
+        return {home for home in self.homes if home[0] == self.pool} if self.after.options.pin_memory else set()
+
+    @cached_property
+    def shared_texts(self) -> tuple[str, str]:
+        """Its shared CPUs before and after."""
+        return str(self.before.shared(self.pool)), str(self.after.shared(self.pool))
+
+    @cached_property
+    def why_cpus(self) -> str:
+        """Why its shared CPUs have changed."""
+        old, new = self.before.state.taken, self.after.state.taken
+        took = [f"has CPUs {new - old} to itself now"] if new - old else []
+        gave = [f"has given CPUs {old - new} back"] if old - new else []
+        return f"{self.name} {' and '.join(took + gave)}"
+
+    def why_memory(self, home: Home) -> str:
+        """Return why the memory of a home has changed."""
+        first = NodeSet.from_mask(self.after.machine.sets.chain(*home)[0])
+        if _level(self.after.state, home) > _level(self.before.state, home):
+            return f"with {self.name}, more memory may come to be used on NUMA nodes {first} than they have"
+        return f"{self.name} no longer threatens the memory of NUMA nodes {first}"
 
 
-def _touched(before: PolicyState, after: PolicyState, machine: Machine) -> Iterator[tuple[ContainerKey, Grant, Grant]]:
-    """Yield the containers for which something may have changed, with their grants, in a fixed order."""
-    cpus = before.taken ^ after.taken
-    homes = {home for home in before.lifted.keys() | after.lifted.keys() if _level(before, home) != _level(after, home)}
-    pools_of_homes = {pool for pool, _ in homes}
-    for pool in machine.pools:
-        refreshed = not cpus.isdisjoint(pool.sharable)
-        if refreshed or pool.id in pools_of_homes:
-            old = before.grants[pool.id]
-            for key, grant in sorted(after.grants[pool.id].items()):
-                ...
+def _pool_changes(change: _PoolChange, subject: ContainerKey, result: Changes) -> None:
+    if not change.of_cpus and not change.of_memory:
+        return
+    seen: dict[object, Adjustment] = {}
+    for key, grant in sorted(change.after.state.grants[change.pool].items()):
+        of_cpus = change.of_cpus and grant.on_shared
+        of_memory = bool(grant.memory.use) and grant.home in change.of_memory
+        if key == subject or not (of_cpus or of_memory):
+            continue
+        alike = (grant.cpu.shares, grant.cpu.cls, grant.on_shared, grant.exclusive, grant.home, bool(grant.memory.use))
+        if alike not in seen:
+            seen[alike] = change.after.adjustment(grant)
+        result.adjustments[key] = seen[alike]
+        if of_cpus:
+            result.moves.append(_cpu_move(change, key, grant))
+        if of_memory:
+            before, after = change.before.mems(grant), change.after.mems(grant)
+            result.moves.append(Move(key, "memory nodes", str(before), str(after), change.why_memory(grant.home)))
+
+
+def _cpu_move(change: _PoolChange, key: ContainerKey, grant: Grant) -> Move:
+    before, after = change.shared_texts
+    if grant.exclusive:
+        before, after = str(change.before.cpus(grant)), str(change.after.cpus(grant))
+    return Move(key, "CPUs", before, after, change.why_cpus)
+
+
+def _level(state: PolicyState, home: Home) -> int:
+    return state.lifted.get(home, 0)

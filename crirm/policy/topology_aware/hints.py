@@ -55,9 +55,7 @@ def _score(hint: TopologyHint, pool: Pool, pools: Sequence[Pool], topology: Topo
     return _NOTHING
 
 
-def _package_score(
-    packages: frozenset[int], pool: Pool, pools: Sequence[Pool], topology: Topology
-) -> Fraction:
+def _package_score(packages: frozenset[int], pool: Pool, pools: Sequence[Pool], topology: Topology) -> Fraction:
     if pool.kind is PoolKind.ROOT:
         return _SPREAD
     if pool.package not in packages:

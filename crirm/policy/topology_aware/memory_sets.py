@@ -64,6 +64,11 @@ class MemorySets:
         return self._kinds[pool]
 
     @cached_property
+    def all_kinds(self) -> frozenset[MemoryKind]:
+        """The kinds of memory that the machine has."""
+        return frozenset(kind for kind, nodes in self._topology.nodes_by_kind.items() if nodes)
+
+    @cached_property
     def cold_kinds(self) -> frozenset[MemoryKind]:
         """The slow kinds of memory that alone can hold a container: all nodes of the kind have normal memory."""
         by_kind = self._topology.nodes_by_kind

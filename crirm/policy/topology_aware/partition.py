@@ -48,10 +48,12 @@ def partition(topology: Topology, constraints: Constraints, allocator: CPUAlloca
 
 def _check_reserved(reserved: CPUSet, available: CPUSet, isolated: CPUSet) -> None:
     if not reserved:
-        msg = "ReservedResources.CPU leaves no CPU for kube-system; name at least one online CPU, or an amount such as 1"
+        msg = (
+            "ReservedResources.CPU leaves no CPU for kube-system; name at least one online CPU, or an amount such as 1"
+        )
         raise PartitionError(msg)
     if outside := reserved - available:
-        msg = f"ReservedResources.CPU: CPUs {outside} are outside AvailableResources.CPU ({available}); make them available"
+        msg = f"ReservedResources.CPU: CPUs {outside} are outside AvailableResources.CPU ({available}); add them"
         raise PartitionError(msg)
     if both := reserved & isolated:
         msg = f"ReservedResources.CPU: CPUs {both} are isolated by the kernel (isolcpus); reserve others"
@@ -72,7 +74,8 @@ def _available_amount(topology: Topology, wanted: MilliCPU, reserved: CPUSet, al
     """Return the reserved CPUs, then ordinary ones, and isolated ones only where those do not suffice."""
     rest = -(-wanted // 1000) - len(reserved)
     if rest < 0 or not wanted:
-        msg = f"AvailableResources.CPU: {format_millicpu(wanted)} CPUs do not hold the reserved ones ({reserved}); raise it"
+        amount = format_millicpu(wanted)
+        msg = f"AvailableResources.CPU: {amount} is less than the reserved CPUs ({reserved or 'none'}) or nothing; raise it"
         raise PartitionError(msg)
     ordinary = topology.online - topology.isolated - reserved
     chosen = _take(ordinary, min(rest, len(ordinary)), "AvailableResources", allocator)

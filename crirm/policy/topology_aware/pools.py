@@ -19,6 +19,7 @@ Pools are numbered so that children come before parents: the pools below pool *n
 from __future__ import annotations
 
 import enum
+
 import attrs
 
 from crirm.model.cpuset import CPUSet, NodeSet

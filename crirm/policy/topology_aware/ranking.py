@@ -80,7 +80,9 @@ def values(ranked: Rank) -> tuple[int | Fraction, ...]:
 
 def difference(better: Rank, worse: Rank) -> tuple[Rule, str, str]:
     """Return the rule that decided, and the values of both for people."""
-    rule, one, other = next((r, one, other) for (r, one), (_, other) in zip(better, worse, strict=False) if one != other)
+    rule, one, other = next(
+        (r, one, other) for (r, one), (_, other) in zip(better, worse, strict=False) if one != other
+    )
     return rule, _text(rule, one), _text(rule, other)
 
 

@@ -83,6 +83,11 @@ class MemoryRequest:
     cold: Kinds = None
     cold_s: float = 0
 
+    @property
+    def first_kinds(self) -> Kinds:
+        """The kinds that the container starts on."""
+        return self.kinds if self.cold is None else self.cold
+
 
 @attrs.frozen
 class Request:
@@ -114,7 +119,8 @@ def cpu_request(
     requirements: Requirements,
     preferences: Preferences,
     options: TopologyAwareOptions,
-    reserved_namespace: bool,  # noqa: FBT001 - one of several facts about the pod
+    *,
+    reserved_namespace: bool,
 ) -> CPURequest:
     """Return the CPUs that a container gets; the module has the rules."""
     request = requirements.cpu_request

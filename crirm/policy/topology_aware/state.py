@@ -13,7 +13,6 @@ import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.workload import ContainerKey
-from crirm.policy.topology_aware.memory_sets import Kinds
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.protection import Claim, Home
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest

@@ -1,0 +1,132 @@
+"""How a configuration says which CPUs, or how many.
+
+    cpuset:0-3,8   these, in Linux list format; ``cpuset:`` may be left out where there is a dash or a comma
+    750m, 2, 1.5   so many, as a Kubernetes quantity, or as a number
+    cgroup:DIR     those of the cgroup DIR; ``cgroup:`` may be left out where DIR begins with a slash
+
+The CPUs of a cgroup are in a file, so that form stays symbolic until somebody who may read files resolves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import ceil
+from typing import assert_never
+
+import attrs
+
+from crirm.config.faults import ValueFault, kind_of
+from crirm.model.cpuset import CPUSet, ListFormatError
+from crirm.model.quantity import MilliCPU, QuantityError, format_millicpu, parse_millicpu
+
+
+@attrs.frozen
+class ExactCPUs:
+    """These CPUs."""
+
+    cpus: CPUSet
+
+    def __str__(self) -> str:
+        return f"cpuset:{self.cpus}"
+
+
+@attrs.frozen
+class CPUAmount:
+    """So many CPUs, in thousandths."""
+
+    millicpu: MilliCPU
+
+    def __str__(self) -> str:
+        return format_millicpu(self.millicpu)
+
+
+@attrs.frozen
+class CgroupCPUs:
+    """The CPUs of a cgroup, by its directory: an absolute one, or one below the mount of the hierarchy."""
+
+    directory: str
+
+    def __str__(self) -> str:
+        return f"cgroup:{self.directory}"
+
+
+CPUs = ExactCPUs | CPUAmount | CgroupCPUs
+
+
+def parse_cpus(value: object) -> CPUs:
+    """Read a constraint.
+
+    Args:
+        value: as a file has it: a text, or a number of CPUs.
+
+    Raises:
+        ValueFault: it means no CPUs.
+    """
+    match value:
+        case bool():
+            raise ValueFault(f"{kind_of(value)} says nothing about CPUs; write a list such as cpuset:0-3 or an amount")
+        case int() | float():
+            return _amount(str(value), ceil(Fraction(value) * 1000))
+        case str():
+            return _parse_text(value.strip())
+        case _:
+            raise ValueFault(f"{kind_of(value)} says nothing about CPUs; write a list such as cpuset:0-3 or an amount")
+
+
+def _parse_text(text: str) -> CPUs:
+    qualifier, colon, rest = text.partition(":")
+    if text.startswith("/"):
+        return CgroupCPUs(text)
+    if not colon:
+        return _exact(text) if "-" in text or "," in text else _quantity(text)
+    match qualifier:
+        case "cpuset":
+            return _exact(rest)
+        case "cgroup" if rest:
+            return CgroupCPUs(rest)
+        case "cgroup":
+            raise ValueFault("cgroup: names no cgroup; write its directory, such as cgroup:/sys/fs/cgroup/system.slice")
+        case _:
+            raise ValueFault(f"{qualifier!r} is no way to say which CPUs; write cpuset:LIST, cgroup:DIR or an amount")
+
+
+def _exact(text: str) -> ExactCPUs:
+    try:
+        cpus = CPUSet.parse(text)
+    except ListFormatError as error:
+        raise ValueFault(str(error)) from None
+    if not cpus:
+        raise ValueFault("the list holds no CPU; name at least one, such as cpuset:0")
+    return ExactCPUs(cpus)
+
+
+def _quantity(text: str) -> CPUAmount:
+    if not text:
+        raise ValueFault("the text is empty; write a list such as cpuset:0-3 or an amount such as 750m")
+    try:
+        return _amount(text, parse_millicpu(text))
+    except QuantityError as error:
+        raise ValueFault(f"{error}, or a list of CPUs such as cpuset:0-3") from None
+
+
+def _amount(text: str, millicpu: int) -> CPUAmount:
+    if millicpu <= 0:
+        raise ValueFault(f"{text} is no amount of CPUs; it is more than zero, such as 750m or 2")
+    return CPUAmount(MilliCPU(millicpu))
+
+
+def resolve_cpus(constraint: CPUs | None, read_cgroup: Callable[[str], CPUSet]) -> ExactCPUs | CPUAmount | None:
+    """Return *constraint* with a cgroup replaced by its CPUs.
+
+    Args:
+        constraint: as configured; None: nothing was said.
+        read_cgroup: returns the CPUs of the cgroup in a directory; raises CrirmError when they cannot be told.
+    """
+    match constraint:
+        case CgroupCPUs(directory):
+            return ExactCPUs(read_cgroup(directory))
+        case ExactCPUs() | CPUAmount() | None:
+            return constraint
+        case _:
+            assert_never(constraint)

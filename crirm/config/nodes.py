@@ -1,0 +1,109 @@
+"""A parsed document: values that know their lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from crirm.config.faults import Fault, ValueFault
+
+MAX_DEPTH = 64
+"""Levels of nesting; the schema needs ten. Bounded so that whatever walks a document may recurse."""
+MAX_NODES = 100_000
+"""Values in a document with all aliases written out; a real one has hundreds."""
+
+Scalar = None | bool | int | float | str
+Value = Scalar | list["Node"] | dict[str, "Node"]
+
+
+@attrs.frozen(eq=False)
+class Node:
+    """One value; those of a mapping stand on the line of their key. Made by `node_of`.
+
+    Args:
+        value: a scalar, a list or a mapping of nodes.
+        line: counted from 1.
+        text_line: for a text of several lines, the line that its first one stands on.
+        size: values, this one and all within.
+        depth: levels, this one and all within.
+    """
+
+    value: Value
+    line: int
+    text_line: int = 0
+    size: int = 1
+    depth: int = 1
+
+    @property
+    def inner(self) -> tuple[Node, ...]:
+        """The nodes of a list or mapping."""
+        match self.value:
+            case dict():
+                return tuple(self.value.values())
+            case list():
+                return tuple(self.value)
+            case _:
+                return ()
+
+    @property
+    def entries(self) -> Mapping[str, Node]:
+        """The nodes of a mapping by key; of anything else, none."""
+        return self.value if isinstance(self.value, dict) else {}
+
+
+def node_of(value: Value, line: int, text_line: int = 0) -> Node:
+    """Make a node.
+
+    Raises:
+        ValueFault: it is nested too deeply, or holds too much.
+    """
+    node = Node(value, line, text_line)
+    depth = 1 + max((inner.depth for inner in node.inner), default=0)
+    size = 1 + sum(inner.size for inner in node.inner)
+    if depth > MAX_DEPTH:
+        raise ValueFault(f"is nested more than {MAX_DEPTH} levels deep")
+    if size > MAX_NODES:
+        raise ValueFault(f"holds more than {MAX_NODES} values")
+    return attrs.evolve(node, size=size, depth=depth)
+
+
+@attrs.frozen
+class Document:
+    """What a file holds.
+
+    Args:
+        root: None when it is empty.
+        remarks: what one should know about it.
+    """
+
+    root: Node | None
+    remarks: tuple[Fault, ...] = ()
+
+
+def plain(node: Node) -> Any:
+    """Return the value of *node* without lines."""
+    match node.value:
+        case dict():
+            return {key: plain(inner) for key, inner in node.value.items()}
+        case list():
+            return [plain(inner) for inner in node.value]
+        case _:
+            return node.value
+
+
+def line_at(node: Node, path: Sequence[str | int]) -> int:
+    """Return the line of what is at *path* in *node*, or of the nearest that encloses it; keys in any case."""
+    for part in path:
+        match node.value:
+            case list() if isinstance(part, int) and part < len(node.value):
+                node = node.value[part]
+            case dict() if part in node.value:
+                node = node.value[str(part)]
+            case dict():
+                folded = {key.casefold(): inner for key, inner in node.value.items()}
+                node = folded.get(str(part).casefold(), node)
+            case _:
+                break
+    return node.line

@@ -1,0 +1,31 @@
+"""The section ``policy``: which policy decides, and within which CPUs."""
+
+from __future__ import annotations
+
+import attrs
+
+from crirm.config.cpus import CPUs
+from crirm.config.option import option
+
+
+@attrs.frozen
+class Resources:
+    """What an amount is set for; there is only CPU."""
+
+    cpu: CPUs | None = option("CPU", "CPUs: a list, an amount, or those of a cgroup.", default=None)
+
+
+@attrs.frozen
+class PolicySection:
+    """Which policy decides, and within which CPUs."""
+
+    active: str = option("Active", "Name of the policy that places containers.", default="none")
+    available: Resources = option(
+        "AvailableResources", "The CPUs that containers may use; all online ones where nothing is said.", default=Resources()
+    )
+    reserved: Resources = option(
+        "ReservedResources",
+        "The CPUs for kube-system and other reserved namespaces, among the available ones; every policy but none needs "
+        "some.",
+        default=Resources(),
+    )

@@ -1,0 +1,52 @@
+"""A configuration file as bytes, to a document: which language it is in, and whether it is text at all."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from crirm.config.faults import Fault
+from crirm.config.nodes import Document
+from crirm.config.toml_text import parse_toml
+from crirm.config.yaml_text import parse_yaml
+
+MAX_BYTES: Final = 1 << 20
+"""Largest file; also what Kubernetes lets a ConfigMap hold."""
+
+_KEY: Final = r"""(?:"[^"\n]*+"|'[^'\n]*+'|[A-Za-z0-9_.-]++)\s*+"""
+_TOML: Final = re.compile(rf"\s*+(?:\[{{1,2}}\s*+(?:{_KEY}\.?\s*+)+\]|(?:{_KEY}\.?\s*+)+=)")
+# Neither language has these, nor U+FEFF other than at the very beginning.
+_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
+
+
+def parse(data: bytes, faults: list[Fault]) -> Document:
+    """Read *data*, TOML or YAML (of which JSON is a part); what is wrong is added to *faults*."""
+    text = decoded(data, faults)
+    if text is None:
+        return Document(None)
+    return parse_toml(text, faults) if is_toml(text) else parse_yaml(text, faults)
+
+
+def is_toml(text: str) -> bool:
+    """Tell whether *text* is TOML: its first line with content is a table's head or an assignment."""
+    first = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
+    return _TOML.match(first) is not None
+
+
+def decoded(data: bytes, faults: list[Fault]) -> str | None:
+    """Return *data* as text, or None after saying in *faults* why it is none."""
+    if len(data) > MAX_BYTES:
+        faults.append(Fault(f"has {len(data)} bytes; a configuration has {MAX_BYTES} at most"))
+        return None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        faults.append(Fault(f"is not UTF-8: the byte {error.object[error.start]:#04x} begins no character", line=line))
+        return None
+    wrong = _CONTROL.search(text)
+    if wrong:
+        line = text.count("\n", 0, wrong.start()) + 1
+        faults.append(Fault(f"holds the control character U+{ord(wrong.group()):04X}; remove it", line=line))
+        return None
+    return text

@@ -1,0 +1,89 @@
+"""The lines that the keys of a TOML text stand on; the parser does not tell them.
+
+Also refuses what is nested so deeply that the parser would take it badly. A text that is no TOML gives lines that mean
+nothing; the parser says so afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from crirm.config.faults import ValueFault
+from crirm.config.nodes import MAX_DEPTH
+
+Lines = Mapping[tuple[str | int, ...], int]
+
+_TOKEN: Final = re.compile(
+    r'''
+    """(?:[^"\\]|\\.|"(?!""))*+"{3,5} | \'\'\'(?:[^']|'(?!''))*+'{3,5}  # texts of several lines
+    | "(?:[^"\\\n]|\\.)*+" | '[^'\n]*+' | \#[^\n]*+                     # what may hold brackets that do not count
+    | (?P<opens>[\[{]) | (?P<closes>[\]}]) | (?P<ends>\n)
+    ''',
+    re.VERBOSE | re.DOTALL,
+)
+_KEY_PART: Final = re.compile(r"""\s*(?:"((?:[^"\\\n]|\\.)*+)"|'([^'\n]*+)'|([A-Za-z0-9_-]++))\s*(\.?)""")
+
+
+def lines_of(text: str) -> Lines:
+    """Return the line of every key and table of *text* by its path.
+
+    Raises:
+        ValueFault: it is nested too deeply.
+    """
+    lines: dict[tuple[str | int, ...], int] = {}
+    tables: dict[tuple[str | int, ...], int] = {}  # how many an array of tables has so far
+    table: tuple[str | int, ...] = ()
+    for line, statement in _statements(text):
+        if statement.startswith("["):
+            table = _table(_key(statement.lstrip("[")), tables, again=statement.startswith("[["))
+            lines.setdefault(table, line)
+        else:
+            lines.setdefault((*table, *_key(statement)), line)
+    return lines
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of every statement: a table's head, or a key with its value."""
+    line, first_line, start, depth = 1, 1, 0, 0
+    for token in _TOKEN.finditer(text):
+        line += token.group().count("\n")
+        depth += bool(token["opens"]) - bool(token["closes"])
+        if depth > MAX_DEPTH:
+            raise ValueFault(f"is nested more than {MAX_DEPTH} levels deep (line {line})")
+        if token["ends"] and depth <= 0:
+            yield from _statement(text[start : token.start()], first_line)
+            first_line, start, depth = line, token.end(), 0
+    yield from _statement(text[start:], first_line)
+
+
+def _statement(text: str, line: int) -> Iterator[tuple[int, str]]:
+    stripped = text.lstrip(" \t\r")
+    if stripped and not stripped.startswith("#"):
+        yield line, stripped
+
+
+def _table(key: tuple[str, ...], tables: dict[tuple[str | int, ...], int], *, again: bool) -> tuple[str | int, ...]:
+    """Return the path of the table *key*: where a part of it is an array of tables, its last element is meant."""
+    path: tuple[str | int, ...] = ()
+    for position, part in enumerate(key, start=1):
+        path = (*path, part)
+        if again and position == len(key):
+            tables[path] = tables.get(path, 0) + 1
+        if path in tables:
+            path = (*path, tables[path] - 1)
+    return path
+
+
+def _key(statement: str) -> tuple[str, ...]:
+    parts: list[str] = []
+    position = 0
+    while found := _KEY_PART.match(statement, position):
+        parts.append(found[1] or found[2] or found[3] or "")
+        position = found.end()
+        if len(parts) > MAX_DEPTH:
+            raise ValueFault(f"is nested more than {MAX_DEPTH} levels deep, by a key with more than as many parts")
+        if not found[4]:
+            break
+    return tuple(parts)

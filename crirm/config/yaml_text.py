@@ -1,0 +1,248 @@
+"""YAML to nodes, with the lines of everything.
+
+The parser's events are put together here rather than by PyYAML's composer, since that one has no word for a key given
+twice, loses the lines of what an alias or ``<<`` repeats, and writes out whatever a file of nested aliases asks for.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from math import isfinite
+from typing import Any, Final
+
+import attrs
+import yaml
+
+from crirm.config.faults import Fault, ValueFault, clipped, joined
+from crirm.config.nodes import MAX_DEPTH, MAX_NODES, Document, Node, Scalar, Value, node_of
+from crirm.config.scalars import as_text, resolve
+
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PREFIX: Final = "tag:yaml.org,2002:"
+_MERGE_KEY: Final = "<<"
+_TEXT_TAGS: Final = frozenset((None, "!", f"{_PREFIX}str"))
+_SCALAR_TAGS: Final[dict[str, tuple[type, ...]]] = {
+    f"{_PREFIX}int": (int,),
+    f"{_PREFIX}float": (float, int),
+    f"{_PREFIX}bool": (bool,),
+    f"{_PREFIX}null": (type(None),),
+}
+_COLLECTION_TAGS: Final = frozenset((None, "!", f"{_PREFIX}map", f"{_PREFIX}seq"))
+
+_Path = tuple[str | int, ...]
+
+
+class _Key(enum.Enum):
+    """What stands in a mapping where a key should be, when it is no ordinary key."""
+
+    MERGE = enum.auto()
+    WRONG = enum.auto()  # reported; its value is read and dropped
+
+
+@attrs.define
+class _Open:
+    """A list or mapping that is being read."""
+
+    line: int
+    anchor: str | None
+    path: _Path
+    value: list[Node] | dict[str, Node]
+    merged: list[Node] = attrs.Factory(list)
+    key: str | _Key | None = None  # of a mapping: the one whose value is next; None: a key is next
+    key_line: int = 0
+
+    @property
+    def next_path(self) -> _Path:
+        """Where the next value belongs."""
+        if isinstance(self.value, list):
+            return (*self.path, len(self.value))
+        return (*self.path, self.key) if isinstance(self.key, str) else self.path
+
+
+class _Stop(Exception):  # noqa: N818  # no error of its own: the faults say why
+    """Nothing more can be read."""
+
+
+def parse_yaml(text: str, faults: list[Fault], *, first_line: int = 1, path: tuple[str, ...] = ()) -> Document:
+    """Read the first document of *text*.
+
+    Args:
+        text: YAML, or JSON.
+        faults: what is wrong is added here.
+        first_line: the line of the file that *text* starts on.
+        path: where it stands in the file.
+    """
+    reader = _Reader(faults, first_line, path)
+    try:
+        for event in _events(text, reader):
+            reader.take(event)
+    except _Stop:
+        return Document(None)
+    if reader.second_line is None:
+        return Document(reader.root)
+    remark = Fault("another document begins here, and only the first one counts", joined(*path), reader.second_line)
+    return Document(reader.root, (remark,))
+
+
+def _events(text: str, reader: _Reader) -> Iterator[Any]:
+    try:
+        yield from yaml.parse(text, Loader=_LOADER)
+    except yaml.MarkedYAMLError as error:
+        line = reader.line_of(error.problem_mark) if error.problem_mark else None
+        raise reader.stop(f"not valid YAML: {error.problem}", (), line) from None
+    except yaml.YAMLError as error:
+        raise reader.stop(f"not valid YAML: {' '.join(str(error).split())}", (), None) from None
+
+
+class _Reader:
+    """Puts events together."""
+
+    def __init__(self, faults: list[Fault], first_line: int, path: tuple[str, ...]) -> None:
+        self.root: Node | None = None
+        self.second_line: int | None = None
+        self._documents = 0
+        self._faults = faults
+        self._first_line = first_line
+        self._path = path
+        self._open: list[_Open] = []
+        self._anchors: dict[str, Node | None] = {}
+        self._spent = 0
+
+    def take(self, event: Any) -> None:
+        """Take the next event.
+
+        Raises:
+            _Stop: nothing more can be read.
+        """
+        line = self.line_of(event.start_mark)
+        match event:
+            case yaml.DocumentStartEvent():
+                self._documents += 1
+            case yaml.DocumentEndEvent() | yaml.StreamStartEvent() | yaml.StreamEndEvent():
+                pass
+            case _ if self._documents > 1:
+                self._take_second(event, line)
+            case yaml.AliasEvent():
+                self._add(self._aliased(event.anchor, line), line)
+            case yaml.ScalarEvent():
+                self._take_scalar(event, line)
+            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                self._begin(event, line)
+            case _:
+                self._end()
+
+    def line_of(self, mark: Any) -> int:
+        """Return the line in the file of a parser's *mark*."""
+        return int(mark.line) + self._first_line
+
+    def stop(self, reason: str, path: _Path, line: int | None) -> _Stop:
+        """Add a fault after which nothing more can be read, and return what to raise."""
+        self._fault(reason, path, line)
+        return _Stop()
+
+    def _fault(self, reason: str, path: _Path, line: int | None) -> None:
+        self._faults.append(Fault(reason, joined(*self._path, *path), line))
+
+    @property
+    def _here(self) -> _Path:
+        return self._open[-1].next_path if self._open else ()
+
+    def _spend(self, count: int, line: int) -> None:
+        self._spent += count
+        if self._spent > MAX_NODES:
+            raise self.stop(f"holds more than {MAX_NODES} values", (), line)
+
+    def _node(self, value: Value, line: int, text_line: int = 0) -> Node:
+        self._spend(1, line)
+        try:
+            return node_of(value, line, text_line)
+        except ValueFault as fault:
+            raise self.stop(str(fault), self._here, line) from None
+
+    def _take_second(self, event: Any, line: int) -> None:
+        empty = isinstance(event, yaml.ScalarEvent) and not event.value
+        if self.second_line is None and not empty:
+            self.second_line = line
+
+    def _aliased(self, anchor: str, line: int) -> Node:
+        self._spend(1, line)
+        node = self._anchors.get(anchor)
+        if node is None:
+            why = "stands inside what it repeats" if anchor in self._anchors else "repeats nothing that stands before it"
+            raise self.stop(f"the alias *{anchor} {why}", self._here, line)
+        return node
+
+    def _take_scalar(self, event: Any, line: int) -> None:
+        plain = event.tag is None and event.implicit[0]
+        node = self._node(self._scalar(event, line, plain=plain), line, line + (event.style in {"|", ">"}))
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        self._add(node, line, merges=plain and event.value == _MERGE_KEY)
+
+    def _scalar(self, event: Any, line: int, *, plain: bool) -> Scalar:
+        if not plain and event.tag in _TEXT_TAGS:
+            return str(event.value)
+        value = resolve(event.value)
+        if not plain and not isinstance(value, _SCALAR_TAGS.get(event.tag, ())):
+            self._fault(f"the tag {clipped(event.tag)} does not fit; leave it out", self._here, line)
+        if isinstance(value, float) and not isfinite(value):
+            self._fault(f"{event.value} is no number that an option can have", self._here, line)
+        return value
+
+    def _begin(self, event: Any, line: int) -> None:
+        if len(self._open) >= MAX_DEPTH:
+            raise self.stop(f"is nested more than {MAX_DEPTH} levels deep", self._here[:1], line)
+        if event.tag not in _COLLECTION_TAGS:
+            self._fault(f"the tag {clipped(event.tag)} does not fit; leave it out", self._here, line)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        empty: list[Node] | dict[str, Node] = {} if isinstance(event, yaml.MappingStartEvent) else []
+        self._open.append(_Open(line, event.anchor, self._here, empty))
+
+    def _end(self) -> None:
+        done = self._open.pop()
+        for merged in done.merged:
+            self._spend(len(merged.entries), done.line)
+            done.value = {**merged.entries, **done.value} if isinstance(done.value, dict) else done.value
+        node = self._node(done.value, done.line)
+        if done.anchor is not None:
+            self._anchors[done.anchor] = node
+        self._add(node, done.line)
+
+    def _add(self, node: Node, line: int, *, merges: bool = False) -> None:
+        if not self._open:
+            self.root = node
+            return
+        top = self._open[-1]
+        match top.value, top.key:
+            case list() as items, _:
+                items.append(node)
+            case dict() as entries, None:
+                top.key = _Key.MERGE if merges else self._key(node, top.path, entries, line)
+                top.key_line = line
+            case dict() as entries, key:
+                top.key = None
+                if key is _Key.MERGE:
+                    self._merge(top, node)
+                elif isinstance(key, str):
+                    entries[key] = attrs.evolve(node, line=top.key_line)
+
+    def _key(self, node: Node, path: _Path, entries: dict[str, Node], line: int) -> str | _Key:
+        value = node.value
+        if value is None or isinstance(value, list | dict):
+            kind = "nothing" if value is None else "a list or a mapping"
+            self._fault(f"{kind} stands where a key is due; a key is a word", path, line)
+            return _Key.WRONG
+        key = as_text(value)
+        if key in entries:
+            self._fault(f"given twice, first on line {entries[key].line}; keep one", (*path, key), line)
+            return _Key.WRONG
+        return key
+
+    def _merge(self, top: _Open, node: Node) -> None:
+        sources = node.value if isinstance(node.value, list) else [node]
+        if all(isinstance(source.value, dict) for source in sources):
+            top.merged += sources
+        else:
+            self._fault("<< takes a mapping or a list of mappings", top.path, top.key_line)

@@ -1,0 +1,353 @@
+"""The cgroup enforcer: keeps what the kernel has for each container equal to what was decided.
+
+Every container has a time at which it is looked at next: soon after the runtime has said that it did something, and
+otherwise once a round. A difference counts only when it is still there, against the same decision, after a while: until
+then it may be a call that is on its way. It is reported, and repaired in the container's cgroup. Whoever holds a record
+of its own (containerd's specification, systemd's unit) would restore the wrong value one day, so the runtime can be
+told again as well.
+
+A drift that comes back has an author, and fighting it helps nobody: it is reported as such once, and the pauses between
+repairs grow. That a container's cgroup has vanished is how containers end, and no error.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import time
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
+
+import attrs
+import trio
+
+from crirm.daemon.drift import Difference, Drift, Value, Wanted, differences, formula_in_use, wanted_of
+from crirm.daemon.link import doubling
+from crirm.logs import get_logger
+from crirm.model.decision import State, UpdateContainer
+from crirm.system.cgroup import Change, Cgroups, Reading
+from crirm.system.cgroup_cpu import WeightFormula
+from crirm.system.cgroup_files import CgroupError, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from crirm.model.workload import ContainerKey
+    from crirm.system.cgroup_find import Place
+
+log = get_logger("enforcer")
+
+_BATCH: Final = 64  # containers read in one go; one that was asked about waits for no more than these
+_THREADS: Final = 2  # one may be held up in the kernel while it moves memory
+_KEEPS_DRIFTING: Final = 3  # so many drifts of one container have an author
+_NOTHING_FOUND: Final = 5  # so many looks in vain, and none that was not, mean that we look in the wrong place
+
+
+class Mode(enum.Enum):
+    """What to do about drift."""
+
+    REPAIR = "repair"
+    REPORT = "report"
+    OFF = "off"
+
+
+class Kernel(Protocol):
+    """What the enforcer needs of the host's cgroups."""
+
+    async def read(self, places: Sequence[Place]) -> Sequence[Reading | CgroupError | None]:
+        """Return what each container has; None for one without a cgroup."""
+
+    async def write(self, place: Place, change: Change) -> bool:
+        """Give a container what it is to have; False if it has no cgroup.
+
+        Raises:
+            CgroupError: not all of it was possible.
+        """
+
+
+@attrs.frozen
+class InThreads:
+    """The host's cgroups, used from worker threads so that nothing waits for the kernel."""
+
+    cgroups: Cgroups
+    limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(_THREADS))
+
+    async def read(self, places: Sequence[Place]) -> Sequence[Reading | CgroupError | None]:
+        """Return what each container has."""
+        return await trio.to_thread.run_sync(self.cgroups.read, places, abandon_on_cancel=True, limiter=self.limiter)
+
+    async def write(self, place: Place, change: Change) -> bool:
+        """Give a container what it is to have."""
+        return await trio.to_thread.run_sync(
+            self.cgroups.write, place, change, abandon_on_cancel=True, limiter=self.limiter
+        )
+
+
+@attrs.frozen
+class Pace:
+    """When the enforcer does what, in seconds.
+
+    Args:
+        round_s: within which every container is looked at.
+        beat_s: routine looks are done together, so often at most, to let the machine sleep in between.
+        soon_s: from being asked for a look until it is taken; more that come meanwhile are taken together.
+        settle_s: how long a difference has to last to count as drift.
+        first_pause_s: between the first repair and the next one of the same container; doubled every time.
+        last_pause_s: what that pause grows to.
+        forget_s: without drift, after which a container's history is forgotten.
+    """
+
+    round_s: float = 30.0
+    beat_s: float = 1.0
+    soon_s: float = 0.1
+    settle_s: float = 1.0
+    first_pause_s: float = 5.0
+    last_pause_s: float = 600.0
+    forget_s: float = 1800.0
+
+
+@attrs.define
+class _Case:
+    """What is known of a container that differs, or did."""
+
+    since_s: float
+    pauses: Iterator[float]
+    suspected: Wanted | None = None
+    confirm_at_s: float = 0.0
+    differences: tuple[Difference, ...] = ()
+    present: bool = False
+    count: int = 0
+    repairs: int = 0
+    repair_from_s: float = -math.inf
+    trouble: str = ""
+    quiet_from_s: float = 0.0
+
+    def drift(self) -> Drift:
+        return Drift(self.differences, self.present, self.count, self.repairs, self.since_s, self.trouble)
+
+
+@attrs.define(eq=False)
+class Enforcer:
+    """The task, and what it has found.
+
+    Args:
+        state: returns the present state.
+        kernel: the host's cgroups.
+        tell: has the runtime told once more what a container is to have; None where nobody keeps a record of that.
+        mode: may be changed while it runs.
+        pace: when it does what.
+        wall_clock: seconds since the epoch, for people.
+    """
+
+    state: Callable[[], State]
+    kernel: Kernel
+    tell: Callable[[UpdateContainer], None] | None = None
+    mode: Mode = Mode.REPAIR
+    pace: Pace = attrs.field(factory=Pace)
+    wall_clock: Callable[[], float] = time.time
+    _due: dict[ContainerKey, float] = attrs.field(factory=dict, init=False)
+    _cases: dict[ContainerKey, _Case] = attrs.field(factory=dict, init=False)
+    _repairing: set[ContainerKey] = attrs.field(factory=set, init=False)
+    _asked: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _formula: WeightFormula = attrs.field(default=WeightFormula.QUADRATIC, init=False)
+    _found_any: bool = attrs.field(default=False, init=False)
+    _looks_in_vain: int = attrs.field(default=0, init=False)
+    _complaints: set[tuple[Trouble, str]] = attrs.field(factory=set, init=False)
+
+    @property
+    def drift(self) -> Mapping[ContainerKey, Drift]:
+        """Every container that has drifted, or had and is watched for it."""
+        known = self.state().adjustments
+        return {key: case.drift() for key, case in self._cases.items() if case.count and key in known}
+
+    def look_at(self, key: ContainerKey) -> None:
+        """Compare container *key* soon: the runtime has created, started or updated it."""
+        self._look_by(key, trio.current_time() + self.pace.soon_s)
+        self._asked.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Compare, report and repair for ever."""
+        async with trio.open_nursery() as repairs:
+            task_status.started()
+            while True:
+                self._take_turns()
+                if keys := self._take_due():
+                    await self._look(keys, repairs)
+                else:
+                    await self._wait()
+
+    # --- when to look --------------------------------------------------------------------------------------------
+
+    def _take_turns(self) -> None:
+        """Give every container that nobody has asked about a turn within the round, and forget those that are gone."""
+        known = self.state().adjustments
+        for key in self._due.keys() - known.keys():
+            del self._due[key]
+            self._cases.pop(key, None)
+        new = sorted(known.keys() - self._due.keys())
+        for index, key in enumerate(new, start=1):
+            self._due[key] = self._on_beat(trio.current_time() + self.pace.round_s * index / len(new))
+
+    def _take_due(self) -> list[ContainerKey]:
+        now_s = trio.current_time()
+        keys = sorted((key for key, due_s in self._due.items() if due_s <= now_s), key=self._due.__getitem__)[:_BATCH]
+        for key in keys:
+            self._due[key] = self._on_beat(now_s + self.pace.round_s)
+        return keys
+
+    async def _wait(self) -> None:
+        now_s = trio.current_time()
+        with trio.move_on_at(min(self._due.values(), default=now_s + self.pace.round_s)):
+            await self._asked.wait()
+        self._asked = trio.Event()
+
+    def _look_by(self, key: ContainerKey, due_s: float) -> None:
+        self._due[key] = min(self._due.get(key, math.inf), due_s)
+
+    def _on_beat(self, due_s: float) -> float:
+        return math.ceil(due_s / self.pace.beat_s) * self.pace.beat_s
+
+    # --- what is found -------------------------------------------------------------------------------------------
+
+    async def _look(self, keys: list[ContainerKey], repairs: trio.Nursery) -> None:
+        state = self.state()
+        wanted = {key: want for key in keys if (want := wanted_of(state, key)) and key not in self._repairing}
+        if self.mode is Mode.OFF or not wanted:
+            return
+        found = await self.kernel.read([want.place for want in wanted.values()])
+        self._note_whether_found(wanted.values(), found)
+        for (key, want), reading in zip(wanted.items(), found, strict=True):
+            self._judge(key, want, reading, repairs)
+
+    def _judge(
+        self, key: ContainerKey, want: Wanted, reading: Reading | CgroupError | None, repairs: trio.Nursery
+    ) -> None:
+        if wanted_of(self.state(), key) != want:
+            self.look_at(key)  # decided anew while we looked
+            return
+        match reading:
+            case None:
+                self._cases.pop(key, None)
+            case CgroupError():
+                self._complain(reading)
+            case Reading():
+                self._formula = formula_in_use(want, reading) or self._formula
+                self._compare(key, want, differences(want, reading), repairs)
+            case _:
+                assert_never(reading)
+
+    def _compare(self, key: ContainerKey, want: Wanted, found: tuple[Difference, ...], repairs: trio.Nursery) -> None:
+        now_s, case = trio.current_time(), self._cases.get(key)
+        if not found:
+            if case is not None:
+                self._keep_quiet(key, case, now_s)
+            return
+        if case is None:
+            pauses = doubling(self.pace.first_pause_s, self.pace.last_pause_s)
+            case = self._cases[key] = _Case(self.wall_clock(), pauses)
+        if case.suspected != want:
+            case.suspected, case.confirm_at_s = want, now_s + self.pace.settle_s
+        if now_s < case.confirm_at_s:
+            self._look_by(key, case.confirm_at_s)
+            return
+        self._confirm(key, case, found)
+        if self.mode is not Mode.REPAIR:
+            return
+        if now_s < case.repair_from_s:
+            self._look_by(key, case.repair_from_s)
+            return
+        self._repairing.add(key)
+        repairs.start_soon(self._repair, key, want, case)
+
+    def _confirm(self, key: ContainerKey, case: _Case, found: tuple[Difference, ...]) -> None:
+        case.differences = found
+        if case.present:
+            return
+        case.present = True
+        case.count += 1
+        facts = {"container": self._name(key), "drift": str(case.drift()), "mode": self.mode.value}
+        if case.count == 1:
+            log.warning("cgroup is not as decided", **facts)
+        elif case.count == _KEEPS_DRIFTING:
+            log.warning(
+                "cgroup keeps drifting: something else writes to it, such as kubelet's CPU manager or systemd",
+                **facts, drifts=case.count,
+            )  # fmt: skip
+        else:
+            log.debug("cgroup has drifted again", **facts, drifts=case.count)
+
+    def _keep_quiet(self, key: ContainerKey, case: _Case, now_s: float) -> None:
+        case.suspected = None
+        if case.present:
+            case.present, case.trouble, case.quiet_from_s = False, "", now_s
+        if case.count == 0:
+            del self._cases[key]
+        elif now_s - case.quiet_from_s >= self.pace.forget_s:
+            log.info("cgroup has stayed as decided", container=self._name(key), drifts_before=case.count)
+            del self._cases[key]
+
+    # --- what is done about it -----------------------------------------------------------------------------------
+
+    async def _repair(self, key: ContainerKey, want: Wanted, case: _Case) -> None:
+        case.repair_from_s = trio.current_time() + next(case.pauses)
+        try:
+            written = await self.kernel.write(want.place, self._change(want, case.differences))
+        except CgroupError as error:
+            self._failed(key, case, str(error))
+        else:
+            if written:
+                self._repaired(key, case)
+        finally:
+            self._repairing.discard(key)
+        case.suspected = None
+        if wanted_of(self.state(), key) == want:
+            self._tell(key)
+        else:
+            case.repair_from_s = -math.inf  # decided anew while we wrote: what we wrote may have come too late
+        self._look_by(key, trio.current_time() + self.pace.settle_s)
+        self._asked.set()
+
+    def _change(self, want: Wanted, found: tuple[Difference, ...]) -> Change:
+        values = {difference.value for difference in found}
+        return Change(
+            cpus=want.cpus if Value.CPUS in values else None,
+            mems=want.mems if Value.MEMS in values else None,
+            shares=want.shares if values & {Value.SHARES, Value.WEIGHT} else None,
+            formula=self._formula,
+            quota=want.quota if Value.QUOTA in values else None,
+        )
+
+    def _failed(self, key: ContainerKey, case: _Case, reason: str) -> None:
+        if reason != case.trouble:
+            log.warning("cgroup cannot be repaired", container=self._name(key), reason=reason)
+        case.trouble = reason
+
+    def _repaired(self, key: ContainerKey, case: _Case) -> None:
+        if case.repairs == 0 or case.trouble:
+            log.info("cgroup is repaired", container=self._name(key), was=str(case.drift()))
+        case.present, case.trouble, case.quiet_from_s = False, "", trio.current_time()
+        case.repairs += 1
+
+    def _tell(self, key: ContainerKey) -> None:
+        state = self.state()
+        container = state.workload.containers[key]
+        if self.tell is not None and container.id is not None:
+            self.tell(UpdateContainer(key, container.id, state.adjustments[key]))
+
+    # --- what people are told ------------------------------------------------------------------------------------
+
+    def _name(self, key: ContainerKey) -> str:
+        return self.state().workload.full_name(key)
+
+    def _complain(self, error: CgroupError) -> None:
+        kind = (error.trouble, error.path.name)
+        if kind not in self._complaints:
+            self._complaints.add(kind)
+            log.warning("a cgroup cannot be read, so drift there goes unseen", reason=str(error))
+
+    def _note_whether_found(self, wanted: Collection[Wanted], found: Sequence[Reading | CgroupError | None]) -> None:
+        if self._found_any or not any(want.place.search for want in wanted):
+            return
+        self._found_any = any(reading is not None for reading in found)
+        self._looks_in_vain += 1
+        if not self._found_any and self._looks_in_vain == _NOTHING_FOUND:
+            log.warning("no running container has its cgroup where crirm looks; are the host's cgroups mounted?")

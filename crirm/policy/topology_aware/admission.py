@@ -1,0 +1,58 @@
+"""What is decided before any pool is looked at: whether the machine as a whole has what a container wants."""
+
+from __future__ import annotations
+
+import attrs
+
+from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.quantity import MilliCPU, format_millicpu
+from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.protection import Claim, shortage
+from crirm.policy.topology_aware.request import CPUClass, MemoryRequest, Request
+from crirm.policy.topology_aware.state import PolicyState
+from crirm.policy.topology_aware.wording import kinds_text, size_text
+
+
+def admit(machine: Machine, state: PolicyState, request: Request) -> Request:
+    """Return *request* as far as the machine can meet it, with notes on what it cannot.
+
+    Raises:
+        RefusedError: there is not enough memory for what is promised.
+    """
+    return _with_memory(machine, state, _with_reserved(machine, state, request))
+
+
+def _with_reserved(machine: Machine, state: PolicyState, request: Request) -> Request:
+    left = MilliCPU(1000 * len(machine.root.reserved) - state.reserved)
+    if request.cpu.cls is not CPUClass.RESERVED or request.cpu.part <= left:
+        return request
+    note = (
+        f"the reserved CPUs have only {format_millicpu(left)} left, so shared ones are used; consider to reserve more"
+    )
+    return attrs.evolve(request, cpu=attrs.evolve(request.cpu, cls=CPUClass.NORMAL), notes=(*request.notes, note))
+
+
+def _with_memory(machine: Machine, state: PolicyState, request: Request) -> Request:
+    memory = request.memory
+    missing = _shortage(machine, state, memory)
+    if missing > 0 and memory.cold is not None:
+        note = f"no cold start: {kinds_text(memory.cold)} memory is {size_text(missing)} short"
+        memory = attrs.evolve(memory, cold=None, cold_s=0)
+        request = attrs.evolve(request, memory=memory, notes=(*request.notes, note))
+        missing = _shortage(machine, state, memory)
+    if missing > 0:
+        msg = (
+            f"{request.name} wants {size_text(memory.need)} of {kinds_text(memory.kinds)} memory, "
+            f"which is {size_text(missing)} more than is left of what other containers were promised"
+        )
+        raise RefusedError(RefusalReason.NO_ROOM, msg)
+    return request
+
+
+def _shortage(machine: Machine, state: PolicyState, memory: MemoryRequest) -> int:
+    if not memory.need or not machine.topology.memory_nodes:
+        return 0
+    # Whatever the pool will be: the last resort is the same for all of them.
+    home = (machine.root.id, memory.first_kinds)
+    claim = state.claims.get(home, Claim()).plus(memory.need, memory.use)
+    return shortage(machine.sets, {**state.claims, home: claim})

@@ -1,0 +1,129 @@
+"""The policy itself: what happens to the policy state when containers come, go, grow, shrink and start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from crirm.model.decision import Effect, RefusalReason, RefusedError, StartTimer, StopTimer
+from crirm.model.events import Timer
+from crirm.model.trail import Verdict
+from crirm.model.workload import Container, ContainerKey, Workload
+from crirm.policy.api import Placement
+from crirm.policy.topology_aware.admission import admit
+from crirm.policy.topology_aware.choice import Choice
+from crirm.policy.topology_aware.effects import Adjuster, changes
+from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant, settled
+from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.reading import Reader
+from crirm.policy.topology_aware.request import Request
+from crirm.policy.topology_aware.state import Grant, PolicyState, empty
+from crirm.policy.topology_aware.trail import facts, make_trail, refusal, verdicts
+
+
+@attrs.frozen(eq=False)
+class TopologyAware:
+    """Places every container in one pool of the machine's tree; see the package for the rules."""
+
+    name: str
+    machine: Machine
+    reader: Reader
+
+    def initial(self) -> PolicyState:
+        """Return the state of a machine on which nothing runs."""
+        return empty(self.machine.pools)
+
+    def allocate(self, state: PolicyState, workload: Workload, container: Container) -> Placement:
+        """Give *container* a grant in the best pool that can hold it.
+
+        Raises:
+            RefusedError: none can, or an annotation makes no sense.
+        """
+        if container.key in state.pool_of:
+            msg = f"{workload.full_name(container.key)} has a grant already"
+            raise RefusedError(RefusalReason.BAD_STATE, msg)
+        request = self._request(state, workload, container)
+        choice = Choice(self.machine, state, request)
+        return self._placed(state, self._place(choice), request, verdicts(choice))
+
+    def release(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:
+        """Take the grant of *key* back; memory of others comes down again where there is room now."""
+        grant = state.grant(key)
+        if grant is None:
+            return Placement(state)
+        after = settled(self.machine, state.without_grant(self.machine.pools, key))
+        done = changes(self._adjuster(state), self._adjuster(after), key, workload.full_name(key))
+        stop: tuple[Effect, ...] = () if grant.warm else (StopTimer(key, Timer.COLD_START),)
+        return Placement(after, done.adjustments, stop)
+
+    def resize(self, state: PolicyState, workload: Workload, container: Container) -> Placement:
+        """Change the grant of *container* to its new requirements; it leaves its pool only if that has no room.
+
+        Raises:
+            RefusedError: it does not fit anywhere, or an annotation makes no sense.
+        """
+        old = state.grant(container.key)
+        if old is None:
+            msg = f"{workload.full_name(container.key)} has no grant that could be resized"
+            raise RefusedError(RefusalReason.BAD_STATE, msg)
+        without = state.without_grant(self.machine.pools, container.key)
+        request = self._request(without, workload, container, warm=old.warm)
+        choice = Choice(self.machine, without, request)
+        after = None
+        if not request.at_root or old.pool == self.machine.root.id:
+            after = regrant(self.machine, without, request, old)
+        if after is not None:
+            pool = self.machine.pools[old.pool]
+            stayed = [Verdict(pool.name, facts(choice, pool))]
+            return self._placed(state, after, request, stayed, "it stays in its pool")
+        note = f"it leaves {self.machine.pools[old.pool].name}, which has no room for it any more"
+        return self._placed(state, self._place(choice, old), request, verdicts(choice), note)
+
+    def started(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
+        """Have the cold start of a container end some time after it has started."""
+        grant = state.grant(key)
+        if grant is None or grant.warm:
+            return Placement(state)
+        return Placement(state, effects=(StartTimer(key, Timer.COLD_START, grant.memory.cold_s),))
+
+    def expired(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:
+        """End the cold start of a container: it may use all its kinds of memory from now on."""
+        grant = state.grant(key)
+        if grant is None or grant.warm:
+            return Placement(state)
+        pools = self.machine.pools
+        warmed = state.without_grant(pools, key).with_grant(pools, key, attrs.evolve(grant, warm=True))
+        after = settled(self.machine, warmed)
+        done = changes(self._adjuster(state), self._adjuster(after), key, workload.full_name(key))
+        return Placement(after, done.adjustments)
+
+    def _request(self, state: PolicyState, workload: Workload, container: Container, *, warm: bool = False) -> Request:
+        """Return what *container* is to get, of which there is enough; *warm* rules a cold start out."""
+        request = self.reader.read(container, workload)
+        if warm:
+            request = attrs.evolve(request, memory=attrs.evolve(request.memory, cold=None, cold_s=0))
+        return admit(self.machine, state, request)
+
+    def _place(self, choice: Choice, old: Grant | None = None) -> PolicyState:
+        pool = choice.best
+        if pool is None:
+            raise refusal(choice)
+        kept = kept_of(self.machine, choice.request.cpu, old.exclusive) if old else None
+        staying = grant_in(self.machine, choice.state, choice.request, pool.id, kept) if kept else None
+        after = staying or grant_in(self.machine, choice.state, choice.request, pool.id)
+        if after is None:
+            msg = f"{pool.name} was said to have room"
+            raise AssertionError(msg)
+        return after
+
+    def _placed(
+        self, state: PolicyState, after: PolicyState, request: Request, considered: Iterable[Verdict], *notes: str
+    ) -> Placement:
+        adjuster = self._adjuster(after)
+        done = changes(self._adjuster(state), adjuster, request.key, request.name)
+        trail = make_trail(self.name, request, adjuster, considered, done.moves, *notes)
+        return Placement(after, done.adjustments, trail=trail)
+
+    def _adjuster(self, state: PolicyState) -> Adjuster:
+        return Adjuster(self.machine, self.reader.options, state)

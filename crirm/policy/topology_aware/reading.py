@@ -1,0 +1,88 @@
+"""Reading what a container wants: its requirements, its pod's annotations, and what runs beside it."""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+from crirm.config.topology_aware import TopologyAwareOptions
+from crirm.model.topology import MemoryKind
+from crirm.model.workload import Container, Pod, Workload
+from crirm.policy import affinity
+from crirm.policy.globs import compile_glob
+from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
+from crirm.policy.topology_aware.preferences import Preferences, preferences
+from crirm.policy.topology_aware.request import CPUClass, MemoryRequest, Request, cpu_request, memory_amounts
+
+KUBE_SYSTEM = "kube-system"
+
+_PSEUDO_HINT = "kubelet"
+"""Says only which CPUs the kubelet would have chosen."""
+
+
+@attrs.frozen(eq=False)
+class Reader:
+    """Reads what containers want, under one configuration."""
+
+    options: TopologyAwareOptions
+    _sets: MemorySets
+    _reserved: tuple[re.Pattern[str], ...]
+
+    def read(self, container: Container, workload: Workload) -> Request:
+        """Return what *container* wants.
+
+        Raises:
+            RefusedError: an annotation of its pod makes no sense.
+        """
+        pod = workload.pod_of(container)
+        wanted = preferences(pod, container.name)
+        reserved = any(pattern.fullmatch(pod.namespace) for pattern in self._reserved)
+        cpu = cpu_request(pod.qos, container.requirements, wanted, self.options, reserved_namespace=reserved)
+        memory, notes = _memory(container, pod, wanted, self._sets)
+        return Request(
+            key=container.key,
+            name=f"{pod.namespace}/{pod.name}/{container.name}",
+            cpu=cpu,
+            memory=memory,
+            at_root=pod.namespace == KUBE_SYSTEM or cpu.cls is CPUClass.RESERVED,
+            hints=tuple(hint for hint in container.hints if hint.provider != _PSEUDO_HINT) if wanted.hints else (),
+            affinities=affinity.weights(container, workload, self.options),
+            notes=notes,
+        )
+
+
+def make_reader(options: TopologyAwareOptions, sets: MemorySets) -> Reader:
+    """Return a reader for one configuration.
+
+    Raises:
+        GlobError: a pattern of reserved namespaces is none.
+    """
+    patterns = dict.fromkeys((KUBE_SYSTEM, *options.reserved_pool_namespaces))
+    return Reader(options, sets, tuple(compile_glob(pattern) for pattern in patterns))
+
+
+def _memory(
+    container: Container, pod: Pod, wanted: Preferences, sets: MemorySets
+) -> tuple[MemoryRequest, tuple[str, ...]]:
+    need, use = memory_amounts(pod.qos, container.requirements)
+    kinds, notes = _there(wanted.kinds, sets)
+    memory = MemoryRequest(kinds, need, use)
+    if not wanted.cold_s:
+        return memory, notes
+    cold = sets.cold_kinds if kinds is None else sets.cold_kinds & kinds
+    if not cold or (kinds is not None and MemoryKind.DRAM not in kinds):
+        return memory, (*notes, "no cold start: it needs DRAM and slow memory that the kernel can use too")
+    return attrs.evolve(memory, cold=cold, cold_s=wanted.cold_s), notes
+
+
+def _there(kinds: Kinds, sets: MemorySets) -> tuple[Kinds, tuple[str, ...]]:
+    """Return the kinds out of *kinds* that the machine has, and DRAM in place of none."""
+    if kinds is None or not sets.all_kinds:
+        return None, ()
+    there = kinds & sets.all_kinds
+    if there:
+        return there, ()
+    names = ", ".join(sorted(kind.value for kind in kinds))
+    instead = frozenset({MemoryKind.DRAM}) & sets.all_kinds or None
+    return instead, (f"this machine has no memory of kind {names}",)

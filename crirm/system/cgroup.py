@@ -1,0 +1,181 @@
+"""What the kernel gives to containers, read from and written to the host's cgroups.
+
+Everything here blocks and is meant for a worker thread.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, assert_never
+
+import attrs
+
+from crirm.errors import CrirmError
+from crirm.model.cpuset import CPUSet, NodeSet  # noqa: TC001 - attrs resolves field types at run time
+from crirm.system.cgroup_cpu import CpuV1, CpuV2, Quota, WeightFormula
+from crirm.system.cgroup_cpuset import CPUS, MEMS, Cpuset, CpusetV1, CpusetV2
+from crirm.system.cgroup_files import CgroupError, CgroupGoneError, Files
+from crirm.system.cgroup_find import (
+    Cgroup,
+    CgroupVersion,
+    Hierarchy,
+    Place,
+    find_cgroups,
+    find_hierarchies,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+HOST_CGROUPS: Final = Path("/sys/fs/cgroup")
+
+
+class CgroupsUnusableError(CrirmError):
+    """There are no cgroups to enforce anything with."""
+
+
+@attrs.frozen
+class Reading:
+    """What the kernel has for one container; None where the host does not tell.
+
+    Args:
+        cpus: on which its processes may run.
+        mems: from which they may take memory.
+        shares: on cgroup v1.
+        weight: on cgroup v2.
+        quota: the CPU limit.
+        online_cpus: of the machine.
+        online_mems: of the machine.
+    """
+
+    cpus: CPUSet | None = None
+    mems: NodeSet | None = None
+    shares: int | None = None
+    weight: int | None = None
+    quota: Quota | None = None
+    online_cpus: CPUSet | None = None
+    online_mems: NodeSet | None = None
+
+
+@attrs.frozen
+class Change:
+    """What to give a container; None leaves as it is.
+
+    Args:
+        cpus: on which its processes are to run.
+        mems: from which they are to take memory.
+        shares: on cgroup v1, and what the weight on v2 is made of.
+        formula: by which it is made.
+        quota: the CPU limit.
+    """
+
+    cpus: CPUSet | None = None
+    mems: NodeSet | None = None
+    shares: int | None = None
+    formula: WeightFormula = WeightFormula.QUADRATIC
+    quota: Quota | None = None
+
+
+class Cgroups:
+    """The host's cgroups.
+
+    Args:
+        root: what the host has mounted on ``/sys/fs/cgroup``.
+        files: how to get at them.
+
+    Raises:
+        CgroupsUnusableError: there are none with the controllers that are needed.
+    """
+
+    def __init__(self, root: Path = HOST_CGROUPS, files: Files | None = None) -> None:
+        files = files or Files()
+        self.hierarchies = find_hierarchies(root)
+        self._cpuset = _cpuset(files, self.hierarchies.get("cpuset"))
+        self._cpu = _cpu(files, self.hierarchies.get("cpu"))
+        if not self.hierarchies:
+            raise CgroupsUnusableError(
+                f"{root}: has neither the cpuset nor the cpu controller, of cgroup v1 or v2; "
+                "mount the host's /sys/fs/cgroup there"
+            )
+        self._root = next(iter(self.hierarchies.values())).root
+
+    def read(self, places: Sequence[Place]) -> list[Reading | CgroupError | None]:
+        """Return what the kernel has for each container; None for those that have no cgroup now."""
+        return [None if cgroup is None else self._read(cgroup) for cgroup in find_cgroups(self._root, places)]
+
+    def write(self, place: Place, change: Change) -> bool:
+        """Give a container what it is to have; False if its cgroup has vanished.
+
+        Raises:
+            CgroupError: something could not be set; all else has been.
+        """
+        (cgroup,) = find_cgroups(self._root, [place])
+        if cgroup is None:
+            return False
+        trouble: CgroupError | None = None
+        for write in self._writes(cgroup, change):
+            try:
+                write()
+            except CgroupGoneError:
+                return False
+            except CgroupError as error:
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+        return True
+
+    def _read(self, cgroup: Cgroup) -> Reading | CgroupError | None:
+        try:
+            reading = Reading()
+            if self._cpuset is not None:
+                reading = attrs.evolve(
+                    reading,
+                    cpus=self._cpuset.read(cgroup, CPUS),
+                    mems=self._cpuset.read(cgroup, MEMS),
+                    online_cpus=self._cpuset.available(CPUS),
+                    online_mems=self._cpuset.available(MEMS),
+                )
+            if self._cpu is not None:
+                shares, weight, quota = self._cpu.shares(cgroup), self._cpu.weight(cgroup), self._cpu.quota(cgroup)
+                reading = attrs.evolve(reading, shares=shares, weight=weight, quota=quota)
+        except CgroupError as error:
+            return error
+        # It may have vanished on the way, and left a reading of which half is missing.
+        return reading if (self._root / cgroup.own).is_dir() else None
+
+    def _writes(self, cgroup: Cgroup, change: Change) -> Iterator[Callable[[], None]]:
+        if self._cpuset is not None:
+            if change.mems:
+                yield partial(self._cpuset.write, cgroup, MEMS, change.mems)
+            if change.cpus:
+                yield partial(self._cpuset.write, cgroup, CPUS, change.cpus)
+        if self._cpu is not None:
+            if change.shares is not None:
+                yield partial(self._cpu.write_shares, cgroup, change.shares, change.formula)
+            if change.quota is not None:
+                yield partial(self._cpu.write_quota, cgroup, change.quota)
+
+
+def _cpuset(files: Files, hierarchy: Hierarchy | None) -> Cpuset | None:
+    if hierarchy is None:
+        return None
+    match hierarchy.version:
+        case CgroupVersion.V1:
+            return CpusetV1(files, hierarchy.root)
+        case CgroupVersion.V2:
+            return CpusetV2(files, hierarchy.root)
+        case _:
+            assert_never(hierarchy.version)
+
+
+def _cpu(files: Files, hierarchy: Hierarchy | None) -> CpuV1 | CpuV2 | None:
+    if hierarchy is None:
+        return None
+    match hierarchy.version:
+        case CgroupVersion.V1:
+            return CpuV1(files, hierarchy.root)
+        case CgroupVersion.V2:
+            return CpuV2(files, hierarchy.root)
+        case _:
+            assert_never(hierarchy.version)

@@ -1,0 +1,215 @@
+"""The CPUs and memory nodes of a cgroup, on both versions of the interface.
+
+The two differ in what a set means. On v1 it lies within the set of the cgroup above and around those of the cgroups
+inside, always: so a set that moves has to grow first, let the sets inside follow, and shrink then. On v2 it is a wish:
+the kernel takes any, and the *effective* set is what of it the cgroups above leave.
+
+Sets of cgroups above are an operator's or the kubelet's and are left alone, except that of the container's own pod,
+which is widened where it is too small.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+import attrs
+
+from crirm.model.cpuset import CPUSet, ListFormatError, NodeSet
+from crirm.system.cgroup_files import CgroupError, CgroupGoneError, Files, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from crirm.system.cgroup_find import Cgroup
+
+S = TypeVar("S", CPUSet, NodeSet)
+
+_MIGRATE: Final = "cpuset.memory_migrate"
+
+
+@attrs.frozen
+class Side(Generic[S]):
+    """One of the two sets of a cpuset cgroup.
+
+    Args:
+        kind: what it is a set of.
+        file: holds what was asked for; the same name in both versions.
+        effective_v1: holds what counts, since Linux 3.17.
+        effective_v2: holds what counts.
+    """
+
+    kind: type[S]
+    file: str
+    effective_v1: str
+    effective_v2: str
+
+
+CPUS: Final = Side(CPUSet, "cpuset.cpus", "cpuset.effective_cpus", "cpuset.cpus.effective")
+MEMS: Final = Side(NodeSet, "cpuset.mems", "cpuset.effective_mems", "cpuset.mems.effective")
+
+
+class Cpuset:
+    """What both versions have in common: a hierarchy of cpuset cgroups below *root*."""
+
+    def __init__(self, files: Files, root: Path) -> None:
+        self._files = files
+        self._root = root
+
+    def available(self, side: Side[S]) -> S:
+        """Return what is online."""
+        return self._effective(self._root, side) or side.kind()
+
+    def read(self, cgroup: Cgroup, side: Side[S]) -> S | None:
+        """Return what the processes of *cgroup* may use, or None if it is gone.
+
+        Raises:
+            CgroupError: the kernel's answer cannot be read.
+        """
+        return self._effective(self._root / cgroup.of_processes, side)
+
+    def write(self, cgroup: Cgroup, side: Side[S], wanted: S) -> None:
+        """Let the processes of *cgroup* use *wanted*, as far as it is online, and see that they do.
+
+        Raises:
+            CgroupGoneError: it has vanished.
+            CgroupError: that was not possible, and why.
+        """
+        target = self._root / cgroup.own
+        possible = wanted & self.available(side)
+        if not possible:
+            raise CgroupError(Trouble.REFUSED, target, str(wanted), f"of {side.kind.noun}s {wanted} none is online")
+        try:
+            if (pod := cgroup.of_pod) is not None:
+                self._widen(self._root / pod, side, possible)
+            self._set(target, side, wanted, possible)
+            if cgroup.inner is not None:
+                self._set_inner(self._root / cgroup.inner, side, wanted, possible)
+        except CgroupError as error:
+            raise self._limit_above(target, side, possible) or error from error
+        effective = self.read(cgroup, side)
+        if effective is not None and effective != possible:
+            raise self._limit_above(target, side, possible) or self._without_effect(target, side, wanted, effective)
+
+    def _effective(self, folder: Path, side: Side[S]) -> S | None:
+        raise NotImplementedError
+
+    def _set(self, folder: Path, side: Side[S], wanted: S, possible: S) -> None:
+        raise NotImplementedError
+
+    def _set_inner(self, folder: Path, side: Side[S], wanted: S, possible: S) -> None:
+        raise NotImplementedError
+
+    def _widen(self, pod: Path, side: Side[S], wanted: S) -> None:
+        """Let the pod have *wanted* besides what it has; one without a set of its own inherits, and is left so."""
+        own = self._own(pod, side)
+        if own and not wanted <= own:
+            with suppress(CgroupError):  # then a cgroup above it is too small; the container's own write will tell
+                self._files.write(pod / side.file, str(own | wanted))
+
+    def _own(self, folder: Path, side: Side[S]) -> S:
+        """Return what was asked for; the empty set for nothing, or where there is no such file."""
+        return self._parse(folder / side.file, side) or side.kind()
+
+    def _parse(self, path: Path, side: Side[S]) -> S | None:
+        text = self._files.read(path)
+        try:
+            return None if text is None else side.kind.parse(text)
+        except ListFormatError as error:
+            raise CgroupError(Trouble.UNREADABLE, path, "", f"holds {text!r}, which is no list") from error
+
+    def _limit_above(self, folder: Path, side: Side[S], wanted: S) -> CgroupError | None:
+        """Return the error that names the topmost cgroup above *folder* which lacks some of *wanted*, if one does."""
+        limit: CgroupError | None = None
+        while folder != self._root:
+            folder = folder.parent
+            has = self._effective(folder, side)
+            if has is not None and not wanted <= has:
+                what = f"has only {side.kind.noun}s {has}, so nothing inside it can have {wanted}"
+                limit = CgroupError(Trouble.LIMITED_ABOVE, folder, str(wanted), f"{what}; widen {side.file} there")
+        return limit
+
+    def _without_effect(self, folder: Path, side: Side[S], wanted: S, effective: S) -> CgroupError:
+        what = f"took {wanted} for {side.file}, but has {effective}; another cgroup may have the rest to itself"
+        return CgroupError(Trouble.REFUSED, folder, str(wanted), what)
+
+
+class CpusetV1(Cpuset):
+    """Cpusets of cgroup v1."""
+
+    def _effective(self, folder: Path, side: Side[S]) -> S | None:
+        effective = self._parse(folder / side.effective_v1, side)
+        return self._parse(folder / side.file, side) if effective is None else effective
+
+    def _set(self, folder: Path, side: Side[S], wanted: S, possible: S) -> None:
+        """Set *possible*, and let the sets inside follow; *wanted* with what is offline would be refused."""
+        own = self._own(folder, side)
+        inside = [child for child in sorted(folder.iterdir()) if child.is_dir()] if folder.is_dir() else []
+        strays = [child for child in inside if not self._own(child, side) <= possible]
+        if strays and not possible <= own:
+            self._write(folder, side, own | possible)
+        for child in strays:
+            with suppress(CgroupGoneError):
+                self._set(child, side, wanted, self._own(child, side) & possible or possible)
+        if own != possible or strays:
+            self._write(folder, side, possible)
+
+    def _set_inner(self, folder: Path, side: Side[S], wanted: S, possible: S) -> None:
+        self._set(folder, side, wanted, possible)
+
+    def _write(self, folder: Path, side: Side[S], value: S) -> None:
+        with self._migrating(folder, side):
+            self._files.write(folder / side.file, str(value))
+
+    @contextmanager
+    def _migrating(self, folder: Path, side: Side[S]) -> Iterator[None]:
+        """Take memory along that lies on the wrong NUMA nodes, as v2 always does; the switch is left as it was."""
+        switch = folder / _MIGRATE
+        if side.kind is not NodeSet or self._files.read(switch) != "0":
+            yield
+            return
+        self._files.write(switch, "1")
+        try:
+            yield
+        finally:
+            self._files.write(switch, "0")
+
+
+class CpusetV2(Cpuset):
+    """Cpusets of cgroup v2."""
+
+    def _effective(self, folder: Path, side: Side[S]) -> S | None:
+        """Return what *folder* has; without the controller that is what the cgroup above has."""
+        if not folder.is_dir():
+            return None
+        while (effective := self._parse(folder / side.effective_v2, side)) is None and folder != self._root:
+            folder = folder.parent
+        return effective
+
+    def _set(self, folder: Path, side: Side[S], wanted: S, possible: S) -> None:  # noqa: ARG002 - v1 needs it
+        if not (folder / side.file).is_file():
+            enable(self._files, self._root, folder, "cpuset")
+        if self._own(folder, side) != wanted:
+            self._files.write(folder / side.file, str(wanted))
+
+    def _set_inner(self, folder: Path, side: Side[S], wanted: S, possible: S) -> None:
+        """Set *wanted* where there is a set already; without one it has what the cgroup above has."""
+        if self._own(folder, side):
+            self._set(folder, side, wanted, possible)
+
+
+def enable(files: Files, root: Path, folder: Path, controller: str) -> None:
+    """Have cgroup v2's *controller* work in *folder*, by enabling it in every cgroup from *root* down to its parent.
+
+    Raises:
+        CgroupGoneError: one of them has vanished.
+        CgroupError: it cannot be enabled; mostly because a cgroup on the way holds processes.
+
+    Source: Linux Documentation/admin-guide/cgroup-v2.rst, "Controlling Controllers".
+    """
+    above = [parent for parent in reversed(folder.parents) if parent.is_relative_to(root)]
+    for parent in above:
+        switch = parent / "cgroup.subtree_control"
+        if controller not in (files.read(switch) or "").split():
+            files.write(switch, f"+{controller}")

@@ -1,0 +1,117 @@
+"""Reads and writes of the kernel's cgroup files, and the ways in which they fail.
+
+That a cgroup has vanished is no error but the way every container ends, so it has its own, silent signal.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+from typing import TYPE_CHECKING, Final
+
+from crirm.errors import CrirmError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CHUNK = 4096
+_VANISHED: Final = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)  # ENODEV: removed between open and read or write
+_REASONS: Final = {
+    errno.EACCES: "the cgroup above it does not have all of that",
+    errno.EBUSY: "a cgroup inside it has more than that, or it holds processes of its own",
+    errno.EINVAL: "that is not possible there",
+    errno.ENOSPC: "it holds processes, which need at least one",
+    errno.ERANGE: "the machine has no such CPU or NUMA node",
+}
+
+
+class Trouble(enum.Enum):
+    """Why a cgroup does not take or show a value."""
+
+    NOT_PERMITTED = "not permitted"
+    REFUSED = "refused by the kernel"
+    LIMITED_ABOVE = "limited by a cgroup above"
+    NO_CONTROLLER = "controller not available"
+    UNREADABLE = "unreadable"
+
+
+class CgroupError(CrirmError):
+    """A cgroup does not take or show a value.
+
+    Args:
+        trouble: why.
+        path: the file or directory.
+        tried: the value that was to be written; empty for a read.
+        what: the rest of the sentence after the path.
+    """
+
+    def __init__(self, trouble: Trouble, path: Path, tried: str, what: str) -> None:
+        super().__init__(f"{path}: {what}")
+        self.trouble = trouble
+        self.path = path
+        self.tried = tried
+
+
+class CgroupGoneError(Exception):
+    """The cgroup has vanished, and its container with it."""
+
+
+class Files:
+    """The files of mounted cgroup hierarchies; stateless, and usable from any thread."""
+
+    def read(self, path: Path) -> str | None:
+        """Return the stripped content of a file, or None where there is none.
+
+        Raises:
+            CgroupError: it is there and cannot be read.
+        """
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                content = chunk = os.read(fd, _CHUNK)
+                while len(chunk) == _CHUNK:
+                    content += (chunk := os.read(fd, _CHUNK))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno in _VANISHED:
+                return None
+            raise CgroupError(Trouble.UNREADABLE, path, "", f"cannot be read: {error.strerror}") from error
+        return content.decode("ascii", "replace").strip()
+
+    def write(self, path: Path, value: str) -> None:
+        """Give a file the value *value*.
+
+        Raises:
+            CgroupGoneError: its cgroup is not there any more.
+            CgroupError: it was not taken, and why.
+        """
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._not_opened(path, value, error) from error
+        try:
+            os.write(fd, f"{value}\n".encode())  # a write of nothing at all would not reach the kernel
+        except OSError as error:
+            if error.errno in _VANISHED:
+                raise CgroupGoneError(str(path)) from error
+            raise refused(path, value, error) from error
+        finally:
+            os.close(fd)
+
+    def _not_opened(self, path: Path, value: str, error: OSError) -> Exception:
+        if error.errno not in _VANISHED:
+            what = f"crirm may not write {value!r} ({error.strerror}); run it as root, with the cgroups writable"
+            return CgroupError(Trouble.NOT_PERMITTED, path, value, what)
+        if not path.parent.is_dir():
+            return CgroupGoneError(str(path))
+        what = f"there is no such file for {value!r}; the controller is not enabled for this cgroup"
+        return CgroupError(Trouble.NO_CONTROLLER, path, value, what)
+
+
+def refused(path: Path, value: str, error: OSError) -> CgroupError:
+    """Return the error for a write that reached the kernel and was turned down."""
+    name = errno.errorcode.get(error.errno or 0, "?")
+    reason = _REASONS.get(error.errno or 0, error.strerror)
+    return CgroupError(Trouble.REFUSED, path, value, f"the kernel refuses {value!r} ({name}): {reason}")

@@ -1,0 +1,182 @@
+"""Requests and answers read as values of the model, held against the generated messages."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from crirm.cri import decode
+from crirm.cri.decode import ContainerRequest, Listed, Place
+from crirm.cri.encode import adjusted_create, adjusted_update, status_as_asked, update_request
+from crirm.cri.message import Message
+from crirm.cri.proto.runtime import v1
+from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.decision import Adjustment
+from crirm.model.qos import QoSClass
+from crirm.model.resources import LinuxResources
+from crirm.model.workload import ContainerId, ContainerState, Pod, PodId
+
+ASKED = LinuxResources(
+    cpu_shares=512, cpu_quota_us=50_000, cpu_period_us=100_000, memory_limit_bytes=1 << 30, oom_score_adj=-998
+)
+RESOURCES = v1.LinuxContainerResources(
+    cpu_shares=512,
+    cpu_quota=50_000,
+    cpu_period=100_000,
+    memory_limit_in_bytes=1 << 30,
+    oom_score_adj=-998,
+    cpuset_cpus="1-3",
+    cpuset_mems="0",
+)
+ADJUSTMENT = Adjustment(cpus=CPUSet.parse("4-7"), mems=NodeSet.of(1), cpu_shares=2048)
+
+
+def sandbox_config(cgroup_parent: str = "/kubepods/burstable/pod1") -> v1.PodSandboxConfig:
+    return v1.PodSandboxConfig(
+        metadata=v1.PodSandboxMetadata(name="web", uid="u1", namespace="shop", attempt=2),
+        labels={"app": "web"},
+        annotations={"a": "b"},
+        linux=v1.LinuxPodSandboxConfig(cgroup_parent=cgroup_parent),
+    )
+
+
+@pytest.mark.parametrize(
+    ("cgroup_parent", "qos"),
+    [
+        pytest.param("/kubepods/pod1", QoSClass.GUARANTEED, id="guaranteed"),
+        pytest.param(
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice", QoSClass.BURSTABLE, id="systemd"
+        ),
+        pytest.param("/elsewhere", QoSClass.BEST_EFFORT, id="unknown cgroups count as best effort"),
+    ],
+)
+def test_a_pod_is_read_from_its_request(cgroup_parent: str, qos: QoSClass) -> None:
+    request = bytes(v1.RunPodSandboxRequest(config=sandbox_config(cgroup_parent), runtime_handler="kata"))
+    pod = Pod(PodId("p"), "u1", "web", "shop", qos, cgroup_parent, {"app": "web"}, {"a": "b"})
+    assert pod == decode.run_pod_request(request, "p")
+
+
+def test_a_container_is_read_from_its_request() -> None:
+    request = v1.CreateContainerRequest(
+        pod_sandbox_id="p",
+        sandbox_config=sandbox_config(),
+        config=v1.ContainerConfig(
+            metadata=v1.ContainerMetadata(name="c", attempt=3),
+            labels={"l": "1"},
+            annotations={"a": "2"},
+            mounts=[
+                v1.Mount(container_path="/in", host_path="/out", readonly=True),
+                v1.Mount(container_path="/w", host_path="/v"),
+            ],
+            devices=[
+                v1.Device(container_path="/dev/x", host_path="/dev/y", permissions="rw"),
+                v1.Device(host_path="/dev/z", permissions="r"),
+            ],
+            linux=v1.LinuxContainerConfig(resources=RESOURCES),
+        ),
+    )
+    assert decode.create_request(bytes(request)) == ContainerRequest(
+        pod=PodId("p"),
+        name="c",
+        attempt=3,
+        labels={"l": "1"},
+        annotations={"a": "2"},
+        places=(
+            Place("/out", "/in", writable=False, device=False),
+            Place("/v", "/w", writable=True, device=False),
+            Place("/dev/y", "/dev/x", writable=True, device=True),
+            Place("/dev/z", "", writable=False, device=True),
+        ),
+        resources=ASKED,
+        cpus=CPUSet.parse("1-3"),
+        mems=NodeSet.of(0),
+    )
+
+
+def test_an_update_is_read_and_one_for_windows_is_not_ours() -> None:
+    linux = v1.UpdateContainerResourcesRequest(container_id="c", linux=RESOURCES)
+    windows = v1.UpdateContainerResourcesRequest(container_id="c", windows=v1.WindowsContainerResources(cpu_count=1))
+    assert decode.update_request(bytes(linux)) == (ContainerId("c"), ASKED)
+    assert decode.update_request(bytes(windows)) == (ContainerId("c"), None)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(v1.RunPodSandboxResponse(pod_sandbox_id="x"), id="RunPodSandboxResponse"),
+        pytest.param(v1.StopPodSandboxRequest(pod_sandbox_id="x"), id="StopPodSandboxRequest"),
+        pytest.param(v1.RemovePodSandboxRequest(pod_sandbox_id="x"), id="RemovePodSandboxRequest"),
+        pytest.param(v1.CreateContainerResponse(container_id="x"), id="CreateContainerResponse"),
+        pytest.param(v1.StartContainerRequest(container_id="x"), id="StartContainerRequest"),
+        pytest.param(v1.StopContainerRequest(container_id="x"), id="StopContainerRequest"),
+        pytest.param(v1.RemoveContainerRequest(container_id="x"), id="RemoveContainerRequest"),
+        pytest.param(v1.ContainerStatusRequest(container_id="x"), id="ContainerStatusRequest"),
+        pytest.param(v1.ContainerEventResponse(container_id="x"), id="ContainerEventResponse"),
+    ],
+)
+def test_the_id_is_the_first_field(message: object) -> None:
+    assert decode.first_text(bytes(message)) == "x"  # type: ignore[call-overload] # all are betterproto messages
+
+
+def test_lists_are_read() -> None:
+    containers = v1.ListContainersResponse(
+        containers=[
+            v1.Container(
+                id="c",
+                pod_sandbox_id="p",
+                metadata=v1.ContainerMetadata(name="n", attempt=1),
+                state=v1.ContainerState(v1.ContainerState.CONTAINER_EXITED),
+                created_at=7,
+                labels={"l": "1"},
+                annotations={"a": "2"},
+            )
+        ]
+    )
+    pods = v1.ListPodSandboxResponse(
+        items=[
+            v1.PodSandbox(
+                id="p", metadata=v1.PodSandboxMetadata(name="web", uid="u", namespace="shop"), labels={"l": "1"}
+            )
+        ]
+    )
+    listed = Listed(ContainerId("c"), PodId("p"), "n", 1, ContainerState.EXITED, {"l": "1"}, {"a": "2"}, 7)
+    assert [listed] == decode.listed_containers(bytes(containers))
+    pod = Pod(PodId("p"), "u", "web", "shop", QoSClass.BEST_EFFORT, labels={"l": "1"})
+    assert [pod] == decode.listed_pods(bytes(pods))
+    assert decode.with_cgroup_parent(pod, "/kubepods/podu").qos is QoSClass.GUARANTEED
+
+
+def test_statuses_are_read() -> None:
+    status = v1.ContainerStatus(resources=v1.ContainerResources(linux=RESOURCES))
+    answer = bytes(v1.ContainerStatusResponse(status=status, info={"info": "{}"}))
+    assert decode.status_resources(answer) == ASKED
+    assert decode.verbose_info(answer) == {"info": "{}"}
+    assert decode.status_resources(bytes(v1.ContainerStatusResponse(status=v1.ContainerStatus(id="x")))) is None
+
+
+def test_adjustments_go_into_requests_and_nothing_else_changes() -> None:
+    create = v1.CreateContainerRequest(
+        pod_sandbox_id="p", config=v1.ContainerConfig(linux=v1.LinuxContainerConfig(resources=RESOURCES))
+    )
+    changed = decode.create_request(adjusted_create(bytes(create), ADJUSTMENT))
+    assert (changed.cpus, changed.mems) == (ADJUSTMENT.cpus, ADJUSTMENT.mems)
+    assert attrs.evolve(ASKED, cpu_shares=2048) == changed.resources
+    update = v1.UpdateContainerResourcesRequest(container_id="c", linux=RESOURCES)
+    adjusted = v1.UpdateContainerResourcesRequest().parse(adjusted_update(bytes(update), ADJUSTMENT))
+    assert (adjusted.linux.cpuset_cpus, adjusted.linux.cpuset_mems, adjusted.linux.cpu_quota) == ("4-7", "1", 50_000)
+    assert bytes(create) == adjusted_create(bytes(create), Adjustment())
+
+
+def test_an_update_of_our_own_carries_all_that_was_asked() -> None:
+    own = v1.UpdateContainerResourcesRequest().parse(update_request(ContainerId("c"), ASKED, ADJUSTMENT))
+    wanted = v1.UpdateContainerResourcesRequest(
+        container_id="c", linux=v1.LinuxContainerResources().parse(bytes(RESOURCES))
+    )
+    wanted.linux.cpuset_cpus, wanted.linux.cpuset_mems, wanted.linux.cpu_shares = "4-7", "1", 2048
+    assert wanted.to_dict() == own.to_dict()
+
+
+def test_the_kubelet_is_shown_its_own_shares() -> None:
+    told = v1.ContainerStatus(resources=v1.ContainerResources(linux=v1.LinuxContainerResources(cpu_shares=2048)))
+    shown = Message(status_as_asked(bytes(v1.ContainerStatusResponse(status=told)), ASKED))
+    assert shown.message(1).message(16).message(1).number(3) == 512
