@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,7 +56,8 @@ def control_listener(path: str) -> Iterator[ListeningSocket]:
 
 async def serve_control(sock: ListeningSocket, observed: Observed | None) -> None:
     """Answer questions on *sock* until cancelled; *observed* is None when nothing is decided here."""
-    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    plain = socket.socket(fileno=os.dup(sock.fileno()))  # Trio takes nothing but the class itself
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(plain))
 
     async def serve(stream: trio.SocketStream) -> None:
         with trio.move_on_after(ANSWER_WITHIN_S):

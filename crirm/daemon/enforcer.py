@@ -15,29 +15,29 @@ from __future__ import annotations
 import enum
 import math
 import time
-from typing import TYPE_CHECKING, Final, Protocol, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 import attrs
 import trio
 
 from crirm.daemon.drift import Difference, Drift, Value, Wanted, differences, formula_in_use, wanted_of
 from crirm.daemon.link import doubling
+from crirm.daemon.turns import Turns
 from crirm.logs import get_logger
 from crirm.model.decision import State, UpdateContainer
-from crirm.system.cgroup import Change, Cgroups, Reading
+from crirm.system.cgroup import Change, Reading
 from crirm.system.cgroup_cpu import WeightFormula
 from crirm.system.cgroup_files import CgroupError, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from crirm.daemon.kernel import Kernel
     from crirm.model.workload import ContainerKey
-    from crirm.system.cgroup_find import Place
 
 log = get_logger("enforcer")
 
 _BATCH: Final = 64  # containers read in one go; one that was asked about waits for no more than these
-_THREADS: Final = 2  # one may be held up in the kernel while it moves memory
 _KEEPS_DRIFTING: Final = 3  # so many drifts of one container have an author
 _NOTHING_FOUND: Final = 5  # so many looks in vain, and none that was not, mean that we look in the wrong place
 
@@ -48,38 +48,6 @@ class Mode(enum.Enum):
     REPAIR = "repair"
     REPORT = "report"
     OFF = "off"
-
-
-class Kernel(Protocol):
-    """What the enforcer needs of the host's cgroups."""
-
-    async def read(self, places: Sequence[Place]) -> Sequence[Reading | CgroupError | None]:
-        """Return what each container has; None for one without a cgroup."""
-
-    async def write(self, place: Place, change: Change) -> bool:
-        """Give a container what it is to have; False if it has no cgroup.
-
-        Raises:
-            CgroupError: not all of it was possible.
-        """
-
-
-@attrs.frozen
-class InThreads:
-    """The host's cgroups, used from worker threads so that nothing waits for the kernel."""
-
-    cgroups: Cgroups
-    limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(_THREADS))
-
-    async def read(self, places: Sequence[Place]) -> Sequence[Reading | CgroupError | None]:
-        """Return what each container has."""
-        return await trio.to_thread.run_sync(self.cgroups.read, places, abandon_on_cancel=True, limiter=self.limiter)
-
-    async def write(self, place: Place, change: Change) -> bool:
-        """Give a container what it is to have."""
-        return await trio.to_thread.run_sync(
-            self.cgroups.write, place, change, abandon_on_cancel=True, limiter=self.limiter
-        )
 
 
 @attrs.frozen
@@ -144,10 +112,11 @@ class Enforcer:
     mode: Mode = Mode.REPAIR
     pace: Pace = attrs.field(factory=Pace)
     wall_clock: Callable[[], float] = time.time
-    _due: dict[ContainerKey, float] = attrs.field(factory=dict, init=False)
+    _turns: Turns = attrs.field(
+        default=attrs.Factory(lambda self: Turns(self.pace.round_s, self.pace.beat_s), takes_self=True), init=False
+    )
     _cases: dict[ContainerKey, _Case] = attrs.field(factory=dict, init=False)
     _repairing: set[ContainerKey] = attrs.field(factory=set, init=False)
-    _asked: trio.Event = attrs.field(factory=trio.Event, init=False)
     _formula: WeightFormula = attrs.field(default=WeightFormula.QUADRATIC, init=False)
     _found_any: bool = attrs.field(default=False, init=False)
     _looks_in_vain: int = attrs.field(default=0, init=False)
@@ -161,56 +130,29 @@ class Enforcer:
 
     def look_at(self, key: ContainerKey) -> None:
         """Compare container *key* soon: the runtime has created, started or updated it."""
-        self._look_by(key, trio.current_time() + self.pace.soon_s)
-        self._asked.set()
+        self._turns.ask(key, trio.current_time() + self.pace.soon_s)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Compare, report and repair for ever."""
         async with trio.open_nursery() as repairs:
             task_status.started()
             while True:
-                self._take_turns()
-                if keys := self._take_due():
+                known = self.state().adjustments.keys()
+                for key in self._cases.keys() - known:
+                    del self._cases[key]
+                self._turns.share_out(known)
+                if keys := self._turns.take(_BATCH):
                     await self._look(keys, repairs)
                 else:
-                    await self._wait()
-
-    # --- when to look --------------------------------------------------------------------------------------------
-
-    def _take_turns(self) -> None:
-        """Give every container that nobody has asked about a turn within the round, and forget those that are gone."""
-        known = self.state().adjustments
-        for key in self._due.keys() - known.keys():
-            del self._due[key]
-            self._cases.pop(key, None)
-        new = sorted(known.keys() - self._due.keys())
-        for index, key in enumerate(new, start=1):
-            self._due[key] = self._on_beat(trio.current_time() + self.pace.round_s * index / len(new))
-
-    def _take_due(self) -> list[ContainerKey]:
-        now_s = trio.current_time()
-        keys = sorted((key for key, due_s in self._due.items() if due_s <= now_s), key=self._due.__getitem__)[:_BATCH]
-        for key in keys:
-            self._due[key] = self._on_beat(now_s + self.pace.round_s)
-        return keys
-
-    async def _wait(self) -> None:
-        now_s = trio.current_time()
-        with trio.move_on_at(min(self._due.values(), default=now_s + self.pace.round_s)):
-            await self._asked.wait()
-        self._asked = trio.Event()
-
-    def _look_by(self, key: ContainerKey, due_s: float) -> None:
-        self._due[key] = min(self._due.get(key, math.inf), due_s)
-
-    def _on_beat(self, due_s: float) -> float:
-        return math.ceil(due_s / self.pace.beat_s) * self.pace.beat_s
+                    await self._turns.wait()
 
     # --- what is found -------------------------------------------------------------------------------------------
 
     async def _look(self, keys: list[ContainerKey], repairs: trio.Nursery) -> None:
         state = self.state()
         wanted = {key: want for key in keys if (want := wanted_of(state, key)) and key not in self._repairing}
+        if self.mode is Mode.OFF:
+            self._cases.clear()
         if self.mode is Mode.OFF or not wanted:
             return
         found = await self.kernel.read([want.place for want in wanted.values()])
@@ -247,13 +189,13 @@ class Enforcer:
         if case.suspected != want:
             case.suspected, case.confirm_at_s = want, now_s + self.pace.settle_s
         if now_s < case.confirm_at_s:
-            self._look_by(key, case.confirm_at_s)
+            self._turns.ask(key, case.confirm_at_s)
             return
         self._confirm(key, case, found)
         if self.mode is not Mode.REPAIR:
             return
         if now_s < case.repair_from_s:
-            self._look_by(key, case.repair_from_s)
+            self._turns.ask(key, case.repair_from_s)
             return
         self._repairing.add(key)
         repairs.start_soon(self._repair, key, want, case)
@@ -303,8 +245,7 @@ class Enforcer:
             self._tell(key)
         else:
             case.repair_from_s = -math.inf  # decided anew while we wrote: what we wrote may have come too late
-        self._look_by(key, trio.current_time() + self.pace.settle_s)
-        self._asked.set()
+        self._turns.ask(key, trio.current_time() + self.pace.settle_s)
 
     def _change(self, want: Wanted, found: tuple[Difference, ...]) -> Change:
         values = {difference.value for difference in found}

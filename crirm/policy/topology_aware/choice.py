@@ -18,9 +18,6 @@ from crirm.policy.topology_aware.request import CPUClass, Request
 from crirm.policy.topology_aware.state import PolicyState
 from crirm.policy.topology_aware.supply import Supply
 
-_FADING = Fraction(3, 4)
-"""How much of an affinity is left per level of the tree."""
-
 
 class Lack(enum.Enum):
     """Why a pool cannot hold a container, in the order in which it is looked at."""
@@ -146,7 +143,7 @@ class Choice:
     def _affinity(self, pool: Pool) -> Fraction | int:
         related = (*range(pool.first, pool.id), *pool.ancestors)
         return sum(
-            self._attractions[other] * _FADING ** abs(self.machine.pools[other].depth - pool.depth)
+            self._attractions[other] * _faded(abs(self.machine.pools[other].depth - pool.depth))
             for other in related
             if other in self._attractions
         )
@@ -155,3 +152,8 @@ class Choice:
         if not self.request.hints:
             return None
         return combined(hint_scores(self.request.hints, pool, self.machine.pools, self.machine.topology))
+
+
+def _faded(levels: int) -> Fraction:
+    """Return what is left of an affinity so many levels of the tree away."""
+    return Fraction(3**levels, 4**levels)

@@ -62,8 +62,9 @@ def _check_reserved(reserved: CPUSet, available: CPUSet, isolated: CPUSet) -> No
 
 def _available(topology: Topology, constraint: CPUConstraint, reserved: CPUSet, allocator: CPUAllocator) -> CPUSet:
     if constraint.millicpu is not None:
-        return _available_amount(topology, constraint.millicpu, reserved, allocator)
-    available = topology.online if constraint.cpus is None else _named(topology, constraint, "AvailableResources")
+        available = _available_amount(topology, constraint.millicpu, reserved, allocator)
+    else:
+        available = topology.online if constraint.cpus is None else _named(topology, constraint, "AvailableResources")
     if not available:
         msg = "AvailableResources.CPU leaves no online CPU; name at least one, or leave it out for all"
         raise PartitionError(msg)
@@ -73,9 +74,9 @@ def _available(topology: Topology, constraint: CPUConstraint, reserved: CPUSet, 
 def _available_amount(topology: Topology, wanted: MilliCPU, reserved: CPUSet, allocator: CPUAllocator) -> CPUSet:
     """Return the reserved CPUs, then ordinary ones, and isolated ones only where those do not suffice."""
     rest = -(-wanted // 1000) - len(reserved)
-    if rest < 0 or not wanted:
+    if rest < 0:
         amount = format_millicpu(wanted)
-        msg = f"AvailableResources.CPU: {amount} is less than the reserved CPUs ({reserved or 'none'}) or nothing; raise it"
+        msg = f"AvailableResources.CPU: {amount} does not hold the reserved CPUs ({reserved}); raise it"
         raise PartitionError(msg)
     ordinary = topology.online - topology.isolated - reserved
     chosen = _take(ordinary, min(rest, len(ordinary)), "AvailableResources", allocator)

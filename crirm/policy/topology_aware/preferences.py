@@ -5,7 +5,15 @@ from __future__ import annotations
 import attrs
 
 from crirm.model.workload import Pod
-from crirm.policy import annotations
+from crirm.policy.annotations import (
+    PREFER_ISOLATED_CPUS,
+    PREFER_RESERVED_CPUS,
+    PREFER_SHARED_CPUS,
+    TOPOLOGY_HINTS,
+    boolean,
+    cold_start_s,
+    memory_kinds,
+)
 from crirm.policy.topology_aware.memory_sets import Kinds
 
 
@@ -37,10 +45,10 @@ def preferences(pod: Pod, container: str) -> Preferences:
         RefusedError: an annotation makes no sense.
     """
     return Preferences(
-        isolated=annotations.boolean(pod, container, annotations.PREFER_ISOLATED_CPUS),
-        shared=annotations.boolean(pod, container, annotations.PREFER_SHARED_CPUS),
-        reserved=annotations.boolean(pod, container, annotations.PREFER_RESERVED_CPUS),
-        kinds=annotations.memory_kinds(pod, container),
-        cold_s=annotations.cold_start_s(pod, container) or 0,
-        hints=annotations.boolean(pod, container, annotations.TOPOLOGY_HINTS) is not False,
+        isolated=boolean(pod, container, PREFER_ISOLATED_CPUS),
+        shared=boolean(pod, container, PREFER_SHARED_CPUS),
+        reserved=boolean(pod, container, PREFER_RESERVED_CPUS),
+        kinds=memory_kinds(pod, container),
+        cold_s=cold_start_s(pod, container) or 0,
+        hints=boolean(pod, container, TOPOLOGY_HINTS) is not False,
     )

@@ -9,7 +9,7 @@ import attrs
 from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Container, Pod, Workload
-from crirm.policy import affinity
+from crirm.policy.affinity import weights
 from crirm.policy.globs import compile_glob
 from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
 from crirm.policy.topology_aware.preferences import Preferences, preferences
@@ -47,7 +47,7 @@ class Reader:
             memory=memory,
             at_root=pod.namespace == KUBE_SYSTEM or cpu.cls is CPUClass.RESERVED,
             hints=tuple(hint for hint in container.hints if hint.provider != _PSEUDO_HINT) if wanted.hints else (),
-            affinities=affinity.weights(container, workload, self.options),
+            affinities=weights(container, workload, self.options),
             notes=notes,
         )
 

@@ -1,0 +1,146 @@
+"""What holds in every state, worked out from the grants alone and with other means than the policy's own."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.workload import ContainerKey
+from crirm.policy.topology_aware import TopologyAware
+from crirm.policy.topology_aware.effects import Adjuster
+from crirm.policy.topology_aware.protection import Claim, Home
+from crirm.policy.topology_aware.request import CPUClass
+from crirm.policy.topology_aware.state import Grant, PolicyState
+
+
+def grants_of(state: PolicyState) -> dict[ContainerKey, Grant]:
+    return {key: grant for filed in state.grants for key, grant in filed.items()}
+
+
+def check(policy: TopologyAware, state: PolicyState) -> None:
+    _check_sums(policy, state)
+    _check_exclusive(policy, state)
+    _check_capacity(policy, state)
+    _check_memory(policy, state)
+
+
+def _check_sums(policy: TopologyAware, state: PolicyState) -> None:
+    grants = grants_of(state)
+    assert state.pool_of == {key: grant.pool for key, grant in grants.items()}
+    assert all(grant.pool == number for number, filed in enumerate(state.grants) for grant in filed.values())
+    reserved = [grant for grant in grants.values() if grant.cpu.cls is CPUClass.RESERVED]
+    assert (state.reserved, state.reserved_users) == (sum(grant.cpu.part for grant in reserved), len(reserved))
+    claims: dict[Home, Claim] = {}
+    for grant in grants.values():
+        if grant.memory.use:
+            old = claims.get(grant.home, Claim())
+            claims[grant.home] = old.plus(grant.memory.need, grant.memory.use)
+    assert state.claims == claims
+    for pool in policy.machine.pools:
+        inside = [g for g in grants.values() if g.on_shared and pool.first <= g.pool <= pool.id]
+        assert state.users[pool.id] == len(inside)
+        assert state.shared[pool.id] == sum(grant.cpu.part for grant in inside)
+
+
+def _check_exclusive(policy: TopologyAware, state: PolicyState) -> None:
+    """No CPU has two owners, and nobody else runs on an owned or a reserved one."""
+    grants, root = grants_of(state), policy.machine.root
+    adjuster = Adjuster(policy.machine, policy.reader.options, state)
+    owned = CPUSet()
+    for grant in grants.values():
+        assert owned.isdisjoint(grant.exclusive)
+        assert len(grant.exclusive) == grant.cpu.full
+        pool = policy.machine.pools[grant.pool]
+        assert grant.exclusive <= pool.isolated or grant.exclusive <= pool.sharable
+        owned |= grant.exclusive
+    assert state.taken == owned
+    for grant in grants.values():
+        cpus = adjuster.cpus(grant)
+        assert cpus, "somebody has no CPU"
+        if grant.cpu.cls is CPUClass.RESERVED:
+            assert cpus == root.reserved
+        else:
+            assert cpus.isdisjoint(root.reserved)
+            assert (cpus - grant.exclusive).isdisjoint(owned | root.isolated)
+
+
+def _check_capacity(policy: TopologyAware, state: PolicyState) -> None:
+    """What is promised in a pool and below it, and what is owned, is there."""
+    grants = grants_of(state)
+    for pool in policy.machine.pools:
+        inside = [g for g in grants.values() if pool.first <= g.pool <= pool.id]
+        free = pool.sharable - state.taken
+        promised = sum(grant.cpu.part for grant in inside if grant.on_shared)
+        assert 1000 * len(free) >= promised, f"{pool.name} is overcommitted"
+        assert free or not any(grant.on_shared for grant in inside), f"{pool.name} was emptied"
+        assert len(free) + len(pool.sharable & state.taken) == len(pool.sharable)
+    reserved = sum(grant.cpu.part for grant in grants.values() if grant.cpu.cls is CPUClass.RESERVED)
+    assert reserved <= 1000 * len(policy.machine.root.reserved)
+
+
+def _check_memory(policy: TopologyAware, state: PolicyState) -> None:
+    """Everybody can have what was promised, at once; and who is confined can have what they may use, come what may."""
+    topology, sets = policy.machine.topology, policy.machine.sets
+    if not topology.memory_nodes:
+        return
+    adjuster = Adjuster(policy.machine, policy.reader.options, state)
+    needs: dict[NodeSet, int] = {}
+    uses: dict[NodeSet, int] = {}
+    for grant in grants_of(state).values():
+        nodes = adjuster.mems(grant)
+        assert nodes
+        assert nodes <= topology.memory_nodes
+        assert not topology.normal_nodes or nodes & topology.normal_nodes
+        needs[nodes] = needs.get(nodes, 0) + grant.memory.need
+        if grant.memory.use:
+            uses[nodes] = uses.get(nodes, 0) + grant.memory.use
+    capacity = {node.id: node.memory for node in topology.nodes if node.memory}
+    assert largest_flow(needs, capacity) == sum(needs.values()), "not everybody can have the memory that was promised"
+    for grant in grants_of(state).values():
+        nodes = adjuster.mems(grant)
+        if grant.memory.use and nodes.mask != sets.chain(*grant.home)[-1]:
+            landing = sum(use for other, use in uses.items() if not other.isdisjoint(nodes))
+            assert landing <= topology.memory_of(nodes), "somebody who is confined is not safe"
+
+
+def largest_flow(demands: dict[NodeSet, int], capacity: dict[int, int]) -> int:
+    """Return how much of *demands*, each to be met from its own nodes, can be met at once (Edmonds-Karp)."""
+    source, sink = "source", "sink"
+    left: dict[object, dict[object, int]] = {source: {}, sink: {}}
+
+    def edge(one: object, other: object, size: int) -> None:
+        left.setdefault(one, {})[other] = size
+        left.setdefault(other, {}).setdefault(one, 0)
+
+    for nodes, amount in demands.items():
+        edge(source, nodes, amount)
+        for node in nodes:
+            edge(nodes, node, amount)
+    for number, size in capacity.items():
+        edge(number, sink, size)
+    total = 0
+    while path := _path(left, source, sink):
+        steps = list(zip(path, path[1:], strict=False))
+        amount = min(left[one][other] for one, other in steps)
+        for one, other in steps:
+            left[one][other] -= amount
+            left[other][one] += amount
+        total += amount
+    return total
+
+
+def _path(left: dict[object, dict[object, int]], source: object, sink: object) -> list[object]:
+    came: dict[object, object] = {source: source}
+    queue = deque([source])
+    while queue:
+        at = queue.popleft()
+        for other, size in left[at].items():
+            if size > 0 and other not in came:
+                came[other] = at
+                queue.append(other)
+    if sink not in came:
+        return []
+    path = [sink]
+    while path[-1] != source:
+        path.append(came[path[-1]])
+    return path[::-1]
