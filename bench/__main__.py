@@ -32,7 +32,7 @@ _TABLE_COLUMNS = 150  # where the output is no terminal
     multiple=True,
     help="Measure on this one only; may be given twice.  [default: both, or what --quick or the machine allows]",
 )
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here too.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 def main(*, quick: bool, runtimes: tuple[str, ...], json_path: Path | None) -> None:
     """Measure what relaying costs: the same calls directly and through crirm, in turn, in one run."""
     logs.configure(LogSettings(stderr_level=Level.WARNING))
@@ -61,9 +61,10 @@ def _default_runtimes(console: Console, *, quick: bool) -> tuple[str, ...]:
     return ("embedded", "containerd")
 
 
-async def _measure(runtimes: tuple[str, ...], quick: bool, console: Console) -> list[plan.Findings]:  # noqa: FBT001 - trio.run passes positions
+async def _measure(runtimes: tuple[str, ...], quick: bool, console: Console) -> list[plan.Findings]:
     """Measure on each runtime, one after the other; nothing else runs in this process meanwhile."""
     findings = []
+    amount = plan.QUICK if quick else plan.FULL
     with tempfile.TemporaryDirectory(prefix="crirm-bench-") as name:
         folder = Path(name)
 
@@ -72,10 +73,10 @@ async def _measure(runtimes: tuple[str, ...], quick: bool, console: Console) -> 
 
         if "embedded" in runtimes:
             with open_embedded(folder) as runtime:
-                findings.append(plan.carry_out(runtime, plan.QUICK if quick else plan.FULL_EMBEDDED, folder, tell))
+                findings.append(plan.carry_out(runtime, amount, folder, tell))
         if "containerd" in runtimes:
             async with open_private_containerd(folder) as runtime:
-                findings.append(plan.carry_out(runtime, plan.QUICK if quick else plan.FULL_CONTAINERD, folder, tell))
+                findings.append(plan.carry_out(runtime, amount, folder, tell))
     return findings
 
 

@@ -71,17 +71,22 @@ class Client:
         room = threading.Semaphore(width)
         each_s: list[float] = []
 
-        def done(begun_s: float) -> None:
-            each_s.append(perf_counter() - begun_s)
-            room.release()
+        def start(request: bytes) -> Any:
+            begun_s = perf_counter()
+
+            def done(_: Any) -> None:
+                each_s.append(perf_counter() - begun_s)
+                room.release()
+
+            future = call.future(request, timeout=_TIMEOUT_S)
+            future.add_done_callback(done)
+            return future
 
         futures = []
         begun_s = perf_counter()
         for request in requests:
             room.acquire()
-            future = call.future(request, timeout=_TIMEOUT_S)
-            future.add_done_callback(lambda _, call_begun_s=perf_counter(): done(call_begun_s))
-            futures.append(future)
+            futures.append(start(request))
         for _ in range(width):
             room.acquire()
         whole_s = perf_counter() - begun_s

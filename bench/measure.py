@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 POD_LIFE = "pod life"
 _WARM_UP = 20
+_LONGEST_S = 40.0  # of one measurement; a slow machine gets by with fewer pairs
 _BLOCK_ROUNDS = 8  # a block of parallel calls is this many times as long as it is wide
 
 
@@ -70,7 +71,7 @@ def one_by_one(rig: Rig, name: str, method: str, pairs: int) -> Measurement:
         rig.direct.call(method)
     watch = Watch(rig)
     in_turn(direct, relayed, pairs)
-    measurement = watch.report(name, pairs, compare(direct_s, relayed_s))
+    measurement = watch.report(name, len(relayed_s), compare(direct_s, relayed_s))
     return attrs.evolve(measurement, reply_bytes=len(reply))
 
 
@@ -89,7 +90,7 @@ def in_parallel(rig: Rig, name: str, method: str, width: int, blocks: int) -> Me
     )
     times = compare_blocks([burst.each_s for burst in direct], [burst.each_s for burst in relayed])
     return attrs.evolve(
-        watch.report(name, blocks * len(requests), times),
+        watch.report(name, len(relayed) * len(requests), times),
         direct_per_second=statistics.median(burst.per_second for burst in direct),
         relayed_per_second=statistics.median(burst.per_second for burst in relayed),
     )
@@ -111,7 +112,7 @@ def pod_life(rig: Rig, pairs: int) -> Measurement:
     times = compare([sum(steps) for steps in direct], [sum(steps) for steps in relayed])
     by_step = zip(STEPS, zip(*direct, strict=True), zip(*relayed, strict=True), strict=True)
     added_ms = {step: compare(before, after).added_ms for step, before, after in by_step}
-    return attrs.evolve(watch.report(POD_LIFE, pairs * len(STEPS), times), step_added_ms=added_ms)
+    return attrs.evolve(watch.report(POD_LIFE, len(relayed) * len(STEPS), times), step_added_ms=added_ms)
 
 
 def start_s(rig: Rig, folder: Path) -> float:
@@ -127,8 +128,14 @@ def start_s(rig: Rig, folder: Path) -> float:
 
 
 def in_turn(first: Callable[[], None], second: Callable[[], None], times: int) -> None:
-    """Do both, *times* over, now the one and now the other first: what comes second finds warmer caches."""
+    """Do both, *times* over or until the time is up, now the one and now the other first.
+
+    What comes second finds warmer caches.
+    """
+    until_s = time.monotonic() + _LONGEST_S
     for number in range(times):
+        if time.monotonic() > until_s:
+            return
         for do in (first, second) if number % 2 == 0 else (second, first):
             do()
 

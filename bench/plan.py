@@ -20,7 +20,7 @@ _POD = "full"
 
 @attrs.frozen
 class Plan:
-    """How much is done.
+    """How much is done, on a machine that is quick enough.
 
     Args:
         small_pairs: pairs of single small calls.
@@ -42,12 +42,23 @@ class Plan:
 
 
 QUICK = Plan(
-    small_pairs=40, blocks=2, widths=(16, 64), lives=3, list_sizes=(10, 100), list_pairs=10, start_at=100
-)  # fmt: skip
-FULL_EMBEDDED = Plan(
-    small_pairs=3000, blocks=20, widths=(16, 64), lives=150, list_sizes=(10, 100, 500, 1500), list_pairs=300, start_at=500
-)  # fmt: skip
-FULL_CONTAINERD = attrs.evolve(FULL_EMBEDDED, lives=60)
+    small_pairs=40,
+    blocks=2,
+    widths=(16, 64),
+    lives=3,
+    list_sizes=(10, 100),
+    list_pairs=10,
+    start_at=100,
+)
+FULL = Plan(
+    small_pairs=3000,
+    blocks=20,
+    widths=(16, 64),
+    lives=200,
+    list_sizes=(10, 100, 500, 1500),
+    list_pairs=300,
+    start_at=500,
+)
 
 
 @attrs.frozen
@@ -71,8 +82,9 @@ def carry_out(runtime: Runtime, plan: Plan, folder: Path, tell: Callable[[str], 
         measurements = []
         tell("small calls")
         measurements.append(one_by_one(rig, SMALL_CALL, SMALL_CALL, plan.small_pairs))
-        for width in plan.widths:
-            measurements.append(in_parallel(rig, f"{width} in parallel", SMALL_CALL, width, plan.blocks))
+        measurements += [
+            in_parallel(rig, f"{width} in parallel", SMALL_CALL, width, plan.blocks) for width in plan.widths
+        ]
         tell("pod lives")
         measurements.append(pod_life(rig, plan.lives))
         lists, start = _lists(rig, plan, folder, tell)

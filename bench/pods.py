@@ -83,13 +83,15 @@ class Pods:
         """Live a pod's life and return how long each of its `STEPS` took, in seconds."""
         sandbox = self.sandbox(name)
         steps: list[float] = []
-        pod_id = v1.RunPodSandboxResponse().parse(
-            client.timed(steps, "RunPodSandbox", bytes(v1.RunPodSandboxRequest(config=sandbox)))
-        ).pod_sandbox_id
+        pod_id = (
+            v1.RunPodSandboxResponse()
+            .parse(client.timed(steps, "RunPodSandbox", bytes(v1.RunPodSandboxRequest(config=sandbox))))
+            .pod_sandbox_id
+        )
         create = v1.CreateContainerRequest(pod_id, self.container(name, "c"), sandbox)
-        container_id = v1.CreateContainerResponse().parse(
-            client.timed(steps, "CreateContainer", bytes(create))
-        ).container_id
+        container_id = (
+            v1.CreateContainerResponse().parse(client.timed(steps, "CreateContainer", bytes(create))).container_id
+        )
         for method, request in (
             ("StartContainer", v1.StartContainerRequest(container_id)),
             ("StopContainer", v1.StopContainerRequest(container_id, timeout=0)),  # at once: sleep ignores SIGTERM
@@ -110,4 +112,4 @@ def _labels(pod_name: str) -> dict[str, str]:
 
 
 def _host_network() -> v1.NamespaceOption:
-    return v1.NamespaceOption(network=v1.NamespaceMode.NODE)
+    return v1.NamespaceOption(network=v1.NamespaceMode(v1.NamespaceMode.NODE))

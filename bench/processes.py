@@ -80,8 +80,8 @@ def _accepts(path: Path) -> bool:
 def cpu_s(pid: int) -> float:
     """Return the CPU time of process *pid*, user and system, all threads, in seconds.
 
-    Source: clock_getcpuclockid(3); the clock id as the kernel's CPUCLOCK_SCHED defines it. The same sum as utime + stime in
-    /proc/PID/stat, in nanoseconds where that has hundredths of a second.
+    Source: clock_getcpuclockid(3), with the clock id that the kernel's CPUCLOCK_SCHED defines. The same sum as utime
+    and stime in /proc/PID/stat, in nanoseconds where that has hundredths of a second.
     """
     return time.clock_gettime(~pid << 3 | _CPU_CLOCK_OF_PROCESS)
 

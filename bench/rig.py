@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import asynccontextmanager, closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -19,6 +18,7 @@ from crirm.sim.seed import IMAGE as EMBEDDED_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 
 @attrs.frozen

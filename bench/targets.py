@@ -93,10 +93,10 @@ def _added(target_ms: float) -> Callable[[Measurement], Judged]:
 def _added_percent(target_percent: float) -> Callable[[Measurement], Judged]:
     def judged(measurement: Measurement) -> Judged:
         times = measurement.times
-        percents = (
+        value, low, high = (
             100 * ms / times.direct.median_ms for ms in (times.added_ms, times.added_low_ms, times.added_high_ms)
         )
-        return Judged(measurement.runtime, f"{measurement.name}, added", *percents, target_percent, "%")
+        return Judged(measurement.runtime, f"{measurement.name}, added", value, low, high, target_percent, "%")
 
     return judged
 

@@ -1,8 +1,8 @@
 """How long the event loop of the daemon does not turn, seen without a change to the daemon.
 
-``python -m bench.turns FILE ARGS...`` is ``crirm ARGS...`` with one difference: the selector, which asyncio asks for events
-once per turn, notes how long the loop was away. FILE takes the longest turn so far; the benchmark reads it and sets it
-back to zero between two measurements.
+``python -m bench.turns FILE ARGS...`` is ``crirm ARGS...`` with one difference: the selector, which asyncio asks for
+events once per turn, notes how long the loop was away. FILE takes the longest turn so far; the benchmark reads it and
+sets it back to zero between two measurements.
 """
 
 from __future__ import annotations
@@ -53,10 +53,8 @@ class TurnRecord:
 
     def note(self, wall_s: float, cpu_s: float) -> None:
         """Keep what is longer than before."""
-        if wall_s > self._numbers[_WALL]:
-            self._numbers[_WALL] = wall_s
-        if cpu_s > self._numbers[_CPU]:
-            self._numbers[_CPU] = cpu_s
+        self._numbers[_WALL] = max(self._numbers[_WALL], wall_s)
+        self._numbers[_CPU] = max(self._numbers[_CPU], cpu_s)
 
     def take(self) -> LongestTurn:
         """Return the longest turn since the last time, and begin anew."""

@@ -24,11 +24,12 @@ class TrioThread:
     _stack: AsyncExitStack
 
     def run(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        return trio.from_thread.run(fn, *args, trio_token=self._token)  # type: ignore[no-any-return]
+        return trio.from_thread.run(fn, *args, trio_token=self._token)
 
     def open(self, manager: AbstractAsyncContextManager[T]) -> T:
         """Enter *manager*; it is left when the thread is."""
-        return self.run(self._stack.enter_async_context, manager)
+        value: T = self.run(self._stack.enter_async_context, manager)
+        return value
 
 
 @contextmanager

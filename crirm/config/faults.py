@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Final
 
 import attrs
 
 from crirm.errors import CrirmError
 
-ROOT = "$"
+ROOT: Final = "$"
+_LONGEST: Final = 60
 
 
 @attrs.frozen
@@ -55,7 +57,7 @@ def in_order(faults: Iterable[Fault]) -> tuple[Fault, ...]:
 
 def joined(*parts: str | int) -> str:
     """Return the path of *parts*: keys and places in lists."""
-    return ROOT + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return ROOT + "".join(f"[{part}]" if isinstance(part, int) else f".{_cut(part)}" for part in parts)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -67,7 +69,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def clipped(text: str) -> str:
     """Return *text* in quotes, cut where it is too long for a sentence."""
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+    return repr(_cut(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def kind_of(value: object) -> str:
@@ -78,7 +84,7 @@ def kind_of(value: object) -> str:
         case bool():
             return f"the boolean {str(value).lower()}"
         case int() | float():
-            return f"the number {value:.10g}" if isinstance(value, float) else f"the number {clipped(str(value))[1:-1]}"
+            return f"the number {value}"
         case str():
             return f"the text {clipped(value)}"
         case list():

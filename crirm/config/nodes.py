@@ -11,7 +11,7 @@ from crirm.config.faults import Fault, ValueFault
 
 MAX_DEPTH = 64
 """Levels of nesting; the schema needs ten. Bounded so that whatever walks a document may recurse."""
-MAX_NODES = 100_000
+MAX_NODES = 20_000
 """Values in a document with all aliases written out; a real one has hundreds."""
 
 Scalar = None | bool | int | float | str

@@ -61,7 +61,7 @@ def options_of(section: type, texts: Mapping[str, str] | None = None) -> tuple[O
             key=field.metadata[KEY],
             type=types[field.name],
             default=getattr(defaults, field.name),
-            text=field.metadata.get(TEXT) or (texts or {})[field.metadata[KEY]],
+            text=field.metadata.get(TEXT) or (texts or {}).get(field.metadata[KEY], ""),
         )
         for field in attrs.fields(section)
     )

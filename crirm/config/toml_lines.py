@@ -51,7 +51,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
         line += token.group().count("\n")
         depth += bool(token["opens"]) - bool(token["closes"])
         if depth > MAX_DEPTH:
-            raise ValueFault(f"is nested more than {MAX_DEPTH} levels deep (line {line})")
+            raise ValueFault(f"is nested more than {MAX_DEPTH} levels deep, in line {line}")
         if token["ends"] and depth <= 0:
             yield from _statement(text[start : token.start()], first_line)
             first_line, start, depth = line, token.end(), 0

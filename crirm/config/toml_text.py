@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import Any, Final
 
 import tomli
 
-from crirm.config.faults import Fault, ValueFault, joined, kind_of
+from crirm.config.faults import Fault, ValueFault, joined
 from crirm.config.nodes import Document, Node, node_of
 from crirm.config.toml_lines import Lines, lines_of
 
 _PLACE: Final = re.compile(r"^(?P<what>.*?) \(at (?:line (?P<line>\d+), column \d+|end of document)\)$", re.DOTALL)
+_INT64: Final = (-(1 << 63), (1 << 63) - 1)  # Source: TOML 1.0, Integer
 _Path = tuple[str | int, ...]
 
 
@@ -19,15 +21,13 @@ def parse_toml(text: str, faults: list[Fault]) -> Document:
     """Read *text*, adding what is wrong to *faults*."""
     try:
         lines = lines_of(text)
-        table = tomli.loads(text)
+        return Document(_node(tomli.loads(text), (), lines, 1, faults))
     except ValueFault as fault:
         faults.append(Fault(str(fault)))
     except ValueError as error:  # TOMLDecodeError is one; a number of thousands of digits is another
         found = _PLACE.match(str(error))
         what, line = (found["what"], found["line"]) if found else (str(error), None)
         faults.append(Fault(f"not valid TOML: {what[:1].lower()}{what[1:]}", line=int(line) if line else None))
-    else:
-        return Document(_node(table, (), lines, 1, faults))
     return Document(None)
 
 
@@ -39,15 +39,14 @@ def _node(value: Any, path: _Path, lines: Lines, line: int, faults: list[Fault])
             value = {key: _node(inner, (*path, key), lines, line, faults) for key, inner in value.items()}
         case list():
             value = [_node(inner, (*path, place), lines, line, faults) for place, inner in enumerate(value)]
-        case float() if value - value != 0:
+        case float() if not isfinite(value):
             faults.append(Fault(f"{value} is no number that an option can have", joined(*path), line))
+        case int() if not _INT64[0] <= value <= _INT64[1]:
+            faults.append(Fault("a number is beyond 64 bits", joined(*path), line))
+            value = 0
         case bool() | int() | float() | str():
             pass
         case _:
             faults.append(Fault("no option takes a date or time; put a text in quotes", joined(*path), line))
             value = str(value)
-    try:
-        return node_of(value, line, line)
-    except ValueFault as fault:
-        faults.append(Fault(str(fault), joined(*path), line))
-        return Node(None, line)
+    return node_of(value, line, line)

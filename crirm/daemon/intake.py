@@ -14,11 +14,9 @@ from crirm.model.resources import LinuxResources, Requirements, requirements
 from crirm.model.resources_annotation import ANNOTATION, ResourcesAnnotationError, parse_annotation
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, TopologyHint
 from crirm.policy.annotations import TOPOLOGY_HINTS, boolean
-from crirm.system.hints import hints_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from crirm.cri.decode import ContainerRequest, Place
     from crirm.daemon.engine import Engine
@@ -37,14 +35,14 @@ class Intake:
         engine: knows the pods and containers.
         nursery: for what takes time.
         memory_capacity: the machine's whole memory.
-        host_root: where the host's /sys and paths are seen.
+        find_hints: looks up where a container's mounts and devices are; may block.
         doubt: called when it is not known what the runtime did; the lists will tell.
     """
 
     engine: Engine
     nursery: trio.Nursery
     memory_capacity: Bytes
-    host_root: Path
+    find_hints: Callable[[tuple[Place, ...]], tuple[TopologyHint, ...]]
     doubt: Callable[[], None]
     _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
     _ids_of: object = attrs.field(default=None, init=False)
@@ -106,7 +104,7 @@ class Intake:
     ) -> None:
         hints: tuple[TopologyHint, ...] = ()
         with trio.move_on_after(HINTS_WITHIN_S) as limit:
-            hints = await trio.to_thread.run_sync(hints_of, places, self.host_root, abandon_on_cancel=True)
+            hints = await trio.to_thread.run_sync(self.find_hints, places, abandon_on_cancel=True)
         if limit.cancelled_caught:
             log.warning("placed without topology hints: its mounts and devices do not answer", container=container.name)
         then(attrs.evolve(container, hints=hints))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -19,6 +20,7 @@ from crirm.errors import UsageError
 from crirm.logs import get_logger
 from crirm.policy.registry import KINDS
 from crirm.rpc.grpc_wire import RpcError
+from crirm.system.hints import hints_of
 from crirm.system.sysfs import discover
 
 if TYPE_CHECKING:
@@ -87,7 +89,8 @@ class DecidingNode:
     ) -> None:
         self.engine = Engine(policy)
         self.runtime = RuntimeCalls(pool)
-        self.intake = Intake(self.engine, nursery, memory_capacity, host_root, self._doubt)
+        find_hints = partial(hints_of, host_root=host_root)
+        self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self._doubt)
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.engine.on_effect(self.effects.perform)
         self._doubted = trio.Event()

@@ -30,7 +30,7 @@ import attrs
 
 from crirm.errors import CrirmError
 from crirm.model.workload import Container, Pod
-from crirm.policy.globs import GlobError, compile_glob, glob_matches
+from crirm.policy.globs import GlobError, compile_globs
 
 _SEPARATORS: Final = frozenset(string.punctuation) - {"/", "."}
 
@@ -83,9 +83,9 @@ class Key:
         if len(self.readers) == 1:
             return self.readers[0](container, pod)
         values = [reader(container, pod) for reader in self.readers]
-        if all(value is None for value in values):
+        if values.count(None) == len(values):
             return None
-        return self.separator.join(value or "" for value in values)
+        return self.separator.join([value or "" for value in values])
 
 
 @attrs.frozen
@@ -95,29 +95,40 @@ class Expression:
     key: Key
     operator: Operator
     values: tuple[str, ...] = ()
+    _is_true_of: Callable[[str | None], bool] = attrs.field(init=False, eq=False, repr=False)
 
-    def holds(self, container: Container, pod: Pod) -> bool:  # noqa: PLR0911 - one line per operator
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_is_true_of", _claim(self.operator, self.values))
+
+    def holds(self, container: Container, pod: Pod) -> bool:
         """Return whether the claim is true of *container* of *pod*."""
-        value = self.key.value(container, pod)
-        match self.operator:
-            case Operator.EQUALS | Operator.IN:
-                return value is not None and (value in self.values or "*" in self.values)
-            case Operator.NOT_EQUAL:
-                return value is None or value not in self.values
-            case Operator.NOT_IN:
-                return value is None or not (value in self.values or "*" in self.values)
-            case Operator.EXISTS:
-                return value is not None
-            case Operator.NOT_EXIST:
-                return value is None
-            case Operator.ALWAYS_TRUE:
-                return True
-            case Operator.MATCHES | Operator.MATCHES_ANY:
-                return value is not None and any(glob_matches(glob, value) for glob in self.values)
-            case Operator.MATCHES_NOT | Operator.MATCHES_NONE:
-                return value is None or not any(glob_matches(glob, value) for glob in self.values)
-            case _:
-                assert_never(self.operator)
+        return self._is_true_of(self.key.value(container, pod))
+
+
+def _claim(operator: Operator, values: tuple[str, ...]) -> Callable[[str | None], bool]:  # noqa: PLR0911 - a table
+    """Return the test for a key's value, made once because a decision tests every container on the node."""
+    same = frozenset(values)
+    match operator:
+        case Operator.EQUALS | Operator.IN:
+            return (lambda value: value is not None) if "*" in same else (lambda value: value in same)
+        case Operator.NOT_EQUAL:
+            return lambda value: value not in same
+        case Operator.NOT_IN:
+            return (lambda value: value is None) if "*" in same else (lambda value: value not in same)
+        case Operator.EXISTS:
+            return lambda value: value is not None
+        case Operator.NOT_EXIST:
+            return lambda value: value is None
+        case Operator.ALWAYS_TRUE:
+            return lambda _: True
+        case Operator.MATCHES | Operator.MATCHES_ANY:
+            matches = compile_globs(values).match
+            return lambda value: value is not None and matches(value) is not None
+        case Operator.MATCHES_NOT | Operator.MATCHES_NONE:
+            matches = compile_globs(values).match
+            return lambda value: value is None or matches(value) is None
+        case _:
+            assert_never(operator)
 
 
 def decode_expression(document: object) -> Expression:
@@ -245,7 +256,7 @@ def _values(document: object, operator: Operator) -> tuple[str, ...]:
         raise ExpressionError(msg)
     for index, value in enumerate(values if operator in _GLOBS else ()):
         try:
-            compile_glob(value)
+            compile_globs((value,))
         except GlobError as fault:
             raise ExpressionError(f"$.values[{index}]: {fault}") from None
     return values

@@ -31,16 +31,22 @@ def glob_matches(pattern: str, text: str) -> bool:
     Raises:
         GlobError: it is not a pattern.
     """
-    return compile_glob(pattern).match(text) is not None
+    return compile_globs((pattern,)).match(text) is not None
 
 
 @lru_cache(maxsize=512)
-def compile_glob(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression for a glob pattern; matching takes time in proportion to pattern and text.
+def compile_globs(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """Return one regular expression for what any of *patterns* stands for, to be used with its ``match``.
+
+    Matching takes time in proportion to patterns and text.
 
     Raises:
-        GlobError: it is not a pattern.
+        GlobError: one of them is not a pattern.
     """
+    return re.compile("|".join(map(_expression, patterns)), re.DOTALL)
+
+
+def _expression(pattern: str) -> str:
     pieces = [""]
     for piece in _pieces(pattern):
         if piece is None:
@@ -48,10 +54,10 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
         else:
             pieces[-1] += piece
     if len(pieces) == 1:
-        return re.compile(rf"{pieces[0]}\Z", re.DOTALL)
+        return rf"{pieces[0]}\Z"
     # The first place where a piece fits is as good as any later one, so no attempt is ever repeated: hence (?>...).
     first, *inner, last = pieces
-    return re.compile(rf"{first}{''.join(f'(?>[^/]*?{piece})' for piece in inner)}[^/]*{last}\Z", re.DOTALL)
+    return rf"{first}{''.join(f'(?>[^/]*?{piece})' for piece in inner)}[^/]*{last}\Z"
 
 
 def _pieces(pattern: str) -> Iterator[str | None]:

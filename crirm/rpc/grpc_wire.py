@@ -52,7 +52,10 @@ def format_timeout(timeout_s: float) -> bytes:
 
 def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """Return the first value of the header *name*."""
-    return next((value for key, value in headers if key == name), None)
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
 
 
 def status_of(trailers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str]:

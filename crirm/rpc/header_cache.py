@@ -25,16 +25,14 @@ class _Moment:
     """A state of a dynamic table; holds its front entry, so that no later entry can be mistaken for that one."""
 
     def __init__(self, table: HeaderTable) -> None:
-        self._front = self._front_of(table)
+        entries = table.dynamic_entries
+        self._front = entries[0] if entries else None
         self._maxsize = table.maxsize
 
     def lasts(self, table: HeaderTable) -> bool:
         """Tell whether *table* is still as it was."""
-        return self._front is self._front_of(table) and self._maxsize == table.maxsize
-
-    @staticmethod
-    def _front_of(table: HeaderTable) -> object:
-        return table.dynamic_entries[0] if table.dynamic_entries else None
+        entries = table.dynamic_entries
+        return self._front is (entries[0] if entries else None) and self._maxsize == table.maxsize
 
 
 class CachingEncoder(Encoder):

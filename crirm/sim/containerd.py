@@ -208,7 +208,9 @@ class Containerd:
 
 
 @asynccontextmanager
-async def open_containerd(installation: Installation, root: Path) -> AsyncIterator[Containerd]:
+async def open_containerd(
+    installation: Installation, root: Path, snapshotter: str | None = None
+) -> AsyncIterator[Containerd]:
     """Run a private containerd with the standard images while the block lasts.
 
     Afterwards its pods, containers, shims, mounts and cgroups are gone, even if the daemon was killed; the log stays.
@@ -217,6 +219,7 @@ async def open_containerd(installation: Installation, root: Path) -> AsyncIterat
         installation: the programs to run.
         root: directory for everything the instance keeps; made if missing. Short, since sockets lie in it. What an
             earlier, killed instance left there is taken down first.
+        snapshotter: ``overlayfs``, or ``native`` where the file system carries no overlay; found out if not given.
 
     Raises:
         ContainerdError: the path is too long, or containerd does not come up.
@@ -224,7 +227,7 @@ async def open_containerd(installation: Installation, root: Path) -> AsyncIterat
     """
     _check_root(root)
     await trio.to_thread.run_sync(_prepare, root)
-    snapshotter = "overlayfs" if await _overlay_works(root) else "native"
+    snapshotter = snapshotter or ("overlayfs" if await _overlay_works(root) else "native")
     await trio.to_thread.run_sync(_write_config, installation, root, snapshotter)
     instance = Containerd(installation, root, snapshotter)
     try:

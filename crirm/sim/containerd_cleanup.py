@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _MNT_DETACH = 2
 _GONE_WITHIN_S = 5.0
 _POLL_S = 0.01
-_DEFAULT_CGROUP_PARENT = "k8s.io"  # where containerd puts pods that name no cgroup parent
 _TASKS = "state/io.containerd.runtime.v2.task/k8s.io"
 _SHIM_SOCKET = re.compile(r"/run/containerd/s/[0-9a-f]{64}")
 
@@ -46,14 +45,14 @@ def cgroup_parent_of(root: Path) -> str:
 def cleanup(root: Path) -> None:
     """End the instance in *root* with all its containers, and remove its mounts, cgroups, sockets and state.
 
-    Blocks for up to some seconds; harmless where nothing is left. The log and the configuration stay. Of pods that
-    were put into another cgroup than `cgroup_parent_of` or containerd's default, the cgroup stays.
+    Blocks for up to some seconds; harmless where nothing is left. The log and the configuration stay, and so do cgroups
+    of pods that callers made outside `cgroup_parent_of`; their containers' cgroups go.
     """
     _end_processes(lambda: _processes_naming(config_of(root)))
     cgroups = list(_cgroups(root))
     # Before the shims: they are the parents, and reap what is killed here.
     _end_processes(lambda: _processes_in(cgroups))
-    sockets = _shim_sockets(root)
+    sockets = shim_sockets(root)
     _end_processes(lambda: _processes_naming(socket_of(root)))
     for cgroup in cgroups:
         _remove_cgroup(cgroup)
@@ -92,12 +91,15 @@ def _processes_in(cgroups: list[Path]) -> Iterator[int]:
 
 
 def _cgroups(root: Path) -> Iterator[Path]:
-    """The instance's topmost cgroups in every hierarchy."""
-    ids = {entry.name for folder in (_TASKS, "runc/k8s.io") for entry in (root / folder).glob("*")}
-    names = [cgroup_parent_of(root).lstrip("/"), *(f"{_DEFAULT_CGROUP_PARENT}/{container}" for container in ids)]
+    """The instance's cgroups in every hierarchy: below its own, and wherever a caller had one of its containers put."""
+    containers = {entry.name for folder in (_TASKS, "runc/k8s.io") for entry in (root / folder).glob("*")}
     for kind, mount_point in _mounts():
         if kind in {"cgroup", "cgroup2"}:
-            yield from (mount_point / name for name in names if (mount_point / name).is_dir())
+            own = mount_point / cgroup_parent_of(root).lstrip("/")
+            if own.is_dir():
+                yield own
+            for folder, names, _ in os.walk(mount_point):
+                yield from (Path(folder) / name for name in containers.intersection(names) if Path(folder) != own)
 
 
 def _remove_cgroup(cgroup: Path) -> None:
@@ -137,7 +139,7 @@ def _unmount(mount_point: Path) -> None:
         raise OSError(ctypes.get_errno(), "cannot unmount", str(mount_point))
 
 
-def _shim_sockets(root: Path) -> list[Path]:
+def shim_sockets(root: Path) -> list[Path]:
     """Sockets of the shims, as their bundles name them; killed shims leave them in the machine-wide directory."""
     found: list[Path] = []
     for name in ("address", "bootstrap.json"):  # before containerd 2.0, and since

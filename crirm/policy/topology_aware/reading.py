@@ -65,6 +65,8 @@ def make_reader(options: TopologyAwareOptions, sets: MemorySets) -> Reader:
 def _memory(
     container: Container, pod: Pod, wanted: Preferences, sets: MemorySets
 ) -> tuple[MemoryRequest, tuple[str, ...]]:
+    if not sets.all_kinds:
+        return MemoryRequest(None, 0, 0), ()  # nothing is known of this machine's memory, so nothing is promised
     need, use = memory_amounts(pod.qos, container.requirements)
     kinds, notes = _there(wanted.kinds, sets)
     memory = MemoryRequest(kinds, need, use)
@@ -78,7 +80,7 @@ def _memory(
 
 def _there(kinds: Kinds, sets: MemorySets) -> tuple[Kinds, tuple[str, ...]]:
     """Return the kinds out of *kinds* that the machine has, and DRAM in place of none."""
-    if kinds is None or not sets.all_kinds:
+    if kinds is None:
         return None, ()
     there = kinds & sets.all_kinds
     if there:

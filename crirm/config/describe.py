@@ -1,0 +1,94 @@
+"""The schema as text for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from crirm.config.cpus import CPUs
+from crirm.config.faults import nearest
+from crirm.config.logger import Flags
+from crirm.config.option import Option, options_of
+from crirm.config.schema import SECTIONS, Section
+from crirm.config.structure import Seconds
+from crirm.config.write import plain_of
+from crirm.errors import UsageError
+
+_WIDTH = 100
+
+
+class NoSectionError(UsageError):
+    """There is no section of that name."""
+
+
+def help_text(names: Sequence[str] = ()) -> str:
+    """Return what the sections of these *names* are about and their options, of all sections when none is named.
+
+    Args:
+        names: whole, or a part at a dot: ``policy.`` is what begins so, ``.memtier`` what ends so, ``.control.`` what
+            has it in between.
+
+    Raises:
+        NoSectionError: a name fits no section.
+    """
+    chosen = dict.fromkeys(section for name in names for section in _matching(name)) if names else SECTIONS
+    return "\n\n".join(_section(SECTIONS[name]) for name in chosen)
+
+
+def type_text(type_: Any) -> str:
+    """Return the type of an option in a word or two."""
+    if type_ == CPUs | None:
+        return "CPUs"
+    if type_ == tuple[str, ...]:
+        return "list of texts"
+    if type_ == Flags:
+        return "flags with values"
+    if type_ is Seconds:
+        return "duration"
+    if attrs.has(type_):
+        return "mapping of " + ", ".join(f"{option.key} to {type_text(option.type)}" for option in options_of(type_))
+    return {bool: "true or false", str: "text"}[type_]
+
+
+def default_text(option: Option) -> str:
+    """Return the default of an option as a file would have it."""
+    match plain_of(option.default):
+        case bool() as value:
+            return str(value).lower()
+        case "" | {} | []:
+            return "nothing"
+        case list() as values:
+            return f"[{', '.join(values)}]"
+        case value:
+            return str(value)
+
+
+def _matching(name: str) -> list[str]:
+    def fits(section: str) -> bool:
+        match name.startswith("."), name.endswith("."):
+            case True, True:
+                return name in section
+            case True, False:
+                return section.endswith(name)
+            case False, True:
+                return section.startswith(name)
+            case _:
+                return section == name
+
+    found = [section for section in SECTIONS if fits(section)]
+    if not found:
+        raise NoSectionError(f"{name}: no such section{nearest(name, SECTIONS)}")
+    return found
+
+
+def _section(section: Section) -> str:
+    lines = [f"{section.name}: {section.text}"]
+    if section.type is None:
+        lines.append("  Comes in a later version of crirm; until then it is read and has no effect.")
+    for option in section.options:
+        lines.append(f"  {option.key} ({type_text(option.type)}; default {default_text(option)})")
+        lines += textwrap.wrap(option.text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines)

@@ -1,0 +1,72 @@
+"""The schema as JSON Schema, for editors and other tools."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+
+from crirm.config.cpus import CPUs
+from crirm.config.logger import Flags
+from crirm.config.option import Option, options_of
+from crirm.config.policies import CHOOSABLE
+from crirm.config.schema import SECTIONS, children_of
+from crirm.config.structure import Seconds
+from crirm.config.write import plain_of
+
+_TEXT: Final = {"type": ["string", "number"]}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema of a configuration file, in JSON Schema 2020-12."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Configuration of crirm",
+        "$defs": {section.name: _section(section.name) for section in SECTIONS.values()},
+        **_object("", {}),
+    }
+
+
+def _section(name: str) -> dict[str, Any]:
+    section = SECTIONS[name]
+    if section.type is None:
+        return {"description": f"{section.text} No effect yet.", "type": ["object", "null"]}
+    properties = {option.key: _option(option) for option in section.options}
+    return {"description": section.text, **_object(name, properties)}
+
+
+def _object(name: str, properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of the section *name*: its options, and the sections below it, nested or dotted."""
+    prefix = f"{name}." if name else ""
+    below = [section.removeprefix(prefix) for section in SECTIONS if section.startswith(prefix) and section != name]
+    references = {one: {"$ref": f"#/$defs/{prefix}{one}"} for one in below}
+    namespaces = {head: _object(prefix + head, {}) for head in children_of(name) if prefix + head not in SECTIONS}
+    return {
+        "type": ["object", "null"],
+        "properties": {**properties, **references, **namespaces},
+        "additionalProperties": False,
+    }
+
+
+def _option(option: Option) -> dict[str, Any]:
+    kind = _kind(option.type)
+    if option.key == "Active":
+        kind = {"enum": list(CHOOSABLE)}
+    return {"description": option.text, "default": plain_of(option.default), **kind}
+
+
+def _kind(type_: Any) -> dict[str, Any]:
+    if type_ == CPUs | None or type_ is str:
+        return _TEXT
+    if type_ is bool:
+        return {"type": "boolean"}
+    if type_ is Seconds:
+        return {"type": "string", "pattern": r"^[+-]?(0|([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$"}
+    if type_ == tuple[str, ...]:
+        return {"type": "array", "items": _TEXT}
+    if type_ == Flags:
+        return {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+    if attrs.has(type_):
+        inner = {option.key: _option(option) for option in options_of(type_)}
+        return {"type": "object", "properties": inner}
+    raise TypeError(f"no JSON Schema for {type_}")

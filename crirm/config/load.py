@@ -1,0 +1,170 @@
+"""Bytes to a configuration, or to everything that is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from crirm.config.config import Config
+from crirm.config.faults import ConfigFaults, Fault, ValueFault, in_order, joined
+from crirm.config.nodes import Document, Node, line_at, node_of, plain
+from crirm.config.policies import POLICIES, choose
+from crirm.config.schema import SECTIONS
+from crirm.config.sections import sort_sections, unknown_key
+from crirm.config.structure import Path, WrongValuesError, structure
+from crirm.config.text import MAX_BYTES, parse
+from crirm.errors import CrirmError
+
+Grammar = Callable[[Any], Iterable[str]]
+"""Reads a text that is a language of its own: returns what one should know about it, raises CrirmError for a fault."""
+
+NO_GRAMMARS: Final[Mapping[str, Grammar]] = {}
+
+
+@attrs.frozen
+class Loaded:
+    """A configuration that can be used.
+
+    Args:
+        config: what it says.
+        warnings: what one should know about it.
+    """
+
+    config: Config
+    warnings: tuple[Fault, ...]
+    _sections: Mapping[str, Node] = attrs.field(factory=dict, repr=False, eq=False)
+
+    def fault(self, reason: str, section: str, *path: str | int) -> Fault:
+        """Return a fault at *path* in the section of that name, with the line it was read from."""
+        return _fault(self._sections, reason, section, path)
+
+    def has(self, section: str) -> bool:
+        """Tell whether the section of that name was given."""
+        return section in self._sections
+
+
+def load(data: bytes, name: str, grammars: Mapping[str, Grammar] = NO_GRAMMARS) -> Loaded:
+    """Read a configuration.
+
+    Args:
+        data: YAML or TOML; also a Kubernetes manifest of a ConfigMap.
+        name: of the file, for the faults.
+        grammars: readers for the texts that rooms above this one understand, by dotted option, such as
+            ``dump.Config``; of an option that is a list or a mapping, each item or pair is read.
+
+    Raises:
+        ConfigFaults: it cannot be used, with all that is wrong.
+    """
+    faults: list[Fault] = []
+    return _load(parse(data, faults), faults, name, grammars)
+
+
+def load_config_map(data: Mapping[str, str], name: str, grammars: Mapping[str, Grammar] = NO_GRAMMARS) -> Loaded:
+    """Read the data of a ConfigMap, in which each section at the top is a text in YAML; else as `load`."""
+    faults: list[Fault] = []
+    size = sum(len(text) for text in data.values())
+    if size > MAX_BYTES:
+        faults.append(Fault(f"has {size} characters; a configuration has {MAX_BYTES} at most"))
+        return _load(Document(None), faults, name, grammars)
+    root = node_of({key: Node(text, 1, 1) for key, text in data.items()}, 1)
+    return _load(Document(root), faults, name, grammars)
+
+
+def _load(document: Document, faults: list[Fault], name: str, grammars: Mapping[str, Grammar]) -> Loaded:
+    warnings = list(document.remarks)
+    sections: Mapping[str, Node] = {}
+    if document.root is not None and document.root.value is not None:
+        found = sort_sections(document.root, faults)
+        sections = found.sections
+        warnings += found.remarks
+    values = _values(sections, faults)
+    config = _config(values, sections)
+    _choice(config, sections, faults)
+    _understand(config, sections, grammars, faults, warnings)
+    if faults:
+        raise ConfigFaults(name, faults)
+    if config.later:
+        reason = f"no effect yet, since their features come in later versions: {', '.join(config.later)}"
+        warnings.append(Fault(reason))
+    return Loaded(config, in_order(warnings), sections)
+
+
+def _values(sections: Mapping[str, Node], faults: list[Fault]) -> dict[str, Any]:
+    """Return the value of every section that was given and is well-formed."""
+    values = {}
+    for name, node in sections.items():
+        section = SECTIONS[name].type
+        if section is None:
+            values[name] = plain(node)
+            continue
+        try:
+            values[name] = structure(plain(node), section)
+        except WrongValuesError as error:
+            for path, reason in error.faults:
+                unknown = len(path) == 1 and path[0] not in (option.key for option in SECTIONS[name].options)
+                why = unknown_key(str(path[0]), name) if unknown else reason
+                faults.append(_fault(sections, why, name, path))
+    return values
+
+
+def _config(values: Mapping[str, Any], sections: Mapping[str, Node]) -> Config:
+    given = {name: values[name] for name in ("policy", "logger", "dump") if name in values}
+    options = {name: values[policy.section] for name, policy in POLICIES.items() if policy.section in values}
+    default = Config()
+    later = {name: values[name] for name in sections if SECTIONS[name].type is None and values[name] != {}}
+    known = {name: options.get(name, one) for name, one in default.options.items()}
+    return attrs.evolve(default, **given, options=known, later=later)
+
+
+def _choice(config: Config, sections: Mapping[str, Node], faults: list[Fault]) -> None:
+    try:
+        policy = choose(config.policy_name)
+    except ValueFault as fault:
+        faults.append(_fault(sections, str(fault), "policy", ("Active",)))
+        return
+    reported = any(fault.path.startswith("$.policy.ReservedResources") for fault in faults)
+    if policy.needs_reserved and config.reserved is None and not reported:
+        reason = f"the policy {policy.name} needs CPUs for kube-system; say how many, such as CPU: 1"
+        faults.append(_fault(sections, reason, "policy", ("ReservedResources",)))
+
+
+def _understand(
+    config: Config,
+    sections: Mapping[str, Node],
+    grammars: Mapping[str, Grammar],
+    faults: list[Fault],
+    warnings: list[Fault],
+) -> None:
+    for dotted, grammar in grammars.items():
+        section, _, key = dotted.rpartition(".")
+        for path, text in _items(config, section, key):
+            try:
+                warnings += [_fault(sections, remark, section, path) for remark in grammar(text)]
+            except CrirmError as error:
+                faults.append(_fault(sections, str(error), section, path))
+
+
+def _items(config: Config, section: str, key: str) -> list[tuple[Path, Any]]:
+    """Return what a grammar is to read of an option: its text, or each item or pair that it holds."""
+    holder = section_of(config, section)
+    name = next(option.name for option in SECTIONS[section].options if option.key == key)
+    match getattr(holder, name):
+        case tuple() as items:
+            return [((key, place), item) for place, item in enumerate(items)]
+        case Mapping() as pairs:
+            return [((key, flag), (flag, value)) for flag, value in pairs.items()]
+        case value:
+            return [((key,), value)]
+
+
+def section_of(config: Config, name: str) -> Any:
+    """Return the value of the section of that name."""
+    head, _, policy = name.partition(".")
+    return config.options[policy] if policy else getattr(config, head)
+
+
+def _fault(sections: Mapping[str, Node], reason: str, section: str, path: Path) -> Fault:
+    line = line_at(sections[section], path) if section in sections else 0
+    return Fault(reason, joined(section, *path), line or None)

@@ -1,0 +1,84 @@
+"""All sections by their dotted names: the whole schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache, cached_property
+from typing import Final
+
+import attrs
+
+from crirm.config.dump import DumpSection
+from crirm.config.logger import LoggerSection
+from crirm.config.option import Option, options_of
+from crirm.config.policies import POLICIES
+from crirm.config.policy import PolicySection
+
+
+@attrs.frozen
+class Section:
+    """A section.
+
+    Args:
+        name: dotted, such as ``policy.topology-aware``.
+        text: what it is about.
+        type: the class of its options; None: its feature comes later, and whatever it holds is kept as it is.
+        texts: the sentences about options that do not carry their own, by key.
+    """
+
+    name: str
+    text: str
+    type: type | None = None
+    texts: Mapping[str, str] = attrs.field(factory=dict)
+
+    @cached_property
+    def options(self) -> tuple[Option, ...]:
+        """Its options; none where they are not known yet."""
+        return () if self.type is None else options_of(self.type, self.texts)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of its name."""
+        return tuple(self.name.split("."))
+
+
+_POLICY_SECTIONS: Final = tuple(
+    Section(policy.section, f"Options of the policy {policy.name}.", policy.options, policy.texts)
+    for policy in POLICIES.values()
+    if policy.options is not None
+)
+_LATER: Final = (
+    Section("policy.static-pools", "Pools of the policy static-pools."),
+    Section("policy.podpools", "Pools of the policy podpools."),
+    Section("policy.balloons", "Balloon types of the policy balloons."),
+    Section("policy.dynamic-pools", "Pools of the policy dynamic-pools."),
+    Section("instrumentation", "Metrics, tracing and the HTTP server."),
+    Section("resource-manager.control", "Which controllers enforce decisions, and how strictly."),
+    Section("resource-manager.control.page-migration", "Moving idle memory to slower NUMA nodes."),
+    Section("rdt", "Cache and memory bandwidth classes."),
+    Section("blockio", "Block I/O classes."),
+    Section("cpu", "CPU frequency classes."),
+)
+_ALL: Final = (
+    Section("policy", "How containers are placed.", PolicySection),
+    *_POLICY_SECTIONS,
+    Section("logger", "Log records.", LoggerSection),
+    Section("dump", "CRI messages shown in the log.", DumpSection),
+    *_LATER,
+)
+
+SECTIONS: Final[Mapping[str, Section]] = {section.name: section for section in _ALL}
+
+
+@cache
+def children_of(name: str) -> tuple[str, ...]:
+    """Return the parts of section names that may follow *name*, which is empty for those at the top."""
+    above = tuple(name.split(".")) if name else ()
+    below = (section.parts[len(above)] for section in _ALL if section.parts[: len(above)] == above != section.parts)
+    return tuple(dict.fromkeys(below))
+
+
+def home_of(key: str) -> str | None:
+    """Return the section that has an option *key*, if exactly one has it."""
+    homes = [section.name for section in _ALL if any(option.key == key for option in section.options)]
+    return homes[0] if len(homes) == 1 else None

@@ -1,0 +1,138 @@
+"""A deciding node without a runtime: the engine over a policy that can be seen through, and requests to feed it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+from grpclib.const import Status
+
+from crirm.cri.proto.runtime import v1
+from crirm.daemon.engine import Engine
+from crirm.daemon.intake import Intake
+from crirm.model.quantity import Bytes
+from crirm.rpc.grpc_wire import RpcError
+from crirm.rpc.held import Answer
+from tests.unit.policy.counting import Counting
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import betterproto
+
+    from crirm.cri.decode import Place
+    from crirm.model.workload import TopologyHint
+    from crirm.rpc.held import Interceptor
+
+
+def in_nursery(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run the asynchronous *test* with a nursery as its first argument; pytest-trio's own fixture fails on pytest 9."""
+
+    async def main(kwargs: dict[str, object]) -> None:
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                await test(nursery, **kwargs)
+                nursery.cancel_scope.cancel()
+
+    def run(**kwargs: object) -> None:
+        trio.run(main, kwargs)
+
+    parameters = list(inspect.signature(test).parameters.values())[1:]
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # pytest reads it
+    return run
+
+
+@attrs.define
+class FakeHeld:
+    """Keeps what an interceptor decides."""
+
+    forwarded: bytes | None = None
+    refused: tuple[Status, str] | None = None
+    decided: trio.Event = attrs.field(factory=trio.Event)
+
+    def forward(self, message: bytes) -> None:
+        assert self.forwarded is None
+        assert self.refused is None
+        self.forwarded = message
+        self.decided.set()
+
+    def refuse(self, status: Status, message: str) -> None:
+        assert self.forwarded is None
+        assert self.refused is None
+        self.refused = (status, message)
+
+
+class FakeNode:
+    """What participants need, with a clock that stands still."""
+
+    def __init__(self, nursery: trio.Nursery, hints: tuple[TopologyHint, ...] = (), cpus: int = 8) -> None:
+        self.engine = Engine(Counting(cpus), clock=lambda: 1000.0)
+        self.doubts = 0
+        self.hints = hints
+        self.asked_about: list[Place] = []
+        self.found = trio.Event()
+        self.intake = Intake(self.engine, nursery, Bytes(64 << 30), self._find, self._doubt)
+
+    def _find(self, places: tuple[Place, ...]) -> tuple[TopologyHint, ...]:
+        self.asked_about += places
+        trio.from_thread.run_sync(self.found.set)
+        return self.hints
+
+    def _doubt(self) -> None:
+        self.doubts += 1
+
+    def call(
+        self, participant: Callable[[FakeNode], Interceptor], request: betterproto.Message, answer: Answer | None = None
+    ) -> tuple[FakeHeld, bytes | None]:
+        """Play a call whose decision comes at once, and its answer."""
+        held, interceptor = FakeHeld(), participant(self)
+        interceptor.request(bytes(request), held)
+        return held, interceptor.reply(answer) if answer is not None and held.forwarded is not None else None
+
+
+def good(message: betterproto.Message) -> Answer:
+    return Answer(0, bytes(message))
+
+
+def pod_request(uid: str = "u1", annotations: dict[str, str] | None = None) -> v1.RunPodSandboxRequest:
+    return v1.RunPodSandboxRequest(
+        config=v1.PodSandboxConfig(
+            metadata=v1.PodSandboxMetadata(name="web", uid=uid, namespace="shop"),
+            annotations=annotations or {},
+            linux=v1.LinuxPodSandboxConfig(cgroup_parent=f"/kubepods/pod{uid}"),
+        )
+    )
+
+
+def create_request(
+    name: str = "c", cpus: int = 2, pod: str = "p1", mounts: tuple[str, ...] = ()
+) -> v1.CreateContainerRequest:
+    resources = v1.LinuxContainerResources(cpu_shares=cpus * 1024, memory_limit_in_bytes=1 << 30)
+    return v1.CreateContainerRequest(
+        pod_sandbox_id=pod,
+        config=v1.ContainerConfig(
+            metadata=v1.ContainerMetadata(name=name),
+            mounts=[v1.Mount(container_path=path, host_path=path) for path in mounts],
+            linux=v1.LinuxContainerConfig(resources=resources),
+        ),
+    )
+
+
+class FakeRuntime:
+    """Answers unary calls from a table, by method; values may be statuses to fail with."""
+
+    def __init__(self, answers: dict[str, betterproto.Message | Status] | None = None) -> None:
+        self.answers = answers or {}
+        self.calls: list[tuple[str, bytes]] = []
+
+    async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
+        assert timeout_s > 0
+        self.calls.append((method, message))
+        await trio.lowlevel.checkpoint()
+        answer = self.answers.get(method, Status.UNIMPLEMENTED)
+        if isinstance(answer, Status):
+            raise RpcError(answer, "as told")
+        return bytes(answer)

@@ -1,0 +1,248 @@
+"""Calls that matter for placement, from request to state."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from grpclib.const import Status
+
+from crirm.cri import decode
+from crirm.cri.proto.runtime import v1
+from crirm.daemon.participants import (
+    INTERCEPTED,
+    Create,
+    Remove,
+    RemovePod,
+    RunPod,
+    ShowStatus,
+    Start,
+    Stop,
+    StopPod,
+    Update,
+    participant,
+)
+from crirm.model.cpuset import CPUSet
+from crirm.model.decision import Adjustment
+from crirm.model.workload import ContainerState, TopologyHint
+from crirm.rpc.held import Answer
+from tests.unit.daemon.nodes import FakeHeld, FakeNode, create_request, good, in_nursery, pod_request
+
+ID = "c" * 64
+
+
+def with_pod(nursery: trio.Nursery, annotations: dict[str, str] | None = None, **more: object) -> FakeNode:
+    node = FakeNode(nursery, **more)  # type: ignore[arg-type]
+    node.call(RunPod, pod_request(annotations=annotations), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    return node
+
+
+def with_container(nursery: trio.Nursery) -> FakeNode:
+    node = with_pod(nursery)
+    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    return node
+
+
+def states(node: FakeNode) -> list[ContainerState]:
+    return [c.state for c in node.engine.state.workload.containers.values()]
+
+
+def granted(node: FakeNode) -> list[str]:
+    return [str(cpus) for cpus in node.engine.state.policy.values()]
+
+
+@in_nursery
+async def test_a_created_container_has_its_cpus_in_the_request_and_its_id_in_the_state(nursery: trio.Nursery) -> None:
+    node = with_pod(nursery)
+    held, reply = node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    assert held.forwarded is not None
+    assert CPUSet.parse("0-1") == decode.create_request(held.forwarded).cpus
+    assert reply is None
+    (container,) = node.engine.state.workload.containers.values()
+    assert (container.id, container.state, container.requirements.cpu_request) == (ID, ContainerState.CREATED, 2000)
+
+
+@pytest.mark.parametrize(
+    ("answer", "doubts"),
+    [
+        pytest.param(Answer(Status.UNKNOWN.value, None), 0, id="refused by the runtime"),
+        pytest.param(Answer(Status.UNAVAILABLE.value, None, certain=False), 1, id="nobody knows what it did"),
+    ],
+)
+@in_nursery
+async def test_a_failed_create_gives_the_grant_back(nursery: trio.Nursery, answer: Answer, doubts: int) -> None:
+    node = with_pod(nursery)
+    node.call(Create, create_request(), answer)
+    assert ([], {}, doubts) == (granted(node), node.engine.state.workload.containers, node.doubts)
+
+
+@in_nursery
+async def test_a_container_without_room_is_refused_in_words(nursery: trio.Nursery) -> None:
+    node = with_pod(nursery)
+    held, _ = node.call(Create, create_request(cpus=9))
+    assert held.refused == (Status.RESOURCE_EXHAUSTED, "wants 9 CPUs, 8 are free and one must stay")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "sentence"),
+    [pytest.param({"intel.com/resources": "{"}, "pod shop/web, annotation intel.com/resources", id="malformed JSON")],
+)
+@in_nursery
+async def test_a_bad_annotation_is_refused_with_its_place(
+    nursery: trio.Nursery, annotations: dict[str, str], sentence: str
+) -> None:
+    held, _ = with_pod(nursery, annotations).call(Create, create_request())
+    assert held.refused is not None
+    assert held.refused[0] is Status.INVALID_ARGUMENT
+    assert sentence in held.refused[1]
+
+
+@in_nursery
+async def test_a_container_of_an_unknown_pod_is_the_runtimes_business(nursery: trio.Nursery) -> None:
+    node = with_pod(nursery)
+    request = create_request(pod="elsewhere")
+    held, _ = node.call(Create, request, good(v1.CreateContainerResponse(container_id=ID)))
+    assert bytes(request) == held.forwarded
+    assert not node.engine.state.workload.containers
+
+
+@in_nursery
+async def test_a_request_that_is_none_is_refused(nursery: trio.Nursery) -> None:
+    held = FakeHeld()
+    Create(with_pod(nursery)).request(b"\xff\xff", held)
+    assert held.refused is not None
+    assert held.refused[0] is Status.INVALID_ARGUMENT
+
+
+@in_nursery
+async def test_hints_are_looked_up_before_the_decision(nursery: trio.Nursery) -> None:
+    hint = TopologyHint("/sys/devices/x", cpus=CPUSet.of(1))
+    node = with_pod(nursery, hints=(hint,))
+    held = FakeHeld()
+    Create(node).request(bytes(create_request(mounts=("/data",))), held)
+    assert held.forwarded is None
+    await held.decided.wait()
+    (container,) = node.engine.state.workload.containers.values()
+    assert (hint,) == container.hints
+    assert [place.path for place in node.asked_about] == ["/data"]
+
+
+@in_nursery
+async def test_hints_can_be_declined(nursery: trio.Nursery) -> None:
+    node = with_pod(nursery, {"topologyhints.cri-resource-manager.intel.com/pod": "false"})
+    held, _ = node.call(Create, create_request(mounts=("/data",)))
+    assert held.forwarded is not None
+    assert not node.asked_about
+
+
+@in_nursery
+async def test_a_caller_that_leaves_during_the_look_up_reserves_nothing(nursery: trio.Nursery) -> None:
+    node = with_pod(nursery)
+    create, held = Create(node), FakeHeld()
+    create.request(bytes(create_request(mounts=("/data",))), held)
+    create.abandoned()
+    await node.found.wait()
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    assert not node.engine.state.workload.containers
+
+
+@in_nursery
+async def test_a_containers_life_is_followed_and_its_grant_ends_with_it(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    node.call(Start, v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
+    assert states(node) == [ContainerState.RUNNING]
+    node.call(Stop, v1.StopContainerRequest(container_id=ID[:13]), good(v1.StopContainerResponse()))
+    assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
+    node.call(Remove, v1.RemoveContainerRequest(container_id=ID), Answer(Status.NOT_FOUND.value, None))
+    assert not states(node)
+
+
+@in_nursery
+async def test_a_start_or_stop_that_fails_changes_nothing(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    before = node.engine.state
+    node.call(Start, v1.StartContainerRequest(container_id=ID), Answer(Status.UNKNOWN.value, None))
+    node.call(Start, v1.StartContainerRequest(container_id=ID), Answer(Status.NOT_FOUND.value, None))
+    node.call(Stop, v1.StopContainerRequest(container_id=ID), Answer(Status.DEADLINE_EXCEEDED.value, None))
+    assert before is node.engine.state
+
+
+@pytest.mark.parametrize(
+    ("end", "request_", "left"),
+    [
+        pytest.param(StopPod, v1.StopPodSandboxRequest(pod_sandbox_id="p1"), (1, 1), id="stopped"),
+        pytest.param(RemovePod, v1.RemovePodSandboxRequest(pod_sandbox_id="p1"), (0, 0), id="removed"),
+    ],
+)
+@in_nursery
+async def test_a_pod_takes_its_containers_along(
+    nursery: trio.Nursery, end: type[StopPod], request_: v1.StopPodSandboxRequest, left: tuple[int, int]
+) -> None:
+    node = with_container(nursery)
+    node.call(end, request_, good(v1.StopPodSandboxResponse()))
+    workload = node.engine.state.workload
+    assert ([], left) == (granted(node), (len(workload.pods), len(workload.containers)))
+
+
+def update(cpus: int) -> v1.UpdateContainerResourcesRequest:
+    return v1.UpdateContainerResourcesRequest(
+        container_id=ID, linux=v1.LinuxContainerResources(cpu_shares=cpus * 1024), annotations={"keep": "me"}
+    )
+
+
+@in_nursery
+async def test_the_kubelets_resize_is_merged_forwarded_and_kept(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    held, _ = node.call(Update, update(4), good(v1.UpdateContainerResourcesResponse()))
+    sent = v1.UpdateContainerResourcesRequest().parse(held.forwarded or b"")
+    assert (sent.linux.cpuset_cpus, sent.linux.cpu_shares, sent.annotations) == ("0-3", 4096, {"keep": "me"})
+    (container,) = node.engine.state.workload.containers.values()
+    assert (container.requirements.cpu_request, container.resources.memory_limit_bytes) == (4000, 1 << 30)
+
+
+@in_nursery
+async def test_a_resize_that_the_runtime_refuses_is_taken_back_whole(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    before = node.engine.state
+    node.call(Update, update(4), Answer(Status.UNKNOWN.value, None))
+    assert (before.policy, before.workload) == (node.engine.state.policy, node.engine.state.workload)
+
+
+@in_nursery
+async def test_a_resize_without_room_never_reaches_the_runtime(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    held, _ = node.call(Update, update(9))
+    assert held.refused is not None
+    assert held.refused[0] is Status.RESOURCE_EXHAUSTED
+
+
+@in_nursery
+async def test_an_update_of_an_unknown_container_passes(nursery: trio.Nursery) -> None:
+    request = v1.UpdateContainerResourcesRequest(container_id="other", linux=v1.LinuxContainerResources(cpu_shares=2))
+    held, _ = with_container(nursery).call(Update, request, Answer(Status.NOT_FOUND.value, None))
+    assert bytes(request) == held.forwarded
+
+
+@in_nursery
+async def test_the_kubelet_sees_the_shares_that_it_asked_for(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    (key,) = node.engine.state.adjustments
+    node.engine.state.adjustments[key] = Adjustment(cpu_shares=9999)  # type: ignore[index] # as a policy might decide
+    told = v1.ContainerStatus(resources=v1.ContainerResources(linux=v1.LinuxContainerResources(cpu_shares=9999)))
+    answer = v1.ContainerStatusResponse(status=told)
+    _, reply = node.call(ShowStatus, v1.ContainerStatusRequest(container_id=ID), good(answer))
+    assert reply is not None
+    assert v1.ContainerStatusResponse().parse(reply).status.resources.linux.cpu_shares == 2048
+
+
+@in_nursery
+async def test_a_status_that_needs_no_change_is_left_alone(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    _, reply = node.call(ShowStatus, v1.ContainerStatusRequest(container_id=ID), good(v1.ContainerStatusResponse()))
+    assert reply is None
+
+
+@in_nursery
+async def test_only_calls_that_matter_are_taken_part_in(nursery: trio.Nursery) -> None:
+    node = FakeNode(nursery)
+    assert all(participant(node, method) for method in INTERCEPTED)
+    assert [participant(node, method) for method in ("ListContainers", "Version", "ExecSync", "")] == [None] * 4
