@@ -42,10 +42,10 @@ async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
         except RpcError:
             continue  # the link tells of a runtime that is away
         listed = await trio.to_thread.run_sync(decode.listed_containers, answer)
-        _compare(listed, engine, intake, {c.id for c in before.values()})
+        compare(listed, engine, intake, {c.id for c in before.values()})
 
 
-def _compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: set[ContainerId | None]) -> None:
+def compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: set[ContainerId | None]) -> None:
     """Tell what has ended; not to be listed counts only for those known before the list was asked for."""
     there = {item.id for item in listed}
     for item in listed:

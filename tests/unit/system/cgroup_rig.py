@@ -1,4 +1,4 @@
-"""Made cgroup trees that obey the kernel's rules, as far as crirm meets them."""
+"""Made cgroup trees that obey the kernel's rules, as far as crirm meets them; checked against Linux 6.18 by hand."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 from typing import TYPE_CHECKING
 
 from crirm.model.cpuset import CPUSet, ListFormatError, NodeSet
-from crirm.system.cgroup_files import CgroupGoneError, Files, Trouble, CgroupError, refused
+from crirm.system.cgroup_files import Files, refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 ONLINE_CPUS = "0-7"
@@ -18,93 +19,110 @@ PRESENT = 16  # CPUs that the kernel could have at most
 POD = "kubepods/burstable/pod0123abcd-0000-1111-2222-333344445555"
 CONTAINER = f"{POD}/c1"
 
+_KINDS: dict[str, type[CPUSet | NodeSet]] = {"cpuset.cpus": CPUSet, "cpuset.mems": NodeSet}
 
-class MadeV1(Files):
-    """Cgroup v1: the cpuset and the cpu controller, each with its own tree. Writes are the kernel's; see `refused`."""
+
+class Made(Files):
+    """What both versions have in common; paths are relative to what would be mounted on /sys/fs/cgroup."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.log: list[str] = []
+
+    def get(self, path: str) -> str:
+        """Return the content of a file."""
+        return (self.root / path).read_text().strip()
+
+    def set(self, path: str, value: str) -> None:
+        """Give a file any content, against all rules."""
+        (self.root / path).write_text(f"{value}\n")
+
+    def put(self, path: str, value: str) -> None:
+        """Write as somebody else would, by the rules."""
+        self.write(self.root / path, value)
+
+    def write(self, path: Path, value: str) -> None:
+        """Write by the rules."""
+        if not path.is_file():
+            raise self._not_opened(path, value, FileNotFoundError(errno.ENOENT, "no such file"))
+        if code := self.verdict(path, value):
+            raise refused(path, value, OSError(code, os.strerror(code)))
+        self.log.append(f"{path.relative_to(self.root)}={value}")
+        path.write_text(f"{self.kept(path, value)}\n")
+        self.follow()
+
+    def verdict(self, path: Path, value: str) -> int:
+        """Return the error number with which the kernel answers, 0 for none."""
+        raise NotImplementedError
+
+    def kept(self, path: Path, value: str) -> str:
+        """Return what a file shows after *value* was written."""
+        raise NotImplementedError
+
+    def follow(self) -> None:
+        """Let all that depends on other files follow them."""
+        raise NotImplementedError
+
+
+class MadeV1(Made):
+    """Cgroup v1: the cpuset and the cpu controller, each with its own tree."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
         for controller in ("cpuset", "cpu"):
             self._fill(root / controller)
-        self.set("cpuset/cpuset.cpus", ONLINE_CPUS)
-        self.set("cpuset/cpuset.mems", ONLINE_MEMS)
-        self._follow()
+        self.follow()
 
-    def make(self, path: str, cpus: str = ONLINE_CPUS, mems: str = ONLINE_MEMS) -> None:
-        """Make a cgroup, and those above it, as runc does: with the sets of the one above where it has none."""
+    def make(self, path: str) -> None:
+        """Make a cgroup, and those above it, with all that is online."""
         for controller in ("cpuset", "cpu"):
             folder = self.root / controller
             for part in path.split("/"):
                 folder = folder / part
                 self._fill(folder)
-        self.set(f"cpuset/{path}/cpuset.cpus", cpus)
-        self.set(f"cpuset/{path}/cpuset.mems", mems)
-        self._follow()
-
-    def get(self, path: str) -> str:
-        return (self.root / path).read_text().strip()
-
-    def set(self, path: str, value: str) -> None:
-        """Set anything, against all rules."""
-        (self.root / path).write_text(f"{value}\n")
-
-    def put(self, path: str, value: str) -> None:
-        """Write as somebody else would."""
-        self.write(self.root / path, value)
+        self.follow()
 
     def online(self, cpus: str) -> None:
-        """Plug CPUs; v1 takes those that go out of every cgroup's set."""
-        for folder in [self.root / "cpuset", *self._below(self.root / "cpuset")]:
+        """Plug CPUs; v1 takes those that go out of the set of every cgroup, for good."""
+        top = self.root / "cpuset"
+        for folder in below(top):
             file = folder / "cpuset.cpus"
-            kept = CPUSet.parse(file.read_text()) & CPUSet.parse(cpus)
-            file.write_text(cpus if folder == self.root / "cpuset" else str(kept))
-        self._follow()
+            file.write_text(str(CPUSet.parse(file.read_text()) & CPUSet.parse(cpus)))
+        (top / "cpuset.cpus").write_text(cpus)
+        self.follow()
 
-    def write(self, path: Path, value: str) -> None:
-        if not path.is_file():
-            raise self._not_opened(path, value, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
-        code = self._verdict(path, value)
-        if code:
-            raise refused(path, value, OSError(code, os.strerror(code)))
-        self.log.append(f"{path.relative_to(self.root)}={value}")
-        path.write_text(f"{self._kept(path, value)}\n")
-        self._follow()
+    def verdict(self, path: Path, value: str) -> int:
+        if path.name in _KINDS:
+            return self._set_verdict(_KINDS[path.name], path, value)
+        if path.name == "cpu.cfs_quota_us":
+            return errno.EINVAL if 0 <= int(value) < 1000 else 0
+        return 0
 
-    def _verdict(self, path: Path, value: str) -> int:
-        match path.name:
-            case "cpuset.cpus":
-                return self._set_verdict(CPUSet, path, value)
-            case "cpuset.mems":
-                return self._set_verdict(NodeSet, path, value)
-            case "cpu.cfs_quota_us":
-                return 0 if int(value) < 0 or int(value) >= 1000 else errno.EINVAL
-            case _:
-                return 0
+    def kept(self, path: Path, value: str) -> str:
+        return str(min(max(int(value), 2), 262144)) if path.name == "cpu.shares" else value
+
+    def follow(self) -> None:
+        for folder in [self.root / "cpuset", *below(self.root / "cpuset")]:
+            for side in ("cpus", "mems"):
+                (folder / f"cpuset.effective_{side}").write_text((folder / f"cpuset.{side}").read_text())
 
     def _set_verdict(self, kind: type[CPUSet | NodeSet], path: Path, value: str) -> int:
+        def mask(folder: Path) -> int:
+            return kind.parse((folder / path.name).read_text()).mask
+
         try:
             new = kind.parse(value)
         except ListFormatError:
             return errno.EINVAL
         if new and new.highest >= PRESENT:
             return errno.ERANGE
-        top = kind.parse((self.root / "cpuset" / path.name).read_text())
-        if new.mask & ~top.mask:
+        if new.mask & ~mask(self.root / "cpuset"):
             return errno.EINVAL
-        if any(kind.parse((child / path.name).read_text()).mask & ~new.mask for child in self._children(path.parent)):
+        if any(mask(child) & ~new.mask for child in children(path.parent)):
             return errno.EBUSY
-        if new.mask & ~kind.parse((path.parent.parent / path.name).read_text()).mask:
+        if new.mask & ~mask(path.parent.parent):
             return errno.EACCES
         return 0 if new else errno.ENOSPC
-
-    def _kept(self, path: Path, value: str) -> str:
-        return str(min(max(int(value), 2), 262144)) if path.name == "cpu.shares" else value
-
-    def _follow(self) -> None:
-        for folder in [self.root / "cpuset", *self._below(self.root / "cpuset")]:
-            for side in ("cpus", "mems"):
-                (folder / f"cpuset.effective_{side}").write_text((folder / f"cpuset.{side}").read_text())
 
     def _fill(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,28 +130,22 @@ class MadeV1(Files):
             "cpuset.cpus": ONLINE_CPUS, "cpuset.mems": ONLINE_MEMS, "cpuset.memory_migrate": "0",
             "cpu.shares": "1024", "cpu.cfs_quota_us": "-1", "cpu.cfs_period_us": "100000",
         }  # fmt: skip
+        controller = folder.relative_to(self.root).parts[0]
         for name, value in files.items():
-            if name.split(".")[0] == folder.relative_to(self.root).parts[0] and not (folder / name).exists():
+            if name.startswith(f"{controller}.") and not (folder / name).exists():
                 (folder / name).write_text(f"{value}\n")
 
-    def _children(self, folder: Path) -> list[Path]:
-        return [child for child in folder.iterdir() if child.is_dir()]
 
-    def _below(self, folder: Path) -> list[Path]:
-        return [path for child in self._children(folder) for path in (child, *self._below(child))]
-
-
-class MadeV2(Files):
+class MadeV2(Made):
     """Cgroup v2, one tree."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.log: list[str] = []
-        self.cpus, self.mems = CPUSet.parse(ONLINE_CPUS), NodeSet.parse(ONLINE_MEMS)
+        super().__init__(root)
+        self._online = {"cpuset.cpus": ONLINE_CPUS, "cpuset.mems": ONLINE_MEMS}
         root.mkdir(parents=True, exist_ok=True)
         self.set("cgroup.controllers", "cpuset cpu memory")
         self.set("cgroup.subtree_control", "cpuset cpu memory")
-        self._follow()
+        self.follow()
 
     def make(self, path: str, controllers: str = "cpuset cpu") -> None:
         """Make a cgroup, and those above it, with *controllers* for the ones inside."""
@@ -143,56 +155,55 @@ class MadeV2(Files):
             if not folder.exists():
                 folder.mkdir()
                 (folder / "cgroup.subtree_control").write_text(controllers)
-        self._follow()
-
-    def get(self, path: str) -> str:
-        return (self.root / path).read_text().strip()
-
-    def set(self, path: str, value: str) -> None:
-        (self.root / path).write_text(f"{value}\n")
-
-    def put(self, path: str, value: str) -> None:
-        self.write(self.root / path, value)
+        self.follow()
 
     def online(self, cpus: str) -> None:
-        self.cpus = CPUSet.parse(cpus)
-        self._follow()
+        """Plug CPUs."""
+        self._online["cpuset.cpus"] = cpus
+        self.follow()
 
-    def write(self, path: Path, value: str) -> None:
-        if not path.is_file():
-            raise self._not_opened(path, value, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
-        if path.name == "cpu.weight" and not 1 <= int(value) <= 10000:
-            raise refused(path, value, OSError(errno.ERANGE, "range"))
+    def verdict(self, path: Path, value: str) -> int:
+        if path.name == "cpu.weight":
+            return 0 if 1 <= int(value) <= 10000 else errno.ERANGE
         if path.name == "cgroup.subtree_control":
-            if value[1:] not in self.read(path.parent / "cgroup.controllers").split():  # type: ignore[union-attr]
-                raise refused(path, value, FileNotFoundError(errno.ENOENT, "no such controller"))
-            value = f"{self.read(path)} {value[1:]}"
-        self.log.append(f"{path.relative_to(self.root)}={value}")
-        path.write_text(f"{value}\n")
-        self._follow()
+            known = (path.parent / "cgroup.controllers").read_text().split()
+            return 0 if value.removeprefix("+") in known else errno.ENOENT
+        return 0
 
-    def _follow(self) -> None:
-        """Let files appear and effective sets follow, from the root down."""
-        (self.root / "cpuset.cpus.effective").write_text(f"{self.cpus}\n")
-        (self.root / "cpuset.mems.effective").write_text(f"{self.mems}\n")
-        for folder in self._below(self.root):
+    def kept(self, path: Path, value: str) -> str:
+        return f"{self.read(path)} {value[1:]}" if path.name == "cgroup.subtree_control" else value
+
+    def follow(self) -> None:
+        for name, online in self._online.items():
+            (self.root / f"{name}.effective").write_text(f"{online}\n")
+        for folder in below(self.root):
             enabled = (folder.parent / "cgroup.subtree_control").read_text().split()
             (folder / "cgroup.controllers").write_text(" ".join(enabled))
             if "cpuset" in enabled:
-                self._effective(folder, CPUSet, "cpuset.cpus")
-                self._effective(folder, NodeSet, "cpuset.mems")
+                for name, kind in _KINDS.items():
+                    self._effective(folder, kind, name)
             if "cpu" in enabled:
-                for name, value in (("cpu.weight", "100"), ("cpu.max", "max 100000")):
-                    if not (folder / name).exists():
-                        (folder / name).write_text(f"{value}\n")
+                self._appear(folder / "cpu.weight", "100")
+                self._appear(folder / "cpu.max", "max 100000")
 
     def _effective(self, folder: Path, kind: type[CPUSet | NodeSet], name: str) -> None:
-        if not (folder / name).exists():
-            (folder / name).write_text("\n")
+        self._appear(folder / name, "")
         above = kind.parse((folder.parent / f"{name}.effective").read_text()).mask
         own = kind.parse((folder / name).read_text()).mask
         (folder / f"{name}.effective").write_text(f"{kind.from_mask(own & above or above)}\n")
 
-    def _below(self, folder: Path) -> list[Path]:
-        children = [child for child in folder.iterdir() if child.is_dir()]
-        return [path for child in children for path in (child, *self._below(child))]
+    def _appear(self, path: Path, value: str) -> None:
+        if not path.exists():
+            path.write_text(f"{value}\n")
+
+
+def children(folder: Path) -> list[Path]:
+    """Return the cgroups directly in *folder*."""
+    return sorted(child for child in folder.iterdir() if child.is_dir())
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """Yield all cgroups in *folder*, each before those in it."""
+    for child in children(folder):
+        yield child
+        yield from below(child)

@@ -1,0 +1,119 @@
+"""Effects performed: updates in order, the last one wins, failures told."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+import trio.testing
+from grpclib.const import Status
+
+from crirm.cri.proto.runtime import v1
+from crirm.daemon.effects import EffectsWorker
+from crirm.daemon.participants import Create, RunPod
+from crirm.model.cpuset import CPUSet
+from crirm.model.decision import Adjustment, UpdateContainer
+from crirm.model.events import ContainerStarted
+from crirm.model.workload import ContainerId, ContainerKey
+from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
+
+ID = "c" * 64
+OK = v1.UpdateContainerResourcesResponse()
+
+
+class Bench:
+    """A node with one container, and a worker in front of a runtime that answers as told."""
+
+    def __init__(self, nursery: trio.Nursery, answer: v1.UpdateContainerResourcesResponse | Status) -> None:
+        self.node = FakeNode(nursery)
+        pod = pod_request(annotations={})
+        self.node.call(RunPod, pod, good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+        self.node.call(Create, create_request(cpus=0), good(v1.CreateContainerResponse(container_id=ID)))
+        (self.key,) = self.node.engine.state.workload.containers
+        self.runtime = FakeRuntime({"UpdateContainerResources": answer})
+        self.updated: list[ContainerKey] = []
+        self.now_s = 1000.0
+        self.worker = EffectsWorker(self.node.engine, self.runtime, self.updated.append, clock=lambda: self.now_s)
+        self.node.engine.on_effect(self.worker.perform)
+
+    def sent(self) -> list[str]:
+        requests = [v1.UpdateContainerResourcesRequest().parse(message) for _, message in self.runtime.calls]
+        return [request.linux.cpuset_cpus for request in requests]
+
+    def update(self, cpus: str) -> UpdateContainer:
+        return UpdateContainer(self.key, ContainerId(ID), Adjustment(cpus=CPUSet.parse(cpus)))
+
+
+@in_nursery
+async def test_an_update_goes_to_the_runtime_with_all_that_was_asked(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, OK)
+    bench.worker.perform(bench.update("2-3"))
+    nursery.start_soon(bench.worker.run)
+    await trio.testing.wait_all_tasks_blocked()
+    (request,) = [v1.UpdateContainerResourcesRequest().parse(message) for _, message in bench.runtime.calls]
+    assert (request.container_id, request.linux.cpuset_cpus, request.linux.memory_limit_in_bytes) == (
+        ID,
+        "2-3",
+        1 << 30,
+    )
+    assert ([bench.key], True) == (bench.updated, bench.worker.idle)
+
+
+@in_nursery
+async def test_of_several_updates_that_wait_only_the_last_is_sent(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, OK)
+    for cpus in ("1", "1-2", "1-3"):
+        bench.worker.perform(bench.update(cpus))
+    nursery.start_soon(bench.worker.run)
+    await trio.testing.wait_all_tasks_blocked()
+    assert bench.sent() == ["1-3"]
+
+
+@in_nursery
+async def test_an_update_during_another_comes_after_it(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, OK)
+    nursery.start_soon(bench.worker.run)
+    bench.worker.perform(bench.update("1"))
+    while not bench.runtime.calls:
+        await trio.lowlevel.checkpoint()
+    bench.worker.perform(bench.update("2"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert bench.sent() == ["1", "2"]
+
+
+@in_nursery
+async def test_a_refused_update_is_told_to_the_engine(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, Status.UNKNOWN)
+    assert bench.key in bench.node.engine.state.told
+    nursery.start_soon(bench.worker.run)
+    bench.worker.perform(bench.update("1"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert bench.key not in bench.node.engine.state.told
+    assert not bench.updated
+
+
+@in_nursery
+async def test_a_container_that_is_gone_is_no_failure(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, Status.NOT_FOUND)
+    before = bench.node.engine.state
+    nursery.start_soon(bench.worker.run)
+    bench.worker.perform(bench.update("1"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert before is bench.node.engine.state
+
+
+@in_nursery
+async def test_a_timer_runs_out_at_its_time(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, OK)
+    engine = bench.node.engine
+    container = attrs.evolve(engine.state.workload.containers[bench.key], annotations={"cold": "yes"})
+    workload = attrs.evolve(engine.state.workload, containers={bench.key: container})
+    engine.state = attrs.evolve(engine.state, workload=workload)
+    nursery.start_soon(bench.worker.run)
+    engine.apply(ContainerStarted(bench.key))
+    await trio.testing.wait_all_tasks_blocked()
+    assert list(engine.state.timers.values()) == [1060.0]
+    bench.now_s = 1060.0
+    bench.worker.perform(bench.update("5"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert not engine.state.timers
+    assert "0" in bench.sent()

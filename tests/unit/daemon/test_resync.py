@@ -1,0 +1,109 @@
+"""What the runtime has, asked and understood."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from grpclib.const import Status
+
+from crirm.cri.proto.runtime import v1
+from crirm.daemon.resync import cgroup_parent, resync, spec_resources
+from crirm.model.qos import QoSClass
+from crirm.model.resources import LinuxResources
+from crirm.model.workload import ContainerState
+from tests.unit.daemon.nodes import FakeNode, FakeRuntime, in_nursery
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import trio
+
+ID = "c" * 64
+PODS = v1.ListPodSandboxResponse(
+    items=[v1.PodSandbox(id="p1", metadata=v1.PodSandboxMetadata(name="web", uid="u", namespace="shop"))]
+)
+CONTAINERS = v1.ListContainersResponse(
+    containers=[
+        v1.Container(
+            id=ID,
+            pod_sandbox_id="p1",
+            metadata=v1.ContainerMetadata(name="c"),
+            state=v1.ContainerState(v1.ContainerState.CONTAINER_RUNNING),
+        )
+    ]
+)
+POD_INFO = {"info": json.dumps({"config": {"linux": {"cgroup_parent": "/kubepods/podu"}}})}
+SPEC = {"runtimeSpec": {"linux": {"resources": {"cpu": {"shares": 2048, "quota": -1, "period": 100000}}}}}
+TOLD = v1.ContainerStatus(resources=v1.ContainerResources(linux=v1.LinuxContainerResources(cpu_shares=2048)))
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param(v1.ContainerStatusResponse(status=TOLD), id="a runtime that tells resources"),
+        pytest.param(
+            v1.ContainerStatusResponse(info={"info": json.dumps(SPEC)}), id="one that only shows the OCI spec"
+        ),
+    ],
+)
+@in_nursery
+async def test_what_runs_is_taken_over_with_its_class_and_resources(
+    nursery: trio.Nursery, status: v1.ContainerStatusResponse
+) -> None:
+    node = FakeNode(nursery)
+    runtime = FakeRuntime(
+        {
+            "ListPodSandbox": PODS,
+            "ListContainers": CONTAINERS,
+            "PodSandboxStatus": v1.PodSandboxStatusResponse(info=POD_INFO),
+            "ContainerStatus": status,
+        }
+    )
+    await resync(runtime, node.engine, node.intake)
+    (pod,) = node.engine.state.workload.pods.values()
+    (container,) = node.engine.state.workload.containers.values()
+    assert (pod.qos, pod.namespace) == (QoSClass.GUARANTEED, "shop")
+    assert (container.state, container.requirements.cpu_request) == (ContainerState.RUNNING, 2000)
+    assert len(next(iter(node.engine.state.policy.values()))) == 2
+    asked = len(runtime.calls)
+    await resync(runtime, node.engine, node.intake)
+    assert len(runtime.calls) == asked + 2, "what is known is not asked for again"
+
+
+@in_nursery
+async def test_a_runtime_that_tells_no_details_loses_no_container(nursery: trio.Nursery) -> None:
+    node = FakeNode(nursery)
+    runtime = FakeRuntime({"ListPodSandbox": PODS, "ListContainers": CONTAINERS, "ContainerStatus": Status.UNKNOWN})
+    await resync(runtime, node.engine, node.intake)
+    (pod,) = node.engine.state.workload.pods.values()
+    assert pod.qos is QoSClass.BEST_EFFORT
+    assert len(node.engine.state.workload.containers) == 1
+
+
+@in_nursery
+async def test_a_container_that_goes_away_while_we_ask_is_left_out(nursery: trio.Nursery) -> None:
+    node = FakeNode(nursery)
+    runtime = FakeRuntime({"ListPodSandbox": PODS, "ListContainers": CONTAINERS, "ContainerStatus": Status.NOT_FOUND})
+    await resync(runtime, node.engine, node.intake)
+    assert not node.engine.state.workload.containers
+
+
+@pytest.mark.parametrize(
+    ("info", "parent"),
+    [
+        pytest.param('{"config":{"linux":{"cgroup_parent":"/a"}}}', "/a", id="containerd"),
+        pytest.param(
+            '{"runtimeSpec":{"annotations":{"io.kubernetes.cri-o.CgroupParent":"b.slice"}}}', "b.slice", id="CRI-O"
+        ),
+        pytest.param('{"config":null}', "", id="nothing of the kind"),
+        pytest.param("not JSON", "", id="no JSON"),
+        pytest.param("", "", id="nothing"),
+    ],
+)
+def test_cgroup_parents_are_found_in_verbose_info(info: str, parent: str) -> None:
+    assert parent == cgroup_parent(info)
+
+
+@pytest.mark.parametrize("info", ["", "[]", '{"runtimeSpec":{"linux":{"resources":{"cpu":{"shares":"many"}}}}}'])
+def test_strange_specs_say_nothing(info: str) -> None:
+    assert LinuxResources() == spec_resources(info)

@@ -1,0 +1,81 @@
+"""Containers that end by themselves."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from crirm.cri.decode import listed_containers
+from crirm.cri.proto.runtime import v1
+from crirm.daemon.participants import Create, RunPod, Start
+from crirm.daemon.watch import compare, take_event
+from crirm.model.workload import ContainerId
+from tests.unit.daemon.nodes import FakeNode, create_request, good, in_nursery, pod_request
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import trio.testing
+
+ID = "c" * 64
+
+
+def running(nursery: trio.Nursery) -> FakeNode:
+    node = FakeNode(nursery)
+    node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    node.call(Start, v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
+    return node
+
+
+def items(*states: tuple[str, int]) -> bytes:
+    return bytes(
+        v1.ListContainersResponse(
+            containers=[
+                v1.Container(id=id_, pod_sandbox_id="p1", state=v1.ContainerState(state)) for id_, state in states
+            ]
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("listed", "asked_about", "granted", "known"),
+    [
+        pytest.param(items((ID, 1)), {ID}, 1, 1, id="still running"),
+        pytest.param(items((ID, 2)), {ID}, 0, 1, id="exited"),
+        pytest.param(items(), {ID}, 0, 0, id="gone"),
+        pytest.param(items(), set(), 1, 1, id="created after the list was asked for"),
+        pytest.param(items((ID, 1), ("f" * 64, 1)), {ID}, 1, 1, id="strangers are for the next synchronisation"),
+    ],
+)
+@in_nursery
+async def test_lists_tell_what_has_ended(
+    nursery: trio.Nursery, listed: bytes, asked_about: set[str], granted: int, known: int
+) -> None:
+    node = running(nursery)
+    compare(listed_containers(listed), node.engine, node.intake, {ContainerId(each) for each in asked_about})
+    state = node.engine.state
+    assert (granted, known) == (len(state.policy), len(state.workload.containers))
+
+
+@pytest.mark.parametrize(
+    ("kind", "granted", "known"),
+    [
+        pytest.param(v1.ContainerEventType.CONTAINER_STARTED_EVENT, 1, 1, id="started"),
+        pytest.param(v1.ContainerEventType.CONTAINER_STOPPED_EVENT, 0, 1, id="stopped"),
+        pytest.param(v1.ContainerEventType.CONTAINER_DELETED_EVENT, 0, 0, id="deleted"),
+    ],
+)
+@in_nursery
+async def test_events_tell_what_has_ended(nursery: trio.Nursery, kind: int, granted: int, known: int) -> None:
+    node = running(nursery)
+    event = v1.ContainerEventResponse(container_id=ID, container_event_type=v1.ContainerEventType(kind))
+    take_event(bytes(event), node.engine, node.intake)
+    assert (granted, known) == (len(node.engine.state.policy), len(node.engine.state.workload.containers))
+
+
+@in_nursery
+async def test_events_of_strangers_and_sandboxes_mean_nothing(nursery: trio.Nursery) -> None:
+    node = running(nursery)
+    before = node.engine.state
+    take_event(bytes(v1.ContainerEventResponse(container_id="f" * 64)), node.engine, node.intake)
+    assert before is node.engine.state
