@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from crirm.cli.configured import choice_from_options, configured
 from crirm.cli.cri_resmgr_flags import FLAGS, Use
 from crirm.cli.cri_resmgr_reports import config_help, flag_help, list_loggers, list_policies, print_config
 from crirm.cli.errors import run_command
@@ -27,6 +28,8 @@ from crirm.system.unix_socket import SocketState, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from crirm.policy.api import Choice
 
 PROGRAM: Final = "cri-resmgr"
 ROOT_PID_FILE: Final = "/var/run/cri-resmgr.pid"  # Source: CRI Resource Manager, -pid-file
@@ -66,6 +69,9 @@ def command(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     settings = settings_of(given, environ)
     if given.is_on("reset-config") or given.is_on("reset-policy"):
         return _reset(settings)
+    file = given.last("force-config") or given.last("fallback-config")
+    if file:
+        settings = configured(settings, file)
     start(settings, later=without_effect(given, Use.LATER), meaningless=without_effect(given, Use.NONE))
     return ExitCode.OK
 
@@ -114,7 +120,7 @@ def settings_of(given: Parsed, environ: Mapping[str, str]) -> Settings:
         raise FlagError("-force-config and -fallback-config exclude each other; give one of them")
     options: dict[str, Any] = {
         name.replace("-", "_"): given.last(name)
-        for name in ("relay-socket", "runtime-socket", "image-socket", "dump-file")
+        for name in ("relay-socket", "runtime-socket", "image-socket", "dump-file", "host-root")
         if given.last(name) is not None
     }
     if "dump" in given.values:
@@ -125,9 +131,21 @@ def settings_of(given: Parsed, environ: Mapping[str, str]) -> Settings:
     return Settings(
         allow_untested_runtimes=given.is_on("allow-untested-runtimes"),
         pid_file=_pid_file(given),
+        policy=_choice(given),
         log=settings_from(environ, _log_options(given)),
         **options,
     )
+
+
+def _choice(given: Parsed) -> Choice:
+    name = given.last("policy") or "none"
+    available, reserved = (_cpu(given.last(f"{which}-resources")) for which in ("available", "reserved"))
+    return choice_from_options("none" if name == "null" else name, available, reserved, given.last("host-root") or "/")
+
+
+def _cpu(text: str | None) -> str | None:
+    """Of the original's list of resources, CPUs are the only ones that it ever had."""
+    return None if text is None else text.removeprefix("cpu=").removeprefix("CPU=")
 
 
 def _pid_file(given: Parsed) -> str | None:

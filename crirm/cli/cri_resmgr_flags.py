@@ -49,6 +49,12 @@ _NOW: Final = (
     ResmgrFlag("count-period", DURATION, Use.NOW, "time between two sums of counted messages"),
     ResmgrFlag("logger-debug", STRING, Use.NOW, "log sources whose debug records are wanted"),
     ResmgrFlag("config", STRING, Use.NOW, "file of flags, one `name = value` a line"),
+    ResmgrFlag("force-config", STRING, Use.NOW, "configuration file that wins over everything"),
+    ResmgrFlag("fallback-config", STRING, Use.NOW, "configuration file for want of another"),
+    ResmgrFlag("host-root", STRING, Use.NOW, "where the host's /sys is seen"),
+    ResmgrFlag("policy", STRING, Use.NOW, "policy that places containers, for want of a file; null: none"),
+    ResmgrFlag("available-resources", STRING, Use.NOW, "CPUs that it may use, as cpu=2-63 or cpu=8"),
+    ResmgrFlag("reserved-resources", STRING, Use.NOW, "CPUs for kube-system, as cpu=0-1 or cpu=750m"),
     ResmgrFlag("reset-config", BOOL, Use.NOW, "forget the stored configuration, and end"),
     ResmgrFlag("reset-policy", BOOL, Use.NOW, "forget the stored policy, and end"),
 )
@@ -73,7 +79,6 @@ _LOGGING: Final = tuple(
 )
 
 _LATER: Final = (
-    ResmgrFlag("policy", harmless=("none", "null")),
     ResmgrFlag("agent-socket", harmless=("", "disabled")),
     ResmgrFlag("config-socket", harmless=("", "disabled")),
     ResmgrFlag("metrics-interval", DURATION, harmless=("0", "0s")),
@@ -96,19 +101,14 @@ _LATER: Final = (
     *(
         ResmgrFlag(name, STRING)
         for name in (
-            "available-resources",
             "bpf-install-path",
             "cgroup-mount",
             "cgroup-path",
             "cgroup-v2-dir",
             "external-visualizers",
-            "fallback-config",
-            "force-config",
             "force-config-signal",
-            "host-root",
             "kubelet-cgroup-root",
             "relay-dir",
-            "reserved-resources",
             "resctrl-path",
             "static-pools-conf-dir",
             "static-pools-conf-file",

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-import yaml
+from typing import TYPE_CHECKING, Final
 
 from crirm.cli.cri_resmgr_flags import FLAGS, Use
-from crirm.cli.errors import did_you_mean
-from crirm.cli.goflags import FlagError, Kind
-from crirm.cri.dump_rules import DEFAULT_RULES
+from crirm.cli.goflags import Kind
+from crirm.config.config import Config
+from crirm.config.describe import help_text
+from crirm.config.policies import POLICIES
+from crirm.config.write import dump
 from crirm.logs.names import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LATER: Final = "Configuration files come in a later version of crirm"
-
-CONFIG: Final[dict[str, dict[str, Any]]] = {
-    "policy": {"Active": "none"},
-    "logger": {"Debug": ""},
-    "dump": {"Config": DEFAULT_RULES, "File": "", "Debug": False, "Disabled": False},
-}
-"""Module, key and default of what this version does, in the names of the original's configuration."""
-
-CONFIG_TEXT: Final = {
-    "policy": "how containers are placed",
-    "policy.Active": "none: every request is relayed unchanged",
-    "logger": "log records",
-    "logger.Debug": "log sources that tell more, a comma list of [on|off:]SOURCE; today -logger-debug or LOGGER_DEBUG",
-    "dump": "messages shown in the log",
-    "dump.Config": "which messages and how fully, a comma list of [off|count|short|full:]METHOD; today -dump",
-    "dump.File": "file that they are written to as well; today -dump-file",
-    "dump.Debug": "whether they are debug records",
-    "dump.Disabled": "whether none is shown",
-}
 
 
 def flag_help() -> str:
@@ -54,15 +35,14 @@ def flag_help() -> str:
 
 def print_config() -> str:
     """Return the configuration that is in effect when nothing is given, as YAML."""
-    return f"# {LATER}; this is what it does without one.\n{yaml.safe_dump(CONFIG, sort_keys=False)}".rstrip()
+    return f"# {LATER}; this is what it does without one.\n{dump(Config())}".rstrip()
 
 
 def list_policies() -> str:
     """Return the policies and what they do."""
-    return (
-        "none  every request is relayed unchanged\n\n"
-        "This is the only policy of this version; those that place containers come in later ones."
-    )
+    lines = [f"{policy.name:14} {policy.text}" for policy in POLICIES.values() if not policy.comes_later]
+    later = ", ".join(policy.name for policy in POLICIES.values() if policy.comes_later)
+    return "\n".join([*lines, "", f"These come in later versions of crirm: {later}."])
 
 
 def list_loggers() -> str:
@@ -71,19 +51,9 @@ def list_loggers() -> str:
 
 
 def config_help(modules: Sequence[str]) -> str:
-    """Return the keys of *modules*, of all when none is named.
+    """Return the options of *modules*, of all when none is named.
 
     Raises:
-        FlagError: there is no such module.
+        NoSectionError: there is no such module.
     """
-    for module in modules:
-        if module not in CONFIG:
-            raise FlagError(f"config-help {module}: no such module{did_you_mean(module, CONFIG)}")
-    lines = [f"{LATER}; these are the settings that this version has."]
-    for module in modules or CONFIG:
-        lines += ["", f"{module}: {CONFIG_TEXT[module]}"]
-        for key, default in CONFIG[module].items():
-            kind = "bool" if isinstance(default, bool) else "string"
-            shown = str(default).lower() if isinstance(default, bool) else repr(default)
-            lines.append(f"  {key} ({kind}, default {shown})\n      {CONFIG_TEXT[f'{module}.{key}']}")
-    return "\n".join(lines)
+    return f"{LATER}; these are the settings that there will be.\n\n{help_text(modules)}"

@@ -8,6 +8,7 @@ from typing import Any, Final
 import attrs
 import click
 
+from crirm.cli.configured import choice_from_options, configured
 from crirm.cli.start import start
 from crirm.daemon.settings import Settings
 from crirm.logs import settings_from
@@ -52,6 +53,18 @@ def _default(field: str) -> Any:
     show_default=True,
     help="How long calls in flight may take after SIGTERM.",
 )
+@click.option("--config", metavar="FILE", help="Policy, dump and log settings; they win over options.")
+@click.option(
+    "--policy",
+    default="none",
+    show_default=True,
+    metavar="NAME",
+    help="Which policy places containers, without a file.",
+)
+@click.option("--available-cpus", metavar="CPUS", help="What containers may use: a list such as 2-63, or a number.")
+@click.option("--reserved-cpus", metavar="CPUS", help="What kube-system uses: a list such as 0-1, or an amount (750m).")
+@click.option("--host-root", default=_default("host_root"), show_default=True, help="Where the host's /sys is seen.")
+@click.option("--control-socket", metavar="PATH", default="", help="For crirm status; by default beside the relay's.")
 @click.option("--pid-file", metavar="PATH", help="Keep the process number in this file.")
 @click.option(
     "--dump",
@@ -91,4 +104,8 @@ def command(**options: Any) -> None:
     """
     given = {name: options.pop(option) for option, name in LOG_OPTIONS.items()}
     log = settings_from(os.environ, {name: value for name, value in given.items() if value is not None})
-    start(Settings(log=log, **options))
+    file = options.pop("config")
+    policy, available, reserved = (options.pop(name) for name in ("policy", "available_cpus", "reserved_cpus"))
+    choice = choice_from_options(policy, available, reserved, options["host_root"])
+    settings = Settings(log=log, policy=choice, **options)
+    start(configured(settings, file) if file else settings)

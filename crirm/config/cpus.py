@@ -88,7 +88,9 @@ def _parse_text(text: str) -> CPUs:
         case "cgroup":
             raise ValueFault("cgroup: names no cgroup; write its directory, such as cgroup:/sys/fs/cgroup/system.slice")
         case _:
-            raise ValueFault(f"{clipped(qualifier)} is no way to say which CPUs; write cpuset:LIST, cgroup:DIR or an amount")
+            raise ValueFault(
+                f"{clipped(qualifier)} is no way to say which CPUs; write cpuset:LIST, cgroup:DIR or an amount"
+            )
 
 
 def _exact(text: str) -> ExactCPUs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -17,7 +17,15 @@ from crirm.config.structure import Seconds
 from crirm.config.write import plain_of
 from crirm.errors import UsageError
 
-_WIDTH = 100
+_WIDTH: Final = 100
+_TYPES: Final[tuple[tuple[Any, str], ...]] = (
+    (bool, "bool"),
+    (str, "string"),
+    (CPUs | None, "CPUs"),
+    (tuple[str, ...], "list of strings"),
+    (Flags, "mapping of flags"),
+    (Seconds, "duration"),
+)
 
 
 class NoSectionError(UsageError):
@@ -40,30 +48,22 @@ def help_text(names: Sequence[str] = ()) -> str:
 
 def type_text(type_: Any) -> str:
     """Return the type of an option in a word or two."""
-    if type_ == CPUs | None:
-        return "CPUs"
-    if type_ == tuple[str, ...]:
-        return "list of texts"
-    if type_ == Flags:
-        return "flags with values"
-    if type_ is Seconds:
-        return "duration"
     if attrs.has(type_):
-        return "mapping of " + ", ".join(f"{option.key} to {type_text(option.type)}" for option in options_of(type_))
-    return {bool: "true or false", str: "text"}[type_]
+        return "mapping of " + ", ".join(option.key for option in options_of(type_))
+    return next(text for known, text in _TYPES if known == type_)
 
 
 def default_text(option: Option) -> str:
     """Return the default of an option as a file would have it."""
     match plain_of(option.default):
+        case None:
+            return "not set"
         case bool() as value:
             return str(value).lower()
-        case "" | {} | []:
-            return "nothing"
         case list() as values:
             return f"[{', '.join(values)}]"
         case value:
-            return str(value)
+            return str(value) or "''"
 
 
 def _matching(name: str) -> list[str]:
@@ -89,6 +89,6 @@ def _section(section: Section) -> str:
     if section.type is None:
         lines.append("  Comes in a later version of crirm; until then it is read and has no effect.")
     for option in section.options:
-        lines.append(f"  {option.key} ({type_text(option.type)}; default {default_text(option)})")
+        lines.append(f"  {option.key} ({type_text(option.type)}, default {default_text(option)})")
         lines += textwrap.wrap(option.text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)

@@ -13,8 +13,8 @@ class DumpSection:
 
     config: str = option(
         "Config",
-        "Which messages are shown and how fully: a comma list of [off|count|short|full:]METHOD, where a level holds until "
-        "the next and METHOD is a name, a regular expression or *.",
+        "Which messages are shown and how fully: a comma list of [off|count|short|full:]METHOD, where a level holds "
+        "until the next and METHOD is a name, a regular expression or *.",
         default="off:.*,short:((Create)|(Start)|(Run)|(Update)|(Stop)|(Remove)).*,off:.*Image.*",
     )
     file: str = option("File", "Absolute path of a file that they are written to as well; empty: none.", default="")

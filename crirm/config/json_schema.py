@@ -14,7 +14,16 @@ from crirm.config.schema import SECTIONS, children_of
 from crirm.config.structure import Seconds
 from crirm.config.write import plain_of
 
-_TEXT: Final = {"type": ["string", "number"]}
+_WORD: Final = {"type": ["string", "number", "boolean"]}
+_KINDS: Final[tuple[tuple[Any, dict[str, Any]], ...]] = (
+    (bool, {"type": ["boolean", "null"]}),
+    (str, {"type": ["string", "number", "boolean", "null"]}),
+    (CPUs | None, {"type": ["string", "number", "null"]}),
+    (tuple[str, ...], {"type": ["array", "null"], "items": _WORD}),
+    (Flags, {"type": ["object", "null"], "additionalProperties": _WORD}),
+    (Seconds, {"type": ["string", "null"]}),
+)
+"""What an option takes, by its type; nothing after a colon is null, and stands for the default."""
 
 
 def json_schema() -> dict[str, Any]:
@@ -40,10 +49,11 @@ def _object(name: str, properties: dict[str, Any]) -> dict[str, Any]:
     prefix = f"{name}." if name else ""
     below = [section.removeprefix(prefix) for section in SECTIONS if section.startswith(prefix) and section != name]
     references = {one: {"$ref": f"#/$defs/{prefix}{one}"} for one in below}
+    dotted = {f"{one}.{option.key}": _option(option) for one in below for option in SECTIONS[prefix + one].options}
     namespaces = {head: _object(prefix + head, {}) for head in children_of(name) if prefix + head not in SECTIONS}
     return {
         "type": ["object", "null"],
-        "properties": {**properties, **references, **namespaces},
+        "properties": {**properties, **references, **dotted, **namespaces},
         "additionalProperties": False,
     }
 
@@ -51,22 +61,16 @@ def _object(name: str, properties: dict[str, Any]) -> dict[str, Any]:
 def _option(option: Option) -> dict[str, Any]:
     kind = _kind(option.type)
     if option.key == "Active":
-        kind = {"enum": list(CHOOSABLE)}
+        kind = {"enum": [*CHOOSABLE, None]}
     return {"description": option.text, "default": plain_of(option.default), **kind}
 
 
 def _kind(type_: Any) -> dict[str, Any]:
-    if type_ == CPUs | None or type_ is str:
-        return _TEXT
-    if type_ is bool:
-        return {"type": "boolean"}
-    if type_ is Seconds:
-        return {"type": "string", "pattern": r"^[+-]?(0|([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$"}
-    if type_ == tuple[str, ...]:
-        return {"type": "array", "items": _TEXT}
-    if type_ == Flags:
-        return {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
     if attrs.has(type_):
-        inner = {option.key: _option(option) for option in options_of(type_)}
-        return {"type": "object", "properties": inner}
-    raise TypeError(f"no JSON Schema for {type_}")
+        inner = {f"^{_any_case(option.key)}$": _option(option) for option in options_of(type_)}
+        return {"type": ["object", "null"], "patternProperties": inner, "additionalProperties": False}
+    return next(kind for known, kind in _KINDS if known == type_)
+
+
+def _any_case(key: str) -> str:
+    return "".join(f"[{letter.upper()}{letter.lower()}]" for letter in key)

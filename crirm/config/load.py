@@ -66,7 +66,7 @@ def load_config_map(data: Mapping[str, str], name: str, grammars: Mapping[str, G
     faults: list[Fault] = []
     size = sum(len(text) for text in data.values())
     if size > MAX_BYTES:
-        faults.append(Fault(f"has {size} characters; a configuration has {MAX_BYTES} at most"))
+        faults.append(Fault(f"is larger than {MAX_BYTES // 1024} KiB, which is more than a configuration needs"))
         return _load(Document(None), faults, name, grammars)
     root = node_of({key: Node(text, 1, 1) for key, text in data.items()}, 1)
     return _load(Document(root), faults, name, grammars)
@@ -103,10 +103,17 @@ def _values(sections: Mapping[str, Node], faults: list[Fault]) -> dict[str, Any]
             values[name] = structure(plain(node), section)
         except WrongValuesError as error:
             for path, reason in error.faults:
-                unknown = len(path) == 1 and path[0] not in (option.key for option in SECTIONS[name].options)
-                why = unknown_key(str(path[0]), name) if unknown else reason
-                faults.append(_fault(sections, why, name, path))
+                faults.append(_fault(sections, _why(name, path, reason), name, path))
     return values
+
+
+def _why(section: str, path: Path, reason: str) -> str:
+    """Return *reason*, or more of it for an unknown key that may belong to another section."""
+    match path:
+        case (str() as key,) if key not in {option.key for option in SECTIONS[section].options}:
+            return unknown_key(key, section)
+        case _:
+            return reason
 
 
 def _config(values: Mapping[str, Any], sections: Mapping[str, Node]) -> Config:

@@ -18,11 +18,15 @@ class LoggerSection:
 
     debug: str = option(
         "Debug",
-        "Log sources that tell their debug records: a comma list of [on|off:]SOURCE, where a state holds until the next "
-        "and * is every source.",
+        "Log sources that tell their debug records: a comma list of [on|off:]SOURCE, where a state holds until the "
+        "next and * is every source.",
         default="",
     )
     log_source: bool = option(
-        "LogSource", "Whether each record begins with its source; crirm's always do, so this has no effect.", default=False
+        "LogSource",
+        "Whether each record begins with its source; crirm's always do, so this has no effect.",
+        default=False,
     )
-    klog: Flags = option("Klog", "Logging flags by name, such as skip_headers or v, with their values.", factory=dict)
+    klog: Flags = option(  # noqa: RUF009  # makes a field
+        "Klog", "Logging flags by name, such as skip_headers or v, with their values.", factory=dict
+    )

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from crirm.config.faults import Fault, ValueFault
+from crirm.config.scalars import Scalar
 
 MAX_DEPTH = 64
 """Levels of nesting; the schema needs ten. Bounded so that whatever walks a document may recurse."""
 MAX_NODES = 20_000
 """Values in a document with all aliases written out; a real one has hundreds."""
 
-Scalar = None | bool | int | float | str
 Value = Scalar | list["Node"] | dict[str, "Node"]
 
 
@@ -37,20 +37,13 @@ class Node:
     depth: int = 1
 
     @property
-    def inner(self) -> tuple[Node, ...]:
-        """The nodes of a list or mapping."""
-        match self.value:
-            case dict():
-                return tuple(self.value.values())
-            case list():
-                return tuple(self.value)
-            case _:
-                return ()
-
-    @property
     def entries(self) -> Mapping[str, Node]:
         """The nodes of a mapping by key; of anything else, none."""
         return self.value if isinstance(self.value, dict) else {}
+
+    def on(self, line: int) -> Node:
+        """Return the same value on another *line*."""
+        return Node(self.value, line, self.text_line, self.size, self.depth)
 
 
 def node_of(value: Value, line: int, text_line: int = 0) -> Node:
@@ -59,14 +52,16 @@ def node_of(value: Value, line: int, text_line: int = 0) -> Node:
     Raises:
         ValueFault: it is nested too deeply, or holds too much.
     """
-    node = Node(value, line, text_line)
-    depth = 1 + max((inner.depth for inner in node.inner), default=0)
-    size = 1 + sum(inner.size for inner in node.inner)
+    within: Collection[Node] = ()
+    if isinstance(value, list | dict):
+        within = value if isinstance(value, list) else value.values()
+    depth = 1 + max((inner.depth for inner in within), default=0)
+    size = 1 + sum(inner.size for inner in within)
     if depth > MAX_DEPTH:
         raise ValueFault(f"is nested more than {MAX_DEPTH} levels deep")
     if size > MAX_NODES:
         raise ValueFault(f"holds more than {MAX_NODES} values")
-    return attrs.evolve(node, size=size, depth=depth)
+    return Node(value, line, text_line, size, depth)
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from crirm.config.faults import ValueFault, clipped, nearest
+from crirm.config.static import StaticOptions
 from crirm.config.topology_aware import TopologyAwareOptions
 
 DEFAULT: Final = "none"
@@ -44,7 +45,8 @@ _TOPOLOGY_AWARE_TEXTS: Final = {
     "PinMemory": "Whether containers are bound to the NUMA nodes of their memory.",
     "PreferIsolatedCPUs": "Whether a Guaranteed container of exactly one CPU gets a kernel-isolated one, where its pod "
     "does not say.",
-    "PreferSharedCPUs": "Whether a Guaranteed container of one CPU to two gets shared ones, where its pod does not say.",
+    "PreferSharedCPUs": "Whether a Guaranteed container of one CPU to two gets shared ones, where its pod does not "
+    "say.",
     "ReservedPoolNamespaces": "Patterns of the namespaces that use the reserved CPUs; kube-system always does.",
     "ColocatePods": "Whether containers of a pod attract each other, where they have no affinity of their own.",
     "ColocateNamespaces": "Whether containers of a namespace attract each other, where they have no affinity of their "
@@ -55,7 +57,8 @@ _ALL: Final = (
     PolicyName("none", "Places nothing: every request is relayed unchanged.", needs_reserved=False),
     PolicyName(
         "topology-aware",
-        "Gives each container CPUs and memory that are near each other, as far down the tree of the machine as it fits.",
+        "Gives each container CPUs and memory that are near each other: those of a NUMA node where it fits, else of a "
+        "die and so on.",
         TopologyAwareOptions,
         _TOPOLOGY_AWARE_TEXTS,
     ),
@@ -64,6 +67,11 @@ _ALL: Final = (
         "The policy topology-aware under an older name, with a section of its own.",
         TopologyAwareOptions,
         _TOPOLOGY_AWARE_TEXTS,
+    ),
+    PolicyName(
+        "static",
+        "Gives CPUs of their own to Guaranteed containers that request a whole number; the others share the rest.",
+        StaticOptions,
     ),
     PolicyName("static-plus", "Divides CPUs into reserved, isolated and shared ones.", comes_later=True),
     PolicyName("static-pools", "Places containers in pools of CPUs that are listed one by one.", comes_later=True),

@@ -12,7 +12,9 @@ from crirm.config.option import option
 class Resources:
     """What an amount is set for; there is only CPU."""
 
-    cpu: CPUs | None = option("CPU", "CPUs: a list, an amount, or those of a cgroup.", default=None)
+    cpu: CPUs | None = option(  # noqa: RUF009  # makes a field
+        "CPU", "A list of CPUs, an amount, or those of a cgroup.", default=None
+    )
 
 
 @attrs.frozen
@@ -20,10 +22,12 @@ class PolicySection:
     """Which policy decides, and within which CPUs."""
 
     active: str = option("Active", "Name of the policy that places containers.", default="none")
-    available: Resources = option(
-        "AvailableResources", "The CPUs that containers may use; all online ones where nothing is said.", default=Resources()
+    available: Resources = option(  # noqa: RUF009  # makes a field
+        "AvailableResources",
+        "The CPUs that containers may use; all online ones where nothing is said.",
+        default=Resources(),
     )
-    reserved: Resources = option(
+    reserved: Resources = option(  # noqa: RUF009  # makes a field
         "ReservedResources",
         "The CPUs for kube-system and other reserved namespaces, among the available ones; every policy but none needs "
         "some.",

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+Scalar = bool | int | float | str | None
+
 _WORDS: Final[dict[str, bool | None]] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
@@ -29,7 +31,7 @@ _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0
 _INT64: Final = 1 << 63
 
 
-def resolve(word: str) -> None | bool | int | float | str:
+def resolve(word: str) -> Scalar:
     """Return what the unquoted *word* means."""
     if word in _WORDS:
         return _WORDS[word]
@@ -59,7 +61,7 @@ def _whole(digits: str) -> int | None:
     return number if number < 2 * _INT64 else None
 
 
-def as_text(value: bool | int | float | str) -> str:  # noqa: FBT001  # any scalar
+def as_text(value: Scalar) -> str:
     """Return what a scalar that was not quoted is as a text: a key, or the value of an option that takes a text."""
     match value:
         case str():

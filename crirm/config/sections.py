@@ -31,9 +31,9 @@ def sort_sections(root: Node, faults: list[Fault]) -> Sorted:
     if not isinstance(root.value, dict):
         faults.append(Fault(f"{kind_of(plain(root))} stands where sections are due, such as policy", line=root.line))
     elif _is_manifest(root):
-        sorter.sort("", _data_of(root, faults))
+        sorter.sort("", _data_of(root, faults), root.line)
     else:
-        sorter.sort("", dict(root.entries))
+        sorter.sort("", dict(root.entries), root.line)
     return Sorted(sorter.sections, tuple(sorter.remarks))
 
 
@@ -57,21 +57,23 @@ class _Sorter:
         self.remarks: list[Fault] = []
         self._faults = faults
 
-    def sort(self, name: str, entries: dict[str, Node]) -> None:
-        """Sort the *entries* of the section *name*, which is empty for the top of the document."""
+    def sort(self, name: str, entries: dict[str, Node], line: int) -> None:
+        """Sort the *entries* of the section *name*, which is empty for the top of the document, from *line* on."""
         own: dict[str, Node] = {}
         children: dict[str, dict[str, Node]] = {}
+        lines: dict[str, int] = {}
         known = children_of(name)
         for key, node in entries.items():
             head, dot, rest = key.partition(".")
             if head in known:
+                lines.setdefault(head, node.line)
                 inner = {rest: node} if dot else self._entries(_below(name, head), node)
                 self._add(_below(name, head), children.setdefault(head, {}), inner)
             else:
                 own[key] = node
-        self._keep(name, own)
+        self._keep(name, own, line)
         for head, inner in children.items():
-            self.sort(_below(name, head), inner)
+            self.sort(_below(name, head), inner, lines[head])
 
     def _add(self, name: str, entries: dict[str, Node], more: Mapping[str, Node]) -> None:
         for key, node in more.items():
@@ -92,9 +94,8 @@ class _Sorter:
             self._faults.append(Fault(reason, joined(name), node.line))
         return node.entries
 
-    def _keep(self, name: str, own: dict[str, Node]) -> None:
+    def _keep(self, name: str, own: dict[str, Node], line: int) -> None:
         if name in SECTIONS:
-            line = min((node.line for node in own.values()), default=0)
             self.sections[name] = node_of(own, line)
             return
         for key, node in own.items():

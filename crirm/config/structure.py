@@ -17,8 +17,8 @@ from crirm.config.cpus import CPUs, parse_cpus
 from crirm.config.faults import ValueFault, clipped, kind_of, nearest
 from crirm.config.logger import Flags
 from crirm.config.option import KEY, keys_of
-from crirm.config.schema import SECTIONS
 from crirm.config.scalars import as_text
+from crirm.config.schema import SECTIONS
 from crirm.model.go_text import GoTextError, parse_duration_s
 
 Seconds = NewType("Seconds", float)
@@ -79,9 +79,7 @@ def _boolean(value: Any, _type: Any) -> bool:
 
 def _text(value: Any, _type: Any) -> str:
     match value:
-        case bool():
-            raise ValueFault(f"{kind_of(value)} stands where a text is due; if the word is meant, put it in quotes")
-        case str() | int() | float():
+        case str() | bool() | int() | float():
             return as_text(value)
         case _:
             raise ValueFault(f"{kind_of(value)} stands where a text is due")
@@ -104,7 +102,9 @@ def _flags(value: Any, _type: Any) -> dict[str, str]:
 
 def _seconds(value: Any, _type: Any) -> Seconds:
     if not isinstance(value, str):
-        raise ValueFault(f"{kind_of(value)} stands where a duration is due; write it with its unit, such as 90s or 1h30m")
+        raise ValueFault(
+            f"{kind_of(value)} stands where a duration is due; write it with its unit, such as 90s or 1h30m"
+        )
     try:
         return Seconds(parse_duration_s(value))
     except GoTextError as error:
@@ -114,7 +114,7 @@ def _seconds(value: Any, _type: Any) -> Seconds:
 def _object(cls: type) -> Callable[[Any, Any], Any]:
     """Return what makes *cls* of a mapping by the keys of its fields; only those of a section must match in case."""
     names = {field.name: override(rename=field.metadata[KEY]) for field in attrs.fields(cls)}
-    make = make_dict_structure_fn(cls, _CONVERTER, _cattrs_forbid_extra_keys=True, **names)  # type: ignore[arg-type]
+    make: Any = make_dict_structure_fn(cls, _CONVERTER, _cattrs_forbid_extra_keys=True, **names)  # type: ignore[arg-type]
     keys = keys_of(cls)
 
     def structure_object(value: Any, _type: Any) -> Any:

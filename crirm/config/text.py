@@ -36,7 +36,7 @@ def is_toml(text: str) -> bool:
 def decoded(data: bytes, faults: list[Fault]) -> str | None:
     """Return *data* as text, or None after saying in *faults* why it is none."""
     if len(data) > MAX_BYTES:
-        faults.append(Fault(f"has {len(data)} bytes; a configuration has {MAX_BYTES} at most"))
+        faults.append(Fault(f"is larger than {MAX_BYTES // 1024} KiB, which is more than a configuration needs"))
         return None
     try:
         text = data.decode("utf-8-sig")

@@ -12,8 +12,8 @@ from crirm.config.config import Config
 from crirm.config.cpus import CgroupCPUs, CPUAmount, ExactCPUs
 from crirm.config.load import section_of
 from crirm.config.option import KEY
-from crirm.config.schema import SECTIONS
 from crirm.config.scalars import resolve
+from crirm.config.schema import SECTIONS
 
 _LINE_WIDTH: Final = 1 << 20  # no text is folded
 
@@ -39,7 +39,11 @@ def as_plain(config: Config) -> dict[str, Any]:
                 _place(tree, section.parts, config.later[name])
             continue
         value = section_of(config, name)
-        if not name.startswith("policy.") or section.parts[1] == config.policy_name or value != section_of(default, name):
+        if (
+            not name.startswith("policy.")
+            or section.parts[1] == config.policy_name
+            or value != section_of(default, name)
+        ):
             _place(tree, section.parts, plain_of(value))
     return tree
 
@@ -68,7 +72,7 @@ def _place(tree: dict[str, Any], parts: tuple[str, ...], value: Any) -> None:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what is repeated again rather than an alias, and quotes every text that might be taken for another type."""
+    """Writes no aliases, and quotes every text that might be taken for another type."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's signature
         return True

@@ -15,8 +15,8 @@ import attrs
 import yaml
 
 from crirm.config.faults import Fault, ValueFault, clipped, joined
-from crirm.config.nodes import MAX_DEPTH, MAX_NODES, Document, Node, Scalar, Value, node_of
-from crirm.config.scalars import as_text, resolve
+from crirm.config.nodes import MAX_DEPTH, MAX_NODES, Document, Node, Value, node_of
+from crirm.config.scalars import Scalar, as_text, resolve
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PREFIX: Final = "tag:yaml.org,2002:"
@@ -165,11 +165,13 @@ class _Reader:
         if self.second_line is None and not empty:
             self.second_line = line
 
-    def _aliased(self, anchor: str, line: int) -> Node:
+    def _aliased(self, anchor: Any, line: int) -> Node:
         self._spend(1, line)
         node = self._anchors.get(anchor)
         if node is None:
-            why = "stands inside what it repeats" if anchor in self._anchors else "repeats nothing that stands before it"
+            why = (
+                "stands inside what it repeats" if anchor in self._anchors else "repeats nothing that stands before it"
+            )
             raise self.stop(f"the alias *{anchor} {why}", self._here, line)
         return node
 
@@ -226,7 +228,7 @@ class _Reader:
                 if key is _Key.MERGE:
                     self._merge(top, node)
                 elif isinstance(key, str):
-                    entries[key] = attrs.evolve(node, line=top.key_line)
+                    entries[key] = node.on(top.key_line)
 
     def _key(self, node: Node, path: _Path, entries: dict[str, Node], line: int) -> str | _Key:
         value = node.value

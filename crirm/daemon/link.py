@@ -101,7 +101,7 @@ class Link:
     async def _try(self) -> RuntimeInfo:
         path = self.pool.socket_path
         try:
-            if not await trio.Path(path).is_socket() and await trio.Path(path).exists():
+            if await is_other_file(path):
                 raise RuntimeUnusableError(f"{path}: not a socket; give the runtime's CRI socket with --runtime-socket")
             await self.pool.connect()
             info = await identify(self.pool, self.service)
@@ -142,6 +142,11 @@ class Link:
     def _facts(self, info: RuntimeInfo) -> dict[str, str]:
         facts = {"socket": self.pool.socket_path, "cri": ", ".join(info.api_versions)}
         return facts if info.name is None else {"runtime": f"{info.name} {info.version}", **facts}
+
+
+async def is_other_file(path: str) -> bool:
+    """Tell whether what is at *path* is something else than a socket."""
+    return not await trio.Path(path).is_socket() and await trio.Path(path).exists()
 
 
 def doubling(first_s: float, last_s: float) -> Iterator[float]:

@@ -71,6 +71,9 @@ class Policy(Protocol):
     def expired(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:
         """Take note that the timer of a container has run out."""
 
+    def exclusive(self, state: Any) -> Mapping[ContainerKey, CPUSet]:
+        """Return the CPUs of those who have some to themselves; nobody else may run on these."""
+
 
 @attrs.frozen
 class CPUConstraint:

@@ -131,7 +131,7 @@ class Pool:
         self.add(connection)
 
     def forget(self, connection: RuntimeConnection, reason: str) -> None:
-        """Take note that *connection* is gone."""
+        """Take note that *connection* is gone, or takes no new calls."""
         if connection not in self._connections:
             return
         self._connections.remove(connection)
@@ -205,8 +205,13 @@ class RuntimeConnection(Http2Connection):
         self.greeted.set()
         self._pool.start_waiting()
 
+    def on_goodbye(self, reason: str) -> None:
+        """New calls are for another connection."""
+        self._pool.forget(self, reason)
+
     def on_room(self) -> None:
         """There is room for another call."""
+        super().on_room()
         self._pool.start_waiting()
 
     def on_lost(self, reason: str) -> None:

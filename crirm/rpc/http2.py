@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h2.events as h2e
 import hyperframe.frame
@@ -99,6 +99,15 @@ class Flusher:
                 stamp(now_s)
 
 
+class _H2Connection(LeanH2Connection):
+    """Goes on when the peer says goodbye: a server that stops in good order still serves the calls that it has."""
+
+    def _receive_goaway_frame(self, frame: hyperframe.frame.GoAwayFrame) -> tuple[list[hyperframe.frame.Frame], Any]:
+        event = h2e.ConnectionTerminated()
+        event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
+        return [], [event]
+
+
 class Http2Connection(H2Protocol):
     """One HTTP/2 connection and the legs of calls that run over it."""
 
@@ -112,7 +121,7 @@ class Http2Connection(H2Protocol):
             normalize_outbound_headers=False,
         )
         super().__init__(_Unused(), _CONFIG, config)
-        self.h2 = LeanH2Connection(config)
+        self.h2 = _H2Connection(config)
         self.h2.encoder, self.h2.decoder = CachingEncoder(), CachingDecoder()
         self.h2.decoder.max_header_list_size = MAX_HEADER_LIST_BYTES
         self.flusher = flusher
@@ -121,6 +130,7 @@ class Http2Connection(H2Protocol):
         self.lost = False
         self.behind = False  # events of the last read wait for a later turn of the loop
         self.writable = True
+        self.goodbye = ""  # why the peer takes no new streams
         self._events: Iterator[h2e.Event] = iter(())
         self.arrived_s = 0.0  # monotonic time of the batch that is being handled
 
@@ -227,8 +237,12 @@ class Http2Connection(H2Protocol):
     def on_settings(self) -> None:
         """Called when the peer has changed its settings."""
 
+    def on_goodbye(self, reason: str) -> None:
+        """Called when the peer takes no new streams; those that it has may go on to their end."""
+
     def on_room(self) -> None:
         """Called when a stream has ended, so that another may begin."""
+        self._leave_when_idle()
 
     # --- frames --------------------------------------------------------------------------------------------------
 
@@ -262,7 +276,23 @@ class Http2Connection(H2Protocol):
         self.on_settings()
 
     def _terminated(self, event: h2e.ConnectionTerminated) -> None:
-        self.fail(f"the peer said goodbye (GOAWAY, {event.error_code!s})")
+        reason = f"the peer said goodbye (GOAWAY, error {event.error_code})"
+        if event.error_code:
+            self.fail(reason)
+            return
+        self.goodbye = reason
+        self.on_goodbye(reason)
+        for leg in [leg for leg in self.legs.values() if self._is_unheard(leg.stream_id, event.last_stream_id or 0)]:
+            leg.lost(reason)
+        self._leave_when_idle()
+
+    def _is_unheard(self, stream_id: int, last_stream_id: int) -> bool:
+        """Tell whether the peer said that it will not look at a stream; it says so of streams that we opened only."""
+        return stream_id > last_stream_id and self.h2.config.client_side
+
+    def _leave_when_idle(self) -> None:
+        if self.goodbye and not self.legs:
+            self.fail(self.goodbye)
 
     def _pump_all(self) -> None:
         for leg in list(self.legs.values()):

@@ -6,6 +6,7 @@ Used by ``crirm demo``, by the end-to-end tests and by the benchmark. Needs root
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -244,6 +245,8 @@ async def open_containerd(
 
 
 def _check_root(root: Path) -> None:
+    if os.geteuid() != 0:
+        raise ContainerdError("a private containerd can only be started by root")
     longest = f"{containerd_cleanup.socket_of(root)}.ttrpc"
     if not root.is_absolute() or len(longest) > _UNIX_PATH_LIMIT:
         raise ContainerdError(f"{root} cannot hold containerd's sockets; give an absolute path of at most 80 bytes")

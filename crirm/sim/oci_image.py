@@ -54,7 +54,7 @@ STANDARD_IMAGES = (
 def find_busybox() -> Path | None:
     """The machine's statically linked busybox, if it has one."""
     for path in (Path("/bin/busybox"), Path("/usr/bin/busybox")):
-        if path.exists() and _is_static(path.read_bytes()):
+        if path.exists() and is_static(path.read_bytes()):
             return path
     return None
 
@@ -150,7 +150,7 @@ def _add_link(archive: tarfile.TarFile, name: str, target: str) -> None:
     archive.addfile(entry)
 
 
-def _is_static(elf: bytes) -> bool:
+def is_static(elf: bytes) -> bool:
     """Whether a 64-bit little-endian ELF program names no dynamic loader.
 
     Source: System V ABI, ELF-64 header and program headers.

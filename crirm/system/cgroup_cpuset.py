@@ -87,7 +87,9 @@ class Cpuset:
             if cgroup.inner is not None:
                 self._set_inner(self._root / cgroup.inner, side, wanted, possible)
         except CgroupError as error:
-            raise self._limit_above(target, side, possible) or error from error
+            if (limit := self._limit_above(target, side, possible)) is not None:
+                raise limit from error
+            raise
         effective = self.read(cgroup, side)
         if effective is not None and effective != possible:
             raise self._limit_above(target, side, possible) or self._without_effect(target, side, wanted, effective)

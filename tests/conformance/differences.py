@@ -24,6 +24,7 @@ PERMITTED = (
     ("empty_requests", "/UpdatePodSandboxResources/*", _NEWER),
     ("empty_requests", "/PullImage/text", _WORDS),
     ("unknown_ids", "/UpdatePodSandboxResources/*", _NEWER),
+    ("streamed_lists", "*", _NEWER),
     ("*", "/Checkpoint*/text", _WORDS),
     ("*", "/RestorePod/text", _WORDS),
     ("unknown_methods", "//nonsense/text", _WORDS),

@@ -7,6 +7,7 @@ Metadata that steers an answer (each optional):
     x-details-bin              the ``grpc-status-details-bin`` trailer to send
     x-count                    how many copies of the request to answer with; 1 if not given, -1 for endless
     x-hold                     wait until the call is over before answering
+    x-compress                 answer with gzip
     x-return-*                 sent back as initial metadata; x-trail-* as trailing metadata
 """
 
@@ -48,7 +49,10 @@ class EchoRuntime:
 
     def __init__(self, socket: Path) -> None:
         self.seen: list[SeenCall] = []
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        options = [
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+        ]
         self._server = grpc.server(futures.ThreadPoolExecutor(16), handlers=[_Handlers(self)], options=options)
         self._server.add_insecure_port(f"unix:{socket}")
         self._server.start()
@@ -58,9 +62,11 @@ class EchoRuntime:
             yield bytes(v1.VersionResponse("0.1.0", "containerd", "0.0.0-echo", path.split(".")[1]))
             return
         call = SeenCall(path, request, tuple(context.invocation_metadata()), context.time_remaining())
+        wishes = dict(call.metadata)
         context.add_callback(call.over.set)
         self.seen.append(call)
-        wishes = dict(call.metadata)
+        if "x-compress" in wishes:
+            context.set_compression(grpc.Compression.Gzip)
         context.send_initial_metadata([pair for pair in call.metadata if pair[0].startswith("x-return-")])
         context.set_trailing_metadata(_trailers(call.metadata, wishes))
         if "x-hold" in wishes:

@@ -44,7 +44,13 @@ SCENARIOS = {
 }
 
 # What only a runtime can do that runs processes, has a registry's protocol and unpacks images.
-REAL_ONLY = {"image_of_two_names", "failed_pull", "attach_stream", "port_forward_stream"}
+REAL_ONLY = {
+    "image_of_two_names",
+    "failed_pull",
+    "attach_stream",
+    "port_forward_stream",
+    "resources_reach_the_kernel",
+}
 
 CLIENTS: dict[str, Callable[[Path], Client]] = {"grpcio": GrpcioClient, "grpclib": GrpclibClient}
 

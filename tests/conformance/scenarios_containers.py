@@ -158,6 +158,19 @@ def updated_resources(world: World) -> Outcome:
     return seen
 
 
+def resources_reach_the_kernel(world: World) -> Outcome:
+    """What was asked for at creation and by an update, as the container's own cgroup has it."""
+    with world.pod("kernel") as pod:
+        container = pod.run("main")
+        seen = {"created": _cgroup_values(world, container)}
+        update = _update(container, cpu_shares=1024, cpu_quota=20_000, cpuset_cpus="0")
+        world.cri.call("UpdateContainerResources", update, v1.UpdateContainerResourcesResponse)
+        seen["updated"] = _cgroup_values(world, container)
+    assert seen["created"][0] in {"512", "20"}  # cpu.shares of cgroup v1, cpu.weight of v2
+    assert seen["updated"] in (["1024", "20000", "0"], ["39", "20000 100000", "0"])
+    return seen
+
+
 def statistics(world: World) -> Outcome:
     """ContainerStats, ListContainerStats and their filters, PodSandboxStats and ListPodSandboxStats."""
     seen: Outcome = {}
@@ -190,6 +203,16 @@ def _layer_sampled(world: World, request: v1.ContainerStatsRequest) -> bool:
 def _request(world: World, pod: Pod, name: str) -> v1.CreateContainerRequest:
     config = world.container_config(name)
     return v1.CreateContainerRequest(pod_sandbox_id=pod.id, config=config, sandbox_config=pod.config)
+
+
+def _cgroup_values(world: World, container: str) -> list[str]:
+    """Weight, quota and CPUs, read inside the container: of cgroup v1, else of v2."""
+    script = (
+        "cd /sys/fs/cgroup; cat cpu/cpu.shares cpu/cpu.cfs_quota_us cpuset/cpuset.cpus 2>/dev/null"
+        " || cat cpu.weight cpu.max cpuset.cpus"
+    )
+    request = v1.ExecSyncRequest(container_id=container, cmd=["/bin/sh", "-c", script])
+    return world.cri.call("ExecSync", request, v1.ExecSyncResponse).stdout.decode().splitlines()
 
 
 def _update(container: str, **resources: int | str) -> v1.UpdateContainerResourcesRequest:
@@ -226,5 +249,6 @@ SCENARIOS = (
     container_filters,
     container_status_details,
     updated_resources,
+    resources_reach_the_kernel,
     statistics,
 )

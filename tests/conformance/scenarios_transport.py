@@ -38,6 +38,11 @@ class Wire:
         """grpclib's client keeps that trailer to itself."""
         return isinstance(self.client, GrpcioClient)
 
+    def compressed(self) -> Metadata:
+        """What makes grpcio compress its messages, and the runtime its answer; grpclib cannot compress."""
+        wishes = (("grpc-internal-encoding-request", "gzip"), ("x-compress", "1"))
+        return wishes if isinstance(self.client, GrpcioClient) else ()
+
     def empty_value(self, key: str) -> Metadata:
         """Metadata without a value, from a client that sends such; grpclib's does not."""
         return ((key, ""),) if isinstance(self.client, GrpcioClient) else ()
@@ -127,6 +132,15 @@ def metadata_returns(wire: Wire) -> Outcome:
         assert tuple(pair for pair in reply.trailing if pair[0].startswith("x-trail-")) == late
         seen[name] = _described(reply)
     return seen
+
+
+def compressed_messages(wire: Wire) -> Outcome:
+    """A caller that compresses is understood, by a runtime that answers compressed as well."""
+    request = bytes(_MIB)
+    reply, call = wire.call(_LIST_CONTAINERS, request, metadata=wire.compressed())
+    assert call.request == request
+    assert reply.message == request
+    return {"code": reply.code}
 
 
 def statuses(wire: Wire) -> Outcome:
@@ -263,6 +277,7 @@ SCENARIOS: tuple[Callable[[Wire], Outcome], ...] = (
     unknown_fields,
     metadata_arrives,
     metadata_returns,
+    compressed_messages,
     statuses,
     status_details,
     deadline_arrives,

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conformance.cri import V1
+from crirm.cri.proto.runtime import v1
+from tests.conformance.client import GrpcioClient
+from tests.conformance.cri import OK, UNIMPLEMENTED, V1, Cri
 from tests.conformance.differences import differences
 from tests.conformance.machines import BOTH, CONTAINERDS, PACKAGES
 from tests.conformance.records import REAL_ONLY, SCENARIOS, Run
@@ -18,6 +20,7 @@ from tests.conformance.records import REAL_ONLY, SCENARIOS, Run
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
+    from tests.conformance.machines import Machines
     from tests.conformance.records import Records
 
 
@@ -49,7 +52,7 @@ DIRECT = [
     for package in packages
     for scenario in _scenarios(machine)
 ]
-# Where a runtime has one package only, the interesting caller is the one with the other; for containerd, both are tried.
+# Of the embedded runtimes with one package, only the callers with the other are of interest.
 RELAYED = [
     Run(scenario, machine, package, through_crirm=True)
     for machine, native in PACKAGES.items()
@@ -69,6 +72,18 @@ COMPARED = [
     )
     for scenario in _scenarios("sim")
 ]
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [pytest.param(name, marks=[pytest.mark.containerd] if name in CONTAINERDS else []) for name in PACKAGES],
+)
+def test_runtime_serves_the_packages_that_the_suite_counts_on(machine: str, machines: Machines) -> None:
+    client = GrpcioClient(machines.get(machine).socket)
+    codes = {package: Cri(client, package).reply("Version", v1.VersionRequest()).code for package in BOTH}
+    client.close()
+    assert {package for package, code in codes.items() if code == OK} == set(PACKAGES[machine])
+    assert set(codes.values()) <= {OK, UNIMPLEMENTED}
 
 
 @pytest.mark.parametrize("run", [_param(run) for run in DIRECT])

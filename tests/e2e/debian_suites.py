@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from crirm.sim.containerd import Installation, find_installed, inspect_installation
@@ -41,7 +42,7 @@ def fetch(suite: str, cache: Path = CACHE) -> Installation:
     own = find_installed()
     if own is None:
         raise MissingError("containerd and runc are not installed: apt-get install containerd runc")
-    if suite == _own_suite():
+    if suite == _suite_of(own):
         return own
     unpacked = cache / platform.machine() / suite
     if not unpacked.exists():
@@ -49,11 +50,13 @@ def fetch(suite: str, cache: Path = CACHE) -> Installation:
     return inspect_installation(unpacked / "usr/bin", own.runc)
 
 
-def _own_suite() -> str:
-    release = platform.freedesktop_os_release()
-    if release["ID"] != "debian":
-        raise MissingError(f"this machine runs {release['ID']}, whose mirrors have no Debian suites")
-    return release.get("VERSION_CODENAME", "sid")
+def _suite_of(own: Installation) -> str:
+    """The suite that the machine's own containerd is of; on Debian's relatives, the suite with a like release."""
+    system = platform.freedesktop_os_release()
+    if system["ID"] == "debian":
+        return system.get("VERSION_CODENAME", "sid")
+    last_before = {"bullseye": (1, 5), "bookworm": (1, 7), "trixie": (2, 0)}
+    return next((suite for suite, release in last_before.items() if own.release < release), "sid")
 
 
 def _fetch_and_unpack(suite: str, target: Path) -> None:
@@ -61,7 +64,7 @@ def _fetch_and_unpack(suite: str, target: Path) -> None:
     work = Path(tempfile.mkdtemp(prefix=f"{suite}.", dir=target.parent))
     try:
         _unpack(_download(suite, work), work / "unpacked")
-        if not target.exists():  # another session may have been quicker
+        with suppress(OSError):  # another session may have been quicker
             (work / "unpacked").rename(target)
     finally:
         shutil.rmtree(work)
@@ -103,13 +106,16 @@ def _apt(work: Path, *command: str) -> None:
 
 def _mirror() -> str:
     """The URI from which this machine gets its own release."""
+    if shutil.which("apt-get") is None:
+        raise MissingError("this machine has no apt-get, so no packages of Debian can be fetched")
     argv = ["apt-get", "indextargets", "--format", "$(CREATED_BY) $(ORIGIN) $(RELEASE) $(REPO_URI)"]
     listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    own_suite = platform.freedesktop_os_release().get("VERSION_CODENAME", "sid")
     for line in listed.splitlines():
         match line.split():
-            case ["Packages", "Debian", release, uri] if release == _own_suite():
+            case ["Packages", "Debian", release, uri] if release == own_suite:
                 return uri
-    raise MissingError(f"apt knows no Debian mirror for {_own_suite()}; run apt-get update first")
+    raise MissingError(f"apt knows no mirror of Debian's {own_suite}; on Debian, run apt-get update first")
 
 
 def _unpack(package: Path, target: Path) -> None:

@@ -10,8 +10,9 @@ from grpclib.exceptions import StreamTerminatedError
 
 from tests.conformance.client import unary
 from tests.conformance.cri import wait_until
+from tests.integration.core_runtime import core_runtime
 from tests.integration.load import Load
-from tests.integration.support import CLIENTS, ECHO_REQUESTS, EVENTS, OK, UNAVAILABLE, VERSION, HeldCall, Stage
+from tests.integration.support import CLIENTS, ECHO, ECHO_REQUESTS, EVENTS, OK, UNAVAILABLE, VERSION, HeldCall, Stage
 
 if TYPE_CHECKING:
     from tests.conformance.client import Client
@@ -59,6 +60,22 @@ def test_calls_in_the_runtime_end_with_it(stage: Stage, end: bool) -> None:
     stage.watch().wait("in_flight", EVENTS, 2)
     _end(runtime, end)
     assert [stream.finish().code, held.finish().code] == [UNAVAILABLE, UNAVAILABLE]
+
+
+def test_a_runtime_that_stops_in_good_order_finishes_its_calls(stage: Stage) -> None:
+    with core_runtime(stage.runtime_socket) as runtime:
+        relay = stage.relay()
+        client = stage.client()
+        begun = client.start(ECHO, b"begun")
+        assert runtime.begun.wait(30.0)
+        over = runtime.begin_to_stop()
+        relay.wait_log("runtime is gone")
+        assert unary(client, VERSION, b"").code == UNAVAILABLE
+        runtime.may_go_on.set()
+        assert begun.finish().message == b"begun"
+        assert over.wait(30.0)
+    stage.runtime()
+    wait_until(lambda: unary(client, VERSION, b"").code == OK)
 
 
 def test_a_runtime_that_only_drops_its_connections_is_found_again(stage: Stage) -> None:

@@ -12,7 +12,7 @@ import attrs
 from crirm.policy.topology_aware.hints import combined, hint_scores
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.pools import Pool
-from crirm.policy.topology_aware.protection import loads, room
+from crirm.policy.topology_aware.protection import needs, room, uses
 from crirm.policy.topology_aware.ranking import Rank, Score, rank, values
 from crirm.policy.topology_aware.request import CPUClass, Request
 from crirm.policy.topology_aware.state import PolicyState
@@ -76,9 +76,12 @@ class Choice:
         return max(isolated, self.supply.sliceable(pool, self.request.cpu.part))
 
     def memory(self, pool: int) -> int:
-        """Return how many bytes can be protected in *pool* for this request."""
-        chain = self.machine.sets.chain(pool, self.request.memory.first_kinds)
-        return max(room(self.machine.sets, chain[0], self._loads), 0) if chain else 0
+        """Return how many bytes of *pool* this request may come to use without a threat to anybody."""
+        return self._room(pool, self._uses)
+
+    def promisable(self, pool: int) -> int:
+        """Return how many bytes of *pool* can be promised to this request."""
+        return self._room(pool, self._needs)
 
     @cached_property
     def reserved(self) -> int:
@@ -86,8 +89,16 @@ class Choice:
         return 1000 * len(self.machine.root.reserved) - self.state.reserved
 
     @cached_property
-    def _loads(self) -> Mapping[int, int]:
-        return loads(self.machine.sets, self.state.claims, self.state.lifted)
+    def _uses(self) -> Mapping[int, int]:
+        return uses(self.machine.sets, self.state.claims, self.state.lifted)
+
+    @cached_property
+    def _needs(self) -> Mapping[int, int]:
+        return needs(self.machine.sets, self.state.claims, self.state.lifted)
+
+    def _room(self, pool: int, loads: Mapping[int, int]) -> int:
+        chain = self.machine.sets.chain(pool, self.request.memory.first_kinds)
+        return max(room(self.machine.sets, chain[0], loads), 0) if chain else 0
 
     @cached_property
     def _attractions(self) -> dict[int, int]:
@@ -112,7 +123,7 @@ class Choice:
         if not self.supply.holds(pool.id, cpu):
             return Lack.EXCLUSIVE if cpu.full else Lack.SHARED
         # What does not fit the root is lifted further, as far as there is memory; so the root is never too small.
-        if memory.use and pool.parent is not None and memory.use > self.memory(pool.id):
+        if memory.need and pool.parent is not None and memory.need > self.promisable(pool.id):
             return Lack.MEMORY
         return None
 
@@ -123,6 +134,7 @@ class Choice:
         sliced = 0 if from_isolated else 1000 * cpu.full
         return Score(
             pool=pool.id,
+            memory=not memory.use or memory.use <= self.memory(pool.id),
             depth=pool.depth,
             reserved=self.reserved - cpu.part if pool.reserved else -1,
             shared=self.supply.allocatable[pool.id] - sliced - part,

@@ -95,6 +95,16 @@ class _PoolChange:
     homes: Collection[Home]
     """Of all pools, those that were lifted or came down."""
     name: str
+    _seen: dict[tuple[int, Home, bool], Adjustment] = attrs.field(factory=dict, init=False)
+
+    def adjustment(self, grant: Grant) -> Adjustment:
+        """Return what the container with *grant* is to have now."""
+        if grant.exclusive or not grant.on_shared:
+            return self.after.adjustment(grant)
+        alike = (grant.cpu.shares, grant.home, grant.memory.use > 0)
+        if alike not in self._seen:
+            self._seen[alike] = self.after.adjustment(grant)
+        return self._seen[alike]
 
     @cached_property
     def of_cpus(self) -> bool:
@@ -130,16 +140,12 @@ class _PoolChange:
 def _pool_changes(change: _PoolChange, subject: ContainerKey, result: Changes) -> None:
     if not change.of_cpus and not change.of_memory:
         return
-    seen: dict[object, Adjustment] = {}
     for key, grant in sorted(change.after.state.grants[change.pool].items()):
         of_cpus = change.of_cpus and grant.on_shared
-        of_memory = bool(grant.memory.use) and grant.home in change.of_memory
+        of_memory = grant.memory.use and grant.home in change.of_memory
         if key == subject or not (of_cpus or of_memory):
             continue
-        alike = (grant.cpu.shares, grant.cpu.cls, grant.on_shared, grant.exclusive, grant.home, bool(grant.memory.use))
-        if alike not in seen:
-            seen[alike] = change.after.adjustment(grant)
-        result.adjustments[key] = seen[alike]
+        result.adjustments[key] = change.adjustment(grant)
         if of_cpus:
             result.moves.append(_cpu_move(change, key, grant))
         if of_memory:
@@ -148,10 +154,9 @@ def _pool_changes(change: _PoolChange, subject: ContainerKey, result: Changes) -
 
 
 def _cpu_move(change: _PoolChange, key: ContainerKey, grant: Grant) -> Move:
-    before, after = change.shared_texts
     if grant.exclusive:
-        before, after = str(change.before.cpus(grant)), str(change.after.cpus(grant))
-    return Move(key, "CPUs", before, after, change.why_cpus)
+        return Move(key, "CPUs", str(change.before.cpus(grant)), str(change.after.cpus(grant)), change.why_cpus)
+    return Move(key, "CPUs", *change.shared_texts, change.why_cpus)
 
 
 def _level(state: PolicyState, home: Home) -> int:

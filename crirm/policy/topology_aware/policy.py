@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import attrs
 
+from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Effect, RefusalReason, RefusedError, StartTimer, StopTimer
 from crirm.model.events import Timer
 from crirm.model.trail import Verdict
@@ -97,6 +98,10 @@ class TopologyAware:
         after = settled(self.machine, warmed)
         done = changes(self._adjuster(state), self._adjuster(after), key, workload.full_name(key))
         return Placement(after, done.adjustments)
+
+    def exclusive(self, state: PolicyState) -> Mapping[ContainerKey, CPUSet]:
+        """Return the CPUs of those who have some to themselves."""
+        return {key: grant.exclusive for filed in state.grants for key, grant in filed.items() if grant.exclusive}
 
     def _request(self, state: PolicyState, workload: Workload, container: Container, *, warm: bool = False) -> Request:
         """Return what *container* is to get, of which there is enough; *warm* rules a cold start out."""

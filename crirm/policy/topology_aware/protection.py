@@ -60,9 +60,10 @@ Lifted = Mapping[Home, int]
 def settle(sets: MemorySets, claims: Claims) -> Lifted:
     """Return the least lifting under which the rule holds."""
     chains = {home: sets.chain(*home) for home in claims}
+    use = {home: claim.use for home, claim in claims.items()}
     level = dict.fromkeys(claims, 0)
     while True:
-        loads = _loads({home: chains[home][level[home]] for home in claims}, claims)
+        loads = _loads({home: chains[home][level[home]] for home in claims}, use)
         over = {nodes for nodes in loads if _landing(nodes, loads) > sets.capacity(nodes)}
         lifted = [home for home, at in level.items() if at + 1 < len(chains[home]) and chains[home][at] in over]
         if not lifted:
@@ -71,38 +72,45 @@ def settle(sets: MemorySets, claims: Claims) -> Lifted:
             level[home] += 1
 
 
-def loads(sets: MemorySets, claims: Claims, lifted: Lifted) -> Mapping[int, int]:
+def uses(sets: MemorySets, claims: Claims, lifted: Lifted) -> Mapping[int, int]:
     """Return the bytes that may be used by the containers of every node set in use."""
-    return _loads({home: sets.chain(*home)[lifted.get(home, 0)] for home in claims}, claims)
+    return _loads(_places(sets, claims, lifted), {home: claim.use for home, claim in claims.items()})
+
+
+def needs(sets: MemorySets, claims: Claims, lifted: Lifted) -> Mapping[int, int]:
+    """Return the bytes that were promised to the containers of every node set in use."""
+    return _loads(_places(sets, claims, lifted), {home: claim.need for home, claim in claims.items()})
 
 
 def room(sets: MemorySets, nodes: int, loads: Mapping[int, int]) -> int:
-    """Return how many bytes one more container confined to *nodes* may use; negative where others use too much."""
+    """Return how many bytes of *nodes* are left after *loads*, wherever those may land; negative if there are none."""
     return sets.capacity(nodes) - _landing(nodes, loads)
 
 
 def shortage(sets: MemorySets, claims: Claims) -> int:
     """Return by how many bytes the needs exceed the memory, at the worst place; 0 or less when all can be met."""
-    needs: dict[int, int] = {}
-    for home, claim in claims.items():
-        last = sets.chain(*home)[-1]
-        needs[last] = needs.get(last, 0) + claim.need
+    last = {home: sets.chain(*home)[-1] for home in claims}
+    loads = _loads(last, {home: claim.need for home, claim in claims.items()})
     unions = {0}
-    for nodes in needs:
+    for nodes in loads:
         unions |= {nodes | other for other in unions}
-    return max(_confined(union, needs) - sets.capacity(union) for union in unions)
+    return max(_confined(union, loads) - sets.capacity(union) for union in unions)
 
 
-def _loads(places: Mapping[Home, int], claims: Claims) -> dict[int, int]:
+def _places(sets: MemorySets, claims: Claims, lifted: Lifted) -> Mapping[Home, int]:
+    return {home: sets.chain(*home)[lifted.get(home, 0)] for home in claims}
+
+
+def _loads(places: Mapping[Home, int], amounts: Mapping[Home, int]) -> dict[int, int]:
     loads: dict[int, int] = {}
     for home, nodes in places.items():
-        loads[nodes] = loads.get(nodes, 0) + claims[home].use
+        loads[nodes] = loads.get(nodes, 0) + amounts[home]
     return loads
 
 
 def _landing(nodes: int, loads: Mapping[int, int]) -> int:
-    return sum([use for other, use in loads.items() if other & nodes])
+    return sum([load for other, load in loads.items() if other & nodes])
 
 
-def _confined(nodes: int, needs: Mapping[int, int]) -> int:
-    return sum([need for other, need in needs.items() if not other & ~nodes])
+def _confined(nodes: int, loads: Mapping[int, int]) -> int:
+    return sum([load for other, load in loads.items() if not other & ~nodes])

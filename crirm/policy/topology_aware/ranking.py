@@ -21,6 +21,7 @@ from crirm.policy.topology_aware.request import CPUClass, Request
 class Rule(enum.Enum):
     """Rules of the comparison, in their order, as they are told to people."""
 
+    MEMORY = "room for all memory that may come to be used"
     RESERVED_SUFFICE = "enough reserved CPUs"
     ISOLATED_SUFFICE = "enough isolated CPUs"
     SHARED_SUFFICE = "shared CPUs to spare"
@@ -42,6 +43,7 @@ class Score:
 
     Args:
         pool: its number.
+        memory: whether nobody's memory is at risk if the container comes to use all it may.
         depth: in the tree.
         reserved: thousandths of reserved CPUs left after the request; -1 where the pool has none.
         shared: likewise, of shared ones.
@@ -54,6 +56,7 @@ class Score:
     """
 
     pool: int
+    memory: bool
     depth: int
     reserved: int
     shared: int
@@ -87,6 +90,7 @@ def difference(better: Rank, worse: Rank) -> tuple[Rule, str, str]:
 
 
 def _terms(score: Score, request: Request) -> Iterator[tuple[Rule, int | Fraction]]:
+    yield Rule.MEMORY, score.memory
     yield from _sufficiency(score, request)
     yield Rule.AFFINITY, score.affinity
     yield Rule.KINDS, score.kinds
@@ -128,7 +132,7 @@ def _plenty(score: Score, request: Request) -> Iterator[tuple[Rule, int]]:
 
 def _text(rule: Rule, value: int | Fraction) -> str:
     match rule:
-        case Rule.RESERVED_SUFFICE | Rule.ISOLATED_SUFFICE | Rule.SHARED_SUFFICE | Rule.KINDS:
+        case Rule.MEMORY | Rule.RESERVED_SUFFICE | Rule.ISOLATED_SUFFICE | Rule.SHARED_SUFFICE | Rule.KINDS:
             return "yes" if value else "no"
         case Rule.RESERVED_EACH | Rule.SHARED_LEFT:
             return format_millicpu(MilliCPU(int(value)))

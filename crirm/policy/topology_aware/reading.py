@@ -10,7 +10,7 @@ from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Container, Pod, Workload
 from crirm.policy.affinity import weights
-from crirm.policy.globs import compile_glob
+from crirm.policy.globs import compile_globs
 from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
 from crirm.policy.topology_aware.preferences import Preferences, preferences
 from crirm.policy.topology_aware.request import CPUClass, MemoryRequest, Request, cpu_request, memory_amounts
@@ -27,7 +27,7 @@ class Reader:
 
     options: TopologyAwareOptions
     _sets: MemorySets
-    _reserved: tuple[re.Pattern[str], ...]
+    _reserved: re.Pattern[str]
 
     def read(self, container: Container, workload: Workload) -> Request:
         """Return what *container* wants.
@@ -37,7 +37,7 @@ class Reader:
         """
         pod = workload.pod_of(container)
         wanted = preferences(pod, container.name)
-        reserved = any(pattern.fullmatch(pod.namespace) for pattern in self._reserved)
+        reserved = self._reserved.match(pod.namespace) is not None
         cpu = cpu_request(pod.qos, container.requirements, wanted, self.options, reserved_namespace=reserved)
         memory, notes = _memory(container, pod, wanted, self._sets)
         return Request(
@@ -58,8 +58,7 @@ def make_reader(options: TopologyAwareOptions, sets: MemorySets) -> Reader:
     Raises:
         GlobError: a pattern of reserved namespaces is none.
     """
-    patterns = dict.fromkeys((KUBE_SYSTEM, *options.reserved_pool_namespaces))
-    return Reader(options, sets, tuple(compile_glob(pattern) for pattern in patterns))
+    return Reader(options, sets, compile_globs((KUBE_SYSTEM, *options.reserved_pool_namespaces)))
 
 
 def _memory(

@@ -78,6 +78,10 @@ class PolicyState:
         pool = self.pool_of.get(key)
         return None if pool is None else self.grants[pool][key]
 
+    def granted(self, key: ContainerKey) -> Grant:
+        """Return what a container has, which has something."""
+        return self.grants[self.pool_of[key]][key]
+
     def with_grant(self, pools: tuple[Pool, ...], key: ContainerKey, grant: Grant) -> PolicyState:
         """Return the state in which *key*, which has nothing, has *grant*; who was lifted is not settled again."""
         filed = {**self.grants[grant.pool], key: grant}

@@ -19,16 +19,16 @@ def make_trail(
     policy: str, request: Request, after: Adjuster, verdicts: Iterable[Verdict], moves: Iterable[Move], *notes: str
 ) -> Trail:
     """Return the record of a decision that gave the container of *request* a grant in the state of *after*."""
-    grant = after.state.grant(request.key)
+    grant = after.state.granted(request.key)
     return Trail(
         key=request.key,
         policy=policy,
         asked=asked_text(request),
-        chosen=after.machine.pools[grant.pool].name if grant else "",
-        granted=_granted(grant, after) if grant else "nothing",
+        chosen=after.machine.pools[grant.pool].name,
+        granted=_granted(grant, after),
         verdicts=tuple(verdicts),
         moves=tuple(moves),
-        notes=(*request.notes, *notes),
+        notes=(*request.notes, *notes, *_lift_notes(grant, after)),
     )
 
 
@@ -86,7 +86,7 @@ def _measure(choice: Choice, lack: Lack, pool: Pool) -> str:
         case Lack.SHARED:
             return millicpu_text(choice.supply.allocatable[pool.id])
         case Lack.MEMORY:
-            return size_text(choice.memory(pool.id))
+            return size_text(choice.promisable(pool.id))
 
 
 def _granted(grant: Grant, after: Adjuster) -> str:
@@ -98,3 +98,9 @@ def _granted(grant: Grant, after: Adjuster) -> str:
     if grant.cpu.cls is CPUClass.RESERVED:
         parts.append(f"the reserved CPUs {after.cpus(grant)}")
     return f"{' and '.join(parts)}; memory of NUMA nodes {after.mems(grant)}"
+
+
+def _lift_notes(grant: Grant, after: Adjuster) -> tuple[str, ...]:
+    if not grant.memory.use or grant.home not in after.state.lifted:
+        return ()
+    return (f"its pool's own memory cannot be kept free for it, so it may use that of NUMA nodes {after.mems(grant)}",)

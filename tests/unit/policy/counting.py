@@ -47,6 +47,9 @@ class Counting:
     def expired(self, state: Seats, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
         return Placement(state, {key: Adjustment(cpus=CPUSet.of(0))} if key in state else {})
 
+    def exclusive(self, state: Seats) -> Seats:
+        return {key: seats for key, seats in state.items() if seats}
+
     def _place(self, state: Seats, container: Container) -> Placement:
         wanted = container.requirements.cpu_request // 1000
         free = sorted(set(range(self.size)) - {cpu for seats in state.values() for cpu in seats})

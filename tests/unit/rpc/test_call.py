@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from grpclib.const import Status
+from hyperframe.frame import GoAwayFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -157,13 +158,40 @@ async def test_a_runtime_that_vanishes_ends_calls_with_unavailable(answered: boo
 
 
 @on_loop
-async def test_a_runtime_that_says_goodbye_ends_calls_with_unavailable() -> None:
+async def test_a_runtime_that_says_goodbye_may_finish_what_it_has_begun() -> None:
+    rig = Rig()
+    first, second = rig.call(), rig.call()
+    rig.upstream.data_received(GoAwayFrame(last_stream_id=1).serialize())
+    rig.settle()
+    assert not rig.pool.connected, "new calls go elsewhere"
+    assert find(rig.kubelet.streams[second].headers[-1], b"grpc-status") == b"14", "and so do those it has not seen"
+    assert not rig.upstream.lost
+    rig.answer(1)
+    assert rig.kubelet.streams[first].headers == [REPLY, OK]
+    assert rig.upstream.lost, "nothing is left to wait for"
+    assert rig.idle
+
+
+@on_loop
+async def test_a_runtime_that_says_goodbye_in_anger_ends_calls_with_unavailable() -> None:
     rig = Rig()
     stream = rig.call()
-    rig.runtime.h2.close_connection()
+    rig.upstream.data_received(GoAwayFrame(last_stream_id=1, error_code=1).serialize())
     rig.settle()
     assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"14"
     assert not rig.pool.connected
+    assert rig.idle
+
+
+@on_loop
+async def test_a_caller_that_says_goodbye_still_gets_its_answers() -> None:
+    rig = Rig()
+    stream = rig.call()
+    rig.downstream.data_received(GoAwayFrame(last_stream_id=0).serialize())
+    rig.answer(1)
+    assert rig.kubelet.streams[stream].headers == [REPLY, OK]
+    assert rig.downstream.lost
+    assert rig.idle
 
 
 @on_loop

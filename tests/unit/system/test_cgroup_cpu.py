@@ -25,7 +25,7 @@ QUADRATIC, LINEAR = WeightFormula.QUADRATIC, WeightFormula.LINEAR
         pytest.param(102, 4, 17, id="100 m"),
         pytest.param(512, 20, 59, id="500 m"),
         pytest.param(1024, 39, 100, id="1 CPU: the quadratic formula keeps the default"),
-        pytest.param(2048, 79, 170, id="2 CPUs"),
+        pytest.param(2048, 79, 174, id="2 CPUs"),
         pytest.param(262144, 10000, 10000, id="largest"),
         pytest.param(1000000, 10000, 10000, id="above the largest"),
     ],

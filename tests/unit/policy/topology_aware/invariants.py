@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.workload import ContainerKey
-from crirm.policy.topology_aware import TopologyAware
 from crirm.policy.topology_aware.effects import Adjuster
 from crirm.policy.topology_aware.protection import Claim, Home
 from crirm.policy.topology_aware.request import CPUClass
-from crirm.policy.topology_aware.state import Grant, PolicyState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from crirm.model.workload import ContainerKey
+    from crirm.policy.topology_aware import TopologyAware
+    from crirm.policy.topology_aware.state import Grant, PolicyState
 
 
 def grants_of(state: PolicyState) -> dict[ContainerKey, Grant]:
@@ -103,7 +109,7 @@ def _check_memory(policy: TopologyAware, state: PolicyState) -> None:
             assert landing <= topology.memory_of(nodes), "somebody who is confined is not safe"
 
 
-def largest_flow(demands: dict[NodeSet, int], capacity: dict[int, int]) -> int:
+def largest_flow(demands: dict[NodeSet, int], capacity: Mapping[int, int]) -> int:
     """Return how much of *demands*, each to be met from its own nodes, can be met at once (Edmonds-Karp)."""
     source, sink = "source", "sink"
     left: dict[object, dict[object, int]] = {source: {}, sink: {}}
@@ -120,7 +126,7 @@ def largest_flow(demands: dict[NodeSet, int], capacity: dict[int, int]) -> int:
         edge(number, sink, size)
     total = 0
     while path := _path(left, source, sink):
-        steps = list(zip(path, path[1:], strict=False))
+        steps = list(pairwise(path))
         amount = min(left[one][other] for one, other in steps)
         for one, other in steps:
             left[one][other] -= amount

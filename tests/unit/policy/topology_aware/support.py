@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
 from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import Adjustment
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.resources import Requirements
-from crirm.model.topology import Topology
-from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, TopologyHint, Workload
 from crirm.policy.api import Constraints, CPUConstraint, Placement
 from crirm.policy.topology_aware import TopologyAware, make
-from crirm.policy.topology_aware.state import Grant, PolicyState
 from crirm.sim.hosts import parse_spec, topology_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from crirm.model.decision import Adjustment
+    from crirm.model.topology import Topology
+    from crirm.model.trail import Trail
+    from crirm.policy.topology_aware.state import Grant, PolicyState
 
 NS = "cri-resource-manager.intel.com"
 GIB = 1 << 30
@@ -65,7 +69,7 @@ class Node:
     def __attrs_post_init__(self) -> None:
         self.state = self.policy.initial()
 
-    def add(  # noqa: PLR0913 - what a container may ask for
+    def add(
         self,
         name: str,
         cpu: int = 0,

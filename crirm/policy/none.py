@@ -1,0 +1,59 @@
+"""The policy ``none``: places nothing, so that every container gets what the kubelet asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from crirm.model.cpuset import CPUSet
+from crirm.model.topology import Topology
+from crirm.model.workload import Container, ContainerKey, Workload
+from crirm.policy.api import Constraints, Kind, Placement
+
+
+@attrs.frozen
+class NoOptions:
+    """A policy without options."""
+
+
+@attrs.frozen
+class NonePolicy:
+    """Changes nothing, and remembers nothing."""
+
+    name: str = "none"
+
+    def initial(self) -> None:
+        """Return the only state there is."""
+
+    def allocate(self, state: None, workload: Workload, container: Container) -> Placement:  # noqa: ARG002 - the interface
+        """Leave *container* as it is."""
+        return Placement(state)
+
+    def release(self, state: None, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
+        """There is nothing to take back."""
+        return Placement(state)
+
+    def resize(self, state: None, workload: Workload, container: Container) -> Placement:  # noqa: ARG002 - the interface
+        """Leave *container* as it is."""
+        return Placement(state)
+
+    def started(self, state: None, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
+        """There is nothing to note."""
+        return Placement(state)
+
+    def expired(self, state: None, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
+        """There are no timers."""
+        return Placement(state)
+
+    def exclusive(self, state: None) -> Mapping[ContainerKey, CPUSet]:  # noqa: ARG002 - the interface
+        """Nobody has CPUs to itself."""
+        return {}
+
+
+def make(_topology: Topology, _constraints: Constraints, _options: NoOptions) -> NonePolicy:
+    """Return the policy, which fits every machine."""
+    return NonePolicy()
+
+
+KIND = Kind("none", "Places nothing: every container gets what the kubelet asked for.", NoOptions, make)

@@ -1,0 +1,264 @@
+"""The policy ``static``: the kubelet's static CPU manager, with an eye for kernel-isolated CPUs.
+
+A container of a Guaranteed pod that requests a whole number of CPUs gets so many to itself. All others run together on
+the *shared* CPUs: all available ones that nobody has to itself. The reserved CPUs always stay among these, so that
+there are some. Kernel-isolated CPUs are given as exclusive ones only.
+
+Isolated CPUs are tried first where the pod asks for them (``prefer-isolated-cpus``), or where the options do and the
+pod does not say otherwise, or for a single CPU unless the pod does not want one; they count only if there are enough.
+Then come ordinary ones, and last, if these are too few, both kinds together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from crirm.config.static import StaticOptions
+from crirm.model.cpuset import NO_CPUS, CPUSet
+from crirm.model.decision import Adjustment, RefusalReason, RefusedError
+from crirm.model.qos import QoSClass
+from crirm.model.quantity import format_millicpu
+from crirm.model.topology import Topology
+from crirm.model.trail import Move, Trail, Verdict
+from crirm.model.workload import Container, ContainerKey, Pod, Workload
+from crirm.policy.annotations import PREFER_ISOLATED_CPUS, boolean
+from crirm.policy.api import Constraints, Kind, Placement
+from crirm.policy.cpu_allocator import CPUAllocator
+from crirm.policy.priorities import Priority, priorities_of
+from crirm.policy.topology_aware.partition import Partition, partition
+
+ISOLATED, ORDINARY, BOTH, SHARED = "isolated", "exclusive", "exclusive and isolated", "shared"
+"""The pools that a container can come to."""
+
+
+@attrs.frozen
+class StaticState:
+    """Who has what.
+
+    Args:
+        free: the ordinary CPUs that nobody has to itself, without the reserved ones.
+        isolated: the kernel-isolated CPUs that nobody has.
+        exclusive: the CPUs of those who have some to themselves.
+        sharing: all others.
+    """
+
+    free: CPUSet
+    isolated: CPUSet
+    exclusive: Mapping[ContainerKey, CPUSet] = attrs.field(factory=dict)
+    sharing: frozenset[ContainerKey] = frozenset()
+
+
+@attrs.frozen
+class _Grant:
+    """What a container gets, and how that came about."""
+
+    pool: str
+    cpus: CPUSet = NO_CPUS
+    """To itself."""
+    verdicts: tuple[Verdict, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class StaticPolicy:
+    """Gives whole CPUs to who requests whole CPUs; see the module."""
+
+    partition: Partition
+    allocator: CPUAllocator
+    options: StaticOptions
+    name: str = "static"
+
+    def initial(self) -> StaticState:
+        """Return the state of a machine on which nothing runs."""
+        return StaticState(self.partition.sharable, self.partition.isolated)
+
+    def allocate(self, state: StaticState, workload: Workload, container: Container) -> Placement:
+        """Give *container* CPUs to itself, or the shared ones.
+
+        Raises:
+            RefusedError: there are too few, or its pod's annotation makes no sense.
+        """
+        pod = workload.pod_of(container)
+        before = self._without(state, container.key)
+        grant = self._grant(before, pod, container, own=state.exclusive.get(container.key, NO_CPUS))
+        if grant.cpus:
+            after = self._with(before, container.key, grant.cpus)
+        else:
+            after = attrs.evolve(before, sharing=before.sharing | {container.key})
+        changed = self._changes(state, after, container.key)
+        return Placement(after, changed, trail=self._trail(state, after, pod, container, grant, changed))
+
+    def resize(self, state: StaticState, workload: Workload, container: Container) -> Placement:
+        """Give *container* more CPUs beside its own, or leave it some of them; it moves only where neither can be.
+
+        Raises:
+            RefusedError: there are too few, or its pod's annotation makes no sense.
+        """
+        return self.allocate(state, workload, container)
+
+    def release(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
+        """Take back what *key* has; those who share get its ordinary CPUs."""
+        after = self._without(state, key)
+        return Placement(after, self._changes(state, after, key))
+
+    def started(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
+        """There is nothing to note."""
+        return Placement(state)
+
+    def expired(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
+        """There are no timers."""
+        return Placement(state)
+
+    def exclusive(self, state: StaticState) -> Mapping[ContainerKey, CPUSet]:
+        """Return the CPUs of those who have some to themselves."""
+        return state.exclusive
+
+    # --- choosing ------------------------------------------------------------------------------------------------
+
+    def _grant(self, state: StaticState, pod: Pod, container: Container, own: CPUSet) -> _Grant:
+        """Choose for *container*, which has nothing in *state* but had *own* before."""
+        preferred = boolean(pod, container.name, PREFER_ISOLATED_CPUS)
+        request = container.requirements.cpu_request
+        if pod.qos is not QoSClass.GUARANTEED:
+            return _Grant(SHARED, notes=(f"it shares CPUs, since its pod is {pod.qos.value}",))
+        if not request or request % 1000:
+            return _Grant(SHARED, notes=("it shares CPUs, since it requests no whole number of them",))
+        count = request // 1000
+        offers = self._offers(state, count, preferred)
+        pool = next((pool for pool, cpus in offers.items() if len(cpus) >= count), None)
+        if pool is None:
+            raise _refusal(state, pod, container, count)
+        kept = self._kept(state, count, own)
+        if kept:
+            return _Grant(self._pool_of(kept), kept, notes=("it stays where it is",))
+        cpus = self.allocator.take(offers[pool], count, Priority.HIGH)
+        return _Grant(pool, cpus, _verdicts(offers, pool, count), self._cautions(cpus))
+
+    def _offers(self, state: StaticState, count: int, preferred: bool | None) -> dict[str, CPUSet]:
+        """Return the free CPUs of each pool, in the order in which they are tried."""
+        default = self.options.relaxed_isolation or count == 1
+        wanted = default if preferred is None else preferred
+        if not self.partition.isolated:
+            return {ORDINARY: state.free}
+        ordinary = {ORDINARY: state.free, BOTH: state.free | state.isolated}
+        return {ISOLATED: state.isolated, **ordinary} if wanted else ordinary
+
+    def _pool_of(self, cpus: CPUSet) -> str:
+        if cpus <= self.partition.isolated:
+            return ISOLATED
+        return ORDINARY if cpus.isdisjoint(self.partition.isolated) else BOTH
+
+    def _kept(self, state: StaticState, count: int, own: CPUSet) -> CPUSet:
+        """Return CPUs that include *own*, or some of them where *count* is less; nothing where that cannot be."""
+        if count <= len(own):
+            return self.allocator.take(own, count, Priority.HIGH)
+        more = NO_CPUS if own <= self.partition.isolated else state.free
+        if not own.isdisjoint(self.partition.isolated):
+            more |= state.isolated
+        more -= own
+        if not own or len(own) + len(more) < count:
+            return NO_CPUS
+        return own | self.allocator.take(more, count - len(own), Priority.HIGH, near=own)
+
+    def _cautions(self, cpus: CPUSet) -> tuple[str, ...]:
+        if self._pool_of(cpus) != BOTH:
+            return ()
+        isolated = cpus & self.partition.isolated
+        return (f"CPUs {isolated} of these are isolated: the kernel does not move threads onto them by itself",)
+
+    # --- book-keeping --------------------------------------------------------------------------------------------
+
+    def _with(self, state: StaticState, key: ContainerKey, cpus: CPUSet) -> StaticState:
+        exclusive = {**state.exclusive, key: cpus}
+        return attrs.evolve(state, free=state.free - cpus, isolated=state.isolated - cpus, exclusive=exclusive)
+
+    def _without(self, state: StaticState, key: ContainerKey) -> StaticState:
+        own = state.exclusive.get(key)
+        if own is None:
+            return attrs.evolve(state, sharing=state.sharing - {key}) if key in state.sharing else state
+        return StaticState(
+            free=state.free | own & self.partition.sharable,
+            isolated=state.isolated | own & self.partition.isolated,
+            exclusive={other: cpus for other, cpus in state.exclusive.items() if other != key},
+            sharing=state.sharing,
+        )
+
+    def _shared(self, state: StaticState) -> CPUSet:
+        return state.free | self.partition.reserved
+
+    def _changes(self, before: StaticState, after: StaticState, key: ContainerKey) -> dict[ContainerKey, Adjustment]:
+        """Return the adjustments of *key*, if it has any, and of all others for whom they are not what they were."""
+        shared = Adjustment(cpus=self._shared(after))
+        changed = dict.fromkeys(sorted(after.sharing), shared) if self._shared(before) != shared.cpus else {}
+        if key in after.exclusive:
+            changed[key] = Adjustment(cpus=after.exclusive[key])
+        elif key in after.sharing:
+            changed[key] = shared
+        return changed
+
+    def _trail(
+        self,
+        before: StaticState,
+        after: StaticState,
+        pod: Pod,
+        container: Container,
+        grant: _Grant,
+        changed: Mapping[ContainerKey, Adjustment],
+    ) -> Trail:
+        old, new = str(self._shared(before)), str(self._shared(after))
+        why = f"the CPUs that {_name(pod, container)} has to itself have changed"
+        granted = f"CPUs {grant.cpus} to itself" if grant.cpus else f"CPUs {new} with others"
+        return Trail(
+            key=container.key,
+            policy=self.name,
+            asked=f"{format_millicpu(container.requirements.cpu_request)} CPUs in a {pod.qos.value} pod",
+            chosen=grant.pool,
+            granted=granted,
+            verdicts=grant.verdicts or (Verdict(grant.pool),),
+            moves=tuple(Move(key, "CPUs", old, new, why) for key in sorted(changed) if key != container.key),
+            notes=grant.notes,
+        )
+
+
+def _name(pod: Pod, container: Container) -> str:
+    return f"{pod.namespace}/{pod.name}/{container.name}"
+
+
+def _refusal(state: StaticState, pod: Pod, container: Container, count: int) -> RefusedError:
+    free, isolated = len(state.free), len(state.isolated)
+    message = (
+        f"{_name(pod, container)} wants {count} CPUs to itself, but only {free + isolated} are free "
+        f"({free} ordinary, {isolated} isolated); the reserved ones stay shared"
+    )
+    return RefusedError(RefusalReason.NO_ROOM, message)
+
+
+def _verdicts(offers: Mapping[str, CPUSet], chosen: str, count: int) -> tuple[Verdict, ...]:
+    verdicts = [Verdict(chosen, (("free", str(offers[chosen])),))]
+    for pool, cpus in offers.items():
+        facts = (("free", str(cpus)),)
+        if len(cpus) < count:
+            verdicts.append(Verdict(pool, facts, chosen, "free CPUs", str(len(cpus)), str(len(offers[chosen]))))
+        elif pool != chosen:
+            verdicts.append(Verdict(pool, facts, chosen, "it is tried later"))
+    return tuple(verdicts)
+
+
+def make(topology: Topology, constraints: Constraints, options: StaticOptions) -> StaticPolicy:
+    """Return the policy for one machine and configuration.
+
+    Raises:
+        PartitionError: the available and reserved CPUs do not fit the machine.
+    """
+    allocator = CPUAllocator(topology, priorities_of(topology))
+    return StaticPolicy(partition(topology, constraints, allocator), allocator, options)
+
+
+KIND = Kind(
+    "static",
+    "Gives CPUs of their own to Guaranteed containers that request a whole number of them.",
+    StaticOptions,
+    make,
+)
