@@ -12,7 +12,7 @@ from crirm.config.scalars import Scalar
 
 MAX_DEPTH = 64
 """Levels of nesting; the schema needs ten. Bounded so that whatever walks a document may recurse."""
-MAX_NODES = 20_000
+MAX_NODES = 10_000
 """Values in a document with all aliases written out; a real one has hundreds."""
 
 Value = Scalar | list["Node"] | dict[str, "Node"]

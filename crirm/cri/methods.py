@@ -55,6 +55,13 @@ def find(path: str) -> Method | None:
     return METHODS.get((name.service, name.method)) if name.package in PACKAGES else None
 
 
+INTERCEPTED: Final = frozenset({
+    "RunPodSandbox", "StopPodSandbox", "RemovePodSandbox", "CreateContainer", "StartContainer", "StopContainer",
+    "RemoveContainer", "UpdateContainerResources", "ContainerStatus",
+})  # fmt: skip
+"""Methods of the RuntimeService that matter for placement: daemon/participants.py takes part in them."""
+
+
 def _rows() -> list[Method]:
     unary_runtime = (
         "Version", "RunPodSandbox", "StopPodSandbox", "RemovePodSandbox", "PodSandboxStatus", "ListPodSandbox",

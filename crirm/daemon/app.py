@@ -23,6 +23,7 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri.dump_rules import DumpRules
+from crirm.cri.methods import INTERCEPTED
 from crirm.daemon.control import control_listener, serve_control
 from crirm.daemon.dumper import Dumper
 from crirm.daemon.link import Link
@@ -105,6 +106,7 @@ async def _run(settings: Settings, stop: Stop, watch: Watch | None, task_status:
             rules,
             file=settings.dump_file,
             show_secrets=settings.dump_secrets,
+            intercepted=INTERCEPTED if settings.policy.name != NOTHING else frozenset(),
             count_period_s=settings.dump_count_period_s,
         )
         await service.start(dumper.run)

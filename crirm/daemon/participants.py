@@ -258,8 +258,6 @@ _PARTICIPANTS: dict[str, Callable[[Node], Interceptor]] = {
     "ContainerStatus": ShowStatus,
 }
 
-INTERCEPTED = frozenset(_PARTICIPANTS)
-
 
 def participant(node: Node, method: str) -> Interceptor | None:
     """Return who takes part in a call of the RuntimeService's *method*; None when nobody does."""

@@ -1,4 +1,4 @@
-"""A runtime on gRPC's C core, which stops as the servers of CRI-O do: it says goodbye and finishes what it has begun."""
+"""A runtime on gRPC's C core that stops as CRI-O does: it says goodbye and finishes what it has begun."""
 
 from __future__ import annotations
 

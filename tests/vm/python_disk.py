@@ -1,7 +1,7 @@
 """The disk with the Python packages: what looks like a virtual environment of the server's Python.
 
-The server has no network and is slow, so wheels are unpacked and compiled out here. The checkout itself comes on another
-disk, as ``/srv/crirm``.
+The server has no network and is slow, so wheels are unpacked and compiled out here. The checkout itself comes on
+another disk, as ``/srv/crirm``.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def _numa(spec: HostSpec) -> Iterator[str]:
     total = spec.cpu_nodes + len(spec.memory_only)
     fixed = _fixed_nodes(spec)
     for node in range(total):
-        size = spec.memory_of(node)
+        size: int = spec.memory_of(node)
         if node in fixed and size:
             yield from ("-object", f"memory-backend-ram,id=ram{node},size={size // MIB}M")
             yield from ("-numa", f"node,nodeid={node},memdev=ram{node}")

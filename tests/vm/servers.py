@@ -30,12 +30,14 @@ class Server:
         line: its description, in the language of docs/topology.md.
         about: for people.
         in_ci: whether the tests inside it belong to the set that runs on every submission.
+        systemd: whether it boots systemd, which then also makes the cgroups; else a few lines of shell.
     """
 
     name: str
     line: str
     about: str = ""
     in_ci: bool = False
+    systemd: bool = False
 
     @property
     def spec(self) -> HostSpec:
@@ -59,6 +61,7 @@ SERVERS = {
         Server("dies", "2p.2d.2n.2c.2t mem=512Mi", "two packages of two dies of two NUMA nodes", in_ci=True),
         Server("far-memory", "4p.1c mem=1Gi pmem=4x1Gi", "four packages, persistent memory beside each", in_ci=True),
         Server("movable", "2p.2c mem=1Gi pmem=2x1Gi movable=2-3", "persistent memory that the kernel may not use"),
+        Server("systemd", "1p.2n.2c.2t mem=1Gi", "one package, cgroups made by systemd", in_ci=True, systemd=True),
         Server("isolated", "2p.2n.2c.2t mem=1Gi isolated=8-9", "two-sockets with one isolated core", in_ci=True),
     )
 }

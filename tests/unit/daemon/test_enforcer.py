@@ -18,7 +18,7 @@ from crirm.model.workload import ContainerId, ContainerKey, ContainerState
 from crirm.system.cgroup import Change
 from crirm.system.cgroup_cpu import WeightFormula
 from crirm.system.cgroup_files import CgroupError, Trouble
-from tests.unit.daemon.enforcing import ONLINE, FakeKernel, container, having, node
+from tests.unit.daemon.enforcing import ONLINE, FakeKernel, container, having, in_virtual_time, node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict
 
 C = ContainerKey("c")
-pytestmark = [pytest.mark.trio, pytest.mark.usefixtures("autojump_clock")]
-
 PACE = Pace(round_s=30, beat_s=1, soon_s=0.1, settle_s=1, first_pause_s=5, last_pause_s=40, forget_s=300)
 
 
@@ -63,6 +61,7 @@ def warnings(records: list[EventDict]) -> list[str]:
     return [record["event"] for record in records if record["log_level"] == "warning"]
 
 
+@in_virtual_time
 async def test_what_is_as_decided_is_looked_at_and_left_alone(logs: list[EventDict]) -> None:
     async with Node(node(container("c")), FakeKernel(c=having("0-1"))).running() as it:
         await trio.sleep(95)
@@ -70,6 +69,7 @@ async def test_what_is_as_decided_is_looked_at_and_left_alone(logs: list[EventDi
         assert (it.kernel.writes, it.told, dict(it.enforcer.drift), logs) == ([], [], {}, [])
 
 
+@in_virtual_time
 async def test_drift_is_found_within_a_round_reported_and_repaired(logs: list[EventDict]) -> None:
     async with Node(node(container("c")), FakeKernel(c=having("0-7"))).running() as it:
         await trio.sleep(PACE.round_s + PACE.settle_s + 1)
@@ -86,6 +86,7 @@ async def test_drift_is_found_within_a_round_reported_and_repaired(logs: list[Ev
     ]
 
 
+@in_virtual_time
 async def test_one_that_is_asked_about_is_looked_at_soon() -> None:
     async with Node(node(container("c"), container("d")), FakeKernel(c=having("2"), d=having("2"))).running() as it:
         it.enforcer.look_at(C)
@@ -97,6 +98,7 @@ async def test_one_that_is_asked_about_is_looked_at_soon() -> None:
         assert sorted(name for name, _ in it.kernel.writes) == ["id-c", "id-d"]
 
 
+@in_virtual_time
 async def test_a_call_on_its_way_is_no_drift(logs: list[EventDict]) -> None:
     """The runtime gets there between the first look and the second."""
     async with Node(node(container("c"), c="4"), FakeKernel(c=having("0-1"))).running() as it:
@@ -107,6 +109,7 @@ async def test_a_call_on_its_way_is_no_drift(logs: list[EventDict]) -> None:
         assert (it.kernel.writes, it.count(), logs) == ([], 0, [])
 
 
+@in_virtual_time
 async def test_each_new_decision_has_its_time_to_get_there() -> None:
     async with Node(node(container("c"), c="1"), FakeKernel(c=having("0"))).running() as it:
         for cpu in "234":
@@ -119,6 +122,7 @@ async def test_each_new_decision_has_its_time_to_get_there() -> None:
         assert it.kernel.writes == [("id-c", Change(cpus=CPUSet.of(4)))]
 
 
+@in_virtual_time
 async def test_a_decision_made_during_a_look_is_not_held_against_what_was_seen() -> None:
     kernel = FakeKernel(c=having("0-1"))
     kernel.read_takes_s = 5
@@ -131,6 +135,7 @@ async def test_a_decision_made_during_a_look_is_not_held_against_what_was_seen()
         assert (it.kernel.writes, it.count()) == ([], 0)
 
 
+@in_virtual_time
 async def test_a_decision_made_during_a_repair_is_enforced_at_once() -> None:
     kernel = FakeKernel(c=having("7"))
     kernel.write_takes_s = 2
@@ -145,6 +150,7 @@ async def test_a_decision_made_during_a_repair_is_enforced_at_once() -> None:
         assert len(it.told) == 1, "the runtime is told only what still holds"
 
 
+@in_virtual_time
 async def test_a_container_that_ends_is_no_error(logs: list[EventDict]) -> None:
     kernel = FakeKernel(c=having("7"), d=having("0-1"))
     async with Node(node(container("c"), container("d")), kernel).running() as it:
@@ -157,6 +163,7 @@ async def test_a_container_that_ends_is_no_error(logs: list[EventDict]) -> None:
         assert (kernel.writes, dict(it.enforcer.drift), logs) == ([], {}, [])
 
 
+@in_virtual_time
 async def test_one_that_ends_during_its_repair_is_no_error(logs: list[EventDict]) -> None:
     kernel = FakeKernel(c=having("7"))
     kernel.before_write = kernel.readings.clear
@@ -166,14 +173,19 @@ async def test_one_that_ends_during_its_repair_is_no_error(logs: list[EventDict]
     assert [record["event"] for record in logs] == ["cgroup is not as decided"]
 
 
+@in_virtual_time
 async def test_a_drift_is_forgotten_with_its_container() -> None:
     async with Node(node(container("c")), FakeKernel(c=having("7"))).running() as it:
         await trio.sleep(35)
         assert it.count() == 1
         it.state = node()
         assert dict(it.enforcer.drift) == {}
+        await trio.sleep(35)
+        it.state = node(container("c"))
+        assert dict(it.enforcer.drift) == {}
 
 
+@in_virtual_time
 async def test_reporting_changes_nothing(logs: list[EventDict]) -> None:
     async with Node(node(container("c")), FakeKernel(c=having("7")), Mode.REPORT).running() as it:
         await trio.sleep(200)
@@ -185,6 +197,7 @@ async def test_reporting_changes_nothing(logs: list[EventDict]) -> None:
     assert warnings(logs) == ["cgroup is not as decided"]
 
 
+@in_virtual_time
 async def test_off_looks_at_nothing_and_can_be_left_and_entered() -> None:
     async with Node(node(container("c")), FakeKernel(c=having("7")), Mode.OFF).running() as it:
         await trio.sleep(100)
@@ -197,6 +210,7 @@ async def test_off_looks_at_nothing_and_can_be_left_and_entered() -> None:
         assert dict(it.enforcer.drift) == {}
 
 
+@in_virtual_time
 async def test_somebody_who_writes_again_and_again_is_reported_once_and_not_fought(logs: list[EventDict]) -> None:
     times_s: list[float] = []
 
@@ -209,7 +223,7 @@ async def test_somebody_who_writes_again_and_again_is_reported_once_and_not_foug
     kernel.after_write = fight
     async with Node(node(container("c")), kernel).running() as it:
         await trio.sleep(400)
-        assert it.count() == len(times_s) == len(it.told)
+        assert (len(it.told), it.count()) == (len(times_s), len(times_s) + 1), "one is there, and waits its time"
     pauses_s = [round(later - earlier) for earlier, later in pairwise(times_s)]
     assert pauses_s[:4] == [5, 10, 20, 40]
     assert set(pauses_s[4:]) == {40}
@@ -219,6 +233,7 @@ async def test_somebody_who_writes_again_and_again_is_reported_once_and_not_foug
     ]
 
 
+@in_virtual_time
 async def test_after_a_long_quiet_a_drift_is_news_again(logs: list[EventDict]) -> None:
     async with Node(node(container("c")), FakeKernel(c=having("7"))).running() as it:
         await trio.sleep(35)
@@ -231,6 +246,7 @@ async def test_after_a_long_quiet_a_drift_is_news_again(logs: list[EventDict]) -
     assert warnings(logs) == ["cgroup is not as decided"] * 2
 
 
+@in_virtual_time
 async def test_what_cannot_be_repaired_is_said_once_and_tried_again(logs: list[EventDict], tmp_path: Path) -> None:
     kernel = FakeKernel(c=having("7"))
     kernel.refusal = CgroupError(Trouble.LIMITED_ABOVE, tmp_path, "0-1", "has only CPUs 4-7")
@@ -251,6 +267,7 @@ async def test_what_cannot_be_repaired_is_said_once_and_tried_again(logs: list[E
     ]
 
 
+@in_virtual_time
 async def test_an_unreadable_cgroup_is_said_once(logs: list[EventDict], tmp_path: Path) -> None:
     error = CgroupError(Trouble.UNREADABLE, tmp_path / "cpuset.cpus", "", "cannot be read")
     kernel = FakeKernel(c=error, d=error, e=having("7"))
@@ -267,6 +284,7 @@ async def test_an_unreadable_cgroup_is_said_once(logs: list[EventDict], tmp_path
         pytest.param(ContainerState.CREATED, 0, id="one that has not started need not"),
     ],
 )
+@in_virtual_time
 async def test_looking_in_the_wrong_place_is_noticed(logs: list[EventDict], state: ContainerState, said: int) -> None:
     async with Node(node(container("c", state)), FakeKernel()).running():
         await trio.sleep(400)
@@ -276,6 +294,7 @@ async def test_looking_in_the_wrong_place_is_noticed(logs: list[EventDict], stat
     )
 
 
+@in_virtual_time
 async def test_a_weight_is_restored_by_the_formula_that_the_runtime_uses() -> None:
     right = attrs.evolve(ONLINE, cpus=CPUSet.parse("0-1"), weight=20)
     wrong = attrs.evolve(right, weight=1)
@@ -284,6 +303,7 @@ async def test_a_weight_is_restored_by_the_formula_that_the_runtime_uses() -> No
         assert it.kernel.writes[0] == ("id-d", Change(shares=512, formula=WeightFormula.LINEAR))
 
 
+@in_virtual_time
 async def test_without_somebody_to_tell_the_repair_does_without() -> None:
     it = Node(node(container("c")), FakeKernel(c=having("7")))
     it.enforcer.tell = None
@@ -292,6 +312,7 @@ async def test_without_somebody_to_tell_the_repair_does_without() -> None:
         assert it.enforcer.drift[C].repairs == 1
 
 
+@in_virtual_time
 async def test_containers_that_the_policy_leaves_alone_are_not_even_read() -> None:
     state = attrs.evolve(node(container("c")), adjustments={C: Adjustment()})
     async with Node(state, FakeKernel(c=having("7"))).running() as it:

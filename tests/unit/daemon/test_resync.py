@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 from grpclib.const import Status
@@ -13,7 +14,6 @@ from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerState
 from tests.unit.daemon.nodes import FakeNode, FakeRuntime, in_nursery
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import trio

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 import trio
+import trio.testing
 
 from crirm.daemon.turns import Turns
 from crirm.model.workload import ContainerKey
-
-pytestmark = [pytest.mark.trio, pytest.mark.usefixtures("autojump_clock")]
+from tests.unit.daemon.enforcing import in_virtual_time
 
 
 def keys(count: int) -> list[ContainerKey]:
@@ -26,6 +25,7 @@ async def taken(turns: Turns, until_s: float) -> list[tuple[float, list[str]]]:
     return found
 
 
+@in_virtual_time
 async def test_everybody_has_one_turn_a_round_spread_over_it() -> None:
     turns = Turns(30.0, 1.0)
     turns.share_out(keys(6))
@@ -36,14 +36,16 @@ async def test_everybody_has_one_turn_a_round_spread_over_it() -> None:
     assert [who for _, who in found[:6]] == [[str(key)] for key in keys(6)]
 
 
+@in_virtual_time
 async def test_turns_of_many_are_taken_together_on_a_beat() -> None:
     turns = Turns(30.0, 1.0)
     turns.share_out(keys(90))
-    found = await taken(turns, 29.5)
+    found = await taken(turns, 30.5)
     assert len(found) == 30
     assert {len(who) for _, who in found} == {3}
 
 
+@in_virtual_time
 async def test_one_that_asks_is_served_at_its_time_and_wakes_who_waits() -> None:
     turns, found = Turns(30.0, 1.0), []
     turns.share_out(keys(1))
@@ -60,6 +62,7 @@ async def test_one_that_asks_is_served_at_its_time_and_wakes_who_waits() -> None
     assert found == [(0.25, ["c00"])]
 
 
+@in_virtual_time
 async def test_those_that_are_gone_have_no_turn_and_new_ones_have() -> None:
     turns = Turns(10.0, 1.0)
     turns.share_out(keys(2))
@@ -67,6 +70,7 @@ async def test_those_that_are_gone_have_no_turn_and_new_ones_have() -> None:
     assert [who for _, who in await taken(turns, 10.5)] == [["c01", "c02"]]
 
 
+@in_virtual_time
 async def test_the_longest_waiting_come_first_where_not_all_are_taken() -> None:
     turns = Turns(4.0, 1.0)
     turns.share_out(keys(4))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 
@@ -11,7 +13,6 @@ from crirm.daemon.participants import Create, RunPod, Start
 from crirm.daemon.watch import compare, take_event
 from crirm.model.workload import ContainerId
 from tests.unit.daemon.nodes import FakeNode, create_request, good, in_nursery, pod_request
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import trio.testing

@@ -26,12 +26,15 @@ def split(host: str, available: str, reserved: str) -> Partition:
         pytest.param(N4C16, "cpuset:2-5", "cpuset:4", "2-3,5", "", "4", id="named CPUs"),
         pytest.param(N4C16, "", "0.75", "1-15", "", "0", id="a part of a CPU is a whole one"),
         pytest.param(N4C16, "", "2.25", "3-15", "", "0-2", id="2250m are the first three CPUs"),
-        pytest.param(N4C16 + " isolated=8-9", "", "1", "1-7,10-15", "8-9", "0", id="isolated CPUs are kept apart"),
         pytest.param(
-            "1p.4c isolated=0-1", "", "1", "3", "0-1", "2", id="an amount is never taken from isolated CPUs"
+            N4C16 + " isolated=8-9", "", "cpuset:0", "1-7,10-15", "8-9", "0", id="isolated CPUs are kept apart"
         ),
+        pytest.param("1p.4c isolated=0-1", "", "1", "3", "0-1", "2", id="an amount is never taken from isolated CPUs"),
         pytest.param(N4C16 + " isolated=8-9", "cpuset:0-8", "1", "1-7", "8", "0", id="isolated and available"),
-        pytest.param(N4C16 + " offline=1,15", "cpuset:0-1,15", "cpuset:0-1", "", "", "0", id="offline ones are left out"),
+        pytest.param("2p.2c isolated=3", "", "1", "0-1", "3", "2", id="an amount comes from where fewest are left"),
+        pytest.param(
+            N4C16 + " offline=1,15", "cpuset:0-1,15", "cpuset:0-1", "", "", "0", id="offline ones are left out"
+        ),
         pytest.param("1p.8c", "4", "1", "1-3", "", "0", id="an amount of available CPUs"),
         pytest.param("1p.8c", "4", "cpuset:7", "0-2", "", "7", id="reserved CPUs count among the available ones"),
         pytest.param("1p.4c isolated=0-1", "3", "1", "3", "0", "2", id="isolated CPUs are available last"),
@@ -50,7 +53,9 @@ def test_partition(host: str, available: str, reserved: str, sharable: str, isol
         pytest.param("1p.4c offline=3", "", "cpuset:3", "leaves no CPU for kube-system", id="reserved ones offline"),
         pytest.param("1p.4c", "cpuset:0-2", "cpuset:2-3", "CPUs 3 are outside", id="reserved outside available"),
         pytest.param("1p.4c", "cpuset:0-4", "1", "AvailableResources.CPU: this machine has no CPUs 4", id="too high"),
-        pytest.param("1p.4c", "", "cpuset:9", "ReservedResources.CPU: this machine has no CPUs 9", id="reserved too high"),
+        pytest.param(
+            "1p.4c", "", "cpuset:9", "ReservedResources.CPU: this machine has no CPUs 9", id="reserved too high"
+        ),
         pytest.param("1p.4c isolated=2", "", "cpuset:2", "isolated by the kernel", id="reserved and isolated"),
         pytest.param("1p.4c isolated=2", "", "4", "it takes 4 CPUs from 0-1,3", id="too many reserved"),
         pytest.param("1p.4c offline=1", "cpuset:1", "1", "leaves no online CPU", id="available ones offline"),

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 import pytest
 from hypothesis import given, settings
 
 from crirm.model.cpuset import CPUSet
-from crirm.model.topology import Topology
 from crirm.policy.topology_aware.partition import Partition
 from crirm.policy.topology_aware.pools import Pool, build_pools
 from crirm.sim.hosts import HostSpec, parse_spec, topology_of
 from tests.unit.sim.host_specs import host_specs
+
+if TYPE_CHECKING:
+    from crirm.model.topology import Topology
 
 NONE = CPUSet()
 
@@ -87,9 +91,8 @@ def server() -> Topology:
             id="memory goes with the nearest node",
         ),
         pytest.param(
-            "2p.1c pmem=4x8Gi hbm=2x4Gi dist=" + "/".join(
-                ",".join("10" if one == other else "20" for other in range(8)) for one in range(8)
-            ),
+            "2p.1c pmem=4x8Gi hbm=2x4Gi dist="
+            + "/".join(",".join("10" if one == other else "20" for other in range(8)) for one in range(8)),
             [("socket #0", "0,2,4,6"), ("socket #1", "1,3,5,7"), ("root", "0-7")],
             id="of equally near nodes the one with least of that kind of memory gets it",
         ),
@@ -115,12 +118,12 @@ def test_pools_of_a_machine(host: str, expected: list[tuple[str, str]]) -> None:
 def test_the_numbers_of_the_original_s_server() -> None:
     names = ["NUMA node #0", "NUMA node #2", "socket #0", "NUMA node #1", "NUMA node #3", "socket #1", "root"]
     assert names == [pool.name for pool in pools_of(server())]
-    assert [2, 2, 1, 2, 2, 1, 0] == [pool.depth for pool in pools_of(server())]
+    assert [pool.depth for pool in pools_of(server())] == [2, 2, 1, 2, 2, 1, 0]
 
 
 def test_offline_cpus_are_in_no_pool() -> None:
     pools = pools_of("1p.2n.2c offline=1,3")
-    assert ["0", "2", "0,2"] == [str(pool.cpus) for pool in pools]
+    assert [str(pool.cpus) for pool in pools] == ["0", "2", "0,2"]
 
 
 def test_what_cpus_may_be_used_for() -> None:

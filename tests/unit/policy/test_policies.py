@@ -1,0 +1,293 @@
+"""What holds for every policy that one can choose, however containers come and go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from crirm.errors import CrirmError
+from crirm.model.cpuset import CPUSet
+from crirm.model.decision import Decision, UpdateContainer
+from crirm.model.events import (
+    ContainerCreated,
+    ContainerExited,
+    ContainerRemoved,
+    ContainerRequested,
+    ContainerStarted,
+    CreateFailed,
+    Event,
+    PodAdded,
+    PodRemoved,
+    PodStopped,
+    ResizeDone,
+    ResizeFailed,
+    ResizeRequested,
+    Synchronised,
+    Timer,
+    TimerExpired,
+    UpdateFailed,
+)
+from crirm.model.qos import QoSClass
+from crirm.model.quantity import Bytes, MilliCPU
+from crirm.model.resources import LinuxResources, Requirements
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
+from crirm.policy.api import Constraints, CPUConstraint, Kind
+from crirm.policy.pipeline import initial, step
+from crirm.policy.registry import KINDS
+from crirm.sim.hosts import HostSpec, topology_of
+
+if TYPE_CHECKING:
+    from crirm.model.topology import Topology
+
+HOLDING = (ContainerState.CREATING, ContainerState.CREATED, ContainerState.RUNNING)
+
+CPU = st.sampled_from((0, 50, 500, 1000, 1000, 1500, 2000, 2000, 3000, 4000, 7000))
+MEMORY = st.sampled_from((0, 1, 64, 300, 1000)).map(lambda mib: Bytes(mib << 20))
+NS = "cri-resource-manager.intel.com"
+ANNOTATIONS = st.dictionaries(
+    st.sampled_from((f"prefer-isolated-cpus.{NS}", f"prefer-shared-cpus.{NS}/container.c0", f"{NS}/affinity")),
+    st.sampled_from(("true", "false", "c0: [c1]")),
+    max_size=2,
+)
+
+
+@st.composite
+def topologies(draw: st.DrawFn) -> Topology:
+    """Draw a small machine."""
+    spec = HostSpec(
+        packages=draw(st.sampled_from((1, 2))),
+        dies=draw(st.sampled_from((1, 1, 2))),
+        nodes=draw(st.sampled_from((1, 1, 2))),
+        cores=draw(st.sampled_from((1, 2, 3))),
+        threads=draw(st.sampled_from((1, 2, 2))),
+        ecores=draw(st.sampled_from((0, 0, 0, 2))),
+        memory=(Bytes(draw(st.sampled_from((256, 1024, 4096))) << 20),),
+    )
+    online = topology_of(spec).online
+    isolated = CPUSet.from_mask(draw(st.integers(0, online.mask))) if draw(st.booleans()) else CPUSet()
+    return topology_of(attrs.evolve(spec, isolated=isolated & online))
+
+
+def options_of(kind: Kind) -> st.SearchStrategy[Any]:
+    """Return options with all switches in any position."""
+    switches = [field.name for field in attrs.fields(kind.options) if field.default in (True, False)]
+    return st.fixed_dictionaries({name: st.booleans() for name in switches}).map(lambda chosen: kind.options(**chosen))
+
+
+def requirements(qos: QoSClass, cpu: int, memory: Bytes) -> Requirements:
+    match qos:
+        case QoSClass.GUARANTEED:
+            return Requirements(MilliCPU(cpu), MilliCPU(cpu), memory, memory or None)
+        case QoSClass.BURSTABLE:
+            return Requirements(MilliCPU(cpu), None, memory, None)
+        case QoSClass.BEST_EFFORT:
+            return Requirements()
+
+
+class PolicyMachine(RuleBasedStateMachine):
+    """A node under one policy, seen through the pipeline."""
+
+    kind: Kind
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.journal: list[Event] = []
+        self.count = 0
+
+    @initialize(topology=topologies(), reserved=st.integers(1, 3), data=st.data())
+    def boot(self, topology: Topology, reserved: int, data: st.DataObject) -> None:
+        ordinary = topology.online - topology.isolated
+        assume(len(ordinary) > reserved)
+        self.topology = topology
+        self.reserved = CPUSet(sorted(ordinary)[:reserved])
+        self.constraints = Constraints(reserved=CPUConstraint(cpus=self.reserved))
+        self.options = data.draw(options_of(self.kind))
+        self.policy = self.kind.make(topology, self.constraints, self.options)
+        self.state = initial(self.policy)
+
+    def do(self, event: Event) -> Decision:
+        before, shown = self.state, repr(self.state)
+        decision = step(self.policy, before, event, now_s=float(len(self.journal)))
+        assert shown == repr(before), "nothing is changed in place"
+        self.journal.append(event)
+        self.state = decision.state
+        if decision.refusal is not None:
+            assert str(decision.refusal)
+            assert before == self.state, "what is refused leaves the state as it was"
+            assert decision.effects == ()
+        for effect in decision.effects:
+            if isinstance(effect, UpdateContainer):
+                assert effect.adjustment == self.state.adjustments[effect.key]
+                assert effect.id == self.state.workload.containers[effect.key].id
+        return decision
+
+    # --- pods and containers come --------------------------------------------------------------------------------
+
+    @rule(
+        qos=st.sampled_from((*QoSClass, QoSClass.GUARANTEED)),
+        namespace=st.sampled_from(("default", "default", "kube-system")),
+        annotations=st.just({}) | ANNOTATIONS,
+    )
+    def add_pod(self, qos: QoSClass, namespace: str, annotations: dict[str, str]) -> None:
+        self.count += 1
+        pod = PodId(f"p{self.count}")
+        self.do(PodAdded(Pod(pod, f"uid-{pod}", pod, namespace, qos, annotations=annotations)))
+
+    @rule(
+        data=st.data(),
+        cpu=CPU,
+        memory=MEMORY,
+        number=st.integers(0, 2),
+        lives=st.sampled_from((True, True, True, False)),
+    )
+    def add_container(self, data: st.DataObject, cpu: int, memory: Bytes, number: int, lives: bool) -> None:
+        pods = self.state.workload.pods
+        if not pods:
+            return
+        pod = pods[data.draw(st.sampled_from(sorted(pods)))]
+        self.count += 1
+        key = ContainerKey(f"k{self.count}")
+        wanted = requirements(pod.qos, cpu, memory)
+        container = Container(key, pod.id, f"c{number}", ContainerState.CREATING, wanted)
+        decision = self.do(ContainerRequested(container))
+        if decision.refusal is None:
+            assert decision.adjustment is not None
+            self.do(ContainerCreated(key, ContainerId(f"id-{key}")) if lives else CreateFailed(key))
+
+    # --- and live ------------------------------------------------------------------------------------------------
+
+    def some(self, data: st.DataObject) -> Container | None:
+        """Return some container that holds a grant."""
+        held = sorted(key for key, one in self.state.workload.containers.items() if one.state in HOLDING)
+        return self.state.workload.containers[data.draw(st.sampled_from(held))] if held else None
+
+    @rule(data=st.data(), what=st.sampled_from((ContainerStarted, ContainerExited, ContainerRemoved)))
+    def touch(self, data: st.DataObject, what: type[ContainerStarted | ContainerExited | ContainerRemoved]) -> None:
+        container = self.some(data)
+        if container is not None:
+            assert self.do(what(container.key)).refusal is None
+
+    @rule(data=st.data(), cpu=CPU, memory=MEMORY, accepted=st.booleans())
+    def resize(self, data: st.DataObject, cpu: int, memory: Bytes, accepted: bool) -> None:
+        container = self.some(data)
+        if container is None:
+            return
+        before = self.state
+        wanted = requirements(before.workload.pods[container.pod].qos, cpu, memory)
+        decision = self.do(ResizeRequested(container.key, LinuxResources(cpu_shares=cpu), wanted))
+        if decision.refusal is None:
+            self.do(ResizeDone(container.key) if accepted else ResizeFailed(container.key))
+            if not accepted:
+                assert (before.policy, before.adjustments) == (self.state.policy, self.state.adjustments)
+
+    @rule(data=st.data())
+    def expire(self, data: st.DataObject) -> None:
+        container = self.some(data)
+        if container is not None:
+            self.do(TimerExpired(container.key, Timer.COLD_START))
+
+    @rule(data=st.data())
+    def fail_update(self, data: st.DataObject) -> None:
+        container = self.some(data)
+        if container is not None:
+            self.do(UpdateFailed(container.key, "the runtime says no"))
+
+    # --- and go --------------------------------------------------------------------------------------------------
+
+    @rule(data=st.data(), what=st.sampled_from((PodStopped, PodRemoved)))
+    def end_pod(self, data: st.DataObject, what: type[PodStopped | PodRemoved]) -> None:
+        pods = self.state.workload.pods
+        if pods:
+            self.do(what(data.draw(st.sampled_from(sorted(pods)))))
+
+    @rule(data=st.data(), stranger=st.booleans(), cpu=CPU)
+    def synchronise(self, data: st.DataObject, stranger: bool, cpu: int) -> None:
+        """Some have vanished while nobody looked, and somebody else has come."""
+        workload = self.state.workload
+        pods = tuple(pod for _, pod in sorted(workload.pods.items()) if data.draw(st.sampled_from((True, True, False))))
+        there = {pod.id: pod for pod in pods}
+        listed = [
+            one
+            for _, one in sorted(workload.containers.items())
+            if one.id is not None and one.pod in there and data.draw(st.sampled_from((True, True, False)))
+        ]
+        if stranger and there:
+            self.count += 1
+            key, pod = ContainerKey(f"k{self.count}"), pods[0]
+            wanted = requirements(pod.qos, cpu, Bytes(0))
+            listed.append(Container(key, pod.id, "s", ContainerState.RUNNING, wanted, id=ContainerId(f"id-{key}")))
+        self.do(Synchronised(pods, tuple(listed)))
+
+    @rule()
+    def unknown(self) -> None:
+        before = self.state
+        for event in (ContainerExited(ContainerKey("nobody")), TimerExpired(ContainerKey("nobody"), Timer.COLD_START)):
+            self.do(event)
+        assert before == self.state
+
+    # --- what holds ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def only_those_who_live_have_something(self) -> None:
+        held = {key for key, one in self.state.workload.containers.items() if one.state in HOLDING}
+        assert set(self.state.adjustments) <= held
+        assert set(self.policy.exclusive(self.state.policy)) <= held
+
+    @invariant()
+    def exclusive_cpus_have_one_owner_and_nobody_else_on_them(self) -> None:
+        owned = CPUSet()
+        for key, cpus in self.policy.exclusive(self.state.policy).items():
+            assert cpus
+            assert cpus <= self.topology.online
+            assert cpus.isdisjoint(self.reserved), "reserved CPUs belong to nobody"
+            assert cpus.isdisjoint(owned), "two owners"
+            owned |= cpus
+            for other, adjustment in self.state.adjustments.items():
+                if adjustment.cpus is not None:
+                    expected = cpus if other == key else CPUSet()
+                    assert expected == adjustment.cpus & cpus, f"{other} on CPUs of {key}"
+
+    @invariant()
+    def adjustments_are_such_as_the_kernel_takes(self) -> None:
+        for adjustment in self.state.adjustments.values():
+            assert adjustment.cpus is None or (adjustment.cpus and adjustment.cpus <= self.topology.online)
+            assert adjustment.mems is None or (adjustment.mems and adjustment.mems <= self.topology.memory_nodes)
+            assert adjustment.cpu_shares is None or 2 <= adjustment.cpu_shares <= 262144
+
+    def teardown(self) -> None:
+        if not hasattr(self, "state"):
+            return
+        policy = self.kind.make(self.topology, self.constraints, self.options)
+        again = initial(policy)
+        for index, event in enumerate(self.journal):
+            again = step(policy, again, event, now_s=float(index)).state
+        assert again == self.state, "the same sequence gives the same result"
+        for pod in sorted(self.state.workload.pods):
+            self.do(PodRemoved(pod))
+        assert initial(self.policy) == self.state, "when all is released, all is as it was"
+
+
+SETTINGS = settings(
+    max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_any_sequence(name: str) -> None:
+    class Machine(PolicyMachine):
+        kind = KINDS[name]
+
+    run_state_machine_as_test(Machine, settings=SETTINGS)
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS) - {"none"}))
+def test_a_machine_that_does_not_fit_is_refused(name: str) -> None:
+    kind = KINDS[name]
+    topology = topology_of(HostSpec(cores=4))
+    with pytest.raises(CrirmError, match="CPUs 9"):
+        kind.make(topology, Constraints(reserved=CPUConstraint(cpus=CPUSet.of(9))), kind.options())

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import attrs
+import pytest
+
+from crirm.model.workload import ContainerKey
+from crirm.policy.topology_aware.ranking import Rule, Score, difference, rank, values
+from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest, Request
+
+SHARED = CPURequest(CPUClass.NORMAL, 0, 500, isolate=False, shares=512)
+EXCLUSIVE = CPURequest(CPUClass.NORMAL, 2, 0, isolate=False, shares=2048)
+ISOLATED = CPURequest(CPUClass.NORMAL, 1, 0, isolate=True, shares=1024)
+MIXED = CPURequest(CPUClass.NORMAL, 1, 500, isolate=True, shares=1536)
+RESERVED = CPURequest(CPUClass.RESERVED, 0, 500, isolate=False, shares=512)
+
+POOL = Score(
+    pool=1, memory=True, depth=1, reserved=-1, shared=1000, isolated=0, from_isolated=False, colocated=0, affinity=0
+)
+HALF, LITTLE, NONE = Fraction(1, 2), Fraction(1, 4), Fraction(0)
+
+
+def request_for(cpu: CPURequest) -> Request:
+    return Request(ContainerKey("c"), "c", cpu, MemoryRequest(None, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("cpu", "winner", "loser", "rule", "texts"),
+    [
+        pytest.param(SHARED, {}, {"memory": False, "affinity": 9}, Rule.MEMORY, ("yes", "no"), id="memory comes first"),
+        pytest.param(
+            SHARED, {"shared": 1}, {"shared": 0, "affinity": 9}, Rule.SHARED_SUFFICE, ("yes", "no"), id="room"
+        ),
+        pytest.param(
+            ISOLATED,
+            {"from_isolated": True, "shared": -5},
+            {"isolated": -1, "shared": 900},
+            Rule.ISOLATED_SUFFICE,
+            ("yes", "no"),
+            id="isolated CPUs come before shared ones",
+        ),
+        pytest.param(
+            MIXED,
+            {"from_isolated": True, "shared": 1},
+            {"from_isolated": True, "shared": 0},
+            Rule.SHARED_SUFFICE,
+            ("yes", "no"),
+            id="isolated CPUs alone do not serve a part",
+        ),
+        pytest.param(RESERVED, {"reserved": 0}, {"reserved": -1}, Rule.RESERVED_SUFFICE, ("yes", "no"), id="reserved"),
+        pytest.param(
+            SHARED,
+            {"affinity": HALF},
+            {"kinds": True, "hints": (HALF, HALF)},
+            Rule.AFFINITY,
+            ("0.5", "0"),
+            id="affinity",
+        ),
+        pytest.param(
+            SHARED, {"depth": 0}, {"kinds": False, "depth": 2}, Rule.KINDS, ("yes", "no"), id="kinds of memory"
+        ),
+        pytest.param(
+            SHARED,
+            {"hints": (HALF, HALF)},
+            {"hints": (LITTLE, LITTLE), "depth": 3},
+            Rule.HINTS,
+            ("0.5", "0.25"),
+            id="nearness",
+        ),
+        pytest.param(
+            SHARED,
+            {"hints": (NONE, HALF)},
+            {"hints": (NONE, LITTLE), "depth": 3},
+            Rule.SOME_HINTS,
+            ("0.5", "0.25"),
+            id="nearness to some",
+        ),
+        pytest.param(
+            SHARED,
+            {"hints": (HALF, HALF), "colocated": 7},
+            {"hints": (HALF, HALF), "pool": 2},
+            Rule.NUMBER,
+            ("1", "2"),
+            id="equally near pools are not compared by what is left",
+        ),
+        pytest.param(
+            SHARED,
+            {"hints": (NONE, NONE)},
+            {"hints": (NONE, NONE), "colocated": 1, "pool": 0},
+            Rule.COLOCATED,
+            ("0", "1"),
+            id="pools far from everything are",
+        ),
+        pytest.param(SHARED, {"depth": 2}, {"colocated": -1}, Rule.DEPTH, ("2", "1"), id="depth"),
+        pytest.param(
+            RESERVED,
+            {"reserved": 900, "colocated": 2},
+            {"reserved": 500, "colocated": 1},
+            Rule.RESERVED_EACH,
+            ("300m", "250m"),
+            id="reserved CPUs per container",
+        ),
+        pytest.param(
+            ISOLATED,
+            {"isolated": 2, "from_isolated": True},
+            {"isolated": 1, "from_isolated": True, "pool": 0},
+            Rule.ISOLATED_LEFT,
+            ("2", "1"),
+            id="isolated CPUs left",
+        ),
+        pytest.param(
+            ISOLATED,
+            {"isolated": 1, "from_isolated": True},
+            {"isolated": 1, "from_isolated": True, "shared": 5000, "pool": 2},
+            Rule.NUMBER,
+            ("1", "2"),
+            id="then the number",
+        ),
+        pytest.param(
+            EXCLUSIVE,
+            {"shared": 3000, "colocated": 3},
+            {"shared": 2000},
+            Rule.SHARED_LEFT,
+            ("3", "2"),
+            id="CPUs to slice off",
+        ),
+        pytest.param(
+            EXCLUSIVE, {"colocated": 3}, {"pool": 2}, Rule.NUMBER, ("1", "2"), id="whatever runs there already"
+        ),
+        pytest.param(SHARED, {"shared": 10}, {"colocated": 1}, Rule.COLOCATED, ("0", "1"), id="fewer containers"),
+        pytest.param(SHARED, {"shared": 1500}, {"pool": 0}, Rule.SHARED_LEFT, ("1500m", "1"), id="shared CPUs left"),
+        pytest.param(SHARED, {}, {"pool": 2}, Rule.NUMBER, ("1", "2"), id="the lower number"),
+    ],
+)
+def test_rule(
+    cpu: CPURequest, winner: dict[str, Any], loser: dict[str, Any], rule: Rule, texts: tuple[str, str]
+) -> None:
+    request = request_for(cpu)
+    better, worse = (rank(attrs.evolve(POOL, **about), request) for about in (winner, loser))
+    assert values(better) > values(worse)
+    assert (rule, *texts) == difference(better, worse)

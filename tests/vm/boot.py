@@ -1,0 +1,150 @@
+"""Boot a server, watch it, and bring out what it leaves; never leaves one running."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import time
+from typing import TYPE_CHECKING, BinaryIO
+
+import attrs
+
+from crirm.errors import CrirmError
+from tests.vm import qemu
+from tests.vm.job import make_job_disk
+from tests.vm.qemu import Boot, Disk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.vm.base_disk import Base
+    from tests.vm.job import Job
+
+_RESULTS_BYTES = 256 << 20
+_CONSOLE_LINES = 40
+_POLL_S = 0.1
+INITS = {False: "/srv/crirm/tests/vm/scripts/init", True: "/lib/systemd/systemd"}
+_SYSTEMD_WORDS = ("systemd.unit=emulated-server.service", "systemd.show_status=0")
+
+
+class ServerFailedError(CrirmError):
+    """A server did not come up, hung, or ended without a result."""
+
+
+@attrs.frozen
+class Limits:
+    """How long a server may take, in seconds.
+
+    Args:
+        boot_s: until the job says its first word.
+        job_s: until it has switched itself off.
+    """
+
+    boot_s: float = 180.0
+    job_s: float = 1200.0
+
+
+@attrs.frozen
+class Outcome:
+    """What came of a job.
+
+    Args:
+        exit_code: of its script.
+        results: folder with what it left in ``/results``.
+        took_s: from the start of QEMU to its end.
+    """
+
+    exit_code: int
+    results: Path
+    took_s: float
+
+
+def boot(job: Job, base: Base, python: Path, folder: Path, limits: Limits | None = None) -> Outcome:
+    """Boot a server for *job* and wait for its end.
+
+    Args:
+        job: what it does.
+        base: its root file system and kernel.
+        python: the disk with the Python packages.
+        folder: an empty one, which keeps the console, the output and the results.
+        limits: how long it may take; None for a person at its terminal, who takes as long as it takes.
+
+    Raises:
+        ServerFailedError: it did not get to the end; the message has the end of its console.
+    """
+    disk = folder / "results.img"
+    with disk.open("wb") as file:
+        file.truncate(_RESULTS_BYTES)
+    disks = (Disk(base.root), Disk(python), Disk(make_job_disk(job, base.python, folder)), Disk(disk, kept=True))
+    started = Boot(
+        spec=job.server.spec,
+        kernel=base.kernel,
+        initrd=base.initrd,
+        disks=disks,
+        init=INITS[job.server.systemd],
+        console=folder / "console.log",
+        words=_SYSTEMD_WORDS if job.server.systemd else (),
+    )
+    begin = time.monotonic()
+    try:
+        _run(qemu.command_line(started), folder, limits)
+        took_s = time.monotonic() - begin
+        return Outcome(_unpack(disk, folder / "results"), folder / "results", took_s)
+    except ServerFailedError as fault:
+        raise ServerFailedError(f"{fault}\n{_console(started.console)}") from None
+    finally:
+        for image in (disk, folder / "srv.img"):
+            image.unlink(missing_ok=True)
+
+
+def _run(argv: list[str], folder: Path, limits: Limits | None) -> None:
+    # Should this process be killed, the kernel takes QEMU with it.
+    argv = ["setpriv", "--pdeathsig", "KILL", *argv]
+    if limits is None:
+        subprocess.run(argv, check=True)
+        return
+    log = folder / "output.log"
+    with log.open("wb") as written, log.open("rb") as output:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=written, stderr=subprocess.STDOUT)
+        try:
+            _watch(process, output, limits)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _watch(process: subprocess.Popen[bytes], output: BinaryIO, limits: Limits) -> None:
+    """Pass the output on until the process ends."""
+    begin, spoke = time.monotonic(), False
+    ended = False
+    while not ended:
+        ended = process.poll() is not None
+        said = output.read()
+        spoke = spoke or bool(said)
+        sys.stdout.buffer.write(said)
+        sys.stdout.flush()
+        passed_s = time.monotonic() - begin
+        if not spoke and passed_s > limits.boot_s:
+            raise ServerFailedError(f"the server did not come up within {limits.boot_s:.0f} s and was killed")
+        if passed_s > limits.job_s:
+            raise ServerFailedError(f"the server was not done within {limits.job_s:.0f} s and was killed")
+        if not said and not ended:
+            time.sleep(_POLL_S)
+    if process.returncode:
+        raise ServerFailedError(f"{qemu.PROGRAM} ended with exit code {process.returncode}; see above")
+
+
+def _unpack(disk: Path, target: Path) -> int:
+    try:
+        with tarfile.open(disk, "r:") as archive:
+            archive.extractall(target, filter="data")
+        return int((target / "exit-code").read_text())
+    except (tarfile.ReadError, FileNotFoundError):
+        raise ServerFailedError("the server ended without a result") from None
+
+
+def _console(path: Path) -> str:
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    shown = "\n".join(f"  {line}" for line in lines[-_CONSOLE_LINES:])
+    return f"the end of its console, {path}:\n{shown}"
