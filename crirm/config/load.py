@@ -69,14 +69,16 @@ def load_config_map(data: Mapping[str, str], name: str, grammars: Mapping[str, G
         faults.append(Fault(f"is larger than {MAX_BYTES // 1024} KiB, which is more than a configuration needs"))
         return _load(Document(None), faults, name, grammars)
     root = node_of({key: Node(text, 1, 1) for key, text in data.items()}, 1)
-    return _load(Document(root), faults, name, grammars)
+    return _load(Document(root), faults, name, grammars, config_map=True)
 
 
-def _load(document: Document, faults: list[Fault], name: str, grammars: Mapping[str, Grammar]) -> Loaded:
+def _load(
+    document: Document, faults: list[Fault], name: str, grammars: Mapping[str, Grammar], *, config_map: bool = False
+) -> Loaded:
     warnings = list(document.remarks)
     sections: Mapping[str, Node] = {}
     if document.root is not None and document.root.value is not None:
-        found = sort_sections(document.root, faults)
+        found = sort_sections(document.root, faults, config_map=config_map)
         sections = found.sections
         warnings += found.remarks
     values = _values(sections, faults)
@@ -92,7 +94,7 @@ def _load(document: Document, faults: list[Fault], name: str, grammars: Mapping[
 
 
 def _values(sections: Mapping[str, Node], faults: list[Fault]) -> dict[str, Any]:
-    """Return the value of every section that was given and is well-formed."""
+    """Return the value of every section that was given, without the options that are wrong."""
     values = {}
     for name, node in sections.items():
         section = SECTIONS[name].type
@@ -102,8 +104,10 @@ def _values(sections: Mapping[str, Node], faults: list[Fault]) -> dict[str, Any]
         try:
             values[name] = structure(plain(node), section)
         except WrongValuesError as error:
-            for path, reason in error.faults:
-                faults.append(_fault(sections, _why(name, path, reason), name, path))
+            faults += [_fault(sections, _why(name, path, reason), name, path) for path, reason in error.faults]
+            wrong = {path[0] for path, _ in error.faults}
+            rest = {key: inner for key, inner in plain(node).items() if key not in wrong}
+            values[name] = structure(rest, section)  # so that what it means can be judged too
     return values
 
 

@@ -78,7 +78,6 @@ def children_of(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(below))
 
 
-def home_of(key: str) -> str | None:
-    """Return the section that has an option *key*, if exactly one has it."""
-    homes = [section.name for section in _ALL if any(option.key == key for option in section.options)]
-    return homes[0] if len(homes) == 1 else None
+def homes_of(key: str) -> tuple[str, ...]:
+    """Return the sections that have an option *key*."""
+    return tuple(section.name for section in _ALL if any(option.key == key for option in section.options))

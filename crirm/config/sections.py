@@ -13,7 +13,7 @@ import attrs
 
 from crirm.config.faults import Fault, clipped, joined, kind_of, nearest
 from crirm.config.nodes import Node, node_of, plain
-from crirm.config.schema import SECTIONS, children_of, home_of
+from crirm.config.schema import SECTIONS, children_of, homes_of
 from crirm.config.yaml_text import parse_yaml
 
 
@@ -25,30 +25,29 @@ class Sorted:
     remarks: tuple[Fault, ...]
 
 
-def sort_sections(root: Node, faults: list[Fault]) -> Sorted:
-    """Sort what *root* holds into sections; what belongs to none is added to *faults*."""
+def sort_sections(root: Node, faults: list[Fault], *, config_map: bool = False) -> Sorted:
+    """Sort what *root* holds into sections.
+
+    Args:
+        root: of a document, or the data of a ConfigMap.
+        faults: what belongs to no section is added here.
+        config_map: whether it is the data of a ConfigMap.
+    """
     sorter = _Sorter(faults)
     if not isinstance(root.value, dict):
         faults.append(Fault(f"{kind_of(plain(root))} stands where sections are due, such as policy", line=root.line))
-    elif _is_manifest(root):
-        sorter.sort("", _data_of(root, faults), root.line)
-    else:
-        sorter.sort("", dict(root.entries), root.line)
+        return Sorted({}, ())
+    if _is_manifest(root):
+        root, config_map = root.entries.get("data", node_of({}, root.line)), True
+        sorter.check_mapping("data", root)
+    entries = {key: sorter.unpacked(key, node, config_map=config_map) for key, node in root.entries.items()}
+    sorter.sort("", entries, root.line)
     return Sorted(sorter.sections, tuple(sorter.remarks))
 
 
 def _is_manifest(root: Node) -> bool:
     kind = root.entries.get("kind")
     return kind is not None and kind.value == "ConfigMap"
-
-
-def _data_of(root: Node, faults: list[Fault]) -> dict[str, Node]:
-    data = root.entries.get("data")
-    if data is None or data.value is None:
-        return {}
-    if not isinstance(data.value, dict):
-        faults.append(Fault(f"{kind_of(plain(data))} stands where a mapping is due", "$.data", data.line))
-    return dict(data.entries)
 
 
 class _Sorter:
@@ -79,19 +78,26 @@ class _Sorter:
         for key, node in more.items():
             if key in entries:
                 first = entries[key].line
-                reason = f"given twice, nested and with a dotted name, first on line {first}; keep one"
+                reason = f"given twice, nested and dotted, first on line {first}; keep one"
                 self._faults.append(Fault(reason, joined(name, key), node.line))
             entries[key] = node
 
-    def _entries(self, name: str, node: Node) -> Mapping[str, Node]:
-        """Return what the section *name* holds."""
-        if isinstance(node.value, str) and "." not in name:
-            document = parse_yaml(node.value, self._faults, first_line=node.text_line, path=(name,))
-            self.remarks += document.remarks
-            node = document.root or attrs.evolve(node, value=None)
+    def unpacked(self, key: str, node: Node, *, config_map: bool) -> Node:
+        """Return what the text of a section at the top holds; all else as it is."""
+        if not isinstance(node.value, str) or not (config_map or key in children_of("")):
+            return node
+        document = parse_yaml(node.value, self._faults, first_line=node.text_line, path=(key,))
+        self.remarks += document.remarks
+        return Node(None, node.line) if document.root is None else document.root.on(node.line)
+
+    def check_mapping(self, name: str, node: Node) -> None:
+        """Tell when *node* is neither a mapping nor nothing."""
         if node.value is not None and not isinstance(node.value, dict):
             reason = f"{kind_of(plain(node))} stands where a mapping is due"
             self._faults.append(Fault(reason, joined(name), node.line))
+
+    def _entries(self, name: str, node: Node) -> Mapping[str, Node]:
+        self.check_mapping(name, node)
         return node.entries
 
     def _keep(self, name: str, own: dict[str, Node], line: int) -> None:
@@ -110,8 +116,9 @@ def _below(name: str, head: str) -> str:
 def unknown_key(key: str, section: str) -> str:
     """Return what is wrong with a *key* that the section of that name does not have, and what may have been meant."""
     options = SECTIONS[section].options if section in SECTIONS else ()
-    near = nearest(key, (*(option.key for option in options), *children_of(section)))
-    home = home_of(key)
-    if not near and home is not None:
-        near = f"; it is an option of {home}"
-    return f"there is no {'option' if section else 'section'} {clipped(key)}{near}"
+    homes = homes_of(key)
+    if homes:
+        hint = f"; it is an option of {' and '.join(homes)}"
+    else:
+        hint = nearest(key, (*(option.key for option in options), *children_of(section)))
+    return f"there is no {'option' if section else 'section'} {clipped(key)}{hint}"

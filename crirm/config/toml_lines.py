@@ -15,15 +15,14 @@ from crirm.config.nodes import MAX_DEPTH
 
 Lines = Mapping[tuple[str | int, ...], int]
 
-_TOKEN: Final = re.compile(
-    r'''
-    """(?:[^"\\]|\\.|"(?!""))*+"{3,5} | \'\'\'(?:[^']|'(?!''))*+'{3,5}  # texts of several lines
-    | "(?:[^"\\\n]|\\.)*+" | '[^'\n]*+' | \#[^\n]*+                     # what may hold brackets that do not count
-    | (?P<opens>[\[{]) | (?P<closes>[\]}]) | (?P<ends>\n)
-    ''',
-    re.VERBOSE | re.DOTALL,
-)
-_KEY_PART: Final = re.compile(r"""\s*(?:"((?:[^"\\\n]|\\.)*+)"|'([^'\n]*+)'|([A-Za-z0-9_-]++))\s*(\.?)""")
+_TOKEN: Final = re.compile(r"""(?P<text>\"{3}|'{3}|["'])|(?P<comment>\#[^\n]*)|(?P<opens>[\[{])|(?P<closes>[\]}])|\n""")
+_TEXT_ENDS: Final = {
+    '"""': re.compile(r'\\.|"{3,5}', re.DOTALL),
+    "'''": re.compile(r"'{3,5}"),
+    '"': re.compile(r'\\.|["\n]'),
+    "'": re.compile(r"['\n]"),
+}
+_KEY_PART: Final = re.compile(r"""\s*(?:"([^"\n]*)"|'([^'\n]*)'|([A-Za-z0-9_-]+))\s*(\.?)""")
 
 
 def lines_of(text: str) -> Lines:
@@ -46,16 +45,28 @@ def lines_of(text: str) -> Lines:
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
     """Yield the line and the text of every statement: a table's head, or a key with its value."""
-    line, first_line, start, depth = 1, 1, 0, 0
-    for token in _TOKEN.finditer(text):
-        line += token.group().count("\n")
+    line, first_line, start, depth, position = 1, 1, 0, 0, 0
+    while token := _TOKEN.search(text, position):
+        position = token.end()
+        if token["text"]:
+            position = _text_end(text, position, token["text"])
+        line += text.count("\n", token.start(), position)
         depth += bool(token["opens"]) - bool(token["closes"])
         if depth > MAX_DEPTH:
             raise ValueFault(f"is nested more than {MAX_DEPTH} levels deep, in line {line}")
-        if token["ends"] and depth <= 0:
+        if token.group() == "\n" and depth <= 0:
             yield from _statement(text[start : token.start()], first_line)
-            first_line, start, depth = line, token.end(), 0
+            first_line, start, depth = line, position, 0
     yield from _statement(text[start:], first_line)
+
+
+def _text_end(text: str, position: int, quotes: str) -> int:
+    """Return where the text ends that begins at *position*, after its *quotes*."""
+    ends = (found for found in _TEXT_ENDS[quotes].finditer(text, position) if not found.group().startswith("\\"))
+    end = next(ends, None)
+    if end is None:
+        return len(text)
+    return end.start() if end.group() == "\n" else end.end()
 
 
 def _statement(text: str, line: int) -> Iterator[tuple[int, str]]:

@@ -231,20 +231,20 @@ class Enforcer:
 
     async def _repair(self, key: ContainerKey, want: Wanted, case: _Case) -> None:
         case.repair_from_s = trio.current_time() + next(case.pauses)
+        runtime_may_help = True
         try:
-            written = await self.kernel.write(want.place, self._change(want, case.differences))
+            if await self.kernel.write(want.place, self._change(want, case.differences)):
+                self._repaired(key, case)
         except CgroupError as error:
             self._failed(key, case, str(error))
-        else:
-            if written:
-                self._repaired(key, case)
+            runtime_may_help = error.trouble is not Trouble.LIMITED_ABOVE
         finally:
             self._repairing.discard(key)
         case.suspected = None
-        if wanted_of(self.state(), key) == want:
-            self._tell(key)
-        else:
+        if wanted_of(self.state(), key) != want:
             case.repair_from_s = -math.inf  # decided anew while we wrote: what we wrote may have come too late
+        elif runtime_may_help:
+            self._tell(key)
         self._turns.ask(key, trio.current_time() + self.pace.settle_s)
 
     def _change(self, want: Wanted, found: tuple[Difference, ...]) -> Change:

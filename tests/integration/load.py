@@ -14,6 +14,7 @@ from tests.conformance.cri import wait_until
 from tests.integration.support import ECHO, OK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -24,17 +25,33 @@ _AFTER_FAILURE_S = 0.02  # what fails at once is not tried again at once
 _MOST_BYTES = 50_000
 
 
+@attrs.frozen
+class Question:
+    """A call, and how to tell its answer from those to other calls."""
+
+    path: str
+    request: bytes
+    is_answered_by: Callable[[bytes], bool]
+
+
+def echo(noise: random.Random) -> Question:
+    """Ask the embedded runtime for *noise*."""
+    request = noise.randbytes(noise.randrange(_MOST_BYTES))
+    return Question(ECHO, request, request.__eq__)
+
+
 @attrs.define(eq=False)
 class Load:
     """Callers, each with a connection of its own, that make one call after the other until the block is left.
 
     Attributes:
         ended: how many calls ended with each status.
-        mixed_up: calls that were answered with something else than was asked.
+        mixed_up: answers to something else than was asked.
     """
 
-    path: Path
+    socket: Path
     callers: int
+    ask: Callable[[random.Random], Question] = echo
     ended: Counter[int] = attrs.field(factory=Counter)
     mixed_up: list[Reply] = attrs.field(factory=list)
     _stop: threading.Event = attrs.field(factory=threading.Event)
@@ -56,18 +73,18 @@ class Load:
 
     def _call(self, number: int) -> None:
         noise = random.Random(number)
-        client = GrpcioClient(self.path)
+        client = GrpcioClient(self.socket)
         try:
             while not self._stop.is_set():
-                request = noise.randbytes(noise.randrange(_MOST_BYTES))
-                self._note(unary(client, ECHO, request, timeout_s=_CALL_TIMEOUT_S), request)
+                question = self.ask(noise)
+                self._note(question, unary(client, question.path, question.request, timeout_s=_CALL_TIMEOUT_S))
         finally:
             client.close()
 
-    def _note(self, reply: Reply, request: bytes) -> None:
+    def _note(self, question: Question, reply: Reply) -> None:
         with self._lock:
             self.ended[reply.code] += 1
-            if reply.code == OK and reply.message != request:
+            if reply.code == OK and not question.is_answered_by(reply.message):
                 self.mixed_up.append(reply)
         if reply.code != OK:
             self._stop.wait(_AFTER_FAILURE_S)

@@ -18,6 +18,12 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 _FIRST = Path(__file__).parent / "scripts" / "first"
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+_SETTINGS = {
+    "hostname": "server\n",
+    "hosts": "127.0.0.1 localhost server\n",
+    "machine-id": "uninitialized\n",
+    "resolv.conf": "",  # there is no network, but containerd copies the file into every pod
+}
 _ROOM_MIB = 1024  # for what is written while the server runs; the file has holes there
 
 
@@ -81,8 +87,9 @@ def _make_base(recipe: Recipe, folder: Path) -> None:
     run("mmdebstrap", *options, recipe.suite, str(root), source, env=env)
     for mount_point in ("opt/crirm", "srv", "results"):
         (root / mount_point).mkdir(exist_ok=True)
-    (root / "etc/machine-id").write_text("uninitialized\n")
-    (root / "etc/resolv.conf").unlink(missing_ok=True)
+    for name, text in _SETTINGS.items():
+        (root / "etc" / name).unlink(missing_ok=True)
+        (root / "etc" / name).write_text(text)
     kernel = next((root / "boot").glob("vmlinuz-*"))
     kernel.rename(folder / "vmlinuz")
     _make_initrd(root, recipe.first, folder / "initrd")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tarfile
 import time
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -12,6 +11,7 @@ import attrs
 
 from crirm.errors import CrirmError
 from tests.vm import qemu
+from tests.vm.disks import ImageError, run
 from tests.vm.job import make_job_disk
 from tests.vm.qemu import Boot, Disk
 
@@ -101,17 +101,26 @@ def boot(job: Job, base: Base, python: Path, folder: Path, limits: Limits | None
 def _run(argv: list[str], folder: Path, limits: Limits | None) -> None:
     # Should this process be killed, the kernel takes QEMU with it.
     argv = ["setpriv", "--pdeathsig", "KILL", *argv]
-    if limits is None:
-        subprocess.run(argv, check=True)
-        return
-    log = folder / "output.log"
+    complaints = folder / "qemu.log"  # there are many, about features of the processor that software does not have
+    with complaints.open("wb") as stderr:
+        if limits is None:
+            exit_code = subprocess.run(argv, stderr=stderr, check=False).returncode
+        else:
+            exit_code = _run_watched(argv, folder / "output.log", stderr, limits)
+    if exit_code:
+        last = complaints.read_text().splitlines()[-1:]
+        raise ServerFailedError(f"{qemu.PROGRAM} ended with exit code {exit_code}: {' '.join(last)}")
+
+
+def _run_watched(argv: list[str], log: Path, stderr: BinaryIO, limits: Limits) -> int:
     with log.open("wb") as written, log.open("rb") as output:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=written, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=written, stderr=stderr)
         try:
             _watch(process, output, limits)
         finally:
             process.kill()
             process.wait()
+        return process.returncode
 
 
 def _watch(process: subprocess.Popen[bytes], output: BinaryIO, limits: Limits) -> None:
@@ -131,16 +140,14 @@ def _watch(process: subprocess.Popen[bytes], output: BinaryIO, limits: Limits) -
             raise ServerFailedError(f"the server was not done within {limits.job_s:.0f} s and was killed")
         if not said and not ended:
             time.sleep(_POLL_S)
-    if process.returncode:
-        raise ServerFailedError(f"{qemu.PROGRAM} ended with exit code {process.returncode}; see above")
 
 
 def _unpack(disk: Path, target: Path) -> int:
+    target.mkdir()
     try:
-        with tarfile.open(disk, "r:") as archive:
-            archive.extractall(target, filter="data")
+        run("tar", "--extract", "--no-same-owner", f"--file={disk}", f"--directory={target}")
         return int((target / "exit-code").read_text())
-    except (tarfile.ReadError, FileNotFoundError):
+    except (ImageError, FileNotFoundError):
         raise ServerFailedError("the server ended without a result") from None
 
 

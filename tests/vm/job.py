@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -16,6 +15,7 @@ from tests.vm.servers import Server  # noqa: TC001 - attrs resolves field types 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 _ROOM_MIB = 64
 

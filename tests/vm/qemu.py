@@ -134,9 +134,10 @@ def _places(spec: HostSpec) -> Iterator[str]:
     """Yield which node each core belongs to; QEMU counts cores per die, we count them per node."""
     for package in range(spec.packages):
         for die in range(spec.dies):
+            place = f"socket-id={package},die-id={die}" if spec.dies > 1 else f"socket-id={package}"
             for core in range(spec.nodes * spec.cores):
                 node = (package * spec.dies + die) * spec.nodes + core // spec.cores
-                yield f"cpu,node-id={node},socket-id={package},die-id={die},core-id={core}"
+                yield f"cpu,node-id={node},{place},core-id={core}"
 
 
 def _disk(index: int, disk: Disk) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ PACKAGES = (
     "containerd",
     "runc",
     "busybox-static",
+    "libstdc++6",  # grpcio brings all else
     "systemd-sysv",  # only for servers that boot systemd
 )
 DRIVERS = ("virtio_pci", "virtio_blk", "virtio_rng")

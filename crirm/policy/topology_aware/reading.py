@@ -58,7 +58,8 @@ def make_reader(options: TopologyAwareOptions, sets: MemorySets) -> Reader:
     Raises:
         GlobError: a pattern of reserved namespaces is none.
     """
-    return Reader(options, sets, compile_globs((KUBE_SYSTEM, *options.reserved_pool_namespaces)))
+    patterns = dict.fromkeys((KUBE_SYSTEM, *options.reserved_pool_namespaces))
+    return Reader(options, sets, compile_globs(tuple(patterns)))
 
 
 def _memory(

@@ -67,9 +67,7 @@ def test_what_means_no_cpus_is_refused(value: Any, reason: str) -> None:
         parse_cpus(value)
 
 
-@pytest.mark.parametrize(
-    "cpus", [exact("0-3,8"), amount(750), amount(2000), CgroupCPUs("/x"), CgroupCPUs("x")], ids=str
-)
+@pytest.mark.parametrize("cpus", [exact("0,8"), amount(750), amount(2000), CgroupCPUs("/x"), CgroupCPUs("x")], ids=str)
 def test_cpus_are_written_as_they_are_read(cpus: CPUs) -> None:
     assert parse_cpus(str(cpus)) == cpus
 

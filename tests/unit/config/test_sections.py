@@ -21,11 +21,12 @@ NESTED = loaded("{policy: {Active: memtier, ReservedResources: {CPU: 1}, memtier
             id="a section with a dotted name",
         ),
         pytest.param(
-            "policy.memtier.PinCPU: false\npolicy: {Active: memtier, memtier.PinMemory: no, ReservedResources: {cpu: '1'}}",
+            "policy.memtier.PinCPU: no\npolicy: {Active: memtier, memtier.PinMemory: no, ReservedResources: {cpu: 1}}",
             id="options with dotted names, at two levels",
         ),
         pytest.param(
-            "policy.Active: memtier\npolicy.ReservedResources: {Cpu: 1000m}\npolicy.memtier: {PinCPU: off, PinMemory: n}",
+            "policy.Active: memtier\npolicy.ReservedResources: {Cpu: 1000m}\n"
+            "policy.memtier: {PinCPU: off, PinMemory: n}",
             id="only dotted names",
         ),
         pytest.param(
@@ -33,8 +34,8 @@ NESTED = loaded("{policy: {Active: memtier, ReservedResources: {CPU: 1}, memtier
             id="a section in a text",
         ),
         pytest.param(
-            "kind: ConfigMap\napiVersion: v1\ndata:\n  policy: |\n    Active: memtier\n    ReservedResources: {CPU: 1}\n"
-            "    memtier: {PinCPU: false, PinMemory: false}",
+            "kind: ConfigMap\napiVersion: v1\ndata:\n  policy: |\n    Active: memtier\n"
+            "    ReservedResources: {CPU: 1}\n    memtier: {PinCPU: false, PinMemory: false}",
             id="the manifest of a ConfigMap",
         ),
         pytest.param(
@@ -43,7 +44,8 @@ NESTED = loaded("{policy: {Active: memtier, ReservedResources: {CPU: 1}, memtier
             id="TOML with a dotted name in quotes",
         ),
         pytest.param(
-            '[policy]\nActive = "memtier"\nReservedResources = {CPU = "1"}\nmemtier = {PinCPU = false, PinMemory = false}',
+            '[policy]\nActive = "memtier"\nReservedResources = {CPU = "1"}\n'
+            "memtier = {PinCPU = false, PinMemory = false}",
             id="TOML with nested tables",
         ),
     ],
@@ -74,14 +76,12 @@ def test_what_says_nothing_is_the_default(text: str) -> None:
     [
         pytest.param(
             "policy: {memtier: {PinCPU: true}}\npolicy.memtier.PinCPU: false\n",
-            [
-                "given twice, nested and with a dotted name, first on line 1; keep one @ $.policy.memtier.PinCPU (line 2)"
-            ],
+            ["given twice, nested and dotted, first on line 1; keep one @ $.policy.memtier.PinCPU (line 2)"],
             id="an option, nested and dotted",
         ),
         pytest.param(
             "policy.memtier: {}\npolicy:\n  memtier: {}\n",
-            ["given twice, nested and with a dotted name, first on line 1; keep one @ $.policy.memtier (line 3)"],
+            ["given twice, nested and dotted, first on line 1; keep one @ $.policy.memtier (line 3)"],
             id="a section, dotted and nested",
         ),
         pytest.param(
@@ -98,14 +98,16 @@ def test_what_says_nothing_is_the_default(text: str) -> None:
             id="a section below what is none itself",
         ),
         pytest.param(
-            "\nPinCPU: true\n",
-            ["there is no section 'PinCPU' @ $.PinCPU (line 2)"],
-            id="an option that several sections have, outside all",
+            "\nLogSource: true\n",
+            ["there is no section 'LogSource'; it is an option of logger @ $.LogSource (line 2)"],
+            id="an option outside all sections",
         ),
         pytest.param(
-            "Klog: {}\n",
-            ["there is no section 'Klog'; it is an option of logger @ $.Klog (line 1)"],
-            id="outside its section",
+            "PinCPU: true\n",
+            [
+                "there is no section 'PinCPU'; it is an option of policy.topology-aware and policy.memtier @ $.PinCPU (line 1)"
+            ],
+            id="an option that two sections have",
         ),
         pytest.param(
             "logger: {Active: none}\n",
@@ -187,8 +189,8 @@ def test_the_faults_of_a_config_map_are_told(data: dict[str, str], fault: str) -
         pytest.param("rdt: {a: {b.c: 1}}", {"rdt": {"a": {"b.c": 1}}}, id="a section at the top"),
         pytest.param("policy.balloons.PinCPU: yes", {"policy.balloons": {"PinCPU": True}}, id="a dotted option"),
         pytest.param(
-            "resource-manager: {control: {x: 1, page-migration: {y: 2}}}",
-            {"resource-manager.control": {"x": 1}, "resource-manager.control.page-migration": {"y": 2}},
+            "resource-manager: {control: {x: 1, page-migration: {z: 2}}}",
+            {"resource-manager.control": {"x": 1}, "resource-manager.control.page-migration": {"z": 2}},
             id="two sections, one in the other",
         ),
     ],

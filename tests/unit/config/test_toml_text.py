@@ -32,7 +32,7 @@ def test_toml_becomes_values() -> None:
         pytest.param("a = 1\nb = \n", ["not valid TOML: invalid value @ $ (line 2)"], id="no value"),
         pytest.param("a = 1\na = 2\n", ["not valid TOML: cannot overwrite a value @ $ (line 2)"], id="twice"),
         pytest.param("[a]\n[a]\n", ["not valid TOML: cannot declare ('a',) twice @ $ (line 2)"], id="a table twice"),
-        pytest.param("a = 'x", ["not valid TOML: unterminated string @ $"], id="an open quote"),
+        pytest.param("a = 'x", ['not valid TOML: expected "\'" @ $'], id="an open quote"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, faults: list[str]) -> None:

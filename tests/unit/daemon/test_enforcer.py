@@ -246,16 +246,26 @@ async def test_after_a_long_quiet_a_drift_is_news_again(logs: list[EventDict]) -
     assert warnings(logs) == ["cgroup is not as decided"] * 2
 
 
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        pytest.param(Trouble.LIMITED_ABOVE, False, id="a cgroup above limits the runtime as well"),
+        pytest.param(Trouble.NOT_PERMITTED, True, id="the runtime may do what crirm may not"),
+    ],
+)
 @in_virtual_time
-async def test_what_cannot_be_repaired_is_said_once_and_tried_again(logs: list[EventDict], tmp_path: Path) -> None:
+async def test_what_cannot_be_repaired_is_said_once_and_tried_again(
+    logs: list[EventDict], tmp_path: Path, trouble: Trouble, told: bool
+) -> None:
     kernel = FakeKernel(c=having("7"))
-    kernel.refusal = CgroupError(Trouble.LIMITED_ABOVE, tmp_path, "0-1", "has only CPUs 4-7")
+    kernel.refusal = CgroupError(trouble, tmp_path, "0-1", "is not to be had")
     async with Node(node(container("c")), kernel).running() as it:
         await trio.sleep(100)
         drift = it.enforcer.drift[C]
         assert (drift.present, drift.count, drift.repairs) == (True, 1, 0)
-        assert drift.trouble == f"{tmp_path}: has only CPUs 4-7"
+        assert drift.trouble == f"{tmp_path}: is not to be had"
         assert 3 <= len(kernel.writes) <= 6
+        assert len(it.told) == (len(kernel.writes) if told else 0)
         kernel.refusal = None
         await trio.sleep(45)
         drift = it.enforcer.drift[C]

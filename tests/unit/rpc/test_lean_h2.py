@@ -115,7 +115,6 @@ FRAMES = st.one_of(
             b"\0\0\3\x08\0\0\0\0\1\0\0\1",  # a short WINDOW_UPDATE
             b"\0\0\1\0\0\0\0\0\0x",  # DATA of no stream
             b"\0\0\1\0\x08\0\0\0\1\x09",  # more padding than data
-            b"\1\0\0\0\0\0\0\0\1" + bytes(1 << 16),  # DATA beyond the largest frame
         ]
     ),
 )
@@ -165,6 +164,13 @@ def test_what_is_sent_is_the_same(value_bytes: int, *, end: bool) -> None:
     plain, lean = both
     assert lean.data_to_send() == plain.data_to_send()
     assert lean.local_flow_control_window(1) == plain.local_flow_control_window(1)
+
+
+def test_a_frame_beyond_the_largest_is_refused() -> None:
+    plain, lean = pair()
+    head = frame(HeadersFrame, 1, ["END_HEADERS"], data=BLOCK)
+    sent = PREFACE + frame(SettingsFrame, 0) + head + frame(DataFrame, 1, data=bytes((1 << 14) + 1))
+    assert said(lean, [sent]) == said(plain, [sent])
 
 
 def test_trailers_that_do_not_end_the_stream_are_refused() -> None:

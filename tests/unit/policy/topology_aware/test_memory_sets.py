@@ -82,7 +82,7 @@ def test_kinds_to_start_cold_on(host: str, kinds: Kinds) -> None:
     assert kinds == sets_of(parse_spec(host))[0].cold_kinds
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(spec=host_specs(), kinds=st.none() | st.frozensets(st.sampled_from(MemoryKind), min_size=1))
 def test_chains_grow_up_to_one_last_resort(spec: HostSpec, kinds: Kinds) -> None:
     topology, (sets, names) = topology_of(spec), sets_of(spec)

@@ -133,7 +133,7 @@ def test_what_cpus_may_be_used_for() -> None:
     assert split == [("1", "", "0"), ("", "2", ""), ("1", "2", "0")]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(spec=host_specs())
 def test_pools_are_a_tree(spec: HostSpec) -> None:
     topology = topology_of(spec)

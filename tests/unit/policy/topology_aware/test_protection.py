@@ -144,7 +144,7 @@ def _one_by_one(sets: MemorySets, claims: dict[Home, Claim], order: list[Home]) 
         level[home] += 1
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(claims=claims_of(), data=st.data())
 def test_the_order_of_lifting_does_not_matter(claims: dict[Home, Claim], data: st.DataObject) -> None:
     sets = sets_of(HOST)
@@ -152,7 +152,7 @@ def test_the_order_of_lifting_does_not_matter(claims: dict[Home, Claim], data: s
     assert settle(sets, claims) == _one_by_one(sets, claims, list(order))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(claims=claims_of())
 def test_a_shortage_is_exactly_what_cannot_be_met(claims: dict[Home, Claim]) -> None:
     sets, topology = sets_of(HOST), topology_of(parse_spec(HOST))

@@ -1,0 +1,212 @@
+"""What the kernel enforces for real containers when crirm decides; two CPUs are enough for these."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+from crirm.cri.proto.runtime import v1
+from crirm.model.cpuset import CPUSet
+from crirm.sim.containerd import Containerd, Installation, open_containerd
+from crirm.sim.oci_image import BUSYBOX_IMAGE, write_archive
+from tests.conformance.client import GrpcioClient
+from tests.conformance.cri import NOT_FOUND, OK, RESOURCE_EXHAUSTED, V1, Cri, wait_until
+from tests.daemons import CRIRM, running_daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conformance.client import Reply
+    from tests.trio_thread import TrioThread
+
+pytestmark = pytest.mark.containerd
+
+HOST = v1.NamespaceOption(network=v1.NamespaceMode(v1.NamespaceMode.NODE))
+ONLINE = CPUSet.parse(Path("/sys/devices/system/cpu/online").read_text().strip())
+FIRST = CPUSet.of(ONLINE.lowest)
+REST = ONLINE - FIRST
+
+
+@attrs.frozen
+class Node:
+    """A containerd with crirm in front of it."""
+
+    containerd: Containerd
+    folder: Path
+    cri: Cri
+    process: subprocess.Popen[bytes]
+
+    def pod(self, uid: str, qos: str = "") -> str:
+        """Run a pod of a QoS class (``burstable/``, ``besteffort/`` or nothing for Guaranteed)."""
+        request = v1.RunPodSandboxRequest(config=self.pod_config(uid, qos))
+        return self.cri.call("RunPodSandbox", request, v1.RunPodSandboxResponse).pod_sandbox_id
+
+    def pod_config(self, uid: str, qos: str = "") -> v1.PodSandboxConfig:
+        return v1.PodSandboxConfig(
+            metadata=v1.PodSandboxMetadata(name=uid, uid=uid, namespace="default"),
+            linux=v1.LinuxPodSandboxConfig(
+                cgroup_parent=f"{self.containerd.cgroup_parent}/kubepods/{qos}pod{uid}",
+                security_context=v1.LinuxSandboxSecurityContext(namespace_options=HOST),
+            ),
+        )
+
+    def create(self, pod: str, uid: str, qos: str = "", cpus: float = 0) -> Reply:
+        resources = v1.LinuxContainerResources(cpu_shares=max(2, int(cpus * 1024)), memory_limit_in_bytes=64 << 20)
+        if not qos:
+            resources.cpu_period, resources.cpu_quota = 100_000, int(cpus * 100_000)
+        request = v1.CreateContainerRequest(
+            pod_sandbox_id=pod,
+            sandbox_config=self.pod_config(uid, qos),
+            config=v1.ContainerConfig(
+                metadata=v1.ContainerMetadata(name="main"),
+                image=v1.ImageSpec(image=BUSYBOX_IMAGE),
+                command=["sleep", "1000000"],
+                linux=v1.LinuxContainerConfig(
+                    resources=resources, security_context=v1.LinuxContainerSecurityContext(namespace_options=HOST)
+                ),
+            ),
+        )
+        return self.cri.reply("CreateContainer", request)
+
+    def run(self, uid: str, qos: str = "", cpus: float = 0) -> str:
+        """Run a pod with one container, and return the container's id."""
+        reply = self.create(self.pod(uid, qos), uid, qos, cpus)
+        assert reply.code == OK, reply
+        container = v1.CreateContainerResponse().parse(reply.message).container_id
+        self.cri.call("StartContainer", v1.StartContainerRequest(container_id=container), v1.StartContainerResponse)
+        return container
+
+    def end(self, container: str) -> None:
+        for method in ("StopContainer", "RemoveContainer"):
+            request = v1.StopContainerRequest(container_id=container)
+            assert self.cri.reply(method, request).code in {OK, NOT_FOUND}
+
+    def pid(self, container: str) -> int:
+        request = v1.ContainerStatusRequest(container_id=container, verbose=True)
+        status = self.cri.call("ContainerStatus", request, v1.ContainerStatusResponse)
+        return int(json.loads(status.info["info"])["pid"])
+
+    def cpus(self, container: str) -> CPUSet:
+        """Where the kernel lets the container's process run."""
+        status = Path(f"/proc/{self.pid(container)}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("Cpus_allowed_list:"))
+        return CPUSet.parse(line.split()[1])
+
+    def cpuset_file(self, container: str) -> Path:
+        groups = Path(f"/proc/{self.pid(container)}/cgroup").read_text().splitlines()
+        for group in groups:
+            _, controllers, path = group.split(":", 2)
+            if "cpuset" in controllers.split(","):
+                return Path(f"/sys/fs/cgroup/cpuset{path}/cpuset.cpus")
+        return Path(f"/sys/fs/cgroup{groups[0].split(':', 2)[2]}/cpuset.cpus")
+
+    def ask(self, *words: str) -> Any:
+        argv = [str(CRIRM), *words, "--control-socket", str(self.folder / "relay-control.sock"), "--json"]
+        return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+
+    def told(self) -> dict[str, str]:
+        """CPUs by container id, as crirm has decided."""
+        return {each["id"]: each["cpus"] for each in self.ask("status")["containers"]}
+
+
+@pytest.fixture
+def containerd(installation: Installation, trio_thread: TrioThread, short_path: Path) -> Containerd:
+    assert REST, "this machine has one CPU; there is nothing to place"
+    instance = trio_thread.open(open_containerd(installation, short_path / "c"))
+    write_archive(short_path / "images.tar")
+    trio_thread.run(instance.import_images, short_path / "images.tar", BUSYBOX_IMAGE)
+    return instance
+
+
+@contextmanager
+def crirm(containerd: Containerd, folder: Path, policy: str) -> Iterator[Node]:
+    relay = folder / "relay.sock"
+    options = ["--relay-socket", relay, "--runtime-socket", containerd.socket, "--policy", policy]
+    options += ["--reserved-cpus", f"cpuset:{FIRST}"]
+    with running_daemon("serve", *options, socket_path=relay, log_path=folder / "crirm.log") as process:
+        client = GrpcioClient(relay)
+        try:
+            yield Node(containerd, folder, Cri(client, V1), process)
+        finally:
+            client.close()
+
+
+def test_exclusive_cpus_leave_the_shared_set_and_come_back(containerd: Containerd, short_path: Path) -> None:
+    with crirm(containerd, short_path, "static") as node:
+        shared = node.run("u1", "burstable/", 0.1)
+        assert node.cpus(shared) == ONLINE
+        exclusive = node.run("u2", cpus=1)
+        own = node.cpus(exclusive)
+        assert len(own) == 1
+        assert own <= REST
+        wait_until(lambda: node.cpus(shared) == ONLINE - own)
+        assert {exclusive: str(own), shared: str(ONLINE - own)} == node.told()
+        node.end(exclusive)
+        wait_until(lambda: node.cpus(shared) == ONLINE)
+
+
+def test_what_does_not_fit_is_refused_in_words_and_leaves_nothing(containerd: Containerd, short_path: Path) -> None:
+    with crirm(containerd, short_path, "static") as node:
+        reply = node.create(node.pod("u1"), "u1", cpus=len(ONLINE) + 1)
+        assert reply.code == RESOURCE_EXHAUSTED
+        assert str(len(ONLINE) + 1) in reply.text
+        assert node.told() == {}
+        listed = node.cri.call("ListContainers", v1.ListContainersRequest(), v1.ListContainersResponse)
+        assert listed.containers == []
+
+
+def test_shared_containers_keep_off_the_reserved_cpus(containerd: Containerd, short_path: Path) -> None:
+    with crirm(containerd, short_path, "topology-aware") as node:
+        container = node.run("u1", "burstable/", 0.1)
+        assert node.cpus(container) == REST
+        (explained,) = node.ask("explain", "u1/main")
+        assert explained["trail"]["policy"] == "topology-aware"
+        assert "100m" in explained["trail"]["asked"]
+
+
+def test_a_container_that_dies_gives_its_cpus_back(containerd: Containerd, short_path: Path) -> None:
+    with crirm(containerd, short_path, "static") as node:
+        shared, exclusive = node.run("u1", "burstable/", 0.1), node.run("u2", cpus=1)
+        wait_until(lambda: node.cpus(shared) != ONLINE)
+        subprocess.run(["kill", "-9", str(node.pid(exclusive))], check=True)
+        wait_until(lambda: node.cpus(shared) == ONLINE, within_s=30)
+
+
+def test_the_kubelets_resize_is_honoured(containerd: Containerd, short_path: Path) -> None:
+    with crirm(containerd, short_path, "static") as node:
+        container = node.run("u1", cpus=0.5)
+        assert node.cpus(container) == ONLINE
+        resources = v1.LinuxContainerResources(cpu_shares=1024, cpu_period=100_000, cpu_quota=100_000)
+        request = v1.UpdateContainerResourcesRequest(container_id=container, linux=resources)
+        node.cri.call("UpdateContainerResources", request, v1.UpdateContainerResourcesResponse)
+        assert len(node.cpus(container)) == 1
+
+
+def test_drift_is_found_and_repaired(containerd: Containerd, short_path: Path) -> None:
+    with crirm(containerd, short_path, "static") as node:
+        exclusive = node.run("u1", cpus=1)
+        own = node.cpus(exclusive)
+        node.cpuset_file(exclusive).write_text(str(ONLINE))
+        wait_until(lambda: node.cpus(exclusive) == own, within_s=90)
+
+
+@pytest.mark.parametrize("killed", [pytest.param(False, id="stopped"), pytest.param(True, id="killed")])
+def test_a_restart_of_crirm_keeps_every_assignment(containerd: Containerd, short_path: Path, killed: bool) -> None:
+    with crirm(containerd, short_path, "static") as node:
+        containers = [node.run("u1", "burstable/", 0.1), node.run("u2", cpus=1)]
+        wait_until(lambda: len(node.cpus(containers[0])) == len(ONLINE) - 1)
+        before = node.told()
+        if killed:
+            node.process.kill()
+            node.process.wait()
+    with crirm(containerd, short_path, "static") as node:
+        assert before == node.told()
+        assert before == {each: str(node.cpus(each)) for each in containers}
+        node.end(containers[1])
+        wait_until(lambda: node.cpus(containers[0]) == ONLINE)

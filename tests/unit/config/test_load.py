@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from crirm.config.config import Config
+from crirm.config.cpus import CgroupCPUs, CPUAmount, ExactCPUs
+from crirm.config.faults import ConfigFaults
+from crirm.config.load import load
+from crirm.config.static import StaticOptions
+from crirm.config.topology_aware import TopologyAwareOptions
+from crirm.errors import CrirmError
+from crirm.model.cpuset import CPUSet
+from crirm.model.quantity import MilliCPU
+
+from .reading import load_faults, loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+RESERVED = "ReservedResources: {CPU: 1}"
+
+
+def test_a_configuration_says_all_that_the_daemon_asks() -> None:
+    config = loaded(
+        "policy:\n"
+        "  Active: topology-aware\n"
+        "  AvailableResources: {cpu: cpuset:0-7}\n"
+        "  ReservedResources: {CPU: 750m}\n"
+        "  topology-aware: {PinMemory: false, ReservedPoolNamespaces: [a, 7]}\n"
+        "  static: {RelaxedIsolation: true, Rdt: true}\n"
+        "logger: {Debug: '*', LogSource: yes, Klog: {v: 4, skip_headers: true}}\n"
+        "dump: {Config: 'full:.*', File: /x, Debug: on, Disabled: off}\n"
+    )
+    assert config.policy_name == "topology-aware"
+    assert config.available == ExactCPUs(CPUSet.parse("0-7"))
+    assert config.reserved == CPUAmount(MilliCPU(750))
+    assert config.policy_options == TopologyAwareOptions(pin_memory=False, reserved_pool_namespaces=("a", "7"))
+    assert config.options["static"] == StaticOptions(relaxed_isolation=True, rdt="true")
+    assert (config.logger.debug, config.logger.log_source) == ("*", True)
+    assert config.logger.klog == {"v": "4", "skip_headers": "true"}
+    assert (config.dump.config, config.dump.file, config.dump.debug, config.dump.disabled) == (
+        "full:.*",
+        "/x",
+        True,
+        False,
+    )
+
+
+def test_only_the_section_of_the_name_that_is_chosen_counts() -> None:
+    text = "policy: {Active: %s, ReservedResources: {CPU: 1}, topology-aware: {PinCPU: false}}"
+    assert not loaded(text % "topology-aware").policy_options.pin_cpu
+    assert loaded(text % "memtier").policy_options.pin_cpu
+
+
+def test_the_policy_none_has_no_options() -> None:
+    assert Config().policy_options is None
+    assert Config().available is Config().reserved is None
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        pytest.param(
+            "policy: {Active: topologyaware}",
+            "there is no policy 'topologyaware' (did you mean topology-aware?); this version has none, topology-aware, "
+            "memtier and static @ $.policy.Active (line 1)",
+            id="a policy that does not exist",
+        ),
+        pytest.param(
+            "policy:\n  Active: balloons",
+            "the policy balloons comes in a later version of crirm; this version has none, topology-aware, memtier and "
+            "static @ $.policy.Active (line 2)",
+            id="a policy that does not exist yet",
+        ),
+        pytest.param(
+            "policy:\n  Active: static",
+            "the policy static needs CPUs for kube-system; say how many, such as CPU: 1 @ $.policy.ReservedResources "
+            "(line 1)",
+            id="no reserved CPUs",
+        ),
+        pytest.param(
+            "dump: {Debug: 'true'}",
+            "the text 'true' stands where true or false is due; write true without quotes @ $.dump.Debug (line 1)",
+            id="a text for a boolean",
+        ),
+        pytest.param(
+            "dump: {Debug: maybe}",
+            "the text 'maybe' stands where true or false is due @ $.dump.Debug (line 1)",
+            id="a word",
+        ),
+        pytest.param(
+            "dump: {Debug: 1}", "the number 1 stands where true or false is due @ $.dump.Debug (line 1)", id="1"
+        ),
+        pytest.param(
+            "dump: {Config: [a]}", "a list stands where a text is due @ $.dump.Config (line 1)", id="a list for a text"
+        ),
+        pytest.param(
+            f"policy: {{Active: memtier, {RESERVED}, memtier: {{ReservedPoolNamespaces: kube-system}}}}",
+            "the text 'kube-system' stands where a list is due, such as [kube-system] "
+            "@ $.policy.memtier.ReservedPoolNamespaces (line 1)",
+            id="a text for a list",
+        ),
+        pytest.param(
+            "policy:\n  memtier:\n    ReservedPoolNamespaces:\n    - a\n    -\n",
+            "nothing stands where a text is due @ $.policy.memtier.ReservedPoolNamespaces[1] (line 5)",
+            id="nothing in a list",
+        ),
+        pytest.param(
+            "policy: {AvailableResources: 4}",
+            "the number 4 stands where a mapping is due, such as CPU: ... @ $.policy.AvailableResources (line 1)",
+            id="a number for a mapping",
+        ),
+        pytest.param(
+            "policy:\n  AvailableResources:\n    CPU: 1\n    Memory: 1G\n",
+            "there is no option 'Memory' @ $.policy.AvailableResources.Memory (line 4)",
+            id="another resource",
+        ),
+        pytest.param(
+            "policy:\n  AvailableResources:\n    Cpus: 1\n",
+            "there is no option 'Cpus' (did you mean CPU?) @ $.policy.AvailableResources.Cpus (line 3)",
+            id="a misspelled resource",
+        ),
+        pytest.param(
+            "policy: {AvailableResources: {CPU: 1, cpu: 2}}",
+            "CPU is given twice, in different spellings; keep one @ $.policy.AvailableResources (line 1)",
+            id="a resource in two spellings",
+        ),
+        pytest.param(
+            "policy:\n  AvailableResources:\n    cpu: -3\n",
+            "-3 is no amount of CPUs; it is more than zero, such as 750m or 2 @ $.policy.AvailableResources.CPU (line 3)",
+            id="a place is found whatever the case of its key",
+        ),
+        pytest.param(
+            "logger: {Klog: v}",
+            "the text 'v' stands where a mapping of flags is due, such as skip_headers: true @ $.logger.Klog (line 1)",
+            id="a text for flags",
+        ),
+        pytest.param(
+            "logger: {Klog: {v: [1]}}",
+            "a list stands where the value of the flag 'v' is due @ $.logger.Klog (line 1)",
+            id="a list for a flag",
+        ),
+        pytest.param(
+            f"policy: {{{'x' * 100}: 1}}",
+            f"there is no option '{'x' * 57}...' @ $.policy.{'x' * 57}... (line 1)",
+            id="a very long key is cut",
+        ),
+    ],
+)
+def test_what_is_wrong_is_refused(text: str, fault: str) -> None:
+    assert load_faults(text) == [fault]
+
+
+def test_all_faults_are_told_at_once_in_the_order_of_lines() -> None:
+    text = (
+        "dump:\n  Debug: 'no'\n  Deubg: true\n"
+        "policy:\n  Active: nine\n  AvailableResources:\n    CPU: x\n    GPU: 1\n  activ: x\n"
+        "blokio: {}\n"
+    )
+    lines = [fault.rpartition("(")[2] for fault in load_faults(text)]
+    assert lines == ["line 2)", "line 3)", "line 5)", "line 7)", "line 8)", "line 9)", "line 10)"]
+
+
+def test_faults_are_one_error_that_names_the_file() -> None:
+    with pytest.raises(ConfigFaults) as one:
+        load(b"x: 1", "a.yaml")
+    assert str(one.value) == "a.yaml: there is no section 'x' @ $.x (line 1)"
+    with pytest.raises(ConfigFaults) as two:
+        load(b"x: 1\ny: 2\n", "a.yaml")
+    assert str(two.value).splitlines() == [
+        "a.yaml: 2 faults",
+        "  there is no section 'x' @ $.x (line 1)",
+        "  there is no section 'y' @ $.y (line 2)",
+    ]
+
+
+def even(text: str) -> Iterable[str]:
+    if len(text) % 2:
+        raise CrirmError(f"{text} is odd")
+    return [f"{text} is even"] if text else []
+
+
+def test_texts_that_are_languages_are_read_by_who_knows_them() -> None:
+    found = load(b"dump:\n  Config: ab\n", "test", {"dump.Config": even})
+    assert [str(one) for one in found.warnings] == ["ab is even @ $.dump.Config (line 2)"]
+    with pytest.raises(ConfigFaults, match=r"abc is odd @ \$\.dump\.Config \(line 2\)"):
+        load(b"dump:\n  Config: abc\n", "test", {"dump.Config": even})
+
+
+def test_a_default_is_read_too() -> None:
+    with pytest.raises(ConfigFaults, match=r"is odd @ \$\.dump\.Config$"):
+        load(b"", "test", {"dump.Config": lambda text: even(text + "." * (1 - len(text) % 2))})
+
+
+def test_of_a_list_each_item_is_read() -> None:
+    key = "policy.memtier.ReservedPoolNamespaces"
+    with pytest.raises(ConfigFaults) as told:
+        load(b"policy:\n  memtier:\n    ReservedPoolNamespaces:\n    - ab\n    - abc\n", "test", {key: even})
+    assert str(told.value) == f"test: abc is odd @ $.{key}[1] (line 5)"
+
+
+def test_of_a_mapping_each_pair_is_read() -> None:
+    def read(pair: tuple[str, str]) -> Iterable[str]:
+        return even("".join(pair))
+
+    with pytest.raises(ConfigFaults) as told:
+        load(b"logger:\n  Klog:\n    a: b\n    c: 10\n", "test", {"logger.Klog": read})
+    assert str(told.value) == "test: c10 is odd @ $.logger.Klog.c (line 4)"
+
+
+ORIGINALS = [
+    pytest.param(
+        "# minimal\npolicy:\n  Active: topology-aware\n  ReservedResources:\n    CPU: 750m\n"
+        "logger:\n  Debug: cri-resmgr,resource-manager,cache\ndump:\n"
+        "  Config: off:.*,full:((Create)|(Start)|(Run)|(Update)|(Stop)|(Remove)).*\n",
+        id="minimal",
+    ),
+    pytest.param(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: cri-resmgr-config.default\n  namespace: kube-system\n"
+        "data:\n"
+        "  policy: |+\n    Active: topology-aware\n    AvailableResources:\n      cpu: cpuset:0-63\n"
+        "    ReservedResources:\n      cpu: cpuset:0-1\n    topology-aware:\n      PinCPU: true\n      PinMemory: true\n"
+        '    static:\n      RelaxedIsolation: true\n    static-pools:\n      ConfDirPath: "/etc/cmk"\n'
+        "      LabelNode: false\n      pools:\n        exclusive:\n          cpuLists:\n          - Cpuset: 8,9\n"
+        "            Socket: 1\n          exclusive: true\n"
+        "  rdt: |+\n    options:\n      l3:\n        optional: true\n    partitions:\n      default:\n"
+        '        l3Allocation:\n          all: 100%\n          0-1: "80%"\n        mbAllocation:\n          all: [100%]\n'
+        '        classes:\n          Guaranteed:\n            l3schema:\n              all: "100%"\n'
+        "  dump: |+\n    Config: full:.*,debug\n    File: /tmp/full.dump\n  logger: |+\n    Debug: policy,cache\n",
+        id="a ConfigMap",
+    ),
+    pytest.param(
+        "policy:\n  Active: none\n  AvailableResources:\n    CPU: cpuset:1-15\n  balloons:\n    PinCPU: true\n"
+        '    IdleCPUClass: idle\n    BalloonTypes:\n      - Name: "turbo"\n        CPUClass: "turbo"\n'
+        '        MinCPUs: 2\n        Namespaces:\n          - "a*"\n'
+        "instrumentation:\n  HTTPEndpoint: :8891\n  PrometheusExport: true\n"
+        "cpu:\n  classes:\n    turbo:\n      minFreq: 3000000\n      maxFreq: 3600000\n",
+        id="sections that come later",
+    ),
+    pytest.param(
+        "policy:\n  Active: memtier\n  ReservedResources:\n    CPU: 1\n"
+        "resource-manager.control:\n  Controllers:\n    rdt: relaxed\n"
+        "resource-manager.control.page-migration:\n  PageScanInterval: 10s\n  PageMoveInterval: 1h30m\n"
+        "  MaxPageMoveCount: 1000\n",
+        id="dotted sections and durations",
+    ),
+    pytest.param(
+        "policy:\n  Active: static\n  ReservedResources:\n    CPU: cgroup:/sys/fs/cgroup/cpuset/system\n"
+        "  static:\n    RelaxedIsolation: false\n    Rdt: auto\nblockio:\n  Classes:\n    LowPrio:\n"
+        "    - Devices: [/dev/vd?]\n      ThrottleReadBps: 50M\n      Weight: 10\n",
+        id="a cgroup",
+    ),
+]
+
+
+@pytest.mark.parametrize("text", ORIGINALS)
+def test_files_for_the_original_load_as_they_are(text: str) -> None:
+    assert load(text.encode(), "test").config.policy_name
+
+
+def test_a_cgroup_is_kept_by_its_directory() -> None:
+    config = loaded("policy: {Active: static, ReservedResources: {CPU: /sys/fs/cgroup/x}}")
+    assert config.reserved == CgroupCPUs("/sys/fs/cgroup/x")

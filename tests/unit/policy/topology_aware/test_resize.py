@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+
+from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.qos import QoSClass
+from crirm.model.workload import Container, ContainerKey, ContainerState, Workload
+from tests.unit.policy.topology_aware.support import NS, Node, make_policy, requirements, trail_of
+
+N4C16 = "2p.2n.2c.2t threads=adjacent mem=2Gi"
+BURSTABLE = QoSClass.BURSTABLE
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "old", "new"),
+    [
+        pytest.param(2000, 3000, "4-5", "4-6", id="growing keeps the old CPUs"),
+        pytest.param(3000, 1000, "4-6", "4", id="shrinking stays on some of them"),
+        pytest.param(2000, 2000, "4-5", "4-5", id="nothing changes"),
+        pytest.param(2000, 500, "4-5", "4-7", id="from exclusive to shared CPUs"),
+        pytest.param(500, 2000, "4-7", "4-5", id="from shared to exclusive ones"),
+        pytest.param(1000, 1500, "4", "4-7", id="a part of a CPU more"),
+        pytest.param(2000, 5000, "4-5", "2-6", id="a larger pool where its own is too small, with the old CPUs"),
+        pytest.param(5000, 2000, "8-12", "8-9", id="no smaller pool without need"),
+    ],
+)
+def test_resize(before: int, after: int, old: str, new: str) -> None:
+    node = Node(make_policy(N4C16, "cpuset:0"))
+    node.add("c", before)
+    assert old == node.cpus("c")
+    node.resize("c", after)
+    assert new == node.cpus("c")
+
+
+def test_a_full_pool_is_left_for_one_with_room() -> None:
+    node = Node(make_policy(N4C16, "cpuset:0"))
+    node.add("c", 2000)
+    node.add("neighbour", 1500, qos=BURSTABLE, annotations={f"{NS}/affinity": "{}"})
+    assert node.pool("neighbour") == "NUMA node #2"
+    node.add("other", 1500, qos=BURSTABLE)
+    node.add("beside", 200, qos=BURSTABLE)
+    node.add("more", 1000, qos=BURSTABLE)
+    trail = trail_of(node.resize("c", 4000))
+    assert trail.chosen != "NUMA node #1"
+    assert trail.notes == ("it leaves NUMA node #1, which has no room for it any more",)
+    assert trail.verdicts[0].pool == trail.chosen
+
+
+def test_staying_is_told() -> None:
+    node = Node(make_policy(N4C16, "cpuset:0"))
+    node.add("c", 2000)
+    trail = trail_of(node.resize("c", 3000))
+    assert (trail.chosen, trail.notes) == ("NUMA node #1", ("it stays in its pool",))
+    assert trail.granted == "CPUs 4-6 to itself; memory of NUMA nodes 1"
+
+
+def test_isolated_cpus_stay_isolated_as_far_as_they_go() -> None:
+    node = Node(make_policy("1p.8c isolated=4-5", "cpuset:0"))
+    annotations = {f"prefer-isolated-cpus.{NS}": "true"}
+    node.add("c", 1000, annotations=annotations)
+    assert node.cpus("c") == "4"
+    node.resize("c", 2000)
+    assert node.cpus("c") == "4-5"
+    node.resize("c", 3000)
+    assert node.cpus("c") == "1-3"
+    node.resize("c", 2000)
+    assert node.cpus("c") == "1-2"
+
+
+def test_a_neighbour_follows() -> None:
+    node = Node(make_policy("1p.8c", "cpuset:0"))
+    node.add("shared", 100, qos=BURSTABLE)
+    node.add("c", 2000)
+    placement = node.resize("c", 3000)
+    assert set(placement.changed) == {"c", "shared"}
+    assert (node.cpus("c"), node.cpus("shared")) == ("1-3", "4-7")
+    assert [(move.before, move.after, move.why) for move in trail_of(placement).moves] == [
+        ("3-7", "4-7", "default/pod-c/c has CPUs 3 to itself now")
+    ]
+
+
+def test_more_memory_needs_no_other_cpus() -> None:
+    node = Node(make_policy(N4C16, "cpuset:0"))
+    node.add("c", 500, 1)
+    trail = trail_of(node.resize("c", 500, 3))
+    assert (node.pool("c"), node.mems("c")) == ("NUMA node #1", "0-1")
+    assert trail.notes[-1] == "its pool's own memory cannot be kept free for it, so it may use that of NUMA nodes 0-1"
+    node.resize("c", 500, 1)
+    assert node.mems("c") == "1"
+
+
+@pytest.mark.parametrize(("cpu", "memory"), [pytest.param(16000, 0, id="CPUs"), pytest.param(500, 9, id="memory")])
+def test_a_refused_resize_changes_nothing(cpu: int, memory: float) -> None:
+    node = Node(make_policy(N4C16, "cpuset:0"))
+    node.add("c", 2000, 1)
+    before = node.state
+    with pytest.raises(RefusedError) as refused:
+        node.resize("c", cpu, memory)
+    assert refused.value.reason is RefusalReason.NO_ROOM
+    assert node.state is before
+
+
+def test_only_what_was_granted_can_be_resized() -> None:
+    node = Node(make_policy(N4C16, "cpuset:0"))
+    wanted = requirements(QoSClass.GUARANTEED, 1000)
+    stranger = Container(ContainerKey("x"), next(iter(node.workload.pods), "p"), "x", ContainerState.RUNNING, wanted)  # type: ignore[arg-type]
+    with pytest.raises(RefusedError, match="has no grant") as refused:
+        node.policy.resize(node.state, Workload(), stranger)
+    assert refused.value.reason is RefusalReason.BAD_STATE
+
+
+def test_reserved_containers_grow_in_the_reserved_cpus_and_beyond() -> None:
+    node = Node(make_policy(N4C16, "cpuset:0-1"))
+    node.add("c", 500, qos=BURSTABLE, namespace="kube-system")
+    node.resize("c", 2000)
+    assert node.cpus("c") == "0-1"
+    node.resize("c", 2500)
+    assert node.cpus("c") == "2-15"
+    node.resize("c", 1000)
+    assert node.cpus("c") == "0-1"
