@@ -10,6 +10,7 @@ import click
 
 from crirm.cli.configured import choice_from_options, configured
 from crirm.cli.start import start
+from crirm.daemon.enforcement import Mode
 from crirm.daemon.settings import Settings
 from crirm.logs import settings_from
 
@@ -63,6 +64,13 @@ def _default(field: str) -> Any:
 )
 @click.option("--available-cpus", metavar="CPUS", help="What containers may use: a list such as 2-63, or a number.")
 @click.option("--reserved-cpus", metavar="CPUS", help="What kube-system uses: a list such as 0-1, or an amount (750m).")
+@click.option(
+    "--enforce",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=_default("enforce").value,
+    show_default=True,
+    help="Where the kernel has something else than was decided.",
+)
 @click.option("--host-root", default=_default("host_root"), show_default=True, help="Where the host's /sys is seen.")
 @click.option("--control-socket", metavar="PATH", default="", help="For crirm status; by default beside the relay's.")
 @click.option("--pid-file", metavar="PATH", help="Keep the process number in this file.")
@@ -107,5 +115,5 @@ def command(**options: Any) -> None:
     file = options.pop("config")
     policy, available, reserved = (options.pop(name) for name in ("policy", "available_cpus", "reserved_cpus"))
     choice = choice_from_options(policy, available, reserved, options["host_root"])
-    settings = Settings(log=log, policy=choice, **options)
+    settings = Settings(log=log, policy=choice, enforce=Mode(options.pop("enforce")), **options)
     start(configured(settings, file) if file else settings)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -129,7 +128,7 @@ async def _make_relay(settings: Settings, flusher: Flusher, service: trio.Nurser
     if settings.policy.name != NOTHING:
         from crirm.daemon.node import open_node  # noqa: PLC0415 - a daemon that only relays stays small
 
-        node = await open_node(settings.policy, relay.runtime.pool, Path(settings.host_root), service)
+        node = await open_node(settings, relay.runtime.pool, service)
         relay.node = node
         relay.runtime.on_up = node.on_up
         service.start_soon(node.run)

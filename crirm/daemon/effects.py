@@ -66,6 +66,10 @@ class EffectsWorker:
                 assert_never(effect)
         self._wake()
 
+    def in_flight(self, key: ContainerKey) -> bool:
+        """Tell whether an update of *key* waits or is being made."""
+        return key in self._wanted or key in self._busy
+
     def _wake(self) -> None:
         self._changed.set()
 

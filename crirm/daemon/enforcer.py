@@ -2,9 +2,9 @@
 
 Every container has a time at which it is looked at next: soon after the runtime has said that it did something, and
 otherwise once a round. A difference counts only when it is still there, against the same decision, after a while: until
-then it may be a call that is on its way. It is reported, and repaired in the container's cgroup. Whoever holds a record
-of its own (containerd's specification, systemd's unit) would restore the wrong value one day, so the runtime can be
-told again as well.
+then it may be a call that is on its way; and while one is known to be, nothing is compared. Drift is reported, and
+repaired in the container's cgroup. Whoever holds a record of its own (containerd's specification, systemd's unit) would
+restore the wrong value one day, so the runtime can be told again as well.
 
 A drift that comes back has an author, and fighting it helps nobody: it is reported as such once, and the pauses between
 repairs grow. That a container's cgroup has vanished is how containers end, and no error.
@@ -12,7 +12,6 @@ repairs grow. That a container's cgroup has vanished is how containers end, and 
 
 from __future__ import annotations
 
-import enum
 import math
 import time
 from typing import TYPE_CHECKING, Final, assert_never
@@ -21,6 +20,7 @@ import attrs
 import trio
 
 from crirm.daemon.drift import Difference, Drift, Value, Wanted, differences, formula_in_use, wanted_of
+from crirm.daemon.enforcement import Mode
 from crirm.daemon.link import doubling
 from crirm.daemon.turns import Turns
 from crirm.logs import get_logger
@@ -40,14 +40,6 @@ log = get_logger("enforcer")
 _BATCH: Final = 64  # containers read in one go; one that was asked about waits for no more than these
 _KEEPS_DRIFTING: Final = 3  # so many drifts of one container have an author
 _NOTHING_FOUND: Final = 5  # so many looks in vain, and none that was not, mean that we look in the wrong place
-
-
-class Mode(enum.Enum):
-    """What to do about drift."""
-
-    REPAIR = "repair"
-    REPORT = "report"
-    OFF = "off"
 
 
 @attrs.frozen
@@ -101,6 +93,7 @@ class Enforcer:
         state: returns the present state.
         kernel: the host's cgroups.
         tell: has the runtime told once more what a container is to have; None where nobody keeps a record of that.
+        in_flight: whether the runtime is being told something about a container right now; it is left alone then.
         mode: may be changed while it runs.
         pace: when it does what.
         wall_clock: seconds since the epoch, for people.
@@ -109,6 +102,7 @@ class Enforcer:
     state: Callable[[], State]
     kernel: Kernel
     tell: Callable[[UpdateContainer], None] | None = None
+    in_flight: Callable[[ContainerKey], bool] = lambda _: False
     mode: Mode = Mode.REPAIR
     pace: Pace = attrs.field(factory=Pace)
     wall_clock: Callable[[], float] = time.time
@@ -149,8 +143,7 @@ class Enforcer:
     # --- what is found -------------------------------------------------------------------------------------------
 
     async def _look(self, keys: list[ContainerKey], repairs: trio.Nursery) -> None:
-        state = self.state()
-        wanted = {key: want for key in keys if (want := wanted_of(state, key)) and key not in self._repairing}
+        wanted = {key: want for key in keys if (want := self._wanted(key)) and key not in self._repairing}
         if self.mode is Mode.OFF:
             self._cases.clear()
         if self.mode is Mode.OFF or not wanted:
@@ -160,10 +153,13 @@ class Enforcer:
         for (key, want), reading in zip(wanted.items(), found, strict=True):
             self._judge(key, want, reading, repairs)
 
+    def _wanted(self, key: ContainerKey) -> Wanted | None:
+        return None if self.in_flight(key) else wanted_of(self.state(), key)
+
     def _judge(
         self, key: ContainerKey, want: Wanted, reading: Reading | CgroupError | None, repairs: trio.Nursery
     ) -> None:
-        if wanted_of(self.state(), key) != want:
+        if self._wanted(key) != want:
             self.look_at(key)  # decided anew while we looked
             return
         match reading:
@@ -241,7 +237,7 @@ class Enforcer:
         finally:
             self._repairing.discard(key)
         case.suspected = None
-        if wanted_of(self.state(), key) != want:
+        if self._wanted(key) != want:
             case.repair_from_s = -math.inf  # decided anew while we wrote: what we wrote may have come too late
         elif runtime_may_help:
             self._tell(key)

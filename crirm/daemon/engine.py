@@ -57,6 +57,7 @@ class Engine:
         self.trails: OrderedDict[ContainerKey, Explained] = OrderedDict()
         self._clock = clock
         self._effects: list[Callable[[Effect], None]] = []
+        self._lookers: list[Callable[[Event], None]] = []
         self._started = f"{time.time_ns():x}"
         self._numbers = itertools.count(1)
 
@@ -67,6 +68,10 @@ class Engine:
     def on_effect(self, perform: Callable[[Effect], None]) -> None:
         """Have *perform* called with every effect; it must not block."""
         self._effects.append(perform)
+
+    def on_event(self, look: Callable[[Event], None]) -> None:
+        """Have *look* called with every event that was decided about; it must not block."""
+        self._lookers.append(look)
 
     def apply(self, event: Event) -> Decision:
         """Decide about *event*, take over the new state and hand out the effects.
@@ -85,6 +90,8 @@ class Engine:
         for effect in decision.effects:
             for perform in self._effects:
                 perform(effect)
+        for look in self._lookers:
+            look(event)
         return decision
 
     def _note(self, event: Event, decision: Decision) -> None:

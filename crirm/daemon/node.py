@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -11,26 +12,31 @@ from grpclib.const import Status
 
 from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.effects import EffectsWorker
+from crirm.daemon.enforcer import Enforcer
 from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake
+from crirm.daemon.kernel import ThreadedKernel
 from crirm.daemon.participants import participant
 from crirm.daemon.resync import resync
 from crirm.daemon.watch import relist, take_event
 from crirm.errors import UsageError
 from crirm.logs import get_logger
+from crirm.model.events import ContainerStarted, Event, ResizeDone, Synchronised
 from crirm.policy.registry import KINDS
 from crirm.rpc.grpc_wire import RpcError
+from crirm.system.cgroup import Cgroups, CgroupsUnusableError
 from crirm.system.hints import hints_of
 from crirm.system.sysfs import discover
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+    from crirm.daemon.enforcement import Mode
     from crirm.daemon.runtime_info import RuntimeInfo
+    from crirm.daemon.settings import Settings
     from crirm.model.quantity import Bytes
     from crirm.model.workload import ContainerKey
-    from crirm.policy.api import Choice, Policy
+    from crirm.policy.api import Policy
     from crirm.rpc.client import Pool
     from crirm.rpc.held import Interceptor
 
@@ -38,6 +44,7 @@ log = get_logger("runtime")
 
 DOUBT_S = 1.0  # lets calls that are about to end tell for themselves
 EVENTS_AGAIN_S = 5.0
+CGROUPS = "sys/fs/cgroup"  # under the host's root
 
 
 @attrs.define
@@ -56,12 +63,13 @@ class RuntimeCalls:
         return f"/runtime.{self.version}.{RUNTIME_SERVICE}/{method}"
 
 
-async def open_node(choice: Choice, pool: Pool, host_root: Path, nursery: trio.Nursery) -> DecidingNode:
+async def open_node(settings: Settings, pool: Pool, nursery: trio.Nursery) -> DecidingNode:
     """Discover the machine and make the policy for it.
 
     Raises:
         CrirmError: the policy does not exist, or does not fit the machine.
     """
+    choice, host_root = settings.policy, Path(settings.host_root)
     kind = KINDS.get(choice.name)
     if kind is None:
         raise UsageError(f"policy {choice.name!r}: there is none of this name; there are {', '.join(sorted(KINDS))}")
@@ -70,7 +78,8 @@ async def open_node(choice: Choice, pool: Pool, host_root: Path, nursery: trio.N
         log.warning("the host's description of itself is odd", what=str(oddity))
     topology = discovery.topology
     policy = kind.make(topology, choice.constraints, kind.options() if choice.options is None else choice.options)
-    return DecidingNode(policy, pool, topology.memory_of(topology.node_ids), host_root, nursery)
+    memory_capacity = topology.memory_of(topology.node_ids)
+    return DecidingNode(policy, pool, memory_capacity, host_root, settings.enforce, nursery)
 
 
 class DecidingNode:
@@ -81,11 +90,18 @@ class DecidingNode:
         pool: the connection to the runtime.
         memory_capacity: the machine's whole memory.
         host_root: where the host's files are seen.
+        enforce: what to do where the kernel has something else than was decided.
         nursery: for what takes time; outlives every call.
     """
 
     def __init__(
-        self, policy: Policy, pool: Pool, memory_capacity: Bytes, host_root: Path, nursery: trio.Nursery
+        self,
+        policy: Policy,
+        pool: Pool,
+        memory_capacity: Bytes,
+        host_root: Path,
+        enforce: Mode,
+        nursery: trio.Nursery,
     ) -> None:
         self.engine = Engine(policy)
         self.runtime = RuntimeCalls(pool)
@@ -93,6 +109,7 @@ class DecidingNode:
         self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self._doubt)
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.engine.on_effect(self.effects.perform)
+        self.enforcer = self._make_enforcer(host_root, enforce)
         self._doubted = trio.Event()
 
     def participant(self, method: str) -> Interceptor | None:
@@ -101,7 +118,30 @@ class DecidingNode:
 
     def drift(self) -> Mapping[ContainerKey, str]:
         """See ``control.Observed``."""
-        return {}
+        found = self.enforcer.drift if self.enforcer is not None else {}
+        return {key: str(drift) for key, drift in found.items() if drift.present}
+
+    def _make_enforcer(self, host_root: Path, mode: Mode) -> Enforcer | None:
+        try:
+            cgroups = Cgroups(host_root / CGROUPS)
+        except CgroupsUnusableError as error:
+            log.warning("what the kernel has for containers is not looked at", reason=str(error))
+            return None
+        enforcer = Enforcer(
+            lambda: self.engine.state, ThreadedKernel(cgroups), self.effects.perform, self.effects.in_flight, mode
+        )
+        self.engine.on_event(self._look_at)
+        return enforcer
+
+    def _look_at(self, event: Event) -> None:
+        """Have the enforcer look at what the runtime has just done something to, or says that it has."""
+        if self.enforcer is None:
+            return
+        if isinstance(event, ContainerStarted | ResizeDone):
+            self.enforcer.look_at(event.key)
+        elif isinstance(event, Synchronised):
+            for key in self.engine.state.adjustments:
+                self.enforcer.look_at(key)
 
     async def on_up(self, info: RuntimeInfo) -> None:
         """Learn what the runtime has before calls pass; for ``Link``."""
@@ -115,6 +155,8 @@ class DecidingNode:
             nursery.start_soon(relist, self.runtime, self.engine, self.intake)
             nursery.start_soon(self._settle_doubts)
             nursery.start_soon(self._take_events)
+            if self.enforcer is not None:
+                nursery.start_soon(self.enforcer.run)
 
     def _doubt(self) -> None:
         self._doubted.set()
@@ -145,3 +187,5 @@ class DecidingNode:
 
     def _updated(self, key: ContainerKey) -> None:
         """The runtime says that it has updated a container."""
+        if self.enforcer is not None:
+            self.enforcer.look_at(key)

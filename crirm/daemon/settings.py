@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, DumpRulesError
+from crirm.daemon.enforcement import Mode
 from crirm.errors import UsageError
 from crirm.logs.settings import LogSettings
 from crirm.policy.api import Choice
@@ -105,6 +106,9 @@ class Settings:
 
     policy: Choice = attrs.field(factory=Choice)
     """Which policy places containers; ``none`` by default, which touches nothing."""
+
+    enforce: Mode = Mode.REPAIR
+    """What to do where the kernel has something else for a container than was decided; by default put it right."""
 
     host_root: str = "/"
     """Where the host's /sys and /proc are seen; another directory when crirm runs in a container."""

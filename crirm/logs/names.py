@@ -15,6 +15,7 @@ SOURCES = {
     "control": "the control socket that crirm status and explain ask",
     "containerd": "the private containerd that crirm starts",
     "daemon": "start, stop and signals of the daemon",
+    "enforcer": "comparing what the kernel has with what was decided",
     "grpc": "gRPC and HTTP/2 libraries",
     "logs": "logging itself",
     "message": "the message dump",

@@ -138,6 +138,9 @@ class Http2Connection(H2Protocol):
 
     def connection_made(self, transport: bridge.BaseTransport) -> None:
         """Send the preface and our settings."""
+        if self.lost:  # given up between the accepting and now
+            bridge.as_transport(transport).close()
+            return
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - self.h2.inbound_flow_control_window)
         self.h2.update_settings(

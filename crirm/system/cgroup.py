@@ -102,7 +102,11 @@ class Cgroups:
 
     def read(self, places: Sequence[Place]) -> list[Reading | CgroupError | None]:
         """Return what the kernel has for each container; None for those that have no cgroup now."""
-        return [None if cgroup is None else self._read(cgroup) for cgroup in find_cgroups(self._root, places)]
+        try:
+            online = self._online()
+        except CgroupError as error:
+            return [error] * len(places)
+        return [None if cgroup is None else self._read(cgroup, online) for cgroup in find_cgroups(self._root, places)]
 
     def write(self, place: Place, change: Change) -> bool:
         """Give a container what it is to have; False if its cgroup has vanished.
@@ -125,17 +129,17 @@ class Cgroups:
             raise trouble
         return True
 
-    def _read(self, cgroup: Cgroup) -> Reading | CgroupError | None:
+    def _online(self) -> Reading:
+        """Return what is the same for all containers."""
+        if self._cpuset is None:
+            return Reading()
+        return Reading(online_cpus=self._cpuset.available(CPUS), online_mems=self._cpuset.available(MEMS))
+
+    def _read(self, cgroup: Cgroup, reading: Reading) -> Reading | CgroupError | None:
         try:
-            reading = Reading()
             if self._cpuset is not None:
-                reading = attrs.evolve(
-                    reading,
-                    cpus=self._cpuset.read(cgroup, CPUS),
-                    mems=self._cpuset.read(cgroup, MEMS),
-                    online_cpus=self._cpuset.available(CPUS),
-                    online_mems=self._cpuset.available(MEMS),
-                )
+                cpus, mems = self._cpuset.read(cgroup, CPUS), self._cpuset.read(cgroup, MEMS)
+                reading = attrs.evolve(reading, cpus=cpus, mems=mems)
             if self._cpu is not None:
                 shares, weight, quota = self._cpu.shares(cgroup), self._cpu.weight(cgroup), self._cpu.quota(cgroup)
                 reading = attrs.evolve(reading, shares=shares, weight=weight, quota=quota)

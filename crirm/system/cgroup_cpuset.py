@@ -17,6 +17,7 @@ import attrs
 
 from crirm.model.cpuset import CPUSet, ListFormatError, NodeSet
 from crirm.system.cgroup_files import CgroupError, CgroupGoneError, Files, Trouble
+from crirm.system.cgroup_find import folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,8 +148,7 @@ class CpusetV1(Cpuset):
     def _set(self, folder: Path, side: Side[S], wanted: S, possible: S) -> None:
         """Set *possible*, and let the sets inside follow; *wanted* with what is offline would be refused."""
         own = self._own(folder, side)
-        inside = [child for child in sorted(folder.iterdir()) if child.is_dir()] if folder.is_dir() else []
-        strays = [child for child in inside if not self._own(child, side) <= possible]
+        strays = [child for child in folders(folder) if not self._own(child, side) <= possible]
         if strays and not possible <= own:
             self._write(folder, side, own | possible)
         for child in strays:

@@ -23,6 +23,7 @@ T = TypeVar("T")
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 _CALL_TIMEOUT_S = 30.0
+_UNREAD_MESSAGES = 100
 _STREAMING = grpclib.const.Cardinality.UNARY_STREAM
 
 
@@ -131,7 +132,7 @@ class _Bytes:
 @attrs.define(eq=False)
 class GrpclibCall:
     _loop: asyncio.AbstractEventLoop
-    _queue: asyncio.Queue[bytes | None] = attrs.field(factory=asyncio.Queue)
+    _queue: asyncio.Queue[bytes | None] = attrs.field(factory=lambda: asyncio.Queue(_UNREAD_MESSAGES))
     _task: Any = None
     _reply: Reply | None = None
     _ended: bool = False
@@ -155,7 +156,7 @@ class GrpclibCall:
         finally:
             initial, trailing = _pairs(stream.initial_metadata), _pairs(stream.trailing_metadata)
             self._reply = Reply(code, text, (), initial, trailing)
-            self._queue.put_nowait(None)
+            await self._queue.put(None)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = asyncio.run_coroutine_threadsafe(work, self._loop)

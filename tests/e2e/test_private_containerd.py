@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,8 +121,9 @@ def test_containers_in_other_cgroups_are_found(
         pod = _start_pod(_world(instance, tmp_path), cgroup_parent)
         assert list(Path("/sys/fs/cgroup").rglob(pod.id))
     assert not list(Path("/sys/fs/cgroup").rglob(pod.id))
-    for parent in Path("/sys/fs/cgroup").rglob("crirm-elsewhere"):
-        parent.rmdir()
+    for parent in Path("/sys/fs/cgroup").rglob(cgroup_parent.strip("/") or "k8s.io"):
+        with suppress(OSError):  # the machine's own containerd may use it
+            parent.rmdir()
 
 
 def test_restart_keeps_pods(

@@ -50,6 +50,8 @@ class Choice:
     machine: Machine
     state: PolicyState
     request: Request
+    old_pool: int | None = None
+    """The pool of a container that has had a grant before."""
 
     @cached_property
     def supply(self) -> Supply:
@@ -143,6 +145,7 @@ class Choice:
             colocated=self._colocated(pool),
             affinity=self._affinity(pool),
             kinds=memory.kinds is None or memory.kinds <= self.machine.sets.kinds_of(pool.id),
+            staying=None if self.old_pool is None else pool.first <= self.old_pool <= pool.id,
             hints=self._hints(pool),
         )
 

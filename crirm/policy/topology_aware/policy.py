@@ -70,7 +70,7 @@ class TopologyAware:
             raise RefusedError(RefusalReason.BAD_STATE, msg)
         without = state.without_grant(self.machine.pools, container.key)
         request = self._request(without, workload, container, warm=old.warm)
-        choice = Choice(self.machine, without, request)
+        choice = Choice(self.machine, without, request, old.pool)
         after = None
         if not request.at_root or old.pool == self.machine.root.id:
             after = regrant(self.machine, without, request, old)

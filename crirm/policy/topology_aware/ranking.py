@@ -1,9 +1,27 @@
 """Which of several pools that can hold a container is best.
 
-Two pools are compared by one rule after the other, and the first one by which they differ decides. The rules that
-apply make up the *rank* of a pool: pairs of rule and value, of which the greater value wins. Where a pool's rank ends
-early, that follows from the values before, so pools that are equal so far have the same rules next. The last rule is
-the pool's number, so no two pools are equal.
+Two pools are compared by one rule after the other, and the first one by which they differ decides:
+
+====  ===================================================================================================
+rule  the pool wins
+====  ===================================================================================================
+0     that has room for all memory that the container may come to use, at nobody's risk
+1     that has enough CPUs: reserved ones; isolated ones, if they are preferred; shared ones
+2     to whose containers, and those above and below it, the affinity is higher
+3     that has all kinds of memory that are wanted
+4     that is nearer to the devices and disks in use: to all; if neither is, to some.
+      Between equally near pools only rules 5 and 10 decide
+5     that is deeper in the tree; of equally deep ones, the one that a resized container is in already
+6     with more reserved CPUs per container (of reserved CPUs, the last but rule 10)
+7     with more isolated CPUs left; if any are, only rule 10 is left
+8     with more shared CPUs left, for exclusive ones; if any are, only rule 10 is left
+9     with fewer containers; then with more shared CPUs left
+10    with the lower number
+====  ===================================================================================================
+
+The rules that apply make up the *rank* of a pool: pairs of rule and value, of which the greater value wins. Where a
+pool's rank ends early, that follows from the values before, so pools that are equal so far have the same rules next,
+and ranks are totally ordered. No two pools are equal, since no two have the same number.
 """
 
 from __future__ import annotations
@@ -30,6 +48,7 @@ class Rule(enum.Enum):
     HINTS = "nearness to all devices and disks"
     SOME_HINTS = "nearness to some devices and disks"
     DEPTH = "depth in the tree"
+    STAYING = "around the CPUs that it has"
     RESERVED_EACH = "reserved CPUs per container"
     ISOLATED_LEFT = "isolated CPUs left"
     SHARED_LEFT = "shared CPUs left"
@@ -52,6 +71,7 @@ class Score:
         colocated: containers of the same class in the pool itself.
         affinity: how much the containers in the pool, above and below it attract this one.
         kinds: whether the pool has all kinds of memory that are wanted.
+        staying: whether the pool holds the one in which the container was so far; None for a new one.
         hints: nearness to what the container uses, all of it and what is near at all, 0..1; None without hints.
     """
 
@@ -65,6 +85,7 @@ class Score:
     colocated: int
     affinity: int | Fraction = 0
     kinds: bool = True
+    staying: bool | None = None
     hints: tuple[Fraction, Fraction] | None = None
 
 
@@ -100,6 +121,8 @@ def _terms(score: Score, request: Request) -> Iterator[tuple[Rule, int | Fractio
         if not complete:
             yield Rule.SOME_HINTS, partial
     yield Rule.DEPTH, score.depth
+    if score.staying is not None:
+        yield Rule.STAYING, score.staying
     if score.hints is None or not score.hints[1]:
         yield from _plenty(score, request)
     yield Rule.NUMBER, -score.pool
@@ -132,10 +155,12 @@ def _plenty(score: Score, request: Request) -> Iterator[tuple[Rule, int]]:
 
 def _text(rule: Rule, value: int | Fraction) -> str:
     match rule:
-        case Rule.MEMORY | Rule.RESERVED_SUFFICE | Rule.ISOLATED_SUFFICE | Rule.SHARED_SUFFICE | Rule.KINDS:
-            return "yes" if value else "no"
         case Rule.RESERVED_EACH | Rule.SHARED_LEFT:
             return format_millicpu(MilliCPU(int(value)))
+        case Rule.MEMORY | Rule.KINDS | Rule.STAYING:
+            return "yes" if value else "no"
+        case Rule.RESERVED_SUFFICE | Rule.ISOLATED_SUFFICE | Rule.SHARED_SUFFICE:
+            return "yes" if value else "no"
         case Rule.COLOCATED | Rule.NUMBER:
             return str(-value)
         case Rule.HINTS | Rule.SOME_HINTS | Rule.AFFINITY:

@@ -17,37 +17,15 @@ from crirm.config.schema import SECTIONS
 from crirm.model.cpuset import CPUSet
 from crirm.model.quantity import MilliCPU
 
+words = ["y", "no", "1e3", "010", "~", "", "<<", "12:30", "2001-01-01", ".inf", "- a", "a: b", "#", "'", '"', "\u2028"]
 letters = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff", include_characters="\n\t")
-texts = st.text(letters, max_size=12) | st.sampled_from(
-    [
-        "y",
-        "no",
-        "1e3",
-        "010",
-        "0x1F",
-        "~",
-        "",
-        "<<",
-        "12:30",
-        "2001-01-01",
-        ".inf",
-        "- a",
-        "a: b",
-        "#",
-        "'",
-        '"',
-        "|",
-        "\u2028",
-    ]
-)
-scalars = (
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
-)
-values = st.recursive(
-    scalars | texts, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=6
-)
+texts = st.sampled_from(words) | st.text(letters, max_size=8)
+lists_of_texts = st.lists(texts, max_size=2).map(tuple)
+scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(-1e30, 1e30)
+lists = st.lists(scalars | texts, max_size=2)
+values = scalars | texts | lists | st.dictionaries(texts, scalars | texts | lists, max_size=2)
 cpus: st.SearchStrategy[CPUs] = (
-    st.sets(st.integers(0, 200), min_size=1, max_size=8).map(lambda ids: ExactCPUs(CPUSet(ids)))
+    st.sets(st.integers(0, 200), min_size=1, max_size=4).map(lambda ids: ExactCPUs(CPUSet(ids)))
     | st.integers(1, 10**6).map(lambda amount: CPUAmount(MilliCPU(amount)))
     | st.text("ab/:-", min_size=1).map(lambda text: CgroupCPUs(f"/{text}"))
 )
@@ -56,7 +34,11 @@ plain_keys = texts.filter(lambda key: "." not in key and key != "page-migration"
 
 
 def options_of(section: type) -> st.SearchStrategy[Any]:
-    kinds: dict[type, st.SearchStrategy[Any]] = {bool: st.booleans(), str: texts, tuple: st.lists(texts).map(tuple)}
+    kinds: dict[type, st.SearchStrategy[Any]] = {
+        bool: st.booleans(),
+        str: texts,
+        tuple: st.lists(texts, max_size=2).map(tuple),
+    }
     default = section()
     return st.builds(
         section, **{field.name: kinds[type(getattr(default, field.name))] for field in attrs.fields(section)}
@@ -71,11 +53,11 @@ def configs(draw: st.DrawFn) -> Config:
     return Config(
         policy=PolicySection(active, Resources(draw(st.none() | cpus)), Resources(draw(reserved))),
         options={name: draw(options_of(one.options)) for name, one in POLICIES.items() if one.options is not None},
-        logger=LoggerSection(draw(texts), draw(st.booleans()), draw(st.dictionaries(texts, texts, max_size=3))),
+        logger=LoggerSection(draw(texts), draw(st.booleans()), draw(st.dictionaries(texts, texts, max_size=2))),
         dump=draw(options_of(DumpSection)),
         later=draw(
             st.dictionaries(
-                st.sampled_from(later_names), st.dictionaries(plain_keys, values, min_size=1, max_size=3), max_size=3
+                st.sampled_from(later_names), st.dictionaries(plain_keys, values, min_size=1, max_size=2), max_size=2
             )
         ),
     )

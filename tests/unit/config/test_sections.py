@@ -103,13 +103,6 @@ def test_what_says_nothing_is_the_default(text: str) -> None:
             id="an option outside all sections",
         ),
         pytest.param(
-            "PinCPU: true\n",
-            [
-                "there is no section 'PinCPU'; it is an option of policy.topology-aware and policy.memtier @ $.PinCPU (line 1)"
-            ],
-            id="an option that two sections have",
-        ),
-        pytest.param(
             "logger: {Active: none}\n",
             ["there is no option 'Active'; it is an option of policy @ $.logger.Active (line 1)"],
             id="in another section",
@@ -202,3 +195,8 @@ def test_sections_of_features_to_come_are_kept_and_named(text: str, later: dict[
     assert [str(one) for one in found.warnings] == [
         f"no effect yet, since their features come in later versions: {names} @ $"
     ]
+
+
+def test_an_option_that_two_sections_have_is_told_with_both() -> None:
+    (fault,) = load_faults("PinCPU: true\n")
+    assert "; it is an option of policy.topology-aware and policy.memtier @" in fault

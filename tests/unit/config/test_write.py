@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 
 from crirm.config.load import load
 from crirm.config.write import dump, dump_plain
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from crirm.config.config import Config
 
 
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(configs())
 def test_what_is_written_reads_as_the_same(config: Config) -> None:
     text = dump(config)

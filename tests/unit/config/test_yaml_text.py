@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from crirm.config.faults import Fault
 
 
-@pytest.fixture(autouse=True, params=["libyaml", "python"])
+@pytest.fixture(params=["libyaml", "python"])
 def either_parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyYAML may have been built without the parser in C."""
     if request.param == "python":
         monkeypatch.setattr(yaml_text, "_LOADER", yaml.SafeLoader)
 
 
+@pytest.mark.usefixtures("either_parser")
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -53,6 +54,7 @@ def test_yaml_becomes_values(text: str, value: Any) -> None:
     assert parsed(text) == value
 
 
+@pytest.mark.usefixtures("either_parser")
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
@@ -86,6 +88,7 @@ def test_what_is_wrong_is_told_with_its_place(text: str, faults: list[str]) -> N
     assert parse_faults(text) == faults
 
 
+@pytest.mark.usefixtures("either_parser")
 @pytest.mark.parametrize(
     ("text", "line"),
     [

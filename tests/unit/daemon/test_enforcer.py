@@ -11,7 +11,8 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from crirm.daemon.enforcer import Enforcer, Mode, Pace
+from crirm.daemon.enforcement import Mode
+from crirm.daemon.enforcer import Enforcer, Pace
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, State, UpdateContainer
 from crirm.model.workload import ContainerId, ContainerKey, ContainerState
@@ -37,7 +38,9 @@ class Node:
         self.state = state
         self.kernel = kernel
         self.told: list[UpdateContainer] = []
-        self.enforcer = Enforcer(lambda: self.state, kernel, self.told.append, mode, PACE, lambda: 1000.0)
+        self.enforcer = Enforcer(
+            lambda: self.state, kernel, self.told.append, mode=mode, pace=PACE, wall_clock=lambda: 1000.0
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Node]:
@@ -107,6 +110,18 @@ async def test_a_call_on_its_way_is_no_drift(logs: list[EventDict]) -> None:
         it.kernel.drifts("c", "4")
         await trio.sleep(60)
         assert (it.kernel.writes, it.count(), logs) == ([], 0, [])
+
+
+@in_virtual_time
+async def test_nothing_is_compared_while_the_runtime_is_being_told(logs: list[EventDict]) -> None:
+    async with Node(node(container("c"), c="4"), FakeKernel(c=having("0-1"))).running() as it:
+        it.enforcer.in_flight = lambda key: key == C
+        it.enforcer.look_at(C)
+        await trio.sleep(100)
+        assert (it.kernel.reads, logs) == ([], [])
+        it.enforcer.in_flight = lambda _: False
+        await trio.sleep(35)
+        assert it.count() == 1
 
 
 @in_virtual_time

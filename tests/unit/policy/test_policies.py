@@ -132,32 +132,41 @@ class PolicyMachine(RuleBasedStateMachine):
         qos=st.sampled_from((*QoSClass, QoSClass.GUARANTEED)),
         namespace=st.sampled_from(("default", "default", "kube-system")),
         annotations=st.just({}) | ANNOTATIONS,
+        asked=st.lists(st.tuples(CPU, MEMORY), min_size=1, max_size=2),
+        again=st.booleans(),
     )
-    def add_pod(self, qos: QoSClass, namespace: str, annotations: dict[str, str]) -> None:
+    def add_pod(
+        self,
+        qos: QoSClass,
+        namespace: str,
+        annotations: dict[str, str],
+        asked: list[tuple[int, Bytes]],
+        again: bool,
+    ) -> None:
+        """Run a pod; or run one again, in a new sandbox."""
         self.count += 1
-        pod = PodId(f"p{self.count}")
-        self.do(PodAdded(Pod(pod, f"uid-{pod}", pod, namespace, qos, annotations=annotations)))
+        uid = "uid-1" if again else f"uid-{self.count}"
+        pod = Pod(PodId(f"p{self.count}"), uid, uid, namespace, qos, annotations=annotations)
+        self.do(PodAdded(pod))
+        for number, (cpu, memory) in enumerate(asked):
+            self.request(pod, f"c{number}", cpu, memory)
 
-    @rule(
-        data=st.data(),
-        cpu=CPU,
-        memory=MEMORY,
-        number=st.integers(0, 2),
-        lives=st.sampled_from((True, True, True, False)),
-    )
-    def add_container(self, data: st.DataObject, cpu: int, memory: Bytes, number: int, lives: bool) -> None:
+    @rule(data=st.data(), cpu=CPU, memory=MEMORY)
+    def add_container(self, data: st.DataObject, cpu: int, memory: Bytes) -> None:
+        """Run another instance of a container, or a further container."""
         pods = self.state.workload.pods
-        if not pods:
-            return
-        pod = pods[data.draw(st.sampled_from(sorted(pods)))]
+        if pods:
+            pod = pods[data.draw(st.sampled_from(sorted(pods)))]
+            self.request(pod, data.draw(st.sampled_from(("c0", "c1", "c2"))), cpu, memory, data.draw(st.booleans()))
+
+    def request(self, pod: Pod, name: str, cpu: int, memory: Bytes, works: bool = True) -> None:
         self.count += 1
         key = ContainerKey(f"k{self.count}")
-        wanted = requirements(pod.qos, cpu, memory)
-        container = Container(key, pod.id, f"c{number}", ContainerState.CREATING, wanted)
+        container = Container(key, pod.id, name, ContainerState.CREATING, requirements(pod.qos, cpu, memory))
         decision = self.do(ContainerRequested(container))
         if decision.refusal is None:
             assert decision.adjustment is not None
-            self.do(ContainerCreated(key, ContainerId(f"id-{key}")) if lives else CreateFailed(key))
+            self.do(ContainerCreated(key, ContainerId(f"id-{key}")) if works else CreateFailed(key))
 
     # --- and live ------------------------------------------------------------------------------------------------
 
@@ -273,7 +282,7 @@ class PolicyMachine(RuleBasedStateMachine):
 
 
 SETTINGS = settings(
-    max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

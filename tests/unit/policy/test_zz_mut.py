@@ -10,15 +10,18 @@ def m2(mp):
     mp.setattr(StaticPolicy,"_without",lambda self,s,k: attrs.evolve(s,exclusive={o:c for o,c in s.exclusive.items() if o!=k},sharing=s.sharing-{k}))
 def m3(mp):
     mp.setattr(StaticPolicy,"_with",lambda self,s,k,c: attrs.evolve(s,isolated=s.isolated-c,exclusive={**s.exclusive,k:c}))
-def m4(mp):
-    mp.setattr(StaticPolicy,"_kept",lambda self,s,n,own: NO_CPUS if not own else own|self.allocator.take(s.free,max(0,min(n-len(own),len(s.free))),Priority.HIGH))
 def m5(mp):
     mp.setattr(StaticPolicy,"initial",lambda self: StaticState(self.partition.sharable|self.partition.reserved,self.partition.isolated))
-@pytest.mark.parametrize("m",[m1,m2,m3,m4,m5])
-def test_mutants_die(m,monkeypatch):
+def m6(mp):
+    mp.setattr(StaticPolicy,"release",lambda self,s,w,k: Placement(s))
+def m7(mp):
+    mp.setattr(StaticPolicy,"_without",lambda self,s,k: (s.exclusive.pop(k,None),s)[1])
+@pytest.mark.parametrize("m",[m1,m2,m3,m5,m6,m7])
+@pytest.mark.parametrize("seed",range(3))
+def test_mutants_die(m,monkeypatch,seed):
     m(monkeypatch)
     class Machine(PolicyMachine):
         kind=KINDS["static"]
     with pytest.raises(BaseException) as e:
-        run_state_machine_as_test(Machine, settings=settings(SETTINGS,derandomize=True))
+        run_state_machine_as_test(Machine, settings=settings(SETTINGS,database=None,phases=["generate"] if 0 else settings.default.phases))
     print(type(e.value), str(e.value)[:100])

@@ -103,6 +103,7 @@ FRAMES = st.one_of(
         st.sampled_from((0, 1, 3)),
         st.integers(1, 2**31 - 1),
     ),
+    st.builds(lambda s: frame(HeadersFrame, s, data=BLOCK), STREAM),  # and never the rest of it
     st.builds(lambda s: frame(RstStreamFrame, s, error_code=8), STREAM),
     st.builds(lambda s: frame(PriorityFrame, s, depends_on=9), STREAM),
     st.just(frame(PingFrame, 0, opaque_data=b"01234567")),
@@ -163,7 +164,7 @@ def test_what_is_sent_is_the_same(value_bytes: int, *, end: bool) -> None:
             connection.send_data(1, b"two", end_stream=True)
     plain, lean = both
     assert lean.data_to_send() == plain.data_to_send()
-    assert lean.local_flow_control_window(1) == plain.local_flow_control_window(1)
+    assert lean.streams[1].outbound_flow_control_window == plain.streams[1].outbound_flow_control_window
 
 
 def test_a_frame_beyond_the_largest_is_refused() -> None:

@@ -100,6 +100,15 @@ def test_an_unreadable_cgroup_is_that_containers_error_and_no_others(host: MadeV
     assert isinstance(good, Reading)
 
 
+def test_a_host_that_does_not_tell_what_is_online_is_an_error_for_all(host: MadeV1 | MadeV2) -> None:
+    for file in ("cpuset/cpuset.effective_cpus", "cpuset.cpus.effective"):
+        if (host.root / file).exists():
+            host.set(file, "?")
+    first, second = Cgroups(host.root, host).read([PLACE, PLACE])
+    assert isinstance(first, CgroupError)
+    assert first == second
+
+
 def test_a_hybrid_host_has_each_controller_in_its_own_version(tmp_path: Path) -> None:
     v1, v2 = MadeV1(tmp_path), MadeV2(tmp_path / "unified")
     v1.make(CONTAINER)

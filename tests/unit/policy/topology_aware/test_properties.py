@@ -151,5 +151,5 @@ class PlacementMachine(RuleBasedStateMachine):
 
 TestPlacement = PlacementMachine.TestCase
 TestPlacement.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

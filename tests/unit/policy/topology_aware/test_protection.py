@@ -78,7 +78,8 @@ def test_settle(host: str, claims: dict[Home, Claim], lifted: dict[Home, int]) -
 
 
 def test_who_was_lifted_comes_down_when_the_pressure_ends() -> None:
-    sets, claims = sets_of(TWO_LEAVES), {(0, None): claim(1), (1, None): claim(0.5)}
+    sets = sets_of(TWO_LEAVES)
+    claims: dict[Home, Claim] = {(0, None): claim(1), (1, None): claim(0.5)}
     assert settle(sets, {**claims, (2, None): claim(1.5)})
     assert settle(sets, claims) == {}
 
@@ -106,7 +107,8 @@ def test_shortage(host: str, claims: dict[Home, Claim], missing: int) -> None:
 
 
 def test_room() -> None:
-    sets, claims = sets_of(TWO_LEAVES), {(0, None): claim(0.5, 1), (2, None): claim(0.25, 0.75)}
+    sets = sets_of(TWO_LEAVES)
+    claims: dict[Home, Claim] = {(0, None): claim(0.5, 1), (2, None): claim(0.25, 0.75)}
     for loads, left in ((uses(sets, claims, {}), 0.25), (needs(sets, claims, {}), 1.25)):
         assert left * GIB == room(sets, sets.chain(0, None)[0], loads)
         assert (left + (1 if left < 1 else 0.5)) * GIB == room(sets, sets.chain(1, None)[0], loads)

@@ -95,6 +95,14 @@ def request_for(cpu: CPURequest) -> Request:
         ),
         pytest.param(SHARED, {"depth": 2}, {"colocated": -1}, Rule.DEPTH, ("2", "1"), id="depth"),
         pytest.param(
+            SHARED,
+            {"staying": True, "colocated": 5},
+            {"staying": False},
+            Rule.STAYING,
+            ("yes", "no"),
+            id="where the container is already",
+        ),
+        pytest.param(
             RESERVED,
             {"reserved": 900, "colocated": 2},
             {"reserved": 500, "colocated": 1},

@@ -15,12 +15,12 @@ BURSTABLE = QoSClass.BURSTABLE
     ("before", "after", "old", "new"),
     [
         pytest.param(2000, 3000, "4-5", "4-6", id="growing keeps the old CPUs"),
-        pytest.param(3000, 1000, "4-6", "4", id="shrinking stays on some of them"),
+        pytest.param(3000, 1000, "4-6", "6", id="shrinking stays on some and gives whole cores back"),
         pytest.param(2000, 2000, "4-5", "4-5", id="nothing changes"),
         pytest.param(2000, 500, "4-5", "4-7", id="from exclusive to shared CPUs"),
         pytest.param(500, 2000, "4-7", "4-5", id="from shared to exclusive ones"),
         pytest.param(1000, 1500, "4", "4-7", id="a part of a CPU more"),
-        pytest.param(2000, 5000, "4-5", "2-6", id="a larger pool where its own is too small, with the old CPUs"),
+        pytest.param(2000, 5000, "4-5", "1,4-7", id="a larger pool where its own is too small, with the old CPUs"),
         pytest.param(5000, 2000, "8-12", "8-9", id="no smaller pool without need"),
     ],
 )
