@@ -14,8 +14,11 @@ import click
 import trio
 
 from crirm import logs
+from crirm.cli.configured import choice_from_options
+from crirm.cli.control import ask
 from crirm.daemon import app
-from crirm.daemon.settings import Settings
+from crirm.daemon.settings import Settings, control_socket_beside
+from crirm.errors import CrirmError
 from crirm.logs.settings import Level, LogSettings
 from crirm.rpc import bridge
 from crirm.rpc.client import Pool
@@ -28,6 +31,7 @@ from crirm.sim.runtime import open_runtime
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from crirm.policy.api import Choice
     from crirm.rpc.tap import Outcome
 
 _EMBEDDED_IMAGE = "docker.io/library/busybox:latest"
@@ -67,7 +71,7 @@ def command(*, embedded: bool, once: bool) -> None:
 async def _demo(embedded: bool, once: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="crirm-demo-") as folder:
         async with _open_stage(Path(folder), embedded=embedded) as stage:
-            settings = Settings(relay_socket=f"{folder}/crirm.sock", runtime_socket=stage.socket)
+            settings = Settings(relay_socket=f"{folder}/crirm.sock", runtime_socket=stage.socket, policy=_choice())
             ledger = Ledger()
             click.echo(f"\n{stage.about}\nkubelet ── {settings.relay_socket} ── crirm ── {stage.socket}\n")
             async with trio.open_nursery() as nursery:
@@ -130,13 +134,32 @@ class Ledger:
         return f"  {method:<18}" + "".join(f"{span_s * 1e3:>10.2f}" for span_s in spans) + f"   {said}"
 
 
+def _choice() -> Choice:
+    """Place the container too, unless the machine has a single CPU: one is for the system."""
+    policy = "topology-aware" if (os.cpu_count() or 1) > 1 else "none"
+    return choice_from_options(policy, None, "750m", "/")
+
+
 async def _show(relay_socket: str, stage: Stage, ledger: Ledger) -> None:
     pool = Pool(relay_socket, Flusher())
     await pool.connect()
     click.echo(f"  {'call':<18}{'crirm':>10}{'runtime':>10}{'crirm':>10}   answer (times in ms: before, in, after)")
     async for step in PodLife(pool, stage.image, stage.cgroup_parent)():
         click.echo(ledger.row(step.method, step.said))
+        if step.method == "CreateContainer":
+            await _tell_placement(relay_socket)
     pool.close("the show is over")
+
+
+async def _tell_placement(relay_socket: str) -> None:
+    path = control_socket_beside(relay_socket)
+    try:
+        answer = await trio.to_thread.run_sync(ask, path, {"ask": "explain", "what": "demo"})
+    except CrirmError:
+        return  # nothing was placed
+    for entry in answer["explained"]:
+        trail = entry["trail"]
+        click.echo(f"{'':50}asked for {trail['asked']}, got {trail['granted']}")
 
 
 def _next_steps(relay_socket: str, runtime_socket: str) -> str:
@@ -144,6 +167,8 @@ def _next_steps(relay_socket: str, runtime_socket: str) -> str:
     return f"""
 crirm stays up until Ctrl-C and prints every call that passes. Next, from another terminal:
 
+  {crirm} status --control-socket {control_socket_beside(relay_socket)}
+      what each container has; explain instead of status says why
   {crirm} doctor --runtime-socket {runtime_socket}
       what of this host is ready for crirm, and what to mend
   crictl --runtime-endpoint unix://{relay_socket} ps
