@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import trio
+from rich.box import HEAVY_HEAD, MARKDOWN
 from rich.console import Console
 
 from bench import machine, plan, report
@@ -32,22 +33,24 @@ _TABLE_COLUMNS = 150  # where the output is no terminal
     multiple=True,
     help="Measure on this one only; may be given twice.  [default: both, or what --quick or the machine allows]",
 )
+@click.option("--markdown", is_flag=True, help="Print tables as Markdown, for docs/benchmarks.md.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
-def main(*, quick: bool, runtimes: tuple[str, ...], json_path: Path | None) -> None:
+def main(*, quick: bool, runtimes: tuple[str, ...], markdown: bool, json_path: Path | None) -> None:
     """Measure what relaying costs: the same calls directly and through crirm, in turn, in one run."""
     logs.configure(LogSettings(stderr_level=Level.WARNING))
     console = Console(stderr=False) if os.isatty(1) else Console(width=_TABLE_COLUMNS)
     chosen = runtimes or _default_runtimes(console, quick=quick)
     facts = machine.facts()
+    box = MARKDOWN if markdown else HEAVY_HEAD
     try:
         findings = trio.run(_measure, chosen, quick, console)
     except (BenchError, CrirmError) as fault:
         raise click.ClickException(str(fault)) from fault
     console.print(", ".join(f"{name} {value}" for name, value in facts.items()), highlight=False)
     for one in findings:
-        console.print(report.calls_table(one))
+        console.print(report.calls_table(one, box))
     if not quick:
-        console.print(report.targets_table([judged for one in findings for judged in judge(one)]))
+        console.print(report.targets_table([judged for one in findings for judged in judge(one)], box))
     if json_path is not None:
         json_path.write_text(json.dumps(report.as_json(facts, findings, judged=not quick), indent=1))
 

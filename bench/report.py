@@ -10,27 +10,30 @@ from rich.table import Table
 from bench.targets import Judged, Verdict, judge
 
 if TYPE_CHECKING:
+    from rich.box import Box
+
     from bench.measure import Measurement
     from bench.plan import Findings
 
 _COLOURS = {Verdict.REACHED: "green", Verdict.MISSED: "red", Verdict.UNDECIDED: "yellow"}
 
 
-def calls_table(findings: Findings) -> Table:
+def calls_table(findings: Findings, box: Box) -> Table:
     """Return what each kind of call costs on one runtime."""
-    table = Table(title=f"{findings.runtime}: direct and through crirm, in ms", title_justify="left")
+    title = f"{findings.runtime}, in ms: medians and p99, and of crirm its CPU time per call and longest turn"
+    table = Table(title=title, title_justify="left", box=box)
     table.add_column("call")
     for heading in (
-        "direct\nmedian",
-        "\np99",
-        "relayed\nmedian",
-        "\np99",
-        "ratio\n",
-        "added\nmedian",
-        "\n95 % interval",
-        "crirm's\nCPU/call",
-        "longest turn\nCPU",
-        "\nwall",
+        "direct",
+        "p99",
+        "relayed",
+        "p99",
+        "ratio",
+        "added",
+        "95 % interval",
+        "CPU",
+        "turn, CPU",
+        "turn, wall",
     ):
         table.add_column(heading, justify="right")
     for measurement in findings.measurements:
@@ -60,14 +63,14 @@ def _cells(measurement: Measurement) -> list[str]:
     ]
 
 
-def targets_table(judged: list[Judged]) -> Table:
+def targets_table(judged: list[Judged], box: Box) -> Table:
     """Return the figures that have a target."""
-    table = Table(title="Figures to reach", title_justify="left")
+    table = Table(title="Figures to reach", title_justify="left", box=box)
     for heading in ("runtime", "what"):
         table.add_column(heading)
     for heading in ("measured", "95 % interval", "at most"):
         table.add_column(heading, justify="right")
-    table.add_column("")
+    table.add_column("verdict")
     for one in judged:
         interval = "" if one.low == one.high else f"{one.low:.2f} … {one.high:.2f}"
         verdict = f"[{_COLOURS[one.verdict]}]{one.verdict.value}"

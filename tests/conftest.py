@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
+# Machines are shared: how long an example takes says nothing. In CI the same examples every time, so that it is fair.
+hypothesis.settings.register_profile("crirm", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("crirm")
 pytest.register_assert_rewrite("tests.conformance", "tests.daemons")
 
 from crirm.sim.containerd import Installation, find_installed  # noqa: E402 - after the line above

@@ -24,6 +24,9 @@ from crirm.model.go_text import GoTextError, parse_duration_s
 Seconds = NewType("Seconds", float)
 """The type of an option that takes a Go duration, such as ``90s``."""
 
+MAX_TEXT: Final = 4096
+"""Characters of the longest text of an option; what reads such texts may take time in proportion to their square."""
+
 Path = tuple[str | int, ...]
 
 _SECTION_TYPES: Final = frozenset(section.type for section in SECTIONS.values())
@@ -79,6 +82,8 @@ def _boolean(value: Any, _type: Any) -> bool:
 
 def _text(value: Any, _type: Any) -> str:
     match value:
+        case str() if len(value) > MAX_TEXT:
+            raise ValueFault(f"the text has {len(value)} characters, and {MAX_TEXT} are the most that an option takes")
         case str() | bool() | int() | float():
             return as_text(value)
         case _:
@@ -89,6 +94,10 @@ def _texts(value: Any, _type: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueFault(f"{kind_of(value)} stands where a list is due, such as [kube-system]")
     return tuple(_CONVERTER.structure(value, list[str]))
+
+
+def _cpus(value: Any, type_: Any) -> CPUs:
+    return parse_cpus(_text(value, type_) if isinstance(value, str) else value)
 
 
 def _flags(value: Any, _type: Any) -> dict[str, str]:
@@ -143,7 +152,7 @@ def _converter() -> Converter:
     converter = Converter(detailed_validation=True)
     converter.register_structure_hook(bool, _boolean)
     converter.register_structure_hook(str, _text)
-    converter.register_structure_hook_func(lambda type_: type_ == CPUs | None, lambda value, _: parse_cpus(value))
+    converter.register_structure_hook_func(lambda type_: type_ == CPUs | None, _cpus)
     converter.register_structure_hook_func(lambda type_: type_ == tuple[str, ...], _texts)
     converter.register_structure_hook_func(lambda type_: type_ == Flags, _flags)
     converter.register_structure_hook_func(lambda type_: type_ is Seconds, _seconds)

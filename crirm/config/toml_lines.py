@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from crirm.config.faults import ValueFault
-from crirm.config.nodes import MAX_DEPTH
+from crirm.config.nodes import MAX_DEPTH, MAX_NODES
 
 Lines = Mapping[tuple[str | int, ...], int]
 
@@ -29,12 +29,14 @@ def lines_of(text: str) -> Lines:
     """Return the line of every key and table of *text* by its path.
 
     Raises:
-        ValueFault: it is nested too deeply.
+        ValueFault: it is nested too deeply, or holds too much.
     """
     lines: dict[tuple[str | int, ...], int] = {}
     tables: dict[tuple[str | int, ...], int] = {}  # how many an array of tables has so far
     table: tuple[str | int, ...] = ()
-    for line, statement in _statements(text):
+    for count, (line, statement) in enumerate(_statements(text)):
+        if count > MAX_NODES:
+            raise ValueFault(f"holds more than {MAX_NODES} values")
         if statement.startswith("["):
             table = _table(_key(statement.lstrip("[")), tables, again=statement.startswith("[["))
             lines.setdefault(table, line)

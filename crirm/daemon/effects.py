@@ -70,6 +70,10 @@ class EffectsWorker:
         """Tell whether an update of *key* waits or is being made."""
         return key in self._wanted or key in self._busy
 
+    def pending(self) -> frozenset[ContainerKey]:
+        """Return the containers of which the runtime has not confirmed the latest update yet."""
+        return frozenset(self._wanted) | self._busy
+
     def _wake(self) -> None:
         self._changed.set()
 

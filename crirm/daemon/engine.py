@@ -7,6 +7,7 @@ is no lock: an event is decided, and the state replaced, within one synchronous 
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from crirm.model.workload import ContainerKey
 from crirm.policy import pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from crirm.model.trail import Trail
     from crirm.policy.api import Policy
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = get_logger("policy")
 
 TRAILS_KEPT = 4096  # of containers that are gone, the latest; those of the living are always kept
+_HEX = re.compile("[0-9a-f]{1,16}")
 
 
 class FaultError(RefusedError):
@@ -58,12 +60,22 @@ class Engine:
         self._clock = clock
         self._effects: list[Callable[[Effect], None]] = []
         self._lookers: list[Callable[[Event], None]] = []
+        self._recorders: list[Callable[[Event, State, Decision], None]] = []
         self._started = f"{time.time_ns():x}"
         self._numbers = itertools.count(1)
 
     def new_key(self) -> ContainerKey:
         """Return a name for a container that no other was ever given; later ones sort after earlier ones."""
         return ContainerKey(f"{self._started}-{next(self._numbers):08}")
+
+    def resume(self, state: State, trails: Iterable[Explained]) -> None:
+        """Take over what an earlier process has left; nothing may have been decided yet."""
+        self.state = state
+        self.trails.update((entry.trail.key, entry) for entry in sorted(trails, key=lambda entry: entry.at_s))
+        used = [key.partition("-")[0] for key in (*state.workload.containers, *self.trails) if "-" in key]
+        latest = max((int(name, 16) for name in used if _HEX.fullmatch(name)), default=0)
+        if int(self._started, 16) <= latest:  # the clock was set back
+            self._started = f"{latest + 1:x}"
 
     def on_effect(self, perform: Callable[[Effect], None]) -> None:
         """Have *perform* called with every effect; it must not block."""
@@ -72,6 +84,10 @@ class Engine:
     def on_event(self, look: Callable[[Event], None]) -> None:
         """Have *look* called with every event that was decided about; it must not block."""
         self._lookers.append(look)
+
+    def on_decision(self, record: Callable[[Event, State, Decision], None]) -> None:
+        """Have *record* called with every event, the state of before and the decision; it must not block."""
+        self._recorders.append(record)
 
     def apply(self, event: Event) -> Decision:
         """Decide about *event*, take over the new state and hand out the effects.
@@ -85,8 +101,10 @@ class Engine:
                 "a decision failed, this is a bug in crirm", kind=type(event).__name__, policy=self.policy.name
             )
             return Decision(self.state, refusal=_fault(event))
-        self.state = decision.state
+        before, self.state = self.state, decision.state
         self._note(event, decision)
+        for record in self._recorders:
+            record(event, before, decision)
         for effect in decision.effects:
             for perform in self._effects:
                 perform(effect)

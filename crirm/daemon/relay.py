@@ -47,7 +47,6 @@ class Relay:
     runtime: Link
     images: Link | None
     node: Deciding | None = None
-    _paths: dict[tuple[bytes, tuple[str, ...]], bytes] = attrs.field(factory=dict, init=False)
 
     def route(self, path: bytes) -> Route | Refusal:
         """Decide about a call by its *path*; see ``rpc.server.Served``."""

@@ -24,6 +24,7 @@ SOURCES = {
     "runtime": "the connection to the runtime",
     "sim": "the embedded runtime",
     "stdlog": "libraries that use Python's standard logging; on: everything they say",
+    "store": "what is kept on disk",
     "system": "sockets, systemd and other facilities of the host",
 }
 

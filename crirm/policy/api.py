@@ -38,6 +38,25 @@ class Placement:
     trail: Trail | None = None
 
 
+Json = Any
+"""What JSON can hold: dicts with texts as keys, lists, texts, numbers, truth values, None."""
+
+
+@attrs.frozen
+class Restored:
+    """What a policy has made of the grants of an earlier process.
+
+    Args:
+        state: with every grant that still fits.
+        adjustments: of every container that has one.
+        dropped: those whose grant does not fit any more, and why; they have none in the state.
+    """
+
+    state: Any
+    adjustments: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
+    dropped: Mapping[ContainerKey, str] = attrs.field(factory=dict)
+
+
 class Policy(Protocol):
     """One way of deciding; see the module."""
 
@@ -73,6 +92,17 @@ class Policy(Protocol):
 
     def exclusive(self, state: Any) -> Mapping[ContainerKey, CPUSet]:
         """Return the CPUs of those who have some to themselves; nobody else may run on these."""
+
+    def save(self, state: Any) -> Mapping[ContainerKey, Json]:
+        """Return the grant of every container that has one, so that `restore` can make the same state of them."""
+
+    def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:
+        """Return the state with the grants *saved*, exactly as they were; whatever is in there, nothing is raised.
+
+        Args:
+            saved: of an earlier process, perhaps on another machine, under another configuration, or damaged.
+            workload: pods and containers.
+        """
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ import attrs
 from crirm.model.cpuset import CPUSet
 from crirm.model.topology import Topology
 from crirm.model.workload import Container, ContainerKey, Workload
-from crirm.policy.api import Constraints, Kind, Placement
+from crirm.policy.api import Constraints, Json, Kind, Placement, Restored
 
 
 @attrs.frozen
@@ -49,6 +49,14 @@ class NonePolicy:
     def exclusive(self, state: None) -> Mapping[ContainerKey, CPUSet]:  # noqa: ARG002 - the interface
         """Nobody has CPUs to itself."""
         return {}
+
+    def save(self, state: None) -> Mapping[ContainerKey, Json]:  # noqa: ARG002 - the interface
+        """There are no grants."""
+        return {}
+
+    def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:  # noqa: ARG002 - the interface
+        """Return the only state there is; grants of another policy mean nothing here."""
+        return Restored(None, dropped=dict.fromkeys(saved, "this policy grants nothing"))
 
 
 def make(_topology: Topology, _constraints: Constraints, _options: NoOptions) -> NonePolicy:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import attrs
 
 from crirm.config.static import StaticOptions
-from crirm.model.cpuset import NO_CPUS, CPUSet
+from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import Adjustment, RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import format_millicpu
@@ -24,7 +24,7 @@ from crirm.model.topology import Topology
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.model.workload import Container, ContainerKey, Pod, Workload
 from crirm.policy.annotations import PREFER_ISOLATED_CPUS, boolean
-from crirm.policy.api import Constraints, Kind, Placement
+from crirm.policy.api import Constraints, Json, Kind, Placement, Restored
 from crirm.policy.cpu_allocator import CPUAllocator
 from crirm.policy.priorities import Priority, priorities_of
 from crirm.policy.topology_aware.partition import Partition, partition
@@ -114,6 +114,29 @@ class StaticPolicy:
     def exclusive(self, state: StaticState) -> Mapping[ContainerKey, CPUSet]:
         """Return the CPUs of those who have some to themselves."""
         return state.exclusive
+
+    def save(self, state: StaticState) -> Mapping[ContainerKey, Json]:
+        """Return everybody's own CPUs as a list, empty for those who share."""
+        return {**dict.fromkeys(state.sharing, ""), **{key: str(cpus) for key, cpus in state.exclusive.items()}}
+
+    def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:  # noqa: ARG002 - the interface
+        """Give everybody the same CPUs again; of two who claim one, the older keeps it."""
+        state, dropped = self.initial(), {}
+        for key, own in sorted(saved.items()):
+            try:
+                cpus = CPUSet.parse(own)
+            except (ListFormatError, TypeError):
+                dropped[key] = "its grant cannot be read"
+                continue
+            if not cpus:
+                state = attrs.evolve(state, sharing=state.sharing | {key})
+            elif cpus <= state.free | state.isolated:
+                state = self._with(state, key, cpus)
+            else:
+                dropped[key] = f"CPUs {cpus - state.free - state.isolated} cannot be its own any more"
+        adjustments = {key: Adjustment(cpus=cpus) for key, cpus in state.exclusive.items()}
+        shared = Adjustment(cpus=self._shared(state))
+        return Restored(state, {**dict.fromkeys(state.sharing, shared), **adjustments}, dropped)
 
     # --- choosing ------------------------------------------------------------------------------------------------
 
@@ -213,7 +236,7 @@ class StaticPolicy:
         return Trail(
             key=container.key,
             policy=self.name,
-            asked=f"{format_millicpu(container.requirements.cpu_request)} CPUs in a {pod.qos.value} pod",
+            asked=f"a CPU request of {format_millicpu(container.requirements.cpu_request)} in a {pod.qos.value} pod",
             chosen=grant.pool,
             granted=granted,
             verdicts=grant.verdicts or (Verdict(grant.pool),),

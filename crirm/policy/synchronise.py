@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from crirm.model.events import (
     ContainerExited,
     ContainerRemoved,
@@ -13,7 +15,7 @@ from crirm.model.events import (
     Synchronised,
 )
 from crirm.model.qos import QoSClass
-from crirm.model.workload import Container, ContainerState, Workload
+from crirm.model.workload import Container, ContainerState, Pod, PodId, Workload
 
 _QOS_ORDER = {QoSClass.GUARANTEED: 0, QoSClass.BURSTABLE: 1, QoSClass.BEST_EFFORT: 2}
 
@@ -44,10 +46,7 @@ def _progress(before: Container, now: Container | None) -> list[Event]:
 
 
 def _newcomers(known: Workload, listed: Synchronised) -> list[Container]:
-    """Return the live containers that nobody has told of, those that are hardest to place first.
-
-    The order is that in which CRI Resource Manager re-allocates: QoS class, then memory and CPU, larger before smaller.
-    """
+    """Return the live containers that nobody has told of, in the order in which they are to be placed."""
     ids = {container.id for container in known.containers.values()}
     in_flight = {(c.pod, c.name, c.attempt) for c in known.containers.values() if c.state is ContainerState.CREATING}
     pods = {pod.id: pod for pod in (*known.pods.values(), *listed.pods)}
@@ -59,6 +58,14 @@ def _newcomers(known: Workload, listed: Synchronised) -> list[Container]:
         and c.state is not ContainerState.EXITED
         and (c.pod, c.name, c.attempt) not in in_flight
     ]
+    return hardest_first(new, pods)
+
+
+def hardest_first(containers: Iterable[Container], pods: Mapping[PodId, Pod]) -> list[Container]:
+    """Return *containers* in the order in which several are placed, those that are hardest to place first.
+
+    The order is that in which CRI Resource Manager re-allocates: QoS class, then memory and CPU, larger before smaller.
+    """
 
     def order(container: Container) -> tuple[object, ...]:
         pod, asked = pods[container.pod], container.requirements
@@ -74,4 +81,4 @@ def _newcomers(known: Workload, listed: Synchronised) -> list[Container]:
             container.key,
         )
 
-    return sorted(new, key=order)
+    return sorted(containers, key=order)

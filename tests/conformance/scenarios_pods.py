@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crirm.cri.proto.runtime import v1
-from tests.conformance.cri import NOT_FOUND, OK, World
+from tests.conformance.cri import NOT_FOUND, OK, World, wait_until
 
 Outcome = dict[str, Any]
 
@@ -18,6 +18,7 @@ def pod_life(world: World) -> Outcome:
         seen["ran"] = world.outcome("PodSandboxStatus", status)
         stop = v1.StopPodSandboxRequest(pod_sandbox_id=pod.id)
         seen["stopped"] = world.outcome("StopPodSandbox", stop)
+        _wait_not_ready(world, pod.id)
         seen["not ready"] = world.outcome("PodSandboxStatus", status)
         seen["stopped again"] = world.outcome("StopPodSandbox", stop)
         remove = v1.RemovePodSandboxRequest(pod_sandbox_id=pod.id)
@@ -67,6 +68,7 @@ def pod_filters(world: World) -> Outcome:
     with world.pod("one") as one, world.pod("two") as two:
         stop = v1.StopPodSandboxRequest(pod_sandbox_id=two.id)
         world.cri.call("StopPodSandbox", stop, v1.StopPodSandboxResponse)
+        _wait_not_ready(world, two.id)
         ready, not_ready = (
             v1.PodSandboxStateValue(state=v1.PodSandboxState(state))
             for state in (v1.PodSandboxState.SANDBOX_READY, v1.PodSandboxState.SANDBOX_NOTREADY)
@@ -95,6 +97,12 @@ def pod_of_unknown_handler(world: World) -> Outcome:
     ran = world.outcome("RunPodSandbox", v1.RunPodSandboxRequest(config=config, runtime_handler="no-such-handler"))
     assert ran["code"] != OK
     return {"ran": ran}
+
+
+def _wait_not_ready(world: World, pod: str) -> None:
+    """containerd 2 answers StopPodSandbox a moment before it has taken notice of the end itself."""
+    request = v1.PodSandboxStatusRequest(pod_sandbox_id=pod)
+    wait_until(lambda: "SANDBOX_NOTREADY" in str(world.outcome("PodSandboxStatus", request)))
 
 
 def _listed(world: World, filter_: v1.PodSandboxFilter) -> list[Any]:

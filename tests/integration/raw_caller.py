@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import h2.events as h2e
@@ -75,9 +76,10 @@ class RawCaller:
         return self.trailers
 
     def wait_closed(self) -> None:
-        """Read until the other side hangs up."""
-        while self._sock.recv(_READ_BYTES):
-            pass
+        """Read until the other side hangs up, with or without having read everything."""
+        with suppress(ConnectionResetError):
+            while self._sock.recv(_READ_BYTES):
+                pass
 
     def _receive(self) -> bool:
         data = self._sock.recv(_READ_BYTES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,12 +24,10 @@ def test_it_waits_for_the_runtime_and_serves_once_that_is_there(stage: Stage) ->
     assert unary(stage.client(), VERSION, b"").code == OK
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_can_be_stopped_while_it_waits(stage: Stage, number: signal.Signals) -> None:
+def test_it_can_be_stopped_while_it_waits(stage: Stage) -> None:
     relay = stage.starting_relay()
     relay.wait_log("waiting for the runtime")
-    relay.send(number)
-    assert relay.wait_exit() == 0
+    assert relay.stop() == 0
 
 
 def _regular_file(stage: Stage) -> None:
@@ -87,12 +84,6 @@ def test_an_untested_runtime_is_used_when_it_is_allowed(stage: Stage) -> None:
     _, relay = stage.both("--allow-untested-runtimes", runtime_args=["--name", "dockershim"])
     assert [r["runtime"].split()[0] for r in relay.records("crirm is not tested with this runtime")] == ["dockershim"]
     assert unary(stage.client(), VERSION, b"").code == OK
-
-
-@pytest.mark.parametrize("name", ["containerd", "cri-o"])
-def test_tested_runtimes_pass_the_gate(stage: Stage, name: str) -> None:
-    _, relay = stage.both(runtime_args=["--name", name])
-    assert relay.records("runtime is ready")[0]["runtime"].startswith(name)
 
 
 def test_a_socket_whose_server_is_on_its_way_out_is_tried_again(stage: Stage) -> None:

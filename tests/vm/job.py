@@ -28,7 +28,7 @@ class Job:
         server: on which.
         script: for the shell; its exit code is the job's. The directory is the checkout, ``python`` the one that has
             all packages, and what is left in ``/results`` is brought out.
-        environment: further variables.
+        environment: further variables; with ``TERM`` among them, the script gets a terminal.
     """
 
     server: Server
@@ -39,9 +39,6 @@ class Job:
         """Return the assignments that the guest's scripts read."""
         spec = self.server.spec
         values = {
-            "LINES": "24",
-            "COLUMNS": "120",
-            "TERM": "dumb",
             **self.environment,
             "OFFLINE": " ".join(map(str, spec.offline)),
             "MOVABLE": " ".join(map(str, spec.movable)),

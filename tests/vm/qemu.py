@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _BLOCK = 128 * MIB  # the kernel adds memory by these; an NVDIMM is one larger, for its own first pages
 PROGRAM = "qemu-system-x86_64"
 
+_ACCELERATOR = "tcg,thread=multi,tb-size=512"  # MiB of translated code
+# A processor model that has threads, cores and dies; emulating its wide registers only costs time.
+_PROCESSOR = "Icelake-Server,-avx,-avx2"
+
 # Software emulation has no use for any of these, and each costs time.
 _KERNEL_QUICK = "mitigations=off nokaslr random.trust_cpu=on audit=0 no_timer_check tsc=reliable"
 # A panic ends the machine (QEMU runs with -no-reboot), and nothing is waited for.
@@ -67,7 +71,7 @@ def command_line(boot: Boot) -> list[str]:
     """Return the command that boots a server and ends when the server does."""
     return [
         PROGRAM,
-        *("-accel", "tcg,thread=multi", "-cpu", "Icelake-Server", "-no-user-config", "-nodefaults", "-no-reboot"),
+        *("-accel", _ACCELERATOR, "-cpu", _PROCESSOR, "-no-user-config", "-nodefaults", "-no-reboot"),
         *("-display", "none", "-device", "virtio-rng-pci"),
         *machine(boot.spec),
         *("-chardev", f"file,id=console,path={_quoted(boot.console)}", "-serial", "chardev:console"),

@@ -43,7 +43,11 @@ def partition(topology: Topology, constraints: Constraints, allocator: CPUAlloca
         count = -(-constraints.reserved.millicpu // 1000)
         reserved = _take(available - isolated, count, "ReservedResources", allocator)
     _check_reserved(reserved, available, isolated)
-    return Partition(available - isolated - reserved, isolated, reserved)
+    sharable = available - isolated - reserved
+    if not sharable:
+        msg = f"ReservedResources.CPU ({reserved}) leaves no CPU for other containers; reserve less"
+        raise PartitionError(msg)
+    return Partition(sharable, isolated, reserved)
 
 
 def _check_reserved(reserved: CPUSet, available: CPUSet, isolated: CPUSet) -> None:

@@ -11,7 +11,8 @@ from crirm.model.decision import Effect, RefusalReason, RefusedError, StartTimer
 from crirm.model.events import Timer
 from crirm.model.trail import Verdict
 from crirm.model.workload import Container, ContainerKey, Workload
-from crirm.policy.api import Placement
+from crirm.policy.api import Json, Placement, Restored
+from crirm.policy.topology_aware import saving
 from crirm.policy.topology_aware.admission import admit
 from crirm.policy.topology_aware.choice import Choice
 from crirm.policy.topology_aware.effects import Adjuster, changes
@@ -102,6 +103,17 @@ class TopologyAware:
     def exclusive(self, state: PolicyState) -> Mapping[ContainerKey, CPUSet]:
         """Return the CPUs of those who have some to themselves."""
         return {key: grant.exclusive for filed in state.grants for key, grant in filed.items() if grant.exclusive}
+
+    def save(self, state: PolicyState) -> Mapping[ContainerKey, Json]:
+        """See `saving`."""
+        return saving.save(self.machine.pools, state)
+
+    def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:  # noqa: ARG002 - the interface
+        """See `saving`."""
+        state, dropped = saving.restore(self.machine, saved)
+        adjuster = self._adjuster(state)
+        adjustments = {key: adjuster.adjustment(grant) for filed in state.grants for key, grant in filed.items()}
+        return Restored(state, adjustments, dropped)
 
     def _request(self, state: PolicyState, workload: Workload, container: Container, *, warm: bool = False) -> Request:
         """Return what *container* is to get, of which there is enough; *warm* rules a cold start out."""

@@ -13,6 +13,7 @@ import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.workload import ContainerKey
+from crirm.policy.topology_aware.memory_sets import Kinds
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.protection import Claim, Home
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest
@@ -45,6 +46,17 @@ class Grant:
     def home(self) -> Home:
         """Where its memory belongs."""
         return self.pool, self.memory.kinds if self.warm else self.memory.cold
+
+    @cached_property
+    def saved(self) -> Mapping[str, object]:
+        """The grant as JSON without its pool, for `saving`; made once, since all grants are asked for it each time."""
+        memory = self.memory
+        return {
+            "cpu": {**attrs.asdict(self.cpu), "cls": self.cpu.cls.value},
+            "exclusive": str(self.exclusive),
+            "memory": {**attrs.asdict(memory), "kinds": _values(memory.kinds), "cold": _values(memory.cold)},
+            "warm": self.warm,
+        }
 
 
 @attrs.frozen
@@ -132,3 +144,7 @@ def empty(pools: tuple[Pool, ...]) -> PolicyState:
     """Return the state of a machine on which nothing runs."""
     zeros = (0,) * len(pools)
     return PolicyState({}, tuple({} for _ in pools), NO_CPUS, zeros, zeros)
+
+
+def _values(kinds: Kinds) -> list[str] | None:
+    return None if kinds is None else sorted(kind.value for kind in kinds)

@@ -134,6 +134,11 @@ def test_the_policy_none_has_no_options() -> None:
             id="a place is found whatever the case of its key",
         ),
         pytest.param(
+            f"dump: {{Config: '{'a,' * 3000}'}}",
+            "the text has 6000 characters, and 4096 are the most that an option takes @ $.dump.Config (line 1)",
+            id="a very long text",
+        ),
+        pytest.param(
             "logger: {Klog: v}",
             "the text 'v' stands where a mapping of flags is due, such as skip_headers: true @ $.logger.Klog (line 1)",
             id="a text for flags",

@@ -60,8 +60,15 @@ def test_a_document_has_a_bounded_depth(text: str) -> None:
     assert fault.startswith(f"is nested more than {MAX_DEPTH} levels deep")
 
 
-def test_a_document_holds_a_bounded_number_of_values() -> None:
-    assert parse_faults("a = [" + "1," * MAX_NODES + "]") == [f"holds more than {MAX_NODES} values @ $"]
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a = [" + "1," * MAX_NODES + "]", id="in an array"),
+        pytest.param("a=1\n" * (MAX_NODES + 2), id="as statements"),
+    ],
+)
+def test_a_document_holds_a_bounded_number_of_values(text: str) -> None:
+    assert parse_faults(text) == [f"holds more than {MAX_NODES} values @ $"]
 
 
 LINES = '''\

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from crirm.model.cpuset import CPUSet
@@ -9,7 +11,10 @@ from crirm.model.decision import Adjustment, RefusalReason, RefusedError, StartT
 from crirm.model.events import Timer
 from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey, Workload
-from crirm.policy.api import Placement
+from crirm.policy.api import Json, Placement, Restored
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Seats = dict[ContainerKey, CPUSet]
 
@@ -49,6 +54,18 @@ class Counting:
 
     def exclusive(self, state: Seats) -> Seats:
         return {key: seats for key, seats in state.items() if seats}
+
+    def save(self, state: Seats) -> dict[ContainerKey, Json]:
+        return {key: str(seats) for key, seats in state.items()}
+
+    def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:  # noqa: ARG002 - the interface
+        seats: Seats = {}
+        for key, text in sorted(saved.items()):
+            cpus = CPUSet.parse(text)
+            if cpus <= CPUSet(range(self.size)) - CPUSet.union(seats.values()):
+                seats[key] = cpus
+        adjustments = {key: Adjustment(cpus=cpus) for key, cpus in self._view(seats).items()}
+        return Restored(seats, adjustments, dict.fromkeys(saved.keys() - seats.keys(), "its seats are taken"))
 
     def _place(self, state: Seats, container: Container) -> Placement:
         wanted = container.requirements.cpu_request // 1000

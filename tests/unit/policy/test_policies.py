@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 HOLDING = (ContainerState.CREATING, ContainerState.CREATED, ContainerState.RUNNING)
 
-CPU = st.sampled_from((0, 50, 500, 1000, 1000, 1500, 2000, 2000, 3000, 4000, 7000))
+CPU = st.sampled_from((0, 100, 500, 1000, 1000, 1000, 1500, 2000, 2000, 3000, 7000))
 MEMORY = st.sampled_from((0, 1, 64, 300, 1000)).map(lambda mib: Bytes(mib << 20))
 NS = "cri-resource-manager.intel.com"
 ANNOTATIONS = st.dictionaries(
@@ -63,7 +64,7 @@ def topologies(draw: st.DrawFn) -> Topology:
         packages=draw(st.sampled_from((1, 2))),
         dies=draw(st.sampled_from((1, 1, 2))),
         nodes=draw(st.sampled_from((1, 1, 2))),
-        cores=draw(st.sampled_from((1, 2, 3))),
+        cores=draw(st.sampled_from((1, 2, 4))),
         threads=draw(st.sampled_from((1, 2, 2))),
         ecores=draw(st.sampled_from((0, 0, 0, 2))),
         memory=(Bytes(draw(st.sampled_from((256, 1024, 4096))) << 20),),
@@ -111,9 +112,9 @@ class PolicyMachine(RuleBasedStateMachine):
         self.state = initial(self.policy)
 
     def do(self, event: Event) -> Decision:
-        before, shown = self.state, repr(self.state)
+        before, shown = self.state, repr(self.state.policy)
         decision = step(self.policy, before, event, now_s=float(len(self.journal)))
-        assert shown == repr(before), "nothing is changed in place"
+        assert shown == repr(before.policy), "nothing is changed in place"
         self.journal.append(event)
         self.state = decision.state
         if decision.refusal is not None:
@@ -268,6 +269,17 @@ class PolicyMachine(RuleBasedStateMachine):
             assert adjustment.mems is None or (adjustment.mems and adjustment.mems <= self.topology.memory_nodes)
             assert adjustment.cpu_shares is None or 2 <= adjustment.cpu_shares <= 262144
 
+    @invariant()
+    def what_is_saved_comes_back_exactly(self) -> None:
+        if hasattr(self, "state"):
+            saved = json.loads(json.dumps(self.policy.save(self.state.policy)))
+            restored = self.policy.restore(saved, self.state.workload)
+            assert (self.state.policy, self.state.adjustments, {}) == (
+                restored.state,
+                restored.adjustments,
+                restored.dropped,
+            )
+
     def teardown(self) -> None:
         if not hasattr(self, "state"):
             return
@@ -282,7 +294,7 @@ class PolicyMachine(RuleBasedStateMachine):
 
 
 SETTINGS = settings(
-    max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

@@ -227,7 +227,7 @@ def test_trail_of_exclusive_cpus() -> None:
     node.add("first", 4000, annotations={PREFER: "true"})
     trail = trail_of(node.add("a", 1000))
     assert (trail.key, trail.policy, trail.chosen, trail.granted) == ("a", "static", "exclusive", "CPUs 6 to itself")
-    assert trail.asked == "1 CPUs in a Guaranteed pod"
+    assert trail.asked == "a CPU request of 1 in a Guaranteed pod"
     told = [(one.pool, one.facts, one.lost_to, one.rule, one.own, one.other) for one in trail.verdicts]
     assert told == [
         ("exclusive", (("free", "1-3,6-9"),), "", "", "", ""),

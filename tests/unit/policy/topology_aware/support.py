@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
+from hypothesis import HealthCheck, settings
 
 from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.cpuset import CPUSet
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 NS = "cri-resource-manager.intel.com"
 GIB = 1 << 30
+
+PATIENT = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For property tests: none of them is about time, and other work may run beside them."""
 
 
 def reserve(text: str) -> CPUConstraint:

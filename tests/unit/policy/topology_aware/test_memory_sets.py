@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crirm.model.cpuset import CPUSet, NodeSet
@@ -12,6 +12,7 @@ from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
 from crirm.policy.topology_aware.partition import Partition
 from crirm.policy.topology_aware.pools import build_pools
 from crirm.sim.hosts import HostSpec, parse_spec, topology_of
+from tests.unit.policy.topology_aware.support import PATIENT
 from tests.unit.sim.host_specs import host_specs
 
 DRAM, PMEM, HBM, CXL = (frozenset({kind}) for kind in MemoryKind)
@@ -82,7 +83,7 @@ def test_kinds_to_start_cold_on(host: str, kinds: Kinds) -> None:
     assert kinds == sets_of(parse_spec(host))[0].cold_kinds
 
 
-@settings(max_examples=30, deadline=None)
+@PATIENT
 @given(spec=host_specs(), kinds=st.none() | st.frozensets(st.sampled_from(MemoryKind), min_size=1))
 def test_chains_grow_up_to_one_last_resort(spec: HostSpec, kinds: Kinds) -> None:
     topology, (sets, names) = topology_of(spec), sets_of(spec)

@@ -33,7 +33,7 @@ def split(host: str, available: str, reserved: str) -> Partition:
         pytest.param(N4C16 + " isolated=8-9", "cpuset:0-8", "1", "1-7", "8", "0", id="isolated and available"),
         pytest.param("2p.2c isolated=3", "", "1", "0-1", "3", "2", id="an amount comes from where fewest are left"),
         pytest.param(
-            N4C16 + " offline=1,15", "cpuset:0-1,15", "cpuset:0-1", "", "", "0", id="offline ones are left out"
+            N4C16 + " offline=1,15", "cpuset:0-2,15", "cpuset:0-1", "2", "", "0", id="offline ones are left out"
         ),
         pytest.param("1p.8c", "4", "1", "1-3", "", "0", id="an amount of available CPUs"),
         pytest.param("1p.8c", "4", "cpuset:7", "0-2", "", "7", id="reserved CPUs count among the available ones"),
@@ -59,6 +59,7 @@ def test_partition(host: str, available: str, reserved: str, sharable: str, isol
         pytest.param("1p.4c isolated=2", "", "cpuset:2", "isolated by the kernel", id="reserved and isolated"),
         pytest.param("1p.4c isolated=2", "", "4", "it takes 4 CPUs from 0-1,3", id="too many reserved"),
         pytest.param("1p.4c offline=1", "cpuset:1", "1", "leaves no online CPU", id="available ones offline"),
+        pytest.param("1p.4c isolated=3", "", "3", r"\(0-2\) leaves no CPU for other containers", id="all reserved"),
         pytest.param("1p.4c", "0", "1", "leaves no online CPU", id="nothing available"),
         pytest.param("1p.4c", "5", "1", "it takes 1 CPUs from none", id="more available than there are"),
         pytest.param("1p.4c", "1", "cpuset:0-1", "does not hold the reserved CPUs", id="less available than reserved"),

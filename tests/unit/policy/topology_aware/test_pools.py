@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from crirm.model.cpuset import CPUSet
 from crirm.policy.topology_aware.partition import Partition
 from crirm.policy.topology_aware.pools import Pool, build_pools
 from crirm.sim.hosts import HostSpec, parse_spec, topology_of
+from tests.unit.policy.topology_aware.support import PATIENT
 from tests.unit.sim.host_specs import host_specs
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def test_what_cpus_may_be_used_for() -> None:
     assert split == [("1", "", "0"), ("", "2", ""), ("1", "2", "0")]
 
 
-@settings(max_examples=30, deadline=None)
+@PATIENT
 @given(spec=host_specs())
 def test_pools_are_a_tree(spec: HostSpec) -> None:
     topology = topology_of(spec)

@@ -59,7 +59,7 @@ class PlacementMachine(RuleBasedStateMachine):
     @initialize(spec=host_specs(), reserved=st.sampled_from(("1", "2", "0.5")), options=OPTIONS)
     def boot(self, spec: HostSpec, reserved: str, options: TopologyAwareOptions) -> None:
         topology = topology_of(spec)
-        assume(len(topology.online - topology.isolated) >= 2)
+        assume(len(topology.online - topology.isolated) >= 3)
         self.node = Node(make_policy(topology, reserved, options))
         self.journal: list[tuple[str, tuple[object, ...], dict[str, object]]] = []
         self.count = 0

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crirm.model.cpuset import CPUSet, NodeSet
@@ -14,6 +14,7 @@ from crirm.policy.topology_aware.pools import build_pools
 from crirm.policy.topology_aware.protection import Claim, Home, needs, room, settle, shortage, uses
 from crirm.sim.hosts import parse_spec, topology_of
 from tests.unit.policy.topology_aware.invariants import largest_flow
+from tests.unit.policy.topology_aware.support import PATIENT
 
 if TYPE_CHECKING:
     from crirm.policy.topology_aware.memory_sets import Kinds
@@ -146,7 +147,7 @@ def _one_by_one(sets: MemorySets, claims: dict[Home, Claim], order: list[Home]) 
         level[home] += 1
 
 
-@settings(max_examples=30, deadline=None)
+@PATIENT
 @given(claims=claims_of(), data=st.data())
 def test_the_order_of_lifting_does_not_matter(claims: dict[Home, Claim], data: st.DataObject) -> None:
     sets = sets_of(HOST)
@@ -154,7 +155,7 @@ def test_the_order_of_lifting_does_not_matter(claims: dict[Home, Claim], data: s
     assert settle(sets, claims) == _one_by_one(sets, claims, list(order))
 
 
-@settings(max_examples=30, deadline=None)
+@PATIENT
 @given(claims=claims_of())
 def test_a_shortage_is_exactly_what_cannot_be_met(claims: dict[Home, Claim]) -> None:
     sets, topology = sets_of(HOST), topology_of(parse_spec(HOST))

@@ -315,14 +315,6 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
             id="shared CPUs",
         ),
         pytest.param(
-            "1p.1c",
-            0,
-            0,
-            {"qos": BEST_EFFORT},
-            "default/pod-c/c wants a place on shared CPUs, but no pool has room: the best one, socket #0, has none",
-            id="there are none but reserved CPUs",
-        ),
-        pytest.param(
             N4C16,
             1000,
             9,

@@ -3,14 +3,14 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.decision import RefusedError
 from crirm.model.qos import QoSClass
 from crirm.policy.topology_aware.supply import Supply
-from tests.unit.policy.topology_aware.support import Node, make_policy
+from tests.unit.policy.topology_aware.support import PATIENT, Node, make_policy
 
 HOST = "2p.2n.1c.2t threads=adjacent"  # pools of two CPUs, four, and eight
 
@@ -40,7 +40,7 @@ def lawful(node: Node, supply: Supply, pool: int, taken: CPUSet, part: int) -> b
     return True
 
 
-@settings(max_examples=30, deadline=None)
+@PATIENT
 @given(node=nodes(), part=st.sampled_from((0, 0, 300, 1000)))
 def test_exactly_as_many_can_be_sliced_off_as_there_are_to_spare(node: Node, part: int) -> None:
     machine = node.policy.machine
@@ -61,7 +61,7 @@ def test_exactly_as_many_can_be_sliced_off_as_there_are_to_spare(node: Node, par
             assert lawful(node, supply, pool.id, taken, part)
 
 
-@settings(max_examples=30, deadline=None)
+@PATIENT
 @given(node=nodes())
 def test_what_is_allocatable_can_be_promised_and_no_more(node: Node) -> None:
     machine = node.policy.machine

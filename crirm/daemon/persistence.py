@@ -1,0 +1,281 @@
+"""The state of the deciding half, kept on disk and found again at start.
+
+Nobody waits for the disk. Every decision wakes one task, which has a thread compare the present state with what was
+written last (entries of mappings that are the same object need no look) and write the difference in one transaction,
+together with the journal; while that is under way, what comes next gathers. So the disk sees the size of the change,
+memory holds no queue of changes, and after a time without a disk the first success writes everything that is missing.
+
+What that promises. A grant is decided before its request goes to the runtime, and is handed to the kernel about a
+millisecond later, or after the commit that happens to be under way (some milliseconds, see ``system.store``). The
+runtime needs longer than that to create a container, so when the kubelet hears of one, its grant survives ``kill -9``.
+Waiting for the commit before each answer would make that certain even on a disk that hangs, at the price of stopping
+every pod start on such a disk: not worth it, because a container whose grant is missing is still found in the runtime's
+lists, and is placed anew, which changes its CPUs at worst.
+
+What is in flight when the process dies is left in doubt on purpose: updates that the runtime has not confirmed, and
+resizes that it has not answered, are not saved as *told*, so they are sent again. A container that was being created is
+looked for in the runtime's lists by pod, name and attempt (`settle_creations`).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import trio
+
+from crirm.cri import decode
+from crirm.daemon.engine import Explained
+from crirm.daemon.journal import entries
+from crirm.logs import get_logger
+from crirm.model.decision import Adjustment
+from crirm.model.events import ContainerCreated, CreateFailed, Timer
+from crirm.model.record_json import RecordError, from_record, to_record
+from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
+from crirm.policy.restore import NO_GRANT, Revived, Saved, revive
+from crirm.system.store import TABLES, Batch, Entry, Store, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crirm.daemon.effects import EffectsWorker, Runtime
+    from crirm.daemon.engine import Engine
+    from crirm.model.decision import Decision, State
+    from crirm.model.events import Event
+    from crirm.system.store import Rows
+
+log = get_logger("store")
+T = TypeVar("T")
+
+JOURNAL_WAITING = 10_000  # entries while the disk takes none; each is some 300 bytes
+AGAIN_S = 5.0  # after a failure
+LAST_S = 5.0  # for what is left at the end; systemd waits longer
+LIST_TIMEOUT_S = 60.0
+_View = dict[str, Mapping[Any, Any]]
+"""Values by table and key, compared by identity first."""
+
+
+@attrs.define
+class Persistence:
+    """Keeps the state of one engine in one store.
+
+    Args:
+        store: open.
+        engine: whose state it is.
+        effects: tells which updates are not confirmed.
+        facts: about this process, for the table of facts and the journal: policy, machine, version.
+        clock: wall-clock seconds.
+    """
+
+    store: Store
+    engine: Engine
+    effects: EffectsWorker
+    facts: Mapping[str, str]
+    clock: Callable[[], float] = time.time
+    _waiting: deque[Entry] = attrs.field(factory=lambda: deque(maxlen=JOURNAL_WAITING), init=False)
+    _trails: Mapping[ContainerKey, Explained] = attrs.field(factory=dict, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _written: _View = attrs.field(factory=dict, init=False)
+    _failing: bool = attrs.field(default=False, init=False)
+
+    def resume(self) -> None:
+        """Give the engine the state that the store has; before anything is decided.
+
+        Raises:
+            sqlite3.Error: the store cannot be read.
+        """
+        rows = self.store.load()
+        saved, damaged = read(rows)
+        if rows["meta"].get("policy", self.facts["policy"]) != self.facts["policy"]:
+            saved = attrs.evolve(saved, grants={})
+        revived = revive(self.engine.policy, saved)
+        now_s, name = self.clock(), revived.state.workload.full_name
+        anew = [Explained(now_s, name(trail.key), trail) for trail in revived.trails]
+        self.engine.resume(revived.state, [*_trails(rows), *anew])
+        self._trails = dict(self.engine.trails)
+        self._tell(revived, known=bool(rows["meta"]), damaged=damaged)
+        self.engine.on_decision(self.record)
+
+    def _tell(self, revived: Revived, *, known: bool, damaged: int) -> None:
+        """Log and write down what has become of the state of before."""
+        name = revived.state.workload.full_name
+        for key, reason in revived.moved.items():
+            (log.info if reason == NO_GRANT else log.warning)(
+                "a container is placed anew", container=name(key), reason=reason
+            )
+        for key, reason in revived.lost.items():
+            log.warning("a container goes on without a grant", container=name(key), reason=reason)
+        counts = {
+            "containers": len(revived.state.workload.containers),
+            "placed_anew": len(revived.moved),
+            "without_grant": len(revived.lost),
+            "damaged_rows": damaged,
+        }
+        if known:
+            log.info("the state of before is known", **counts)
+        facts = ", ".join(f"{fact} {value:.12}" for fact, value in self.facts.items())
+        found = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
+        self._waiting.append(Entry(self.clock(), "crirm started", outcome=f"{facts}; {found}"))
+
+    def record(self, event: Event, before: State, decision: Decision) -> None:
+        """Take note of a decision; returns at once."""
+        self._waiting.extend(entries(self.clock(), event, before, decision))
+        if decision.trail is not None:
+            self._trails = {}  # to be copied anew
+        self.wake()
+
+    def wake(self) -> None:
+        """Have whatever has changed written."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write until cancelled, and then what is left."""
+        try:
+            while True:
+                self._changed = trio.Event()
+                await self._write()
+                if self._failing:
+                    await trio.sleep(AGAIN_S)
+                else:
+                    await self._changed.wait()
+        finally:
+            with trio.move_on_after(LAST_S, shield=True):
+                await self._write(last=True)
+                self.store.close()
+
+    async def _write(self, *, last: bool = False) -> None:
+        journal, state = tuple(self._waiting), self.engine.state
+        self._waiting.clear()
+        self._trails = self._trails or dict(self.engine.trails)
+        view = self._view(state, self.effects.pending() | state.resizing.keys())
+        try:
+            await trio.to_thread.run_sync(self._write_now, view, journal, abandon_on_cancel=last)
+        except (sqlite3.Error, StoreError, OSError) as error:
+            self._waiting = deque((*journal, *self._waiting), maxlen=JOURNAL_WAITING)
+            self._failed(error)
+            return
+        self._written = view
+        if self._failing:
+            log.warning("the state is kept again, with all that was decided meanwhile", file=str(self.store.path))
+        self._failing = False
+
+    def _failed(self, error: Exception) -> None:
+        if not self._failing:
+            log.error(
+                "the state cannot be kept; decisions go on, but a restart now would lose them",
+                file=str(self.store.path),
+                reason=str(error),
+                again_in_s=AGAIN_S,
+            )
+        self._failing, self._written = True, {}
+
+    def _write_now(self, view: _View, journal: tuple[Entry, ...]) -> None:
+        """Write the difference; in a thread."""
+        if self._failing:
+            self.store.reopen()  # another file may stand there now, so nothing is taken for written
+        put, gone = differences(self._written, {**view, "grants": self.engine.policy.save(view["policy"])})
+        self.store.write(Batch(put, gone, journal, fresh=not self._written))
+
+    def _view(self, state: State, pending: frozenset[ContainerKey]) -> _View:
+        told = {key: one for key, one in state.told.items() if key not in pending} if pending else state.told
+        return {
+            "meta": self.facts,
+            "pods": state.workload.pods,
+            "containers": state.workload.containers,
+            "told": told,
+            "timers": {f"{key} {timer.name}": at_s for (key, timer), at_s in state.timers.items()},
+            "trails": self._trails,
+        }
+
+
+def differences(written: _View, view: _View) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
+    """Return the rows of *view* that are not as in *written*, and the keys that are gone, by table."""
+    put: dict[str, dict[str, str]] = {}
+    gone: dict[str, list[str]] = {}
+    for table, values in view.items():
+        old = written.get(table, {})
+        if old is values:
+            continue
+        put[table] = {
+            key: _text(value)
+            for key, value in values.items()
+            if old.get(key) is not value and (key not in old or old[key] != value)
+        }
+        gone[table] = [key for key in old if key not in values]
+    return put, gone
+
+
+def _text(value: Any) -> str:
+    return json.dumps(to_record(value), separators=(",", ":"))
+
+
+def read(rows: Rows) -> tuple[Saved, int]:
+    """Return what *rows* tell, and how many of them are damaged."""
+    damaged: list[str] = []
+    whole = {table: _parsed(rows.get(table, {}), damaged) for table in TABLES if table not in {"meta", "trails"}}
+    pods = _valid(Pod, whole["pods"], damaged)
+    containers = _valid(Container, whole["containers"], damaged)
+    saved = Saved(
+        Workload({PodId(pod): one for pod, one in pods.items()}, {ContainerKey(k): one for k, one in containers.items()}),
+        {ContainerKey(key): grant for key, grant in whole["grants"].items()},
+        {ContainerKey(key): one for key, one in _valid(Adjustment, whole["told"], damaged).items()},
+        _timers(whole["timers"], damaged),
+    )
+    return saved, len(damaged)
+
+
+def _parsed(rows: Mapping[str, str], damaged: list[str]) -> dict[str, Any]:
+    values = {}
+    for key, text in rows.items():
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            damaged.append(key)
+    return values
+
+
+def _valid(kind: type[T], records: Mapping[str, Any], damaged: list[str]) -> dict[str, T]:
+    values = {}
+    for key, record in records.items():
+        try:
+            values[key] = from_record(kind, record)
+        except RecordError:
+            damaged.append(key)
+    return values
+
+
+def _timers(records: Mapping[str, Any], damaged: list[str]) -> dict[tuple[ContainerKey, Timer], float]:
+    timers = {}
+    for name, at_s in records.items():
+        key, _, timer = name.rpartition(" ")
+        if timer in Timer.__members__ and isinstance(at_s, int | float):
+            timers[ContainerKey(key), Timer[timer]] = float(at_s)
+        else:
+            damaged.append(name)
+    return timers
+
+
+def _trails(rows: Rows) -> list[Explained]:
+    return list(_valid(Explained, _parsed(rows["trails"], []), []).values())
+
+
+async def settle_creations(runtime: Runtime, engine: Engine) -> None:
+    """Find out what has become of the containers that an earlier process was creating.
+
+    Raises:
+        RpcError: the runtime does not list.
+    """
+    creating = [c for c in engine.state.workload.containers.values() if c.state is ContainerState.CREATING]
+    if not creating:
+        return
+    listed = decode.listed_containers(await runtime.call("ListContainers", b"", timeout_s=LIST_TIMEOUT_S))
+    known = {container.id for container in engine.state.workload.containers.values()}
+    there = {(item.pod, item.name, item.attempt): item.id for item in listed if item.id not in known}
+    for container in creating:
+        found = there.get((container.pod, container.name, container.attempt))
+        engine.apply(CreateFailed(container.key) if found is None else ContainerCreated(container.key, found))

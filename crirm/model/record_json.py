@@ -1,0 +1,53 @@
+"""Pods, containers, adjustments and trails as JSON and back, for what outlives the process."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import cattrs
+
+from crirm.errors import CrirmError
+from crirm.model.cpuset import CPUSet, ListFormatError, NodeSet
+
+T = TypeVar("T")
+
+
+class RecordError(CrirmError, ValueError):
+    """A record is damaged, or of another version."""
+
+
+def to_record(value: Any) -> Any:
+    """Return *value* as plain dicts, lists, numbers and texts; CPU and node sets are texts in Linux list format."""
+    return _converter.unstructure(value)
+
+
+def from_record(kind: type[T], record: object) -> T:
+    """Return the value of class *kind* that `to_record` described.
+
+    Raises:
+        RecordError: it describes none.
+    """
+    try:
+        return _converter.structure(record, kind)
+    except (cattrs.BaseValidationError, ListFormatError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RecordError(f"no {kind.__name__}: {record!r:.80}") from error
+
+
+def _exact(value: object, kind: type[Any]) -> Any:
+    if type(value) is not kind:
+        raise RecordError(f"expected {kind.__name__}, not {value!r:.40}")
+    return value
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    for ids in (CPUSet, NodeSet):
+        converter.register_unstructure_hook(ids, str)
+        converter.register_structure_hook(ids, lambda text, kind: kind.parse(_exact(text, str)))
+    for plain in (int, str, bool):
+        converter.register_structure_hook(plain, _exact)
+    converter.register_unstructure_hook(frozenset[int], sorted)
+    return converter
+
+
+_converter = _make_converter()

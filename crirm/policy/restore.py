@@ -1,0 +1,89 @@
+"""The state of an earlier process, made the state of this one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from crirm.model.decision import Adjustment, RefusedError, State
+from crirm.model.events import Timer
+from crirm.model.trail import Trail
+from crirm.model.workload import Container, ContainerKey, Workload
+from crirm.policy.api import Json, Policy
+from crirm.policy.pipeline import HOLDING
+from crirm.policy.synchronise import hardest_first
+
+NO_GRANT = "it had no grant of this policy"
+
+
+@attrs.frozen
+class Saved:
+    """What an earlier process has left.
+
+    Args:
+        workload: pods and containers.
+        grants: as `Policy.save` returned them; of another policy, or damaged ones, are dropped.
+        told: what the runtime surely has been told of containers.
+        timers: seconds of wall-clock time at which each running timer expires.
+    """
+
+    workload: Workload = attrs.field(factory=Workload)
+    grants: Mapping[ContainerKey, Json] = attrs.field(factory=dict)
+    told: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
+    timers: Mapping[tuple[ContainerKey, Timer], float] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Revived:
+    """What has become of it.
+
+    Args:
+        state: consistent, but not compared with the runtime yet.
+        moved: containers that were granted anew, and why.
+        lost: those for which that was refused, and why; they run on without a grant.
+        trails: of those that were granted anew.
+    """
+
+    state: State
+    moved: Mapping[ContainerKey, str] = attrs.field(factory=dict)
+    lost: Mapping[ContainerKey, str] = attrs.field(factory=dict)
+    trails: tuple[Trail, ...] = ()
+
+
+def revive(policy: Policy, saved: Saved) -> Revived:
+    """Return the state that *saved* stands for: every grant that still fits as it was, the others allocated anew."""
+    workload = _whole(saved.workload)
+    holding = {key for key, container in workload.containers.items() if container.state in HOLDING}
+    restored = policy.restore({key: grant for key, grant in saved.grants.items() if key in holding}, workload)
+    state = State(
+        workload=workload,
+        policy=restored.state,
+        adjustments=restored.adjustments,
+        told={key: adjustment for key, adjustment in saved.told.items() if key in holding},
+        timers={timer: at_s for timer, at_s in saved.timers.items() if timer[0] in holding},
+    )
+    kept = saved.grants.keys() - restored.dropped.keys()
+    homeless = [workload.containers[key] for key in holding - kept]
+    return _placed(policy, state, hardest_first(homeless, workload.pods), restored.dropped)
+
+
+def _whole(workload: Workload) -> Workload:
+    """Return *workload* without the containers of pods that were not saved."""
+    containers = {key: one for key, one in workload.containers.items() if one.pod in workload.pods}
+    return Workload(workload.pods, containers)
+
+
+def _placed(policy: Policy, state: State, containers: list[Container], reasons: Mapping[ContainerKey, str]) -> Revived:
+    moved, lost, trails = {}, {}, []
+    for container in containers:
+        try:
+            placement = policy.allocate(state.policy, state.workload, container)
+        except RefusedError as refusal:
+            lost[container.key] = str(refusal)
+            continue
+        adjustments = {**state.adjustments, **placement.changed}
+        state = attrs.evolve(state, policy=placement.state, adjustments=adjustments)
+        moved[container.key] = reasons.get(container.key, NO_GRANT)
+        trails += [placement.trail] if placement.trail else []
+    return Revived(state, moved, lost, tuple(trails))

@@ -1,0 +1,125 @@
+"""Grants as JSON and back, so that they outlive the process.
+
+What is saved is the grant itself; all sums follow from it. Restoring takes over every grant that this machine can still
+hold. Memory is not judged: who runs has it already, and is lifted (see `protection`) where there is less of it now.
+What configuration says today about who gets what counts for a container when it is next placed or resized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import cattrs
+
+from crirm.errors import CrirmError
+from crirm.model.cpuset import CPUSet, ListFormatError
+from crirm.model.workload import ContainerKey
+from crirm.policy.api import Json
+from crirm.policy.topology_aware.granting import settled
+from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.pools import Pool
+from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest
+from crirm.policy.topology_aware.state import Grant, PolicyState, empty
+
+
+class MisfitError(CrirmError):
+    """A saved grant is damaged, or this machine cannot hold it."""
+
+
+def save(pools: tuple[Pool, ...], state: PolicyState) -> dict[ContainerKey, Json]:
+    """Return all grants of *state*, each as the name of its pool (numbers change with the machine) and the rest."""
+    return {key: [pools[grant.pool].name, grant.saved] for filed in state.grants for key, grant in filed.items()}
+
+
+def restore(machine: Machine, saved: Mapping[ContainerKey, Json]) -> tuple[PolicyState, dict[ContainerKey, str]]:
+    """Return the state of the grants *saved* that fit, older ones first, and why the others do not."""
+    state, dropped = empty(machine.pools), {}
+    for key, document in sorted(saved.items()):
+        try:
+            grant = _grant(machine, document)
+            state = _fitting(machine, state.with_grant(machine.pools, key, _free(state, grant)))
+        except MisfitError as misfit:
+            dropped[key] = str(misfit)
+    return settled(machine, state), dropped
+
+
+@attrs.frozen
+class _Rest:
+    """What `Grant.saved` tells."""
+
+    cpu: CPURequest
+    exclusive: str
+    memory: MemoryRequest
+    warm: bool
+
+
+def _grant(machine: Machine, document: Json) -> Grant:
+    """Read one grant, and check it against the machine."""
+    try:
+        name, rest = document
+        saved = _converter.structure(rest, _Rest)
+        exclusive = CPUSet.parse(saved.exclusive)
+    except (cattrs.BaseValidationError, ListFormatError, ValueError, TypeError) as error:
+        raise MisfitError("its grant cannot be read") from error
+    pool = next((pool for pool in machine.pools if pool.name == name), None)
+    if pool is None:
+        raise MisfitError(f"there is no pool {name} any more")
+    grant = Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm)
+    _check_cpus(grant, pool)
+    _check_memory(machine, grant)
+    return grant
+
+
+def _check_cpus(grant: Grant, pool: Pool) -> None:
+    cpu, own = grant.cpu, grant.exclusive
+    if len(own) != cpu.full or cpu.part < 0 or (cpu.cls is CPUClass.RESERVED and cpu.full):
+        raise MisfitError("its grant contradicts itself")
+    if not (own <= pool.isolated or own <= pool.sharable):
+        raise MisfitError(f"CPUs {own} cannot be its own in {pool.name} any more")
+    if cpu.cls is CPUClass.RESERVED and not pool.reserved:
+        raise MisfitError(f"{pool.name} has no reserved CPUs any more")
+
+
+def _check_memory(machine: Machine, grant: Grant) -> None:
+    memory = grant.memory
+    if memory.need < 0 or memory.use < 0:
+        raise MisfitError("its grant contradicts itself")
+    for kinds in (memory.kinds, memory.first_kinds):
+        if memory.use and not machine.sets.chain(grant.pool, kinds):
+            raise MisfitError("this machine has no memory of its kind any more")
+
+
+def _free(state: PolicyState, grant: Grant) -> Grant:
+    if not grant.exclusive.isdisjoint(state.taken):
+        raise MisfitError(f"CPUs {grant.exclusive & state.taken} belong to another container")
+    return grant
+
+
+def _fitting(machine: Machine, state: PolicyState) -> PolicyState:
+    """Return *state* if every pool has the CPUs that were promised from it."""
+    for pool in machine.pools:
+        left = len(pool.sharable - state.taken)
+        if 1000 * left < state.shared[pool.id] or (state.users[pool.id] and not left):
+            raise MisfitError(f"{pool.name} has too few shared CPUs for it")
+    if state.reserved > 1000 * len(machine.root.reserved):
+        raise MisfitError("there are too few reserved CPUs for it")
+    return state
+
+
+def _exact(value: object, kind: type[object]) -> object:
+    """Take a number, text or truth value only as what it is."""
+    if type(value) is not kind:
+        msg = f"expected {kind.__name__}, not {value!r:.40}"
+        raise TypeError(msg)
+    return value
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    for plain in (int, str, bool):  # a number of seconds may be either kind of number
+        converter.register_structure_hook(plain, _exact)
+    return converter
+
+
+_converter = _make_converter()

@@ -1,0 +1,66 @@
+"""Fixtures for tests that run inside an emulated server; everywhere else they skip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.trio_thread import open_trio_thread
+from tests.vm.inside.facts import this_server
+from tests.vm.inside.node import Node, open_node, start_containerd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crirm.sim.containerd import Containerd, Installation
+    from tests.vm.servers import Server
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "servers(*names): the emulated servers that a test is made for; else all")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    server = this_server()
+    if server is None:
+        return
+    kept: list[pytest.Item] = []
+    gone: list[pytest.Item] = []
+    for item in items:
+        marker = item.get_closest_marker("servers")
+        (kept if marker is None or server.name in marker.args else gone).append(item)
+    config.hook.pytest_deselected(items=gone)
+    items[:] = kept
+
+
+@pytest.fixture(scope="session")
+def server() -> Server:
+    found = this_server()
+    if found is None:
+        pytest.skip("runs inside an emulated server: nox -s vm")
+    return found
+
+
+@pytest.fixture(scope="session")
+def containerd(server: Server, installation: Installation) -> Iterator[Containerd]:
+    with open_trio_thread() as thread:
+        yield start_containerd(thread, installation, server)
+
+
+@pytest.fixture(scope="module")
+def node(request: pytest.FixtureRequest, server: Server, containerd: Containerd) -> Iterator[Node]:
+    """crirm with the configuration ``CONFIG`` of the test's module."""
+    folder = Path("/run/crirm-tests") / request.module.__name__.rpartition(".")[2]
+    with open_node(containerd, server, folder, request.module.CONFIG) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A server without pods after each test."""
+    yield
+    if "node" in request.fixturenames:
+        node: Node = request.getfixturevalue("node")
+        node.kubelet.remove_all()

@@ -1,0 +1,120 @@
+"""crirm in front of containerd, as it runs on a server, and a kubelet that uses it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from crirm.sim import containerd as private_containerd
+from crirm.sim.containerd import Containerd, Installation, open_containerd
+from tests import daemons
+from tests.conformance.client import GrpcioClient
+from tests.conformance.cri import V1, Cri
+from tests.vm.inside.kubelet import Kubelet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.trio_thread import TrioThread
+    from tests.vm.servers import Server
+
+_CONTAINERD = Path("/var/containerd")
+_PATIENCE_S = 180.0  # emulation is slow, and the machine that emulates may be busy
+
+
+@attrs.define(eq=False)
+class Node:
+    """A containerd with crirm in front of it.
+
+    Args:
+        containerd: the runtime.
+        systemd: whether systemd makes the cgroups.
+        folder: for sockets, logs and the configuration.
+    """
+
+    containerd: Containerd
+    systemd: bool
+    folder: Path
+    _stack: ExitStack = attrs.field(factory=ExitStack)
+    _process: subprocess.Popen[bytes] | None = None
+    _kubelet: Kubelet | None = None
+
+    @property
+    def relay(self) -> Path:
+        """The socket on which crirm serves."""
+        return self.folder / "relay.sock"
+
+    @property
+    def kubelet(self) -> Kubelet:
+        """The one that talks to crirm."""
+        assert self._kubelet is not None, "crirm was not started"
+        return self._kubelet
+
+    def start(self, config: str) -> None:
+        """Start crirm with the text of a configuration file."""
+        file = self.folder / "config.yaml"
+        file.write_text(config)
+        sockets = ("--relay-socket", self.relay, "--runtime-socket", self.containerd.socket)
+        daemon = daemons.running_daemon(
+            "serve", *sockets, "--config", file, socket_path=self.relay, log_path=self.folder / "crirm.log"
+        )
+        self._process = self._stack.enter_context(daemon)
+        client = GrpcioClient(self.relay)
+        self._stack.callback(client.close)
+        self._kubelet = Kubelet(Cri(client, V1), systemd=self.systemd)
+
+    def stop(self) -> None:
+        """Stop crirm as systemd would; pods go on."""
+        self._stack.close()
+
+    def kill(self) -> None:
+        """End crirm at once."""
+        assert self._process is not None, "crirm was not started"
+        self._process.kill()
+        self._process.wait()
+        self.stop()
+
+    def ask(self, *words: str) -> Any:
+        """Return what one of crirm's own commands answers."""
+        argv = [str(daemons.CRIRM), *words, "--control-socket", str(self.folder / "relay-control.sock"), "--json"]
+        return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+
+    def told(self) -> dict[str, str]:
+        """Return the CPUs by container id, as crirm has decided."""
+        return {each["id"]: each["cpus"] for each in self.ask("status")["containers"]}
+
+
+@contextmanager
+def open_node(containerd: Containerd, server: Server, folder: Path, config: str) -> Iterator[Node]:
+    """crirm with *config* in front of *containerd*, while the block lasts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    node = Node(containerd, server.systemd, folder)
+    node.start(config)
+    try:
+        yield node
+    finally:
+        node.stop()
+
+
+def start_containerd(trio_thread: TrioThread, installation: Installation, server: Server) -> Containerd:
+    """Start the server's containerd, with the cgroup driver that fits."""
+    _be_patient()
+    containerd = trio_thread.open(open_containerd(installation, _CONTAINERD))
+    if server.systemd:
+        file = containerd.root / "containerd.toml"
+        file.write_text(file.read_text().replace("SystemdCgroup = false", "SystemdCgroup = true"))
+        trio_thread.run(containerd.restart)
+    return containerd
+
+
+def _be_patient() -> None:
+    """Give programs the time that they take when a processor is emulated."""
+    for module in (daemons, private_containerd):
+        for name in ("_STARTS_WITHIN_S", "_STOPS_WITHIN_S", "_READY_WITHIN_S", "_STOP_WITHIN_S"):
+            if hasattr(module, name):
+                setattr(module, name, _PATIENCE_S)
