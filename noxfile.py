@@ -64,6 +64,13 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def vm(session: nox.Session) -> None:
+    """End-to-end tests on emulated servers; ``-- --shell`` gives a shell on one. Needs root on Debian."""
+    install(session, "test")
+    session.run("python", "-m", "tests.vm", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Calls made directly and through crirm in turn; ``-- --quick`` for a short look."""
     install(session, "test")

@@ -7,12 +7,13 @@ import os
 import tempfile
 from pathlib import Path
 
+import attrs
 import click
 import trio
 from rich.box import HEAVY_HEAD, MARKDOWN
 from rich.console import Console
 
-from bench import machine, plan, report
+from bench import decisions, machine, plan, report
 from bench.processes import BenchError
 from bench.rig import open_embedded, open_private_containerd
 from bench.targets import judge
@@ -46,13 +47,16 @@ def main(*, quick: bool, runtimes: tuple[str, ...], markdown: bool, json_path: P
         findings = trio.run(_measure, chosen, quick, console)
     except (BenchError, CrirmError) as fault:
         raise click.ClickException(str(fault)) from fault
+    decided = decisions.measure(quick=quick)
     console.print(", ".join(f"{name} {value}" for name, value in facts.items()), highlight=False)
     for one in findings:
         console.print(report.calls_table(one, box))
+    console.print(decisions.table(decided, box))
     if not quick:
         console.print(report.targets_table([judged for one in findings for judged in judge(one)], box))
     if json_path is not None:
-        json_path.write_text(json.dumps(report.as_json(facts, findings, judged=not quick), indent=1))
+        figures = report.as_json(facts, findings, judged=not quick)
+        json_path.write_text(json.dumps({**figures, "decisions": [attrs.asdict(row) for row in decided]}, indent=1))
 
 
 def _default_runtimes(console: Console, *, quick: bool) -> tuple[str, ...]:

@@ -125,6 +125,9 @@ def settings_of(given: Parsed, environ: Mapping[str, str]) -> Settings:
     }
     if "dump" in given.values:
         options["dump_rules"] = cumulate(DUMP_RULES_2019, *given.values["dump"])
+    directory = given.last("relay-dir")
+    if directory is not None:
+        options["state_dir"] = directory
     period = given.last("count-period")
     if period is not None:
         options["dump_count_period_s"] = duration_s(period)

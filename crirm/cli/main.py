@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "status": "Show the containers of this node with pool, CPUs, memory nodes and drift.",
     "explain": "Tell why a container got what it got.",
     "doctor": "Check this host: what is in the way of crirm, and how to mend it.",
+    "journal": "Show what has happened and what was decided about it.",
     "topology": "Print the machine: packages, NUMA nodes, caches, cores, memory.",
     "sim": "Serve an embedded CRI runtime that runs no containers.",
     "version": "Print the version.",

@@ -72,6 +72,13 @@ def _default(field: str) -> Any:
     help="Where the kernel has something else than was decided.",
 )
 @click.option("--host-root", default=_default("host_root"), show_default=True, help="Where the host's /sys is seen.")
+@click.option(
+    "--state-dir",
+    metavar="PATH",
+    default=_default("state_dir"),
+    show_default=True,
+    help="Keep decisions and journal here; empty: keep nothing.",
+)
 @click.option("--control-socket", metavar="PATH", default="", help="For crirm status; by default beside the relay's.")
 @click.option("--pid-file", metavar="PATH", help="Keep the process number in this file.")
 @click.option(

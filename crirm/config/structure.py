@@ -111,9 +111,7 @@ def _flags(value: Any, _type: Any) -> dict[str, str]:
 
 def _seconds(value: Any, _type: Any) -> Seconds:
     if not isinstance(value, str):
-        raise ValueFault(
-            f"{kind_of(value)} stands where a duration is due; write it with its unit, such as 90s or 1h30m"
-        )
+        raise ValueFault(f"{kind_of(value)} stands where a duration is due; write it with its unit, such as 90s")
     try:
         return Seconds(parse_duration_s(value))
     except GoTextError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,13 @@ from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake
 from crirm.daemon.kernel import ThreadedKernel
 from crirm.daemon.participants import participant
+from crirm.daemon.persistence import Persistence, open_persistence, settle_creations
 from crirm.daemon.resync import resync
 from crirm.daemon.watch import relist, take_event
 from crirm.errors import UsageError
 from crirm.logs import get_logger
 from crirm.model.events import ContainerStarted, Event, ResizeDone, Synchronised
+from crirm.model.topology_json import digest
 from crirm.policy.registry import KINDS
 from crirm.rpc.grpc_wire import RpcError
 from crirm.system.cgroup import Cgroups, CgroupsUnusableError
@@ -79,7 +82,13 @@ async def open_node(settings: Settings, pool: Pool, nursery: trio.Nursery) -> De
     topology = discovery.topology
     policy = kind.make(topology, choice.constraints, kind.options() if choice.options is None else choice.options)
     memory_capacity = topology.memory_of(topology.node_ids)
-    return DecidingNode(policy, pool, memory_capacity, host_root, settings.enforce, nursery)
+    node = DecidingNode(policy, pool, memory_capacity, host_root, settings.enforce, nursery)
+    if settings.state_dir:
+        facts = {"policy": policy.name, "machine": digest(topology), "version": version("crirm")}
+        node.persistence = await trio.to_thread.run_sync(
+            open_persistence, settings.state_dir, node.engine, node.effects, facts
+        )
+    return node
 
 
 class DecidingNode:
@@ -110,6 +119,8 @@ class DecidingNode:
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.engine.on_effect(self.effects.perform)
         self.enforcer = self._make_enforcer(host_root, enforce)
+        self.persistence: Persistence | None = None
+        self._settled = False
         self._doubted = trio.Event()
 
     def participant(self, method: str) -> Interceptor | None:
@@ -146,6 +157,9 @@ class DecidingNode:
     async def on_up(self, info: RuntimeInfo) -> None:
         """Learn what the runtime has before calls pass; for ``Link``."""
         self.runtime.version = info.api_versions[0]
+        if not self._settled:
+            await settle_creations(self.runtime, self.engine)
+            self._settled = True
         await resync(self.runtime, self.engine, self.intake)
 
     async def run(self) -> None:
@@ -157,6 +171,8 @@ class DecidingNode:
             nursery.start_soon(self._take_events)
             if self.enforcer is not None:
                 nursery.start_soon(self.enforcer.run)
+            if self.persistence is not None:
+                nursery.start_soon(self.persistence.run)
 
     def _doubt(self) -> None:
         self._doubted.set()
@@ -189,3 +205,5 @@ class DecidingNode:
         """The runtime says that it has updated a container."""
         if self.enforcer is not None:
             self.enforcer.look_at(key)
+        if self.persistence is not None:
+            self.persistence.wake()

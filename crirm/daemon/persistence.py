@@ -91,7 +91,7 @@ class Persistence:
         """
         rows = self.store.load()
         saved, damaged = read(rows)
-        if rows["meta"].get("policy", self.facts["policy"]) != self.facts["policy"]:
+        if rows["meta"].get("policy") != _text(self.facts["policy"]):
             saved = attrs.evolve(saved, grants={})
         revived = revive(self.engine.policy, saved)
         now_s, name = self.clock(), revived.state.workload.full_name
@@ -154,12 +154,14 @@ class Persistence:
         self._trails = self._trails or dict(self.engine.trails)
         view = self._view(state, self.effects.pending() | state.resizing.keys())
         try:
-            await trio.to_thread.run_sync(self._write_now, view, journal, abandon_on_cancel=last)
+            written = await trio.to_thread.run_sync(
+                self._write_now, view, state.policy, journal, abandon_on_cancel=last
+            )
         except (sqlite3.Error, StoreError, OSError) as error:
             self._waiting = deque((*journal, *self._waiting), maxlen=JOURNAL_WAITING)
             self._failed(error)
             return
-        self._written = view
+        self._written = written
         if self._failing:
             log.warning("the state is kept again, with all that was decided meanwhile", file=str(self.store.path))
         self._failing = False
@@ -174,12 +176,15 @@ class Persistence:
             )
         self._failing, self._written = True, {}
 
-    def _write_now(self, view: _View, journal: tuple[Entry, ...]) -> None:
-        """Write the difference; in a thread."""
+    def _write_now(self, view: _View, policy_state: Any, journal: tuple[Entry, ...]) -> _View:
+        """Write the difference and return what the store has now; in a thread."""
         if self._failing:
             self.store.reopen()  # another file may stand there now, so nothing is taken for written
-        put, gone = differences(self._written, {**view, "grants": self.engine.policy.save(view["policy"])})
-        self.store.write(Batch(put, gone, journal, fresh=not self._written))
+        view["grants"] = self.engine.policy.save(policy_state)
+        put, gone = differences(self._written, view)
+        if journal or any(put.values()) or any(gone.values()):
+            self.store.write(Batch(put, gone, journal, fresh=not self._written))
+        return view
 
     def _view(self, state: State, pending: frozenset[ContainerKey]) -> _View:
         told = {key: one for key, one in state.told.items() if key not in pending} if pending else state.told
@@ -191,6 +196,25 @@ class Persistence:
             "timers": {f"{key} {timer.name}": at_s for (key, timer), at_s in state.timers.items()},
             "trails": self._trails,
         }
+
+
+def open_persistence(
+    directory: str, engine: Engine, effects: EffectsWorker, facts: Mapping[str, str]
+) -> Persistence | None:
+    """Open the store in *directory* and resume from it; None, with a warning, where nothing can be kept there."""
+    try:
+        store = Store.open(directory)
+    except StoreError as error:
+        log.warning("nothing outlives this process: the state cannot be kept", reason=str(error))
+        return None
+    persistence = Persistence(store, engine, effects, facts)
+    try:
+        persistence.resume()
+    except sqlite3.Error as error:
+        store.close()
+        log.warning("nothing outlives this process: the state cannot be read", reason=str(error))
+        return None
+    return persistence
 
 
 def differences(written: _View, view: _View) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
@@ -221,7 +245,9 @@ def read(rows: Rows) -> tuple[Saved, int]:
     pods = _valid(Pod, whole["pods"], damaged)
     containers = _valid(Container, whole["containers"], damaged)
     saved = Saved(
-        Workload({PodId(pod): one for pod, one in pods.items()}, {ContainerKey(k): one for k, one in containers.items()}),
+        Workload(
+            {PodId(pod): one for pod, one in pods.items()}, {ContainerKey(k): one for k, one in containers.items()}
+        ),
         {ContainerKey(key): grant for key, grant in whole["grants"].items()},
         {ContainerKey(key): one for key, one in _valid(Adjustment, whole["told"], damaged).items()},
         _timers(whole["timers"], damaged),

@@ -58,6 +58,11 @@ def _absolute_file(what: str) -> Callable[[Any, attrs.Attribute[Any], str | None
     return validate
 
 
+def _absolute_directory(_settings: Any, _field: attrs.Attribute[str], path: str) -> None:
+    if path and not path.startswith("/"):
+        raise UsageError(f"state directory {path!r}: not an absolute path; write {Path.cwd() / path}")
+
+
 def _seconds(what: str, *, zero: bool) -> Callable[[Any, attrs.Attribute[float], float], None]:
     def validate(_settings: Any, _field: attrs.Attribute[float], value: float) -> None:
         if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
@@ -112,6 +117,9 @@ class Settings:
 
     host_root: str = "/"
     """Where the host's /sys and /proc are seen; another directory when crirm runs in a container."""
+
+    state_dir: str = attrs.field(default="/var/lib/cri-resmgr", validator=_absolute_directory)
+    """Directory that keeps decisions and journal across restarts; empty: nothing is kept."""
 
     dump_rules: str = attrs.field(default=DEFAULT_RULES, validator=_check_rules)
     """Which messages are dumped and how fully, in the language of ``cri.dump_rules``."""

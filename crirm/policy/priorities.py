@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from typing import assert_never
 
 import attrs
 
@@ -50,6 +51,8 @@ class Priorities:
                 return self.low
             case Priority.NONE:
                 return NO_CPUS
+            case _:
+                assert_never(priority)
 
 
 _SAVING = {"performance": 0, "balance_performance": 128, "balance_power": 192, "power": 255}

@@ -55,10 +55,6 @@ class MemorySets:
             self._capacities[nodes] = self._topology.memory_of(NodeSet.from_mask(nodes))
         return self._capacities[nodes]
 
-    def of_pool(self, pool: int) -> NodeSet:
-        """Return all nodes whose memory is a pool's own."""
-        return self._own[pool]
-
     def kinds_of(self, pool: int) -> frozenset[MemoryKind]:
         """Return the kinds of memory that are a pool's own."""
         return self._kinds[pool]

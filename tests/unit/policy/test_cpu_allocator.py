@@ -109,6 +109,7 @@ def test_priority(host: str, free: str, count: int, prefer: Priority, taken: str
         pytest.param("0-3,6-11,14-15", "5,13", 2, "6,14", id="a core of the same package"),
         pytest.param("0-3,8-11", "5,13", 2, "0,8", id="a core elsewhere when there is none near"),
         pytest.param("0-3,6,8-11", "5,13", 1, "6", id="a thread near"),
+        pytest.param("0-3,6,8-11", "99", 1, "6", id="near a CPU that the machine has not any more"),
     ],
 )
 def test_more_is_taken_near_what_is_there(free: str, near: str, count: int, taken: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
 from crirm.model.workload import Container, ContainerKey, ContainerState, Workload
@@ -117,4 +118,13 @@ def test_reserved_containers_grow_in_the_reserved_cpus_and_beyond() -> None:
     node.resize("c", 2500)
     assert node.cpus("c") == "2-15"
     node.resize("c", 1000)
+    assert node.cpus("c") == "0-1"
+
+
+def test_a_namespace_that_has_become_a_reserved_one_counts_from_the_next_resize() -> None:
+    node = Node(make_policy(N4C16, "cpuset:0-1"))
+    node.add("c", 500, qos=BURSTABLE, namespace="infra")
+    assert node.pool("c") == "NUMA node #1"
+    node.policy = make_policy(N4C16, "cpuset:0-1", TopologyAwareOptions(reserved_pool_namespaces=("infra",)))
+    assert trail_of(node.resize("c", 600)).chosen == "root"
     assert node.cpus("c") == "0-1"

@@ -177,6 +177,14 @@ def test_affinity(annotation: str, same: bool) -> None:
     assert same == (node.pool("first") == node.pool("second"))
 
 
+def test_affinity_to_whoever_has_no_grant_counts_for_nothing() -> None:
+    node = boot()
+    node.add("first", 200, qos=BURSTABLE, pod="pair", annotations={f"{NS}/affinity": "second: [first]"})
+    node.remove("first")
+    node.add("second", 200, qos=BURSTABLE, pod="pair")
+    assert node.pool("second") == "NUMA node #1"
+
+
 def test_containers_of_a_pod_together_by_option() -> None:
     node = boot(options=TopologyAwareOptions(colocate_pods=True))
     for number in range(3):
