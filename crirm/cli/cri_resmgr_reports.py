@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from crirm.cli.cri_resmgr_flags import FLAGS, Use
 from crirm.cli.goflags import Kind
@@ -14,8 +14,6 @@ from crirm.logs.names import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-LATER: Final = "Configuration files come in a later version of crirm"
 
 
 def flag_help() -> str:
@@ -35,7 +33,7 @@ def flag_help() -> str:
 
 def print_config() -> str:
     """Return the configuration that is in effect when nothing is given, as YAML."""
-    return f"# {LATER}; this is what it does without one.\n{dump(Config())}".rstrip()
+    return dump(Config()).rstrip()
 
 
 def list_policies() -> str:
@@ -56,4 +54,4 @@ def config_help(modules: Sequence[str]) -> str:
     Raises:
         NoSectionError: there is no such module.
     """
-    return f"{LATER}; these are the settings that there will be.\n\n{help_text(modules)}"
+    return help_text(modules)

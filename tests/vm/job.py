@@ -28,7 +28,7 @@ class Job:
         server: on which.
         script: for the shell; its exit code is the job's. The directory is the checkout, ``python`` the one that has
             all packages, and what is left in ``/results`` is brought out.
-        environment: further variables; with ``TERM`` among them, the script gets a terminal.
+        environment: further variables; with ``TERMINAL`` among them, the script gets one.
     """
 
     server: Server

@@ -112,7 +112,12 @@ def _fresh(folder: Path) -> Path:
 def _terminal() -> dict[str, str]:
     """Return what a shell on the other side of a serial line cannot find out."""
     size = os.get_terminal_size()
-    return {"TERM": os.environ.get("TERM", "linux"), "LINES": str(size.lines), "COLUMNS": str(size.columns)}
+    return {
+        "TERMINAL": "yes",
+        "TERM": os.environ.get("TERM", "linux"),
+        "LINES": str(size.lines),
+        "COLUMNS": str(size.columns),
+    }
 
 
 def _check_terminal(option: str) -> None:
