@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ from crirm.config.load import Loaded, load
 from crirm.config.policies import POLICIES
 from crirm.config.policy import PolicySection, Resources
 from crirm.errors import UsageError
+from crirm.logs import settings_from
 from crirm.logs.debug_spec import parse_debug
 from crirm.policy.api import Choice
 
@@ -45,9 +47,12 @@ def _with(settings: Settings, loaded: Loaded) -> Settings:
     if loaded.has("dump"):
         changes["dump_rules"] = NOTHING_DUMPED if config.dump.disabled else config.dump.config
         changes["dump_file"] = config.dump.file
+        if config.dump.debug:
+            changes["dump_rules"] = f"debug,{changes['dump_rules']}"
     if loaded.has("logger"):
         debug = parse_debug(config.logger.debug, where="$.logger.Debug")
-        changes["log"] = attrs.evolve(settings.log, debug={**settings.log.debug, **debug})
+        log = settings_from(os.environ, config.logger.klog) if config.logger.klog else settings.log
+        changes["log"] = attrs.evolve(log, debug={**settings.log.debug, **debug})
     return attrs.evolve(settings, **changes)
 
 

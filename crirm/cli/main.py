@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "demo": "Show a container's life passing through crirm.",
     "status": "Show the containers of this node with pool, CPUs, memory nodes and drift.",
     "explain": "Tell why a container got what it got.",
+    "config": "Explain, print and check configuration files.",
     "doctor": "Check this host: what is in the way of crirm, and how to mend it.",
     "journal": "Show what has happened and what was decided about it.",
     "topology": "Print the machine: packages, NUMA nodes, caches, cores, memory.",

@@ -115,7 +115,7 @@ async def _run(settings: Settings, stop: Stop, watch: Watch | None, task_status:
             with _listening(settings) as sock:
                 async with open_server(sock, _served(relay, dumper, watch), flusher) as server:
                     service.start_soon(_control, settings, relay.node)
-                    gc.freeze()  # what was imported never goes: a full collection that walks it holds calls up for 30 ms
+                    gc.freeze()  # what was imported stays: a collection that walks it holds calls up for 30 ms
                     systemd.notify_ready(f"serving on {sock.getsockname()}")
                     log.info("serving", socket=sock.getsockname())
                     task_status.started()

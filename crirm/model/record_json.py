@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import cattrs
 
@@ -46,7 +46,7 @@ def _make_converter() -> cattrs.Converter:
         converter.register_structure_hook(ids, lambda text, kind: kind.parse(_exact(text, str)))
     for plain in (int, str, bool):
         converter.register_structure_hook(plain, _exact)
-    converter.register_unstructure_hook(frozenset[int], sorted)
+    converter.register_unstructure_hook_func(lambda kind: get_origin(kind) is frozenset, sorted)
     return converter
 
 

@@ -69,7 +69,7 @@ def test_any_pattern_matches_or_not_or_is_a_fault(pattern: str, text: str) -> No
     except GlobError:
         return
     if found:
-        assert pattern.count("/") == text.count("/")
+        assert text.count("/") <= pattern.count("/"), "only a slash stands for a slash"
 
 
 def test_no_pattern_makes_matching_slow() -> None:

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from crirm.config.topology_aware import TopologyAwareOptions
+from crirm.model.cpuset import NodeSet
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
-from crirm.model.workload import Container, ContainerKey, ContainerState, Workload
+from crirm.model.workload import Container, ContainerKey, ContainerState, TopologyHint, Workload
 from tests.unit.policy.topology_aware.support import NS, Node, make_policy, requirements, trail_of
 
 N4C16 = "2p.2n.2c.2t threads=adjacent mem=2Gi"
@@ -36,15 +37,15 @@ def test_resize(before: int, after: int, old: str, new: str) -> None:
 def test_a_full_pool_is_left_for_one_with_room() -> None:
     node = Node(make_policy(N4C16, "cpuset:0"))
     node.add("c", 2000)
-    node.add("neighbour", 1500, qos=BURSTABLE, annotations={f"{NS}/affinity": "{}"})
-    assert node.pool("neighbour") == "NUMA node #2"
-    node.add("other", 1500, qos=BURSTABLE)
-    node.add("beside", 200, qos=BURSTABLE)
-    node.add("more", 1000, qos=BURSTABLE)
-    trail = trail_of(node.resize("c", 4000))
-    assert trail.chosen != "NUMA node #1"
+    for number, cpu in enumerate((2900, 1900)):
+        near = TopologyHint("/sys/x", nodes=NodeSet.of(number))
+        node.add(f"beside{number}", cpu, qos=BURSTABLE, hints=(near,))
+    assert (node.cpus("c"), node.cpus("beside0"), node.cpus("beside1")) == ("4-5", "1-3", "6-7")
+    placement = node.resize("c", 3000)
+    assert (node.cpus("c"), node.cpus("beside1")) == ("8-10", "4-7")
+    trail = trail_of(placement)
     assert trail.notes == ("it leaves NUMA node #1, which has no room for it any more",)
-    assert trail.verdicts[0].pool == trail.chosen
+    assert trail.verdicts[0].pool == trail.chosen == "NUMA node #2"
 
 
 def test_staying_is_told() -> None:

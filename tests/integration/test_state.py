@@ -1,0 +1,197 @@
+"""What is decided survives the process: the same CPUs after any end, not those that a new start would choose."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+from crirm.cri.proto.runtime import v1
+from crirm.sim.hosts import HostSpec, write_tree
+from tests.conformance.cri import OK, RESOURCE_EXHAUSTED, V1, Cri, wait_until
+from tests.daemons import CRIRM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conformance.client import Reply
+    from tests.integration.support import Program, Stage
+
+HOST = HostSpec(packages=2, cores=4, threads=1)
+
+
+@attrs.frozen
+class Node:
+    """A machine of eight CPUs with the embedded runtime."""
+
+    stage: Stage
+    policy: str
+    state: Path
+
+    def start(self, *args: object) -> Program:
+        options = ["--policy", self.policy, "--reserved-cpus", "cpuset:0", "--host-root", self.stage.place / "host"]
+        return self.stage.relay(*options, "--state-dir", self.state, *args)
+
+    @property
+    def cri(self) -> Cri:
+        return Cri(self.stage.client(), V1)
+
+    def create(self, uid: str, cpus: float, pod: str = "") -> Reply:
+        config = v1.PodSandboxConfig(
+            metadata=v1.PodSandboxMetadata(name=uid, uid=uid, namespace="default"),
+            linux=v1.LinuxPodSandboxConfig(cgroup_parent=f"/kubepods/pod{uid}"),
+        )
+        if not pod:
+            request = v1.RunPodSandboxRequest(config=config)
+            pod = self.cri.call("RunPodSandbox", request, v1.RunPodSandboxResponse).pod_sandbox_id
+        resources = v1.LinuxContainerResources(cpu_shares=int(cpus * 1024), memory_limit_in_bytes=64 << 20)
+        container = v1.ContainerConfig(
+            metadata=v1.ContainerMetadata(name="main"),
+            image=v1.ImageSpec(image="busybox"),
+            command=["sleep", "1000000"],
+            linux=v1.LinuxContainerConfig(resources=resources),
+        )
+        request = v1.CreateContainerRequest(pod_sandbox_id=pod, sandbox_config=config, config=container)
+        return self.cri.reply("CreateContainer", request)
+
+    def run(self, uid: str, cpus: float) -> str:
+        reply = self.create(uid, cpus)
+        assert reply.code == OK, reply
+        container = v1.CreateContainerResponse().parse(reply.message).container_id
+        self.cri.call("StartContainer", v1.StartContainerRequest(container_id=container), v1.StartContainerResponse)
+        return container
+
+    def end(self, container: str) -> None:
+        for method in ("StopContainer", "RemoveContainer"):
+            assert self.cri.reply(method, v1.StopContainerRequest(container_id=container)).code == OK
+
+    def told(self) -> dict[str, str]:
+        return {each["id"]: each["cpus"] for each in self.ask("status")["containers"]}
+
+    def ask(self, *words: str) -> Any:
+        return json.loads(crirm(*words, "--control-socket", str(self.stage.place / "r-control.sock"), "--json"))
+
+    def journal(self, *words: str) -> list[dict[str, Any]]:
+        text = crirm("journal", "--state-dir", str(self.state), "--json", *words)
+        return [json.loads(line) for line in text.splitlines()]
+
+
+def crirm(*words: str) -> str:
+    return subprocess.run([str(CRIRM), *words], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def node(stage: Stage, request: pytest.FixtureRequest) -> Node:
+    host = stage.place / "host"
+    host.mkdir()
+    write_tree(HOST, host)
+    stage.runtime()
+    image = v1.PullImageRequest(image=v1.ImageSpec(image="busybox"))
+    Cri(stage.client(socket=stage.runtime_socket), V1).call("PullImage", image, v1.PullImageResponse)
+    return Node(stage, getattr(request, "param", "static"), stage.place / "state")
+
+
+def scattered(node: Node) -> dict[str, str]:
+    """Assignments with holes, which nobody would choose who sees all containers at once."""
+    containers = [node.run(f"u{number}", cpus) for number, cpus in enumerate((1, 1, 0.1, 1, 2))]
+    node.end(containers[0])
+    node.end(containers[3])
+    told = node.told()
+    assert len(told) == 3
+    return told
+
+
+def wait_journal(node: Node, text: str) -> None:
+    wait_until(lambda: any(text in json.dumps(entry) for entry in node.journal()))
+
+
+ends = pytest.mark.parametrize("end", [pytest.param(True, id="SIGTERM"), pytest.param(False, id="SIGKILL")])
+
+
+@ends
+@pytest.mark.parametrize("node", ["static", "topology-aware"], indirect=True)
+def test_every_container_keeps_its_cpus(node: Node, end: bool) -> None:
+    relay = node.start()
+    before = scattered(node)
+    explained = node.ask("explain", "u1/main")
+    if end:
+        assert relay.stop() == 0
+    else:
+        relay.kill()
+    relay = node.start()
+    assert before == node.told()
+    assert explained == node.ask("explain", "u1/main")
+    assert relay.records("the state of before is known")[0]["placed_anew"] == 0
+    assert node.create("u9", 5).code == RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("node", ["static", "topology-aware"], indirect=True)
+def test_without_the_state_they_would_be_placed_otherwise(node: Node) -> None:
+    """Else the test above could not fail."""
+    relay = node.start()
+    before = scattered(node)
+    assert relay.stop() == 0
+    node.start("--state-dir", "")
+    assert before != node.told()
+
+
+def test_what_has_ended_meanwhile_gives_its_cpus_back(node: Node) -> None:
+    relay = node.start()
+    gone, kept = node.run("u1", 1), node.run("u2", 1)
+    before = node.told()
+    relay.kill()
+    runtime = Cri(node.stage.client(socket=node.stage.runtime_socket), V1)
+    for method in ("StopContainer", "RemoveContainer"):
+        assert runtime.reply(method, v1.StopContainerRequest(container_id=gone)).code == OK
+    node.start()
+    assert {kept: before[kept]} == node.told()
+    assert node.told()[node.run("u3", 1)] == before[kept] or before[gone] in node.told().values()
+    wait_journal(node, "it is gone")
+
+
+def test_containers_of_another_policy_are_placed_anew(node: Node) -> None:
+    relay = node.start()
+    before = scattered(node)
+    assert relay.stop() == 0
+    relay = attrs.evolve(node, policy="topology-aware").start()
+    assert node.told().keys() == before.keys()
+    assert relay.records("the state of before is known")[0]["placed_anew"] == 3
+
+
+def test_a_damaged_file_is_set_aside(node: Node) -> None:
+    relay = node.start()
+    containers = scattered(node).keys()
+    assert relay.stop() == 0
+    (node.state / "state.db").write_bytes(b"no database, but long enough to be looked at" * 100)
+    relay = node.start()
+    assert containers == node.told().keys()
+    assert len(list(node.state.glob("state.db.damaged-*"))) == 1
+    assert "is not a database" in relay.records("the stored state cannot be used and was set aside")[0]["reason"]
+
+
+def test_where_nothing_can_be_kept_crirm_says_so_and_goes_on(node: Node) -> None:
+    node.state.mkdir()
+    node.state.chmod(0o777)
+    relay = node.start()
+    node.run("u1", 1)
+    (record,) = relay.records("nothing outlives this process: the state cannot be kept")
+    assert "others may write" in record["reason"]
+    assert list(node.state.iterdir()) == []
+
+
+def test_the_journal_tells_what_has_happened(node: Node) -> None:
+    node.start()
+    container = node.run("u1", 1)
+    node.run("u2", 0.1)
+    node.end(container)
+    assert node.create("u3", 9).code == RESOURCE_EXHAUSTED
+    wait_journal(node, "refused")
+    kinds = [entry["kind"] for entry in node.journal("--pod", "default/u1", "--container", "main")]
+    assert kinds == ["asked for", "created", "started", "exited", "removed"]
+    (refused,) = node.journal("--pod", "u3", "--container", "main", "--since", "10m")
+    assert "wants 9 CPUs" in refused["outcome"]
+    assert node.journal("--since", "2099-01-01") == []
+    assert "default/u1/main" in crirm("journal", "--state-dir", str(node.state))
