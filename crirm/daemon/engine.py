@@ -17,13 +17,13 @@ import attrs
 from crirm.logs import get_logger
 from crirm.model.decision import Decision, Effect, RefusalReason, RefusedError, State
 from crirm.model.events import ContainerRequested, Event, ResizeRequested
+from crirm.model.trail import Trail  # noqa: TC001 - Explained is read back by its annotations
 from crirm.model.workload import ContainerKey
 from crirm.policy import pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from crirm.model.trail import Trail
     from crirm.policy.api import Policy
 
 log = get_logger("policy")

@@ -104,8 +104,8 @@ def test_logging_comes_from_flags_before_environment() -> None:
             "-policy none -agent-socket= -config-socket=disabled -rebalance-interval 0", [], [], id="harmless"
         ),
         pytest.param(
-            "--relay-dir /x --cgroup-path /y -force-config-signal SIGHUP -logger fmt",
-            ["-cgroup-path", "-force-config-signal", "-relay-dir"],
+            "--trace /x --cgroup-path /y -force-config-signal SIGHUP -logger fmt",
+            ["-cgroup-path", "-force-config-signal", "-trace"],
             ["-logger"],
             id="named once, in order",
         ),
@@ -119,10 +119,10 @@ def test_flags_without_effect(line: str, later: list[str], meaningless: list[str
 
 
 def test_one_warning_names_them_all(started: list[Settings], capfd: pytest.CaptureFixture[str]) -> None:
-    argv = [*shlex.split(SEED_2019), "-pid-file=", "-relay-dir=/x", "-no-rdt", "-logger=fmt"]
+    argv = [*shlex.split(SEED_2019), "-pid-file=", "-cgroup-path=/x", "-no-rdt", "-logger=fmt"]
     assert command(argv, {}) == 0
     (line,) = (line for line in capfd.readouterr().err.splitlines() if "no effect" in line)
-    assert all(flag in line for flag in ("-relay-dir", "-no-rdt", "-logger"))
+    assert all(flag in line for flag in ("-cgroup-path", "-no-rdt", "-logger"))
     assert "-policy" not in line
     assert [one.dump_file for one in started] == ["/tmp/cri.dump"]
 

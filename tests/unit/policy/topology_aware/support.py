@@ -132,6 +132,9 @@ class Node:
         return str(self.has[ContainerKey(name)].mems)
 
     def _take(self, placement: Placement) -> Placement:
+        if placement.trail:
+            assert {move.key for move in placement.trail.moves} == set(placement.changed) - {placement.trail.key}
+            assert all(move.before != move.after for move in placement.trail.moves)
         self.state = placement.state
         self.has.update(placement.changed)
         return placement

@@ -80,10 +80,6 @@ class PlacementMachine(RuleBasedStateMachine):
             return False
         finally:
             assert before == copy
-        if placement.trail:
-            touched = set(placement.changed) - {placement.trail.key}
-            assert {move.key for move in placement.trail.moves} == touched
-            assert all(move.before != move.after for move in placement.trail.moves)
         assert not any(isinstance(effect, UpdateContainer) for effect in placement.effects)
         return True
 
