@@ -232,7 +232,7 @@ class _Step:
                     _with_container(state, change.container), told=_without(state.told, change.container.key)
                 )
         told = self._tell(state, sorted(state.adjustments))
-        return attrs.evolve(told, effects=_latest([*effects, *told.effects]))
+        return attrs.evolve(told, effects=_latest([*effects, *told.effects], told.state))
 
     # --- common --------------------------------------------------------------------------------------------------
 
@@ -242,7 +242,7 @@ class _Step:
             decision = do(state, key)
             state = decision.state
             effects += decision.effects
-        return Decision(state, effects=_latest(effects))
+        return Decision(state, effects=_latest(effects, state))
 
     def _placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
         """Take over what the policy has decided."""
@@ -297,11 +297,11 @@ def _without(mapping: Mapping[K, V], key: K) -> Mapping[K, V]:
     return {k: v for k, v in mapping.items() if k != key}
 
 
-def _latest(effects: list[Effect]) -> tuple[Effect, ...]:
-    """Return *effects* with only the last update of each container: the earlier ones were overtaken."""
+def _latest(effects: list[Effect], state: State) -> tuple[Effect, ...]:
+    """Return *effects* with only the last update of each container, and none of those that hold nothing any more."""
     last = {effect.key: index for index, effect in enumerate(effects) if isinstance(effect, UpdateContainer)}
     return tuple(
         effect
         for index, effect in enumerate(effects)
-        if not isinstance(effect, UpdateContainer) or last[effect.key] == index
+        if not isinstance(effect, UpdateContainer) or (last[effect.key] == index and effect.key in state.adjustments)
     )

@@ -151,6 +151,14 @@ def test_every_end_gives_the_grant_back_once(book: Playbook, ending: Event) -> N
     assert ContainerKey("a") not in {*book.state.adjustments, *book.state.told, *book.state.workload.containers}
 
 
+def test_a_pod_that_goes_moves_none_of_its_own_containers(book: Playbook) -> None:
+    book.run("x", 2000)
+    book.run("s", 0)
+    other = book.run("t", 0, "p2")
+    effects = book.tell(PodRemoved(PodId("p1"))).effects
+    assert effects == (UpdateContainer(other, ContainerId("id-t"), cpus("0-7")),)
+
+
 def test_removing_an_old_instance_leaves_the_new_ones_grant_alone(book: Playbook) -> None:
     old = book.run("a", 2000)
     new = wanted("a2", 3000, name="a")
