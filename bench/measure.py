@@ -96,7 +96,7 @@ def in_parallel(rig: Rig, name: str, method: str, width: int, blocks: int) -> Me
     )
 
 
-def pod_life(rig: Rig, pairs: int) -> Measurement:
+def pod_life(rig: Rig, pairs: int, name: str = POD_LIFE) -> Measurement:
     """Let pods live, directly and relayed in turn."""
     numbers = itertools.count()
     direct: list[list[float]] = []
@@ -112,7 +112,7 @@ def pod_life(rig: Rig, pairs: int) -> Measurement:
     times = compare([sum(steps) for steps in direct], [sum(steps) for steps in relayed])
     by_step = zip(STEPS, zip(*direct, strict=True), zip(*relayed, strict=True), strict=True)
     added_ms = {step: compare(before, after).added_ms for step, before, after in by_step}
-    return attrs.evolve(watch.report(POD_LIFE, len(relayed) * len(STEPS), times), step_added_ms=added_ms)
+    return attrs.evolve(watch.report(name, len(relayed) * len(STEPS), times), step_added_ms=added_ms)
 
 
 def start_s(rig: Rig, folder: Path) -> float:

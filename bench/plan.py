@@ -41,6 +41,9 @@ class Plan:
     start_at: int
 
 
+PLACED_LIFE = "pod life, placed"  # not judged: the target is for relaying
+PLACING = ("--policy", "topology-aware", "--reserved-cpus", "750m")
+
 QUICK = Plan(
     small_pairs=40,
     blocks=2,
@@ -76,6 +79,9 @@ class Findings:
 
 def carry_out(runtime: Runtime, plan: Plan, folder: Path, tell: Callable[[str], None]) -> Findings:
     """Measure *plan* on *runtime*; *tell* is told what comes next."""
+    with open_rig(runtime, folder, *PLACING) as rig:
+        tell("pod lives, placed")
+        placed = pod_life(rig, plan.lives, PLACED_LIFE)
     with open_rig(runtime, folder) as rig:
         rig.relayed.call(SMALL_CALL)
         idle = memory_of(rig.crirm_pid)
@@ -86,7 +92,7 @@ def carry_out(runtime: Runtime, plan: Plan, folder: Path, tell: Callable[[str], 
             in_parallel(rig, f"{width} in parallel", SMALL_CALL, width, plan.blocks) for width in plan.widths
         ]
         tell("pod lives")
-        measurements.append(pod_life(rig, plan.lives))
+        measurements += [pod_life(rig, plan.lives), placed]
         lists, start = _lists(rig, plan, folder, tell)
         return Findings(
             runtime=runtime.name,

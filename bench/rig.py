@@ -78,12 +78,12 @@ async def open_private_containerd(folder: Path) -> AsyncIterator[Runtime]:
 
 
 @contextmanager
-def open_rig(runtime: Runtime, folder: Path) -> Iterator[Rig]:
-    """Start crirm in front of *runtime* and connect to both."""
+def open_rig(runtime: Runtime, folder: Path, *options: str) -> Iterator[Rig]:
+    """Start crirm, with *options* besides its sockets, in front of *runtime* and connect to both."""
     socket = folder / f"{runtime.name.replace(' ', '-')}-relay.sock"
     record_path = socket.with_suffix(".turns")
     record = TurnRecord.create(record_path)
-    argv = [sys.executable, "-m", "bench.turns", str(record_path), *serve_arguments(runtime, socket)]
+    argv = [sys.executable, "-m", "bench.turns", str(record_path), *serve_arguments(runtime, socket), *options]
     with running(argv, socket) as pid, closing(Client(runtime.socket)) as direct, closing(Client(socket)) as relayed:
         yield Rig(runtime, direct, relayed, pid, record)
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from tests.vm.disks import CACHE, CHECKOUT, kept, make_disk, run
 from tests.vm.recipe import digest
@@ -23,8 +24,9 @@ def python_disk(version: str, cache: Path = CACHE) -> Path:
         version: of Python: ``3.11``.
         cache: where to keep it.
     """
-    sources = [(CHECKOUT / name).read_text() for name in ("pyproject.toml", "constraints.txt")]
-    name = digest(version, *sources, Path(__file__).read_text())
+    constraints = (CHECKOUT / "constraints.txt").read_text()
+    project = str(sorted((name, _project()[name]) for name in ("version", "scripts")))
+    name = digest(version, _requirements(), constraints, project, Path(__file__).read_text())
     return kept(cache, f"python-{version}", name, lambda folder: _make_python(version, folder)) / "python.img"
 
 
@@ -33,10 +35,9 @@ def _make_python(version: str, folder: Path) -> None:
     tree = folder / "tree"
     site = tree / f"lib/python{version}/site-packages"
     (tree / "bin").mkdir(parents=True)
-    requirements = run(sys.executable, "contrib/requirements.py", "test").split()
     pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--root-user-action=ignore"]
     where = ["--target", str(site), "--no-compile", "--only-binary=:all:", "--python-version", version]
-    run(*pip, *where, "-c", "constraints.txt", *requirements)
+    run(*pip, *where, "-c", "constraints.txt", *_requirements().split())
     shutil.rmtree(site / "bin", ignore_errors=True)
     (site / "crirm.pth").write_text("/srv/crirm\n")
     (tree / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
@@ -48,9 +49,18 @@ def _make_python(version: str, folder: Path) -> None:
     shutil.rmtree(tree)
 
 
+def _requirements() -> str:
+    return run(sys.executable, "contrib/requirements.py", "test")
+
+
+def _project() -> dict[str, Any]:
+    table: dict[str, Any] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    return table
+
+
 def _write_scripts(programs: Path, site: Path) -> None:
     """Write what installing crirm would: its commands, and the metadata that its version is read from."""
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    project = _project()
     info = site / f"crirm-{project['version']}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: crirm\nVersion: {project['version']}\n")

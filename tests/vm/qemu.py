@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path  # noqa: TC003 - attrs resolves field types at run time
 from typing import TYPE_CHECKING
 
@@ -88,16 +89,24 @@ def kernel_words(boot: Boot) -> str:
         words.append(f"isolcpus={boot.spec.isolated}")
     if boot.spec.nohz_full:
         words.append(f"nohz_full={boot.spec.nohz_full}")
+    if _empty_sockets(boot.spec):
+        words.append(f"possible_cpus={cpu_count(boot.spec)}")
     if not boot.spec.nodes:
         words.append("numa=off")
     return " ".join(words)
 
 
+def cpu_count(spec: HostSpec) -> int:
+    """Return how many CPUs the server has."""
+    return spec.packages * spec.dies * max(spec.nodes, 1) * spec.cores * spec.threads
+
+
 def machine(spec: HostSpec) -> list[str]:
     """Return the options that make the machine: processors, memory, NUMA nodes and distances."""
     cores = max(spec.nodes, 1) * spec.cores
-    count = spec.packages * spec.dies * cores * spec.threads
-    shape = f"{count},sockets={spec.packages},dies={spec.dies},cores={cores},threads={spec.threads}"
+    sockets = spec.packages + len(_empty_sockets(spec))
+    counts = f"{cpu_count(spec)},maxcpus={cpu_count(spec) // spec.packages * sockets}"
+    shape = f"{counts},sockets={sockets},dies={spec.dies},cores={cores},threads={spec.threads}"
     modules = [at for at, extra in enumerate(spec.memory_only) if extra.kind is MemoryKind.PMEM]
     options = ["-machine", "q35,nvdimm=on" if modules else "q35", "-smp", shape]
     fixed = [spec.memory_of(at) for at in _fixed_nodes(spec)]
@@ -134,14 +143,34 @@ def _numa(spec: HostSpec) -> Iterator[str]:
         yield from ("-device", f"nvdimm,id=nvdimm{node},memdev=nv{node},node={node}")
 
 
+def _empty_sockets(spec: HostSpec) -> range:
+    """Return the NUMA nodes for each of which there is a socket without a processor in it.
+
+    Linux numbers NUMA nodes as it meets them in the firmware's tables, which name NVDIMMs in no order at all, but every
+    place for a processor before that, in order.
+    """
+    has_modules = any(extra.kind is MemoryKind.PMEM for extra in spec.memory_only)
+    return range(spec.cpu_nodes, spec.cpu_nodes + len(spec.memory_only)) if has_modules else range(0)
+
+
 def _places(spec: HostSpec) -> Iterator[str]:
     """Yield which node each core belongs to; QEMU counts cores per die, we count them per node."""
-    for package in range(spec.packages):
-        for die in range(spec.dies):
-            place = f"socket-id={package},die-id={die}" if spec.dies > 1 else f"socket-id={package}"
-            for core in range(spec.nodes * spec.cores):
-                node = (package * spec.dies + die) * spec.nodes + core // spec.cores
-                yield f"cpu,node-id={node},{place},core-id={core}"
+    for package, die, core in _cores(spec, range(spec.packages)):
+        node = (package * spec.dies + die) * spec.nodes + core // spec.cores
+        yield f"cpu,node-id={node},{_place(spec, package, die, core)}"
+    for package, node in enumerate(_empty_sockets(spec), start=spec.packages):
+        for _, die, core in _cores(spec, range(package, package + 1)):
+            yield f"cpu,node-id={node},{_place(spec, package, die, core)}"
+
+
+def _cores(spec: HostSpec, packages: range) -> Iterator[tuple[int, int, int]]:
+    return itertools.product(packages, range(spec.dies), range(spec.nodes * spec.cores))
+
+
+def _place(spec: HostSpec, package: int, die: int, core: int) -> str:
+    return (
+        f"socket-id={package},die-id={die},core-id={core}" if spec.dies > 1 else f"socket-id={package},core-id={core}"
+    )
 
 
 def _disk(index: int, disk: Disk) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import attrs
 from crirm.errors import UsageError
 from crirm.model.topology import MemoryKind
 from crirm.sim.hosts import HostSpec, parse_spec
+from crirm.sim.hosts_spec import slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +85,7 @@ def find_server(text: str) -> Server:
 
 
 def _faults(spec: HostSpec) -> Iterator[str]:
-    cpus = spec.packages * spec.dies * max(spec.nodes, 1) * spec.cores * spec.threads
+    cpus = len(slots(spec))
     if cpus > _MOST_CPUS:
         yield f"has {cpus} CPUs; {_MOST_CPUS} is the most that is emulated"
     usual = HostSpec()
