@@ -1,7 +1,7 @@
 """Generate ``crirm/cri/proto`` from the .proto files beside this script, or check that it is up to date.
 
-    python protos/generate.py            write
-    python protos/generate.py --check    exit 1 when what is committed differs
+python protos/generate.py            write
+python protos/generate.py --check    exit 1 when what is committed differs
 """
 
 from __future__ import annotations

@@ -12,7 +12,12 @@ import hypothesis
 import pytest
 
 # Machines are shared: how long an example takes says nothing. In CI the same examples every time, so that it is fair.
-hypothesis.settings.register_profile("crirm", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.register_profile(
+    "crirm",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("crirm")
 pytest.register_assert_rewrite("tests.conformance", "tests.daemons")
 

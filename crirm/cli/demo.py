@@ -71,7 +71,12 @@ def command(*, embedded: bool, once: bool) -> None:
 async def _demo(embedded: bool, once: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="crirm-demo-") as folder:
         async with _open_stage(Path(folder), embedded=embedded) as stage:
-            settings = Settings(relay_socket=f"{folder}/crirm.sock", runtime_socket=stage.socket, policy=_choice())
+            settings = Settings(
+                relay_socket=f"{folder}/crirm.sock",
+                runtime_socket=stage.socket,
+                policy=_choice(),
+                state_dir=f"{folder}/state",
+            )
             ledger = Ledger()
             click.echo(f"\n{stage.about}\nkubelet ── {settings.relay_socket} ── crirm ── {stage.socket}\n")
             async with trio.open_nursery() as nursery:

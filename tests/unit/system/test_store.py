@@ -226,9 +226,9 @@ def test_the_journal_is_bounded_by_rows_and_age(home: Path, monkeypatch: pytest.
 def test_the_journal_is_read_from_a_number_and_a_time_on(home: Path) -> None:
     store = opened(home)
     store.write(Batch(journal=tuple(Entry(NOW_S + number, f"e{number}") for number in range(5))))
-    assert ["e3", "e4"] == [entry.kind for _, entry in read_journal(str(home), after=3)]
+    assert [entry.kind for _, entry in read_journal(str(home), after=3)] == ["e3", "e4"]
     store.close()
-    assert ["e4"] == [entry.kind for _, entry in read_journal(str(home), since_s=NOW_S + 4)]
+    assert [entry.kind for _, entry in read_journal(str(home), since_s=NOW_S + 4)] == ["e4"]
 
 
 def test_without_a_store_there_is_no_journal(home: Path) -> None:

@@ -1,0 +1,330 @@
+"""What is written is what is found again, whatever happened before, and whatever happens to the disk."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+import trio
+from grpclib.const import Status
+from hypothesis.stateful import invariant, run_state_machine_as_test
+
+from crirm.cri.proto.runtime import v1
+from crirm.daemon import persistence as module
+from crirm.daemon.effects import EffectsWorker
+from crirm.daemon.engine import Engine
+from crirm.daemon.persistence import Persistence, open_persistence, read, settle_creations
+from crirm.model.events import (
+    ContainerCreated,
+    ContainerRemoved,
+    ContainerRequested,
+    ContainerStarted,
+    PodAdded,
+    ResizeDone,
+    Synchronised,
+)
+from crirm.model.workload import ContainerId, ContainerKey, ContainerState
+from crirm.policy.registry import KINDS
+from crirm.policy.restore import revive
+from crirm.system.store import Entry, Store, read_journal
+from tests.unit.daemon.nodes import FakeRuntime, in_nursery
+from tests.unit.policy.counting import Counting
+from tests.unit.policy.test_pipeline import cpus, pod, resize, wanted
+from tests.unit.policy.test_policies import HOLDING, SETTINGS, PolicyMachine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crirm.model.decision import State
+    from crirm.policy.api import Policy
+
+NOW_S = 1000.0
+FACTS = {"policy": "counting", "machine": "m"}
+
+
+def ignore(_key: ContainerKey) -> None:
+    """Nobody looks."""
+
+
+@attrs.define
+class Process:
+    """One life of the deciding half over a state directory."""
+
+    home: str
+    policy: Policy = Counting(8)
+    runtime: FakeRuntime = attrs.field(factory=FakeRuntime)
+    facts: dict[str, str] = attrs.field(factory=lambda: dict(FACTS))
+    engine: Engine = attrs.field(init=False)
+    effects: EffectsWorker = attrs.field(init=False)
+    persistence: Persistence = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.engine = Engine(self.policy, clock=lambda: NOW_S)
+        self.effects = EffectsWorker(self.engine, self.runtime, ignore)
+        self.engine.on_effect(self.effects.perform)
+        opened = open_persistence(self.home, self.engine, self.effects, self.facts)
+        assert opened is not None
+        self.persistence = opened
+
+    def write(self) -> None:
+        trio.run(self.persistence._write)
+
+    def end(self) -> None:
+        """Write, and die."""
+        self.write()
+        self.kill()
+
+    def kill(self) -> None:
+        self.persistence.store.close()
+
+    def run(self, name: str, millicpu: int, **more: Any) -> ContainerKey:
+        container = attrs.evolve(wanted(name, millicpu, **more), key=self.engine.new_key())
+        assert self.engine.apply(ContainerRequested(container)).refusal is None
+        self.engine.apply(ContainerCreated(container.key, ContainerId(f"id-{name}")))
+        self.engine.apply(ContainerStarted(container.key))
+        return container.key
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> str:
+    return str(tmp_path / "state")
+
+
+@pytest.fixture
+def first(home: str) -> Process:
+    process = Process(home)
+    process.engine.apply(PodAdded(pod("p1")))
+    return process
+
+
+class KeptMachine(PolicyMachine):
+    """A node whose state is written after every step, and read back each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = tempfile.TemporaryDirectory()
+        self.persistence: Persistence | None = None
+
+    @invariant()
+    def what_was_written_is_found(self) -> None:
+        if not hasattr(self, "state"):
+            return
+        if self.persistence is None:
+            engine = Engine(self.policy)
+            effects = EffectsWorker(engine, FakeRuntime(), ignore)
+            self.persistence = Persistence(Store.open(f"{self.place.name}/s"), engine, effects, FACTS)
+        self.persistence.engine.state = self.state
+        trio.run(self.persistence._write)
+        saved, damaged = read(self.persistence.store.load())
+        assert damaged == 0
+        self.compare(saved.grants.keys(), revive(self.policy, saved).state)
+
+    def compare(self, granted: Any, found: State) -> None:
+        assert self.state.workload == found.workload
+        assert (self.state.told, self.state.timers) == (found.told, found.timers)
+        holding = {key for key, one in self.state.workload.containers.items() if one.state in HOLDING}
+        if granted == holding:
+            assert self.state == found
+        else:  # those that run without a grant may have got one
+            exclusive = self.policy.exclusive(self.state.policy)
+            assert exclusive.items() <= self.policy.exclusive(found.policy).items()
+
+    def teardown(self) -> None:
+        super().teardown()
+        if self.persistence is not None:
+            self.persistence.store.close()
+        self.place.cleanup()
+
+
+@pytest.mark.parametrize("name", ["static", "topology-aware"])
+def test_any_state_is_found_again(name: str) -> None:
+    class Machine(KeptMachine):
+        kind = KINDS[name]
+
+    run_state_machine_as_test(Machine, settings=SETTINGS)
+
+
+def test_only_the_change_is_written(first: Process) -> None:
+    first.run("a", 1000)
+    first.write()
+    batches = []
+    store, write = first.persistence.store, first.persistence.store.write
+
+    class Watched:
+        def write(self, batch: Any) -> None:
+            batches.append({table: sorted(rows) for table, rows in batch.put.items() if rows})
+            write(batch)
+
+        def close(self) -> None:
+            store.close()
+
+    first.persistence.store = Watched()  # type: ignore[assignment] # all that is called
+    key = first.run("b", 1000)
+    first.write()
+    first.write()
+    assert batches == [{table: [key] for table in ("containers", "told", "grants", "trails")}]
+    first.kill()
+
+
+def test_another_order_of_creation_does_not_matter(home: str, first: Process) -> None:
+    """Begun anew, the second container would get the first CPU."""
+    gone, kept = first.run("a", 1000), first.run("b", 1000)
+    first.engine.apply(ContainerRemoved(gone))
+    first.end()
+    second = Process(home)
+    assert second.engine.state == first.engine.state
+    assert second.engine.state.adjustments == {kept: cpus("1")}
+    assert list(second.engine.trails) == [gone, kept]
+    second.kill()
+
+
+def test_names_are_not_used_twice(home: str, first: Process) -> None:
+    used = first.run("a", 0)
+    started = first.engine._started
+    first.end()
+    second = Process(home)
+    second.engine._started = "1"  # as if the clock had been set back
+    second.engine.resume(second.engine.state, [])
+    assert second.engine.new_key() > used
+    assert int(second.engine._started, 16) == int(started, 16) + 1
+    second.kill()
+
+
+def test_what_the_runtime_has_not_confirmed_is_told_again(home: str, first: Process) -> None:
+    shared = first.run("s", 0)
+    resized = first.run("r", 1000)
+    first.run("x", 1000)
+    assert first.effects.in_flight(shared)
+    first.engine.apply(resize(resized, 2000))
+    first.end()
+    second = Process(home)
+    assert {shared, resized}.isdisjoint(second.engine.state.told)
+    lists = Synchronised(
+        tuple(second.engine.state.workload.pods.values()), tuple(second.engine.state.workload.containers.values())
+    )
+    assert {shared, resized} == {effect.key for effect in second.engine.apply(lists).effects}
+    second.kill()
+
+
+@pytest.mark.parametrize(
+    ("name", "grants"),
+    [pytest.param("a", 1, id="the runtime has made it"), pytest.param("other", 0, id="the runtime has not made it")],
+)
+def test_a_container_in_the_middle_of_its_creation_is_settled(
+    home: str, first: Process, name: str, grants: int
+) -> None:
+    first.engine.apply(ContainerRequested(wanted("a", 1000)))
+    first.end()
+    listed = v1.Container(id="id-9", pod_sandbox_id="p1", metadata=v1.ContainerMetadata(name=name))
+    runtime = FakeRuntime({"ListContainers": v1.ListContainersResponse(containers=[listed])})
+    second = Process(home, runtime=runtime)
+    trio.run(settle_creations, runtime, second.engine)
+    assert len(second.engine.state.policy) == grants
+    containers = second.engine.state.workload.containers
+    assert [(c.id, c.state) for c in containers.values()] == [("id-9", ContainerState.CREATED)] * grants
+    second.kill()
+
+
+def test_settling_asks_nobody_where_nothing_was_being_created(first: Process) -> None:
+    runtime = FakeRuntime({"ListContainers": Status.UNAVAILABLE})
+    trio.run(settle_creations, runtime, first.engine)
+    assert runtime.calls == []
+    first.kill()
+
+
+def test_damaged_rows_cost_only_themselves(home: str, first: Process) -> None:
+    kept, broken = first.run("a", 1000), first.run("b", 1000)
+    first.write()
+    for table, text in (("containers", '{"key": 5}'), ("told", "{"), ("pods", "null")):
+        with sqlite3.connect(f"{home}/state.db") as connection:
+            connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ('strange', ?)", (text,))  # noqa: S608
+            connection.execute("UPDATE grants SET value = '\"77\"' WHERE key = ?", (broken,))
+        connection.close()
+    first.kill()
+    second = Process(home)
+    assert {kept: cpus("0"), broken: cpus("1")} == second.engine.state.adjustments
+    second.kill()
+
+
+def test_grants_of_another_policy_are_not_looked_at(home: str, first: Process) -> None:
+    kept = first.run("a", 1000)
+    first.engine.apply(ContainerRemoved(kept))
+    anew = first.run("b", 1000)
+    second_cpu = first.run("c", 1000)
+    first.engine.apply(ContainerRemoved(anew))
+    first.end()
+    second = Process(home, facts={**FACTS, "policy": "another"})
+    assert {second_cpu: cpus("0")} == second.engine.state.adjustments
+    second.kill()
+
+
+@in_nursery
+async def test_a_disk_that_fails_is_written_to_when_it_works_again(
+    nursery: trio.Nursery, first: Process, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGAIN_S", 0.01)
+    broken = True
+    tried = trio.Event()
+    write = Store.write
+
+    def failing(store: Store, batch: Any) -> None:
+        if broken:
+            trio.from_thread.run_sync(tried.set)
+            raise sqlite3.OperationalError("database or disk is full")
+        write(store, batch)
+
+    monkeypatch.setattr(Store, "write", failing)
+    nursery.start_soon(first.persistence.run)
+    await tried.wait()
+    key = first.run("a", 1000)
+    await trio.testing.wait_all_tasks_blocked()
+    broken = False
+    nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        while key not in json.dumps([attrs.astuple(entry) for _, entry in read_journal(home)]):
+            await trio.sleep(0.01)
+    assert [entry.kind for _, entry in read_journal(home)] == [
+        "crirm started",
+        "pod added",
+        "asked for",
+        "created",
+        "started",
+    ]
+
+
+def test_the_journal_forgets_the_oldest_while_the_disk_takes_nothing(
+    first: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "JOURNAL_WAITING", 3)
+
+    def failing(_store: Store, _batch: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Store, "write", failing)
+    first.run("a", 1000)
+    first.write()
+    assert [entry.kind for entry in first.persistence._waiting] == ["asked for", "created", "started"]
+    first.kill()
+
+
+def test_looking_at_the_lists_is_written_down_only_where_it_brings_something(first: Process) -> None:
+    first.persistence._waiting.clear()
+    workload = first.engine.state.workload
+    first.engine.apply(Synchronised(tuple(workload.pods.values()), ()))
+    assert list(first.persistence._waiting) == []
+    found = wanted("s", 1000, id=ContainerId("id-s"), state=ContainerState.RUNNING)
+    first.engine.apply(Synchronised(tuple(workload.pods.values()), (found,)))
+    first.engine.apply(ResizeDone(found.key))
+    first.engine.apply(Synchronised(tuple(workload.pods.values()), ()))
+    described = [(entry.kind, entry.container, entry.outcome) for entry in first.persistence._waiting]
+    assert described == [
+        ("synchronised", "s", "found, CPUs 0"),
+        ("resized", "s", ""),
+        ("synchronised", "s", "it is gone"),
+    ]
+    assert isinstance(first.persistence._waiting[0], Entry)
+    first.kill()
