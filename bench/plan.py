@@ -42,7 +42,7 @@ class Plan:
 
 
 PLACED_LIFE = "pod life, placed"  # not judged: the target is for relaying
-PLACING = ("--policy", "topology-aware", "--reserved-cpus", "750m")
+PLACING = ("--policy", "topology-aware", "--reserved-cpus", "750m", "--state-dir")  # a directory follows
 
 QUICK = Plan(
     small_pairs=40,
@@ -79,7 +79,7 @@ class Findings:
 
 def carry_out(runtime: Runtime, plan: Plan, folder: Path, tell: Callable[[str], None]) -> Findings:
     """Measure *plan* on *runtime*; *tell* is told what comes next."""
-    with open_rig(runtime, folder, *PLACING) as rig:
+    with open_rig(runtime, folder, *PLACING, str(folder / f"{runtime.name}.state")) as rig:
         tell("pod lives, placed")
         placed = pod_life(rig, plan.lives, PLACED_LIFE)
     with open_rig(runtime, folder) as rig:

@@ -90,7 +90,7 @@ class Flusher:
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
             connection.dirty = False
-            if not connection.lost:
+            if not connection.lost and not connection.connection.is_closing():  # asyncio logs writes to a broken pipe
                 connection.connection.flush()
         if self._sent:
             sent, self._sent = self._sent, []

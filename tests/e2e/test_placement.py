@@ -128,7 +128,7 @@ def containerd(installation: Installation, trio_thread: TrioThread, short_path: 
 def crirm(containerd: Containerd, folder: Path, policy: str) -> Iterator[Node]:
     relay = folder / "relay.sock"
     options = ["--relay-socket", relay, "--runtime-socket", containerd.socket, "--policy", policy]
-    options += ["--reserved-cpus", f"cpuset:{FIRST}"]
+    options += ["--reserved-cpus", f"cpuset:{FIRST}", "--state-dir", folder / "state"]
     with running_daemon("serve", *options, socket_path=relay, log_path=folder / "crirm.log") as process:
         client = GrpcioClient(relay)
         try:
@@ -208,5 +208,8 @@ def test_a_restart_of_crirm_keeps_every_assignment(containerd: Containerd, short
     with crirm(containerd, short_path, "static") as node:
         assert before == node.told()
         assert before == {each: str(node.cpus(each)) for each in containers}
+        assert "placed_anew=0" in (short_path / "crirm.log").read_text()
+        (explained,) = node.ask("explain", "u2/main")
+        assert explained["trail"]["chosen"] == "exclusive"
         node.end(containers[1])
         wait_until(lambda: node.cpus(containers[0]) == ONLINE)

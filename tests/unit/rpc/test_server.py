@@ -12,7 +12,7 @@ from grpclib.const import Status
 from crirm.rpc import bridge
 from crirm.rpc.grpc_wire import find
 from crirm.rpc.server import Refusal
-from tests.unit.rpc.rig import Peer, Rig, Transport, on_loop
+from tests.unit.rpc.rig import REPLY, Peer, Rig, Transport, on_loop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -89,3 +89,13 @@ async def test_a_connection_that_was_given_up_before_it_was_made_is_closed() -> 
     connection.connection_made(transport)
     assert transport.closed
     assert not transport.written
+
+
+@on_loop
+async def test_nothing_is_written_to_a_socket_that_asyncio_has_found_broken() -> None:
+    rig = Rig()
+    rig.call()
+    rig.kubelet.transport.closed = True  # and connection_lost follows in a later turn of the loop
+    rig.runtime.h2.send_headers(1, REPLY)
+    rig.runtime.exchange(1 << 16)
+    assert not rig.kubelet.transport.written
