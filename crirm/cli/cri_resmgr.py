@@ -24,6 +24,7 @@ from crirm.cri.dump_rules import cumulate
 from crirm.daemon.settings import Settings
 from crirm.errors import CrirmError
 from crirm.logs import settings_from
+from crirm.system.store import forget
 from crirm.system.unix_socket import SocketState, state_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def command(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return ExitCode.OK
     settings = settings_of(given, environ)
     if given.is_on("reset-config") or given.is_on("reset-policy"):
-        return _reset(settings)
+        return _reset(settings, policy=given.is_on("reset-policy"))
     file = given.last("force-config") or given.last("fallback-config")
     if file:
         settings = configured(settings, file)
@@ -174,10 +175,13 @@ def without_effect(given: Parsed, use: Use) -> list[str]:
     )
 
 
-def _reset(settings: Settings) -> int:
+def _reset(settings: Settings, *, policy: bool) -> int:
     if state_of(settings.relay_socket) is SocketState.LIVE:
         raise StillRunningError(
             f"{settings.relay_socket}: the daemon runs; stop it before a reset (systemctl stop cri-resource-manager)"
         )
-    click.echo("Nothing to reset: this version stores neither configuration nor policy.")
+    if policy and settings.state_dir and forget(settings.state_dir, "policy reset"):
+        click.echo(f"{settings.state_dir}: decisions are forgotten; the next start places every container anew")
+    else:
+        click.echo(f"Nothing to reset: {'no decision' if policy else 'no configuration'} is stored.")
     return ExitCode.OK

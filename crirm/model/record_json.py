@@ -39,6 +39,11 @@ def _exact(value: object, kind: type[Any]) -> Any:
     return value
 
 
+def _is_frozenset(kind: Any) -> bool:
+    origin: object = get_origin(kind)
+    return origin is frozenset
+
+
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     for ids in (CPUSet, NodeSet):
@@ -46,7 +51,7 @@ def _make_converter() -> cattrs.Converter:
         converter.register_structure_hook(ids, lambda text, kind: kind.parse(_exact(text, str)))
     for plain in (int, str, bool):
         converter.register_structure_hook(plain, _exact)
-    converter.register_unstructure_hook_func(lambda kind: get_origin(kind) is frozenset, sorted)
+    converter.register_unstructure_hook_func(_is_frozenset, sorted)
     return converter
 
 

@@ -95,7 +95,9 @@ class PodLife:
         yield Step("RemoveContainer", "")
 
     def _sandbox(self) -> v1.PodSandboxConfig:
-        host_network = v1.NamespaceOption(network=v1.NamespaceMode(v1.NamespaceMode.NODE))  # so that no CNI plug-in is needed
+        host_network = v1.NamespaceOption(
+            network=v1.NamespaceMode(v1.NamespaceMode.NODE)
+        )  # so that no CNI plug-in is needed
         return v1.PodSandboxConfig(
             metadata=v1.PodSandboxMetadata(name="demo", namespace="default", uid="crirm-demo"),
             linux=v1.LinuxPodSandboxConfig(

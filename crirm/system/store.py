@@ -319,6 +319,25 @@ def _set_aside(path: Path, clock: Callable[[], float]) -> Path:
     return aside
 
 
+def forget(directory: str, reason: str) -> bool:
+    """Remove everything but the journal, and write *reason* there; False where there is nothing to remove.
+
+    Raises:
+        StoreError: a daemon uses it, or it cannot be written.
+    """
+    if not (Path(directory) / FILE).exists():
+        return False
+    store = Store.open(directory)
+    try:
+        known = any(store.load().values())
+        store.write(Batch(journal=(Entry(time.time(), reason),), fresh=True))
+    except sqlite3.Error as error:
+        raise StoreError(f"{store.path}: cannot be written: {error}") from error
+    finally:
+        store.close()
+    return known
+
+
 def read_journal(directory: str, after: int = 0, since_s: float = 0.0) -> list[tuple[int, Entry]]:
     """Return journal entries with their numbers, oldest first, without changing anything.
 

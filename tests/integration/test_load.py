@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from crirm.cri.proto.runtime import v1
@@ -86,6 +87,20 @@ def test_slow_readers_neither_fill_crirm_nor_stop_other_calls(stage: Stage) -> N
         assert unread.received_bytes == STREAM_MESSAGES * (MESSAGE_BYTES + 5)
         assert streams[0].finish().code == OK
         streams[1].cancel()
+
+
+def test_a_runtime_that_does_not_read_does_not_fill_crirm(stage: Stage) -> None:
+    runtime, relay = stage.both()
+    client = stage.client()
+    assert unary(client, VERSION, b"").code == OK
+    resident_bytes = relay.resident_bytes
+    runtime.send(signal.SIGSTOP)
+    calls = [client.start(ECHO, bytes(32 * MIB), metadata=(("x-size", "1"),), timeout_s=120.0) for _ in range(3)]
+    relay.wait_quiet()
+    assert relay.resident_bytes - resident_bytes < 3 * ROOM_PER_STREAM_BYTES + SLACK_BYTES
+    runtime.send(signal.SIGCONT)
+    assert [call.finish().code for call in calls] == [OK, OK, OK]
+    assert relay.peak_bytes - resident_bytes < 3 * ROOM_PER_STREAM_BYTES + SLACK_BYTES
 
 
 def test_calls_that_end_badly_leave_nothing_behind(stage: Stage) -> None:

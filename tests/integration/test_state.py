@@ -45,8 +45,8 @@ class Node:
             linux=v1.LinuxPodSandboxConfig(cgroup_parent=f"/kubepods/pod{uid}"),
         )
         if not pod:
-            request = v1.RunPodSandboxRequest(config=config)
-            pod = self.cri.call("RunPodSandbox", request, v1.RunPodSandboxResponse).pod_sandbox_id
+            run = v1.RunPodSandboxRequest(config=config)
+            pod = self.cri.call("RunPodSandbox", run, v1.RunPodSandboxResponse).pod_sandbox_id
         resources = v1.LinuxContainerResources(cpu_shares=int(cpus * 1024), memory_limit_in_bytes=64 << 20)
         container = v1.ContainerConfig(
             metadata=v1.ContainerMetadata(name="main"),
@@ -83,15 +83,20 @@ def crirm(*words: str) -> str:
     return subprocess.run([str(CRIRM), *words], check=True, capture_output=True, text=True).stdout
 
 
-@pytest.fixture
-def node(stage: Stage, request: pytest.FixtureRequest) -> Node:
+def make_node(stage: Stage, policy: str = "static") -> Node:
+    """A machine on which nothing runs yet, not even crirm."""
     host = stage.place / "host"
     host.mkdir()
     write_tree(HOST, host)
     stage.runtime()
     image = v1.PullImageRequest(image=v1.ImageSpec(image="busybox"))
     Cri(stage.client(socket=stage.runtime_socket), V1).call("PullImage", image, v1.PullImageResponse)
-    return Node(stage, getattr(request, "param", "static"), stage.place / "state")
+    return Node(stage, policy, stage.place / "state")
+
+
+@pytest.fixture
+def node(stage: Stage, request: pytest.FixtureRequest) -> Node:
+    return make_node(stage, getattr(request, "param", "static"))
 
 
 def scattered(node: Node) -> dict[str, str]:

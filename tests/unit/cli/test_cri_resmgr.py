@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from crirm.cli.goflags import FlagError, Kind, parse
 from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, Level
 from crirm.errors import UsageError
 from crirm.logs import Format
+from crirm.system.store import Batch, Entry, Store, StoreError, read_journal
 from crirm.system.unix_socket import open_listener
 
 if TYPE_CHECKING:
@@ -205,8 +207,30 @@ def test_reports_start_nothing(
 def test_a_reset_ends_without_a_daemon(
     flag: str, short_path: Path, started: list[Settings], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command([*flag.split(), f"-relay-socket={short_path}/a.sock"], {}) == 0
+    argv = [*flag.split(), f"-relay-socket={short_path}/a.sock", f"-relay-dir={short_path}/state"]
+    assert command(argv, {}) == 0
     assert "Nothing to reset" in capsys.readouterr().out
+    assert started == []
+    assert not (short_path / "state").exists()
+
+
+def test_a_reset_of_the_policy_forgets_decisions_and_keeps_the_journal(
+    short_path: Path, started: list[Settings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = str(short_path / "state")
+    store = Store.open(home)
+    store.write(Batch({"grants": {"k": '"0"'}}))
+    argv = ["-reset-policy", f"-relay-socket={short_path}/a.sock", f"-relay-dir={home}"]
+    with pytest.raises(StoreError, match="another crirm"):
+        command(argv, {})
+    store.write(Batch({"grants": {"k": '"0"'}}, journal=(Entry(time.time(), "asked for"),)))
+    store.close()
+    assert command(argv, {}) == 0
+    assert "are forgotten" in capsys.readouterr().out
+    store = Store.open(home)
+    assert store.load()["grants"] == {}
+    store.close()
+    assert [entry.kind for _, entry in read_journal(home)] == ["asked for", "policy reset"]
     assert started == []
 
 

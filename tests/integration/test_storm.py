@@ -1,0 +1,104 @@
+"""kill -9 in the middle of calls: whoever was told of a container keeps its CPUs, and nobody shares them."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+
+from crirm.cri.proto.runtime import v1
+from crirm.model.cpuset import CPUSet
+from tests.conformance.cri import OK, V1, Cri
+from tests.integration.test_state import Node, make_node
+
+if TYPE_CHECKING:
+    from tests.integration.support import Program, Stage
+
+CALLERS = 3
+ROUNDS = 3
+
+
+@attrs.define
+class Caller:
+    """Creates containers with CPUs of their own, and ends some, until crirm is gone."""
+
+    node: Node
+    name: str
+    dice: random.Random
+    held: list[str] = attrs.field(factory=list)
+    ending: set[str] = attrs.field(factory=set)
+
+    def work(self) -> None:
+        number = 0
+        while True:
+            number += 1
+            try:
+                if self.held and self.dice.random() < 0.5:
+                    self.end(self.dice.choice(self.held))
+                else:
+                    self.held.append(self.node.run(f"{self.name}-{number}", self.dice.choice((1, 1, 0.1))))
+            except AssertionError:  # refused for want of CPUs, or crirm is gone
+                if not self.held or not self.alive():
+                    return
+                self.end(self.held[0])
+
+    def end(self, container: str) -> None:
+        self.held.remove(container)
+        self.ending.add(container)
+        try:
+            self.node.end(container)
+        except AssertionError:
+            return
+
+    def alive(self) -> bool:
+        return self.node.cri.reply("Version", v1.VersionRequest()).code == OK
+
+
+def storm(node: Node, relay: Program, seed: int) -> set[str]:
+    """Let callers work until crirm is killed, and return the containers that they were told of and have not ended."""
+    dice = random.Random(seed)
+    callers = [Caller(node, f"r{seed}c{number}", random.Random(seed * 10 + number)) for number in range(CALLERS)]
+    threads = [threading.Thread(target=caller.work, daemon=True) for caller in callers]
+    for thread in threads:
+        thread.start()
+    threads[0].join(dice.uniform(0.05, 0.6))
+    relay.kill()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    return {container for caller in callers for container in caller.held}
+
+
+def enforced(node: Node) -> dict[str, str]:
+    """The CPUs that the runtime has been told, by container."""
+    runtime = Cri(node.stage.client(socket=node.stage.runtime_socket), V1)
+    listed = runtime.call("ListContainers", v1.ListContainersRequest(), v1.ListContainersResponse).containers
+    told = {}
+    for container in listed:
+        request = v1.ContainerStatusRequest(container_id=container.id)
+        status = runtime.call("ContainerStatus", request, v1.ContainerStatusResponse).status
+        told[container.id] = status.resources.linux.cpuset_cpus
+    return told
+
+
+def rounds(node: Node, count: int) -> int:
+    """Play *count* lives of crirm, and return how many containers were found to have kept CPUs of their own."""
+    relay, kept = node.start(), 0
+    for seed in range(count):
+        acknowledged = storm(node, relay, seed)
+        before = enforced(node)
+        relay = node.start()
+        after = {id: CPUSet.parse(cpus) for id, cpus in node.told().items() if cpus}
+        own = {id: CPUSet.parse(before[id]) for id in acknowledged if "," not in before[id] and "-" not in before[id]}
+        assert own == {id: after[id] for id in own}, relay.log
+        singles = [cpus for cpus in after.values() if len(cpus) == 1]
+        assert len(set(singles)) == len(singles), "two owners"
+        kept += len(own)
+    return kept
+
+
+def test_acknowledged_grants_survive_kill_9(stage: Stage) -> None:
+    assert rounds(make_node(stage), ROUNDS) > 0
