@@ -6,6 +6,7 @@ when it is lost. Callers never wait for it: while there is no runtime, calls fai
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING
 
 import attrs
@@ -146,7 +147,11 @@ class Link:
 
 async def is_other_file(path: str) -> bool:
     """Tell whether what is at *path* is something else than a socket."""
-    return not await trio.Path(path).is_socket() and await trio.Path(path).exists()
+    try:
+        found = await trio.Path(path).stat()  # one look: the runtime may make its socket at any moment
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return not stat.S_ISSOCK(found.st_mode)
 
 
 def doubling(first_s: float, last_s: float) -> Iterator[float]:

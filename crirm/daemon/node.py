@@ -32,7 +32,7 @@ from crirm.system.hints import hints_of
 from crirm.system.sysfs import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from crirm.daemon.enforcement import Mode
     from crirm.daemon.runtime_info import RuntimeInfo
@@ -126,6 +126,13 @@ class DecidingNode:
     def participant(self, method: str) -> Interceptor | None:
         """See ``relay.Deciding``."""
         return participant(self, method)
+
+    def when_kept(self, then: Callable[[], None]) -> None:
+        """See ``participants.Node``."""
+        if self.persistence is None:
+            then()
+        else:
+            self.persistence.when_kept(then)
 
     def drift(self) -> Mapping[ContainerKey, str]:
         """See ``control.Observed``."""

@@ -54,6 +54,9 @@ class Node(Protocol):
     engine: Engine
     intake: Intake
 
+    def when_kept(self, then: Callable[[], None]) -> None:
+        """Call *then*, now or soon: when what was decided so far survives the death of this process."""
+
 
 @attrs.define
 class Participant:
@@ -170,10 +173,9 @@ class Create(Participant):
             held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
             return
         self.container = container.key
-        if decision.adjustment is None:
-            held.forward(self.message)
-        else:
-            held.forward(adjusted_create(self.message, decision.adjustment))
+        asked, adjustment = self.message, decision.adjustment
+        message = asked if adjustment is None else adjusted_create(asked, adjustment)
+        self.node.when_kept(lambda: held.forward(message))
 
     def reply(self, answer: Answer) -> bytes | None:
         """Keep the grant under the runtime's name for the container, or give it back."""
@@ -188,8 +190,10 @@ class Create(Participant):
         return None
 
     def abandoned(self) -> None:
-        """Whatever is still being prepared comes too late."""
+        """Whatever is still being prepared comes too late; the runtime does not hear of what is decided already."""
         self.over = True
+        if self.container is not None:
+            self.node.engine.apply(CreateFailed(self.container))
 
 
 @attrs.define
@@ -220,7 +224,9 @@ class Update(Participant):
             held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
             return
         self.container = key
-        held.forward(adjusted_update(message, decision.adjustment) if decision.adjustment else message)
+        if decision.adjustment:
+            message = adjusted_update(message, decision.adjustment)
+        self.node.when_kept(lambda: held.forward(message))
 
     def reply(self, answer: Answer) -> bytes | None:
         """Keep the new size, or go back to the old one."""
@@ -228,6 +234,11 @@ class Update(Participant):
             done = answer.status == Status.OK.value
             self.node.engine.apply(ResizeDone(self.container) if done else ResizeFailed(self.container))
         return None
+
+    def abandoned(self) -> None:
+        """The runtime does not hear of what is decided already."""
+        if self.container is not None:
+            self.node.engine.apply(ResizeFailed(self.container))
 
 
 class ShowStatus(Participant):

@@ -1,16 +1,16 @@
 """The state of the deciding half, kept on disk and found again at start.
 
-Nobody waits for the disk. Every decision wakes one task, which has a thread compare the present state with what was
+Every decision wakes one task, which has a thread compare the present state with what was
 written last (entries of mappings that are the same object need no look) and write the difference in one transaction,
 together with the journal; while that is under way, what comes next gathers. So the disk sees the size of the change,
 memory holds no queue of changes, and after a time without a disk the first success writes everything that is missing.
 
-What that promises. A grant is decided before its request goes to the runtime, and is handed to the kernel about a
-millisecond later, or after the commit that happens to be under way (some milliseconds, see ``system.store``). The
-runtime needs longer than that to create a container, so when the kubelet hears of one, its grant survives ``kill -9``.
-Waiting for the commit before each answer would make that certain even on a disk that hangs, at the price of stopping
-every pod start on such a disk: not worth it, because a container whose grant is missing is still found in the runtime's
-lists, and is placed anew, which changes its CPUs at worst.
+What that promises: no grant is lost that anybody was told of. A request that carries a decision goes to the runtime
+when the kernel has the bytes of that decision (`Persistence.when_kept`), so that ``kill -9`` cannot undo it; that
+takes about a millisecond, in which the event loop does other things. Nobody waits for the disk itself: it gets the
+bytes a little later, which matters in a power cut only. Nor does anybody wait for a disk that fails or hangs:
+decisions then go on, and one warning says that a restart would lose them. Even then a container is still found in the
+runtime's lists; it is placed anew, which changes its CPUs at worst. What ends needs no such care: the lists tell.
 
 What is in flight when the process dies is left in doubt on purpose: updates that the runtime has not confirmed, and
 resizes that it has not answered, are not saved as *told*, so they are sent again. A container that was being created is
@@ -54,6 +54,8 @@ T = TypeVar("T")
 
 JOURNAL_WAITING = 10_000  # entries while the disk takes none; each is some 300 bytes
 AGAIN_S = 5.0  # after a failure
+PATIENCE_S = 1.0  # with a disk that hangs; a write takes a millisecond
+SYNC_EVERY_S = 0.2
 LAST_S = 5.0  # for what is left at the end; systemd waits longer
 LIST_TIMEOUT_S = 60.0
 _View = dict[str, Mapping[Any, Any]]
@@ -82,6 +84,9 @@ class Persistence:
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _written: _View = attrs.field(factory=dict, init=False)
     _failing: bool = attrs.field(default=False, init=False)
+    _hasty: bool = attrs.field(default=False, init=False)
+    _kept: list[Callable[[], None]] = attrs.field(factory=list, init=False)
+    _unsynced: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def resume(self) -> None:
         """Give the engine the state that the store has; before anything is decided.
@@ -133,38 +138,83 @@ class Persistence:
         """Have whatever has changed written."""
         self._changed.set()
 
+    def when_kept(self, then: Callable[[], None]) -> None:
+        """Call *then* when all that was decided so far survives the death of this process; now, where nothing does."""
+        if self._failing or self._hasty:
+            then()
+        else:
+            self._kept.append(then)
+            self.wake()
+
     async def run(self) -> None:
         """Write until cancelled, and then what is left."""
         try:
-            while True:
-                self._changed = trio.Event()
-                await self._write()
-                if self._failing:
-                    await trio.sleep(AGAIN_S)
-                else:
-                    await self._changed.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_synced)
+                await self._keep_written()
         finally:
+            self._hasty = True
             with trio.move_on_after(LAST_S, shield=True):
                 await self._write(last=True)
                 self.store.close()
 
+    async def _keep_written(self) -> None:
+        while True:
+            self._changed = trio.Event()
+            await self._write()
+            self._unsynced.set()
+            if self._failing:
+                await trio.sleep(AGAIN_S)
+            else:
+                await self._changed.wait()
+
+    async def _keep_synced(self) -> None:
+        """Have the disk take what the kernel has, every now and then."""
+        while True:
+            await self._unsynced.wait()
+            self._unsynced = trio.Event()
+            try:
+                await trio.to_thread.run_sync(self.store.sync)
+            except OSError as error:
+                self._failed(error)
+            await trio.sleep(SYNC_EVERY_S)
+
     async def _write(self, *, last: bool = False) -> None:
-        journal, state = tuple(self._waiting), self.engine.state
+        journal, state, waiters = tuple(self._waiting), self.engine.state, self._kept
         self._waiting.clear()
+        self._kept = []
         self._trails = self._trails or dict(self.engine.trails)
         view = self._view(state, self.effects.pending() | state.resizing.keys())
         try:
-            written = await trio.to_thread.run_sync(
-                self._write_now, view, state.policy, journal, abandon_on_cancel=last
-            )
-        except (sqlite3.Error, StoreError, OSError) as error:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._lose_patience, waiters)
+                written = await trio.to_thread.run_sync(
+                    self._write_now, view, state.policy, journal, abandon_on_cancel=last
+                )
+                nursery.cancel_scope.cancel()
+        except* (sqlite3.Error, StoreError, OSError) as group:
             self._waiting = deque((*journal, *self._waiting), maxlen=JOURNAL_WAITING)
-            self._failed(error)
-            return
-        self._written = written
-        if self._failing:
-            log.warning("the state is kept again, with all that was decided meanwhile", file=str(self.store.path))
-        self._failing = False
+            self._failed(group.exceptions[0])
+        else:
+            self._written = written
+            if self._failing:
+                log.warning("the state is kept again, with all that was decided meanwhile", file=str(self.store.path))
+            self._failing = False
+        finally:
+            self._hasty = last
+            _call(waiters)
+            if self._failing or last:
+                late, self._kept = self._kept, []
+                _call(late)
+
+    async def _lose_patience(self, waiters: list[Callable[[], None]]) -> None:
+        """Let requests go that wait for a disk that hangs."""
+        await trio.sleep(PATIENCE_S)
+        log.warning("writing the state takes long; requests do not wait for it", file=str(self.store.path))
+        self._hasty = True
+        _call([*waiters, *self._kept])
+        waiters.clear()
+        self._kept.clear()
 
     def _failed(self, error: Exception) -> None:
         if not self._failing:
@@ -196,6 +246,14 @@ class Persistence:
             "timers": {f"{key} {timer.name}": at_s for (key, timer), at_s in state.timers.items()},
             "trails": self._trails,
         }
+
+
+def _call(waiters: list[Callable[[], None]]) -> None:
+    for then in waiters:
+        try:
+            then()
+        except Exception:
+            log.exception("a request could not go on, this is a bug in crirm")
 
 
 def open_persistence(

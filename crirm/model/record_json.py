@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, get_origin
 
+import attrs
 import cattrs
 
 from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet, ListFormatError, NodeSet
+from crirm.model.trail import Move, Trail, Verdict
 
 T = TypeVar("T")
 
@@ -39,6 +41,18 @@ def _exact(value: object, kind: type[Any]) -> Any:
     return value
 
 
+def _trail_record(trail: Trail) -> Any:
+    """Return a trail as nested lists: it is by far the largest record, and the only one that nothing depends on."""
+    return attrs.astuple(trail)
+
+
+def _trail(record: Any, _: type[Trail]) -> Trail:
+    key, policy, asked, chosen, granted, verdicts, moves, notes = record
+    considered = (Verdict(pool, tuple(map(tuple, facts)), *rest) for pool, facts, *rest in verdicts)
+    moved = tuple(Move(*move) for move in moves)
+    return Trail(key, policy, asked, chosen, granted, tuple(considered), moved, tuple(notes))
+
+
 def _is_frozenset(kind: Any) -> bool:
     origin: object = get_origin(kind)
     return origin is frozenset
@@ -51,6 +65,8 @@ def _make_converter() -> cattrs.Converter:
         converter.register_structure_hook(ids, lambda text, kind: kind.parse(_exact(text, str)))
     for plain in (int, str, bool):
         converter.register_structure_hook(plain, _exact)
+    converter.register_unstructure_hook(Trail, _trail_record)
+    converter.register_structure_hook(Trail, _trail)
     converter.register_unstructure_hook_func(_is_frozenset, sorted)
     return converter
 

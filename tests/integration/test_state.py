@@ -23,21 +23,25 @@ if TYPE_CHECKING:
 HOST = HostSpec(packages=2, cores=4, threads=1)
 
 
-@attrs.frozen
+@attrs.define
 class Node:
     """A machine of eight CPUs with the embedded runtime."""
 
     stage: Stage
     policy: str
     state: Path
+    _cri: Cri | None = None
 
     def start(self, *args: object) -> Program:
         options = ["--policy", self.policy, "--reserved-cpus", "cpuset:0", "--host-root", self.stage.place / "host"]
-        return self.stage.relay(*options, "--state-dir", self.state, *args)
+        relay = self.stage.relay(*options, "--state-dir", self.state, *args)
+        self._cri = Cri(self.stage.client(), V1)
+        return relay
 
     @property
     def cri(self) -> Cri:
-        return Cri(self.stage.client(), V1)
+        assert self._cri is not None, "crirm was never started"
+        return self._cri
 
     def create(self, uid: str, cpus: float, pod: str = "") -> Reply:
         config = v1.PodSandboxConfig(
@@ -161,7 +165,8 @@ def test_containers_of_another_policy_are_placed_anew(node: Node) -> None:
     relay = node.start()
     before = scattered(node)
     assert relay.stop() == 0
-    relay = attrs.evolve(node, policy="topology-aware").start()
+    node.policy = "topology-aware"
+    relay = node.start()
     assert node.told().keys() == before.keys()
     assert relay.records("the state of before is known")[0]["placed_anew"] == 3
 

@@ -52,17 +52,16 @@ def test_a_call_in_flight_finishes_and_new_ones_are_refused(stage: Stage) -> Non
     assert not stage.relay_socket.exists()
 
 
-@pytest.mark.parametrize("kind", list(CLIENTS))
-def test_calls_that_outlast_the_grace_are_cut_off(stage: Stage, kind: str) -> None:
+def test_calls_that_outlast_the_grace_are_cut_off(stage: Stage) -> None:
     _, relay = stage.both("--grace", "0.2", runtime_args=HANG)
-    call = stage.client(kind).start(STATUS, b"")
+    calls = [stage.client(kind).start(STATUS, b"") for kind in CLIENTS]
     watch = stage.watch()
-    watch.wait("in_flight", STATUS)
+    watch.wait("in_flight", STATUS, 2)
     relay.send(signal.SIGTERM)
-    assert call.finish().code == UNAVAILABLE
+    assert [call.finish().code for call in calls] == [UNAVAILABLE, UNAVAILABLE]
     assert relay.wait_exit() == 0
-    assert relay.records("calls were cut off")[0]["calls"] == [STATUS]
-    watch.wait("cancelled", STATUS)
+    assert relay.records("calls were cut off")[0]["calls"] == [STATUS, STATUS]
+    watch.wait("cancelled", STATUS, 2)
 
 
 def test_a_second_signal_ends_the_grace(stage: Stage) -> None:

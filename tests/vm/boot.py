@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _RESULTS_BYTES = 256 << 20
 _CONSOLE_LINES = 40
 _POLL_S = 0.1
-INITS = {False: "/srv/crirm/tests/vm/scripts/init", True: "/lib/systemd/systemd"}
+_SCRIPTS = "/srv/crirm/tests/vm/scripts"
 _SYSTEMD_WORDS = ("systemd.unit=emulated-server.service", "systemd.show_status=0")
 
 
@@ -82,7 +82,7 @@ def boot(job: Job, base: Base, python: Path, folder: Path, limits: Limits | None
         kernel=base.kernel,
         initrd=base.initrd,
         disks=disks,
-        init=INITS[job.server.systemd],
+        init=f"{_SCRIPTS}/{'init-systemd' if job.server.systemd else 'init'}",
         console=folder / "console.log",
         words=_SYSTEMD_WORDS if job.server.systemd else (),
     )

@@ -18,6 +18,8 @@ _MIB = 1 << 20
         pytest.param(0.5, 0.9, Verdict.REACHED, id="the whole interval is within the target"),
         pytest.param(0.5, 1.0, Verdict.REACHED, id="the target itself is allowed"),
         pytest.param(0.9, 1.1, Verdict.UNDECIDED, id="the interval holds the target"),
+        pytest.param(-0.9, -0.1, Verdict.UNDECIDED, id="relaying cannot make calls quicker: that is noise"),
+        pytest.param(-0.1, 0.9, Verdict.REACHED, id="but it may cost next to nothing"),
         pytest.param(1.1, 1.2, Verdict.MISSED, id="the whole interval is beyond the target"),
     ],
 )

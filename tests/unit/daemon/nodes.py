@@ -71,6 +71,7 @@ class FakeNode:
     def __init__(self, nursery: trio.Nursery, hints: tuple[TopologyHint, ...] = (), cpus: int = 8) -> None:
         self.engine = Engine(Counting(cpus), clock=lambda: 1000.0)
         self.doubts = 0
+        self.keeps: list[Callable[[], None]] | None = None
         self.hints = hints
         self.asked_about: list[Place] = []
         self.found = trio.Event()
@@ -80,6 +81,9 @@ class FakeNode:
         self.asked_about += places
         trio.from_thread.run_sync(self.found.set)
         return self.hints
+
+    def when_kept(self, then: Callable[[], None]) -> None:
+        then() if self.keeps is None else self.keeps.append(then)
 
     def _doubt(self) -> None:
         self.doubts += 1

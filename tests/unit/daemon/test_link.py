@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
@@ -70,6 +71,27 @@ def test_only_sockets_and_nothing_at_all_are_connected_to(short_path: Path, kind
             case "directory":
                 path.mkdir()
         assert other is trio.run(_IS_OTHER_FILE, str(path))
+
+
+def test_a_socket_that_is_being_made_is_never_taken_for_something_else(short_path: Path) -> None:
+    path, stop = short_path / "c.sock", threading.Event()
+
+    def make_and_remove() -> None:
+        while not stop.is_set():
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.bind(str(path))
+            path.unlink()
+
+    async def look_often() -> list[bool]:
+        return [await _IS_OTHER_FILE(str(path)) for _ in range(500)]
+
+    thread = threading.Thread(target=make_and_remove)
+    thread.start()
+    try:
+        assert set(trio.run(look_often)) == {False}
+    finally:
+        stop.set()
+        thread.join()
 
 
 # --- who is there ---------------------------------------------------------------------------------------------------

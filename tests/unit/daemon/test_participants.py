@@ -146,6 +146,30 @@ async def test_a_caller_that_leaves_during_the_look_up_reserves_nothing(nursery:
 
 
 @in_nursery
+async def test_nothing_reaches_the_runtime_before_its_decision_is_kept(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    node.keeps = []
+    creation, resize = FakeHeld(), FakeHeld()
+    Create(node).request(bytes(create_request("d")), creation)
+    Update(node).request(bytes(update(4)), resize)
+    assert (creation.forwarded, resize.forwarded) == (None, None)
+    for then in node.keeps:
+        then()
+    assert None not in (creation.forwarded, resize.forwarded)
+
+
+@in_nursery
+async def test_a_caller_that_leaves_before_that_leaves_nothing_behind(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    node.keeps, before = [], node.engine.state
+    for one, request in ((Create(node), create_request("d")), (Update(node), update(4))):
+        one.request(bytes(request), FakeHeld())
+        assert before.policy != node.engine.state.policy
+        one.abandoned()
+        assert (before.policy, before.adjustments) == (node.engine.state.policy, node.engine.state.adjustments)
+
+
+@in_nursery
 async def test_a_containers_life_is_followed_and_its_grant_ends_with_it(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     node.call(Start, v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))

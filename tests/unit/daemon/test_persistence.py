@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+import threading
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -325,4 +326,40 @@ def test_looking_at_the_lists_is_written_down_only_where_it_brings_something(fir
         ("synchronised", "s", "it is gone"),
     ]
     assert isinstance(first.persistence._waiting[0], Entry)
+    first.kill()
+
+
+def test_requests_go_on_once_their_decision_is_written(first: Process) -> None:
+    key, called = first.run("a", 1000), []
+    first.persistence.when_kept(lambda: called.append(read(first.persistence.store.load())[0].grants))
+    assert called == []
+    first.write()
+    assert called == [{key: "0"}]
+    first.kill()
+
+
+def test_requests_do_not_wait_for_a_disk_that_fails(first: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_store: Store, _batch: Any) -> None:
+        first.persistence.when_kept(lambda: called.append("while it is being tried"))
+        raise sqlite3.OperationalError("disk I/O error")
+
+    called: list[str] = []
+    monkeypatch.setattr(Store, "write", failing)
+    first.persistence.when_kept(lambda: called.append("before"))
+    first.write()
+    first.persistence.when_kept(lambda: called.append("after"))
+    assert called == ["before", "while it is being tried", "after"]
+    first.kill()
+
+
+def test_requests_do_not_wait_for_a_disk_that_hangs(first: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.01)
+    goes_on = threading.Event()
+
+    def hanging(_store: Store, _batch: Any) -> None:
+        assert goes_on.wait(30)
+
+    monkeypatch.setattr(Store, "write", hanging)
+    first.persistence.when_kept(goes_on.set)
+    first.write()
     first.kill()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from crirm.sim.hosts import topology_of
 from tests.trio_thread import open_trio_thread
 from tests.vm.inside.facts import this_server
 from tests.vm.inside.node import Node, open_node, start_containerd
@@ -14,6 +15,7 @@ from tests.vm.inside.node import Node, open_node, start_containerd
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from crirm.model.topology import Topology
     from crirm.sim.containerd import Containerd, Installation
     from tests.vm.servers import Server
 
@@ -41,6 +43,12 @@ def server() -> Server:
     if found is None:
         pytest.skip("runs inside an emulated server: nox -s vm")
     return found
+
+
+@pytest.fixture(scope="session")
+def machine(server: Server) -> Topology:
+    """The server as it was asked for."""
+    return topology_of(server.spec)
 
 
 @pytest.fixture(scope="session")

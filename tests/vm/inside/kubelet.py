@@ -43,17 +43,17 @@ class Ask:
 
 @attrs.frozen
 class Container:
-    """A container that was started."""
+    """A container that was started.
+
+    Args:
+        cri: how to reach it.
+        id: given by the runtime.
+        pid: its first process.
+    """
 
     cri: Cri
     id: str
-
-    @property
-    def pid(self) -> int:
-        """Its first process."""
-        request = v1.ContainerStatusRequest(container_id=self.id, verbose=True)
-        answer = self.cri.call("ContainerStatus", request, v1.ContainerStatusResponse, _CALL_S)
-        return int(json.loads(answer.info["info"])["pid"])
+    pid: int
 
     @property
     def cpus(self) -> CPUSet:
@@ -107,10 +107,12 @@ class Pod:
         """Create and start a container."""
         reply = self.create(name, ask)
         assert reply.code == OK, reply.text
-        container = Container(self.cri, v1.CreateContainerResponse().parse(reply.message).container_id)
-        start = v1.StartContainerRequest(container_id=container.id)
+        container = v1.CreateContainerResponse().parse(reply.message).container_id
+        start = v1.StartContainerRequest(container_id=container)
         self.cri.call("StartContainer", start, v1.StartContainerResponse, _CALL_S)
-        return container
+        ask_pid = v1.ContainerStatusRequest(container_id=container, verbose=True)
+        status = self.cri.call("ContainerStatus", ask_pid, v1.ContainerStatusResponse, _CALL_S)
+        return Container(self.cri, container, int(json.loads(status.info["info"])["pid"]))
 
     def remove(self) -> None:
         """Stop and remove it, with all its containers."""
