@@ -11,6 +11,7 @@ PACKAGES = (
     "python3",
     "containerd",
     "runc",
+    "crun",
     "busybox-static",
     "libstdc++6",  # grpcio brings all else
     "systemd-sysv",  # only for servers that boot systemd

@@ -30,7 +30,7 @@ policy:
 
 def test_exclusive_containers_spread_over_the_numa_nodes(node: Node, machine: Topology) -> None:
     containers = node.kubelet.guaranteed("pod0", "1", "1", "1", "1")
-    assert [1, 1, 1, 1] == [len(each.cpus) for each in containers]
+    assert [len(each.cpus) for each in containers] == [1, 1, 1, 1]
     assert apart([each.cpus for each in containers])
     assert apart([homes(machine, each.cpus) for each in containers])
     assert [homes(machine, each.cpus) for each in containers] == [each.mems for each in containers]
@@ -39,7 +39,7 @@ def test_exclusive_containers_spread_over_the_numa_nodes(node: Node, machine: To
 def test_shared_containers_spread_over_the_numa_nodes(node: Node, machine: Topology) -> None:
     containers = node.kubelet.burstable("pod0", "500m", "500m", "500m", "500m")
     nodes = [homes(machine, each.cpus) for each in containers]
-    assert [1, 1, 1, 1] == [len(each) for each in nodes]
+    assert [len(each) for each in nodes] == [1, 1, 1, 1]
     assert apart(nodes)
     assert CPUSet.union(each.cpus for each in containers) == machine.online - CPUSet.of(0)
 
