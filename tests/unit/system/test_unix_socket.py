@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
 
 OPEN_AND_WAIT = """
-import sys
+import os, sys
 from crirm.errors import CrirmError
 from crirm.system.unix_socket import open_listener
+if len(sys.argv) > 2:  # once all is imported: the interpreter may lie where only root can read
+    os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
 try:
     sock = open_listener(sys.argv[1], None)
 except CrirmError as error:
@@ -50,13 +52,11 @@ else:
 
 def start(path: Path, user: int | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", OPEN_AND_WAIT, str(path)],
+        [sys.executable, "-c", OPEN_AND_WAIT, str(path), *([] if user is None else [str(user)])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        user=user,
-        extra_groups=None if user is None else [],
     )
 
 
