@@ -10,7 +10,7 @@ import attrs
 
 from crirm.cri.proto.runtime import v1
 from crirm.model.cpuset import CPUSet
-from tests.conformance.cri import OK, V1, Cri
+from tests.conformance.cri import OK, V1, Cri, wait_until
 from tests.integration.test_state import Node, make_node
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Caller:
     dice: random.Random
     held: list[str] = attrs.field(factory=list)
     number: int = 0
+    done: int = 0
 
     def work(self) -> None:
         while True:
@@ -39,6 +40,7 @@ class Caller:
                     self.end(self.dice.choice(self.held))
                 else:
                     self.held.append(self.node.run(f"{self.name}-{self.number}", self.dice.choice((1, 1, 0.1))))
+                self.done += 1
             except AssertionError:  # refused for want of CPUs, or crirm is gone
                 if not self.alive():
                     return
@@ -56,12 +58,13 @@ class Caller:
         return self.node.cri.reply("Version", v1.VersionRequest()).code == OK
 
 
-def storm(relay: Program, callers: list[Caller], lasts_s: float) -> set[str]:
-    """Let callers work until crirm is killed, and return the containers that they were told of and have not ended."""
+def storm(relay: Program, callers: list[Caller], steps: int) -> set[str]:
+    """Kill crirm after so many *steps* of the callers; return the containers that they were told of and did not end."""
+    enough = sum(caller.done for caller in callers) + steps
     threads = [threading.Thread(target=caller.work, daemon=True) for caller in callers]
     for thread in threads:
         thread.start()
-    threads[0].join(lasts_s)
+    wait_until(lambda: sum(caller.done for caller in callers) >= enough, within_s=60)
     relay.kill()
     for thread in threads:
         thread.join(30)
@@ -86,7 +89,7 @@ def rounds(node: Node, count: int) -> int:
     relay, kept, dice = node.start(), 0, random.Random(4)
     callers = [Caller(node, f"c{number}", random.Random(number)) for number in range(CALLERS)]
     for _ in range(count):
-        acknowledged = storm(relay, callers, dice.uniform(0.05, 0.6))
+        acknowledged = storm(relay, callers, dice.randint(3, 9))
         before = enforced(node)
         relay = node.start()
         after = {each: CPUSet.parse(cpus) for each, cpus in node.told().items() if cpus}
