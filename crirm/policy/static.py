@@ -26,8 +26,8 @@ from crirm.model.workload import Container, ContainerKey, Pod, Workload
 from crirm.policy.annotations import PREFER_ISOLATED_CPUS, boolean
 from crirm.policy.api import Constraints, Json, Kind, Placement, Restored
 from crirm.policy.cpu_allocator import CPUAllocator
+from crirm.policy.partition import Partition, partition
 from crirm.policy.priorities import Priority, priorities_of
-from crirm.policy.topology_aware.partition import Partition, partition
 
 ISOLATED, ORDINARY, BOTH, SHARED = "isolated", "exclusive", "exclusive and isolated", "shared"
 """The pools that a container can come to."""

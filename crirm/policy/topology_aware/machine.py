@@ -7,9 +7,9 @@ import attrs
 from crirm.model.topology import Topology
 from crirm.policy.api import Constraints
 from crirm.policy.cpu_allocator import CPUAllocator
+from crirm.policy.partition import partition
 from crirm.policy.priorities import priorities_of
 from crirm.policy.topology_aware.memory_sets import MemorySets
-from crirm.policy.topology_aware.partition import partition
 from crirm.policy.topology_aware.pools import Pool, build_pools
 
 

@@ -24,7 +24,7 @@ import attrs
 
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.topology import Die, NumaNode, Package, Topology
-from crirm.policy.topology_aware.partition import Partition
+from crirm.policy.partition import Partition
 
 
 class PoolKind(enum.Enum):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.topology import MemoryKind
+from crirm.policy.partition import Partition
 from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
-from crirm.policy.topology_aware.partition import Partition
 from crirm.policy.topology_aware.pools import build_pools
 from crirm.sim.hosts import HostSpec, parse_spec, topology_of
 from tests.unit.policy.topology_aware.support import PATIENT

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from crirm.model.cpuset import CPUSet
-from crirm.policy.topology_aware.partition import Partition
+from crirm.policy.partition import Partition
 from crirm.policy.topology_aware.pools import Pool, build_pools
 from crirm.sim.hosts import HostSpec, parse_spec, topology_of
 from tests.unit.policy.topology_aware.support import PATIENT

@@ -5,8 +5,8 @@ import pytest
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.cpu_allocator import CPUAllocator
+from crirm.policy.partition import Partition, PartitionError, partition
 from crirm.policy.priorities import priorities_of
-from crirm.policy.topology_aware.partition import Partition, PartitionError, partition
 from crirm.sim.hosts import parse_spec, topology_of
 from tests.unit.policy.topology_aware.support import reserve
 
