@@ -59,7 +59,7 @@ def _with(settings: Settings, loaded: Loaded) -> Settings:
 def choice_of(config: Config, host_root: str) -> Choice:
     """Return the policy that *config* chooses, with cgroups resolved on the host whose files are at *host_root*."""
     constraints = constraints_of(config, lambda directory: read_cgroup(Path(host_root), directory))
-    return Choice(config.policy_name, constraints, config.policy_options)
+    return Choice(config.policy_name, constraints, config.policy_options, config.policy.overflow)
 
 
 def choice_from_options(name: str, available: str | None, reserved: str | None, host_root: str) -> Choice:

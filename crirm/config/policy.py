@@ -33,3 +33,9 @@ class PolicySection:
         "some.",
         default=Resources(),
     )
+    overflow: bool = option(
+        "AllowOverflow",
+        "Whether a container that does not fit is let in to share what is left, with nothing kept for it, instead of "
+        "refused.",
+        default=False,
+    )

@@ -50,11 +50,13 @@ class Engine:
 
     Args:
         policy: decides.
+        overflow: whether new containers without room are let in all the same; see ``pipeline.step``.
         clock: wall-clock seconds.
     """
 
-    def __init__(self, policy: Policy, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, policy: Policy, clock: Callable[[], float] = time.time, *, overflow: bool = False) -> None:
         self.policy = policy
+        self.overflow = overflow
         self.state: State = pipeline.initial(policy)
         self.trails: OrderedDict[ContainerKey, Explained] = OrderedDict()
         self._clock = clock
@@ -95,7 +97,7 @@ class Engine:
         A bug in the policy refuses a request (fail closed) and ignores every other event; the state stays whole.
         """
         try:
-            decision = pipeline.step(self.policy, self.state, event, self._clock())
+            decision = pipeline.step(self.policy, self.state, event, self._clock(), overflow=self.overflow)
         except Exception:
             log.exception(
                 "a decision failed, this is a bug in crirm", kind=type(event).__name__, policy=self.policy.name

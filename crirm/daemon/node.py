@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from crirm.daemon.settings import Settings
     from crirm.model.quantity import Bytes
     from crirm.model.workload import ContainerKey
-    from crirm.policy.api import Policy
     from crirm.rpc.client import Pool
     from crirm.rpc.held import Interceptor
 
@@ -82,7 +81,8 @@ async def open_node(settings: Settings, pool: Pool, nursery: trio.Nursery) -> De
     topology = discovery.topology
     policy = kind.make(topology, choice.constraints, kind.options() if choice.options is None else choice.options)
     memory_capacity = topology.memory_of(topology.node_ids)
-    node = DecidingNode(policy, pool, memory_capacity, host_root, settings.enforce, nursery)
+    engine = Engine(policy, overflow=choice.overflow)
+    node = DecidingNode(engine, pool, memory_capacity, host_root, settings.enforce, nursery)
     if settings.state_dir:
         facts = {"policy": policy.name, "machine": digest(topology), "version": version("crirm")}
         node.persistence = await trio.to_thread.run_sync(
@@ -95,7 +95,7 @@ class DecidingNode:
     """Everything that decides, for one policy.
 
     Args:
-        policy: made for this machine.
+        engine: with the policy for this machine.
         pool: the connection to the runtime.
         memory_capacity: the machine's whole memory.
         host_root: where the host's files are seen.
@@ -105,14 +105,14 @@ class DecidingNode:
 
     def __init__(
         self,
-        policy: Policy,
+        engine: Engine,
         pool: Pool,
         memory_capacity: Bytes,
         host_root: Path,
         enforce: Mode,
         nursery: trio.Nursery,
     ) -> None:
-        self.engine = Engine(policy)
+        self.engine = engine
         self.runtime = RuntimeCalls(pool)
         find_hints = partial(hints_of, host_root=host_root)
         self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self._doubt)

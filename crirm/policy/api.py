@@ -139,11 +139,13 @@ class Choice:
         name: of one of the kinds in ``registry.py``.
         constraints: what bounds it.
         options: a value of its kind's options class; None for the defaults.
+        overflow: whether a container without room is let in to share what is left, instead of refused.
     """
 
     name: str = "none"
     constraints: Constraints = attrs.field(factory=Constraints)
     options: Any = None
+    overflow: bool = False
 
 
 @attrs.frozen

@@ -46,6 +46,7 @@ from crirm.model.events import (
     TimerExpired,
     UpdateFailed,
 )
+from crirm.model.resources import Requirements
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Placement, Policy
 from crirm.policy.synchronise import changes_between
@@ -61,7 +62,7 @@ def initial(policy: Policy) -> State:
     return State(workload=Workload(), policy=policy.initial())
 
 
-def step(policy: Policy, state: State, event: Event, now_s: float) -> Decision:
+def step(policy: Policy, state: State, event: Event, now_s: float, *, overflow: bool = False) -> Decision:
     """Decide about *event*.
 
     Args:
@@ -69,14 +70,16 @@ def step(policy: Policy, state: State, event: Event, now_s: float) -> Decision:
         state: of before.
         event: what has happened, or is asked for.
         now_s: wall-clock time in seconds, for timers only.
+        overflow: whether a new container without room is let in to share what is left, instead of refused.
     """
-    return _Step(policy, now_s).decide(state, event)
+    return _Step(policy, now_s, overflow).decide(state, event)
 
 
 @attrs.frozen
 class _Step:
     policy: Policy
     now_s: float
+    overflow: bool
 
     def decide(self, state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR0912 - one line per event
         match event:
@@ -87,7 +90,7 @@ class _Step:
             case PodRemoved(id):
                 return self._remove_pod(state, id)
             case ContainerRequested(container):
-                return self._request(state, container)
+                return self._request(state, container, self.overflow)
             case ContainerCreated(key, id):
                 return self._created(_changed(state, key, id=id, state=ContainerState.CREATED), key)
             case CreateFailed(key) | ContainerRemoved(key):
@@ -129,7 +132,7 @@ class _Step:
 
     # --- containers ----------------------------------------------------------------------------------------------
 
-    def _request(self, state: State, container: Container) -> Decision:
+    def _request(self, state: State, container: Container, overflow: bool) -> Decision:
         if container.pod not in state.workload.pods:
             problem = f"container {container.name}: its pod sandbox {container.pod} is not known"
             return Decision(state, refusal=RefusedError(RefusalReason.BAD_STATE, problem))
@@ -140,7 +143,7 @@ class _Step:
         ]
         cleared = self._each(state, lingering, self._exit)
         try:
-            placement = self.policy.allocate(cleared.state.policy, cleared.state.workload, container)
+            placement = self._allocate(cleared.state, container, overflow)
         except RefusedError as refusal:
             return Decision(state, refusal=refusal)
         known = _with_container(cleared.state, container)
@@ -148,6 +151,19 @@ class _Step:
         told = {**known.told, container.key: adjustment}
         placed = self._placed(attrs.evolve(known, told=told), placement)
         return attrs.evolve(placed, adjustment=adjustment, effects=(*cleared.effects, *placed.effects))
+
+    def _allocate(self, state: State, container: Container, overflow: bool) -> Placement:
+        """Ask the policy; where there is no room and *overflow* is allowed, for a place with nothing kept for it."""
+        try:
+            return self.policy.allocate(state.policy, state.workload, container)
+        except RefusedError as refusal:
+            if not overflow or refusal.reason is not RefusalReason.NO_ROOM:
+                raise
+            modest = attrs.evolve(container, requirements=Requirements())
+            placement = self.policy.allocate(state.policy, state.workload, modest)
+            note = f"overflow: nothing is kept for it, since {refusal}"
+        trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
+        return attrs.evolve(placement, trail=trail)
 
     def _created(self, state: State, key: ContainerKey) -> Decision:
         """Whatever was decided about it since it was asked for could not be told before it had an id."""
@@ -223,14 +239,14 @@ class _Step:
     def _synchronise(self, state: State, event: Synchronised) -> Decision:
         effects: list[Effect] = []
         for change in changes_between(state.workload, event):
-            decision = self.decide(state, change)
+            if isinstance(change, ContainerRequested):  # it runs already: without room it shares what is left
+                decision = self._request(state, change.container, overflow=True)
+            else:
+                decision = self.decide(state, change)
             state, effects = decision.state, [*effects, *decision.effects]
-            if isinstance(
-                change, ContainerRequested
-            ):  # it runs already: with a grant, or without one where none is left
-                state = attrs.evolve(
-                    _with_container(state, change.container), told=_without(state.told, change.container.key)
-                )
+            if isinstance(change, ContainerRequested):
+                adopted = change.container
+                state = attrs.evolve(_with_container(state, adopted), told=_without(state.told, adopted.key))
         told = self._tell(state, sorted(state.adjustments))
         return attrs.evolve(told, effects=_latest([*effects, *told.effects], told.state))
 

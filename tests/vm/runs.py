@@ -51,7 +51,7 @@ def run_tests(plan: Plan, servers: Sequence[Server], pytest_args: Sequence[str])
     """Run the tests inside *servers*, one after the other; whether all that there were have passed."""
     if plan.keep:
         _check_terminal("--keep")
-    script = tests_script(pytest_args, keep=plan.keep)
+    script = script_for_tests(pytest_args, keep=plan.keep)
     verdicts = {server.name: _tests_on(plan, server, script) for server in servers}
     sys.stdout.write("\n" + "".join(f"{name:24} {verdict}\n" for name, (_, verdict) in verdicts.items()))
     codes = {code for code, _ in verdicts.values()}
@@ -61,10 +61,10 @@ def run_tests(plan: Plan, servers: Sequence[Server], pytest_args: Sequence[str])
 def open_shell(plan: Plan, server: Server) -> None:
     """Give a shell on *server*, in this terminal, until the person leaves it."""
     _check_terminal("--shell")
-    _boot(plan, Job(server, shell_script(plan.serve), _terminal()), watched=False)
+    _boot(plan, Job(server, script_for_shell(plan.serve), _terminal()), watched=False)
 
 
-def tests_script(pytest_args: Sequence[str], *, keep: bool) -> str:
+def script_for_tests(pytest_args: Sequence[str], *, keep: bool) -> str:
     """Return what a server does to run the tests.
 
     Args:
@@ -77,7 +77,7 @@ def tests_script(pytest_args: Sequence[str], *, keep: bool) -> str:
     return f"{pytest}\ncode=$?\nbash\nexit $code\n" if keep else f"exec {pytest}\n"
 
 
-def shell_script(serve: str) -> str:
+def script_for_shell(serve: str) -> str:
     """Return what a server does to give a shell; *serve* are options of ``crirm serve``."""
     return f"exec python -m tests.vm.inside.shell {shlex.join(shlex.split(serve))}\n"
 

@@ -123,6 +123,18 @@ def test_a_refused_request_changes_nothing(book: Playbook) -> None:
     ) == (RefusalReason.NO_ROOM, "wants 3 CPUs, 3 are free and one must stay")
 
 
+def test_with_overflow_a_container_without_room_shares_what_is_left(book: Playbook) -> None:
+    book.run("a", 5000)
+    asked = ContainerRequested(wanted("b", 3000))
+    decision = pipeline.step(POLICY, book.state, asked, book.now_s, overflow=True)
+    assert decision.adjustment == cpus("5-7")
+    assert decision.trail is not None
+    assert decision.trail.notes == (
+        "overflow: nothing is kept for it, since wants 3 CPUs, 3 are free and one must stay",
+    )
+    assert decision.state.workload.containers[ContainerKey("b")].requirements == asking(3000)
+
+
 def test_a_container_of_an_unknown_pod_is_refused(book: Playbook) -> None:
     decision = book.tell(ContainerRequested(wanted("a", 0, "nowhere")))
     assert decision.refusal is not None
@@ -253,9 +265,9 @@ def test_synchronising_twice_changes_nothing(book: Playbook) -> None:
     assert before == book.state
 
 
-def test_a_found_container_without_room_runs_on_without_a_grant(book: Playbook) -> None:
+def test_a_found_container_without_room_shares_what_is_left(book: Playbook) -> None:
     book.tell(Synchronised((pod("p1"),), (listed("a", 99_000, ContainerState.RUNNING),)))
-    assert book.state.policy == {}
+    assert book.state.adjustments == {ContainerKey("a"): cpus("0-7")}
     assert book.state.workload.containers[ContainerKey("a")].state is ContainerState.RUNNING
 
 

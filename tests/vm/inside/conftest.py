@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from crirm.model.topology import Topology
     from crirm.sim.containerd import Containerd, Installation
+    from tests.trio_thread import TrioThread
     from tests.vm.servers import Server
 
 
@@ -52,9 +53,14 @@ def machine(server: Server) -> Topology:
 
 
 @pytest.fixture(scope="session")
-def containerd(server: Server, installation: Installation) -> Iterator[Containerd]:
+def trio_thread() -> Iterator[TrioThread]:
     with open_trio_thread() as thread:
-        yield start_containerd(thread, installation, server)
+        yield thread
+
+
+@pytest.fixture(scope="session")
+def containerd(server: Server, installation: Installation, trio_thread: TrioThread) -> Containerd:
+    return start_containerd(trio_thread, installation, server)
 
 
 @pytest.fixture(scope="module")

@@ -55,13 +55,11 @@ class Node:
         assert self._kubelet is not None, "crirm was not started"
         return self._kubelet
 
-    def start(self, config: str) -> None:
-        """Start crirm with the text of a configuration file."""
-        file = self.folder / "config.yaml"
-        file.write_text(config)
+    def start(self, *options: str) -> None:
+        """Start crirm with *options* of ``crirm serve``."""
         sockets = ("--relay-socket", self.relay, "--runtime-socket", self.containerd.socket)
         daemon = daemons.running_daemon(
-            "serve", *sockets, "--config", file, socket_path=self.relay, log_path=self.folder / "crirm.log"
+            "serve", *sockets, *options, socket_path=self.relay, log_path=self.folder / "crirm.log"
         )
         self._process = self._stack.enter_context(daemon)
         client = GrpcioClient(self.relay)
@@ -93,8 +91,10 @@ class Node:
 def open_node(containerd: Containerd, server: Server, folder: Path, config: str) -> Iterator[Node]:
     """crirm with *config* in front of *containerd*, while the block lasts."""
     folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "config.yaml"
+    file.write_text(config)
     node = Node(containerd, server.systemd, folder)
-    node.start(config)
+    node.start("--config", str(file))
     try:
         yield node
     finally:
