@@ -118,7 +118,11 @@ class HeldCall(Call):
             self.refuse(Status.INTERNAL, f"{self.path.decode()} takes one message, {len(self._messages)} came")
             return
         self._asked = True
-        self._interceptor.request(self._messages[0], self)
+        try:
+            self._interceptor.request(self._messages[0], self)
+        except Exception:
+            log.exception("a request could not be decided about", method=self.path.decode("ascii", "replace"))
+            self.refuse(Status.INTERNAL, "crirm could not decide because of a fault of its own; see its log")
 
     def forward(self, message: bytes) -> None:
         """See ``Held``."""

@@ -182,6 +182,22 @@ async def test_a_unary_call_with_two_messages_is_refused() -> None:
 
 
 @on_loop
+async def test_a_fault_in_deciding_refuses_the_call_and_no_other() -> None:
+    class Broken(Part):
+        def request(self, message: bytes, held: Held) -> None:
+            raise ZeroDivisionError(message, held)
+
+    rig = rig_with(Broken())
+    stream = rig.call()
+    assert find(rig.kubelet.streams[stream].headers[0], b"grpc-status") == b"13"
+    rig.interceptor = None
+    other = rig.call()
+    rig.answer(1)
+    assert rig.kubelet.streams[other].ended
+    assert rig.idle
+
+
+@on_loop
 async def test_a_broken_interceptor_does_not_break_the_reply() -> None:
     class Broken(Part):
         def reply(self, answer: Answer) -> bytes | None:
