@@ -103,11 +103,22 @@ class Intake:
         self, container: Container, places: tuple[Place, ...], then: Callable[[Container | RefusedError], None]
     ) -> None:
         hints: tuple[TopologyHint, ...] = ()
-        with trio.move_on_after(HINTS_WITHIN_S) as limit:
-            hints = await trio.to_thread.run_sync(self.find_hints, places, abandon_on_cancel=True)
-        if limit.cancelled_caught:
-            log.warning("placed without topology hints: its mounts and devices do not answer", container=container.name)
-        then(attrs.evolve(container, hints=hints))
+        try:
+            with trio.move_on_after(HINTS_WITHIN_S) as limit:
+                hints = await trio.to_thread.run_sync(self.find_hints, places, abandon_on_cancel=True)
+            if limit.cancelled_caught:
+                log.warning("placed without topology hints: mounts and devices do not answer", container=container.name)
+        except Exception:  # a hint is never worth a container, nor the daemon
+            log.exception("topology hints could not be looked up", container=container.name)
+        try:
+            then(attrs.evolve(container, hints=hints))
+        except Exception:
+            log.exception("a request could not be decided about", container=container.name)
+            then(
+                RefusedError(
+                    RefusalReason.BAD_STATE, "crirm could not decide because of a fault of its own; see its log"
+                )
+            )
 
     def resize(self, key: ContainerKey, asked: LinuxResources) -> ResizeRequested:
         """Return the event of the kubelet's update; what it leaves out (0) stays as it is."""

@@ -270,3 +270,17 @@ async def test_only_calls_that_matter_are_taken_part_in(nursery: trio.Nursery) -
     node = FakeNode(nursery)
     assert {method for _, method in METHODS if participant(node, method)} == INTERCEPTED
     assert [participant(node, method) for method in ("ListContainers", "Version", "ExecSync", "")] == [None] * 4
+
+
+@in_nursery
+async def test_hints_that_cannot_be_looked_up_stop_nobody(nursery: trio.Nursery) -> None:
+    node = with_pod(nursery)
+
+    def fail(_places: object) -> tuple[TopologyHint, ...]:
+        raise OSError("strange firmware")
+
+    node.intake.find_hints = fail
+    held = FakeHeld()
+    Create(node).request(bytes(create_request(mounts=("/data",))), held)
+    await held.decided.wait()
+    assert held.forwarded is not None
