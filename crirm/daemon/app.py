@@ -112,9 +112,9 @@ async def _run(settings: Settings, stop: Stop, watch: Watch | None, task_status:
         await service.start(dumper.run)
         relay = await _make_relay(settings, flusher, service)
         if await _start_links(service, relay, stop):
+            await service.start(_control, settings, relay.node)
             with _listening(settings) as sock:
                 async with open_server(sock, _served(relay, dumper, watch), flusher) as server:
-                    service.start_soon(_control, settings, relay.node)
                     gc.freeze()  # what was imported stays: a collection that walks it holds calls up for 30 ms
                     systemd.notify_ready(f"serving on {sock.getsockname()}")
                     log.info("serving", socket=sock.getsockname())
@@ -137,13 +137,18 @@ async def _make_relay(settings: Settings, flusher: Flusher, service: trio.Nurser
     return relay
 
 
-async def _control(settings: Settings, node: Deciding | None) -> None:
+async def _control(
+    settings: Settings, node: Deciding | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Answer questions until cancelled; a daemon that nobody can ask serves all the same."""
     path = settings.control_socket or control_socket_beside(settings.relay_socket)
     try:
         with control_listener(path) as sock:
+            task_status.started()
             await serve_control(sock, node)
     except CrirmError as error:
         log.warning("crirm status and crirm explain will not work", reason=str(error))
+        task_status.started()
 
 
 def _relay(settings: Settings, flusher: Flusher) -> Relay:

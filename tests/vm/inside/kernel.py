@@ -21,12 +21,14 @@ def allowed_mems(pid: int) -> NodeSet:
 
 
 def memory_by_node(pid: int) -> dict[int, int]:
-    """Return the bytes of its own memory that a process has on each NUMA node.
+    """Return the bytes of their own memory that a process and others of its cgroup have on each NUMA node.
 
     Source: Documentation/filesystems/proc.rst of the kernel, numa_maps.
     """
     found: dict[int, int] = {}
-    for line in Path(f"/proc/{pid}/numa_maps").read_text().splitlines():
+    processes = cgroup_of(pid).joinpath("cgroup.procs").read_text().split()
+    lines = [line for each in processes for line in Path(f"/proc/{each}/numa_maps").read_text().splitlines()]
+    for line in lines:
         if " anon=" not in line:
             continue  # pages of files lie where whoever read them first was
         page_kib = re.search(r"kernelpagesize_kB=(\d+)", line)
