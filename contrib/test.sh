@@ -2,7 +2,7 @@
 # Install what the tests need and run all of them: lint, generated code, unit, integration, and end-to-end against real containerd.
 . "$(dirname "$0")/prepare.sh"
 [ "$(id -u)" = 0 ] || fail "starts containerd and makes cgroups; run it as root"
-install_packages containerd runc busybox-static python3-venv ca-certificates
+install_packages containerd runc busybox-static systemd python3-venv ca-certificates
 prepare nox
 
 here=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
