@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 _RESULTS_BYTES = 256 << 20
 _CONSOLE_LINES = 40
 _POLL_S = 0.1
+_STALLED = "detected stalls"  # what the kernel says of processors that get nowhere; it then panics
 _SCRIPTS = "/srv/crirm/tests/vm/scripts"
 _SYSTEMD_WORDS = ("systemd.unit=emulated-server.service", "systemd.show_status=0")
 
 
 class ServerFailedError(CrirmError):
     """A server did not come up, hung, or ended without a result."""
+
+
+class EmulationHungError(ServerFailedError):
+    """Emulated processors got stuck in the kernel, which is the emulator's fault."""
 
 
 @attrs.frozen
@@ -92,7 +97,9 @@ def boot(job: Job, base: Base, python: Path, folder: Path, limits: Limits | None
         took_s = time.monotonic() - begin
         return Outcome(_unpack(disk, folder / "results"), folder / "results", took_s)
     except ServerFailedError as fault:
-        raise ServerFailedError(f"{fault}\n{_console(started.console)}") from None
+        said = started.console.read_text(errors="replace") if started.console.exists() else ""
+        kind = EmulationHungError if _STALLED in said else ServerFailedError
+        raise kind(f"{fault}\n{_end_of(said, started.console)}") from None
     finally:
         for image in (disk, folder / "srv.img"):
             image.unlink(missing_ok=True)
@@ -151,7 +158,6 @@ def _unpack(disk: Path, target: Path) -> int:
         raise ServerFailedError("the server ended without a result") from None
 
 
-def _console(path: Path) -> str:
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    shown = "\n".join(f"  {line}" for line in lines[-_CONSOLE_LINES:])
+def _end_of(console: str, path: Path) -> str:
+    shown = "\n".join(f"  {line}" for line in console.splitlines()[-_CONSOLE_LINES:])
     return f"the end of its console, {path}:\n{shown}"

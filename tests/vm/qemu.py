@@ -26,8 +26,8 @@ _PROCESSOR = "Icelake-Server,-avx,-avx2"
 
 # Software emulation has no use for any of these, and each costs time.
 _KERNEL_QUICK = "mitigations=off nokaslr random.trust_cpu=on audit=0 no_timer_check tsc=reliable"
-# A panic ends the machine (QEMU runs with -no-reboot), and nothing is waited for.
-_KERNEL_STRICT = "panic=-1 oops=panic"
+# A panic ends the machine (QEMU runs with -no-reboot), and so does a processor that gets nowhere for a minute.
+_KERNEL_STRICT = "panic=-1 oops=panic rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.panic_on_rcu_stall=1"
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ import attrs
 
 from crirm.errors import UsageError
 from tests.vm.base_disk import base
-from tests.vm.boot import Limits, Outcome, ServerFailedError, boot
+from tests.vm.boot import EmulationHungError, Limits, Outcome, ServerFailedError, boot
 from tests.vm.disks import CACHE, CHECKOUT
 from tests.vm.job import Job
 from tests.vm.python_disk import python_disk
@@ -86,8 +86,13 @@ def _tests_on(plan: Plan, server: Server, script: str) -> tuple[int, str]:
     """Return an exit code and what to say of it."""
     sys.stdout.write(f"\n--- {server.name}: {server.line}{' with systemd' if server.systemd else ''}\n")
     sys.stdout.flush()
+    job = Job(server, script, _terminal() if plan.keep else {})
     try:
-        outcome = _boot(plan, Job(server, script, _terminal() if plan.keep else {}), watched=not plan.keep)
+        try:
+            outcome = _boot(plan, job, watched=not plan.keep)
+        except EmulationHungError as fault:
+            sys.stdout.write(f"{fault}\n--- {server.name}: processors got stuck, which is QEMU's fault; once more\n")
+            outcome = _boot(plan, job, watched=not plan.keep)
     except ServerFailedError as fault:
         sys.stdout.write(f"{fault}\n")
         return 1, "the server failed; its console is above"

@@ -57,9 +57,9 @@ class Server:
 SERVERS = {
     server.name: server
     for server in (
-        Server("one-socket", "1p.4c.2t mem=2Gi", "one package, one NUMA node", in_ci=True),
+        Server("one-socket", "1p.4c.2t mem=2Gi", "one package, one NUMA node"),
         Server("two-sockets", "2p.2n.2c.2t mem=1Gi", "two packages of two NUMA nodes", in_ci=True),
-        Server("dies", "2p.2d.2n.2c.2t mem=512Mi", "two packages of two dies of two NUMA nodes", in_ci=True),
+        Server("dies", "2p.2d.2n.2c.2t mem=512Mi", "two packages of two dies of two NUMA nodes"),
         Server("far-memory", "4p.1c mem=1Gi pmem=4x1Gi", "four packages, persistent memory beside each", in_ci=True),
         Server("movable", "2p.2c mem=1Gi pmem=2x1Gi movable=2-3", "persistent memory that the kernel may not use"),
         Server("systemd", "1p.2n.2c.2t mem=1Gi", "one package, cgroups made by systemd", in_ci=True, systemd=True),

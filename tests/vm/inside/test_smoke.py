@@ -7,6 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import attrs
+import pytest
 
 from crirm.model.quantity import Bytes
 from crirm.model.topology import CacheGroup, NumaNode, Topology
@@ -64,12 +65,14 @@ def test_a_container_gets_a_cpuset_that_the_kernel_enforces(server: Server, node
     assert layout.endswith(".scope") is server.systemd
 
 
+@pytest.mark.servers("one-socket", "systemd")
 def test_the_doctor_finds_nothing_in_the_way(node: Node) -> None:
     sockets = ("--relay-socket", str(node.folder / "other.sock"), "--runtime-socket", str(node.containerd.socket))
     findings = {each["check"]: each["verdict"] for each in json.loads(crirm("doctor", *sockets, "--json"))}
     assert findings["cgroup"] == findings["runtime"] == findings["kernel"] == findings["python"] == "ok"
 
 
+@pytest.mark.servers("one-socket", "systemd")
 def test_the_demo_plays() -> None:
     shown = crirm("demo", "--once")
     assert "hello from inside" in shown
