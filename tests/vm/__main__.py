@@ -11,6 +11,8 @@ from crirm.errors import CrirmError
 from tests.vm.runs import Plan, open_shell, run_tests
 from tests.vm.servers import SERVERS, find_server
 
+CI_ONLY = ("-m", "not thorough")
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
@@ -21,7 +23,7 @@ from tests.vm.servers import SERVERS, find_server
     multiple=True,
     help="Only this server, by name or described as in docs/topology.md; may be repeated.",
 )
-@click.option("--all", "every", is_flag=True, help="All servers that have a name, not only those of CI.")
+@click.option("--all", "every", is_flag=True, help="All tests on all servers that have a name, not only those of CI.")
 @click.option("--list", "listing", is_flag=True, help="List the servers that have a name.")
 @click.option("--shell", is_flag=True, help="No tests: a shell on the server, with containerd and crirm running.")
 @click.option("--keep", is_flag=True, help="When the tests are over, a shell on the server.")
@@ -43,8 +45,9 @@ def main(topologies: tuple[str, ...], pytest_args: tuple[str, ...], **options: A
         if shell:
             open_shell(Plan(**options), (servers or [SERVERS["two-sockets"]])[0])
             return
-        default = [server for server in SERVERS.values() if every or server.in_ci]
-        passed = run_tests(Plan(**options), servers or default, pytest_args)
+        if not servers and not every:
+            servers, pytest_args = [server for server in SERVERS.values() if server.in_ci], (*CI_ONLY, *pytest_args)
+        passed = run_tests(Plan(**options), servers or list(SERVERS.values()), pytest_args)
     except CrirmError as error:
         raise click.ClickException(str(error)) from None
     sys.exit(0 if passed else 1)

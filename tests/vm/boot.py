@@ -113,13 +113,18 @@ def _run(argv: list[str], folder: Path, limits: Limits | None) -> None:
         if limits is None:
             exit_code = subprocess.run(argv, stderr=stderr, check=False).returncode
         else:
-            exit_code = _run_watched(argv, folder / "output.log", stderr, limits)
+            exit_code = run_watched(argv, folder / "output.log", stderr, limits)
     if exit_code:
         last = complaints.read_text().splitlines()[-1:]
         raise ServerFailedError(f"{qemu.PROGRAM} ended with exit code {exit_code}: {' '.join(last)}")
 
 
-def _run_watched(argv: list[str], log: Path, stderr: BinaryIO, limits: Limits) -> int:
+def run_watched(argv: list[str], log: Path, stderr: BinaryIO, limits: Limits) -> int:
+    """Run a program, pass on what it prints, keep that in *log* too, and return its exit code.
+
+    Raises:
+        ServerFailedError: it has taken longer than it may, and is gone.
+    """
     with log.open("wb") as written, log.open("rb") as output:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=written, stderr=stderr)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import shutil
 import sys
@@ -87,6 +88,7 @@ def _tests_on(plan: Plan, server: Server, script: str) -> tuple[int, str]:
     sys.stdout.write(f"\n--- {server.name}: {server.line}{' with systemd' if server.systemd else ''}\n")
     sys.stdout.flush()
     job = Job(server, script, _terminal() if plan.keep else {})
+    before_s = _processor_s()
     try:
         try:
             outcome = _boot(plan, job, watched=not plan.keep)
@@ -97,7 +99,14 @@ def _tests_on(plan: Plan, server: Server, script: str) -> tuple[int, str]:
         sys.stdout.write(f"{fault}\n")
         return 1, "the server failed; its console is above"
     said = {0: "passed", _NO_TESTS: "has none of these tests"}.get(outcome.exit_code, "failed")
-    return outcome.exit_code, f"{said} in {outcome.took_s:.0f} s, results in {outcome.results}"
+    times = f"{outcome.took_s:.0f} s ({_processor_s() - before_s:.0f} s of processor time)"
+    return outcome.exit_code, f"{said} in {times}, results in {outcome.results}"
+
+
+def _processor_s() -> float:
+    """Return what finished children have used; of two runs on a busy machine this can be compared."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _boot(plan: Plan, job: Job, *, watched: bool) -> Outcome:

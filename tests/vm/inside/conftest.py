@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from crirm.sim.hosts import topology_of
 from tests.trio_thread import open_trio_thread
 from tests.vm.inside.facts import this_server
-from tests.vm.inside.node import Node, open_node, start_containerd
+from tests.vm.inside.node import Node, Nodes, start_containerd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "servers(*names): the emulated servers that a test is made for; else all")
+    config.addinivalue_line("markers", "thorough: not among those that CI runs")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -63,17 +63,23 @@ def containerd(server: Server, installation: Installation, trio_thread: TrioThre
     return start_containerd(trio_thread, installation, server)
 
 
-@pytest.fixture(scope="module")
-def node(request: pytest.FixtureRequest, server: Server, containerd: Containerd) -> Iterator[Node]:
+@pytest.fixture(scope="session")
+def nodes(server: Server, containerd: Containerd) -> Iterator[Nodes]:
+    kept = Nodes(containerd, server)
+    yield kept
+    kept.stop()
+
+
+@pytest.fixture
+def node(request: pytest.FixtureRequest, nodes: Nodes) -> Node:
     """crirm with the configuration ``CONFIG`` of the test's module."""
-    folder = Path("/run/crirm-tests") / request.module.__name__.rpartition(".")[2]
-    with open_node(containerd, server, folder, request.module.CONFIG) as opened:
-        yield opened
+    return nodes.get(request.module.CONFIG)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A server without pods after each test."""
+def _nothing_is_left(request: pytest.FixtureRequest, server: Server) -> Iterator[None]:
+    """A server without pods after each test; no test at all where there is no server."""
+    assert server
     yield
     if "node" in request.fixturenames:
         node: Node = request.getfixturevalue("node")

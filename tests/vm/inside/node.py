@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,10 @@ from tests.conformance.cri import V1, Cri
 from tests.vm.inside.kubelet import Kubelet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.trio_thread import TrioThread
     from tests.vm.servers import Server
 
+FOLDER = Path("/run/crirm")
 _CONTAINERD = Path("/var/containerd")
 _PATIENCE_S = 180.0  # emulation is slow, and the machine that emulates may be busy
 
@@ -43,6 +42,7 @@ class Node:
     _stack: ExitStack = attrs.field(factory=ExitStack)
     _process: subprocess.Popen[bytes] | None = None
     _kubelet: Kubelet | None = None
+    _options: tuple[str, ...] = ()
 
     @property
     def relay(self) -> Path:
@@ -56,7 +56,8 @@ class Node:
         return self._kubelet
 
     def start(self, *options: str) -> None:
-        """Start crirm with *options* of ``crirm serve``."""
+        """Start crirm with *options* of ``crirm serve``; without any, those of the last time."""
+        options = self._options = options or self._options
         sockets = ("--relay-socket", self.relay, "--runtime-socket", self.containerd.socket)
         daemon = daemons.running_daemon(
             "serve", *sockets, *options, socket_path=self.relay, log_path=self.folder / "crirm.log"
@@ -87,18 +88,36 @@ class Node:
         return {each["id"]: each["cpus"] for each in self.ask("status")["containers"]}
 
 
-@contextmanager
-def open_node(containerd: Containerd, server: Server, folder: Path, config: str) -> Iterator[Node]:
-    """crirm with *config* in front of *containerd*, while the block lasts."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "config.yaml"
-    file.write_text(config)
-    node = Node(containerd, server.systemd, folder)
-    node.start("--config", str(file))
-    try:
-        yield node
-    finally:
-        node.stop()
+@attrs.define(eq=False)
+class Nodes:
+    """The one node that a server is at a time; starting crirm takes long, so it goes on while its configuration does.
+
+    Args:
+        containerd: the runtime.
+        server: that this is.
+    """
+
+    containerd: Containerd
+    server: Server
+    _current: Node | None = None
+    _config: str = ""
+
+    def get(self, config: str) -> Node:
+        """Return the node whose crirm has this configuration."""
+        if self._current is None or config != self._config:
+            self.stop()
+            file = FOLDER / "config.yaml"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(config)
+            self._current, self._config = Node(self.containerd, self.server.systemd, FOLDER), config
+            self._current.start("--config", str(file))
+        return self._current
+
+    def stop(self) -> None:
+        """Stop crirm, if it runs."""
+        if self._current is not None:
+            self._current.stop()
+            self._current = None
 
 
 def start_containerd(trio_thread: TrioThread, installation: Installation, server: Server) -> Containerd:

@@ -14,7 +14,7 @@ from tests.conformance.cri import V1, CallError, Cri
 from tests.vm.inside import kernel
 from tests.vm.inside.facts import this_server
 from tests.vm.inside.kubelet import Ask, Kubelet, Pod
-from tests.vm.inside.shell import FOLDER
+from tests.vm.inside.node import FOLDER
 
 _CLASSES = {"guaranteed": QoSClass.GUARANTEED, "burstable": QoSClass.BURSTABLE, "besteffort": QoSClass.BEST_EFFORT}
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 from crirm.sim.containerd import find_installed
 from tests.trio_thread import open_trio_thread
 from tests.vm.inside.facts import this_server
-from tests.vm.inside.node import Node, start_containerd
+from tests.vm.inside.node import FOLDER, Node, start_containerd
 
-FOLDER = Path("/run/crirm")
 _DEFAULT = ("--policy", "topology-aware", "--reserved-cpus", "cpuset:0")
 
 _WELCOME = """

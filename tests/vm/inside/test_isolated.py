@@ -30,10 +30,12 @@ OPT_OUT = annotation("prefer-isolated-cpus", "false")
     ("cpu", "words", "isolated", "others"),
     [
         pytest.param("1", {}, 1, 0, id="one CPU is an isolated one"),
-        pytest.param("1", OPT_OUT, 0, 1, id="one CPU, opted out"),
-        pytest.param("2", {}, 0, 2, id="two are ordinary ones"),
+        pytest.param("1", OPT_OUT, 0, 1, marks=pytest.mark.thorough, id="one CPU, opted out"),
+        pytest.param("2", {}, 0, 2, marks=pytest.mark.thorough, id="two are ordinary ones"),
         pytest.param("2", OPT_IN, 2, 0, id="two, opted in, are the isolated core"),
-        pytest.param("3", OPT_IN, 0, 3, id="three are more than there are, opted in or not"),
+        pytest.param(
+            "3", OPT_IN, 0, 3, marks=pytest.mark.thorough, id="three are more than there are, opted in or not"
+        ),
     ],
 )
 def test_whole_cpus(node: Node, cpu: str, words: dict[str, str], isolated: int, others: int) -> None:
@@ -55,6 +57,7 @@ def test_who_comes_too_late_gets_an_ordinary_cpu(node: Node) -> None:
     assert third.cpus.isdisjoint(ISOLATED)
 
 
+@pytest.mark.thorough
 def test_shared_containers_never_run_on_isolated_cpus(node: Node) -> None:
     for container in (*node.kubelet.burstable("pod0", "200m", "2500m"), node.kubelet.best_effort("pod1")):
         assert container.cpus.isdisjoint(ISOLATED)

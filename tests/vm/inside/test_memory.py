@@ -73,6 +73,7 @@ def test_a_cold_start_begins_in_far_memory_and_ends_in_all(node: Node, machine: 
     assert sum(size for number, size in there.items() if number in dram) < STRAY
 
 
+@pytest.mark.thorough
 @pytest.mark.servers("far-memory")
 def test_memory_that_is_promised_twice_is_looked_for_further_away(node: Node) -> None:
     """Containers that fill a package's memory keep it; one that needs the whole machine's widens theirs."""

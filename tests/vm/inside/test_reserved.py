@@ -33,7 +33,9 @@ RESERVED = CPUSet.of(0, 1)
     ("namespace", "words"),
     [
         pytest.param("kube-system", {}, id="kube-system"),
-        pytest.param("monitoring", {}, id="a namespace that a pattern of the configuration fits"),
+        pytest.param(
+            "monitoring", {}, marks=pytest.mark.thorough, id="a namespace that a pattern of the configuration fits"
+        ),
         pytest.param("default", annotation("prefer-reserved-cpus", "true"), id="a pod that asks for it"),
     ],
 )
@@ -42,6 +44,7 @@ def test_what_belongs_on_reserved_cpus_is_there(node: Node, namespace: str, word
     assert container.cpus == RESERVED
 
 
+@pytest.mark.thorough
 def test_a_pod_of_a_reserved_namespace_may_opt_out(node: Node) -> None:
     words = annotation("prefer-reserved-cpus", "false")
     (container,) = node.kubelet.burstable("pod0", "100m", namespace="monitoring", annotations=words)

@@ -47,10 +47,10 @@ def test_shared_containers_spread_over_the_numa_nodes(node: Node, machine: Topol
 @pytest.mark.parametrize(
     ("cpus", "nodes", "sockets"),
     [
-        pytest.param(2, 1, 1, id="two CPUs come from one NUMA node"),
-        pytest.param(3, 1, 1, id="three leave the fourth of their NUMA node to others"),
+        pytest.param(2, 1, 1, marks=pytest.mark.thorough, id="two CPUs come from one NUMA node"),
+        pytest.param(3, 1, 1, marks=pytest.mark.thorough, id="three leave the fourth of their NUMA node to others"),
         pytest.param(4, 2, 1, id="four would empty a NUMA node, so they come from a package"),
-        pytest.param(7, 2, 1, id="seven leave the eighth of their package to others"),
+        pytest.param(7, 2, 1, marks=pytest.mark.thorough, id="seven leave the eighth of their package to others"),
         pytest.param(9, 4, 2, id="nine come from the whole machine"),
     ],
 )
@@ -64,6 +64,7 @@ def test_a_container_gets_the_smallest_part_that_holds_it(
     assert nodes == len(container.mems)
 
 
+@pytest.mark.thorough
 def test_two_cpus_are_the_threads_of_one_core(node: Node, machine: Topology) -> None:
     (container,) = node.kubelet.guaranteed("pod0", "2")
     assert container.cpus in machine.cores
@@ -88,10 +89,18 @@ def test_the_shared_set_shrinks_and_grows(node: Node) -> None:
     ("cpu", "words", "exclusive"),
     [
         pytest.param("1500m", {}, 1, id="one and a half: one alone, the rest shared"),
-        pytest.param("2500m", {}, 0, id="two and a half: all shared"),
-        pytest.param("2500m", annotation("prefer-shared-cpus", "false"), 2, id="two and a half, opted out of sharing"),
-        pytest.param("2", annotation("prefer-shared-cpus", "true"), 0, id="two, opted in to sharing"),
-        pytest.param("500m", {}, 0, id="half: shared"),
+        pytest.param("2500m", {}, 0, marks=pytest.mark.thorough, id="two and a half: all shared"),
+        pytest.param(
+            "2500m",
+            annotation("prefer-shared-cpus", "false"),
+            2,
+            marks=pytest.mark.thorough,
+            id="two and a half, opted out of sharing",
+        ),
+        pytest.param(
+            "2", annotation("prefer-shared-cpus", "true"), 0, marks=pytest.mark.thorough, id="two, opted in to sharing"
+        ),
+        pytest.param("500m", {}, 0, marks=pytest.mark.thorough, id="half: shared"),
     ],
 )
 def test_parts_of_cpus_are_shared(
@@ -105,6 +114,7 @@ def test_parts_of_cpus_are_shared(
     assert container.cpus & shared
 
 
+@pytest.mark.thorough
 def test_a_container_that_dies_gives_its_cpus_back(node: Node) -> None:
     shared = node.kubelet.burstable("pod0", "100m", "100m", "100m", "100m")
     had = CPUSet.union(each.cpus for each in shared)
@@ -115,6 +125,7 @@ def test_a_container_that_dies_gives_its_cpus_back(node: Node) -> None:
     wait_for(lambda: CPUSet.union(each.cpus for each in shared) == had)
 
 
+@pytest.mark.thorough
 def test_what_does_not_fit_is_refused_and_changes_nothing(node: Node) -> None:
     (shared,) = node.kubelet.burstable("pod0", "100m")
     had = shared.cpus

@@ -65,6 +65,7 @@ def test_a_container_gets_a_cpuset_that_the_kernel_enforces(server: Server, node
     assert layout.endswith(".scope") is server.systemd
 
 
+@pytest.mark.thorough
 @pytest.mark.servers("one-socket", "systemd")
 def test_the_doctor_finds_nothing_in_the_way(node: Node) -> None:
     sockets = ("--relay-socket", str(node.folder / "other.sock"), "--runtime-socket", str(node.containerd.socket))
@@ -72,6 +73,7 @@ def test_the_doctor_finds_nothing_in_the_way(node: Node) -> None:
     assert findings["cgroup"] == findings["runtime"] == findings["kernel"] == findings["python"] == "ok"
 
 
+@pytest.mark.thorough
 @pytest.mark.servers("one-socket", "systemd")
 def test_the_demo_plays() -> None:
     shown = crirm("demo", "--once")

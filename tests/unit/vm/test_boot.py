@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.vm.boot import Limits, ServerFailedError, run_watched
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("script", "limits", "said"),
+    [
+        pytest.param("exec sleep 1000", Limits(boot_s=0.1), "did not come up", id="it says nothing"),
+        pytest.param("echo up; exec sleep 1000", Limits(job_s=0.1), "was not done", id="it never ends"),
+    ],
+)
+def test_a_server_that_hangs_is_killed(tmp_path: Path, script: str, limits: Limits, said: str) -> None:
+    with (tmp_path / "err").open("wb") as stderr, pytest.raises(ServerFailedError, match=said):
+        run_watched(["sh", "-c", script], tmp_path / "log", stderr, limits)
+    with pytest.raises(ChildProcessError):  # nothing is left to wait for
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_what_a_server_prints_is_passed_on_and_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with (tmp_path / "err").open("wb") as stderr:
+        code = run_watched(["sh", "-c", "echo one; echo two; exit 3"], tmp_path / "log", stderr, Limits())
+    assert code == 3
+    assert capfd.readouterr().out == (tmp_path / "log").read_text() == "one\ntwo\n"
