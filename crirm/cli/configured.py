@@ -1,65 +1,20 @@
-"""Settings of the daemon with what a configuration file says put into them; the file wins."""
+"""The policy that a command line chooses, for want of a configuration."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-import attrs
-import click
-
-from crirm.cli.config import GRAMMARS, constraints_of, read, read_cgroup
 from crirm.config.config import Config
 from crirm.config.cpus import parse_cpus
 from crirm.config.faults import ValueFault
-from crirm.config.load import Loaded, load
 from crirm.config.policies import POLICIES
 from crirm.config.policy import PolicySection, Resources
+from crirm.daemon.configuration import choice_of
 from crirm.errors import UsageError
-from crirm.logs import settings_from
-from crirm.logs.debug_spec import parse_debug
-from crirm.policy.api import Choice
 
 if TYPE_CHECKING:
     from crirm.config.cpus import CPUs
-    from crirm.daemon.settings import Settings
-
-NOTHING_DUMPED: Final = "off:*"
-
-
-def configured(settings: Settings, path: str) -> Settings:
-    """Return *settings* with the configuration file *path* put into them, and print what one should know about it.
-
-    Raises:
-        ConfigFaults: the file cannot be used, with all that is wrong in it.
-        CrirmError: it cannot be read.
-    """
-    loaded = load(read(Path(path)), path, GRAMMARS)
-    for warning in loaded.warnings:
-        click.echo(f"{path}: {warning}", err=True)
-    return _with(settings, loaded)
-
-
-def _with(settings: Settings, loaded: Loaded) -> Settings:
-    config = loaded.config
-    changes: dict[str, Any] = {"policy": choice_of(config, settings.host_root)}
-    if loaded.has("dump"):
-        changes["dump_rules"] = NOTHING_DUMPED if config.dump.disabled else config.dump.config
-        changes["dump_file"] = config.dump.file
-        if config.dump.debug:
-            changes["dump_rules"] = f"debug,{changes['dump_rules']}"
-    if loaded.has("logger"):
-        debug = parse_debug(config.logger.debug, where="$.logger.Debug")
-        log = settings_from(os.environ, config.logger.klog) if config.logger.klog else settings.log
-        changes["log"] = attrs.evolve(log, debug={**settings.log.debug, **debug})
-    return attrs.evolve(settings, **changes)
-
-
-def choice_of(config: Config, host_root: str) -> Choice:
-    """Return the policy that *config* chooses, with cgroups resolved on the host whose files are at *host_root*."""
-    constraints = constraints_of(config, lambda directory: read_cgroup(Path(host_root), directory))
-    return Choice(config.policy_name, constraints, config.policy_options, config.policy.overflow)
+    from crirm.policy.api import Choice
 
 
 def choice_from_options(name: str, available: str | None, reserved: str | None, host_root: str) -> Choice:

@@ -17,7 +17,7 @@ class NoDaemonError(CrirmError):
     """There is no daemon to ask, or it does not answer."""
 
 
-def ask(path: str, question: dict[str, Any]) -> dict[str, Any]:
+def ask(path: str, question: dict[str, Any], *, within_s: float = ANSWER_WITHIN_S) -> dict[str, Any]:
     """Ask the daemon whose control socket is at *path*.
 
     Raises:
@@ -25,7 +25,7 @@ def ask(path: str, question: dict[str, Any]) -> dict[str, Any]:
         CrirmError: it has no answer; its own words.
     """
     try:
-        reply = _exchange(path, json.dumps(question).encode() + b"\n")
+        reply = _exchange(path, json.dumps(question).encode() + b"\n", within_s)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NoDaemonError(
             f"{path}: no crirm serves here; start it, or name its socket with --control-socket"
@@ -33,16 +33,16 @@ def ask(path: str, question: dict[str, Any]) -> dict[str, Any]:
     except PermissionError as error:
         raise NoDaemonError(f"{path}: no permission to ask; run this as the user that crirm runs as (root)") from error
     except OSError as error:
-        raise NoDaemonError(f"{path}: crirm did not answer within {ANSWER_WITHIN_S:g} s ({error})") from error
+        raise NoDaemonError(f"{path}: crirm did not answer within {within_s:g} s ({error})") from error
     answer: dict[str, Any] = json.loads(reply)
     if "error" in answer:
         raise CrirmError(answer["error"])
     return answer
 
 
-def _exchange(path: str, question: bytes) -> bytes:
+def _exchange(path: str, question: bytes, within_s: float) -> bytes:
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(ANSWER_WITHIN_S)
+        sock.settimeout(within_s)
         sock.connect(path)
         sock.sendall(question)
         reply = b""

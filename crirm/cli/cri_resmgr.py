@@ -6,13 +6,14 @@ What an existing unit file, installation script or habit passes to the original 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from crirm.cli.configured import choice_from_options, configured
+from crirm.cli.configured import choice_from_options
 from crirm.cli.cri_resmgr_flags import FLAGS, Use
 from crirm.cli.cri_resmgr_reports import config_help, flag_help, list_loggers, list_policies, print_config
 from crirm.cli.errors import run_command
@@ -21,9 +22,10 @@ from crirm.cli.goflags import FlagError, Kind, Parsed, check_value, duration_s, 
 from crirm.cli.start import start
 from crirm.cli.version import version_line
 from crirm.cri.dump_rules import cumulate
-from crirm.daemon.settings import Settings
+from crirm.daemon.settings import DISABLED, Settings
 from crirm.errors import CrirmError
 from crirm.logs import settings_from
+from crirm.system.config_cache import forget_accepted, path_in
 from crirm.system.store import forget
 from crirm.system.unix_socket import SocketState, state_of
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from crirm.policy.api import Choice
 
+RELOAD_SIGNALS: Final = ("SIGHUP", "SIGUSR2", "SIGWINCH", "SIGALRM")  # those that ask for nothing else
 PROGRAM: Final = "cri-resmgr"
 ROOT_PID_FILE: Final = "/var/run/cri-resmgr.pid"  # Source: CRI Resource Manager, -pid-file
 
@@ -69,10 +72,7 @@ def command(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return ExitCode.OK
     settings = settings_of(given, environ)
     if given.is_on("reset-config") or given.is_on("reset-policy"):
-        return _reset(settings, policy=given.is_on("reset-policy"))
-    file = given.last("force-config") or given.last("fallback-config")
-    if file:
-        settings = configured(settings, file)
+        return _reset(settings, config=given.is_on("reset-config"), policy=given.is_on("reset-policy"))
     start(settings, later=without_effect(given, Use.LATER), meaningless=without_effect(given, Use.NONE))
     return ExitCode.OK
 
@@ -117,8 +117,6 @@ def settings_of(given: Parsed, environ: Mapping[str, str]) -> Settings:
     Raises:
         UsageError: flags that exclude each other, or a value that cannot be.
     """
-    if given.last("force-config") and given.last("fallback-config"):
-        raise FlagError("-force-config and -fallback-config exclude each other; give one of them")
     options: dict[str, Any] = {
         name.replace("-", "_"): given.last(name)
         for name in ("relay-socket", "runtime-socket", "image-socket", "dump-file", "host-root")
@@ -126,19 +124,42 @@ def settings_of(given: Parsed, environ: Mapping[str, str]) -> Settings:
     }
     if "dump" in given.values:
         options["dump_rules"] = cumulate(DUMP_RULES_2019, *given.values["dump"])
+    for flag in ("config-socket", "agent-socket"):
+        if given.last(flag) is not None:
+            options[flag.replace("-", "_")] = given.last(flag) or DISABLED  # the original: an empty one is none
     directory = given.last("relay-dir")
     if directory is not None:
         options["state_dir"] = directory
     period = given.last("count-period")
     if period is not None:
         options["dump_count_period_s"] = duration_s(period)
+    log_options = _log_options(given)
     return Settings(
+        forced_config=given.last("force-config") or "",
+        fallback_config=given.last("fallback-config") or "",
+        disable_policy_switch=given.is_on("disable-policy-switch"),
+        reload_signal=_reload_signal(given.last("force-config-signal")),
         allow_untested_runtimes=given.is_on("allow-untested-runtimes"),
         pid_file=_pid_file(given),
         policy=_choice(given),
-        log=settings_from(environ, _log_options(given)),
+        log_options=log_options,
+        log=settings_from(environ, log_options),
         **options,
     )
+
+
+def _reload_signal(name: str | None) -> signal.Signals | None:
+    """Read the flag as the original does: nothing, and all that begins with disable, mean no signal."""
+    if name is None:
+        return signal.SIGHUP
+    if not name or name.lower().startswith("disable"):
+        return None
+    full = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
+    if full not in RELOAD_SIGNALS:
+        raise FlagError(
+            f"-force-config-signal {name}: cannot be; it is one of {', '.join(RELOAD_SIGNALS)}, or disabled"
+        )
+    return signal.Signals[full]
 
 
 def _choice(given: Parsed) -> Choice:
@@ -175,13 +196,24 @@ def without_effect(given: Parsed, use: Use) -> list[str]:
     )
 
 
-def _reset(settings: Settings, *, policy: bool) -> int:
+def _reset(settings: Settings, *, config: bool, policy: bool) -> int:
     if state_of(settings.relay_socket) is SocketState.LIVE:
         raise StillRunningError(
             f"{settings.relay_socket}: the daemon runs; stop it before a reset (systemctl stop cri-resource-manager)"
         )
-    if policy and settings.state_dir and forget(settings.state_dir, "policy reset"):
-        click.echo(f"{settings.state_dir}: decisions are forgotten; the next start places every container anew")
-    else:
-        click.echo(f"Nothing to reset: {'no decision' if policy else 'no configuration'} is stored.")
+    kept = settings.state_dir
+    if config:
+        gone = bool(kept) and forget_accepted(kept)
+        click.echo(
+            f"{path_in(kept)}: the accepted configuration is forgotten"
+            if gone
+            else "Nothing to reset: no configuration is stored."
+        )
+    if policy:
+        gone = bool(kept) and forget(kept, "policy reset")
+        click.echo(
+            f"{kept}: decisions are forgotten; the next start places every container anew"
+            if gone
+            else "Nothing to reset: no decision is stored."
+        )
     return ExitCode.OK

@@ -51,6 +51,10 @@ _NOW: Final = (
     ResmgrFlag("config", STRING, Use.NOW, "file of flags, one `name = value` a line"),
     ResmgrFlag("force-config", STRING, Use.NOW, "configuration file that wins over everything"),
     ResmgrFlag("fallback-config", STRING, Use.NOW, "configuration file for want of another"),
+    ResmgrFlag("force-config-signal", STRING, Use.NOW, "signal that has it read again: SIGHUP; disabled: none"),
+    ResmgrFlag("config-socket", STRING, Use.NOW, "socket on which the node agent sends configurations; disabled: none"),
+    ResmgrFlag("agent-socket", STRING, Use.NOW, "socket of the node agent; disabled: it is not asked"),
+    ResmgrFlag("disable-policy-switch", BOOL, Use.NOW, "refuse another policy than the one whose decisions are kept"),
     ResmgrFlag("host-root", STRING, Use.NOW, "where the host's /sys is seen"),
     ResmgrFlag("relay-dir", STRING, Use.NOW, "directory that keeps what is decided across restarts"),
     ResmgrFlag("policy", STRING, Use.NOW, "policy that places containers, for want of a file; null: none"),
@@ -80,14 +84,11 @@ _LOGGING: Final = tuple(
 )
 
 _LATER: Final = (
-    ResmgrFlag("agent-socket", harmless=("", "disabled")),
-    ResmgrFlag("config-socket", harmless=("", "disabled")),
     ResmgrFlag("metrics-interval", DURATION, harmless=("0", "0s")),
     ResmgrFlag("rebalance-interval", DURATION, harmless=("0", "0s")),
     *(
         ResmgrFlag(name, BOOL, harmless=("false",))
         for name in (
-            "disable-policy-switch",
             "disable-ui",
             "no-rdt",
             "static-policy-relaxed-isolation",
@@ -107,7 +108,6 @@ _LATER: Final = (
             "cgroup-path",
             "cgroup-v2-dir",
             "external-visualizers",
-            "force-config-signal",
             "kubelet-cgroup-root",
             "resctrl-path",
             "static-pools-conf-dir",

@@ -37,8 +37,7 @@ def command(*, what: str, why_not: str | None, control_socket: str, as_json: boo
 
 def _tell(entry: dict[str, Any]) -> None:
     trail = entry["trail"]
-    when = datetime.fromtimestamp(entry["at_s"]).astimezone().isoformat(sep=" ", timespec="seconds")
-    click.echo(f"{entry['name']}, placed by policy {trail['policy']} at {when}")
+    click.echo(f"{entry['name']}, placed by policy {trail['policy']} at {_time(entry['at_s'])}")
     click.echo(f"  asked for  {trail['asked']}")
     where = f", in {trail['chosen']}" if trail["chosen"] else ""
     click.echo(f"  got        {trail['granted']}{where}")
@@ -50,8 +49,17 @@ def _tell(entry: dict[str, Any]) -> None:
     if trail["moves"]:
         click.echo("\n  others that were touched:")
     for move in trail["moves"]:
-        click.echo(f"    {move['key']}: {move['what']} {move['before']} -> {move['after']}, {move['why']}")
+        click.echo(f"    {move['name']}: {move['what']} {move['before']} -> {move['after']}, {move['why']}")
+    if entry["since"]:
+        click.echo("\n  since then:")
+    for move in entry["since"]:
+        what = f"{move['what']} {move['before']} -> {move['after']}, {move['why']}"
+        click.echo(f"    {_time(move['at_s'])}: {what}")
     click.echo("")
+
+
+def _time(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def _verdicts(verdicts: list[dict[str, Any]]) -> Table:

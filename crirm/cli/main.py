@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "config": "Explain, print and check configuration files.",
     "doctor": "Check this host: what is in the way of crirm, and how to mend it.",
     "journal": "Show what has happened and what was decided about it.",
+    "replay": "Decide a recorded trace again, on this or another machine and configuration.",
     "topology": "Print the machine: packages, NUMA nodes, caches, cores, memory.",
     "sim": "Serve an embedded CRI runtime that runs no containers.",
     "version": "Print the version.",

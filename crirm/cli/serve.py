@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 import click
 
-from crirm.cli.configured import choice_from_options, configured
+from crirm.cli.configured import choice_from_options
 from crirm.cli.start import start
 from crirm.daemon.enforcement import Mode
 from crirm.daemon.settings import Settings
@@ -54,7 +54,37 @@ def _default(field: str) -> Any:
     show_default=True,
     help="How long calls in flight may take after SIGTERM.",
 )
-@click.option("--config", metavar="FILE", help="Policy, dump and log settings; they win over options.")
+@click.option(
+    "--config",
+    "forced_config",
+    metavar="FILE",
+    default="",
+    help="Policy, dump and log settings, which win over options; read again when it changes, and on SIGHUP.",
+)
+@click.option(
+    "--fallback-config",
+    metavar="FILE",
+    default="",
+    help="The same until the node agent has sent a configuration that was accepted.",
+)
+@click.option(
+    "--config-socket",
+    metavar="PATH",
+    default="",
+    help="The node agent sends configurations here, unless there is a --config; by default beside the relay's, "
+    "`disabled`: nowhere.",
+)
+@click.option(
+    "--agent-socket",
+    metavar="PATH",
+    default="",
+    help="The node agent serves here; by default beside the relay's, `disabled`: it is not asked.",
+)
+@click.option(
+    "--disable-policy-switch",
+    is_flag=True,
+    help="Refuse another policy than the one whose decisions are kept.",
+)
 @click.option(
     "--policy",
     default="none",
@@ -118,9 +148,9 @@ def command(**options: Any) -> None:
     options win. SIGTERM ends the daemon once calls in flight are done, SIGUSR1 switches full debug on and off.
     """
     given = {name: options.pop(option) for option, name in LOG_OPTIONS.items()}
-    log = settings_from(os.environ, {name: value for name, value in given.items() if value is not None})
-    file = options.pop("config")
+    log_options = {name: value for name, value in given.items() if value is not None}
+    log = settings_from(os.environ, log_options)
     policy, available, reserved = (options.pop(name) for name in ("policy", "available_cpus", "reserved_cpus"))
     choice = choice_from_options(policy, available, reserved, options["host_root"])
-    settings = Settings(log=log, policy=choice, enforce=Mode(options.pop("enforce")), **options)
-    start(configured(settings, file) if file else settings)
+    enforce = Mode(options.pop("enforce"))
+    start(Settings(log=log, log_options=log_options, policy=choice, enforce=enforce, **options))

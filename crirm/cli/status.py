@@ -26,6 +26,9 @@ def command(*, control_socket: str, as_json: bool) -> None:
     click.echo(f"policy {status['policy']}, {len(status['containers'])} containers")
     if status["containers"]:
         console().print(_table(status["containers"]))
+    for each in status["containers"]:
+        if each["degraded"]:
+            click.echo(f"degraded: {each['name']} goes on as it is, since {each['degraded']}")
 
 
 def _table(containers: list[dict[str, Any]]) -> Table:

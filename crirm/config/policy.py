@@ -39,3 +39,15 @@ class PolicySection:
         "refused.",
         default=False,
     )
+    fail_open: bool = option(
+        "FailOpen",
+        "Whether a container is let in as the kubelet wants it when crirm itself fails to decide, and placed later, "
+        "instead of refused.",
+        default=False,
+    )
+    live_switch: bool = option(
+        "AllowLiveSwitch",
+        "Whether the node agent may send a configuration with another policy while crirm runs; all containers are then "
+        "placed anew.",
+        default=False,
+    )

@@ -71,8 +71,8 @@ _STATES = {0: ContainerState.CREATED, 1: ContainerState.RUNNING, 2: ContainerSta
 
 def sandbox_config(config: Message, pod_id: str) -> Pod:
     """Read a PodSandboxConfig; a pod whose QoS class cannot be told from its cgroup counts as BestEffort."""
-    metadata = config.message(1)
-    cgroup_parent = config.message(8).text(1)
+    metadata, linux = config.message(1), config.message(8)
+    cgroup_parent = linux.text(1)
     return Pod(
         id=PodId(pod_id),
         uid=metadata.text(2),
@@ -82,7 +82,13 @@ def sandbox_config(config: Message, pod_id: str) -> Pod:
         cgroup_parent=cgroup_parent,
         labels=config.mapping(6),
         annotations=config.mapping(7),
+        overhead=_resources_if_there(linux, 4),
+        resources=_resources_if_there(linux, 5),
     )
+
+
+def _resources_if_there(message: Message, field: int) -> LinuxResources | None:
+    return resources(message.message(field)) if message.has(field) else None
 
 
 def _qos(cgroup_parent: str) -> QoSClass:
@@ -138,7 +144,13 @@ def _device(device: Message) -> Place:
 def update_request(request: bytes) -> tuple[ContainerId, LinuxResources | None]:
     """Read an UpdateContainerResourcesRequest; no resources where it is not about Linux."""
     message = Message(request)
-    return ContainerId(message.text(1)), resources(message.message(2)) if message.has(2) else None
+    return ContainerId(message.text(1)), _resources_if_there(message, 2)
+
+
+def update_pod_request(request: bytes) -> tuple[PodId, LinuxResources | None, LinuxResources | None]:
+    """Read an UpdatePodSandboxResourcesRequest: the pod, its overhead and its resources."""
+    message = Message(request)
+    return PodId(message.text(1)), _resources_if_there(message, 2), _resources_if_there(message, 3)
 
 
 def resources(message: Message) -> LinuxResources:
@@ -203,3 +215,8 @@ def status_resources(answer: bytes) -> LinuxResources | None:
     """Read what a ContainerStatusResponse says of the container's resources; None where the runtime does not tell."""
     status = Message(answer).message(1)
     return resources(status.message(16).message(1)) if status.has(16) else None
+
+
+def status_cpus(answer: bytes) -> str:
+    """Read which CPUs a ContainerStatusResponse says the container is bound to, as it stands there."""
+    return Message(answer).message(1).message(16).message(1).text(6)

@@ -57,7 +57,7 @@ def find(path: str) -> Method | None:
 
 INTERCEPTED: Final = frozenset({
     "RunPodSandbox", "StopPodSandbox", "RemovePodSandbox", "CreateContainer", "StartContainer", "StopContainer",
-    "RemoveContainer", "UpdateContainerResources", "ContainerStatus",
+    "RemoveContainer", "UpdateContainerResources", "UpdatePodSandboxResources", "ContainerStatus",
 })  # fmt: skip
 """Methods of the RuntimeService that matter for placement: daemon/participants.py takes part in them."""
 

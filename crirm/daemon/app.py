@@ -4,7 +4,8 @@
     ├─ signals             opened before anything else; the first SIGTERM drains, the second ends the grace
     └─ service             what calls depend on; cancelled last
        ├─ runtime link     connect → identify → started() → watch; one more for an image socket of its own
-       ├─ dump, watchdog
+       ├─ dump, watchdog, control socket
+       ├─ configuration    the forced file watched, or the node agent heard
        └─ server           accepts once the links have started; READY=1 follows
 
 Stop: the gate shuts, calls in flight get a grace period, the connections close, the service tasks are cancelled, and
@@ -23,14 +24,17 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri.dump_rules import DumpRules
-from crirm.cri.methods import INTERCEPTED
-from crirm.daemon.control import control_listener, serve_control
+from crirm.daemon.agent import greet_agent
+from crirm.daemon.configurations import Configurations, InForce, begin
+from crirm.daemon.control import Answers, control_listener, serve_control
 from crirm.daemon.dumper import Dumper
 from crirm.daemon.link import Link
+from crirm.daemon.reconfigure import Reconfiguration
 from crirm.daemon.relay import Relay, is_endless
-from crirm.daemon.settings import control_socket_beside
+from crirm.daemon.settings import NOTHING, control_socket_beside, intercepted_by
 from crirm.errors import CrirmError
-from crirm.logs import get_logger, toggle_full_debug
+from crirm.kube.config_service import serve_config
+from crirm.logs import configure, get_logger, toggle_full_debug
 from crirm.rpc.client import Pool
 from crirm.rpc.http2 import Flusher
 from crirm.rpc.server import Refusal, Served, Server, open_server
@@ -41,15 +45,13 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from crirm.daemon.relay import Deciding
+    from crirm.daemon.node import DecidingNode
     from crirm.daemon.settings import Settings
     from crirm.rpc.tap import Outcome, Tap
 
     Watch = Callable[[bytes, Outcome], None]
 
 log = get_logger("daemon")
-
-NOTHING = "none"  # the policy that places nothing
 
 STOPPING = Refusal(Status.UNAVAILABLE, "crirm is stopping and takes no new calls")
 
@@ -76,76 +78,142 @@ async def serve(
         CrirmError: it cannot start, or cannot go on; the reason is for the operator.
     """
     stop = Stop()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1) as signals:
+    in_force = await trio.to_thread.run_sync(begin, settings)
+    if in_force.settings.log != settings.log:
+        configure(in_force.settings.log)
+    heard = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, settings.reload_signal or signal.SIGHUP}
+    with trio.open_signal_receiver(*heard) as signals:
         async with trio.open_nursery() as app:
-            app.start_soon(_obey, signals, stop)
-            await _run(settings, stop, watch, task_status)
+            daemon = Daemon(settings, in_force, stop, watch)
+            app.start_soon(daemon.obey, signals)
+            await daemon.run(task_status)
             app.cancel_scope.cancel()
 
 
-async def _obey(signals: AsyncIterator[int], stop: Stop) -> None:
-    async for number in signals:
-        match number:
-            case signal.SIGUSR1:
-                toggle_full_debug()
-            case signal.SIGHUP:
-                log.info("no configuration file to read again")
-            case _ if stop.asked.is_set():
-                log.warning("asked to stop a second time: calls in flight are cut off")
-                stop.insisted.set()
-            case _:
-                stop.asked.set()
+@attrs.define
+class Daemon:
+    """What runs.
+
+    Args:
+        base: what command line and environment say.
+        in_force: the configuration to begin with.
+        stop: to be waited for.
+        watch: told the path and the outcome of every call.
+        configurations: there once the runtime has answered.
+    """
+
+    base: Settings
+    in_force: InForce
+    stop: Stop
+    watch: Watch | None
+    configurations: Configurations | None = None
+    _reload: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    async def obey(self, signals: AsyncIterator[int]) -> None:
+        """Do what signals ask for, for ever."""
+        async for number in signals:
+            match number:
+                case signal.SIGUSR1:
+                    toggle_full_debug()
+                case self.base.reload_signal:
+                    self._reload.set()
+                case signal.SIGHUP:
+                    log.info("SIGHUP is not the signal that has the configuration read again")
+                case _ if self.stop.asked.is_set():
+                    log.warning("asked to stop a second time: calls in flight are cut off")
+                    self.stop.insisted.set()
+                case _:
+                    self.stop.asked.set()
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until asked to stop."""
+        settings, flusher = self.in_force.settings, Flusher()
+        async with trio.open_nursery() as service:
+            service.start_soon(systemd.watchdog)
+            dumper = _dumper(settings)
+            await service.start(dumper.run)
+            relay = _relay(settings, flusher)
+            node = await _placed(settings, relay, service)
+            if await _start_links(service, relay, self.stop):
+                change = Reconfiguration(relay, dumper, service, settings, node)
+                self.configurations = Configurations(self.base, self.in_force, change)
+                await self._start_asking(service, relay, self.configurations)
+                with _listening(settings) as sock:
+                    async with open_server(sock, _served(relay, dumper, self.watch), flusher) as server:
+                        gc.freeze()  # what was imported stays: a collection that walks it holds calls up for 30 ms
+                        systemd.notify_ready(f"serving on {sock.getsockname()}")
+                        log.info("serving", socket=sock.getsockname())
+                        task_status.started()
+                        await self.stop.asked.wait()
+                        await _drain(server, self.stop, settings.grace_s)
+            service.cancel_scope.cancel()
+        log.info("stopped")
+
+    async def _start_asking(self, service: trio.Nursery, relay: Relay, configurations: Configurations) -> None:
+        """Start everything through which somebody may ask for something else than CRI."""
+        await service.start(_control, self.base, relay, configurations)
+        service.start_soon(self._reload_when_asked, configurations)
+        if self.base.forced_config:
+            service.start_soon(configurations.watch)
+        if self.base.config_interface:
+            await service.start(_serve_agent, self.base.config_interface, configurations)
+        if self.base.node_agent:
+            service.start_soon(greet_agent, self.base.node_agent)
+
+    async def _reload_when_asked(self, configurations: Configurations) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload = trio.Event()
+            await configurations.reload()
 
 
-async def _run(settings: Settings, stop: Stop, watch: Watch | None, task_status: trio.TaskStatus[None]) -> None:
-    flusher = Flusher()
-    async with trio.open_nursery() as service:
-        service.start_soon(systemd.watchdog)
-        rules = DumpRules.parse(settings.dump_rules)
-        dumper = Dumper(
-            rules,
-            file=settings.dump_file,
-            show_secrets=settings.dump_secrets,
-            intercepted=INTERCEPTED if settings.policy.name != NOTHING else frozenset(),
-            count_period_s=settings.dump_count_period_s,
-        )
-        await service.start(dumper.run)
-        relay = await _make_relay(settings, flusher, service)
-        if await _start_links(service, relay, stop):
-            await service.start(_control, settings, relay.node)
-            with _listening(settings) as sock:
-                async with open_server(sock, _served(relay, dumper, watch), flusher) as server:
-                    gc.freeze()  # what was imported stays: a collection that walks it holds calls up for 30 ms
-                    systemd.notify_ready(f"serving on {sock.getsockname()}")
-                    log.info("serving", socket=sock.getsockname())
-                    task_status.started()
-                    await stop.asked.wait()
-                    await _drain(server, stop, settings.grace_s)
-        service.cancel_scope.cancel()
-    log.info("stopped")
+def _dumper(settings: Settings) -> Dumper:
+    return Dumper(
+        DumpRules.parse(settings.dump_rules),
+        file=settings.dump_file,
+        show_secrets=settings.dump_secrets,
+        intercepted=intercepted_by(settings.policy),
+        count_period_s=settings.dump_count_period_s,
+    )
 
 
-async def _make_relay(settings: Settings, flusher: Flusher, service: trio.Nursery) -> Relay:
-    relay = _relay(settings, flusher)
-    if settings.policy.name != NOTHING:
-        from crirm.daemon.node import open_node  # noqa: PLC0415 - a daemon that only relays stays small
+async def _placed(settings: Settings, relay: Relay, service: trio.Nursery) -> DecidingNode | None:
+    """Start what decides, if anything is to be placed."""
+    if settings.policy.name == NOTHING:
+        return None
+    from crirm.daemon.node import open_node  # noqa: PLC0415 - a daemon that only relays stays small
 
-        node = await open_node(settings, relay.runtime.pool, service)
-        relay.node = node
-        relay.runtime.on_up = node.on_up
-        service.start_soon(node.run)
-    return relay
+    node = await open_node(settings, relay.runtime.pool, service)
+    relay.node = node
+    relay.runtime.on_up = node.on_up
+    service.start_soon(node.run)
+    return node
+
+
+async def _serve_agent(
+    path: str, configurations: Configurations, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve the node agent until cancelled; a daemon that it cannot reach serves all the same."""
+    try:
+        await serve_config(path, configurations, task_status=task_status)
+    except CrirmError as error:
+        log.warning("the node agent cannot send configurations", reason=str(error))
+        task_status.started()
 
 
 async def _control(
-    settings: Settings, node: Deciding | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    settings: Settings,
+    relay: Relay,
+    configurations: Configurations,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer questions until cancelled; a daemon that nobody can ask serves all the same."""
     path = settings.control_socket or control_socket_beside(settings.relay_socket)
     try:
         with control_listener(path) as sock:
             task_status.started()
-            await serve_control(sock, node)
+            await serve_control(sock, Answers(relay, configurations))
     except CrirmError as error:
         log.warning("crirm status and crirm explain will not work", reason=str(error))
         task_status.started()

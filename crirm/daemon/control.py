@@ -19,15 +19,18 @@ from crirm.logs import get_logger
 from crirm.system.unix_socket import ListeningSocket, SocketOwner, open_listener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from crirm.daemon.configurations import Configurations
     from crirm.daemon.engine import Engine, Explained
+    from crirm.daemon.reconfigure import Proposal
+    from crirm.model.decision import Adjustment
     from crirm.model.workload import Container, ContainerKey
 
 log = get_logger("control")
 
-LONGEST_QUESTION_BYTES = 64 << 10
-ANSWER_WITHIN_S = 10.0
+LONGEST_QUESTION_BYTES = 8 << 20  # a configuration of the greatest length, with every character escaped
+ANSWER_WITHIN_S = 100.0  # a configuration may be under way, and another be asked for
 
 
 class QuestionError(CrirmError):
@@ -43,6 +46,14 @@ class Observed(Protocol):
         """Return what the kernel has otherwise than decided, in words, by container."""
 
 
+class HasNode(Protocol):
+    """What knows who decides."""
+
+    @property
+    def node(self) -> Observed | None:
+        """None when nothing is decided here."""
+
+
 @contextmanager
 def control_listener(path: str) -> Iterator[ListeningSocket]:
     """Listen on the control socket *path*, for our own user only, and remove it at the end."""
@@ -54,19 +65,20 @@ def control_listener(path: str) -> Iterator[ListeningSocket]:
         sock.close()
 
 
-async def serve_control(sock: ListeningSocket, observed: Observed | None) -> None:
-    """Answer questions on *sock* until cancelled; *observed* is None when nothing is decided here."""
+async def serve_control(sock: ListeningSocket, answers: Answers) -> None:
+    """Answer questions on *sock* until cancelled."""
     plain = socket.socket(fileno=os.dup(sock.fileno()))  # Trio takes nothing but the class itself
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(plain))
 
     async def serve(stream: trio.SocketStream) -> None:
-        with trio.move_on_after(ANSWER_WITHIN_S):
-            await _serve_one(stream, observed)
+        async with stream:
+            with trio.move_on_after(ANSWER_WITHIN_S):
+                await _serve_one(stream, answers)
 
     await trio.serve_listeners(serve, [listener])
 
 
-async def _serve_one(stream: trio.SocketStream, observed: Observed | None) -> None:
+async def _serve_one(stream: trio.SocketStream, answers: Answers) -> None:
     question = b""
     while not question.endswith(b"\n") and len(question) < LONGEST_QUESTION_BYTES:
         received = await stream.receive_some()
@@ -74,29 +86,75 @@ async def _serve_one(stream: trio.SocketStream, observed: Observed | None) -> No
             return
         question += received
     try:
-        reply = answer(json.loads(question), observed)
-    except (QuestionError, ValueError) as error:
+        reply = await answers.answer(json.loads(question))
+    except (CrirmError, ValueError) as error:
         reply = {"error": str(error)}
     await stream.send_all(json.dumps(reply).encode() + b"\n")
 
 
-def answer(question: Any, observed: Observed | None) -> dict[str, Any]:
-    """Answer one question.
+@attrs.frozen
+class Answers:
+    """Answers questions about a daemon, and does what some of them ask for.
 
     Args:
-        question: ``{"ask": "status"}`` or ``{"ask": "explain", "what": "namespace/pod/container or a part of it"}``.
-        observed: what there is to tell about.
-
-    Raises:
-        QuestionError: it is none of these, or about something that is not there.
+        relay: whose node decides, if any does.
+        configurations: the one in force, and how to change it.
     """
-    match question:
-        case {"ask": "status"}:
-            return status(observed)
-        case {"ask": "explain", "what": str(what)}:
-            return {"explained": [_explained(e) for e in explained(what, observed)]}
-        case _:
-            raise QuestionError("this is no question that crirm knows; ask status or explain")
+
+    relay: HasNode
+    configurations: Configurations
+
+    async def answer(self, question: Any) -> dict[str, Any]:
+        """Answer one question.
+
+        Args:
+            question: ``{"ask": "status"}``, ``{"ask": "explain", "what": "namespace/pod/container or a part of it"}``,
+                ``{"ask": "propose", "name": "file", "config": "text of a configuration"}`` or the same with
+                ``activate``.
+
+        Raises:
+            QuestionError: it is none of these, or about something that is not there.
+            CrirmError: the configuration cannot be used at all.
+        """
+        node = self.relay.node
+        match question:
+            case {"ask": "status"}:
+                return {**status(node), "configuration": self.configurations.status()}
+            case {"ask": "explain", "what": str(what)}:
+                return {"explained": explanations(what, node)}
+            case {"ask": "propose", "name": str(name), "config": str(text)}:
+                return proposal_record(*await self.configurations.proposed(name, text))
+            case {"ask": "activate", "name": str(name), "config": str(text)}:
+                return {"refused": await self.configurations.activate(name, text)}
+            case _:
+                raise QuestionError("this is no question that crirm knows; ask status, explain, propose or activate")
+
+
+def proposal_record(proposal: Proposal, refusal: str, warnings: Sequence[str]) -> dict[str, Any]:
+    """Return *proposal* for a reader in another process; *refusal* is why it may not be taken into use all the same."""
+    placing = proposal.placing
+    changes = placing.plan.changes if placing else {}
+    unfit = placing.plan.unfit if placing else {}
+    name = placing.name if placing else str
+    return {
+        "policy": proposal.settings.policy.name,
+        "refused": refusal or proposal.refusal,
+        "warnings": list(warnings),
+        "changes": [
+            {"name": name(key), "why": change.why, "before": _adjusted(change.before), "after": _adjusted(change.after)}
+            for key, change in changes.items()
+        ],
+        "unfit": [{"name": name(key), "reason": reason} for key, reason in unfit.items()],
+        "containers": len(placing.before.workload.containers) if placing else 0,
+    }
+
+
+def _adjusted(adjustment: Adjustment) -> dict[str, Any]:
+    return {
+        "cpus": None if adjustment.cpus is None else str(adjustment.cpus),
+        "mems": None if adjustment.mems is None else str(adjustment.mems),
+        "cpu_shares": adjustment.cpu_shares,
+    }
 
 
 def status(observed: Observed | None) -> dict[str, Any]:
@@ -125,6 +183,7 @@ def _container(container: Container, engine: Engine, drift: str) -> dict[str, An
         "mems": str(adjustment.mems) if adjustment and adjustment.mems is not None else None,
         "cpu_shares": adjustment.cpu_shares if adjustment else None,
         "drift": drift,
+        "degraded": engine.state.degraded.get(container.key, ""),
     }
 
 
@@ -154,5 +213,30 @@ def _names(what: str, name: str) -> bool:
     return any(parts[start : start + len(wanted)] == wanted for start in range(len(parts) - len(wanted) + 1))
 
 
-def _explained(entry: Explained) -> dict[str, Any]:
-    return {"name": entry.name, "at_s": entry.at_s, "trail": attrs.asdict(entry.trail)}
+def explanations(what: str, observed: Observed | None) -> list[dict[str, Any]]:
+    """Return for a reader in another process how the containers that *what* names came to what they have.
+
+    Raises:
+        QuestionError: see `explained`.
+    """
+    return [_explained(entry, observed) for entry in explained(what, observed)]
+
+
+def _explained(entry: Explained, observed: Observed | None) -> dict[str, Any]:
+    since = observed.engine.moves.get(entry.trail.key, ()) if observed else ()
+    trail = attrs.asdict(entry.trail)
+    for move in trail["moves"]:
+        move["name"] = _name(move["key"], observed)
+    return {
+        "name": entry.name,
+        "at_s": entry.at_s,
+        "trail": trail,
+        "since": [{"at_s": moved.at_s, **attrs.asdict(moved.move)} for moved in since],
+    }
+
+
+def _name(key: ContainerKey, observed: Observed | None) -> str:
+    if observed is None:
+        return key
+    entry = observed.engine.trails.get(key)
+    return entry.name if entry else observed.engine.state.workload.full_name(key)

@@ -112,6 +112,25 @@ class Dumper:
         self._counts: Counter[str] = Counter()
         self._plans: dict[str, Plan | None] = {}
         self._queue = Queue(QUEUE_BYTES, QUEUE_RECORDS)
+        self._writing = trio.Lock()
+
+    async def configure(self, rules: DumpRules, file: str, intercepted: Collection[str]) -> None:
+        """Do from now on as it would have been told at the start.
+
+        Raises:
+            RecordFileError: the file cannot be opened; everything stays as it was.
+        """
+        if file != self._file_path:
+            new = await trio.to_thread.run_sync(lambda: RecordFile(file, truncate=True)) if file else None
+            async with self._writing:
+                self._file, old = new, self._file
+            self._file_path = file
+            if old:
+                old.close()
+        if rules.enabled:
+            await trio.to_thread.run_sync(schema, "VersionRequest")  # imports what the first call would wait for
+        self._rules, self._intercepted = rules, intercepted
+        self._plans.clear()
 
     def open(self, path: str) -> CallTap | None:
         """See ``rpc.tap.Tap``."""
@@ -156,7 +175,8 @@ class Dumper:
         """Write what has waited longest; a batch once taken is written."""
         batch = self._queue.take(BATCH_BYTES, BATCH_RECORDS)
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._write, batch, pause)
+            async with self._writing:
+                await trio.to_thread.run_sync(self._write, batch, pause)
 
     async def _finish(self) -> None:
         """Write what still waits, as far as time allows, and say what was not written."""

@@ -16,7 +16,7 @@ from crirm.model.events import TimerExpired, UpdateFailed
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from crirm.daemon.engine import Engine
     from crirm.model.workload import ContainerKey
@@ -50,6 +50,8 @@ class EffectsWorker:
     runtime: Runtime
     updated: Callable[[ContainerKey], None]
     clock: Callable[[], float] = time.time
+    failures: dict[ContainerKey, str] = attrs.field(factory=dict, init=False)
+    """Why the runtime has refused the latest update of a container, of those that it has refused."""
     _wanted: dict[ContainerKey, UpdateContainer] = attrs.field(factory=dict, init=False)
     _busy: set[ContainerKey] = attrs.field(factory=set, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -60,6 +62,7 @@ class EffectsWorker:
             case UpdateContainer(key, _, _):
                 self._wanted.pop(key, None)  # the newest goes to the end of the queue
                 self._wanted[key] = effect
+                self.failures.pop(key, None)
             case StartTimer() | StopTimer():
                 pass  # the state has the times; the timer task looks there
             case _:
@@ -73,6 +76,11 @@ class EffectsWorker:
     def pending(self) -> frozenset[ContainerKey]:
         """Return the containers of which the runtime has not confirmed the latest update yet."""
         return frozenset(self._wanted) | self._busy
+
+    async def finish(self, keys: Collection[ContainerKey]) -> None:
+        """Wait until no update of *keys* waits or is being made."""
+        while any(self.in_flight(key) for key in keys):
+            await self._changed.wait()
 
     def _wake(self) -> None:
         self._changed.set()
@@ -112,6 +120,7 @@ class EffectsWorker:
             log.debug("a container was gone before it could be updated", container=name)
         else:
             log.warning("a container could not be updated", container=name, reason=str(error))
+            self.failures[effect.key] = str(error)
             self.engine.apply(UpdateFailed(effect.key, str(error)))
 
     async def _keep_timers(self) -> None:

@@ -9,31 +9,30 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 import attrs
 
 from crirm.logs import get_logger
-from crirm.model.decision import Decision, Effect, RefusalReason, RefusedError, State
-from crirm.model.events import ContainerRequested, Event, ResizeRequested
-from crirm.model.trail import Trail  # noqa: TC001 - Explained is read back by its annotations
+from crirm.model.trail import Move, Trail  # noqa: TC001 - Explained is read back by its annotations
 from crirm.model.workload import ContainerKey
 from crirm.policy import pipeline
+from crirm.policy.faults import after_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from crirm.model.decision import Decision, Effect, State
+    from crirm.model.events import Event
+    from crirm.policy.activation import Plan
     from crirm.policy.api import Policy
 
 log = get_logger("policy")
 
 TRAILS_KEPT = 4096  # of containers that are gone, the latest; those of the living are always kept
+MOVES_KEPT = 16  # of each container, the latest since it was placed or resized
 _HEX = re.compile("[0-9a-f]{1,16}")
-
-
-class FaultError(RefusedError):
-    """The policy has a bug; the request is turned down since nobody knows what would be right."""
 
 
 @attrs.frozen
@@ -45,24 +44,44 @@ class Explained:
     trail: Trail
 
 
+@attrs.frozen
+class Moved:
+    """A move with when it was made."""
+
+    at_s: float
+    move: Move
+
+
 class Engine:
     """State, policy and the trails of decisions.
 
     Args:
         policy: decides.
         overflow: whether new containers without room are let in all the same; see ``pipeline.step``.
+        fail_open: whether requests go on as they are when the policy has a bug; see ``policy.faults``.
         clock: wall-clock seconds.
     """
 
-    def __init__(self, policy: Policy, clock: Callable[[], float] = time.time, *, overflow: bool = False) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        clock: Callable[[], float] = time.time,
+        *,
+        overflow: bool = False,
+        fail_open: bool = False,
+    ) -> None:
         self.policy = policy
         self.overflow = overflow
+        self.fail_open = fail_open
         self.state: State = pipeline.initial(policy)
         self.trails: OrderedDict[ContainerKey, Explained] = OrderedDict()
+        self.moves: dict[ContainerKey, deque[Moved]] = {}
         self._clock = clock
         self._effects: list[Callable[[Effect], None]] = []
         self._lookers: list[Callable[[Event], None]] = []
         self._recorders: list[Callable[[Event, State, Decision], None]] = []
+        self._activated: list[Callable[[State, Plan], None]] = []
+        self.generation = 1  # of the configuration; each that is taken into use is one more
         self._started = f"{time.time_ns():x}"
         self._numbers = itertools.count(1)
 
@@ -73,7 +92,10 @@ class Engine:
     def resume(self, state: State, trails: Iterable[Explained]) -> None:
         """Take over what an earlier process has left; nothing may have been decided yet."""
         self.state = state
-        self.trails.update((entry.trail.key, entry) for entry in sorted(trails, key=lambda entry: entry.at_s))
+        for entry in sorted(trails, key=lambda entry: entry.at_s):
+            self.trails[entry.trail.key] = entry
+            self.moves.pop(entry.trail.key, None)
+            self._keep_moves(entry.at_s, entry.trail.moves)
         used = [key.partition("-")[0] for key in (*state.workload.containers, *self.trails) if "-" in key]
         latest = max((int(name, 16) for name in used if _HEX.fullmatch(name)), default=0)
         if int(self._started, 16) <= latest:  # the clock was set back
@@ -91,48 +113,80 @@ class Engine:
         """Have *record* called with every event, the state of before and the decision; it must not block."""
         self._recorders.append(record)
 
+    def on_activation(self, record: Callable[[State, Plan], None]) -> None:
+        """Have *record* called with the state of before and the plan of each configuration taken into use."""
+        self._activated.append(record)
+
+    def activate(self, policy: Policy, plan: Plan, *, overflow: bool) -> None:
+        """Let *policy* decide from now on.
+
+        Args:
+            policy: made for this machine.
+            plan: of this very state under that policy.
+            overflow: as for the constructor.
+        """
+        before, self.state = self.state, plan.state
+        self.policy, self.overflow = policy, overflow
+        self.generation += 1
+        at_s = self._clock()
+        for trail in plan.trails:
+            self._keep(at_s, trail)
+        log.info("another configuration is in force", policy=policy.name, containers_changed=len(plan.changes))
+        for record in self._activated:
+            record(before, plan)
+        self._perform(plan.effects)
+
     def apply(self, event: Event) -> Decision:
         """Decide about *event*, take over the new state and hand out the effects.
 
-        A bug in the policy refuses a request (fail closed) and ignores every other event; the state stays whole.
+        A bug in the policy refuses a request or lets it pass as it is, see ``policy.faults``, and ignores nearly every
+        other event; the state stays whole.
         """
         try:
             decision = pipeline.step(self.policy, self.state, event, self._clock(), overflow=self.overflow)
         except Exception:
-            log.exception(
-                "a decision failed, this is a bug in crirm", kind=type(event).__name__, policy=self.policy.name
-            )
-            return Decision(self.state, refusal=_fault(event))
+            name = self.policy.name
+            log.exception("a decision failed, this is a bug in crirm", kind=type(event).__name__, policy=name)
+            decision = after_fault(name, self.state, event, self._clock(), fail_open=self.fail_open)
         before, self.state = self.state, decision.state
-        self._note(event, decision)
+        self._note(event, before, decision)
         for record in self._recorders:
             record(event, before, decision)
-        for effect in decision.effects:
-            for perform in self._effects:
-                perform(effect)
+        self._perform(decision.effects)
         for look in self._lookers:
             look(event)
         return decision
 
-    def _note(self, event: Event, decision: Decision) -> None:
-        if decision.trail is not None:
-            self._keep(decision.trail)
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            for perform in self._effects:
+                perform(effect)
+
+    def _note(self, event: Event, before: State, decision: Decision) -> None:
+        at_s = self._clock()
+        for key in sorted(decision.state.degraded.keys() - before.degraded.keys()):
+            name, why = decision.state.workload.full_name(key), decision.state.degraded[key]
+            log.error("a container goes on without the place that it should have", container=name, reason=why)
+        for trail in decision.trails:
+            self._keep(at_s, trail)
+        self._keep_moves(at_s, decision.moves)
         if decision.refusal is not None:
             log.warning("refused", kind=type(event).__name__, reason=str(decision.refusal))
         elif log.debug_on:
             log.debug("decided", kind=type(event).__name__, effects=len(decision.effects))
 
-    def _keep(self, trail: Trail) -> None:
+    def _keep_moves(self, at_s: float, moves: Iterable[Move]) -> None:
+        for move in moves:
+            if move.key in self.trails:
+                self.moves.setdefault(move.key, deque(maxlen=MOVES_KEPT)).append(Moved(at_s, move))
+
+    def _keep(self, at_s: float, trail: Trail) -> None:
         name = self.state.workload.full_name(trail.key)
-        self.trails[trail.key] = Explained(self._clock(), name, trail)
+        self.trails[trail.key] = Explained(at_s, name, trail)
         self.trails.move_to_end(trail.key)
+        self.moves.pop(trail.key, None)
         log.info("placed", container=name, pool=trail.chosen, granted=trail.granted, others=len(trail.moves))
         for key in list(itertools.islice(self.trails, max(0, len(self.trails) - TRAILS_KEPT))):
             if key not in self.state.workload.containers:
                 del self.trails[key]
-
-
-def _fault(event: Event) -> RefusedError | None:
-    if isinstance(event, ContainerRequested | ResizeRequested):
-        return FaultError(RefusalReason.BAD_STATE, "crirm could not decide because of a fault of its own; see its log")
-    return None
+                self.moves.pop(key, None)

@@ -12,7 +12,7 @@ from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.events import ResizeRequested
 from crirm.model.resources import LinuxResources, Requirements, requirements
 from crirm.model.resources_annotation import ANNOTATION, ResourcesAnnotationError, parse_annotation
-from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, TopologyHint
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, TopologyHint
 from crirm.policy.annotations import TOPOLOGY_HINTS, boolean
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Intake:
         memory_capacity: the machine's whole memory.
         find_hints: looks up where a container's mounts and devices are; may block.
         doubt: called when it is not known what the runtime did; the lists will tell.
+        override: returns a container as external adjustments want it.
     """
 
     engine: Engine
@@ -44,8 +45,15 @@ class Intake:
     memory_capacity: Bytes
     find_hints: Callable[[tuple[Place, ...]], tuple[TopologyHint, ...]]
     doubt: Callable[[], None]
+    override: Callable[[Container, Pod], Container] = lambda container, _: container
     _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
     _ids_of: object = attrs.field(default=None, init=False)
+
+    def pod_of(self, pod: PodId) -> PodId:
+        """Return the whole id of a pod sandbox, which callers may shorten, as runtimes allow; *pod* if none is known."""
+        pods = self.engine.state.workload.pods
+        matches = [pod] if pod in pods or not pod else [known for known in pods if known.startswith(pod)]
+        return matches[0] if len(matches) == 1 else pod
 
     def key_of(self, container: ContainerId) -> ContainerKey | None:
         """Return crirm's name of a container; callers may shorten the id, as runtimes allow."""
@@ -61,6 +69,10 @@ class Intake:
     def prepare(self, asked: ContainerRequest, then: Callable[[Container | RefusedError], None]) -> None:
         """Work out the container that *asked* is about; call *then* with it or with why it cannot be, now or soon."""
         pod = self.engine.state.workload.pods[asked.pod]
+
+        def decide(known: Container | RefusedError) -> None:  # with the adjustments that are in force by then
+            then(known if isinstance(known, RefusedError) else self.override(known, pod))
+
         try:
             container = self._container(asked, pod)
             places = () if boolean(pod, asked.name, TOPOLOGY_HINTS) is False else asked.places
@@ -68,9 +80,9 @@ class Intake:
             then(refusal)
             return
         if places:
-            self.nursery.start_soon(self._with_hints, container, places, then)
+            self.nursery.start_soon(self._with_hints, container, places, decide)
         else:
-            then(container)
+            decide(container)
 
     def _container(self, asked: ContainerRequest, pod: Pod) -> Container:
         return Container(
@@ -114,11 +126,7 @@ class Intake:
             then(attrs.evolve(container, hints=hints))
         except Exception:
             log.exception("a request could not be decided about", container=container.name)
-            then(
-                RefusedError(
-                    RefusalReason.BAD_STATE, "crirm could not decide because of a fault of its own; see its log"
-                )
-            )
+            then(RefusedError(RefusalReason.FAULT, "crirm could not decide because of a fault of its own; see its log"))
 
     def resize(self, key: ContainerKey, asked: LinuxResources) -> ResizeRequested:
         """Return the event of the kubelet's update; what it leaves out (0) stays as it is."""
@@ -127,4 +135,5 @@ class Intake:
         values = attrs.asdict(container.resources)
         values.update({name: value for name, value in attrs.asdict(asked).items() if value})
         merged = LinuxResources(**values)
-        return ResizeRequested(key, merged, self.requirements(pod, container.name, merged))
+        resized = attrs.evolve(container, requirements=self.requirements(pod, container.name, merged))
+        return ResizeRequested(key, merged, self.override(resized, pod).requirements)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, assert_never
+
+import attrs
 
 from crirm.model.decision import UpdateContainer
 from crirm.model.events import (
@@ -15,6 +18,7 @@ from crirm.model.events import (
     Event,
     PodAdded,
     PodRemoved,
+    PodResized,
     PodStopped,
     ResizeDone,
     ResizeFailed,
@@ -26,11 +30,18 @@ from crirm.model.events import (
 from crirm.system.store import Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from crirm.model.decision import Adjustment, Decision, State
+    from crirm.model.resources import LinuxResources
+    from crirm.model.trail import Move
     from crirm.model.workload import Container, ContainerKey, Pod, PodId, Workload
+
+MOVES_TOLD = 8  # kinds of moves, of one decision; a pool has one or two
 
 KINDS = {
     PodAdded: "pod added",
+    PodResized: "pod resized",
     PodStopped: "pod stopped",
     PodRemoved: "pod removed",
     ContainerRequested: "asked for",
@@ -55,8 +66,8 @@ def entries(at_s: float, event: Event, before: State, decision: Decision) -> lis
     match event:
         case PodAdded(pod):
             return [Entry(at_s, kind, _pod_name(pod), outcome=outcome)]
-        case PodStopped(id) | PodRemoved(id):
-            known = before.workload.pods.get(id)
+        case PodStopped() | PodRemoved() | PodResized():
+            known = before.workload.pods.get(event.id)
             return [Entry(at_s, kind, _pod_name(known), outcome=outcome)] if known else []
         case ContainerRequested(container):
             return [_about(at_s, kind, container, before.workload, outcome)]
@@ -108,12 +119,32 @@ def _outcome(event: Event, decision: Decision) -> str:
         said.append(f"{decision.trail.granted} in {decision.trail.chosen}" if decision.trail.chosen else "")
     if isinstance(event, UpdateFailed):
         said.append(event.reason)
+    if isinstance(event, PodResized):
+        said += [resources_text("overhead", event.overhead), resources_text("resources", event.resources)]
     if decision.adjustment is not None:
         said.append(adjustment_text(decision.adjustment))
+    said += _moves(decision.moves)
     others = {e.key for e in decision.effects if isinstance(e, UpdateContainer)}
     if others:
         said.append(f"containers to update: {len(others)}")
     return "; ".join(filter(None, said))
+
+
+def _moves(moves: Iterable[Move]) -> list[str]:
+    """Return who else was moved and why, those to whom the same happened together."""
+    alike = Counter((move.what, move.before, move.after, move.why) for move in moves)
+    told = [
+        f"{what} {before} -> {after} of {count}, since {why}" for (what, before, after, why), count in alike.items()
+    ]
+    return told if len(told) <= MOVES_TOLD else [*told[:MOVES_TOLD], f"{len(told) - MOVES_TOLD} more kinds of moves"]
+
+
+def resources_text(what: str, resources: LinuxResources | None) -> str:
+    """Return for people what the kubelet has given; empty where it has not."""
+    values = attrs.asdict(resources) if resources is not None else {}
+    return (
+        f"{what} {', '.join(f'{name} {value}' for name, value in values.items() if value) or 'none'}" if values else ""
+    )
 
 
 def adjustment_text(adjustment: Adjustment) -> str:

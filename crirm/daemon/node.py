@@ -21,10 +21,12 @@ from crirm.daemon.participants import participant
 from crirm.daemon.persistence import Persistence, open_persistence, settle_creations
 from crirm.daemon.resync import resync
 from crirm.daemon.watch import relist, take_event
-from crirm.errors import UsageError
+from crirm.errors import CrirmError, UsageError
 from crirm.logs import get_logger
+from crirm.model.decision import Adjustment
 from crirm.model.events import ContainerStarted, Event, ResizeDone, Synchronised
 from crirm.model.topology_json import digest
+from crirm.policy.api import Choice
 from crirm.policy.registry import KINDS
 from crirm.rpc.grpc_wire import RpcError
 from crirm.system.cgroup import Cgroups, CgroupsUnusableError
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from crirm.daemon.enforcement import Mode
+    from crirm.daemon.link import Link
     from crirm.daemon.runtime_info import RuntimeInfo
     from crirm.daemon.settings import Settings
-    from crirm.model.quantity import Bytes
+    from crirm.model.topology import Topology
     from crirm.model.workload import ContainerKey
+    from crirm.policy.api import Policy
     from crirm.rpc.client import Pool
     from crirm.rpc.held import Interceptor
 
@@ -47,6 +51,10 @@ log = get_logger("runtime")
 DOUBT_S = 1.0  # lets calls that are about to end tell for themselves
 EVENTS_AGAIN_S = 5.0
 CGROUPS = "sys/fs/cgroup"  # under the host's root
+
+
+class UnknownWorkloadError(CrirmError):
+    """What runs on the node cannot be told."""
 
 
 @attrs.define
@@ -66,29 +74,55 @@ class RuntimeCalls:
 
 
 async def open_node(settings: Settings, pool: Pool, nursery: trio.Nursery) -> DecidingNode:
-    """Discover the machine and make the policy for it.
+    """Discover the machine, make the policy for it, and find the state of before.
 
     Raises:
         CrirmError: the policy does not exist, or does not fit the machine.
     """
-    choice, host_root = settings.policy, Path(settings.host_root)
-    kind = KINDS.get(choice.name)
-    if kind is None:
-        raise UsageError(f"policy {choice.name!r}: there is none of this name; there are {', '.join(sorted(KINDS))}")
+    topology = await _discovered(Path(settings.host_root))
+    policy = make_policy(settings.policy, topology)
+    engine = Engine(policy, overflow=settings.policy.overflow, fail_open=settings.policy.fail_open)
+    node = DecidingNode(engine, pool, topology, settings, nursery)
+    await node.keep_state(settings, resume=True)
+    return node
+
+
+async def open_bare_node(settings: Settings, link: Link, nursery: trio.Nursery) -> DecidingNode:
+    """Return a node that knows what runs, and decides nothing: for a daemon that has placed nothing so far.
+
+    Raises:
+        UnknownWorkloadError: the runtime does not tell what it has.
+    """
+    topology = await _discovered(Path(settings.host_root))
+    node = DecidingNode(Engine(make_policy(Choice(), topology)), link.pool, topology, settings, nursery)
+    if link.info is None:
+        raise UnknownWorkloadError(
+            f"{link.pool.socket_path}: the runtime is away, so what runs is not known; try again"
+        )
+    try:
+        await node.on_up(link.info)
+    except RpcError as error:
+        raise UnknownWorkloadError(f"{link.pool.socket_path}: the runtime does not tell what runs: {error}") from error
+    return node
+
+
+async def _discovered(host_root: Path) -> Topology:
     discovery = await trio.to_thread.run_sync(discover, host_root)
     for oddity in discovery.warnings:
         log.warning("the host's description of itself is odd", what=str(oddity))
-    topology = discovery.topology
-    policy = kind.make(topology, choice.constraints, kind.options() if choice.options is None else choice.options)
-    memory_capacity = topology.memory_of(topology.node_ids)
-    engine = Engine(policy, overflow=choice.overflow)
-    node = DecidingNode(engine, pool, memory_capacity, host_root, settings.enforce, nursery)
-    if settings.state_dir:
-        facts = {"policy": policy.name, "machine": digest(topology), "version": version("crirm")}
-        node.persistence = await trio.to_thread.run_sync(
-            open_persistence, settings.state_dir, node.engine, node.effects, facts
-        )
-    return node
+    return discovery.topology
+
+
+def make_policy(choice: Choice, topology: Topology) -> Policy:
+    """Return the policy of *choice* for a machine.
+
+    Raises:
+        CrirmError: there is no such policy, or it does not fit the machine.
+    """
+    kind = KINDS.get(choice.name)
+    if kind is None:
+        raise UsageError(f"policy {choice.name!r}: there is none of this name; there are {', '.join(sorted(KINDS))}")
+    return kind.make(topology, choice.constraints, kind.options() if choice.options is None else choice.options)
 
 
 class DecidingNode:
@@ -97,9 +131,8 @@ class DecidingNode:
     Args:
         engine: with the policy for this machine.
         pool: the connection to the runtime.
-        memory_capacity: the machine's whole memory.
-        host_root: where the host's files are seen.
-        enforce: what to do where the kernel has something else than was decided.
+        topology: of this machine.
+        settings: where the host's files are seen, and what to do where the kernel has something else than was decided.
         nursery: for what takes time; outlives every call.
     """
 
@@ -107,21 +140,40 @@ class DecidingNode:
         self,
         engine: Engine,
         pool: Pool,
-        memory_capacity: Bytes,
-        host_root: Path,
-        enforce: Mode,
+        topology: Topology,
+        settings: Settings,
         nursery: trio.Nursery,
     ) -> None:
         self.engine = engine
+        self.topology = topology
         self.runtime = RuntimeCalls(pool)
+        host_root, memory_capacity = Path(settings.host_root), topology.memory_of(topology.node_ids)
         find_hints = partial(hints_of, host_root=host_root)
-        self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self._doubt)
+        self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self.doubt)
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.engine.on_effect(self.effects.perform)
-        self.enforcer = self._make_enforcer(host_root, enforce)
+        self.enforcer = self._make_enforcer(host_root, settings.enforce)
         self.persistence: Persistence | None = None
         self._settled = False
         self._doubted = trio.Event()
+        self._retired = trio.Event()
+
+    @property
+    def machine(self) -> Adjustment:
+        """All CPUs and all memory nodes: what a container has that nobody binds."""
+        return Adjustment(cpus=self.topology.online, mems=self.topology.node_ids)
+
+    async def keep_state(self, settings: Settings, *, resume: bool = False) -> None:
+        """Have what is decided kept on disk, if *settings* say where; *resume* takes over what is kept there first."""
+        if settings.state_dir:
+            facts = {"machine": digest(self.topology), "version": version("crirm")}
+            self.persistence = await trio.to_thread.run_sync(
+                partial(open_persistence, settings.state_dir, self.engine, self.effects, facts, resume=resume)
+            )
+
+    def retire(self) -> None:
+        """End `run`: nothing is placed any more."""
+        self._retired.set()
 
     def participant(self, method: str) -> Interceptor | None:
         """See ``relay.Deciding``."""
@@ -170,8 +222,9 @@ class DecidingNode:
         await resync(self.runtime, self.engine, self.intake)
 
     async def run(self) -> None:
-        """Perform effects and watch the runtime, until cancelled."""
+        """Perform effects and watch the runtime, until cancelled or retired."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when, self._retired, nursery.cancel_scope)
             nursery.start_soon(self.effects.run)
             nursery.start_soon(relist, self.runtime, self.engine, self.intake)
             nursery.start_soon(self._settle_doubts)
@@ -181,7 +234,8 @@ class DecidingNode:
             if self.persistence is not None:
                 nursery.start_soon(self.persistence.run)
 
-    def _doubt(self) -> None:
+    def doubt(self) -> None:
+        """Have the runtime asked again soon what it has."""
         self._doubted.set()
 
     async def _settle_doubts(self) -> None:
@@ -214,3 +268,8 @@ class DecidingNode:
             self.enforcer.look_at(key)
         if self.persistence is not None:
             self.persistence.wake()
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

@@ -25,6 +25,7 @@ from crirm.model.events import (
     Event,
     PodAdded,
     PodRemoved,
+    PodResized,
     PodStopped,
     ResizeDone,
     ResizeFailed,
@@ -44,6 +45,7 @@ STATUSES = {
     RefusalReason.NO_ROOM: Status.RESOURCE_EXHAUSTED,
     RefusalReason.BAD_REQUEST: Status.INVALID_ARGUMENT,
     RefusalReason.BAD_STATE: Status.FAILED_PRECONDITION,
+    RefusalReason.FAULT: Status.INTERNAL,
 }
 _GONE = (Status.OK.value, Status.NOT_FOUND.value)  # both mean that it is not there any more
 
@@ -83,6 +85,10 @@ class Participant:
         """Return what the good *answer* means."""
         raise NotImplementedError
 
+    def pod(self) -> PodId:
+        """Return the pod sandbox that the request names."""
+        return self.node.intake.pod_of(PodId(decode.first_text(self.message)))
+
     def key(self) -> ContainerKey | None:
         """Return the container that the request names, None when crirm does not know it."""
         return self.node.intake.key_of(ContainerId(decode.first_text(self.message)))
@@ -103,7 +109,7 @@ class StopPod(Participant):
 
     def event(self, answer: Answer) -> Event | None:  # noqa: ARG002 - there is nothing in it
         """Its containers have ended."""
-        return PodStopped(PodId(decode.first_text(self.message)))
+        return PodStopped(self.pod())
 
 
 class RemovePod(Participant):
@@ -111,7 +117,18 @@ class RemovePod(Participant):
 
     def event(self, answer: Answer) -> Event | None:  # noqa: ARG002
         """It is gone, and its containers with it."""
-        return PodRemoved(PodId(decode.first_text(self.message)))
+        return PodRemoved(self.pod())
+
+
+class ResizePod(Participant):
+    """UpdatePodSandboxResources: the kubelet tells to what it has resized a pod; older runtimes have no such call."""
+
+    def event(self, answer: Answer) -> Event | None:
+        """The runtime has taken note, so it is true."""
+        if answer.status != Status.OK.value:
+            return None
+        pod, overhead, resources = decode.update_pod_request(self.message)
+        return PodResized(self.node.intake.pod_of(pod), overhead, resources)
 
 
 class Start(Participant):
@@ -261,6 +278,7 @@ _PARTICIPANTS: dict[str, Callable[[Node], Interceptor]] = {
     "RunPodSandbox": RunPod,
     "StopPodSandbox": StopPod,
     "RemovePodSandbox": RemovePod,
+    "UpdatePodSandboxResources": ResizePod,
     "CreateContainer": Create,
     "StartContainer": Start,
     "StopContainer": Stop,

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from crirm.daemon.engine import Engine
     from crirm.model.decision import Decision, State
     from crirm.model.events import Event
+    from crirm.policy.api import Policy
     from crirm.system.store import Rows
 
 log = get_logger("store")
@@ -70,7 +71,7 @@ class Persistence:
         store: open.
         engine: whose state it is.
         effects: tells which updates are not confirmed.
-        facts: about this process, for the table of facts and the journal: policy, machine, version.
+        facts: about this process, for the table of facts and the journal: machine, version.
         clock: wall-clock seconds.
     """
 
@@ -96,15 +97,15 @@ class Persistence:
         """
         rows = self.store.load()
         saved, damaged = read(rows)
-        if rows["meta"].get("policy") != _text(self.facts["policy"]):
+        if rows["meta"].get("policy") != _text(self.engine.policy.name):
             saved = attrs.evolve(saved, grants={})
         revived = revive(self.engine.policy, saved)
         now_s, name = self.clock(), revived.state.workload.full_name
         anew = [Explained(now_s, name(trail.key), trail) for trail in revived.trails]
         self.engine.resume(revived.state, [*_trails(rows), *anew])
+        self.engine.generation += _generation(rows)
         self._trails = dict(self.engine.trails)
         self._tell(revived, known=bool(rows["meta"]), damaged=damaged)
-        self.engine.on_decision(self.record)
 
     def _tell(self, revived: Revived, *, known: bool, damaged: int) -> None:
         """Log and write down what has become of the state of before."""
@@ -113,17 +114,22 @@ class Persistence:
             (log.info if reason == NO_GRANT else log.warning)(
                 "a container is placed anew", container=name(key), reason=reason
             )
+        for key, reason in revived.squeezed.items():
+            log.warning("a container has no room and shares what is left", container=name(key), reason=reason)
         for key, reason in revived.lost.items():
             log.warning("a container goes on without a grant", container=name(key), reason=reason)
         counts = {
             "containers": len(revived.state.workload.containers),
             "placed_anew": len(revived.moved),
+            "without_room": len(revived.squeezed),
             "without_grant": len(revived.lost),
             "damaged_rows": damaged,
         }
         if known:
             log.info("the state of before is known", **counts)
-        facts = ", ".join(f"{fact} {value:.12}" for fact, value in self.facts.items())
+        facts = ", ".join(
+            f"{fact} {value:.12}" for fact, value in (("policy", self.engine.policy.name), *self.facts.items())
+        )
         found = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
         self._waiting.append(Entry(self.clock(), "crirm started", outcome=f"{facts}; {found}"))
 
@@ -180,7 +186,8 @@ class Persistence:
             await trio.sleep(SYNC_EVERY_S)
 
     async def _write(self, *, last: bool = False) -> None:
-        journal, state, waiters = tuple(self._waiting), self.engine.state, self._kept
+        journal, waiters = tuple(self._waiting), self._kept
+        policy, state = self.engine.policy, self.engine.state
         self._waiting.clear()
         self._kept = []
         self._trails = self._trails or dict(self.engine.trails)
@@ -189,7 +196,7 @@ class Persistence:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._lose_patience, waiters)
                 written = await trio.to_thread.run_sync(
-                    self._write_now, view, state.policy, journal, abandon_on_cancel=last
+                    self._write_now, view, policy, state.policy, journal, abandon_on_cancel=last
                 )
                 nursery.cancel_scope.cancel()
         except* (sqlite3.Error, StoreError, OSError) as group:
@@ -226,11 +233,11 @@ class Persistence:
             )
         self._failing, self._written = True, {}
 
-    def _write_now(self, view: _View, policy_state: Any, journal: tuple[Entry, ...]) -> _View:
+    def _write_now(self, view: _View, policy: Policy, policy_state: Any, journal: tuple[Entry, ...]) -> _View:
         """Write the difference and return what the store has now; in a thread."""
         if self._failing:
             self.store.reopen()  # another file may stand there now, so nothing is taken for written
-        view["grants"] = self.engine.policy.save(policy_state)
+        view["grants"] = policy.save(policy_state)
         put, gone = differences(self._written, view)
         if journal or any(put.values()) or any(gone.values()):
             self.store.write(Batch(put, gone, journal, fresh=not self._written))
@@ -239,7 +246,7 @@ class Persistence:
     def _view(self, state: State, pending: frozenset[ContainerKey]) -> _View:
         told = {key: one for key, one in state.told.items() if key not in pending} if pending else state.told
         return {
-            "meta": self.facts,
+            "meta": {**self.facts, "policy": self.engine.policy.name, "generation": str(self.engine.generation)},
             "pods": state.workload.pods,
             "containers": state.workload.containers,
             "told": told,
@@ -257,17 +264,27 @@ def _call(waiters: list[Callable[[], None]]) -> None:
 
 
 def open_persistence(
-    directory: str, engine: Engine, effects: EffectsWorker, facts: Mapping[str, str]
+    directory: str, engine: Engine, effects: EffectsWorker, facts: Mapping[str, str], *, resume: bool = True
 ) -> Persistence | None:
-    """Open the store in *directory* and resume from it; None, with a warning, where nothing can be kept there."""
+    """Open the store in *directory*; None, with a warning, where nothing can be kept there.
+
+    Args:
+        directory: made where it is missing.
+        engine: whose state is to be kept.
+        effects: see `Persistence`.
+        facts: see `Persistence`.
+        resume: whether the engine goes on from what is kept there, or what is there is replaced by its state.
+    """
     try:
         store = Store.open(directory)
     except StoreError as error:
         log.warning("nothing outlives this process: the state cannot be kept", reason=str(error))
         return None
     persistence = Persistence(store, engine, effects, facts)
+    engine.on_decision(persistence.record)
     try:
-        persistence.resume()
+        if resume:
+            persistence.resume()
     except sqlite3.Error as error:
         store.close()
         log.warning("nothing outlives this process: the state cannot be read", reason=str(error))
@@ -342,6 +359,12 @@ def _timers(records: Mapping[str, Any], damaged: list[str]) -> dict[tuple[Contai
         else:
             damaged.append(name)
     return timers
+
+
+def _generation(rows: Rows) -> int:
+    """Return how many configurations there have been before."""
+    text = _parsed(rows["meta"], []).get("generation", "0")
+    return int(text) if isinstance(text, str) and text.isdecimal() else 0
 
 
 def _trails(rows: Rows) -> list[Explained]:

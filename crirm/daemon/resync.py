@@ -12,6 +12,7 @@ from grpclib.const import Status
 from crirm.cri import decode
 from crirm.cri.message import edited
 from crirm.logs import get_logger
+from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import RefusedError
 from crirm.model.events import Synchronised
 from crirm.model.resources import LinuxResources, Requirements
@@ -68,17 +69,17 @@ class Details:
         known = self.engine.state.workload.pods.get(pod.id)
         if known is None:
             async with limit:
-                known = decode.with_cgroup_parent(pod, await self._cgroup_parent(pod))
+                known = with_details(pod, await self._info(pod))
         self.pods.append(known)
 
-    async def _cgroup_parent(self, pod: Pod) -> str:
+    async def _info(self, pod: Pod) -> str:
         request = edited(b"", (), {1: pod.id, 2: 1})  # pod_sandbox_id, verbose
         try:
             answer = await self.runtime.call("PodSandboxStatus", request, timeout_s=STATUS_TIMEOUT_S)
         except RpcError as error:
             log.debug("a pod's cgroup is not known", pod=f"{pod.namespace}/{pod.name}", reason=str(error))
             return ""
-        return cgroup_parent(decode.verbose_info(answer).get("info", ""))
+        return decode.verbose_info(answer).get("info", "")
 
     async def look_at_container(self, item: Listed, limit: trio.CapacityLimiter) -> None:
         """Add the container *item*; what it has been given is asked for when crirm has not given it."""
@@ -88,24 +89,25 @@ class Details:
             self.containers.append(attrs.evolve(known, state=item.state))
             return
         async with limit:
-            resources = await self._resources(item)
+            has = await self._has(item)
         pod = next((pod for pod in self.pods if pod.id == item.pod), None)
-        if pod is None or resources is None:
+        if pod is None or has is None:
             return  # it went away while we asked
-        self.containers.append(
-            Container(
-                key=ContainerKey(item.id),
-                id=item.id,
-                pod=item.pod,
-                name=item.name,
-                attempt=item.attempt,
-                state=item.state,
-                labels=item.labels,
-                annotations=item.annotations,
-                resources=resources,
-                requirements=self._requirements(pod, item.name, resources),
-            )
+        resources, cpus = has
+        container = Container(
+            key=ContainerKey(item.id),
+            id=item.id,
+            pod=item.pod,
+            name=item.name,
+            attempt=item.attempt,
+            state=item.state,
+            labels=item.labels,
+            annotations=item.annotations,
+            resources=resources,
+            requirements=self._requirements(pod, item.name, resources),
+            found_on=cpus,
         )
+        self.containers.append(self.intake.override(container, pod))
 
     def _requirements(self, pod: Pod, name: str, resources: LinuxResources) -> Requirements:
         try:
@@ -114,14 +116,33 @@ class Details:
             log.warning("a running container's annotation is ignored", container=name, reason=str(error))
             return Requirements()
 
-    async def _resources(self, item: Listed) -> LinuxResources | None:
+    async def _has(self, item: Listed) -> tuple[LinuxResources, CPUSet] | None:
+        """Return what a container has been given, and the CPUs that it is bound to; None if it is gone."""
         request = edited(b"", (), {1: item.id, 2: 1})  # container_id, verbose
         try:
             answer = await self.runtime.call("ContainerStatus", request, timeout_s=STATUS_TIMEOUT_S)
         except RpcError as error:
-            return None if error.status is Status.NOT_FOUND else LinuxResources()
-        told = decode.status_resources(answer)
-        return told if told is not None else spec_resources(decode.verbose_info(answer).get("info", ""))
+            return None if error.status is Status.NOT_FOUND else (LinuxResources(), NO_CPUS)
+        told, info = decode.status_resources(answer), decode.verbose_info(answer).get("info", "")
+        resources = spec_resources(info) if told is None else told
+        return resources, _cpus(decode.status_cpus(answer)) or spec_cpus(info)
+
+
+def with_details(pod: Pod, info: str) -> Pod:
+    """Return *pod* with what only its verbose *info* tells."""
+    linux = _at(_tree(info), "config", "linux")
+    return attrs.evolve(
+        decode.with_cgroup_parent(pod, cgroup_parent(info)),
+        overhead=_given(_at(linux, "overhead")),
+        resources=_given(_at(linux, "resources")),
+    )
+
+
+def _given(values: Any) -> LinuxResources | None:
+    if not isinstance(values, dict):
+        return None
+    names = ("cpu_shares", "cpu_quota", "cpu_period", "memory_limit_in_bytes", "oom_score_adj")
+    return LinuxResources(*(_number(values, name) for name in names))
 
 
 def cgroup_parent(info: str) -> str:
@@ -143,6 +164,18 @@ def spec_resources(info: str) -> LinuxResources:
         memory_limit_bytes=_number(resources, "memory", "limit"),
         oom_score_adj=_number(process, "oomScoreAdj"),
     )
+
+
+def spec_cpus(info: str) -> CPUSet:
+    """Read the CPUs that a container is bound to from its OCI spec in the verbose info."""
+    return _cpus(_at(_tree(info), "runtimeSpec", "linux", "resources", "cpu", "cpus"))
+
+
+def _cpus(text: object) -> CPUSet:
+    try:
+        return CPUSet.parse(text) if isinstance(text, str) else NO_CPUS
+    except ListFormatError:
+        return NO_CPUS
 
 
 def _tree(text: str) -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, DumpRulesError
+from crirm.cri.methods import INTERCEPTED
 from crirm.daemon.enforcement import Mode
 from crirm.errors import UsageError
 from crirm.logs.settings import LogSettings
@@ -16,10 +18,18 @@ from crirm.policy.api import Choice
 from crirm.system.unix_socket import socket_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 SAME_AS_RUNTIME: Final = "default"
 NOT_SERVED: Final = "-"
+DISABLED: Final = "disabled"
+NOTHING: Final = "none"
+"""The policy that places nothing."""
+
+
+def intercepted_by(policy: Choice) -> frozenset[str]:
+    """Return the names of the methods that crirm takes part in under *policy*."""
+    return frozenset() if policy.name == NOTHING else INTERCEPTED
 
 
 def _relay_path(text: str) -> str:
@@ -38,8 +48,24 @@ def _control_path(text: str) -> str:
 
 def control_socket_beside(relay_socket: str) -> str:
     """Return the path of the control socket that goes with a relay socket."""
+    return _beside(relay_socket, "control")
+
+
+def _beside(relay_socket: str, what: str) -> str:
     relay = Path(relay_socket)
-    return str(relay.with_name(f"{relay.stem}-control.sock"))
+    return str(relay.with_name(f"{relay.stem}-{what}.sock"))
+
+
+def _config_path(text: str) -> str:
+    return text if text in {"", DISABLED} else socket_path(text, what="config socket")
+
+
+def _agent_path(text: str) -> str:
+    return text if text in {"", DISABLED} else socket_path(text, what="agent socket")
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute()) if path else ""
 
 
 def _image_path(text: str) -> str:
@@ -109,6 +135,24 @@ class Settings:
     control_socket: str = attrs.field(default="", converter=_control_path)
     """Where ``crirm status`` and ``crirm explain`` ask, for root only; empty: beside the relay socket."""
 
+    forced_config: str = attrs.field(default="", converter=_absolute)
+    """Configuration file that wins over all else, and is read again when it changes; with it the agent is not heard."""
+
+    fallback_config: str = attrs.field(default="", converter=_absolute)
+    """Configuration file until the node agent has sent a configuration that was accepted."""
+
+    config_socket: str = attrs.field(default="", converter=_config_path)
+    """Where the node agent sends configurations; empty: beside the relay socket, ``disabled``: nowhere."""
+
+    agent_socket: str = attrs.field(default="", converter=_agent_path)
+    """Where the node agent serves; empty: beside the relay socket, ``disabled``: it is not asked."""
+
+    disable_policy_switch: bool = False
+    """Whether the policy has to stay the one whose decisions are kept, until ``--reset-policy`` forgets them."""
+
+    reload_signal: signal.Signals | None = signal.SIGHUP
+    """Signal that has the forced file read again; None: no signal does."""
+
     policy: Choice = attrs.field(factory=Choice)
     """Which policy places containers; ``none`` by default, which touches nothing."""
 
@@ -133,11 +177,36 @@ class Settings:
     dump_secrets: bool = False
     """Whether dumped messages show environment values and registry credentials; off, since many may read logs."""
 
+    log_options: Mapping[str, str] = attrs.field(factory=dict)
+    """What the command line says about logs, by option; a configuration of klog's flags adds to it."""
+
     log: LogSettings = attrs.field(factory=LogSettings)
     """Where log records go and what they look like."""
 
+    @property
+    def config_interface(self) -> str:
+        """The socket on which the node agent may send configurations; empty: it may not."""
+        if self.forced_config or self.config_socket == DISABLED:
+            return ""
+        return self.config_socket or _beside(self.relay_socket, "config")
+
+    @property
+    def node_agent(self) -> str:
+        """The socket of the node agent; empty: it is not asked."""
+        if self.forced_config or self.agent_socket == DISABLED:
+            return ""
+        return self.agent_socket or _beside(self.relay_socket, "agent")
+
     def __attrs_post_init__(self) -> None:
-        """Refuse to relay to the own socket: each call would call itself until memory runs out."""
+        """Refuse to relay to the own socket: each call would call itself until memory runs out.
+
+        Refuse two files as well, of which only one could count.
+        """
+        if self.forced_config and self.fallback_config:
+            raise UsageError(
+                f"{self.fallback_config}: a fallback is of no use beside {self.forced_config}, which always counts; "
+                "give one of them"
+            )
         for what, path in (("runtime socket", self.runtime_socket), ("image socket", self.image_socket)):
             if Path(path).resolve() == Path(self.relay_socket).resolve():
                 raise UsageError(f"{what} {path}: is the relay socket too; give the socket of the runtime itself")

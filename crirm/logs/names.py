@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SOURCES = {
     "cli": "command line and environment",
+    "config-server": "configuration and adjustments from the node agent",
     "control": "the control socket that crirm status and explain ask",
     "containerd": "the private containerd that crirm starts",
     "daemon": "start, stop and signals of the daemon",
@@ -37,8 +38,8 @@ REFERENCE_SOURCES = {
 }
 
 LATER_SOURCES = frozenset((
-    "avx", "blockio", "cache", "cgroupblkio", "cgroupstats", "collectors", "config", "config-server",
-    "config-updater", "cpu", "cpuallocator", "cri", "events", "expression", "http", "instrospect", "instrumentation",
+    "avx", "blockio", "cache", "cgroupblkio", "cgroupstats", "collectors", "config", "config-updater", "cpu",
+    "cpuallocator", "cri", "events", "expression", "http", "instrospect", "instrumentation",
     "memory", "metrics", "page-migration", "rdt", "resource-control", "resource-manager-agent", "static",
     "static-plus", "static-pools", "sysfs", "visualizer", "watcher",
 ))  # fmt: skip

@@ -11,7 +11,7 @@ import attrs
 from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.events import Timer
-from crirm.model.trail import Trail
+from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerId, ContainerKey, Workload
 
 
@@ -36,6 +36,8 @@ class RefusalReason(enum.Enum):
     """An annotation or a value that can never be right."""
     BAD_STATE = "bad state"
     """The request does not fit what the container or pod is doing."""
+    FAULT = "fault"
+    """crirm itself has failed; nobody knows what would be right."""
 
 
 class RefusedError(CrirmError):
@@ -111,6 +113,7 @@ class State:
             after the runtime has refused an update.
         timers: seconds of wall-clock time at which each running timer expires.
         resizing: containers whose resize the runtime has not answered yet.
+        degraded: containers that go on without the place that they should have, and why; see ``policy.faults``.
     """
 
     workload: Workload
@@ -119,6 +122,7 @@ class State:
     told: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
     timers: Mapping[tuple[ContainerKey, Timer], float] = attrs.field(factory=dict)
     resizing: Mapping[ContainerKey, Before] = attrs.field(factory=dict)
+    degraded: Mapping[ContainerKey, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -130,11 +134,19 @@ class Decision:
         adjustment: of the container that the event asks for; None when it asks for none.
         refusal: why the event's request is turned down; the state is then as before.
         effects: to be performed, those of one container in order.
-        trail: how it came to this; None where nothing was chosen.
+        trails: how it came to this, for every container that was placed or resized.
+        moves: what has changed for other containers, those in the trails included, and for one whose own change needed
+            no choice.
     """
 
     state: State
     adjustment: Adjustment | None = None
     refusal: RefusedError | None = None
     effects: tuple[Effect, ...] = ()
-    trail: Trail | None = None
+    trails: tuple[Trail, ...] = ()
+    moves: tuple[Move, ...] = ()
+
+    @property
+    def trail(self) -> Trail | None:
+        """How it came to this, for the container that the event is about; None where nothing was chosen."""
+        return self.trails[0] if self.trails else None

@@ -17,6 +17,8 @@ class Timer(enum.Enum):
     """What a container may be waiting for."""
 
     COLD_START = "cold start"
+    REPAIR = "repair"
+    """Until another try to place a container that crirm could not place because of a fault of its own."""
 
 
 @attrs.frozen
@@ -24,6 +26,15 @@ class PodAdded:
     """The runtime has made a pod sandbox."""
 
     pod: Pod
+
+
+@attrs.frozen
+class PodResized:
+    """The runtime has taken note of other resources of a pod; None leaves what was."""
+
+    id: PodId
+    overhead: LinuxResources | None
+    resources: LinuxResources | None
 
 
 @attrs.frozen
@@ -135,6 +146,7 @@ class Synchronised:
 
 Event = (
     PodAdded
+    | PodResized
     | PodStopped
     | PodRemoved
     | ContainerRequested

@@ -30,7 +30,7 @@ class Verdict:
 
 @attrs.frozen
 class Move:
-    """Another container that the decision touches.
+    """What a decision changes for a container that it did not choose for.
 
     Args:
         key: which one.

@@ -8,7 +8,7 @@ from typing import NewType
 
 import attrs
 
-from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
 from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources, Requirements
 
@@ -45,6 +45,10 @@ class Pod:
     cgroup_parent: str = ""
     labels: Mapping[str, str] = attrs.field(factory=dict)
     annotations: Mapping[str, str] = attrs.field(factory=dict)
+    overhead: LinuxResources | None = None
+    """What it takes to run the sandbox itself, as the kubelet says; None where it does not."""
+    resources: LinuxResources | None = None
+    """What its containers together request and are limited to, likewise."""
 
 
 @attrs.frozen
@@ -77,6 +81,8 @@ class Container:
     tags: Mapping[str, str] = attrs.field(factory=dict)
     """Marks set by crirm, such as AVX512."""
     hints: tuple[TopologyHint, ...] = ()
+    found_on: CPUSet = NO_CPUS
+    """CPUs that the runtime says it is bound to, of a container that was found running."""
 
 
 @attrs.frozen

@@ -16,7 +16,7 @@ from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, Effect
 from crirm.model.quantity import MilliCPU
 from crirm.model.topology import Topology
-from crirm.model.trail import Trail
+from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerKey, Workload
 
 
@@ -30,12 +30,14 @@ class Placement:
             that is released has none.
         effects: timers to start or stop.
         trail: how it came to this, for a container that was placed.
+        moves: what has changed for whom and why; of a container that was placed, the trail tells instead.
     """
 
     state: Any
     changed: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
     effects: tuple[Effect, ...] = ()
     trail: Trail | None = None
+    moves: tuple[Move, ...] = ()
 
 
 Json = Any
@@ -140,12 +142,14 @@ class Choice:
         constraints: what bounds it.
         options: a value of its kind's options class; None for the defaults.
         overflow: whether a container without room is let in to share what is left, instead of refused.
+        fail_open: whether requests go on unchanged when the policy has a bug, instead of being refused.
     """
 
     name: str = "none"
     constraints: Constraints = attrs.field(factory=Constraints)
     options: Any = None
     overflow: bool = False
+    fail_open: bool = False
 
 
 @attrs.frozen

@@ -38,17 +38,21 @@ from crirm.model.events import (
     Event,
     PodAdded,
     PodRemoved,
+    PodResized,
     PodStopped,
     ResizeDone,
     ResizeFailed,
     ResizeRequested,
     Synchronised,
+    Timer,
     TimerExpired,
     UpdateFailed,
 )
 from crirm.model.resources import Requirements
+from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Placement, Policy
+from crirm.policy.faults import degraded, marked
 from crirm.policy.synchronise import changes_between
 
 K = TypeVar("K")
@@ -75,6 +79,16 @@ def step(policy: Policy, state: State, event: Event, now_s: float, *, overflow: 
     return _Step(policy, now_s, overflow).decide(state, event)
 
 
+def adopt(policy: Policy, state: State, container: Container, *, overflow: bool) -> Decision:
+    """Place a container that exists already, whether *state* knows it or not; see `step`."""
+    return _Step(policy, 0.0, overflow).adopt(state, container)  # what is allocated starts no timer
+
+
+def tell(state: State) -> Decision:
+    """Have the runtime told every adjustment that it does not know."""
+    return _told(state, sorted(state.adjustments))
+
+
 @attrs.frozen
 class _Step:
     policy: Policy
@@ -85,6 +99,8 @@ class _Step:
         match event:
             case PodAdded(pod):
                 return self._add_pod(state, pod)
+            case PodResized():
+                return Decision(_pod_resized(state, event))
             case PodStopped(id):
                 return self._each(state, _members(state, id), self._exit)
             case PodRemoved(id):
@@ -105,6 +121,8 @@ class _Step:
                 return Decision(attrs.evolve(state, resizing=_without(state.resizing, key)))
             case ResizeFailed(key):
                 return self._undo_resize(state, key)
+            case TimerExpired(key, Timer.REPAIR):
+                return self._repair(attrs.evolve(state, timers=_without(state.timers, (key, Timer.REPAIR))), key)
             case TimerExpired(key, timer):
                 state = attrs.evolve(state, timers=_without(state.timers, (key, timer)))
                 return self._placed(state, self.policy.expired(state.policy, state.workload, key))
@@ -139,7 +157,9 @@ class _Step:
         lingering = [
             other.key
             for other in state.workload.containers.values()
-            if (other.pod, other.name) == (container.pod, container.name) and other.state in HOLDING
+            if (other.pod, other.name) == (container.pod, container.name)
+            and other.key != container.key
+            and other.state in HOLDING
         ]
         cleared = self._each(state, lingering, self._exit)
         try:
@@ -149,8 +169,43 @@ class _Step:
         known = _with_container(cleared.state, container)
         adjustment = placement.changed.get(container.key, UNADJUSTED)
         told = {**known.told, container.key: adjustment}
-        placed = self._placed(attrs.evolve(known, told=told), placement)
-        return attrs.evolve(placed, adjustment=adjustment, effects=(*cleared.effects, *placed.effects))
+        placed = self._placed(_healed(attrs.evolve(known, told=told), container.key), placement)
+        return attrs.evolve(
+            placed,
+            adjustment=adjustment,
+            effects=(*cleared.effects, *placed.effects),
+            moves=(*cleared.moves, *placed.moves),
+        )
+
+    def adopt(self, state: State, container: Container) -> Decision:
+        """Place a container that runs already: what the runtime was told of it is not what is decided now."""
+        told = {container.key: state.told[container.key]} if container.key in state.told else {}
+        try:
+            decision = self._request(state, container, self.overflow)
+        except Exception as error:  # noqa: BLE001 - one that runs must not keep all others from being known
+            why = f"crirm failed to place it ({type(error).__name__}: {error})"
+            return degraded(self.policy.name, state, container, self.now_s, why)
+        if decision.refusal is not None:
+            return decision
+        state = _with_container(decision.state, container)
+        return attrs.evolve(decision, state=attrs.evolve(state, told={**_without(state.told, container.key), **told}))
+
+    def _repair(self, state: State, key: ContainerKey) -> Decision:
+        """Try again to give a degraded container what it should have; it goes on as it is where that cannot be."""
+        container = state.workload.containers.get(key)
+        if container is None or container.state not in HOLDING:
+            return Decision(state)
+        if key in state.adjustments:
+            try:
+                placement = self.policy.resize(state.policy, state.workload, container)
+            except RefusedError as refusal:
+                return Decision(marked(state, key, self.now_s, str(refusal)))
+            return self._placed(_healed(state, key), placement)
+        decision = self.adopt(state, container)
+        if decision.refusal is not None:
+            return Decision(marked(state, key, self.now_s, str(decision.refusal)))
+        told = _told(decision.state, (key,))
+        return attrs.evolve(decision, state=told.state, adjustment=None, effects=(*decision.effects, *told.effects))
 
     def _allocate(self, state: State, container: Container, overflow: bool) -> Placement:
         """Ask the policy; where there is no room and *overflow* is allowed, for a place with nothing kept for it."""
@@ -167,7 +222,7 @@ class _Step:
 
     def _created(self, state: State, key: ContainerKey) -> Decision:
         """Whatever was decided about it since it was asked for could not be told before it had an id."""
-        return self._tell(state, (key,))
+        return _told(state, (key,))
 
     def _started(self, state: State, key: ContainerKey) -> Decision:
         if key not in state.workload.containers:
@@ -196,7 +251,7 @@ class _Step:
             resizing=_without(state.resizing, key),
             timers=timers,
         )
-        return self._placed(state, placement)
+        return self._placed(_healed(state, key), placement)
 
     # --- resize --------------------------------------------------------------------------------------------------
 
@@ -216,7 +271,7 @@ class _Step:
             resizing={**state.resizing, event.key: before},
             told={**state.told, event.key: adjustment},
         )
-        return attrs.evolve(self._placed(resized, placement), adjustment=adjustment)
+        return attrs.evolve(self._placed(_healed(resized, event.key), placement), adjustment=adjustment)
 
     def _undo_resize(self, state: State, key: ContainerKey) -> Decision:
         """Go back: exactly, as long as nothing else was decided meanwhile; else by asking for the old size again."""
@@ -227,38 +282,44 @@ class _Step:
         known = attrs.evolve(known, resizing=_without(state.resizing, key), told=_without(state.told, key))
         if state.policy == before.after:
             undone = attrs.evolve(known, policy=before.policy, adjustments=before.adjustments)
-            return self._tell(undone, sorted(before.adjustments))
+            told = _told(undone, sorted(before.adjustments))
+            return attrs.evolve(told, moves=_moves_back(state, undone, key))
         try:
             placement = self.policy.resize(known.policy, known.workload, before.container)
         except RefusedError:
-            return self._tell(known, (key,))  # the larger grant stays: no promise is broken by it
+            return _told(known, (key,))  # the larger grant stays: no promise is broken by it
         return self._placed(known, placement, also=(key,))
 
     # --- everything at once --------------------------------------------------------------------------------------
 
     def _synchronise(self, state: State, event: Synchronised) -> Decision:
         effects: list[Effect] = []
+        trails: list[Trail] = []
+        moves: list[Move] = []
         for change in changes_between(state.workload, event):
             if isinstance(change, ContainerRequested):  # it runs already: without room it shares what is left
-                decision = self._request(state, change.container, overflow=True)
+                decision = attrs.evolve(self, overflow=True).adopt(state, change.container)
             else:
                 decision = self.decide(state, change)
-            state, effects = decision.state, [*effects, *decision.effects]
-            if isinstance(change, ContainerRequested):
-                adopted = change.container
-                state = attrs.evolve(_with_container(state, adopted), told=_without(state.told, adopted.key))
-        told = self._tell(state, sorted(state.adjustments))
-        return attrs.evolve(told, effects=_latest([*effects, *told.effects], told.state))
+            state = decision.state
+            effects += decision.effects
+            trails += decision.trails
+            moves += decision.moves
+        told = tell(state)
+        effects += told.effects
+        return attrs.evolve(told, effects=_latest(effects, told.state), trails=tuple(trails), moves=tuple(moves))
 
     # --- common --------------------------------------------------------------------------------------------------
 
     def _each(self, state: State, keys: list[ContainerKey], do: Callable[[State, ContainerKey], Decision]) -> Decision:
         effects: list[Effect] = []
+        moves: list[Move] = []
         for key in keys:
             decision = do(state, key)
             state = decision.state
             effects += decision.effects
-        return Decision(state, effects=_latest(effects, state))
+            moves += decision.moves
+        return Decision(state, effects=_latest(effects, state), moves=tuple(moves))
 
     def _placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
         """Take over what the policy has decided."""
@@ -275,19 +336,52 @@ class _Step:
                     assert_never(effect)
         adjustments = {**state.adjustments, **placement.changed}
         state = attrs.evolve(state, policy=placement.state, adjustments=adjustments, timers=timers)
-        told = self._tell(state, sorted({*placement.changed, *also}))
-        return attrs.evolve(told, effects=(*placement.effects, *told.effects), trail=placement.trail)
+        told = _told(state, sorted({*placement.changed, *also}))
+        trails = (placement.trail,) if placement.trail else ()
+        effects = (*placement.effects, *told.effects)
+        return attrs.evolve(told, effects=effects, trails=trails, moves=placement.moves)
 
-    def _tell(self, state: State, keys: tuple[ContainerKey, ...] | list[ContainerKey]) -> Decision:
-        """Have the runtime told the adjustments of *keys* where it does not know them."""
-        told, effects = dict(state.told), []
-        for key in keys:
-            container, wanted = state.workload.containers.get(key), state.adjustments.get(key)
-            if container is None or container.id is None or wanted is None or told.get(key) == wanted:
-                continue
-            told[key] = wanted
-            effects.append(UpdateContainer(key, container.id, wanted))
-        return Decision(attrs.evolve(state, told=told), effects=tuple(effects))
+
+def _told(state: State, keys: tuple[ContainerKey, ...] | list[ContainerKey]) -> Decision:
+    """Have the runtime told the adjustments of *keys* where it does not know them."""
+    told, effects = dict(state.told), []
+    for key in keys:
+        container, wanted = state.workload.containers.get(key), state.adjustments.get(key)
+        if container is None or container.id is None or wanted is None or told.get(key) == wanted:
+            continue
+        told[key] = wanted
+        effects.append(UpdateContainer(key, container.id, wanted))
+    return Decision(attrs.evolve(state, told=told), effects=tuple(effects))
+
+
+def _moves_back(before: State, after: State, subject: ContainerKey) -> tuple[Move, ...]:
+    """Return what it changes for everybody that the resize of *subject* did not come about."""
+    why = f"the runtime has not resized {after.workload.full_name(subject)}"
+    moves: list[Move] = []
+    for key, now in sorted(after.adjustments.items()):
+        then = before.adjustments.get(key, UNADJUSTED)
+        if then.cpus != now.cpus:
+            moves.append(Move(key, "CPUs", str(then.cpus), str(now.cpus), why))
+        if then.mems != now.mems:
+            moves.append(Move(key, "memory nodes", str(then.mems), str(now.mems), why))
+    return tuple(moves)
+
+
+def _pod_resized(state: State, event: PodResized) -> State:
+    """Keep what the pod was given; its containers are resized by calls of their own."""
+    pod = state.workload.pods.get(event.id)
+    if pod is None:
+        return state
+    resized = attrs.evolve(
+        pod,
+        overhead=pod.overhead if event.overhead is None else event.overhead,
+        resources=pod.resources if event.resources is None else event.resources,
+    )
+    return _with_workload(state, pods={**state.workload.pods, pod.id: resized})
+
+
+def _healed(state: State, key: ContainerKey) -> State:
+    return attrs.evolve(state, degraded=_without(state.degraded, key))
 
 
 def _members(state: State, pod: PodId) -> list[ContainerKey]:

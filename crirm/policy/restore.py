@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import attrs
 
-from crirm.model.decision import Adjustment, RefusedError, State
+from crirm.model.decision import Adjustment, State
 from crirm.model.events import Timer
 from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey, Workload
 from crirm.policy.api import Json, Policy
-from crirm.policy.pipeline import HOLDING
+from crirm.policy.pipeline import HOLDING, adopt
 from crirm.policy.synchronise import hardest_first
 
 NO_GRANT = "it had no grant of this policy"
@@ -41,12 +41,14 @@ class Revived:
     Args:
         state: consistent, but not compared with the runtime yet.
         moved: containers that were granted anew, and why.
-        lost: those for which that was refused, and why; they run on without a grant.
+        squeezed: those among them for which there was no room, in words; they share what is left.
+        lost: those that could not be granted anything, and why; they run on without a grant.
         trails: of those that were granted anew.
     """
 
     state: State
     moved: Mapping[ContainerKey, str] = attrs.field(factory=dict)
+    squeezed: Mapping[ContainerKey, str] = attrs.field(factory=dict)
     lost: Mapping[ContainerKey, str] = attrs.field(factory=dict)
     trails: tuple[Trail, ...] = ()
 
@@ -75,15 +77,20 @@ def _whole(workload: Workload) -> Workload:
 
 
 def _placed(policy: Policy, state: State, containers: list[Container], reasons: Mapping[ContainerKey, str]) -> Revived:
-    moved, lost, trails = {}, {}, []
+    moved, squeezed, lost, trails = {}, {}, {}, []
+    told = state.told
     for container in containers:
-        try:
-            placement = policy.allocate(state.policy, state.workload, container)
-        except RefusedError as refusal:
-            lost[container.key] = str(refusal)
+        decision = adopt(policy, state, container, overflow=False)
+        if decision.refusal is not None:
+            squeezed[container.key] = str(decision.refusal)
+            decision = adopt(policy, state, container, overflow=True)
+        if decision.refusal is not None:
+            lost[container.key] = squeezed.pop(container.key)
             continue
-        adjustments = {**state.adjustments, **placement.changed}
-        state = attrs.evolve(state, policy=placement.state, adjustments=adjustments)
+        state = decision.state
+        if container.key in state.degraded:
+            lost[container.key] = state.degraded[container.key]
+            continue
         moved[container.key] = reasons.get(container.key, NO_GRANT)
-        trails += [placement.trail] if placement.trail else []
-    return Revived(state, moved, lost, tuple(trails))
+        trails += [decision.trail] if decision.trail else []
+    return Revived(attrs.evolve(state, told=told), moved, squeezed, lost, tuple(trails))

@@ -82,13 +82,15 @@ class StaticPolicy:
         """
         pod = workload.pod_of(container)
         before = self._without(state, container.key)
-        grant = self._grant(before, pod, container, own=state.exclusive.get(container.key, NO_CPUS))
+        own = state.exclusive.get(container.key) or self._found(before, container)
+        grant = self._grant(before, pod, container, own)
         if grant.cpus:
             after = self._with(before, container.key, grant.cpus)
         else:
             after = attrs.evolve(before, sharing=before.sharing | {container.key})
         changed = self._changes(state, after, container.key)
-        return Placement(after, changed, trail=self._trail(state, after, pod, container, grant, changed))
+        trail = self._trail(state, after, pod, container, grant, changed)
+        return Placement(after, changed, trail=trail, moves=trail.moves)
 
     def resize(self, state: StaticState, workload: Workload, container: Container) -> Placement:
         """Give *container* more CPUs beside its own, or leave it some of them; it moves only where neither can be.
@@ -98,10 +100,11 @@ class StaticPolicy:
         """
         return self.allocate(state, workload, container)
 
-    def release(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
+    def release(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:
         """Take back what *key* has; those who share get its ordinary CPUs."""
         after = self._without(state, key)
-        return Placement(after, self._changes(state, after, key))
+        changed = self._changes(state, after, key)
+        return Placement(after, changed, moves=self._moves(state, after, key, workload.full_name(key), changed))
 
     def started(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
         """There is nothing to note."""
@@ -185,6 +188,12 @@ class StaticPolicy:
             return NO_CPUS
         return own | self.allocator.take(more, count - len(own), Priority.HIGH, near=own)
 
+    def _found(self, state: StaticState, container: Container) -> CPUSet:
+        """Return the CPUs that a container was found bound to, where they can be its own."""
+        found = container.found_on
+        exact = 1000 * len(found) == container.requirements.cpu_request
+        return found if exact and found <= state.free | state.isolated else NO_CPUS
+
     def _cautions(self, cpus: CPUSet) -> tuple[str, ...]:
         if self._pool_of(cpus) != BOTH:
             return ()
@@ -230,9 +239,7 @@ class StaticPolicy:
         grant: _Grant,
         changed: Mapping[ContainerKey, Adjustment],
     ) -> Trail:
-        old, new = str(self._shared(before)), str(self._shared(after))
-        why = f"the CPUs that {_name(pod, container)} has to itself have changed"
-        granted = f"CPUs {grant.cpus} to itself" if grant.cpus else f"CPUs {new} with others"
+        granted = f"CPUs {grant.cpus} to itself" if grant.cpus else f"CPUs {self._shared(after)} with others"
         return Trail(
             key=container.key,
             policy=self.name,
@@ -240,9 +247,24 @@ class StaticPolicy:
             chosen=grant.pool,
             granted=granted,
             verdicts=grant.verdicts or (Verdict(grant.pool),),
-            moves=tuple(Move(key, "CPUs", old, new, why) for key in sorted(changed) if key != container.key),
+            moves=self._moves(before, after, container.key, _name(pod, container), changed),
             notes=grant.notes,
         )
+
+    def _moves(
+        self,
+        before: StaticState,
+        after: StaticState,
+        subject: ContainerKey,
+        name: str,
+        changed: Mapping[ContainerKey, Adjustment],
+    ) -> tuple[Move, ...]:
+        """Return what a change of what *subject*, called *name*, has to itself means for those who share."""
+        old, new = self._shared(before), self._shared(after)
+        took = [f"has CPUs {old - new} to itself now"] if old - new else []
+        gave = [f"has given CPUs {new - old} back"] if new - old else []
+        why = f"{name} {' and '.join(took + gave)}"
+        return tuple(Move(key, "CPUs", str(old), str(new), why) for key in sorted(changed) if key != subject)
 
 
 def _name(pod: Pod, container: Container) -> str:

@@ -64,13 +64,15 @@ def _newcomers(known: Workload, listed: Synchronised) -> list[Container]:
 def hardest_first(containers: Iterable[Container], pods: Mapping[PodId, Pod]) -> list[Container]:
     """Return *containers* in the order in which several are placed, those that are hardest to place first.
 
-    The order is that in which CRI Resource Manager re-allocates: QoS class, then memory and CPU, larger before smaller.
+    The order is that in which CRI Resource Manager re-allocates: QoS class, then memory and CPU, larger before smaller;
+    but of one class, those that were found bound to CPUs come first.
     """
 
     def order(container: Container) -> tuple[object, ...]:
         pod, asked = pods[container.pod], container.requirements
         return (
             _QOS_ORDER[pod.qos],
+            not container.found_on,  # who is bound already had better stay there
             -asked.memory_request,
             -(asked.memory_limit or 0),
             -asked.cpu_request,

@@ -12,44 +12,28 @@ worked out again from the runtime's lists, though not every container then gets 
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import sqlite3
-import stat
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
-from crirm.errors import CrirmError
-from crirm.logs import get_logger
+from crirm.system.store_file import BUSY_S, FILE, TABLES, StoreError, StrangeError, claimed, connected, copied, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-log = get_logger("store")
-
-FILE: Final = "state.db"
-TABLES: Final = ("meta", "pods", "containers", "grants", "told", "timers", "trails")
-VERSION: Final = 1
-APPLICATION: Final = 0x63726972  # "crir", in the file's header
-DIRECTORY_MODE: Final = 0o710
-FILE_MODE: Final = 0o600
-BUSY_S: Final = 2.0
-JOURNAL_ROWS: Final = 100_000  # some 15 MB
+JOURNAL_ROWS: Final = 100_000  # some 20 MB
 JOURNAL_S: Final = 30 * 24 * 3600.0
 PRUNE_EVERY: Final = 1000  # rows
-_OTHERS_WRITE: Final = stat.S_IWOTH | stat.S_IWGRP
+MEMORY: Final = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
 
 Rows = dict[str, dict[str, str]]
 """JSON texts by table and key."""
-
-
-class StoreError(CrirmError):
-    """The state cannot be kept in this directory."""
 
 
 @attrs.frozen
@@ -63,6 +47,9 @@ class Entry:
         container: its name in the pod, likewise.
         key: crirm's name of the container, likewise.
         outcome: in one sentence.
+        generation: of the configuration that was in force; 0 where it is not known.
+        machine: the beginning of the machine's digest; empty where it is not known.
+        cpus: those that were given or taken, as a list such as ``0-3,8``.
     """
 
     at_s: float
@@ -71,6 +58,12 @@ class Entry:
     container: str = ""
     key: str = ""
     outcome: str = ""
+    generation: int = 0
+    machine: str = ""
+    cpus: str = ""
+
+
+_COLUMNS: Final = tuple(field.name for field in attrs.fields(Entry))
 
 
 @attrs.frozen
@@ -90,20 +83,6 @@ class Batch:
     fresh: bool = False
 
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
-    (
-        *(f"CREATE TABLE {table} (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID" for table in TABLES),
-        """
-        CREATE TABLE journal (
-            id INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, kind TEXT NOT NULL, pod TEXT NOT NULL,
-            container TEXT NOT NULL, key TEXT NOT NULL, outcome TEXT NOT NULL
-        )
-        """,
-    ),
-)
-"""Statements that lead from each version to the next, the first from an empty file."""
-
-
 @attrs.define
 class Store:
     """An open file; used by one thread at a time.
@@ -119,16 +98,21 @@ class Store:
     _since_pruned: int = PRUNE_EVERY
 
     @classmethod
-    def open(cls, directory: str, clock: Callable[[], float] = time.time) -> Self:
+    def open(cls, directory: str, clock: Callable[[], float] = time.time, *, patience_s: float = 0.0) -> Self:
         """Open the file in *directory*, and make both where they are missing.
+
+        Args:
+            directory: of nobody else.
+            clock: wall-clock seconds.
+            patience_s: how long to wait for another process that uses it.
 
         Raises:
             StoreError: the directory cannot be used, with the reason.
         """
-        lock = _claimed(Path(directory))
+        lock = claimed(Path(directory), patience_s)
         path = Path(directory) / FILE
         try:
-            return cls(path, _opened(path, clock), lock, clock)
+            return cls(path, opened(path, clock), lock, clock)
         except (sqlite3.Error, OSError) as error:
             os.close(lock)
             raise StoreError(f"{path}: cannot be written: {error}") from error
@@ -142,7 +126,16 @@ class Store:
         Raises:
             sqlite3.Error: the disk does not give them.
         """
-        return {table: dict(self._connection.execute(f"SELECT key, value FROM {table}")) for table in TABLES}  # noqa: S608 - our names
+        return _rows(self._connection)
+
+    def latest_s(self) -> float:
+        """Return the latest wall-clock time in the journal; 0 where it is empty.
+
+        Raises:
+            sqlite3.Error: the disk does not give it.
+        """
+        (latest_s,) = self._connection.execute("SELECT max(at_s) FROM journal").fetchone()
+        return float(latest_s or 0)
 
     def write(self, batch: Batch) -> None:
         """Write *batch* wholly, and return when it survives the death of this process.
@@ -170,7 +163,7 @@ class Store:
         for table, rows in batch.put.items():
             connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", rows.items())  # noqa: S608
         connection.executemany(
-            "INSERT INTO journal (at_s, kind, pod, container, key, outcome) VALUES (?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO journal ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})",  # noqa: S608
             [attrs.astuple(entry) for entry in batch.journal],
         )
         if self._since_pruned + len(batch.journal) >= PRUNE_EVERY:
@@ -204,7 +197,7 @@ class Store:
             OSError: likewise.
         """
         self._connection.close()
-        self._connection = _opened(self.path, self._clock)
+        self._connection = opened(self.path, self._clock)
 
     def close(self) -> None:
         """Close the file; it is whole already."""
@@ -212,126 +205,24 @@ class Store:
         os.close(self._lock)
 
 
-def _claimed(directory: Path) -> int:
-    """Make and check *directory*, and return its descriptor, locked: two writers would undo each other's rows."""
+def _rows(connection: sqlite3.Connection) -> Rows:
+    return {table: dict(connection.execute(f"SELECT key, value FROM {table}")) for table in TABLES}  # noqa: S608 - our names
+
+
+def rescued(directory: str) -> Rows:
+    """Return the rows of a store that cannot be opened where it is, say on a disk that is full or read-only.
+
+    Raises:
+        StoreError: what is there may not be trusted, is of no use, or cannot be read.
+    """
+    beside = MEMORY if Path(MEMORY).is_dir() else None
     try:
-        directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise StoreError(f"{directory}: {_words(error)}") from error
-    try:
-        _check(directory, os.fstat(fd))
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise StoreError(f"{directory}: another crirm keeps its state here; give each its own --state-dir") from None
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _check(path: Path, status: os.stat_result) -> None:
-    if status.st_uid not in {0, os.geteuid()}:
-        raise StoreError(f"{path}: belongs to user {status.st_uid}, who could change what crirm believes; chown it")
-    if status.st_mode & _OTHERS_WRITE:
-        raise StoreError(f"{path}: others may write to it (mode {stat.S_IMODE(status.st_mode):o}); chmod go-w it")
-
-
-def _words(error: OSError) -> str:
-    match error.errno:
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return f"user {os.geteuid()} may not write there"
-        case errno.ENOTDIR | errno.EEXIST:
-            return "is not a directory"
-        case _:
-            return error.strerror or str(error)
-
-
-def _opened(path: Path, clock: Callable[[], float]) -> sqlite3.Connection:
-    _make(path)
-    try:
-        return _connected(path)
-    except _StrangeError as error:
-        reason = str(error)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-        reason = f"it is damaged ({error})"
-    aside = _set_aside(path, clock)
-    log.warning("the stored state cannot be used and was set aside", file=str(path), reason=reason, now=str(aside))
-    _make(path)
-    return _connected(path)
-
-
-class _StrangeError(Exception):
-    """The file is not one that this version reads."""
-
-
-def _make(path: Path) -> None:
-    """Make an empty file that only we can read, or check the one that is there."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        fd = os.open(path, flags, FILE_MODE)
-    except OSError as error:
-        what = "is a symbolic link" if error.errno == errno.ELOOP else _words(error)
-        raise StoreError(f"{path}: {what}") from error
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise StoreError(f"{path}: is no regular file")
-        _check(path, status)
-    finally:
-        os.close(fd)
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
-    try:
-        _migrate(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        _check_whole(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check_whole(connection: sqlite3.Connection) -> None:
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise _StrangeError(f"it is damaged ({verdict})")
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    (version,), (application,), (tables,) = (
-        connection.execute(query).fetchone()
-        for query in ("PRAGMA user_version", "PRAGMA application_id", "SELECT count(*) FROM sqlite_master")
-    )
-    if application != APPLICATION and (tables or version):
-        raise _StrangeError("another program has written it")
-    if version > VERSION:
-        raise _StrangeError(f"a newer crirm has written it (version {version}, this one reads {VERSION})")
-    if version == VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    for statements in MIGRATIONS[version:]:
-        for statement in statements:
-            connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("COMMIT")
-
-
-def _set_aside(path: Path, clock: Callable[[], float]) -> Path:
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(clock()))
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    for suffix in ("-wal", "-shm", ""):
-        source = path.with_name(path.name + suffix)
-        if source.exists():
-            source.rename(aside.with_name(aside.name + suffix))
-    return aside
+        with tempfile.TemporaryDirectory(dir=beside) as place:
+            connection = connected(copied(Path(directory), Path(place)))
+            with closing(connection):
+                return _rows(connection)
+    except (OSError, sqlite3.Error, StrangeError) as error:
+        raise StoreError(f"{Path(directory) / FILE}: cannot be read: {error}") from error
 
 
 def forget(directory: str, reason: str) -> bool:
@@ -369,9 +260,19 @@ def read_journal(directory: str, after: int = 0, since_s: float = 0.0) -> list[t
         raise StoreError(f"{path}: there is no journal; name the directory of the daemon with --state-dir")
     # Without its log nobody writes to it, and a reader may not make one where it has no right to.
     mode = "mode=ro" if path.with_name(f"{FILE}-wal").exists() else "immutable=1"
-    query = "SELECT id, at_s, kind, pod, container, key, outcome FROM journal WHERE id > ? AND at_s >= ? ORDER BY id"
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_S)) as connection:
-            return [(number, Entry(*rest)) for number, *rest in connection.execute(query, (after, since_s))]
+            return _entries(connection, after, since_s)
     except sqlite3.Error as error:
         raise StoreError(f"{path}: the journal cannot be read: {error}") from error
+
+
+def _entries(connection: sqlite3.Connection, after: int, since_s: float) -> list[tuple[int, Entry]]:
+    known = {name for _, name, *_ in connection.execute("PRAGMA table_info(journal)")}
+    columns = [name for name in _COLUMNS if name in known]  # one that an earlier crirm has written may have fewer
+    (last,) = connection.execute("SELECT max(id) FROM journal").fetchone()
+    if last is not None and last < after:  # another file than the last time
+        after = 0
+    query = f"SELECT id, {', '.join(columns)} FROM journal WHERE id > ? AND at_s >= ? ORDER BY id"  # noqa: S608 - our names
+    rows: Iterable[tuple[Any, ...]] = connection.execute(query, (after, since_s))
+    return [(number, Entry(**dict(zip(columns, values, strict=True)))) for number, *values in rows]

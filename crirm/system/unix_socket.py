@@ -195,21 +195,22 @@ class ListeningSocket(socket.socket):
                 if os.path.samestat(Path(self.path).lstat(), os.fstat(self._pin)):
                     Path(self.path).unlink()
                 else:
-                    log.warning("relay socket was replaced by another file, which stays", socket=self.path)
+                    log.warning("a socket of ours was replaced by another file, which stays", socket=self.path)
         except FileNotFoundError:
-            log.debug("relay socket is gone already", socket=self.path)
+            log.debug("a socket of ours is gone already", socket=self.path)
         except (OSError, CrirmError) as error:
-            log.warning("relay socket could not be removed", socket=self.path, error=str(error))
+            log.warning("a socket of ours could not be removed", socket=self.path, error=str(error))
         finally:
             os.close(self._pin)
 
 
-def open_listener(path: str, owner: SocketOwner | None) -> ListeningSocket:
+def open_listener(path: str, owner: SocketOwner | None, *, option: str = "--relay-socket") -> ListeningSocket:
     """Listen on *path*, replacing only a socket that nobody serves.
 
     Args:
         path: absolute, at most 107 bytes, as ``socket_path`` returns it.
         owner: who may connect, usually ``owner_of`` the runtime's socket; None: the own user and group, mode 0660.
+        option: names another path, as errors suggest.
 
     Returns:
         a non-blocking socket that accepts connections from now on.
@@ -222,10 +223,10 @@ def open_listener(path: str, owner: SocketOwner | None) -> ListeningSocket:
     try:
         _make_directory(directory)
         with _directory_lock(directory):
-            _clear(path)
+            _clear(path, option)
             return _listen(path, owner)
     except OSError as error:
-        raise SocketUnusableError(_refusal(path, error)) from error
+        raise SocketUnusableError(_refusal(path, error, option)) from error
 
 
 def _make_directory(directory: Path) -> None:
@@ -267,18 +268,18 @@ def _try_lock(fd: int) -> bool:
     return True
 
 
-def _clear(path: str) -> None:
+def _clear(path: str, option: str) -> None:
     state = state_of(path)
     match state:
         case SocketState.LIVE:
             raise SocketInUseError(
                 f"{path}: another process serves here already; stop it (`ss -xlp src {path}` names it), "
-                "or choose another socket with --relay-socket"
+                f"or choose another socket with {option}"
             )
         case SocketState.NOT_A_SOCKET:
             raise SocketUnusableError(
                 f"{path}: {_kind(path)} and not a socket, so crirm leaves it alone; move it away, "
-                "or choose another socket with --relay-socket"
+                f"or choose another socket with {option}"
             )
         case SocketState.STALE:
             log.warning("replacing a stale socket, left by a process that was killed", socket=path)
@@ -324,22 +325,18 @@ def give_owner(path: str, owner: SocketOwner | None) -> None:
     Path(path).chmod(mode)
 
 
-def _refusal(path: str, error: OSError) -> str:
+def _refusal(path: str, error: OSError, option: str) -> str:
     directory = Path(path).parent
     match error.errno:
         case errno.EACCES | errno.EPERM:
             where = error.filename or directory
-            return (
-                f"{where}: {_who()} may not make a socket there; run crirm as root, or choose --relay-socket elsewhere"
-            )
+            return f"{where}: {_who()} may not make a socket there; run crirm as root, or choose {option} elsewhere"
         case errno.EROFS:
-            return f"{directory}: on a read-only file system; choose --relay-socket elsewhere, for example below /run"
+            return f"{directory}: on a read-only file system; choose {option} elsewhere, for example below /run"
         case errno.ENOTDIR:
-            return f"{error.filename or directory}: not a directory; move it away, or choose --relay-socket elsewhere"
+            return f"{error.filename or directory}: not a directory; move it away, or choose {option} elsewhere"
         case _:
-            return (
-                f"{path}: the system refuses a socket there: {error.strerror or error}; choose --relay-socket elsewhere"
-            )
+            return f"{path}: the system refuses a socket there: {error.strerror or error}; choose {option} elsewhere"
 
 
 def _kind(path: str) -> str:

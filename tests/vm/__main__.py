@@ -33,6 +33,7 @@ CI_ONLY = ("-m", "not thorough")
 @click.option(
     "--limit", "limit_s", metavar="SECONDS", default=1200.0, show_default=True, help="How long a server may take."
 )
+@click.option("--at-once", metavar="N", default=1, show_default=True, help="How many servers run at the same time.")
 @click.argument("pytest_args", nargs=-1)
 def main(topologies: tuple[str, ...], pytest_args: tuple[str, ...], **options: Any) -> None:
     """Boot emulated servers and run tests inside them; PYTEST_ARGS after a second `--`."""

@@ -65,7 +65,9 @@ class Outcome:
     took_s: float
 
 
-def boot(job: Job, base: Base, python: Path, folder: Path, limits: Limits | None = None) -> Outcome:
+def boot(
+    job: Job, base: Base, python: Path, folder: Path, limits: Limits | None = None, out: BinaryIO | None = None
+) -> Outcome:
     """Boot a server for *job* and wait for its end.
 
     Args:
@@ -74,6 +76,7 @@ def boot(job: Job, base: Base, python: Path, folder: Path, limits: Limits | None
         python: the disk with the Python packages.
         folder: an empty one, which keeps the console, the output and the results.
         limits: how long it may take; None for a person at its terminal, who takes as long as it takes.
+        out: where to pass on what it prints, as it comes; None for this process's own output.
 
     Raises:
         ServerFailedError: it did not get to the end; the message has the end of its console.
@@ -93,7 +96,7 @@ def boot(job: Job, base: Base, python: Path, folder: Path, limits: Limits | None
     )
     begin = time.monotonic()
     try:
-        _run(qemu.command_line(started), folder, limits)
+        _run(qemu.command_line(started), folder, limits, out or sys.stdout.buffer)
         took_s = time.monotonic() - begin
         return Outcome(_unpack(disk, folder / "results"), folder / "results", took_s)
     except ServerFailedError as fault:
@@ -105,7 +108,7 @@ def boot(job: Job, base: Base, python: Path, folder: Path, limits: Limits | None
             image.unlink(missing_ok=True)
 
 
-def _run(argv: list[str], folder: Path, limits: Limits | None) -> None:
+def _run(argv: list[str], folder: Path, limits: Limits | None, out: BinaryIO) -> None:
     # Should this process be killed, the kernel takes QEMU with it.
     argv = ["setpriv", "--pdeathsig", "KILL", *argv]
     complaints = folder / "qemu.log"  # there are many, about features of the processor that software does not have
@@ -113,14 +116,14 @@ def _run(argv: list[str], folder: Path, limits: Limits | None) -> None:
         if limits is None:
             exit_code = subprocess.run(argv, stderr=stderr, check=False).returncode
         else:
-            exit_code = run_watched(argv, folder / "output.log", stderr, limits)
+            exit_code = run_watched(argv, folder / "output.log", stderr, limits, out)
     if exit_code:
         last = complaints.read_text().splitlines()[-1:]
         raise ServerFailedError(f"{qemu.PROGRAM} ended with exit code {exit_code}: {' '.join(last)}")
 
 
-def run_watched(argv: list[str], log: Path, stderr: BinaryIO, limits: Limits) -> int:
-    """Run a program, pass on what it prints, keep that in *log* too, and return its exit code.
+def run_watched(argv: list[str], log: Path, stderr: BinaryIO, limits: Limits, out: BinaryIO) -> int:
+    """Run a program, pass on what it prints to *out*, keep that in *log* too, and return its exit code.
 
     Raises:
         ServerFailedError: it has taken longer than it may, and is gone.
@@ -128,14 +131,14 @@ def run_watched(argv: list[str], log: Path, stderr: BinaryIO, limits: Limits) ->
     with log.open("wb") as written, log.open("rb") as output:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=written, stderr=stderr)
         try:
-            _watch(process, output, limits)
+            _watch(process, output, limits, out)
         finally:
             process.kill()
             process.wait()
         return process.returncode
 
 
-def _watch(process: subprocess.Popen[bytes], output: BinaryIO, limits: Limits) -> None:
+def _watch(process: subprocess.Popen[bytes], output: BinaryIO, limits: Limits, out: BinaryIO) -> None:
     """Pass the output on until the process ends."""
     begin, spoke = time.monotonic(), False
     ended = False
@@ -143,8 +146,8 @@ def _watch(process: subprocess.Popen[bytes], output: BinaryIO, limits: Limits) -
         ended = process.poll() is not None
         said = output.read()
         spoke = spoke or bool(said)
-        sys.stdout.buffer.write(said)
-        sys.stdout.flush()
+        out.write(said)
+        out.flush()
         passed_s = time.monotonic() - begin
         if not spoke and passed_s > limits.boot_s:
             raise ServerFailedError(f"the server did not come up within {limits.boot_s:.0f} s and was killed")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import shlex
 import shutil
 import sys
-from typing import TYPE_CHECKING, Final
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path  # noqa: TC003 - attrs resolves field types at run time
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import attrs
 
 from crirm.errors import UsageError
-from tests.vm.base_disk import base
+from tests.vm.base_disk import Base, base
 from tests.vm.boot import EmulationHungError, Limits, Outcome, ServerFailedError, boot
 from tests.vm.disks import CACHE, CHECKOUT
 from tests.vm.job import Job
@@ -20,7 +24,6 @@ from tests.vm.python_disk import python_disk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from tests.vm.servers import Server
 
@@ -39,6 +42,7 @@ class Plan:
         suite: release of Debian; None for this machine's own.
         limit_s: how long a server may take.
         serve: options of ``crirm serve``, for a shell.
+        at_once: how many servers run at the same time; each keeps little more than one processor busy.
     """
 
     keep: bool = False
@@ -46,23 +50,38 @@ class Plan:
     suite: str | None = None
     limit_s: float = 1200.0
     serve: str = ""
+    at_once: int = 1
 
 
 def run_tests(plan: Plan, servers: Sequence[Server], pytest_args: Sequence[str]) -> bool:
-    """Run the tests inside *servers*, one after the other; whether all that there were have passed."""
+    """Run the tests inside *servers*; whether all that there were have passed."""
     if plan.keep:
         _check_terminal("--keep")
+        plan = attrs.evolve(plan, at_once=1)  # there is one terminal
     script = script_for_tests(pytest_args, keep=plan.keep)
-    verdicts = {server.name: _tests_on(plan, server, script) for server in servers}
-    sys.stdout.write("\n" + "".join(f"{name:24} {verdict}\n" for name, (_, verdict) in verdicts.items()))
-    codes = {code for code, _ in verdicts.values()}
+    disks = _disks(plan)
+    begin = time.monotonic()
+    with ThreadPoolExecutor(plan.at_once) as threads:
+        verdicts = list(threads.map(lambda server: _tests_on(plan, disks, server, script), servers))
+    lines = [f"{server.name:24} {verdict}\n" for server, (_, verdict) in zip(servers, verdicts, strict=True)]
+    took_s = f"{time.monotonic() - begin:.0f} s ({_processor_s():.0f} s of processor time)"
+    sys.stdout.write(f"\n{''.join(lines)}{'all':24} in {took_s}\n")
+    codes = {code for code, _ in verdicts}
     return codes <= {0, _NO_TESTS} and 0 in codes
 
 
 def open_shell(plan: Plan, server: Server) -> None:
     """Give a shell on *server*, in this terminal, until the person leaves it."""
     _check_terminal("--shell")
-    _boot(plan, Job(server, script_for_shell(plan.serve), _terminal()), watched=False)
+    _boot(plan, _disks(plan), Job(server, script_for_shell(plan.serve), _terminal()))
+
+
+@attrs.frozen
+class _Disks:
+    """What all servers share."""
+
+    base: Base
+    python: Path
 
 
 def script_for_tests(pytest_args: Sequence[str], *, keep: bool) -> str:
@@ -83,24 +102,30 @@ def script_for_shell(serve: str) -> str:
     return f"exec python -m tests.vm.inside.shell {shlex.join(shlex.split(serve))}\n"
 
 
-def _tests_on(plan: Plan, server: Server, script: str) -> tuple[int, str]:
+def _tests_on(plan: Plan, disks: _Disks, server: Server, script: str) -> tuple[int, str]:
     """Return an exit code and what to say of it."""
-    sys.stdout.write(f"\n--- {server.name}: {server.line}{' with systemd' if server.systemd else ''}\n")
-    sys.stdout.flush()
+    _say(f"\n--- {server.name}: {server.line}{' with systemd' if server.systemd else ''}\n")
     job = Job(server, script, _terminal() if plan.keep else {})
-    before_s = _processor_s()
+    out = io.BytesIO() if plan.at_once > 1 else None  # the output of several at once would be unreadable
     try:
         try:
-            outcome = _boot(plan, job, watched=not plan.keep)
+            outcome = _boot(plan, disks, job, out)
         except EmulationHungError as fault:
-            sys.stdout.write(f"{fault}\n--- {server.name}: processors got stuck, which is QEMU's fault; once more\n")
-            outcome = _boot(plan, job, watched=not plan.keep)
+            _say(f"{fault}\n--- {server.name}: processors got stuck, which is QEMU's fault; once more\n")
+            outcome = _boot(plan, disks, job, out)
     except ServerFailedError as fault:
-        sys.stdout.write(f"{fault}\n")
+        _say(f"{fault}\n")
         return 1, "the server failed; its console is above"
+    finally:
+        if out:
+            _say(f"\n--- {server.name} has said:\n{out.getvalue().decode(errors='replace')}")
     said = {0: "passed", _NO_TESTS: "has none of these tests"}.get(outcome.exit_code, "failed")
-    times = f"{outcome.took_s:.0f} s ({_processor_s() - before_s:.0f} s of processor time)"
-    return outcome.exit_code, f"{said} in {times}, results in {outcome.results}"
+    return outcome.exit_code, f"{said} in {outcome.took_s:.0f} s, results in {outcome.results}"
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _processor_s() -> float:
@@ -109,12 +134,17 @@ def _processor_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _boot(plan: Plan, job: Job, *, watched: bool) -> Outcome:
+def _disks(plan: Plan) -> _Disks:
+    root = base(plan.suite)
+    return _Disks(root, python_disk(root.python))
+
+
+def _boot(plan: Plan, disks: _Disks, job: Job, out: BinaryIO | None = None) -> Outcome:
     if plan.systemd:
         job = attrs.evolve(job, server=attrs.evolve(job.server, systemd=True))
-    root = base(plan.suite)
     folder = _fresh(RUNS / "".join(c if c.isalnum() or c in "-." else "_" for c in job.server.name))
-    return boot(job, root, python_disk(root.python), folder, Limits(job_s=plan.limit_s) if watched else None)
+    limits = None if "TERMINAL" in job.environment else Limits(job_s=plan.limit_s)
+    return boot(job, disks.base, disks.python, folder, limits, out)
 
 
 def _fresh(folder: Path) -> Path:

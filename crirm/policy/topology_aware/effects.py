@@ -85,6 +85,13 @@ def changes(before: Adjuster, after: Adjuster, subject: ContainerKey, name: str)
     return result
 
 
+def warming(key: ContainerKey, before: NodeSet, after: NodeSet, options: TopologyAwareOptions) -> tuple[Move, ...]:
+    """Return what the end of a container's cold start changes for itself."""
+    if not options.pin_memory or before == after:
+        return ()
+    return (Move(key, "memory nodes", str(before), str(after), "its cold start has ended"),)
+
+
 @attrs.frozen(eq=False)
 class _PoolChange:
     """What changes for the containers of one pool; those that share it wholly share what is said about it."""

@@ -6,21 +6,21 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from crirm.model.cpuset import CPUSet
+from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.decision import Effect, RefusalReason, RefusedError, StartTimer, StopTimer
 from crirm.model.events import Timer
 from crirm.model.trail import Verdict
-from crirm.model.workload import Container, ContainerKey, Workload
+from crirm.model.workload import Container, ContainerKey, ContainerState, Workload
 from crirm.policy.api import Json, Placement, Restored
 from crirm.policy.topology_aware import saving
 from crirm.policy.topology_aware.admission import admit
 from crirm.policy.topology_aware.choice import Choice
-from crirm.policy.topology_aware.effects import Adjuster, changes
+from crirm.policy.topology_aware.effects import Adjuster, changes, warming
 from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant, settled
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.reading import Reader
 from crirm.policy.topology_aware.request import Request
-from crirm.policy.topology_aware.state import Grant, PolicyState, empty
+from crirm.policy.topology_aware.state import PolicyState, empty
 from crirm.policy.topology_aware.trail import facts, make_trail, refusal, verdicts
 
 
@@ -45,8 +45,14 @@ class TopologyAware:
         if container.key in state.pool_of:
             msg = f"{workload.full_name(container.key)} has a grant already"
             raise RefusedError(RefusalReason.BAD_STATE, msg)
-        request = self._request(state, workload, container)
+        warm = container.state is ContainerState.RUNNING  # its start is over
+        request = self._request(state, workload, container, warm=warm)
         choice = Choice(self.machine, state, request)
+        found = self._found(choice, container.found_on)
+        if found is not None:
+            pool = self.machine.pools[found.granted(container.key).pool]
+            there = [Verdict(pool.name, facts(choice, pool))]
+            return self._placed(state, found, request, there, "it stays on the CPUs that it was found on")
         return self._placed(state, self._place(choice), request, verdicts(choice))
 
     def release(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:
@@ -57,7 +63,7 @@ class TopologyAware:
         after = settled(self.machine, state.without_grant(self.machine.pools, key))
         done = changes(self._adjuster(state), self._adjuster(after), key, workload.full_name(key))
         stop: tuple[Effect, ...] = () if grant.warm else (StopTimer(key, Timer.COLD_START),)
-        return Placement(after, done.adjustments, stop)
+        return Placement(after, done.adjustments, stop, moves=tuple(done.moves))
 
     def resize(self, state: PolicyState, workload: Workload, container: Container) -> Placement:
         """Change the grant of *container* to its new requirements; it leaves its pool only if that has no room.
@@ -80,7 +86,8 @@ class TopologyAware:
             stayed = [Verdict(pool.name, facts(choice, pool))]
             return self._placed(state, after, request, stayed, "it stays in its pool")
         note = f"it leaves {self.machine.pools[old.pool].name}, which has no room for it any more"
-        return self._placed(state, self._place(choice, old), request, verdicts(choice), note)
+        kept = kept_of(self.machine, request.cpu, old.exclusive)
+        return self._placed(state, self._place(choice, kept), request, verdicts(choice), note)
 
     def started(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
         """Have the cold start of a container end some time after it has started."""
@@ -97,8 +104,10 @@ class TopologyAware:
         pools = self.machine.pools
         warmed = state.without_grant(pools, key).with_grant(pools, key, attrs.evolve(grant, warm=True))
         after = settled(self.machine, warmed)
-        done = changes(self._adjuster(state), self._adjuster(after), key, workload.full_name(key))
-        return Placement(after, done.adjustments)
+        before, now = self._adjuster(state), self._adjuster(after)
+        done = changes(before, now, key, workload.full_name(key))
+        own = warming(key, before.mems(grant), now.mems(after.granted(key)), now.options)
+        return Placement(after, done.adjustments, moves=(*own, *done.moves))
 
     def exclusive(self, state: PolicyState) -> Mapping[ContainerKey, CPUSet]:
         """Return the CPUs of those who have some to themselves."""
@@ -122,11 +131,24 @@ class TopologyAware:
             request = attrs.evolve(request, memory=attrs.evolve(request.memory, cold=None, cold_s=0))
         return admit(self.machine, state, request)
 
-    def _place(self, choice: Choice, old: Grant | None = None) -> PolicyState:
+    def _found(self, choice: Choice, cpus: CPUSet) -> PolicyState | None:
+        """Return the state in which a container has the CPUs it was found bound to; None where that cannot be.
+
+        It is put in the smallest pool around them, if that can hold it.
+        """
+        root, request = self.machine.root, choice.request
+        if not cpus or len(cpus) != request.cpu.full or not cpus.isdisjoint(choice.state.taken):
+            return None
+        if not (cpus <= root.isolated or (cpus <= root.sharable and choice.supply.spares(cpus))):
+            return None
+        able = [one.pool for one in choice.considered if one.lack is None and cpus <= one.pool.cpus]
+        around = max(able, key=lambda pool: pool.depth, default=None)
+        return grant_in(self.machine, choice.state, request, around.id, cpus) if around else None
+
+    def _place(self, choice: Choice, kept: CPUSet = NO_CPUS) -> PolicyState:
         pool = choice.best
         if pool is None:
             raise refusal(choice)
-        kept = kept_of(self.machine, choice.request.cpu, old.exclusive) if old else None
         staying = grant_in(self.machine, choice.state, choice.request, pool.id, kept) if kept else None
         after = staying or grant_in(self.machine, choice.state, choice.request, pool.id)
         if after is None:
@@ -140,7 +162,7 @@ class TopologyAware:
         adjuster = self._adjuster(after)
         done = changes(self._adjuster(state), adjuster, request.key, request.name)
         trail = make_trail(self.name, request, adjuster, considered, done.moves, *notes)
-        return Placement(after, done.adjustments, trail=trail)
+        return Placement(after, done.adjustments, trail=trail, moves=trail.moves)
 
     def _adjuster(self, state: PolicyState) -> Adjuster:
         return Adjuster(self.machine, self.reader.options, state)

@@ -80,6 +80,10 @@ class Supply:
             return cpus
         return allocator.take(self._removable(allocator, pool, near), count, Priority.HIGH, near)
 
+    def spares(self, cpus: CPUSet) -> bool:
+        """Tell whether *cpus*, which nobody has, can become exclusive and leave every pool what it has promised."""
+        return all(len(cpus & shared) <= self._own_spare(pool) for pool, shared in enumerate(self.shared))
+
     def holds(self, pool: int, request: CPURequest) -> bool:
         """Tell whether a pool has what is wanted of CPUs of the normal class."""
         if not request.full:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from crirm.cli.config import GRAMMARS, UnreadableError, command, constraints_of, read_cgroup
+from crirm.cli.config import command
 from crirm.cli.exit_codes import ExitCode
 from crirm.config.config import Config
 from crirm.config.cpus import CgroupCPUs
@@ -16,6 +16,8 @@ from crirm.config.load import load
 from crirm.config.policies import CHOOSABLE, POLICIES
 from crirm.config.policy import PolicySection, Resources
 from crirm.cri.dump_rules import DEFAULT_RULES
+from crirm.daemon.config_grammars import GRAMMARS
+from crirm.daemon.configuration import UnreadableError, constraints_of, read_cgroup
 from crirm.errors import UsageError
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import CPUConstraint

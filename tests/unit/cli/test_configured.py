@@ -1,61 +1,16 @@
-"""The policy and settings that files and options choose."""
+"""The policy that options choose."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from crirm.cli.configured import choice_from_options, configured
+from crirm.cli.configured import choice_from_options
 from crirm.cli.cri_resmgr import settings_of
 from crirm.cli.cri_resmgr_flags import FLAGS
 from crirm.cli.goflags import parse
-from crirm.config.faults import ConfigFaults
-from crirm.config.topology_aware import TopologyAwareOptions
-from crirm.daemon.settings import Settings
 from crirm.errors import UsageError
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import Choice, Constraints, CPUConstraint
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-FILE = """
-policy:
-  Active: topology-aware
-  ReservedResources: {CPU: 750m}
-  topology-aware: {PinMemory: false}
-dump: {Config: "full:Create.*", File: /tmp/x.dump}
-logger: {Debug: "relay"}
-"""
-
-
-def test_a_file_decides_about_policy_dump_and_logs(tmp_path: Path) -> None:
-    path = tmp_path / "crirm.yaml"
-    path.write_text(FILE)
-    settings = configured(Settings(), str(path))
-    assert (settings.policy.name, settings.policy.constraints.reserved.millicpu) == ("topology-aware", 750)
-    assert isinstance(settings.policy.options, TopologyAwareOptions)
-    assert not settings.policy.options.pin_memory
-    assert (
-        settings.dump_rules,
-        settings.dump_file,
-        settings.log.debug["relay"],
-    ) == ("full:Create.*", "/tmp/x.dump", True)
-
-
-def test_what_a_file_leaves_out_stays_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "crirm.yaml"
-    path.write_text("policy: {Active: none}\n")
-    assert configured(Settings(dump_rules="off:*"), str(path)).dump_rules == "off:*"
-
-
-def test_a_bad_file_is_refused_with_its_faults(tmp_path: Path) -> None:
-    path = tmp_path / "crirm.yaml"
-    path.write_text("policy: {Actve: none}\n")
-    with pytest.raises(ConfigFaults, match="Active"):
-        configured(Settings(), str(path))
-
 
 @pytest.mark.parametrize(
     ("available", "reserved", "constraints"),

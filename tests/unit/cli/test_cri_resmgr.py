@@ -106,13 +106,13 @@ def test_logging_comes_from_flags_before_environment() -> None:
             "-policy none -agent-socket= -config-socket=disabled -rebalance-interval 0", [], [], id="harmless"
         ),
         pytest.param(
-            "--trace /x --cgroup-path /y -force-config-signal SIGHUP -logger fmt",
-            ["-cgroup-path", "-force-config-signal", "-trace"],
+            "--trace /x --cgroup-path /y -disable-ui -logger fmt",
+            ["-cgroup-path", "-disable-ui", "-trace"],
             ["-logger"],
             id="named once, in order",
         ),
-        pytest.param("-disable-policy-switch", ["-disable-policy-switch"], [], id="a boolean"),
-        pytest.param("-disable-policy-switch=false", [], [], id="a boolean that is off"),
+        pytest.param("-no-rdt", ["-no-rdt"], [], id="a boolean"),
+        pytest.param("-no-rdt=false", [], [], id="a boolean that is off"),
     ],
 )
 def test_flags_without_effect(line: str, later: list[str], meaningless: list[str]) -> None:
@@ -140,7 +140,7 @@ def test_every_flag_of_the_original_is_taken(dashes: str, name: str) -> None:
     ("line", "complaint"),
     [
         pytest.param("-relay-sokcet=/x", "(did you mean -relay-socket?)", id="unknown flag"),
-        pytest.param("-force-config /a -fallback-config /b", "exclude each other", id="two configurations"),
+        pytest.param("-force-config /a -fallback-config /b", "give one of them", id="two configurations"),
         pytest.param("-relay-socket x", "relay socket 'x'", id="a bad socket"),
         pytest.param("-runtime-socket=-", "nothing to relay to", id="no runtime"),
         pytest.param("-dump=fll:.*", "did you mean full?", id="a bad dump rule"),

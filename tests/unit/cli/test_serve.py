@@ -80,9 +80,8 @@ def test_every_setting_has_an_option() -> None:
         "debug",
         "log_format",
         "log_file",
-        "config",
         "available_cpus",
         "reserved_cpus",
     }  # parts of other settings
     options = {parameter.name for parameter in command.params} - made_up
-    assert options == {field.name for field in attrs.fields(Settings)} - {"log"}
+    assert options == {field.name for field in attrs.fields(Settings)} - {"log", "log_options", "reload_signal"}

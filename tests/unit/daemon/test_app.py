@@ -10,7 +10,8 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from crirm.daemon.app import STOPPING, Stop, _drain, _obey, _relay
+from crirm.daemon.app import STOPPING, Daemon, Stop, _drain, _relay
+from crirm.daemon.configurations import InForce, Source
 from crirm.daemon.settings import Settings
 from crirm.rpc.http2 import Flusher
 from tests.unit.daemon.fake_pool import in_virtual_time
@@ -95,7 +96,8 @@ async def test_signals_are_obeyed(numbers: list[int], asked: bool, insisted: boo
             yield number
 
     stop = Stop()
-    await _obey(arrive(), stop)
+    daemon = Daemon(Settings(), InForce(Source.OPTIONS, "", Settings()), stop, None)
+    await daemon.obey(arrive())
     assert (stop.asked.is_set(), stop.insisted.is_set()) == (asked, insisted)
 
 

@@ -13,6 +13,7 @@ from crirm.daemon.participants import (
     Create,
     Remove,
     RemovePod,
+    ResizePod,
     RunPod,
     ShowStatus,
     Start,
@@ -23,6 +24,7 @@ from crirm.daemon.participants import (
 )
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment
+from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerState, TopologyHint
 from crirm.rpc.held import Answer
 from tests.unit.daemon.nodes import FakeHeld, FakeNode, create_request, good, in_nursery, pod_request
@@ -263,6 +265,71 @@ async def test_a_status_that_needs_no_change_is_left_alone(nursery: trio.Nursery
     node = with_container(nursery)
     _, reply = node.call(ShowStatus, v1.ContainerStatusRequest(container_id=ID), good(v1.ContainerStatusResponse()))
     assert reply is None
+
+
+def pod_update(pod: str = "p1") -> v1.UpdatePodSandboxResourcesRequest:
+    return v1.UpdatePodSandboxResourcesRequest(
+        pod_sandbox_id=pod,
+        overhead=v1.LinuxContainerResources(cpu_shares=102),
+        resources=v1.LinuxContainerResources(cpu_shares=2048, cpu_quota=200_000, memory_limit_in_bytes=1 << 30),
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer", "given"),
+    [
+        pytest.param(
+            pod_update(),
+            good(v1.UpdatePodSandboxResourcesResponse()),
+            (LinuxResources(102), LinuxResources(2048, 200_000, 0, 1 << 30)),
+            id="what the runtime has taken note of is kept",
+        ),
+        pytest.param(
+            v1.UpdatePodSandboxResourcesRequest("p1", resources=v1.LinuxContainerResources(cpu_shares=512)),
+            good(v1.UpdatePodSandboxResourcesResponse()),
+            (LinuxResources(10), LinuxResources(512)),
+            id="what is not said stays",
+        ),
+        pytest.param(
+            pod_update(),
+            Answer(Status.UNIMPLEMENTED.value, None),
+            (LinuxResources(10), LinuxResources(1024)),
+            id="an older runtime's answer passes and nothing changes",
+        ),
+        pytest.param(
+            pod_update("elsewhere"),
+            good(v1.UpdatePodSandboxResourcesResponse()),
+            (LinuxResources(10), LinuxResources(1024)),
+            id="an unknown pod is the runtime's business",
+        ),
+    ],
+)
+@in_nursery
+async def test_a_pods_resize_passes_as_it_is_and_is_known_once_the_runtime_agrees(
+    nursery: trio.Nursery,
+    request_: v1.UpdatePodSandboxResourcesRequest,
+    answer: Answer,
+    given: tuple[LinuxResources, LinuxResources],
+) -> None:
+    node, pod = FakeNode(nursery), pod_request()
+    assert pod.config.linux is not None
+    pod.config.linux.overhead = v1.LinuxContainerResources(cpu_shares=10)
+    pod.config.linux.resources = v1.LinuxContainerResources(cpu_shares=1024)
+    node.call(RunPod, pod, good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    held, reply = node.call(ResizePod, request_, answer)
+    assert (bytes(request_), None) == (held.forwarded, reply)
+    (known,) = node.engine.state.workload.pods.values()
+    assert given == (known.overhead, known.resources)
+
+
+@pytest.mark.parametrize(
+    ("shortened", "left"), [pytest.param("p", 0, id="one pod"), pytest.param("", 1, id="no name means none")]
+)
+@in_nursery
+async def test_a_pods_id_may_be_shortened(nursery: trio.Nursery, shortened: str, left: int) -> None:
+    node = with_pod(nursery)
+    node.call(RemovePod, v1.RemovePodSandboxRequest(shortened), good(v1.RemovePodSandboxResponse()))
+    assert left == len(node.engine.state.workload.pods)
 
 
 @in_nursery

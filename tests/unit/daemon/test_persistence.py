@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from crirm.policy.api import Policy
 
 NOW_S = 1000.0
-FACTS = {"policy": "counting", "machine": "m"}
+FACTS = {"machine": "m"}
 
 
 def ignore(_key: ContainerKey) -> None:
@@ -257,7 +257,7 @@ def test_grants_of_another_policy_are_not_looked_at(home: str, first: Process) -
     second_cpu = first.run("c", 1000)
     first.engine.apply(ContainerRemoved(anew))
     first.end()
-    second = Process(home, facts={**FACTS, "policy": "another"})
+    second = Process(home, Counting(8, name="another"))
     assert {second_cpu: cpus("0")} == second.engine.state.adjustments
     second.kill()
 

@@ -9,7 +9,8 @@ import pytest
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.resync import cgroup_parent, resync, spec_resources
+from crirm.daemon.resync import cgroup_parent, resync, spec_cpus, spec_resources
+from crirm.model.cpuset import CPUSet
 from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerState
@@ -32,9 +33,14 @@ CONTAINERS = v1.ListContainersResponse(
         )
     ]
 )
-POD_INFO = {"info": json.dumps({"config": {"linux": {"cgroup_parent": "/kubepods/podu"}}})}
-SPEC = {"runtimeSpec": {"linux": {"resources": {"cpu": {"shares": 2048, "quota": -1, "period": 100000}}}}}
-TOLD = v1.ContainerStatus(resources=v1.ContainerResources(linux=v1.LinuxContainerResources(cpu_shares=2048)))
+GIVEN = {"cpu_shares": 2048, "cpu_quota": 200_000, "cpu_period": 100_000, "memory_limit_in_bytes": 1 << 30}
+POD_INFO = {"info": json.dumps({"config": {"linux": {"cgroup_parent": "/kubepods/podu", "resources": GIVEN}}})}
+SPEC = {
+    "runtimeSpec": {"linux": {"resources": {"cpu": {"shares": 2048, "quota": -1, "period": 100000, "cpus": "4,6"}}}}
+}
+TOLD = v1.ContainerStatus(
+    resources=v1.ContainerResources(linux=v1.LinuxContainerResources(cpu_shares=2048, cpuset_cpus="4,6"))
+)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +70,8 @@ async def test_what_runs_is_taken_over_with_its_class_and_resources(
     (container,) = node.engine.state.workload.containers.values()
     assert (pod.qos, pod.namespace) == (QoSClass.GUARANTEED, "shop")
     assert (container.state, container.requirements.cpu_request) == (ContainerState.RUNNING, 2000)
+    assert (pod.resources, pod.overhead) == (LinuxResources(2048, 200_000, 100_000, 1 << 30), None)
+    assert container.found_on == CPUSet.parse("4,6")
     assert len(next(iter(node.engine.state.policy.values()))) == 2
     asked = len(runtime.calls)
     await resync(runtime, node.engine, node.intake)
@@ -104,6 +112,8 @@ def test_cgroup_parents_are_found_in_verbose_info(info: str, parent: str) -> Non
     assert parent == cgroup_parent(info)
 
 
-@pytest.mark.parametrize("info", ["", "[]", '{"runtimeSpec":{"linux":{"resources":{"cpu":{"shares":"many"}}}}}'])
+@pytest.mark.parametrize(
+    "info", ["", "[]", '{"runtimeSpec":{"linux":{"resources":{"cpu":{"shares":"many","cpus":"all of them"}}}}}']
+)
 def test_strange_specs_say_nothing(info: str) -> None:
-    assert LinuxResources() == spec_resources(info)
+    assert (LinuxResources(), CPUSet()) == (spec_resources(info), spec_cpus(info))

@@ -43,6 +43,9 @@ from crirm.policy.registry import KINDS
 from crirm.sim.hosts import HostSpec, topology_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from crirm.model.decision import Adjustment, State
     from crirm.model.topology import Topology
 
 HOLDING = (ContainerState.CREATING, ContainerState.CREATED, ContainerState.RUNNING)
@@ -90,6 +93,14 @@ def requirements(qos: QoSClass, cpu: int, memory: Bytes) -> Requirements:
             return Requirements()
 
 
+def differences(
+    before: Mapping[ContainerKey, Adjustment], after: Mapping[ContainerKey, Adjustment]
+) -> Iterator[tuple[ContainerKey, str, object, object]]:
+    for key in before.keys() & after.keys():
+        pairs = {"CPUs": (before[key].cpus, after[key].cpus), "memory nodes": (before[key].mems, after[key].mems)}
+        yield from ((key, what, *pair) for what, pair in pairs.items() if pair[0] != pair[1])
+
+
 class PolicyMachine(RuleBasedStateMachine):
     """A node under one policy, seen through the pipeline."""
 
@@ -125,7 +136,20 @@ class PolicyMachine(RuleBasedStateMachine):
             if isinstance(effect, UpdateContainer) and effect.key in self.state.adjustments:
                 assert effect.adjustment == self.state.adjustments[effect.key]
                 assert effect.id == self.state.workload.containers[effect.key].id
+        self.everybody_who_moves_can_learn_why(before, decision)
         return decision
+
+    def everybody_who_moves_can_learn_why(self, before: State, decision: Decision) -> None:
+        now = decision.state.adjustments
+        placed = {trail.key for trail in decision.trails}
+        last = {(move.key, move.what): move for move in decision.moves if move.key in now}
+        for key, what, then, after in differences(before.adjustments, now):
+            assert key in placed or (key, what) in last, f"nobody says why {what} of {key} went from {then} to {after}"
+        for (key, what), move in last.items():
+            assert move.why
+            assert move.before != move.after
+            if key not in placed:
+                assert move.after == str(now[key].cpus if what == "CPUs" else now[key].mems)
 
     # --- pods and containers come --------------------------------------------------------------------------------
 
@@ -215,8 +239,8 @@ class PolicyMachine(RuleBasedStateMachine):
         if pods:
             self.do(what(data.draw(st.sampled_from(sorted(pods)))))
 
-    @rule(data=st.data(), stranger=st.booleans(), cpu=CPU)
-    def synchronise(self, data: st.DataObject, stranger: bool, cpu: int) -> None:
+    @rule(data=st.data(), stranger=st.booleans(), cpu=CPU, bound=st.sets(st.integers(0, 9), max_size=3))
+    def synchronise(self, data: st.DataObject, stranger: bool, cpu: int, bound: set[int]) -> None:
         """Some have vanished while nobody looked, and somebody else has come."""
         workload = self.state.workload
         pods = tuple(pod for _, pod in sorted(workload.pods.items()) if data.draw(st.sampled_from((True, True, False))))
@@ -230,7 +254,8 @@ class PolicyMachine(RuleBasedStateMachine):
             self.count += 1
             key, pod = ContainerKey(f"k{self.count}"), pods[0]
             wanted = requirements(pod.qos, cpu, Bytes(0))
-            listed.append(Container(key, pod.id, "s", ContainerState.RUNNING, wanted, id=ContainerId(f"id-{key}")))
+            running = Container(key, pod.id, "s", ContainerState.RUNNING, wanted, id=ContainerId(f"id-{key}"))
+            listed.append(attrs.evolve(running, found_on=CPUSet(bound)))
         self.do(Synchronised(pods, tuple(listed)))
 
     @rule()

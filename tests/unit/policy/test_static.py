@@ -236,7 +236,7 @@ def test_trail_of_exclusive_cpus() -> None:
     ]
     (move,) = trail.moves
     assert (move.key, move.what, move.before, move.after) == ("shared", "CPUs", SHARED, "0-3,7-9")
-    assert move.why == "the CPUs that default/pod-a/c has to itself have changed"
+    assert move.why == "default/pod-a/c has CPUs 6 to itself now"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 )
 def test_a_server_that_hangs_is_killed(tmp_path: Path, script: str, limits: Limits, said: str) -> None:
     with (tmp_path / "err").open("wb") as stderr, pytest.raises(ServerFailedError, match=said):
-        run_watched(["sh", "-c", script], tmp_path / "log", stderr, limits)
+        run_watched(["sh", "-c", script], tmp_path / "log", stderr, limits, io.BytesIO())
     with pytest.raises(ChildProcessError):  # nothing is left to wait for
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_what_a_server_prints_is_passed_on_and_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_a_server_prints_is_passed_on_and_kept(tmp_path: Path) -> None:
+    out = io.BytesIO()
     with (tmp_path / "err").open("wb") as stderr:
-        code = run_watched(["sh", "-c", "echo one; echo two; exit 3"], tmp_path / "log", stderr, Limits())
+        code = run_watched(["sh", "-c", "echo one; echo two; exit 3"], tmp_path / "log", stderr, Limits(), out)
     assert code == 3
-    assert capfd.readouterr().out == (tmp_path / "log").read_text() == "one\ntwo\n"
+    assert out.getvalue() == (tmp_path / "log").read_bytes() == b"one\ntwo\n"

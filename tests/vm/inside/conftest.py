@@ -64,23 +64,20 @@ def containerd(server: Server, installation: Installation, trio_thread: TrioThre
 
 
 @pytest.fixture(scope="session")
-def nodes(server: Server, containerd: Containerd) -> Iterator[Nodes]:
+def node_keeper(server: Server, containerd: Containerd) -> Iterator[Nodes]:
     kept = Nodes(containerd, server)
     yield kept
     kept.stop()
 
 
-@pytest.fixture
-def node(request: pytest.FixtureRequest, nodes: Nodes) -> Node:
-    """crirm with the configuration ``CONFIG`` of the test's module."""
-    return nodes.get(request.module.CONFIG)
-
-
 @pytest.fixture(autouse=True)
-def _nothing_is_left(request: pytest.FixtureRequest, server: Server) -> Iterator[None]:
-    """A server without pods after each test; no test at all where there is no server."""
-    assert server
-    yield
-    if "node" in request.fixturenames:
-        node: Node = request.getfixturevalue("node")
-        node.kubelet.remove_all()
+def _only_inside(server: Server) -> None:
+    """No test at all where there is no server."""
+
+
+@pytest.fixture
+def node(request: pytest.FixtureRequest, node_keeper: Nodes) -> Iterator[Node]:
+    """crirm with the configuration ``CONFIG`` of the test's module, and no pods before or after."""
+    current = node_keeper.get(request.module.CONFIG)
+    yield current
+    current.kubelet.remove_all()

@@ -49,6 +49,12 @@ def effective_cpus(pid: int) -> CPUSet:
     return CPUSet.parse(cgroup_of(pid).joinpath("cpuset.cpus.effective").read_text().strip())
 
 
+def cpu_limit(pid: int) -> float:
+    """Return how many CPUs' worth of time the cgroup of a process may use."""
+    quota_us, period_us = cgroup_of(pid).joinpath("cpu.max").read_text().split()
+    return int(quota_us) / int(period_us)
+
+
 def _status(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -84,8 +84,8 @@ class Pod:
     config: v1.PodSandboxConfig
     guaranteed: bool
 
-    def create(self, name: str, ask: Ask) -> Reply:
-        """Create a container; whatever comes of it."""
+    def create(self, name: str, ask: Ask, attempt: int = 0) -> Reply:
+        """Create a container, for the first time or once more; whatever comes of it."""
         labels = {
             "io.kubernetes.container.name": name,
             "io.kubernetes.pod.name": self.config.metadata.name,
@@ -93,7 +93,7 @@ class Pod:
             "io.kubernetes.pod.uid": self.config.metadata.uid,
         }
         config = v1.ContainerConfig(
-            metadata=v1.ContainerMetadata(name=name),
+            metadata=v1.ContainerMetadata(name=name, attempt=attempt),
             image=v1.ImageSpec(image=BUSYBOX_IMAGE),
             command=list(ask.command),
             labels=labels,
@@ -105,16 +105,26 @@ class Pod:
         request = v1.CreateContainerRequest(pod_sandbox_id=self.id, config=config, sandbox_config=self.config)
         return self.cri.reply("CreateContainer", request, _CALL_S)
 
-    def run(self, name: str, ask: Ask) -> Container:
+    def run(self, name: str, ask: Ask, attempt: int = 0) -> Container:
         """Create and start a container."""
-        reply = self.create(name, ask)
-        assert reply.code == OK, reply.text
-        container = v1.CreateContainerResponse().parse(reply.message).container_id
+        return self.start(self.create(name, ask, attempt))
+
+    def start(self, created: Reply) -> Container:
+        """Start the container that a call has created."""
+        assert created.code == OK, created.text
+        container = v1.CreateContainerResponse().parse(created.message).container_id
         start = v1.StartContainerRequest(container_id=container)
         self.cri.call("StartContainer", start, v1.StartContainerResponse, _CALL_S)
         ask_pid = v1.ContainerStatusRequest(container_id=container, verbose=True)
         status = self.cri.call("ContainerStatus", ask_pid, v1.ContainerStatusResponse, _CALL_S)
         return Container(self.cri, container, int(json.loads(status.info["info"])["pid"]))
+
+    def resize(self, container: Container, ask: Ask) -> Reply:
+        """Let a container of this pod have other resources; whatever comes of it."""
+        request = v1.UpdateContainerResourcesRequest(
+            container_id=container.id, linux=resources(ask, guaranteed=self.guaranteed)
+        )
+        return self.cri.reply("UpdateContainerResources", request, _CALL_S)
 
     def remove(self) -> None:
         """Stop and remove it, with all its containers."""

@@ -8,7 +8,7 @@ import pytest
 
 from crirm.model.cpuset import NodeSet
 from crirm.model.topology import MemoryKind
-from tests.vm.inside.expect import NAMESPACE, annotation, wait_for
+from tests.vm.inside.expect import NAMESPACE, annotation, apart, wait_for
 from tests.vm.inside.kernel import memory_by_node
 from tests.vm.inside.kubelet import Ask
 
@@ -76,9 +76,14 @@ def test_a_cold_start_begins_in_far_memory_and_ends_in_all(node: Node, machine: 
 @pytest.mark.thorough
 @pytest.mark.servers("far-memory")
 def test_memory_that_is_promised_twice_is_looked_for_further_away(node: Node) -> None:
-    """Containers that fill a package's memory keep it; one that needs the whole machine's widens theirs."""
-    small = node.kubelet.guaranteed("pod0", "100m", "100m", "100m", "100m", memory="1536Mi")
-    before = [len(each.mems) for each in small]
-    (large,) = node.kubelet.guaranteed("pod1", "100m", memory="1536Mi")
-    assert len(large.mems) > max(before)
-    wait_for(lambda: sum(len(each.mems) for each in small) > sum(before))
+    """Three packages are full of containers, the fourth has no CPU for one; so the next may use the whole machine."""
+    small = node.kubelet.guaranteed("pod0", "100m", "100m", "100m", memory="1536Mi")
+    before = [each.mems for each in small]
+    assert [len(each) for each in before] == [2, 2, 2]
+    assert apart(before)
+    pod = node.kubelet.pod("pod1")
+    large = pod.run("c0", Ask("100m", "1536Mi"))
+    assert len(large.mems) == 8
+    wait_for(lambda: all(each.mems == large.mems for each in small))
+    pod.remove()
+    wait_for(lambda: [each.mems for each in small] == before)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -112,17 +110,6 @@ def test_parts_of_cpus_are_shared(
     shared = CPUSet.union(each.cpus for each in others)
     assert exclusive == len(container.cpus - shared)
     assert container.cpus & shared
-
-
-@pytest.mark.thorough
-def test_a_container_that_dies_gives_its_cpus_back(node: Node) -> None:
-    shared = node.kubelet.burstable("pod0", "100m", "100m", "100m", "100m")
-    had = CPUSet.union(each.cpus for each in shared)
-    (container,) = node.kubelet.guaranteed("pod1", "2")
-    own = container.cpus
-    wait_for(lambda: CPUSet.union(each.cpus for each in shared) == had - own)
-    os.kill(container.pid, signal.SIGKILL)
-    wait_for(lambda: CPUSet.union(each.cpus for each in shared) == had)
 
 
 @pytest.mark.thorough

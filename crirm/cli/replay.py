@@ -1,0 +1,217 @@
+"""``crirm replay``: a recorded trace, decided again on this or another machine and configuration."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import click
+
+from crirm.cli.configured import choice_from_options
+from crirm.cli.replay_text import diff_text, report_text
+from crirm.daemon.configuration import constraints_of, read_cgroup, read_config
+from crirm.errors import CrirmError, UsageError
+from crirm.model.record_json import to_record
+from crirm.policy.api import Choice, Constraints
+from crirm.replay.decisions import canonical, decision_record, state_record
+from crirm.replay.diff import compare
+from crirm.replay.report import Observer, Report, read_report, report_record
+from crirm.replay.run import Replay
+from crirm.replay.trace import MAX_LINE_BYTES, TraceError, TraceReader
+from crirm.sim.hosts import parse_spec, topology_of
+from crirm.system.sysfs import discover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from typing import IO, TextIO
+
+    from crirm.model.cpuset import CPUSet
+    from crirm.model.topology import Topology
+    from crirm.replay.run import Step
+    from crirm.replay.trace import Header
+
+RECORDED: Final = "recorded"
+BARE_ROOT: Final = "/nonexistent"
+
+
+class UnreadableError(CrirmError):
+    """A file cannot be read or written."""
+
+
+@attrs.frozen
+class Setting:
+    """A machine and a policy; None for those of the trace."""
+
+    topology: Topology | None = None
+    choice: Choice | None = None
+
+
+@attrs.frozen
+class Chosen:
+    """What options say about the policy; None for what the trace says."""
+
+    policy: str | None = None
+    available_cpus: str | None = None
+    reserved_cpus: str | None = None
+
+
+@click.command("replay")
+@click.argument("trace", metavar="TRACE")
+@click.option(
+    "--host",
+    metavar="WHAT",
+    help="On another machine: a made-up one such as '2p.8c.2t' (docs/topology.md), or a directory with its /sys.",
+)
+@click.option("--config", metavar="FILE", help="With the policy that this configuration file chooses.")
+@click.option("--policy", metavar="NAME", help="With this policy instead of that of the trace.")
+@click.option("--available-cpus", metavar="CPUS", help="What containers may use, instead of what the trace says.")
+@click.option("--reserved-cpus", metavar="CPUS", help="What kube-system uses, likewise.")
+@click.option(
+    "--diff",
+    "against",
+    metavar="recorded|FILE",
+    help="Show what differs from the machine and configuration of the trace, or from a report that --json has printed.",
+)
+@click.option("--decisions", metavar="FILE", help="Write every decision here, a line of JSON each; - is the output.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(trace: str, *, against: str | None, decisions: str | None, as_json: bool, **where: str | None) -> None:
+    """Send the events of TRACE through the core, and show what comes out.
+
+    `crirm serve --record FILE` and `crirm record` make traces. Without options the machine and configuration are those
+    of the trace, and so are all decisions. Nothing of this host is touched or needed.
+    """
+    setting = _setting(trace, **where)
+    base = None if against is None else _base(trace, against)
+    report = replayed(trace, setting, decisions)
+    if base is None:
+        text = json.dumps(report_record(report), indent=2) if as_json else report_text(trace, report)
+    else:
+        found = compare(base, report)
+        text = json.dumps(to_record(found), indent=2) if as_json else diff_text(trace, base, report, found)
+    if decisions != "-":
+        click.echo(text)
+
+
+def _setting(trace: str, host: str | None, config: str | None, **chosen: str | None) -> Setting:
+    choice, chosen_here = None, Chosen(**chosen)
+    if config is not None or chosen_here != Chosen():
+        choice = _choice(_header(trace).choice, host, config, chosen_here)
+    return Setting(_topology(host), choice)
+
+
+def replayed(trace: str, setting: Setting, decisions: str | None = None) -> Report:
+    """Replay the file *trace*.
+
+    Args:
+        trace: its path.
+        setting: where.
+        decisions: file that every decision is written to.
+
+    Raises:
+        CrirmError: the trace cannot be read, or machine and policy do not fit together.
+    """
+    with _reading(trace) as reader, _written(decisions) as out:
+        replay = Replay(reader.header, setting.topology, setting.choice)
+        observer = Observer(replay)
+        for step in observer.watch(replay.steps(reader.entries())):
+            if out is not None:
+                out.write(_decision_line(step))
+        if out is not None:
+            out.write(canonical({"state": state_record(replay.policy, replay.state)}) + "\n")
+    return observer.report(reader.notes)
+
+
+def _header(trace: str) -> Header:
+    with _reading(trace) as reader:
+        return reader.header
+
+
+@contextmanager
+def _reading(trace: str) -> Iterator[TraceReader]:
+    with _opened(trace) as stream:
+        try:
+            yield TraceReader.open(iter(lambda: stream.readline(MAX_LINE_BYTES), b""))
+        except TraceError as error:
+            raise TraceError(f"{trace}: {error}") from error
+
+
+def _decision_line(step: Step) -> str:
+    kind = type(step.event).__name__ if step.event is not None else "Start"
+    document = {"line": step.line, "at_s": step.at_s, "event": kind, **decision_record(step.decision)}
+    return canonical(document) + "\n"
+
+
+def _base(trace: str, against: str) -> Report:
+    if against == RECORDED:
+        return replayed(trace, Setting())
+    with _opened(against) as stream:
+        try:
+            return read_report(json.load(stream))
+        except (CrirmError, ValueError, RecursionError) as error:
+            what = (
+                error if isinstance(error, CrirmError) else "this is no JSON; `crirm replay TRACE --json` makes reports"
+            )
+            raise UnreadableError(f"{against}: {what}") from error
+
+
+def _opened(path: str) -> AbstractContextManager[IO[bytes]]:
+    try:
+        return Path(path).open("rb")
+    except OSError as error:
+        raise UnreadableError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _written(path: str | None) -> AbstractContextManager[TextIO | None]:
+    if path is None:
+        return nullcontext()
+    if path == "-":
+        return nullcontext(sys.stdout)
+    try:
+        return Path(path).open("w", encoding="utf-8")
+    except OSError as error:
+        raise UnreadableError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _topology(host: str | None) -> Topology | None:
+    if host is None:
+        return None
+    if Path(host).is_dir():
+        return discover(Path(host)).topology
+    if "/" in host:
+        raise UsageError(f"--host {host}: there is no such directory; it holds the /sys of a machine")
+    return topology_of(parse_spec(host))
+
+
+def _choice(recorded: Choice, host: str | None, config: str | None, chosen: Chosen) -> Choice:
+    if config is not None:
+        if chosen != Chosen():
+            raise UsageError("--config says which policy and which CPUs; leave the other options out")
+        loaded = read_config(config).config
+        constraints = constraints_of(loaded, _cgroups(host))
+        return Choice(loaded.policy_name, constraints, loaded.policy_options, loaded.policy.overflow)
+    name = chosen.policy or recorded.name
+    asked = choice_from_options(
+        name, chosen.available_cpus, chosen.reserved_cpus, host if host and Path(host).is_dir() else BARE_ROOT
+    )
+    constraints = Constraints(
+        recorded.constraints.available if chosen.available_cpus is None else asked.constraints.available,
+        recorded.constraints.reserved if chosen.reserved_cpus is None else asked.constraints.reserved,
+    )
+    options = recorded.options if name == recorded.name else None
+    return Choice(name, constraints, options, recorded.overflow)
+
+
+def _cgroups(host: str | None) -> Callable[[str], CPUSet]:
+    """Return how to tell the CPUs of a cgroup: in the tree of the host, if there is one."""
+    if host is not None and Path(host).is_dir():
+        return lambda directory: read_cgroup(Path(host), directory)
+
+    def refuse(directory: str) -> Any:
+        raise UsageError(f"cgroup {directory}: a machine that is not here has none; write its CPUs instead")
+
+    return refuse

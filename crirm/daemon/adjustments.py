@@ -1,0 +1,220 @@
+"""External adjustments in a daemon that runs: taken into use all or none, and kept for the next start."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from crirm.logs import get_logger
+from crirm.model.decision import RefusedError
+from crirm.policy.activation import Plan, plan
+from crirm.policy.adjustments import ConflictError, adjusted, adjustment_of, decode_adjustments
+from crirm.policy.pipeline import HOLDING
+from crirm.policy.readjust import BUSY, plan_requirements
+from crirm.system.json_file import JsonFileError, read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from crirm.daemon.node import DecidingNode
+    from crirm.daemon.reconfigure import Reconfiguration
+    from crirm.model.decision import State
+    from crirm.model.resources import Requirements
+    from crirm.model.workload import Container, ContainerKey, Pod
+    from crirm.policy.adjustments import ExternalAdjustment
+
+log = get_logger("policy")
+
+FILE: Final = "adjustments.json"
+WHY: Final = "external adjustments have changed"
+PLANS_ASIDE: Final = 3  # tries to plan in a thread while the state stands still; then the event loop waits for the plan
+SETTLED_WITHIN_S: Final = 3.0  # for the kubelet's own resizes
+TOLD_WITHIN_S: Final = 60.0
+AGAIN_S: Final = 0.1
+
+
+@attrs.frozen
+class Wanted:
+    """What adjustments want.
+
+    Args:
+        requirements: of the containers for which they are not what they were.
+        conflicts: what cannot be followed, by container.
+    """
+
+    requirements: Mapping[ContainerKey, Requirements]
+    conflicts: Mapping[ContainerKey, str]
+
+
+@attrs.define
+class Adjustments:
+    """The external adjustments of this node.
+
+    Args:
+        change: knows the node that decides, and lets one change at a time happen.
+        file: keeps them for the next start; None: nothing does.
+        in_force: those that apply to this node.
+    """
+
+    change: Reconfiguration
+    file: Path | None
+    in_force: tuple[ExternalAdjustment, ...] = ()
+
+    def load(self) -> None:
+        """Take over what the node agent had sent an earlier process; before anything is decided."""
+        try:
+            kept = read_json(self.file) if self.file else None
+        except JsonFileError as error:
+            log.warning("adjustments are not known before the node agent sends them", reason=str(error))
+            return
+        match kept:
+            case {"node": str(node_name), "adjustments": dict(document)}:
+                decoded, errors = decode_adjustments(document)
+                self.in_force = _on_node(decoded, node_name)
+                if errors:
+                    log.warning("adjustments of before cannot be used", reasons=errors)
+
+    def override(self, container: Container, pod: Pod) -> Container:
+        """Return *container* as the adjustments want it; for ``Intake``."""
+        try:
+            found = adjustment_of(self.in_force, container, pod)
+        except ConflictError as error:
+            name = f"{pod.namespace}/{pod.name}/{container.name}"
+            log.warning("a container is not adjusted", container=name, reason=str(error))
+            return container
+        if found is None:
+            return container
+        return attrs.evolve(container, requirements=adjusted(container.requirements, found))
+
+    async def set_adjustment(self, node_name: str, document: Mapping[str, Any]) -> Mapping[str, str]:
+        """Take the adjustments *document* into use; see ``kube.config_service``.
+
+        What is wrong with any of them, or with any container of theirs, refuses them all.
+        """
+        decoded, errors = await trio.to_thread.run_sync(decode_adjustments, document)
+        if errors:
+            return errors
+        async with self.change.one_at_a_time:
+            errors = await self._take(_on_node(decoded, node_name))
+            if not errors:
+                await self._keep(node_name, document)
+        return errors
+
+    async def _keep(self, node_name: str, document: Mapping[str, Any]) -> None:
+        if self.file is None:
+            return
+        kept = {"node": node_name, "adjustments": dict(document)}
+        try:
+            await trio.to_thread.run_sync(write_json, self.file, kept)
+        except JsonFileError as error:
+            log.warning("the next start will not know these adjustments", reason=str(error))
+
+    async def _take(self, new: tuple[ExternalAdjustment, ...]) -> dict[str, str]:
+        node = self.change.node
+        if node is None:  # nothing is placed
+            self.in_force = new
+            return {}
+        wanted, found = await self._plan(node, new)
+        problems: Mapping[ContainerKey, str] = {**found.unfit, **wanted.conflicts}
+        if not problems and wanted.requirements:
+            problems = await self._place(node, new, wanted, found)
+        elif not problems:
+            self.in_force = new
+        containers = node.engine.state.workload.containers
+        return {containers[key].id or key: why for key, why in problems.items() if key in containers}
+
+    async def _plan(self, node: DecidingNode, new: tuple[ExternalAdjustment, ...]) -> tuple[Wanted, Plan]:
+        """Plan for the state of now, while no affected container is being resized, if that can be had."""
+        wanted, found = await self._plan_once(node, new)
+        with trio.move_on_after(SETTLED_WITHIN_S):
+            while BUSY in found.unfit.values():
+                await trio.sleep(AGAIN_S)
+                wanted, found = await self._plan_once(node, new)
+        return wanted, found
+
+    async def _plan_once(self, node: DecidingNode, new: tuple[ExternalAdjustment, ...]) -> tuple[Wanted, Plan]:
+        for _ in range(PLANS_ASIDE):
+            before = node.engine.state
+            planned = await trio.to_thread.run_sync(self._planned, node, new, before)
+            if node.engine.state is before:
+                return planned
+        return self._planned(node, new, node.engine.state)
+
+    def _planned(self, node: DecidingNode, new: tuple[ExternalAdjustment, ...], state: State) -> tuple[Wanted, Plan]:
+        wanted = self._wanted(node, new, state)
+        return wanted, plan_requirements(node.engine.policy, state, wanted.requirements, WHY, time.time())
+
+    def _wanted(self, node: DecidingNode, new: tuple[ExternalAdjustment, ...], state: State) -> Wanted:
+        requirements, conflicts = {}, {}
+        for key, container in state.workload.containers.items():
+            if container.state not in HOLDING:
+                continue
+            pod = state.workload.pod_of(container)
+            try:
+                found = adjustment_of(new, container, pod)
+            except ConflictError as error:
+                conflicts[key] = str(error)
+                continue
+            if found is None and not self._was_adjusted(container, pod):
+                continue
+            own = _own_requirements(node, container, pod)
+            then = own if found is None else adjusted(own, found)
+            if then != container.requirements:
+                requirements[key] = then
+        return Wanted(requirements, conflicts)
+
+    def _was_adjusted(self, container: Container, pod: Pod) -> bool:
+        return any(adjustment.holds(container, pod) for adjustment in self.in_force)
+
+    async def _place(
+        self, node: DecidingNode, new: tuple[ExternalAdjustment, ...], wanted: Wanted, found: Plan
+    ) -> Mapping[ContainerKey, str]:
+        """Make a plan true, or undo it where the runtime refuses; returns what it has refused."""
+        engine, old = node.engine, self.in_force
+        known = engine.state.workload.containers
+        grants = engine.policy.save(engine.state.policy)
+        before = {key: known[key].requirements for key in wanted.requirements}
+        self.in_force = new
+        engine.activate(engine.policy, found, overflow=engine.overflow)
+        if refused := await self._refused(node, found):
+            log.warning("the runtime refuses what adjustments need; all goes back", containers=len(refused))
+            self.in_force = old
+            state = _with_requirements(engine.state, before)
+            grants = {**engine.policy.save(state.policy), **grants}
+            engine.activate(engine.policy, plan(engine.policy, grants, state, node.machine), overflow=engine.overflow)
+        return {key: f"the runtime refuses it: {why}" for key, why in refused.items()}
+
+    async def _refused(self, node: DecidingNode, done: Plan) -> Mapping[ContainerKey, str]:
+        """Wait until the runtime was told of every change, and return what it has refused.
+
+        A runtime that is away refuses nothing: it is told when it is back.
+        """
+        with trio.move_on_after(TOLD_WITHIN_S):
+            await node.effects.finish(done.changes)
+        if self.change.relay.runtime.info is None:
+            return {}
+        return {key: why for key, why in node.effects.failures.items() if key in done.changes}
+
+
+def _on_node(adjustments: tuple[ExternalAdjustment, ...], node_name: str) -> tuple[ExternalAdjustment, ...]:
+    return tuple(here for one in adjustments if (here := one.on(node_name)) is not None)
+
+
+def _own_requirements(node: DecidingNode, container: Container, pod: Pod) -> Requirements:
+    """Return what *container* asks for without adjustments."""
+    try:
+        return node.intake.requirements(pod, container.name, container.resources)
+    except RefusedError:  # an annotation that was malformed when it was adopted, too
+        return container.requirements
+
+
+def _with_requirements(state: State, requirements: Mapping[ContainerKey, Requirements]) -> State:
+    containers = dict(state.workload.containers)
+    for key, one in requirements.items():
+        if key in containers:
+            containers[key] = attrs.evolve(containers[key], requirements=one)
+    return attrs.evolve(state, workload=attrs.evolve(state.workload, containers=containers))

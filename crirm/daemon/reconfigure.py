@@ -1,0 +1,219 @@
+"""Another configuration for the daemon that runs, as a transaction: planned, applied, enforced, or undone.
+
+What is refused before it is applied has changed nothing. What the runtime refuses afterwards is undone: the old policy
+decides again, and every container goes back to what it had. Calls are served all the while.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from crirm import logs
+from crirm.cri.dump_rules import DumpRules
+from crirm.daemon.settings import NOTHING, intercepted_by
+from crirm.errors import CrirmError
+from crirm.policy.activation import Plan, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from crirm.daemon.dumper import Dumper
+    from crirm.daemon.node import DecidingNode
+    from crirm.daemon.relay import Relay
+    from crirm.daemon.settings import Settings
+    from crirm.model.decision import State
+    from crirm.model.workload import ContainerKey
+    from crirm.policy.api import Policy
+
+log = logs.get_logger("config")
+
+PLANS_ASIDE = 3  # tries to plan in a thread while the state stands still; then the event loop waits for the plan
+ENFORCED_WITHIN_S = 60.0
+NAMED_IN_REFUSAL = 5  # containers; the plan has them all
+
+
+class RejectedError(CrirmError):
+    """A configuration cannot be taken into use; the one of before is in force."""
+
+
+@attrs.frozen
+class Placing:
+    """What a configuration would do to containers.
+
+    Args:
+        node: whose containers they are; of no use to anybody yet where nothing was placed so far.
+        policy: that would decide.
+        before: the state that the plan begins with.
+        plan: what would become of it.
+    """
+
+    node: DecidingNode
+    policy: Policy
+    before: State
+    plan: Plan
+
+    def name(self, key: ContainerKey) -> str:
+        """Return the name of a container for people."""
+        return self.before.workload.full_name(key)
+
+
+@attrs.frozen
+class Proposal:
+    """A configuration and what it would do; nothing has been changed.
+
+    Args:
+        settings: with the configuration.
+        placing: None where nothing is placed, neither now nor then.
+    """
+
+    settings: Settings
+    placing: Placing | None
+
+    @property
+    def refusal(self) -> str:
+        """Why it cannot be taken into use; empty: it can."""
+        if self.placing is None or self.settings.policy.overflow or not self.placing.plan.unfit:
+            return ""
+        unfit, name = self.placing.plan.unfit, self.placing.name
+        first = [f"{name(key)}: {reason}" for key, reason in list(unfit.items())[:NAMED_IN_REFUSAL]]
+        more = f"; and {len(unfit) - len(first)} more" if len(unfit) > len(first) else ""
+        return (
+            f"of the containers that run, {len(unfit)} would not fit: {'; '.join(first)}{more}; "
+            "with policy.AllowOverflow they would share what is left"
+        )
+
+
+@attrs.define
+class Reconfiguration:
+    """Changes the daemon's settings while it runs; one change at a time.
+
+    Args:
+        relay: whose node decides, if anything is placed.
+        dumper: of CRI messages.
+        service: where the tasks of a node live.
+        settings: in force.
+        node: decides; None where nothing is placed.
+    """
+
+    relay: Relay
+    dumper: Dumper
+    service: trio.Nursery
+    settings: Settings
+    node: DecidingNode | None
+    _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    async def propose(self, settings: Settings) -> Proposal:
+        """Return what *settings* would do.
+
+        Raises:
+            CrirmError: the policy does not fit the machine, or the runtime does not tell what it has.
+        """
+        async with self._one_at_a_time:
+            return await self._propose(settings)
+
+    async def activate(self, settings: Settings) -> Proposal:
+        """Take *settings* into use, and return what that has done.
+
+        Raises:
+            RejectedError: containers do not fit, or the runtime refuses an update; everything is as before.
+            CrirmError: as for `propose`, or a file of logs cannot be written; everything is as before.
+        """
+        async with self._one_at_a_time:
+            proposal = await self._propose(settings)
+            if proposal.refusal:
+                raise RejectedError(proposal.refusal)
+            await self._write_to(settings)
+            try:
+                if proposal.placing is not None:
+                    await self._place(proposal.placing, settings)
+            except CrirmError:
+                await self._write_to(self.settings)
+                raise
+            self.settings = settings
+            return proposal
+
+    async def _propose(self, settings: Settings) -> Proposal:
+        from crirm.daemon.node import make_policy, open_bare_node  # noqa: PLC0415 - a daemon that only relays stays small
+
+        node = self.node
+        if node is None:
+            if settings.policy.name == NOTHING:
+                return Proposal(settings, None)
+            node = await open_bare_node(settings, self.relay.runtime, self.service)
+        policy = await trio.to_thread.run_sync(make_policy, settings.policy, node.topology)
+        for _ in range(PLANS_ASIDE):
+            before = node.engine.state
+            found = await trio.to_thread.run_sync(_planned, node, policy, before)
+            if node.engine.state is before:
+                return Proposal(settings, Placing(node, policy, before, found))
+        before = node.engine.state
+        return Proposal(settings, Placing(node, policy, before, _planned(node, policy, before)))
+
+    async def _write_to(self, settings: Settings) -> None:
+        """Have logs and dump written as *settings* say; both stay as they are when one of them cannot be."""
+        rules, intercepted = DumpRules.parse(settings.dump_rules), intercepted_by(settings.policy)
+        await self.dumper.configure(rules, settings.dump_file, intercepted)
+        if settings.log == self.settings.log:
+            return
+        try:
+            logs.configure(settings.log)
+        except CrirmError:
+            rules, intercepted = DumpRules.parse(self.settings.dump_rules), intercepted_by(self.settings.policy)
+            await self.dumper.configure(rules, self.settings.dump_file, intercepted)
+            raise
+
+    async def _place(self, placing: Placing, settings: Settings) -> None:
+        """Make a plan true; what has happened since it was made is planned for once more."""
+        node, engine = placing.node, placing.node.engine
+        old_policy, old_overflow = engine.policy, engine.overflow
+        old_grants = old_policy.save(engine.state.policy)
+        if self.node is None:
+            await self._put_to_work(node, settings)
+        found = placing.plan if engine.state is placing.before else _planned(node, placing.policy, engine.state)
+        engine.activate(placing.policy, found, overflow=settings.policy.overflow)
+        if refused := await self._refused(node, found):
+            back = plan(old_policy, old_grants, engine.state, node.machine)
+            engine.activate(old_policy, back, overflow=old_overflow)
+            log.warning("the runtime refuses what the configuration needs; all goes back", containers=len(refused))
+            await self._refused(node, back)
+        else:
+            engine.fail_open = settings.policy.fail_open
+        if engine.policy.name == NOTHING:
+            self._retire(node)
+        else:
+            node.doubt()  # calls that began before this node took part
+        if refused:
+            told = [f"{placing.name(key)}: {reason}" for key, reason in list(refused.items())[:NAMED_IN_REFUSAL]]
+            raise RejectedError(f"the runtime has refused to update {len(refused)} containers: {'; '.join(told)}")
+
+    async def _put_to_work(self, node: DecidingNode, settings: Settings) -> None:
+        await node.keep_state(settings)
+        self.node = self.relay.node = node
+        self.relay.runtime.on_up = node.on_up
+        self.service.start_soon(node.run)
+
+    def _retire(self, node: DecidingNode) -> None:
+        self.node = self.relay.node = self.relay.runtime.on_up = None
+        node.retire()
+
+    async def _refused(self, node: DecidingNode, done: Plan) -> Mapping[ContainerKey, str]:
+        """Wait until the runtime has been told of every change, and return what it has refused.
+
+        A runtime that is away refuses nothing: it is told when it is back.
+        """
+        with trio.move_on_after(ENFORCED_WITHIN_S):
+            await node.effects.finish(done.changes)
+        if self.relay.runtime.info is None:
+            return {}
+        late = {key: "it has not answered" for key in done.changes if node.effects.in_flight(key)}
+        return {**late, **{key: why for key, why in node.effects.failures.items() if key in done.changes}}
+
+
+def _planned(node: DecidingNode, policy: Policy, state: State) -> Plan:
+    """Return what would become of *state* under *policy*; pure, so that a thread may do it."""
+    ours = node.engine.policy
+    grants = ours.save(state.policy) if ours.name == policy.name else {}
+    return plan(policy, grants, state, node.machine)

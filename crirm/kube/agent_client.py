@@ -1,0 +1,169 @@
+"""Questions to the node agent, which speaks with Kubernetes for crirm (``v1.Agent``)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import attrs
+import trio
+from grpclib.const import Status
+
+from crirm.errors import CrirmError
+from crirm.kube.proto.v1 import (
+    GetNodeReply,
+    GetNodeRequest,
+    HealthCheckReply,
+    HealthCheckRequest,
+    JsonPatch,
+    PatchNodeReply,
+    PatchNodeRequest,
+    UpdateNodeCapacityReply,
+    UpdateNodeCapacityRequest,
+)
+from crirm.rpc.client import NotGrpcError, Pool
+from crirm.rpc.grpc_wire import RpcError
+from crirm.rpc.http2 import Flusher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import betterproto
+
+    M = TypeVar("M", bound=betterproto.Message)
+
+DISABLED: Final = frozenset({"", "disabled"})
+"""Words for "no agent" in place of a socket."""
+TIMEOUT_S: Final = 5.0
+
+
+class AgentError(CrirmError):
+    """The node agent cannot be asked, or does not do what it is asked for."""
+
+
+class AgentDisabledError(AgentError):
+    """There is to be no node agent."""
+
+
+@attrs.frozen
+class Patch:
+    """One operation of a JSON patch (RFC 6902) on the Node object.
+
+    Args:
+        op: ``add``, ``remove``, ``replace`` or ``test``.
+        path: JSON pointer (RFC 6901), as ``/metadata/labels/example.com~1name``.
+        value: anything that JSON can say; None with ``remove``.
+    """
+
+    op: str
+    path: str
+    value: Any = None
+
+
+@attrs.frozen
+class AgentClient:
+    """Calls the node agent that listens on a Unix socket; each call has a connection of its own.
+
+    Args:
+        socket_path: absolute, or ``disabled`` or empty for none.
+    """
+
+    socket_path: str
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is an agent to ask."""
+        return self.socket_path not in DISABLED
+
+    async def get_node(self, *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+        """Trio-flavoured: return the Node object of Kubernetes.
+
+        Args:
+            timeout_s: seconds for everything, as in the other calls.
+
+        Raises:
+            AgentError: the agent does not answer, or not with an object.
+        """
+        reply = await self._call("GetNode", GetNodeRequest(), GetNodeReply, timeout_s)
+        try:
+            node = json.loads(reply.node)
+        except (ValueError, RecursionError) as fault:
+            raise AgentError(f"{self._who}: its Node object is not JSON ({fault})") from None
+        if not isinstance(node, dict):
+            raise AgentError(f"{self._who}: its Node object is a JSON {type(node).__name__} instead of an object")
+        return node
+
+    async def patch_node(self, patches: Sequence[Patch], *, timeout_s: float = TIMEOUT_S) -> None:
+        """Trio-flavoured: change the Node object: labels, annotations, taints.
+
+        Raises:
+            AgentError: the agent does not answer, or Kubernetes refuses.
+        """
+        request = PatchNodeRequest([JsonPatch(p.op, p.path, _value(p)) for p in patches])
+        await self._call("PatchNode", request, PatchNodeReply, timeout_s)
+
+    async def update_node_capacity(self, capacities: Mapping[str, str], *, timeout_s: float = TIMEOUT_S) -> None:
+        """Trio-flavoured: say how much of extended resources the node has, by name.
+
+        Raises:
+            AgentError: the agent does not answer, or refuses the name or count of a resource.
+        """
+        request = UpdateNodeCapacityRequest(dict(capacities))
+        await self._call("UpdateNodeCapacity", request, UpdateNodeCapacityReply, timeout_s)
+
+    async def health_check(self, query: str = "", *, timeout_s: float = TIMEOUT_S) -> str:
+        """Trio-flavoured: ask what is wrong with the agent; empty when nothing is.
+
+        Args:
+            query: empty, or ``config-status`` for how the last configuration fared.
+            timeout_s: seconds.
+
+        Raises:
+            AgentError: the agent does not answer.
+        """
+        return (await self._call("HealthCheck", HealthCheckRequest(query), HealthCheckReply, timeout_s)).error
+
+    @property
+    def _who(self) -> str:
+        return f"node agent at {self.socket_path}"
+
+    async def _call(self, method: str, request: betterproto.Message, reply: type[M], timeout_s: float) -> M:
+        if not self.enabled:
+            raise AgentDisabledError(
+                f"the node agent is disabled, and {method} needs it; name its socket with --agent-socket"
+            )
+        try:
+            with trio.fail_after(timeout_s):
+                data = await self._ask(f"/v1.Agent/{method}", bytes(request), timeout_s)
+        except trio.TooSlowError:
+            raise AgentError(f"{self._who}: {method} was not answered within {timeout_s:g} s") from None
+        try:
+            return reply().parse(data)
+        except Exception as fault:  # betterproto has no error of its own for this
+            raise AgentError(f"{self._who}: the answer to {method} is no {reply.__name__} ({fault})") from fault
+
+    async def _ask(self, path: str, request: bytes, timeout_s: float) -> bytes:
+        pool = Pool(self.socket_path, Flusher())
+        try:
+            await pool.connect()
+            return await pool.unary(path, request, timeout_s=timeout_s)
+        except FileNotFoundError as error:
+            raise AgentError(f"{self._who}: there is no such socket; is the agent running?") from error
+        except NotGrpcError as error:
+            raise AgentError(f"{self._who}: what listens there does not speak gRPC") from error
+        except OSError as error:
+            raise AgentError(f"{self._who}: cannot be reached: {error.strerror or error}") from error
+        except RpcError as error:
+            raise AgentError(f"{self._who}: {_told(error)}") from error
+        finally:
+            pool.close("done")
+
+
+def _value(patch: Patch) -> str:
+    return "" if patch.op == "remove" else json.dumps(patch.value)
+
+
+def _told(error: RpcError) -> str:
+    if error.status is Status.UNIMPLEMENTED:
+        return f"serves something else than v1.Agent ({error.message})"
+    return f"answers {error.status.name}: {error.message}"

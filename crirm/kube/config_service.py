@@ -1,0 +1,181 @@
+"""The configuration interface: the node agent tells crirm its configuration and its adjustments (``v1.Config``).
+
+Field numbers are those of protos/resmgr/config.proto (a test compares). Requests are not read with the generated code:
+betterproto takes a message that ends too early for a whole one, and six seconds for 1 MiB of small entries.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+import trio
+from grpclib.const import Status
+
+from crirm.cri.message import MalformedError, Message
+from crirm.errors import CrirmError
+from crirm.kube.grpc_server import serve_methods
+from crirm.kube.proto.v1 import SetAdjustmentReply, SetConfigReply
+from crirm.logs import get_logger
+from crirm.rpc.grpc_wire import RpcError
+from crirm.system.unix_socket import SocketOwner, open_listener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+log = get_logger("config-server")
+
+SET_CONFIG: Final = "/v1.Config/SetConfig"
+SET_ADJUSTMENT: Final = "/v1.Config/SetAdjustment"
+WHOLE: Final = "adjustments"
+"""Under this name goes an error that is about all adjustments, or about none in particular."""
+_FAULT: Final = "crirm could not take this in because of a fault of its own; see its log"
+
+
+class Accepting(Protocol):
+    """Takes what the node agent sends; called for one request after another."""
+
+    async def set_config(self, node_name: str, data: Mapping[str, str]) -> str:
+        """Trio-flavoured: put a configuration into effect.
+
+        Args:
+            node_name: of the Kubernetes node, as the agent knows it.
+            data: of a ConfigMap: section to YAML text.
+
+        Returns:
+            why it was rejected, for people; empty when it is in effect.
+        """
+
+    async def set_adjustment(self, node_name: str, adjustments: Mapping[str, Any]) -> Mapping[str, str]:
+        """Trio-flavoured: put adjustments into effect, instead of all that there were.
+
+        Args:
+            node_name: of the Kubernetes node.
+            adjustments: spec by name, as read from JSON and not looked at yet.
+
+        Returns:
+            what is wrong, by adjustment or by container id; empty when they are in effect.
+        """
+
+
+async def serve_config(
+    path: str, accepting: Accepting, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Trio-flavoured: serve ``v1.Config`` on the Unix socket *path*, for our own user only, until cancelled.
+
+    Args:
+        path: absolute; a socket that nobody serves is replaced, missing directories are made.
+        accepting: takes what comes; what it raises becomes the answer and ends nothing.
+        task_status: told once requests are accepted.
+
+    Raises:
+        SocketInUseError: something answers there.
+        SocketUnusableError: something else than a socket is there, or the system refuses.
+    """
+    owner = SocketOwner(uid=os.geteuid(), gid=os.getegid(), mode=0o600)
+    sock = open_listener(path, owner, option="--config-socket")
+    methods = {
+        SET_CONFIG: partial(_set_config, accepting),
+        SET_ADJUSTMENT: partial(_set_adjustment, accepting),
+    }
+    try:
+        await serve_methods(sock, methods, task_status=task_status)
+    finally:
+        sock.remove_file()
+        sock.close()
+
+
+async def _set_config(accepting: Accepting, message: bytes) -> bytes:
+    node_name, data = await _read(read_set_config, message)
+    try:
+        error = await accepting.set_config(node_name, data)
+    except CrirmError as refusal:
+        error = str(refusal)
+    except Exception:
+        log.exception("a configuration could not be taken in, this is a bug in crirm", node=node_name)
+        error = _FAULT  # as an answer, since a status would make the agent send it again for ever
+    if error:
+        log.warning("configuration rejected", node=node_name, reason=error)
+    else:
+        log.info("configuration accepted", node=node_name, sections=sorted(data))
+    return bytes(SetConfigReply(error=error))
+
+
+async def _set_adjustment(accepting: Accepting, message: bytes) -> bytes:
+    node_name, text = await _read(read_set_adjustment, message)
+    try:
+        adjustments = await trio.to_thread.run_sync(read_adjustments, text)
+        errors = dict(await accepting.set_adjustment(node_name, adjustments))
+    except CrirmError as refusal:
+        errors = {WHOLE: str(refusal)}
+    except Exception:
+        log.exception("adjustments could not be taken in, this is a bug in crirm", node=node_name)
+        errors = {WHOLE: _FAULT}
+    if errors:
+        log.warning("adjustments rejected", node=node_name, reasons=errors)
+    else:
+        log.info("adjustments accepted", node=node_name)
+    return bytes(SetAdjustmentReply(errors=errors))
+
+
+async def _read(read: Callable[[bytes], T], message: bytes) -> T:
+    """Read a request in a thread, as large ones take a second.
+
+    Raises:
+        RpcError: it is no such message.
+    """
+    try:
+        return await trio.to_thread.run_sync(read, message)
+    except MalformedError as error:
+        raise RpcError(Status.INVALID_ARGUMENT, str(error)) from error
+
+
+def read_set_config(message: bytes) -> tuple[str, dict[str, str]]:
+    """Return node name and configuration out of a SetConfigRequest.
+
+    Raises:
+        MalformedError: it is none.
+    """
+    request = Message(message)
+    return _text(request, 1), {_text(entry, 1): _text(entry, 2) for entry in request.messages(2)}
+
+
+def read_set_adjustment(message: bytes) -> tuple[str, str]:
+    """Return node name and JSON text out of a SetAdjustmentRequest.
+
+    Raises:
+        MalformedError: it is none.
+    """
+    request = Message(message)
+    return _text(request, 1), _text(request, 2)
+
+
+class AdjustmentTextError(CrirmError, ValueError):
+    """The adjustments as a whole are not what they should be."""
+
+
+def read_adjustments(text: str) -> dict[str, Any]:
+    """Return the spec of each adjustment by name; an empty *text* holds none.
+
+    Raises:
+        AdjustmentTextError: it is no JSON object.
+    """
+    try:
+        document = json.loads(text or "{}")
+    except (ValueError, RecursionError) as fault:
+        raise AdjustmentTextError(f"$ is not JSON ({fault})") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise AdjustmentTextError(f"$ is a JSON {type(document).__name__}; write an object of name to spec")
+    return document
+
+
+def _text(message: Message, field: int) -> str:
+    try:
+        return message.raw(field).decode()
+    except UnicodeDecodeError as fault:
+        raise MalformedError(f"field {field} is not UTF-8 at byte {fault.start}") from None

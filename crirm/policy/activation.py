@@ -1,0 +1,113 @@
+"""A node that runs, under another configuration: first as a plan, which changes nothing.
+
+Every grant that the new policy can keep stays exactly as it was. The others are placed anew, those that are hardest to
+place first. The plan says which containers would move and for which there would be no room; whoever asked for it
+decides then whether it becomes true. Going back is a plan too: with the old policy, and the grants of before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from crirm.model.decision import UNADJUSTED, Adjustment, Before, Effect, State
+from crirm.model.trail import Trail
+from crirm.model.workload import ContainerKey
+from crirm.policy.api import Json, Policy
+from crirm.policy.pipeline import tell
+from crirm.policy.restore import NO_GRANT, Saved, revive
+
+RECONFIGURED = "the configuration has changed"
+OTHER_POLICY = "another policy places it"
+_SUPERSEDED = object()  # equals no policy state
+
+
+@attrs.frozen
+class Change:
+    """What a configuration changes for one container.
+
+    Args:
+        before: its adjustment under the old configuration.
+        after: that under the new one.
+        why: in words.
+    """
+
+    before: Adjustment
+    after: Adjustment
+    why: str
+
+
+@attrs.frozen
+class Plan:
+    """A node under another configuration.
+
+    Args:
+        state: that the new policy would go on from.
+        effects: what would have to be done.
+        changes: containers for which something would change.
+        unfit: containers for which the new policy has no room, and why; they would share what is left.
+        trails: of the containers that would be placed anew.
+    """
+
+    state: State
+    effects: tuple[Effect, ...] = ()
+    changes: Mapping[ContainerKey, Change] = attrs.field(factory=dict)
+    unfit: Mapping[ContainerKey, str] = attrs.field(factory=dict)
+    trails: tuple[Trail, ...] = ()
+
+
+def plan(policy: Policy, grants: Mapping[ContainerKey, Json], state: State, machine: Adjustment) -> Plan:
+    """Return what would become of *state* under *policy*.
+
+    Args:
+        policy: the new one.
+        grants: to be kept where they fit, as `Policy.save` of the new policy's kind returns them; none of another's.
+        state: of now, under the old policy.
+        machine: all CPUs and all memory nodes: what a container gets back that the new policy does not bind.
+    """
+    revived = revive(policy, Saved(state.workload, grants, state.told, state.timers))
+    resizing = {key: _superseded(before) for key, before in state.resizing.items()}
+    adjustments = _freed(revived.state, machine)
+    told = tell(attrs.evolve(revived.state, resizing=resizing, adjustments=adjustments))
+    return Plan(
+        state=told.state,
+        effects=told.effects,
+        changes=_changes(state, told.state, revived.moved),
+        unfit={**revived.squeezed, **revived.lost},
+        trails=revived.trails,
+    )
+
+
+def _superseded(before: Before) -> Before:
+    """Return *before* such that a failed resize asks the new policy for the old size, and never brings the old back."""
+    return attrs.evolve(before, policy=_SUPERSEDED, after=_SUPERSEDED)
+
+
+def _freed(state: State, machine: Adjustment) -> dict[ContainerKey, Adjustment]:
+    """Return the adjustments of *state*, with the whole machine for whoever was bound and is not any more."""
+    adjustments = dict(state.adjustments)
+    for key, bound in state.told.items():
+        wanted = adjustments.get(key, UNADJUSTED)
+        cpus = machine.cpus if wanted.cpus is None and bound.cpus is not None else wanted.cpus
+        mems = machine.mems if wanted.mems is None and bound.mems is not None else wanted.mems
+        freed = attrs.evolve(wanted, cpus=cpus, mems=mems)
+        if freed != wanted:
+            adjustments[key] = freed
+    return adjustments
+
+
+def _changes(before: State, after: State, moved: Mapping[ContainerKey, str]) -> dict[ContainerKey, Change]:
+    keys = sorted(before.adjustments.keys() | after.adjustments.keys())
+    pairs = {key: (before.adjustments.get(key, UNADJUSTED), after.adjustments.get(key, UNADJUSTED)) for key in keys}
+    return {key: Change(*pair, _why(moved.get(key))) for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _why(moved: str | None) -> str:
+    match moved:
+        case None:
+            return RECONFIGURED
+        case str() if moved == NO_GRANT:
+            return OTHER_POLICY
+        case _:
+            return moved

@@ -1,0 +1,70 @@
+"""What becomes of the state when a policy has a bug, so that one container never stops the node.
+
+Closed, which is the default: what was asked for is refused, and everything is as before. Open: the request goes on as
+the kubelet made it, and the container counts as *degraded* until a later try to place it succeeds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from crirm.model.decision import UNADJUSTED, Before, Decision, RefusalReason, RefusedError, State
+from crirm.model.events import ContainerRequested, Event, ResizeRequested, Timer, TimerExpired
+from crirm.model.trail import Trail
+from crirm.model.workload import Container, ContainerKey
+
+REPAIR_S: Final = 30.0
+"""Until a degraded container is tried again; a bug seldom goes away by itself, but its cause may."""
+
+_REFUSED = "crirm could not decide because of a fault of its own; see its log"
+
+
+def after_fault(policy: str, state: State, event: Event, now_s: float, *, fail_open: bool) -> Decision:
+    """Return the decision about an *event* for which the policy called *policy* failed.
+
+    Args:
+        policy: its name.
+        state: of before.
+        event: what has happened, or is asked for.
+        now_s: wall-clock time in seconds.
+        fail_open: whether requests go on without a decision, instead of being refused.
+    """
+    match event:
+        case ContainerRequested(container) if fail_open and container.pod in state.workload.pods:
+            return degraded(policy, state, container, now_s, "crirm failed to place it; its log tells more")
+        case ResizeRequested(key) if fail_open and key in state.workload.containers:
+            return _resized(state, event, now_s)
+        case ContainerRequested() | ResizeRequested():
+            return Decision(state, refusal=RefusedError(RefusalReason.FAULT, _REFUSED))
+        case TimerExpired(key, timer):  # a timer that has run out would run out again at once
+            return Decision(attrs.evolve(state, timers={**state.timers, (key, timer): now_s + REPAIR_S}))
+        case _:
+            return Decision(state)
+
+
+def degraded(policy: str, state: State, container: Container, now_s: float, why: str) -> Decision:
+    """Return the decision to let *container* be without a place, and to try again later."""
+    containers = {**state.workload.containers, container.key: container}
+    known = attrs.evolve(state, workload=attrs.evolve(state.workload, containers=containers))
+    asked = "a place, which it may get later"
+    trail = Trail(container.key, policy, asked, "", "what the kubelet has asked for, unchanged", notes=(why,))
+    return Decision(marked(known, container.key, now_s, why), UNADJUSTED, trails=(trail,))
+
+
+def marked(state: State, key: ContainerKey, now_s: float, why: str) -> State:
+    """Return *state* with a container that is degraded, and is to be tried again."""
+    timers = {**state.timers, (key, Timer.REPAIR): now_s + REPAIR_S}
+    return attrs.evolve(state, degraded={**state.degraded, key: why}, timers=timers)
+
+
+def _resized(state: State, event: ResizeRequested, now_s: float) -> Decision:
+    """Let the kubelet resize a container whose grant stays as it was."""
+    old = state.workload.containers[event.key]
+    new = attrs.evolve(old, resources=event.resources, requirements=event.requirements)
+    workload = attrs.evolve(state.workload, containers={**state.workload.containers, event.key: new})
+    before = Before(old, state.policy, state.adjustments, state.policy)
+    resized = attrs.evolve(state, workload=workload, resizing={**state.resizing, event.key: before})
+    why = "crirm failed to resize its grant; its log tells more"
+    return Decision(marked(resized, event.key, now_s, why), UNADJUSTED)

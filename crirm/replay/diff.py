@@ -1,0 +1,113 @@
+"""Two replays compared, container by container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from crirm.replay.moments import Moment
+from crirm.replay.report import ENDED, REFUSED, RUNS, Outcome, Report
+
+
+@attrs.frozen
+class Difference:
+    """A container with which the two have dealt differently.
+
+    Args:
+        key: crirm's name of it.
+        name: for people.
+        one: in words, empty where it never came up.
+        other: likewise.
+    """
+
+    key: str
+    name: str
+    one: str
+    other: str
+
+
+@attrs.frozen
+class Figure:
+    """A figure of both.
+
+    Args:
+        what: it tells.
+        one: its value.
+        other: likewise.
+        unit: of both; ``m`` for thousandths of a CPU, ``bytes``, ``%``, or empty for a count.
+    """
+
+    what: str
+    one: int
+    other: int
+    unit: str = ""
+
+
+@attrs.frozen
+class Diff:
+    """What differs.
+
+    Args:
+        figures: all that can be compared, whether they differ or not.
+        containers: those that differ.
+        same: how many do not.
+    """
+
+    figures: tuple[Figure, ...]
+    containers: tuple[Difference, ...]
+    same: int
+
+
+def compare(one: Report, other: Report) -> Diff:
+    """Return what differs between two replays of one trace."""
+    first, second = ({outcome.key: outcome for outcome in report.outcomes} for report in (one, other))
+    keys = list(dict.fromkeys((*first, *second)))
+    pairs = [(first.get(key), second.get(key)) for key in keys]
+    differing = tuple(_difference(*pair) for pair in pairs if _telling(pair[0]) != _telling(pair[1]))
+    return Diff(tuple(_figures(one, other)), differing, len(keys) - len(differing))
+
+
+def _telling(outcome: Outcome | None) -> Outcome | None:
+    """Return *outcome* without what follows from the outcomes of others."""
+    return outcome and attrs.evolve(outcome, changes=0, state="" if outcome.state != REFUSED else REFUSED)
+
+
+def _difference(one: Outcome | None, other: Outcome | None) -> Difference:
+    known = one or other
+    assert known is not None  # noqa: S101 - for the type checker: a key comes from one of them
+    return Difference(known.key, known.name, outcome_text(one), outcome_text(other))
+
+
+def outcome_text(outcome: Outcome | None) -> str:
+    """Return what has become of a container, in a line."""
+    if outcome is None or outcome.state == REFUSED:
+        return outcome.state if outcome else ""
+    cpus = "any CPU" if outcome.cpus is None else f"CPUs {outcome.cpus}"
+    own = " to itself" if outcome.own == outcome.cpus else f" ({outcome.own} to itself)" if outcome.own else ""
+    mems = "any memory" if outcome.mems is None else f"memory {outcome.mems}"
+    distant = f" (far: {outcome.far})" if outcome.far else ""
+    return ", ".join(filter(None, (outcome.pool, f"{cpus}{own}", f"{mems}{distant}")))
+
+
+def _figures(one: Report, other: Report) -> Iterator[Figure]:
+    for state, what in ((RUNS, "containers that run at the end"), (ENDED, "ended"), (REFUSED, "never placed")):
+        yield Figure(what, one.count(state), other.count(state))
+    yield Figure("refusals", len(one.refusals), len(other.refusals))
+    yield Figure("updates of running containers", one.updates, other.updates)
+    yield from _moment_figures("at its fullest", one.fullest, other.fullest)
+    yield from _moment_figures("at the end", one.end, other.end)
+
+
+def _moment_figures(when: str, one: Moment, other: Moment) -> Iterator[Figure]:
+    yield Figure(f"{when}: containers", one.containers, other.containers)
+    yield Figure(f"{when}: with CPUs of several NUMA nodes", len(one.spread), len(other.spread))
+    yield Figure(f"{when}: with remote memory", len(one.remote), len(other.remote))
+    yield Figure(f"{when}: promised to these", one.remote_bytes, other.remote_bytes, "bytes")
+    yield Figure(f"{when}: free CPU", one.cpu.total, other.cpu.total, "m")
+    yield Figure(f"{when}: in one NUMA node", one.cpu.largest, other.cpu.largest, "m")
+    percents = (one.cpu.fragmentation_percent, other.cpu.fragmentation_percent)
+    yield Figure(f"{when}: fragmentation of CPU", *percents, "%")
+    yield Figure(f"{when}: free memory", one.memory.total, other.memory.total, "bytes")
+    percents = (one.memory.fragmentation_percent, other.memory.fragmentation_percent)
+    yield Figure(f"{when}: fragmentation of memory", *percents, "%")

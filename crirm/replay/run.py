@@ -1,0 +1,224 @@
+"""A trace sent through the core again.
+
+On the machine and with the configuration of the trace, every event leads to the decision that it led to then. Elsewhere
+the core decides otherwise, so what happened afterwards cannot all have happened:
+
+* What ran at the start is placed anew, what is hardest to place first.
+* Topology hints name CPUs, nodes and packages of the machine of then; another machine does without them.
+* A container that is refused here stays away, though the runtime's lists of then have it.
+* A container that was refused then and fits here holds its grant until it is asked for again, or its pod ends.
+* Timers run out when those that are started here do, not when those of then did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import attrs
+
+from crirm.errors import UsageError
+from crirm.model.decision import Adjustment, Before, Decision, RefusalReason, RefusedError, State
+from crirm.model.events import ContainerRequested, Event, ResizeRequested, Synchronised, TimerExpired
+from crirm.model.topology import Topology
+from crirm.model.workload import Container, ContainerKey, Workload
+from crirm.policy import pipeline
+from crirm.policy.activation import plan
+from crirm.policy.api import Choice, Policy
+from crirm.policy.registry import KINDS
+from crirm.policy.restore import Saved, revive
+from crirm.replay.decisions import digest
+from crirm.replay.records import Start, Unfinished
+from crirm.replay.trace import Entry, Header, Reconfigured
+
+
+@attrs.frozen
+class Step:
+    """One thing that happened, and what was decided about it.
+
+    Args:
+        line: of the trace; 1 for the start, 0 for what only the replay has brought about.
+        at_s: seconds of wall-clock time.
+        event: what happened; None for the start.
+        before: the state of before.
+        decision: about it.
+        policy: that decided.
+        squeezed: containers that run without the room that they ask for, or without a grant, and why.
+        fault: what the policy met with, which is a bug in crirm; empty where all is well.
+        as_made: whether the decision is what the trace says it was; None where it says nothing.
+        was_refused: whether the event's request was refused then.
+    """
+
+    line: int
+    at_s: float
+    event: Event | Reconfigured | None
+    before: State
+    decision: Decision
+    policy: Policy
+    squeezed: Mapping[ContainerKey, str] = attrs.field(factory=dict)
+    fault: str = ""
+    as_made: bool | None = None
+    was_refused: bool = False
+
+
+def full(choice: Choice) -> Choice:
+    """Return *choice* with its options spelt out.
+
+    Raises:
+        UsageError: there is no such policy.
+    """
+    kind = KINDS.get(choice.name)
+    if kind is None:
+        raise UsageError(f"policy {choice.name!r}: there is none of this name; there are {', '.join(sorted(KINDS))}")
+    return attrs.evolve(choice, options=kind.options() if choice.options is None else choice.options)
+
+
+def make_policy(choice: Choice, topology: Topology) -> Policy:
+    """Return the policy of *choice* for a machine.
+
+    Raises:
+        CrirmError: there is no such policy, or it does not fit the machine.
+    """
+    choice = full(choice)
+    return KINDS[choice.name].make(topology, choice.constraints, choice.options)
+
+
+class Replay:
+    """One trace on one machine under one configuration.
+
+    Args:
+        header: of the trace.
+        topology: the machine; None for that of the trace.
+        choice: the policy and how it is set up; None for those of the trace, and what becomes of them in it.
+
+    Raises:
+        CrirmError: machine and policy do not fit together.
+    """
+
+    def __init__(self, header: Header, topology: Topology | None = None, choice: Choice | None = None) -> None:
+        self.header = header
+        self.topology = topology or header.topology
+        self.choice = full(choice or header.choice)
+        self.same_machine = self.topology == header.topology
+        self.follows = choice is None or (self.same_machine and self.choice == full(header.choice))
+        self.exact = self.same_machine and self.follows
+        self.policy = make_policy(self.choice, self.topology)
+        self.hints_left_out = 0
+        self.changes_left_out = 0
+        self._refused: set[ContainerKey] = set()
+        self._before_change: tuple[Policy, State] | None = None
+        self._begin = self._resumed() if self.exact else self._revived()
+        self.state = self._begin.decision.state
+
+    def steps(self, entries: Iterable[Entry]) -> Iterator[Step]:
+        """Yield the start, and then what happens."""
+        yield self._begin
+        for entry in entries:
+            if not self.exact:
+                yield from self._expired(entry.at_s)
+            step = self._step(entry)
+            if step is not None:
+                yield self._taken(step)
+
+    def _taken(self, step: Step) -> Step:
+        self.state = step.decision.state
+        return step
+
+    # --- the start -----------------------------------------------------------------------------------------------
+
+    def _resumed(self) -> Step:
+        """Return the start with everything as it was."""
+        start = self.header.start
+        restored = self.policy.restore(start.grants, start.workload)
+        state = State(start.workload, restored.state, start.adjustments, start.told, start.timers)
+        resizing = {key: self._unfinished(one, start) for key, one in start.resizing.items()}
+        return self._start(attrs.evolve(state, resizing=resizing), restored.dropped)
+
+    def _unfinished(self, one: Unfinished, start: Start) -> Before:
+        before, after = object(), object()  # equal to nothing
+        if one.before is not None and one.after is not None:
+            before = self.policy.restore(one.before, start.workload).state
+            after = self.policy.restore(one.after, start.workload).state
+        return Before(one.container, before, one.adjustments, after)
+
+    def _revived(self) -> Step:
+        """Return the start with everything placed anew."""
+        workload = self.header.start.workload
+        containers = {key: self._without_hints(one) for key, one in workload.containers.items()}
+        revived = revive(self.policy, Saved(Workload(workload.pods, containers)))
+        step = self._start(revived.state, {**revived.squeezed, **revived.lost})
+        return attrs.evolve(step, decision=attrs.evolve(step.decision, trails=revived.trails))
+
+    def _start(self, state: State, squeezed: Mapping[ContainerKey, str]) -> Step:
+        empty = pipeline.initial(self.policy)
+        return Step(1, self.header.at_s, None, empty, Decision(state), self.policy, squeezed)
+
+    # --- and everything after ------------------------------------------------------------------------------------
+
+    def _expired(self, until_s: float) -> Iterator[Step]:
+        """Yield the timers that run out by then."""
+        while due := sorted((at_s, key, timer.name) for (key, timer), at_s in self.state.timers.items()):
+            at_s, key, _ = due[0]
+            if at_s > until_s:
+                return
+            timer = next(timer for known, timer in self.state.timers if known == key)
+            yield self._taken(self._decided(Entry(0, at_s, TimerExpired(key, timer))))
+
+    def _step(self, entry: Entry) -> Step | None:
+        match entry.event:
+            case Reconfigured():
+                return self._reconfigured(entry, entry.event)
+            case TimerExpired() if not self.exact:
+                return None
+            case ContainerRequested(container) if not self.exact:
+                entry = attrs.evolve(entry, event=ContainerRequested(self._without_hints(container)))
+            case Synchronised() if not self.exact:
+                entry = attrs.evolve(entry, event=self._possible(entry.event))
+        return self._decided(entry)
+
+    def _decided(self, entry: Entry) -> Step:
+        assert not isinstance(entry.event, Reconfigured)  # noqa: S101 - for the type checker
+        state, overflow = self.state, self.choice.overflow
+        try:
+            decision, fault = pipeline.step(self.policy, state, entry.event, entry.at_s, overflow=overflow), ""
+        except Exception as error:  # noqa: BLE001 - as in the engine: a bug refuses the request and leaves the state
+            decision, fault = Decision(state, refusal=_fault(entry.event)), f"{type(error).__name__}: {error}"
+        if isinstance(entry.event, ContainerRequested) and decision.refusal is not None:
+            self._refused.add(entry.event.container.key)
+        as_made = digest(decision) == entry.decided if self.exact and entry.decided else None
+        step = Step(entry.line, entry.at_s, entry.event, state, decision, self.policy, fault=fault, as_made=as_made)
+        return attrs.evolve(step, was_refused=bool(entry.refused))
+
+    def _reconfigured(self, entry: Entry, change: Reconfigured) -> Step | None:
+        """Take over another configuration as the daemon does, unless this replay has one of its own."""
+        if not self.follows:
+            self.changes_left_out += 1
+            return None
+        old, policy = self.policy, make_policy(change.choice, self.topology)
+        grants = old.save(self.state.policy) if old.name == policy.name else {}
+        if change.undone and self._before_change is not None:
+            policy, state = self._before_change
+            grants = policy.save(state.policy)
+        self._before_change = old, self.state
+        machine = Adjustment(cpus=self.topology.online, mems=self.topology.node_ids)
+        found = plan(policy, grants, self.state, machine)
+        self.policy, self.choice = policy, full(change.choice)
+        decision = Decision(found.state, effects=found.effects, trails=found.trails)
+        as_made = digest(decision) == entry.decided if self.exact else None
+        return Step(entry.line, entry.at_s, change, self.state, decision, policy, found.unfit, as_made=as_made)
+
+    def _possible(self, listed: Synchronised) -> Synchronised:
+        """Return what the runtime could list here."""
+        there = (one for one in listed.containers if one.key not in self._refused)
+        return Synchronised(listed.pods, tuple(self._without_hints(one) for one in there))
+
+    def _without_hints(self, container: Container) -> Container:
+        if self.same_machine or not container.hints:
+            return container
+        self.hints_left_out += 1
+        return attrs.evolve(container, hints=())
+
+
+def _fault(event: Event) -> RefusedError | None:
+    if isinstance(event, ContainerRequested | ResizeRequested):
+        return RefusedError(RefusalReason.BAD_STATE, "crirm could not decide because of a fault of its own")
+    return None

@@ -1,0 +1,235 @@
+"""The file of the store: where it lies, whose it is, which version it has; one that is of no use is set aside."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import sqlite3
+import stat
+import time
+from typing import TYPE_CHECKING, Final
+
+from crirm.errors import CrirmError
+from crirm.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+log = get_logger("store")
+
+FILE: Final = "state.db"
+TABLES: Final = ("meta", "pods", "containers", "grants", "told", "timers", "trails")
+VERSION: Final = 2
+APPLICATION: Final = 0x63726972  # "crir", in the file's header
+DIRECTORY_MODE: Final = 0o710
+FILE_MODE: Final = 0o600
+BUSY_S: Final = 2.0
+LOOK_EVERY_S: Final = 0.05
+_OTHERS_WRITE: Final = stat.S_IWOTH | stat.S_IWGRP
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        *(f"CREATE TABLE {table} (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID" for table in TABLES),
+        """
+        CREATE TABLE journal (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, kind TEXT NOT NULL, pod TEXT NOT NULL,
+            container TEXT NOT NULL, key TEXT NOT NULL, outcome TEXT NOT NULL
+        )
+        """,
+    ),
+    (
+        "ALTER TABLE journal ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE journal ADD COLUMN machine TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE journal ADD COLUMN cpus TEXT NOT NULL DEFAULT ''",
+    ),
+)
+"""Statements that lead from each version to the next, the first from an empty file."""
+
+
+class StoreError(CrirmError):
+    """The state cannot be kept in this directory."""
+
+
+class UntrustedError(StoreError):
+    """What lies there may have been written by anybody."""
+
+
+class InUseError(StoreError):
+    """Another process keeps its state there."""
+
+
+class StrangeError(Exception):
+    """The file is not one that this version reads."""
+
+
+def claimed(directory: Path, patience_s: float = 0.0) -> int:
+    """Make and check *directory*, and return its descriptor, locked: two writers would undo each other's rows.
+
+    Args:
+        directory: where the file is, or is to be.
+        patience_s: how long to wait for another process that has claimed it.
+
+    Raises:
+        InUseError: another process has claimed it and keeps it.
+        StoreError: it cannot be used.
+    """
+    try:
+        directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StoreError(f"{directory}: {_words(error)}") from error
+    try:
+        _check(directory, os.fstat(fd))
+        _lock(directory, fd, patience_s)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _lock(directory: Path, fd: int, patience_s: float) -> None:
+    until_s = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until_s:
+                problem = "another crirm keeps its state here; stop it, or give each its own --state-dir"
+                raise InUseError(f"{directory}: {problem}") from None
+            time.sleep(LOOK_EVERY_S)
+        else:
+            return
+
+
+def _check(path: Path, status: os.stat_result, *, regular: bool = False) -> None:
+    if regular and not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{path}: is no regular file")
+    if status.st_uid not in {0, os.geteuid()}:
+        raise UntrustedError(f"{path}: belongs to user {status.st_uid}, who could change what crirm believes; chown it")
+    if status.st_mode & _OTHERS_WRITE:
+        raise UntrustedError(f"{path}: others may write to it (mode {stat.S_IMODE(status.st_mode):o}); chmod go-w it")
+
+
+def _words(error: OSError) -> str:
+    match error.errno:
+        case errno.EACCES | errno.EPERM:
+            return f"user {os.geteuid()} may not write there"
+        case errno.EROFS:
+            return "the file system is read-only"
+        case errno.ENOTDIR | errno.EEXIST:
+            return "is not a directory"
+        case _:
+            return error.strerror or str(error)
+
+
+def opened(path: Path, clock: Callable[[], float]) -> sqlite3.Connection:
+    """Open the file *path*, make it where it is missing, and set it aside where it is damaged or not ours.
+
+    Raises:
+        StoreError: it may not be used, or cannot be made.
+        sqlite3.Error: it cannot be written, or not now.
+    """
+    _make(path)
+    try:
+        return connected(path)
+    except StrangeError as error:
+        reason = str(error)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        reason = f"it is damaged ({error})"
+    aside = _set_aside(path, clock)
+    log.warning("the stored state cannot be used and was set aside", file=str(path), reason=reason, now=str(aside))
+    _make(path)
+    return connected(path)
+
+
+def _make(path: Path) -> None:
+    """Make an empty file that only we can read, or check the one that is there."""
+    try:
+        fd = _open(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        what = "is a symbolic link" if error.errno == errno.ELOOP else _words(error)
+        raise StoreError(f"{path}: {what}") from error
+    os.close(fd)
+
+
+def _open(path: Path, flags: int) -> int:
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, FILE_MODE)
+    try:
+        _check(path, os.fstat(fd), regular=True)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def connected(path: Path) -> sqlite3.Connection:
+    """Open the file *path*, bring it to this version, and make sure that it is whole."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
+    try:
+        _migrate(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        _check_whole(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_whole(connection: sqlite3.Connection) -> None:
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StrangeError(f"it is damaged ({verdict})")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    (version,), (application,), (tables,) = (
+        connection.execute(query).fetchone()
+        for query in ("PRAGMA user_version", "PRAGMA application_id", "SELECT count(*) FROM sqlite_master")
+    )
+    if application != APPLICATION and (tables or version):
+        raise StrangeError("another program has written it")
+    if version > VERSION:
+        raise StrangeError(f"a newer crirm has written it (version {version}, this one reads {VERSION})")
+    if version == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
+def _set_aside(path: Path, clock: Callable[[], float]) -> Path:
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(clock()))
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    for suffix in ("-wal", "-shm", ""):
+        source = path.with_name(path.name + suffix)
+        if source.exists():
+            source.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def copied(directory: Path, place: Path) -> Path:
+    """Copy the file and its log from *directory* to *place*, where it can be opened though *directory* cannot be used.
+
+    Raises:
+        StoreError: what is there may not be trusted.
+        OSError: it cannot be read.
+    """
+    _check(directory, directory.stat())
+    for name in (FILE, f"{FILE}-wal"):
+        try:
+            fd = _open(directory / name, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        with os.fdopen(fd, "rb") as source, (place / name).open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+    return place / FILE

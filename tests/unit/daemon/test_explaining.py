@@ -1,0 +1,202 @@
+"""Why a container has what it has: the questions that the control socket answers, whatever it was that decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+from click.testing import CliRunner
+
+from crirm.cli import explain
+from crirm.config.static import StaticOptions
+from crirm.config.topology_aware import TopologyAwareOptions
+from crirm.daemon.control import explanations
+from crirm.daemon.engine import Engine, Explained
+from crirm.daemon.journal import entries
+from crirm.model.cpuset import CPUSet
+from crirm.model.events import (
+    ContainerCreated,
+    ContainerExited,
+    ContainerRemoved,
+    ContainerRequested,
+    ContainerStarted,
+    Event,
+    PodAdded,
+    PodRemoved,
+    ResizeFailed,
+    ResizeRequested,
+    Synchronised,
+    Timer,
+    TimerExpired,
+)
+from crirm.model.qos import QoSClass
+from crirm.model.quantity import Bytes, MilliCPU
+from crirm.model.resources import LinuxResources, Requirements
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
+from crirm.policy.api import Constraints, CPUConstraint
+from crirm.policy.registry import KINDS
+from crirm.sim.hosts import parse_spec, topology_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from crirm.model.decision import Decision, State
+
+NS = "cri-resource-manager.intel.com"
+COLD = {f"cold-start.{NS}/pod": "duration: 60s"}
+
+
+class Node:
+    """An engine whose clock goes on by a second with every event, and its journal."""
+
+    def __init__(self, policy: str = "static", spec: str = "8c") -> None:
+        options = StaticOptions() if policy == "static" else TopologyAwareOptions()
+        constraints = Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0)))
+        self.now_s = 100.0
+        made = KINDS[policy].make(topology_of(parse_spec(spec)), constraints, options)
+        self.engine = Engine(made, clock=lambda: self.now_s)
+        self.engine.on_decision(self._write_down)
+        self.journal: list[str] = []
+
+    def _write_down(self, event: Event, before: State, decision: Decision) -> None:
+        self.journal += [f"{e.kind} {e.pod}/{e.container}: {e.outcome}" for e in entries(0, event, before, decision)]
+
+    def drift(self) -> Mapping[ContainerKey, str]:
+        return {}
+
+    def tell(self, *events: Event) -> None:
+        for event in events:
+            self.now_s += 1
+            assert self.engine.apply(event).refusal is None
+
+    def run(self, name: str, cpu: int, memory: int = 0, **annotations: str) -> ContainerKey:
+        """Run a Guaranteed pod, or a Burstable one where its container wants a part of a CPU."""
+        qos = QoSClass.BURSTABLE if cpu % 1000 else QoSClass.GUARANTEED
+        self.tell(PodAdded(Pod(PodId(name), name, name, "shop", qos, annotations=annotations)))
+        container = wanted(name, cpu, memory)
+        self.tell(ContainerRequested(container), ContainerCreated(container.key, ContainerId(f"id-{name}")))
+        self.tell(ContainerStarted(container.key))
+        return container.key
+
+    def since(self, name: str) -> list[tuple[str, str, str, str]]:
+        """What has happened to the only container of a pod after it was placed."""
+        (entry,) = explanations(name, self)
+        return [(each["what"], each["before"], each["after"], each["why"]) for each in entry["since"]]
+
+
+def wanted(name: str, cpu: int, memory: int = 0) -> Container:
+    amount = Bytes(memory << 30)
+    asked = Requirements(MilliCPU(cpu), MilliCPU(cpu), amount, amount or None)
+    return Container(ContainerKey(f"k-{name}"), PodId(name), "main", ContainerState.CREATING, asked)
+
+
+def resize(key: ContainerKey, cpu: int) -> ResizeRequested:
+    return ResizeRequested(key, LinuxResources(), Requirements(MilliCPU(cpu), MilliCPU(cpu)))
+
+
+@pytest.mark.parametrize("policy", ["static", "topology-aware"])
+@pytest.mark.parametrize(
+    "ending",
+    [
+        pytest.param(ContainerExited(ContainerKey("k-db")), id="it exits"),
+        pytest.param(ContainerRemoved(ContainerKey("k-db")), id="it is removed"),
+        pytest.param(PodRemoved(PodId("db")), id="its pod is removed"),
+    ],
+)
+def test_who_gets_cpus_because_another_ends_can_learn_that(policy: str, ending: Event) -> None:
+    node = Node(policy)
+    node.run("web", 100)
+    shared = str(node.engine.state.adjustments[ContainerKey("k-web")].cpus)
+    node.run("db", 2000)
+    fewer = str(node.engine.state.adjustments[ContainerKey("k-web")].cpus)
+    own = node.engine.state.adjustments[ContainerKey("k-db")].cpus
+    node.tell(ending)
+    assert node.since("web") == [
+        ("CPUs", shared, fewer, f"shop/db/main has CPUs {own} to itself now"),
+        ("CPUs", fewer, shared, f"shop/db/main has given CPUs {own} back"),
+    ]
+    assert f"CPUs {fewer} -> {shared} of 1, since shop/db/main has given CPUs {own} back" in node.journal[-1]
+
+
+def test_a_resize_and_its_undoing_are_told_to_those_whom_they_touch() -> None:
+    node = Node()
+    node.run("web", 100)
+    key = node.run("db", 1000)
+    node.tell(resize(key, 3000), ResizeFailed(key))
+    causes = [why for *_, why in node.since("web")]
+    assert causes == [
+        "shop/db/main has CPUs 1 to itself now",
+        "shop/db/main has CPUs 2-3 to itself now",
+        "the runtime has not resized shop/db/main",
+    ]
+    assert node.since("db") == [("CPUs", "1-3", "1", "the runtime has not resized shop/db/main")]
+
+
+def test_memory_that_is_lifted_and_comes_down_again_is_told() -> None:
+    node = Node("topology-aware", "2p.4c mem=4Gi")
+    for name in ("a", "b"):
+        node.run(name, 1000, 3)
+    node.run("wide", 1000, 2)
+    lifted = {name: node.since(name) for name in ("a", "b")}
+    assert any(what == "memory nodes" and "more memory may come to be used" in why for what, _, _, why in lifted["a"])
+    node.tell(ContainerRemoved(ContainerKey("k-wide")))
+    assert node.since("a")[-1][0] == "memory nodes"
+    assert "no longer threatens" in node.since("a")[-1][3]
+
+
+def test_the_end_of_a_cold_start_is_told() -> None:
+    node = Node("topology-aware", "4c mem=4Gi pmem=8Gi")
+    key = node.run("db", 1000, 1, **COLD)
+    node.tell(TimerExpired(key, Timer.COLD_START))
+    assert node.since("db") == [("memory nodes", "1", "0-1", "its cold start has ended")]
+
+
+def test_a_container_that_was_found_running_has_a_trail() -> None:
+    node = Node()
+    pod = Pod(PodId("db"), "db", "db", "shop", QoSClass.GUARANTEED)
+    found = attrs.evolve(wanted("db", 2000), state=ContainerState.RUNNING, id=ContainerId("id-db"))
+    node.tell(Synchronised((pod,), (found,)))
+    (entry,) = explanations("db", node)
+    assert entry["trail"]["granted"] == "CPUs 1-2 to itself"
+
+
+def test_moves_are_known_again_after_a_restart_as_far_as_trails_tell() -> None:
+    node, again = Node(), Node()
+    node.run("web", 100)
+    node.run("db", 2000)
+    again.engine.resume(node.engine.state, node.engine.trails.values())
+    assert node.since("web") == again.since("web") != []
+
+
+def test_a_new_placement_makes_older_moves_history() -> None:
+    node = Node()
+    web = node.run("web", 100)
+    node.run("db", 2000)
+    node.tell(resize(web, 200))
+    assert node.since("web") == []
+
+
+def test_what_is_kept_of_moves_is_bounded() -> None:
+    node = Node()
+    node.run("web", 100)
+    for _ in range(20):
+        node.tell(ContainerRemoved(node.run("db", 2000)))
+    assert len(node.since("web")) == 16
+
+
+def told(entries_: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(explain, "ask", lambda *_: {"explained": entries_})
+    return CliRunner().invoke(explain.command, ["web"], catch_exceptions=False).output
+
+
+def test_people_read_names_and_causes(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node()
+    node.run("web", 100)
+    node.run("db", 2000)
+    web = told(explanations("web", node), monkeypatch)
+    assert "since then:" in web
+    assert "CPUs 0-7 -> 0,3-7, shop/db/main has CPUs 1-2 to itself now" in web
+    db = told(explanations("db", node), monkeypatch)
+    assert "shop/web/main: CPUs 0-7 -> 0,3-7" in db
+    assert isinstance(next(iter(node.engine.trails.values())), Explained)

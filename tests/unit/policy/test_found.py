@@ -1,0 +1,86 @@
+"""Containers that run already when crirm learns of them: they stay where they are, as far as the policy allows."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from crirm.config.static import StaticOptions
+from crirm.config.topology_aware import TopologyAwareOptions
+from crirm.model.cpuset import CPUSet
+from crirm.model.decision import State
+from crirm.model.events import Synchronised
+from crirm.model.qos import QoSClass
+from crirm.model.quantity import MilliCPU
+from crirm.model.resources import Requirements
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
+from crirm.policy.api import Constraints, CPUConstraint, Policy
+from crirm.policy.pipeline import initial, step
+from crirm.policy.registry import KINDS
+from crirm.sim.hosts import parse_spec, topology_of
+
+OPTIONS = {"static": StaticOptions(), "topology-aware": TopologyAwareOptions()}
+
+
+def policy(name: str) -> Policy:
+    """Two packages of four CPUs each; CPU 0 is reserved, CPU 7 isolated."""
+    constraints = Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0)))
+    return KINDS[name].make(topology_of(parse_spec("2p.4c isolated=7")), constraints, OPTIONS[name])
+
+
+def found(name: str, cpus: int, on: str, qos: QoSClass = QoSClass.GUARANTEED) -> tuple[Pod, Container]:
+    pod = Pod(PodId(name), name, name, "shop", qos)
+    asked = Requirements(MilliCPU(1000 * cpus), MilliCPU(1000 * cpus))
+    running = Container(ContainerKey(name), pod.id, "main", ContainerState.RUNNING, asked, id=ContainerId(f"id-{name}"))
+    return pod, attrs.evolve(running, found_on=CPUSet.parse(on))
+
+
+def synchronise(name: str, *there: tuple[Pod, Container]) -> State:
+    made = policy(name)
+    pods, containers = zip(*there, strict=True)
+    return step(made, initial(made), Synchronised(pods, containers), 0.0).state
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+@pytest.mark.parametrize(
+    ("there", "has"),
+    [
+        pytest.param([("a", 2, "2,5"), ("b", 1, "3")], {"a": "2,5", "b": "3"}, id="each keeps its own, wherever it is"),
+        pytest.param([("a", 1, "7")], {"a": "7"}, id="isolated ones too"),
+        pytest.param([("a", 4, ""), ("b", 1, "2")], {"b": "2"}, id="a larger one that is bound nowhere comes after"),
+    ],
+)
+def test_what_runs_stays_where_it_is(name: str, there: list[tuple[str, int, str]], has: dict[str, str]) -> None:
+    state = synchronise(name, *(found(*one) for one in there))
+    assert has == {key: str(state.adjustments[ContainerKey(key)].cpus) for key in has}
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+@pytest.mark.parametrize(
+    "there",
+    [
+        pytest.param([("a", 1, "0")], id="reserved CPUs belong to nobody"),
+        pytest.param([("a", 2, "2-7")], id="it is bound to more than its own"),
+        pytest.param([("a", 1, "3"), ("b", 1, "3")], id="two on the same CPU"),
+        pytest.param([("a", 1, "99")], id="CPUs that are not there"),
+        pytest.param([("a", 2, "6-7")], id="isolated and ordinary ones together"),
+    ],
+)
+def test_what_cannot_stay_is_placed_as_any_other(name: str, there: list[tuple[str, int, str]]) -> None:
+    state = synchronise(name, *(found(*one) for one in there))
+    own = {key: state.adjustments[ContainerKey(key)].cpus or CPUSet() for key, _, _ in there}
+    assert {key: len(cpus) for key, cpus in own.items()} == {key: count for key, count, _ in there}
+    assert len(CPUSet.union(own.values())) == sum(count for _, count, _ in there)
+    assert CPUSet.union(own.values()).isdisjoint(CPUSet.of(0))
+
+
+def test_who_shares_keeps_what_was_promised_to_it() -> None:
+    made = policy("topology-aware")
+    sharing = found("s", 3, "", QoSClass.BURSTABLE)
+    state = step(made, initial(made), Synchronised((sharing[0],), (sharing[1],)), 0.0).state
+    taking = found("a", 2, "5-6")
+    both = Synchronised((sharing[0], taking[0]), (sharing[1], taking[1]))
+    state = step(made, state, both, 0.0).state
+    shared = state.adjustments[ContainerKey("s")].cpus
+    assert shared is not None
+    assert len(shared) >= 3
