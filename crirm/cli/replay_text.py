@@ -70,13 +70,17 @@ def _facts(trace: str, report: Report) -> Table:
     table.add_row("machine", _machine(report))
     table.add_row("policy", _policy(report))
     if report.not_as_made is not None:
-        table.add_row("decisions", f"{report.not_as_made or 'none'} other than they were made")
+        table.add_row("decisions", _as_made(report.not_as_made))
     table.add_row("containers", f"{len(report.outcomes)}: {', '.join(counts)}")
     table.add_row("refusals", str(len(report.refusals)))
     table.add_row("updates", f"{report.updates} of containers that ran")
     for note in report.notes:
         table.add_row("note", note)
     return table
+
+
+def _as_made(others: int) -> str:
+    return f"{others} are not as they were made" if others else "all as they were made"
 
 
 def _events(report: Report) -> str:

@@ -109,6 +109,12 @@ def _default(field: str) -> Any:
     show_default=True,
     help="Keep decisions and journal here; empty: keep nothing.",
 )
+@click.option(
+    "--record",
+    metavar="PATH",
+    default=_default("record"),
+    help="Write a trace of events and decisions to this file, for crirm replay; see docs/replay.md.",
+)
 @click.option("--control-socket", metavar="PATH", default="", help="For crirm status; by default beside the relay's.")
 @click.option("--pid-file", metavar="PATH", help="Keep the process number in this file.")
 @click.option(

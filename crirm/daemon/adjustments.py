@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -18,7 +19,6 @@ from crirm.system.json_file import JsonFileError, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from crirm.daemon.node import DecidingNode
     from crirm.daemon.reconfigure import Reconfiguration
@@ -33,53 +33,33 @@ FILE: Final = "adjustments.json"
 WHY: Final = "external adjustments have changed"
 PLANS_ASIDE: Final = 3  # tries to plan in a thread while the state stands still; then the event loop waits for the plan
 SETTLED_WITHIN_S: Final = 3.0  # for the kubelet's own resizes
-TOLD_WITHIN_S: Final = 60.0
 AGAIN_S: Final = 0.1
-
-
-@attrs.frozen
-class Wanted:
-    """What adjustments want.
-
-    Args:
-        requirements: of the containers for which they are not what they were.
-        conflicts: what cannot be followed, by container.
-    """
-
-    requirements: Mapping[ContainerKey, Requirements]
-    conflicts: Mapping[ContainerKey, str]
 
 
 @attrs.define
 class Adjustments:
-    """The external adjustments of this node.
+    """The external adjustments that apply to this node."""
 
-    Args:
-        change: knows the node that decides, and lets one change at a time happen.
-        file: keeps them for the next start; None: nothing does.
-        in_force: those that apply to this node.
-    """
-
-    change: Reconfiguration
-    file: Path | None
     in_force: tuple[ExternalAdjustment, ...] = ()
 
-    def load(self) -> None:
-        """Take over what the node agent had sent an earlier process; before anything is decided."""
+    @classmethod
+    def kept_in(cls, state_dir: str) -> Adjustments:
+        """Return those that the node agent has sent an earlier process; none where nothing is kept."""
         try:
-            kept = read_json(self.file) if self.file else None
+            kept = read_json(Path(state_dir) / FILE) if state_dir else None
         except JsonFileError as error:
             log.warning("adjustments are not known before the node agent sends them", reason=str(error))
-            return
+            return cls()
         match kept:
             case {"node": str(node_name), "adjustments": dict(document)}:
                 decoded, errors = decode_adjustments(document)
-                self.in_force = _on_node(decoded, node_name)
                 if errors:
                     log.warning("adjustments of before cannot be used", reasons=errors)
+                return cls(_on_node(decoded, node_name))
+        return cls()
 
     def override(self, container: Container, pod: Pod) -> Container:
-        """Return *container* as the adjustments want it; for ``Intake``."""
+        """Return *container*, which has what its pod asks for, as the adjustments want it; for ``Intake``."""
         try:
             found = adjustment_of(self.in_force, container, pod)
         except ConflictError as error:
@@ -89,6 +69,36 @@ class Adjustments:
         if found is None:
             return container
         return attrs.evolve(container, requirements=adjusted(container.requirements, found))
+
+
+def _on_node(adjustments: tuple[ExternalAdjustment, ...], node_name: str) -> tuple[ExternalAdjustment, ...]:
+    return tuple(here for one in adjustments if (here := one.on(node_name)) is not None)
+
+
+@attrs.frozen
+class Wanted:
+    """What other adjustments would change.
+
+    Args:
+        requirements: of the containers for which they would not be what they are.
+        conflicts: what cannot be followed, by container.
+    """
+
+    requirements: Mapping[ContainerKey, Requirements]
+    conflicts: Mapping[ContainerKey, str]
+
+
+@attrs.frozen
+class Readjustment:
+    """Changes the adjustments while the daemon runs, all together or not at all.
+
+    Args:
+        change: has the node that decides and the adjustments in force, and lets one change at a time happen.
+        state_dir: where they are kept for the next start; empty: nowhere.
+    """
+
+    change: Reconfiguration
+    state_dir: str
 
     async def set_adjustment(self, node_name: str, document: Mapping[str, Any]) -> Mapping[str, str]:
         """Take the adjustments *document* into use; see ``kube.config_service``.
@@ -105,25 +115,25 @@ class Adjustments:
         return errors
 
     async def _keep(self, node_name: str, document: Mapping[str, Any]) -> None:
-        if self.file is None:
+        if not self.state_dir:
             return
         kept = {"node": node_name, "adjustments": dict(document)}
         try:
-            await trio.to_thread.run_sync(write_json, self.file, kept)
+            await trio.to_thread.run_sync(write_json, Path(self.state_dir) / FILE, kept)
         except JsonFileError as error:
             log.warning("the next start will not know these adjustments", reason=str(error))
 
     async def _take(self, new: tuple[ExternalAdjustment, ...]) -> dict[str, str]:
         node = self.change.node
         if node is None:  # nothing is placed
-            self.in_force = new
+            self.change.adjustments.in_force = new
             return {}
         wanted, found = await self._plan(node, new)
         problems: Mapping[ContainerKey, str] = {**found.unfit, **wanted.conflicts}
         if not problems and wanted.requirements:
             problems = await self._place(node, new, wanted, found)
         elif not problems:
-            self.in_force = new
+            self.change.adjustments.in_force = new
         containers = node.engine.state.workload.containers
         return {containers[key].id or key: why for key, why in problems.items() if key in containers}
 
@@ -168,40 +178,27 @@ class Adjustments:
         return Wanted(requirements, conflicts)
 
     def _was_adjusted(self, container: Container, pod: Pod) -> bool:
-        return any(adjustment.holds(container, pod) for adjustment in self.in_force)
+        return any(adjustment.holds(container, pod) for adjustment in self.change.adjustments.in_force)
 
     async def _place(
         self, node: DecidingNode, new: tuple[ExternalAdjustment, ...], wanted: Wanted, found: Plan
     ) -> Mapping[ContainerKey, str]:
         """Make a plan true, or undo it where the runtime refuses; returns what it has refused."""
-        engine, old = node.engine, self.in_force
+        engine, old = node.engine, self.change.adjustments.in_force
         known = engine.state.workload.containers
         grants = engine.policy.save(engine.state.policy)
         before = {key: known[key].requirements for key in wanted.requirements}
-        self.in_force = new
+        self.change.adjustments.in_force = new
         engine.activate(engine.policy, found, overflow=engine.overflow)
-        if refused := await self._refused(node, found):
+        if refused := await self.change.refused(node, found):
             log.warning("the runtime refuses what adjustments need; all goes back", containers=len(refused))
-            self.in_force = old
+            self.change.adjustments.in_force = old
             state = _with_requirements(engine.state, before)
             grants = {**engine.policy.save(state.policy), **grants}
-            engine.activate(engine.policy, plan(engine.policy, grants, state, node.machine), overflow=engine.overflow)
+            back = plan(engine.policy, grants, state, node.machine)
+            engine.activate(engine.policy, back, overflow=engine.overflow)
+            await self.change.refused(node, back)
         return {key: f"the runtime refuses it: {why}" for key, why in refused.items()}
-
-    async def _refused(self, node: DecidingNode, done: Plan) -> Mapping[ContainerKey, str]:
-        """Wait until the runtime was told of every change, and return what it has refused.
-
-        A runtime that is away refuses nothing: it is told when it is back.
-        """
-        with trio.move_on_after(TOLD_WITHIN_S):
-            await node.effects.finish(done.changes)
-        if self.change.relay.runtime.info is None:
-            return {}
-        return {key: why for key, why in node.effects.failures.items() if key in done.changes}
-
-
-def _on_node(adjustments: tuple[ExternalAdjustment, ...], node_name: str) -> tuple[ExternalAdjustment, ...]:
-    return tuple(here for one in adjustments if (here := one.on(node_name)) is not None)
 
 
 def _own_requirements(node: DecidingNode, container: Container, pod: Pod) -> Requirements:

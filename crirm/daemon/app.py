@@ -24,6 +24,7 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri.dump_rules import DumpRules
+from crirm.daemon.adjustments import Adjustments
 from crirm.daemon.agent import greet_agent
 from crirm.daemon.configurations import Configurations, InForce, begin
 from crirm.daemon.control import Answers, control_listener, serve_control
@@ -133,9 +134,10 @@ class Daemon:
             dumper = _dumper(settings)
             await service.start(dumper.run)
             relay = _relay(settings, flusher)
-            node = await _placed(settings, relay, service)
+            adjustments = Adjustments.kept_in(settings.state_dir)
+            node = await _placed(settings, relay, service, adjustments)
             if await _start_links(service, relay, self.stop):
-                change = Reconfiguration(relay, dumper, service, settings, node)
+                change = Reconfiguration(relay, dumper, service, settings, node, adjustments)
                 self.configurations = Configurations(self.base, self.in_force, change)
                 await self._start_asking(service, relay, self.configurations)
                 with _listening(settings) as sock:
@@ -177,13 +179,15 @@ def _dumper(settings: Settings) -> Dumper:
     )
 
 
-async def _placed(settings: Settings, relay: Relay, service: trio.Nursery) -> DecidingNode | None:
-    """Start what decides, if anything is to be placed."""
-    if settings.policy.name == NOTHING:
+async def _placed(
+    settings: Settings, relay: Relay, service: trio.Nursery, adjustments: Adjustments
+) -> DecidingNode | None:
+    """Start what decides, if anything is to be placed or recorded."""
+    if settings.policy.name == NOTHING and not settings.record:
         return None
     from crirm.daemon.node import open_node  # noqa: PLC0415 - a daemon that only relays stays small
 
-    node = await open_node(settings, relay.runtime.pool, service)
+    node = await open_node(settings, relay.runtime.pool, service, adjustments.override)
     relay.node = node
     relay.runtime.on_up = node.on_up
     service.start_soon(node.run)

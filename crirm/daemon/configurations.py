@@ -17,6 +17,7 @@ import trio
 
 from crirm.config.config import Config
 from crirm.config.load import Loaded, load, load_config_map
+from crirm.daemon.adjustments import Readjustment
 from crirm.daemon.config_grammars import GRAMMARS
 from crirm.daemon.configuration import UnreadableError, read, read_config, with_config
 from crirm.daemon.reconfigure import Proposal, Reconfiguration, RejectedError
@@ -170,9 +171,10 @@ class Configurations:
                 log.warning("the next start will not know this configuration", reason=str(error))
         return refusal
 
-    async def set_adjustment(self, node_name: str, adjustments: Mapping[str, Any]) -> Mapping[str, str]:  # noqa: ARG002
-        """Answer what the agent's adjustments come to; see ``kube.config_service``."""
-        return dict.fromkeys(adjustments, "this version of crirm does not apply adjustments")
+    async def set_adjustment(self, node_name: str, adjustments: Mapping[str, Any]) -> Mapping[str, str]:
+        """Take the agent's adjustments into use; returns what is wrong with them; see ``kube.config_service``."""
+        readjustment = Readjustment(self.change, self.base.state_dir)
+        return await readjustment.set_adjustment(node_name, adjustments)
 
     # --- the forced file -----------------------------------------------------------------------------------------
 
@@ -254,7 +256,7 @@ class Configurations:
     def _note(self, source: Source, name: str, reason: str) -> str:
         self.rejected = Rejected(time.time(), source, name, reason)
         log.error(
-            "configuration rejected; the one before stays in force", origin=source.value, name=name, reason=reason
+            "configuration rejected, the old one stays in force", origin=source.value, name=name, reason=reason
         )
         return reason
 

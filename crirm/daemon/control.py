@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from crirm.daemon.configurations import Configurations
     from crirm.daemon.engine import Engine, Explained
     from crirm.daemon.reconfigure import Proposal
+    from crirm.daemon.recorder import Recorder
     from crirm.model.decision import Adjustment
     from crirm.model.workload import Container, ContainerKey
 
@@ -41,6 +42,7 @@ class Observed(Protocol):
     """What questions are answered from."""
 
     engine: Engine
+    recorder: Recorder
 
     def drift(self) -> Mapping[ContainerKey, str]:
         """Return what the kernel has otherwise than decided, in words, by container."""
@@ -110,7 +112,7 @@ class Answers:
         Args:
             question: ``{"ask": "status"}``, ``{"ask": "explain", "what": "namespace/pod/container or a part of it"}``,
                 ``{"ask": "propose", "name": "file", "config": "text of a configuration"}`` or the same with
-                ``activate``.
+                ``activate``; ``{"ask": "record", "file": "where a trace begins, empty to end it"}``.
 
         Raises:
             QuestionError: it is none of these, or about something that is not there.
@@ -126,8 +128,22 @@ class Answers:
                 return proposal_record(*await self.configurations.proposed(name, text))
             case {"ask": "activate", "name": str(name), "config": str(text)}:
                 return {"refused": await self.configurations.activate(name, text)}
+            case {"ask": "record", "file": str(file)}:
+                return await recorded(file, node)
             case _:
-                raise QuestionError("this is no question that crirm knows; ask status, explain, propose or activate")
+                raise QuestionError(
+                    "this is no question that crirm knows; ask status, explain, propose, activate or record"
+                )
+
+
+async def recorded(file: str, observed: Observed | None) -> dict[str, Any]:
+    """Begin a trace in *file*, or end the one that is being written."""
+    if observed is None:
+        raise QuestionError("policy none decides nothing; start crirm with another policy, or with --record")
+    if file:
+        await observed.recorder.start(file)
+        return {"file": file}
+    return {"file": await observed.recorder.stop()}
 
 
 def proposal_record(proposal: Proposal, refusal: str, warnings: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 import attrs
@@ -12,7 +13,7 @@ from grpclib.const import Status
 from crirm.cri.encode import update_request
 from crirm.logs import get_logger
 from crirm.model.decision import Effect, StartTimer, StopTimer, UpdateContainer
-from crirm.model.events import TimerExpired, UpdateFailed
+from crirm.model.events import Timer, TimerExpired, UpdateFailed
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ class Runtime(Protocol):
         """Make a unary call of the RuntimeService; raises RpcError."""
 
 
+def _at_once(then: Callable[[], None]) -> None:
+    then()
+
+
 @attrs.define
 class EffectsWorker:
     """Performs effects: those of one container in order, and of several updates of it only the last.
@@ -44,15 +49,19 @@ class EffectsWorker:
         runtime: to update containers through.
         updated: told of each container that the runtime has updated.
         clock: wall-clock seconds, as the engine's.
+        when_kept: calls what it is given when all that was decided so far survives the death of this process: an update
+            that outlives its decision would never be undone.
     """
 
     engine: Engine
     runtime: Runtime
     updated: Callable[[ContainerKey], None]
     clock: Callable[[], float] = time.time
+    when_kept: Callable[[Callable[[], None]], None] = _at_once
     failures: dict[ContainerKey, str] = attrs.field(factory=dict, init=False)
     """Why the runtime has refused the latest update of a container, of those that it has refused."""
     _wanted: dict[ContainerKey, UpdateContainer] = attrs.field(factory=dict, init=False)
+    _ready: set[ContainerKey] = attrs.field(factory=set, init=False)
     _busy: set[ContainerKey] = attrs.field(factory=set, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -62,12 +71,20 @@ class EffectsWorker:
             case UpdateContainer(key, _, _):
                 self._wanted.pop(key, None)  # the newest goes to the end of the queue
                 self._wanted[key] = effect
+                self._ready.discard(key)
                 self.failures.pop(key, None)
+                self.when_kept(partial(self._release, effect))
             case StartTimer() | StopTimer():
                 pass  # the state has the times; the timer task looks there
             case _:
                 assert_never(effect)
         self._wake()
+
+    def _release(self, effect: UpdateContainer) -> None:
+        """Let an update go out, unless another has taken its place."""
+        if self._wanted.get(effect.key) is effect:
+            self._ready.add(effect.key)
+            self._wake()
 
     def in_flight(self, key: ContainerKey) -> bool:
         """Tell whether an update of *key* waits or is being made."""
@@ -96,7 +113,9 @@ class EffectsWorker:
             nursery.start_soon(self._keep_timers)
             while True:
                 self._changed = trio.Event()
-                for key in [key for key in self._wanted if key not in self._busy][: AT_ONCE - len(self._busy)]:
+                free = [key for key in self._wanted if key in self._ready and key not in self._busy]
+                for key in free[: AT_ONCE - len(self._busy)]:
+                    self._ready.discard(key)
                     self._busy.add(key)
                     nursery.start_soon(self._update, self._wanted.pop(key))
                 await self._changed.wait()
@@ -124,10 +143,14 @@ class EffectsWorker:
             self.engine.apply(UpdateFailed(effect.key, str(error)))
 
     async def _keep_timers(self) -> None:
+        due_s: dict[tuple[tuple[ContainerKey, Timer], float], float] = {}  # by a clock that nobody sets back
         while True:
-            for (key, timer), at_s in sorted(self.engine.state.timers.items(), key=lambda item: (item[1], item[0][0])):
-                if at_s <= self.clock():
-                    self.engine.apply(TimerExpired(key, timer))
-            next_s = min(self.engine.state.timers.values(), default=None)
-            with trio.move_on_after(_LONG_S if next_s is None else max(_SHORT_S, next_s - self.clock())):
+            now_s = self.clock()
+            running = sorted(self.engine.state.timers.items(), key=lambda item: (item[1], item[0][0]))
+            due_s = {timer: due_s.get(timer, trio.current_time() + timer[1] - now_s) for timer in running}
+            for timer in running:
+                if timer[1] <= now_s or due_s[timer] <= trio.current_time():
+                    self.engine.apply(TimerExpired(*timer[0]))
+            next_s = min((due_s[timer] for timer in self.engine.state.timers.items() if timer in due_s), default=None)
+            with trio.move_on_after(_LONG_S if next_s is None else max(_SHORT_S, next_s - trio.current_time())):
                 await self._changed.wait()

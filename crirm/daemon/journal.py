@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import attrs
 
+from crirm.model.cpuset import CPUSet
 from crirm.model.decision import UpdateContainer
 from crirm.model.events import (
     ContainerCreated,
@@ -27,6 +28,7 @@ from crirm.model.events import (
     TimerExpired,
     UpdateFailed,
 )
+from crirm.model.workload import ContainerKey
 from crirm.system.store import Entry
 
 if TYPE_CHECKING:
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
     from crirm.model.decision import Adjustment, Decision, State
     from crirm.model.resources import LinuxResources
     from crirm.model.trail import Move
-    from crirm.model.workload import Container, ContainerKey, Pod, PodId, Workload
+    from crirm.model.workload import Container, Pod, PodId, Workload
+    from crirm.policy.activation import Plan
 
 MOVES_TOLD = 8  # kinds of moves, of one decision; a pool has one or two
 
+CONFIGURED = "configured"
 KINDS = {
     PodAdded: "pod added",
     PodResized: "pod resized",
@@ -63,6 +67,13 @@ KINDS = {
 def entries(at_s: float, event: Event, before: State, decision: Decision) -> list[Entry]:
     """Return what to write down about *event*; nothing where a look at the runtime's lists has brought nothing new."""
     kind, outcome = KINDS[type(event)], _outcome(event, decision)
+    if isinstance(event, Synchronised):
+        return _found(at_s, kind, before, decision)
+    cpus = _touched(before, decision.state)
+    return [attrs.evolve(entry, cpus=cpus) for entry in _entry(at_s, kind, event, before, outcome)]
+
+
+def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) -> list[Entry]:
     match event:
         case PodAdded(pod):
             return [Entry(at_s, kind, _pod_name(pod), outcome=outcome)]
@@ -72,7 +83,7 @@ def entries(at_s: float, event: Event, before: State, decision: Decision) -> lis
         case ContainerRequested(container):
             return [_about(at_s, kind, container, before.workload, outcome)]
         case Synchronised():
-            return _found(at_s, kind, before, decision)
+            return []
         case (
             ContainerCreated()
             | CreateFailed()
@@ -91,19 +102,63 @@ def entries(at_s: float, event: Event, before: State, decision: Decision) -> lis
             assert_never(event)
 
 
+def _touched(before: State, after: State, key: ContainerKey | None = None) -> str:
+    """Return the CPUs that containers were given or lost, as a list; those of *key* alone where it is given."""
+    if before.adjustments is after.adjustments:
+        return ""
+    keys = before.adjustments.keys() | after.adjustments.keys() if key is None else {key}
+    pairs = ((before.adjustments.get(each), after.adjustments.get(each)) for each in keys)
+    touched = CPUSet()
+    for old, new in pairs:
+        if old is not new:
+            had, has = _cpus(old), _cpus(new)
+            touched |= (had - has) | (has - had)
+    return str(touched)
+
+
+def _cpus(adjustment: Adjustment | None) -> CPUSet:
+    return adjustment.cpus if adjustment and adjustment.cpus else CPUSet()
+
+
 def _found(at_s: float, kind: str, before: State, decision: Decision) -> list[Entry]:
-    """Return what the runtime's lists have brought: containers that are new, gone, or in another state."""
-    old, new = before.workload.containers, decision.state.workload.containers
-    if old is new:
+    """Return what the runtime's lists have brought: pods and containers that are new, gone, or in another state."""
+    after = decision.state
+    if before.workload is after.workload:
         return []
-    found = [_about(at_s, kind, new[key], decision.state.workload, _gets(key, decision)) for key in new.keys() - old]
+    old, new = before.workload.containers, after.workload.containers
+    found = [_about(at_s, kind, new[key], after.workload, _gets(key, decision)) for key in new.keys() - old]
     gone = [_about(at_s, kind, old[key], before.workload, "it is gone") for key in old.keys() - new]
     changed = [
-        _about(at_s, kind, new[key], decision.state.workload, f"it is {new[key].state.value}")
+        _about(at_s, kind, new[key], after.workload, f"it is {new[key].state.value}")
         for key in new.keys() & old
         if new[key].state is not old[key].state
     ]
-    return sorted((*found, *gone, *changed), key=lambda entry: entry.key)
+    containers = sorted((*found, *gone, *changed), key=lambda entry: entry.key)
+    cpus = [_touched(before, after, ContainerKey(entry.key)) for entry in containers]
+    told = [attrs.evolve(entry, cpus=its) for entry, its in zip(containers, cpus, strict=True)]
+    return [*_found_pods(at_s, kind, before, after), *told]
+
+
+def _found_pods(at_s: float, kind: str, before: State, after: State) -> list[Entry]:
+    old, new = before.workload.pods, after.workload.pods
+    found = [Entry(at_s, kind, _pod_name(new[pod]), outcome="found") for pod in sorted(new.keys() - old)]
+    return found + [Entry(at_s, kind, _pod_name(old[pod]), outcome="it is gone") for pod in sorted(old.keys() - new)]
+
+
+def activation_entries(at_s: float, policy: str, before: State, plan: Plan) -> list[Entry]:
+    """Return what to write down about a configuration that was taken into use."""
+    sums = f"policy {policy}, {len(plan.changes)} containers changed, {len(plan.unfit)} without room"
+    first = Entry(at_s, CONFIGURED, outcome=sums, cpus=_touched(before, plan.state))
+    return [first, *(_reconfigured(at_s, key, before, plan) for key in plan.changes)]
+
+
+def _reconfigured(at_s: float, key: ContainerKey, before: State, plan: Plan) -> Entry:
+    change, unfit = plan.changes[key], plan.unfit.get(key)
+    outcome = f"{adjustment_text(change.before)} -> {adjustment_text(change.after)}, since {change.why}"
+    entry = _about(
+        at_s, CONFIGURED, before.workload.containers[key], before.workload, f"{outcome}; {unfit}" if unfit else outcome
+    )
+    return attrs.evolve(entry, cpus=_touched(before, plan.state, key))
 
 
 def _gets(key: ContainerKey, decision: Decision) -> str:

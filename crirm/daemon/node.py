@@ -15,10 +15,11 @@ from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.enforcer import Enforcer
 from crirm.daemon.engine import Engine
-from crirm.daemon.intake import Intake
+from crirm.daemon.intake import Intake, as_asked
 from crirm.daemon.kernel import ThreadedKernel
 from crirm.daemon.participants import participant
 from crirm.daemon.persistence import Persistence, open_persistence, settle_creations
+from crirm.daemon.recorder import Recorder, RecordingError
 from crirm.daemon.resync import resync
 from crirm.daemon.watch import relist, take_event
 from crirm.errors import CrirmError, UsageError
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from crirm.daemon.enforcement import Mode
+    from crirm.daemon.intake import Override
     from crirm.daemon.link import Link
     from crirm.daemon.runtime_info import RuntimeInfo
     from crirm.daemon.settings import Settings
@@ -73,7 +75,9 @@ class RuntimeCalls:
         return f"/runtime.{self.version}.{RUNTIME_SERVICE}/{method}"
 
 
-async def open_node(settings: Settings, pool: Pool, nursery: trio.Nursery) -> DecidingNode:
+async def open_node(
+    settings: Settings, pool: Pool, nursery: trio.Nursery, override: Override = as_asked
+) -> DecidingNode:
     """Discover the machine, make the policy for it, and find the state of before.
 
     Raises:
@@ -83,11 +87,16 @@ async def open_node(settings: Settings, pool: Pool, nursery: trio.Nursery) -> De
     policy = make_policy(settings.policy, topology)
     engine = Engine(policy, overflow=settings.policy.overflow, fail_open=settings.policy.fail_open)
     node = DecidingNode(engine, pool, topology, settings, nursery)
+    node.intake.override = override
     await node.keep_state(settings, resume=True)
+    if settings.record:
+        await node.record(settings.record)
     return node
 
 
-async def open_bare_node(settings: Settings, link: Link, nursery: trio.Nursery) -> DecidingNode:
+async def open_bare_node(
+    settings: Settings, link: Link, nursery: trio.Nursery, override: Override = as_asked
+) -> DecidingNode:
     """Return a node that knows what runs, and decides nothing: for a daemon that has placed nothing so far.
 
     Raises:
@@ -95,6 +104,7 @@ async def open_bare_node(settings: Settings, link: Link, nursery: trio.Nursery) 
     """
     topology = await _discovered(Path(settings.host_root))
     node = DecidingNode(Engine(make_policy(Choice(), topology)), link.pool, topology, settings, nursery)
+    node.intake.override = override
     if link.info is None:
         raise UnknownWorkloadError(
             f"{link.pool.socket_path}: the runtime is away, so what runs is not known; try again"
@@ -145,6 +155,7 @@ class DecidingNode:
         nursery: trio.Nursery,
     ) -> None:
         self.engine = engine
+        self.choice = settings.policy
         self.topology = topology
         self.runtime = RuntimeCalls(pool)
         host_root, memory_capacity = Path(settings.host_root), topology.memory_of(topology.node_ids)
@@ -154,6 +165,7 @@ class DecidingNode:
         self.engine.on_effect(self.effects.perform)
         self.enforcer = self._make_enforcer(host_root, settings.enforce)
         self.persistence: Persistence | None = None
+        self.recorder = Recorder(engine, topology, lambda: self.choice)
         self._settled = False
         self._doubted = trio.Event()
         self._retired = trio.Event()
@@ -167,9 +179,17 @@ class DecidingNode:
         """Have what is decided kept on disk, if *settings* say where; *resume* takes over what is kept there first."""
         if settings.state_dir:
             facts = {"machine": digest(self.topology), "version": version("crirm")}
+            opening = partial(open_persistence, resume=resume, fail_closed=settings.state_fail_closed)
             self.persistence = await trio.to_thread.run_sync(
-                partial(open_persistence, settings.state_dir, self.engine, self.effects, facts, resume=resume)
+                opening, settings.state_dir, self.engine, self.effects, facts
             )
+
+    async def record(self, file: str) -> None:
+        """Record what happens; a daemon that cannot serves all the same."""
+        try:
+            await self.recorder.start(file)
+        except RecordingError as error:
+            log.warning("nothing is recorded", reason=str(error))
 
     def retire(self) -> None:
         """End `run`: nothing is placed any more."""
@@ -179,12 +199,17 @@ class DecidingNode:
         """See ``relay.Deciding``."""
         return participant(self, method)
 
-    def when_kept(self, then: Callable[[], None]) -> None:
+    @property
+    def unkept(self) -> str:
+        """See ``participants.Node``."""
+        return self.persistence.refusal if self.persistence is not None else ""
+
+    def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
         """See ``participants.Node``."""
         if self.persistence is None:
             then()
         else:
-            self.persistence.when_kept(then)
+            self.persistence.when_kept(then, otherwise)
 
     def drift(self) -> Mapping[ContainerKey, str]:
         """See ``control.Observed``."""
@@ -226,6 +251,7 @@ class DecidingNode:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when, self._retired, nursery.cancel_scope)
             nursery.start_soon(self.effects.run)
+            nursery.start_soon(self.recorder.run)
             nursery.start_soon(relist, self.runtime, self.engine, self.intake)
             nursery.start_soon(self._settle_doubts)
             nursery.start_soon(self._take_events)

@@ -56,8 +56,15 @@ class Node(Protocol):
     engine: Engine
     intake: Intake
 
-    def when_kept(self, then: Callable[[], None]) -> None:
-        """Call *then*, now or soon: when what was decided so far survives the death of this process."""
+    @property
+    def unkept(self) -> str:
+        """Why nothing may be granted now; empty where it may."""
+
+    def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
+        """Call *then*, now or soon, when what was decided so far survives the death of this process.
+
+        Where it does not and has to, *otherwise* is called, with the reason.
+        """
 
 
 @attrs.define
@@ -80,6 +87,11 @@ class Participant:
 
     def abandoned(self) -> None:
         """Nothing was reserved."""
+
+    def give_up(self, held: Held, why: str) -> None:
+        """Undo what was decided, since it cannot be kept."""
+        self.abandoned()
+        held.refuse(Status.UNAVAILABLE, why)
 
     def event(self, answer: Answer) -> Event | None:
         """Return what the good *answer* means."""
@@ -185,6 +197,9 @@ class Create(Participant):
         if isinstance(container, RefusedError):
             held.refuse(STATUSES[container.reason], str(container))
             return
+        if self.node.unkept:
+            held.refuse(Status.UNAVAILABLE, self.node.unkept)
+            return
         decision = self.node.engine.apply(ContainerRequested(container))
         if decision.refusal is not None:
             held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
@@ -192,7 +207,7 @@ class Create(Participant):
         self.container = container.key
         asked, adjustment = self.message, decision.adjustment
         message = asked if adjustment is None else adjusted_create(asked, adjustment)
-        self.node.when_kept(lambda: held.forward(message))
+        self.node.when_kept(lambda: held.forward(message), lambda why: self.give_up(held, why))
 
     def reply(self, answer: Answer) -> bytes | None:
         """Keep the grant under the runtime's name for the container, or give it back."""
@@ -231,6 +246,9 @@ class Update(Participant):
         if key is None or asked is None:
             held.forward(message)
             return
+        if self.node.unkept:
+            held.refuse(Status.UNAVAILABLE, self.node.unkept)
+            return
         try:
             event = self.node.intake.resize(key, asked)
         except RefusedError as refusal:
@@ -243,7 +261,7 @@ class Update(Participant):
         self.container = key
         if decision.adjustment:
             message = adjusted_update(message, decision.adjustment)
-        self.node.when_kept(lambda: held.forward(message))
+        self.node.when_kept(lambda: held.forward(message), lambda why: self.give_up(held, why))
 
     def reply(self, answer: Answer) -> bytes | None:
         """Keep the new size, or go back to the old one."""

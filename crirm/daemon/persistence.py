@@ -6,11 +6,13 @@ together with the journal; while that is under way, what comes next gathers. So 
 memory holds no queue of changes, and after a time without a disk the first success writes everything that is missing.
 
 What that promises: no grant is lost that anybody was told of. A request that carries a decision goes to the runtime
-when the kernel has the bytes of that decision (`Persistence.when_kept`), so that ``kill -9`` cannot undo it; that
-takes about a millisecond, in which the event loop does other things. Nobody waits for the disk itself: it gets the
-bytes a little later, which matters in a power cut only. Nor does anybody wait for a disk that fails or hangs:
-decisions then go on, and one warning says that a restart would lose them. Even then a container is still found in the
-runtime's lists; it is placed anew, which changes its CPUs at worst. What ends needs no such care: the lists tell.
+when the kernel has the bytes of that decision (`Persistence.when_kept`), so that ``kill -9`` cannot undo it, and so do
+the updates of other containers that it asks for; that takes about a millisecond, in which the event loop does other
+things. Nobody waits for the disk itself: it gets the bytes a little later, which matters in a power cut only.
+
+A disk that fails or hangs is for configuration to judge. Either decisions go on, and an error says that a restart would
+lose them; even then a container is still found in the runtime's lists, and placed anew, which changes its CPUs at
+worst. Or requests that need a grant are refused. All else passes either way, and writing is tried again and again.
 
 What is in flight when the process dies is left in doubt on purpose: updates that the runtime has not confirmed, and
 resizes that it has not answered, are not saved as *told*, so they are sent again. A container that was being created is
@@ -19,48 +21,63 @@ looked for in the runtime's lists by pod, name and attempt (`settle_creations`).
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
 from crirm.cri import decode
 from crirm.daemon.engine import Explained
-from crirm.daemon.journal import entries
+from crirm.daemon.journal import activation_entries, entries
+from crirm.daemon.stored import NOTHING_KNOWN, differences, generation_in, on_time, read, text_of, trails_in
 from crirm.logs import get_logger
-from crirm.model.decision import Adjustment
-from crirm.model.events import ContainerCreated, CreateFailed, Timer
-from crirm.model.record_json import RecordError, from_record, to_record
-from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
-from crirm.policy.restore import NO_GRANT, Revived, Saved, revive
-from crirm.system.store import TABLES, Batch, Entry, Store, StoreError
+from crirm.model.events import ContainerCreated, CreateFailed
+from crirm.model.workload import ContainerKey, ContainerState
+from crirm.policy.restore import NO_GRANT, Revived, revive
+from crirm.system.store import Batch, Entry, Store, rescued
+from crirm.system.store_file import InUseError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from crirm.daemon.effects import EffectsWorker, Runtime
     from crirm.daemon.engine import Engine
+    from crirm.daemon.stored import View
     from crirm.model.decision import Decision, State
     from crirm.model.events import Event
+    from crirm.policy.activation import Plan
     from crirm.policy.api import Policy
     from crirm.system.store import Rows
 
 log = get_logger("store")
-T = TypeVar("T")
 
 JOURNAL_WAITING = 10_000  # entries while the disk takes none; each is some 300 bytes
 AGAIN_S = 5.0  # after a failure
+REMIND_S = 300.0  # while it goes on failing
 PATIENCE_S = 1.0  # with a disk that hangs; a write takes a millisecond
+PREDECESSOR_S = 5.0  # for a process that is about to end, or resets what is kept
 SYNC_EVERY_S = 0.2
 LAST_S = 5.0  # for what is left at the end; systemd waits longer
 LIST_TIMEOUT_S = 60.0
-_View = dict[str, Mapping[Any, Any]]
-"""Values by table and key, compared by identity first."""
+FAILED_OPEN = "the state cannot be kept; decisions go on, but a restart now would lose them"
+FAILED_CLOSED = "the state cannot be kept; containers are neither created nor resized until it can"
+MACHINE_DIGITS = 12  # of a digest, in each entry of the journal
+
+
+@attrs.frozen
+class Waiter:
+    """Somebody who waits until what was decided is kept.
+
+    Args:
+        then: called when it is.
+        otherwise: called instead, with a sentence, where it is not and shall not go on; None: *then* is called anyway.
+    """
+
+    then: Callable[[], None]
+    otherwise: Callable[[str], None] | None = None
 
 
 @attrs.define
@@ -68,42 +85,48 @@ class Persistence:
     """Keeps the state of one engine in one store.
 
     Args:
-        store: open.
+        directory: of the store.
         engine: whose state it is.
         effects: tells which updates are not confirmed.
         facts: about this process, for the table of facts and the journal: machine, version.
+        fail_closed: whether what needs a grant is refused while nothing can be kept.
+        store: open; None while it cannot be.
         clock: wall-clock seconds.
     """
 
-    store: Store
+    directory: str
     engine: Engine
     effects: EffectsWorker
     facts: Mapping[str, str]
+    fail_closed: bool = False
+    store: Store | None = None
     clock: Callable[[], float] = time.time
     _waiting: deque[Entry] = attrs.field(factory=lambda: deque(maxlen=JOURNAL_WAITING), init=False)
     _trails: Mapping[ContainerKey, Explained] = attrs.field(factory=dict, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _written: _View = attrs.field(factory=dict, init=False)
-    _failing: bool = attrs.field(default=False, init=False)
-    _hasty: bool = attrs.field(default=False, init=False)
-    _kept: list[Callable[[], None]] = attrs.field(factory=list, init=False)
+    _written: View = attrs.field(factory=dict, init=False)
+    _failure: str = attrs.field(default="", init=False)
+    _reminded_s: float = attrs.field(default=0.0, init=False)
+    _hangs: bool = attrs.field(default=False, init=False)
+    _ending: bool = attrs.field(default=False, init=False)
+    _kept: list[Waiter] = attrs.field(factory=list, init=False)
     _unsynced: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    def resume(self) -> None:
-        """Give the engine the state that the store has; before anything is decided.
+    def resume(self, rows: Rows, latest_s: float) -> None:
+        """Give the engine the state that an earlier process has left; before anything is decided.
 
-        Raises:
-            sqlite3.Error: the store cannot be read.
+        Args:
+            rows: of the store.
+            latest_s: the latest wall-clock time that this process is known to have seen.
         """
-        rows = self.store.load()
+        now_s = self.clock()
         saved, damaged = read(rows)
-        if rows["meta"].get("policy") != _text(self.engine.policy.name):
+        if rows["meta"].get("policy") != text_of(self.engine.policy.name):
             saved = attrs.evolve(saved, grants={})
-        revived = revive(self.engine.policy, saved)
-        now_s, name = self.clock(), revived.state.workload.full_name
+        revived = revive(self.engine.policy, on_time(saved, now_s, latest_s))
+        name = revived.state.workload.full_name
         anew = [Explained(now_s, name(trail.key), trail) for trail in revived.trails]
-        self.engine.resume(revived.state, [*_trails(rows), *anew])
-        self.engine.generation += _generation(rows)
+        self.engine.resume(revived.state, [*trails_in(rows), *anew])
         self._trails = dict(self.engine.trails)
         self._tell(revived, known=bool(rows["meta"]), damaged=damaged)
 
@@ -131,26 +154,58 @@ class Persistence:
             f"{fact} {value:.12}" for fact, value in (("policy", self.engine.policy.name), *self.facts.items())
         )
         found = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
-        self._waiting.append(Entry(self.clock(), "crirm started", outcome=f"{facts}; {found}"))
+        self._note([Entry(self.clock(), "crirm started", outcome=f"{facts}; {found}")])
 
     def record(self, event: Event, before: State, decision: Decision) -> None:
         """Take note of a decision; returns at once."""
-        self._waiting.extend(entries(self.clock(), event, before, decision))
-        if decision.trail is not None:
+        self._note(entries(self.clock(), event, before, decision))
+        if decision.trails:
             self._trails = {}  # to be copied anew
         self.wake()
+
+    def record_activation(self, before: State, plan: Plan) -> None:
+        """Take note of a configuration that was taken into use; returns at once."""
+        self._note(activation_entries(self.clock(), self.engine.policy.name, before, plan))
+        self._trails = {}
+        self.wake()
+
+    def _note(self, found: Iterable[Entry]) -> None:
+        machine = self.facts.get("machine", "")[:MACHINE_DIGITS]
+        self._waiting.extend(attrs.evolve(e, generation=self.engine.generation, machine=machine) for e in found)
 
     def wake(self) -> None:
         """Have whatever has changed written."""
         self._changed.set()
 
-    def when_kept(self, then: Callable[[], None]) -> None:
-        """Call *then* when all that was decided so far survives the death of this process; now, where nothing does."""
-        if self._failing or self._hasty:
-            then()
+    @property
+    def refusal(self) -> str:
+        """Why nothing may be granted now; empty where it may."""
+        if not self.fail_closed or not (self._failure or self._hangs):
+            return ""
+        why = self._failure or f"{self.directory}: the disk does not answer"
+        return f"crirm cannot keep its state and is told to grant nothing until it can (state.FailClosed): {why}"
+
+    def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None] | None = None) -> None:
+        """Have somebody told when all that was decided so far survives the death of this process; see `Waiter`."""
+        waiter = Waiter(then, otherwise)
+        if self._failure or self._hangs or self._ending:
+            self._let_go([waiter])
         else:
-            self._kept.append(then)
+            self._kept.append(waiter)
             self.wake()
+
+    def _let_go(self, waiters: list[Waiter]) -> None:
+        """End the waiting of *waiters* and empty the list."""
+        refusal = self.refusal
+        for waiter in waiters:
+            try:
+                if refusal and waiter.otherwise is not None:
+                    waiter.otherwise(refusal)
+                else:
+                    waiter.then()
+            except Exception:
+                log.exception("a request could not go on, this is a bug in crirm")
+        waiters.clear()
 
     async def run(self) -> None:
         """Write until cancelled, and then what is left."""
@@ -159,17 +214,18 @@ class Persistence:
                 nursery.start_soon(self._keep_synced)
                 await self._keep_written()
         finally:
-            self._hasty = True
+            self._ending = True
             with trio.move_on_after(LAST_S, shield=True):
                 await self._write(last=True)
-                self.store.close()
+                if self.store is not None:
+                    self.store.close()
 
     async def _keep_written(self) -> None:
         while True:
             self._changed = trio.Event()
             await self._write()
             self._unsynced.set()
-            if self._failing:
+            if self._failure:
                 await trio.sleep(AGAIN_S)
             else:
                 await self._changed.wait()
@@ -179,10 +235,12 @@ class Persistence:
         while True:
             await self._unsynced.wait()
             self._unsynced = trio.Event()
-            try:
-                await trio.to_thread.run_sync(self.store.sync)
-            except OSError as error:
-                self._failed(error)
+            if self.store is not None:
+                try:
+                    await trio.to_thread.run_sync(self.store.sync)
+                except OSError as error:
+                    self.fail(error)
+                    self.wake()
             await trio.sleep(SYNC_EVERY_S)
 
     async def _write(self, *, last: bool = False) -> None:
@@ -195,55 +253,66 @@ class Persistence:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._lose_patience, waiters)
-                written = await trio.to_thread.run_sync(
+                unsynced = await trio.to_thread.run_sync(
                     self._write_now, view, policy, state.policy, journal, abandon_on_cancel=last
                 )
                 nursery.cancel_scope.cancel()
         except* (sqlite3.Error, StoreError, OSError) as group:
             self._waiting = deque((*journal, *self._waiting), maxlen=JOURNAL_WAITING)
-            self._failed(group.exceptions[0])
+            self.fail(group.exceptions[0])
         else:
-            self._written = written
-            if self._failing:
-                log.warning("the state is kept again, with all that was decided meanwhile", file=str(self.store.path))
-            self._failing = False
+            self._written = view
+            self._recover(unsynced)
         finally:
-            self._hasty = last
-            _call(waiters)
-            if self._failing or last:
-                late, self._kept = self._kept, []
-                _call(late)
+            self._hangs = False
+            self._let_go(waiters)
+            if self._failure or last:
+                self._let_go(self._kept)
 
-    async def _lose_patience(self, waiters: list[Callable[[], None]]) -> None:
+    async def _lose_patience(self, waiters: list[Waiter]) -> None:
         """Let requests go that wait for a disk that hangs."""
         await trio.sleep(PATIENCE_S)
-        log.warning("writing the state takes long; requests do not wait for it", file=str(self.store.path))
-        self._hasty = True
-        _call([*waiters, *self._kept])
-        waiters.clear()
-        self._kept.clear()
+        log.warning("writing the state takes long; requests do not wait for it", directory=self.directory)
+        self._hangs = True
+        self._let_go(waiters)
+        self._let_go(self._kept)
 
-    def _failed(self, error: Exception) -> None:
-        if not self._failing:
-            log.error(
-                "the state cannot be kept; decisions go on, but a restart now would lose them",
-                file=str(self.store.path),
-                reason=str(error),
-                again_in_s=AGAIN_S,
-            )
-        self._failing, self._written = True, {}
+    def fail(self, error: Exception) -> None:
+        """Take note that nothing can be kept for now."""
+        again, self._failure, self._written = bool(self._failure), str(error), {}
+        if again and time.monotonic() < self._reminded_s + REMIND_S:
+            return
+        self._reminded_s = time.monotonic()
+        log.error(FAILED_CLOSED if self.fail_closed else FAILED_OPEN, reason=self._failure, again_in_s=AGAIN_S)
 
-    def _write_now(self, view: _View, policy: Policy, policy_state: Any, journal: tuple[Entry, ...]) -> _View:
-        """Write the difference and return what the store has now; in a thread."""
-        if self._failing:
+    def _recover(self, unsynced: OSError | None) -> None:
+        if unsynced is not None:
+            self.fail(unsynced)
+        elif self._failure:
+            log.warning("the state is kept again, with all that was decided meanwhile", directory=self.directory)
+            self._failure = ""
+
+    def _write_now(self, view: View, policy: Policy, policy_state: Any, journal: tuple[Entry, ...]) -> OSError | None:
+        """Write the difference, in a thread; after a failure, return whether the disk has still not taken it."""
+        if self.store is None:
+            self.store = Store.open(self.directory)
+        elif self._failure:
             self.store.reopen()  # another file may stand there now, so nothing is taken for written
         view["grants"] = policy.save(policy_state)
         put, gone = differences(self._written, view)
         if journal or any(put.values()) or any(gone.values()):
             self.store.write(Batch(put, gone, journal, fresh=not self._written))
-        return view
+        return self._unsyncable() if self._failure else None
 
-    def _view(self, state: State, pending: frozenset[ContainerKey]) -> _View:
+    def _unsyncable(self) -> OSError | None:
+        try:
+            if self.store is not None:
+                self.store.sync()
+        except OSError as error:
+            return error
+        return None
+
+    def _view(self, state: State, pending: frozenset[ContainerKey]) -> View:
         told = {key: one for key, one in state.told.items() if key not in pending} if pending else state.told
         return {
             "meta": {**self.facts, "policy": self.engine.policy.name, "generation": str(self.engine.generation)},
@@ -255,18 +324,16 @@ class Persistence:
         }
 
 
-def _call(waiters: list[Callable[[], None]]) -> None:
-    for then in waiters:
-        try:
-            then()
-        except Exception:
-            log.exception("a request could not go on, this is a bug in crirm")
-
-
 def open_persistence(
-    directory: str, engine: Engine, effects: EffectsWorker, facts: Mapping[str, str], *, resume: bool = True
-) -> Persistence | None:
-    """Open the store in *directory*; None, with a warning, where nothing can be kept there.
+    directory: str,
+    engine: Engine,
+    effects: EffectsWorker,
+    facts: Mapping[str, str],
+    *,
+    resume: bool = True,
+    fail_closed: bool = False,
+) -> Persistence:
+    """Open the store in *directory*, and say so where that cannot be done; it is tried again then.
 
     Args:
         directory: made where it is missing.
@@ -274,101 +341,37 @@ def open_persistence(
         effects: see `Persistence`.
         facts: see `Persistence`.
         resume: whether the engine goes on from what is kept there, or what is there is replaced by its state.
+        fail_closed: see `Persistence`.
+
+    Raises:
+        InUseError: another process keeps its state there, so it most likely decides about the same containers.
     """
-    try:
-        store = Store.open(directory)
-    except StoreError as error:
-        log.warning("nothing outlives this process: the state cannot be kept", reason=str(error))
-        return None
-    persistence = Persistence(store, engine, effects, facts)
+    persistence = Persistence(directory, engine, effects, facts, fail_closed)
+    rows, latest_s = _found(persistence)
+    effects.when_kept = persistence.when_kept
+    engine.generation += generation_in(rows)
     engine.on_decision(persistence.record)
-    try:
-        if resume:
-            persistence.resume()
-    except sqlite3.Error as error:
-        store.close()
-        log.warning("nothing outlives this process: the state cannot be read", reason=str(error))
-        return None
+    engine.on_activation(persistence.record_activation)
+    if resume:
+        persistence.resume(rows, latest_s)
     return persistence
 
 
-def differences(written: _View, view: _View) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
-    """Return the rows of *view* that are not as in *written*, and the keys that are gone, by table."""
-    put: dict[str, dict[str, str]] = {}
-    gone: dict[str, list[str]] = {}
-    for table, values in view.items():
-        old = written.get(table, {})
-        if old is values:
-            continue
-        put[table] = {
-            key: _text(value)
-            for key, value in values.items()
-            if old.get(key) is not value and (key not in old or old[key] != value)
-        }
-        gone[table] = [key for key in old if key not in values]
-    return put, gone
-
-
-def _text(value: Any) -> str:
-    return json.dumps(to_record(value), separators=(",", ":"))
-
-
-def read(rows: Rows) -> tuple[Saved, int]:
-    """Return what *rows* tell, and how many of them are damaged."""
-    damaged: list[str] = []
-    whole = {table: _parsed(rows.get(table, {}), damaged) for table in TABLES if table not in {"meta", "trails"}}
-    pods = _valid(Pod, whole["pods"], damaged)
-    containers = _valid(Container, whole["containers"], damaged)
-    saved = Saved(
-        Workload(
-            {PodId(pod): one for pod, one in pods.items()}, {ContainerKey(k): one for k, one in containers.items()}
-        ),
-        {ContainerKey(key): grant for key, grant in whole["grants"].items()},
-        {ContainerKey(key): one for key, one in _valid(Adjustment, whole["told"], damaged).items()},
-        _timers(whole["timers"], damaged),
-    )
-    return saved, len(damaged)
-
-
-def _parsed(rows: Mapping[str, str], damaged: list[str]) -> dict[str, Any]:
-    values = {}
-    for key, text in rows.items():
-        try:
-            values[key] = json.loads(text)
-        except ValueError:
-            damaged.append(key)
-    return values
-
-
-def _valid(kind: type[T], records: Mapping[str, Any], damaged: list[str]) -> dict[str, T]:
-    values = {}
-    for key, record in records.items():
-        try:
-            values[key] = from_record(kind, record)
-        except RecordError:
-            damaged.append(key)
-    return values
-
-
-def _timers(records: Mapping[str, Any], damaged: list[str]) -> dict[tuple[ContainerKey, Timer], float]:
-    timers = {}
-    for name, at_s in records.items():
-        key, _, timer = name.rpartition(" ")
-        if timer in Timer.__members__ and isinstance(at_s, int | float):
-            timers[ContainerKey(key), Timer[timer]] = float(at_s)
-        else:
-            damaged.append(name)
-    return timers
-
-
-def _generation(rows: Rows) -> int:
-    """Return how many configurations there have been before."""
-    text = _parsed(rows["meta"], []).get("generation", "0")
-    return int(text) if isinstance(text, str) and text.isdecimal() else 0
-
-
-def _trails(rows: Rows) -> list[Explained]:
-    return list(_valid(Explained, _parsed(rows["trails"], []), []).values())
+def _found(persistence: Persistence) -> tuple[Rows, float]:
+    """Open the store, and return what is in it and the latest time in its journal, as far as that can be read."""
+    directory = persistence.directory
+    try:
+        store = persistence.store = Store.open(directory, patience_s=PREDECESSOR_S)
+        return store.load(), store.latest_s()
+    except InUseError:
+        raise
+    except (StoreError, sqlite3.Error) as error:
+        persistence.fail(error)
+    try:
+        return rescued(directory)
+    except StoreError as error:
+        log.warning("what was decided before is not known", reason=str(error))
+        return NOTHING_KNOWN, 0.0
 
 
 async def settle_creations(runtime: Runtime, engine: Engine) -> None:

@@ -13,6 +13,7 @@ import trio
 
 from crirm import logs
 from crirm.cri.dump_rules import DumpRules
+from crirm.daemon.adjustments import Adjustments
 from crirm.daemon.settings import NOTHING, intercepted_by
 from crirm.errors import CrirmError
 from crirm.policy.activation import Plan, plan
@@ -96,6 +97,7 @@ class Reconfiguration:
         service: where the tasks of a node live.
         settings: in force.
         node: decides; None where nothing is placed.
+        adjustments: from outside the pods, that a node begins with.
     """
 
     relay: Relay
@@ -103,7 +105,8 @@ class Reconfiguration:
     service: trio.Nursery
     settings: Settings
     node: DecidingNode | None
-    _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    adjustments: Adjustments = attrs.field(factory=Adjustments)
+    one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def propose(self, settings: Settings) -> Proposal:
         """Return what *settings* would do.
@@ -111,7 +114,7 @@ class Reconfiguration:
         Raises:
             CrirmError: the policy does not fit the machine, or the runtime does not tell what it has.
         """
-        async with self._one_at_a_time:
+        async with self.one_at_a_time:
             return await self._propose(settings)
 
     async def activate(self, settings: Settings) -> Proposal:
@@ -121,7 +124,7 @@ class Reconfiguration:
             RejectedError: containers do not fit, or the runtime refuses an update; everything is as before.
             CrirmError: as for `propose`, or a file of logs cannot be written; everything is as before.
         """
-        async with self._one_at_a_time:
+        async with self.one_at_a_time:
             proposal = await self._propose(settings)
             if proposal.refusal:
                 raise RejectedError(proposal.refusal)
@@ -142,7 +145,7 @@ class Reconfiguration:
         if node is None:
             if settings.policy.name == NOTHING:
                 return Proposal(settings, None)
-            node = await open_bare_node(settings, self.relay.runtime, self.service)
+            node = await open_bare_node(settings, self.relay.runtime, self.service, self.adjustments.override)
         policy = await trio.to_thread.run_sync(make_policy, settings.policy, node.topology)
         for _ in range(PLANS_ASIDE):
             before = node.engine.state
@@ -173,12 +176,14 @@ class Reconfiguration:
         if self.node is None:
             await self._put_to_work(node, settings)
         found = placing.plan if engine.state is placing.before else _planned(node, placing.policy, engine.state)
+        old_choice, node.choice = node.choice, settings.policy
         engine.activate(placing.policy, found, overflow=settings.policy.overflow)
-        if refused := await self._refused(node, found):
+        if refused := await self.refused(node, found):
             back = plan(old_policy, old_grants, engine.state, node.machine)
+            node.choice = old_choice
             engine.activate(old_policy, back, overflow=old_overflow)
             log.warning("the runtime refuses what the configuration needs; all goes back", containers=len(refused))
-            await self._refused(node, back)
+            await self.refused(node, back)
         else:
             engine.fail_open = settings.policy.fail_open
         if engine.policy.name == NOTHING:
@@ -199,7 +204,7 @@ class Reconfiguration:
         self.node = self.relay.node = self.relay.runtime.on_up = None
         node.retire()
 
-    async def _refused(self, node: DecidingNode, done: Plan) -> Mapping[ContainerKey, str]:
+    async def refused(self, node: DecidingNode, done: Plan) -> Mapping[ContainerKey, str]:
         """Wait until the runtime has been told of every change, and return what it has refused.
 
         A runtime that is away refuses nothing: it is told when it is back.

@@ -165,6 +165,12 @@ class Settings:
     state_dir: str = attrs.field(default="/var/lib/cri-resmgr", validator=_absolute_directory)
     """Directory that keeps decisions and journal across restarts; empty: nothing is kept."""
 
+    state_fail_closed: bool = False
+    """Whether containers are neither created nor resized while the state cannot be kept on disk."""
+
+    record: str = attrs.field(default="", validator=_absolute_file("trace"))
+    """File that gets a trace of all events and decisions, for ``crirm replay``; empty: none does."""
+
     dump_rules: str = attrs.field(default=DEFAULT_RULES, validator=_check_rules)
     """Which messages are dumped and how fully, in the language of ``cri.dump_rules``."""
 

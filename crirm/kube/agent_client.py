@@ -6,10 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
-import trio
-from grpclib.const import Status
 
-from crirm.errors import CrirmError
+from crirm.kube.calls import CallError, Peer
 from crirm.kube.proto.v1 import (
     GetNodeReply,
     GetNodeRequest,
@@ -21,9 +19,6 @@ from crirm.kube.proto.v1 import (
     UpdateNodeCapacityReply,
     UpdateNodeCapacityRequest,
 )
-from crirm.rpc.client import NotGrpcError, Pool
-from crirm.rpc.grpc_wire import RpcError
-from crirm.rpc.http2 import Flusher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +32,7 @@ DISABLED: Final = frozenset({"", "disabled"})
 TIMEOUT_S: Final = 5.0
 
 
-class AgentError(CrirmError):
+class AgentError(CallError):
     """The node agent cannot be asked, or does not do what it is asked for."""
 
 
@@ -88,9 +83,9 @@ class AgentClient:
         try:
             node = json.loads(reply.node)
         except (ValueError, RecursionError) as fault:
-            raise AgentError(f"{self._who}: its Node object is not JSON ({fault})") from None
+            raise self._peer.failure(f"its Node object is not JSON ({fault})") from None
         if not isinstance(node, dict):
-            raise AgentError(f"{self._who}: its Node object is a JSON {type(node).__name__} instead of an object")
+            raise self._peer.failure(f"its Node object is a JSON {type(node).__name__} instead of an object")
         return node
 
     async def patch_node(self, patches: Sequence[Patch], *, timeout_s: float = TIMEOUT_S) -> None:
@@ -124,46 +119,16 @@ class AgentClient:
         return (await self._call("HealthCheck", HealthCheckRequest(query), HealthCheckReply, timeout_s)).error
 
     @property
-    def _who(self) -> str:
-        return f"node agent at {self.socket_path}"
+    def _peer(self) -> Peer:
+        return Peer("the node agent", self.socket_path, AgentError)
 
     async def _call(self, method: str, request: betterproto.Message, reply: type[M], timeout_s: float) -> M:
         if not self.enabled:
             raise AgentDisabledError(
                 f"the node agent is disabled, and {method} needs it; name its socket with --agent-socket"
             )
-        try:
-            with trio.fail_after(timeout_s):
-                data = await self._ask(f"/v1.Agent/{method}", bytes(request), timeout_s)
-        except trio.TooSlowError:
-            raise AgentError(f"{self._who}: {method} was not answered within {timeout_s:g} s") from None
-        try:
-            return reply().parse(data)
-        except Exception as fault:  # betterproto has no error of its own for this
-            raise AgentError(f"{self._who}: the answer to {method} is no {reply.__name__} ({fault})") from fault
-
-    async def _ask(self, path: str, request: bytes, timeout_s: float) -> bytes:
-        pool = Pool(self.socket_path, Flusher())
-        try:
-            await pool.connect()
-            return await pool.unary(path, request, timeout_s=timeout_s)
-        except FileNotFoundError as error:
-            raise AgentError(f"{self._who}: there is no such socket; is the agent running?") from error
-        except NotGrpcError as error:
-            raise AgentError(f"{self._who}: what listens there does not speak gRPC") from error
-        except OSError as error:
-            raise AgentError(f"{self._who}: cannot be reached: {error.strerror or error}") from error
-        except RpcError as error:
-            raise AgentError(f"{self._who}: {_told(error)}") from error
-        finally:
-            pool.close("done")
+        return await self._peer.call(f"/v1.Agent/{method}", request, reply, timeout_s)
 
 
 def _value(patch: Patch) -> str:
     return "" if patch.op == "remove" else json.dumps(patch.value)
-
-
-def _told(error: RpcError) -> str:
-    if error.status is Status.UNIMPLEMENTED:
-        return f"serves something else than v1.Agent ({error.message})"
-    return f"answers {error.status.name}: {error.message}"

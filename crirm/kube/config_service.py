@@ -98,9 +98,7 @@ async def _set_config(accepting: Accepting, message: bytes) -> bytes:
         log.exception("a configuration could not be taken in, this is a bug in crirm", node=node_name)
         error = _FAULT  # as an answer, since a status would make the agent send it again for ever
     if error:
-        log.warning("configuration rejected", node=node_name, reason=error)
-    else:
-        log.info("configuration accepted", node=node_name, sections=sorted(data))
+        log.debug("answered with a rejection", node=node_name, reason=error)
     return bytes(SetConfigReply(error=error))
 
 

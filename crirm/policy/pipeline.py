@@ -173,7 +173,7 @@ class _Step:
         return attrs.evolve(
             placed,
             adjustment=adjustment,
-            effects=(*cleared.effects, *placed.effects),
+            effects=_latest([*cleared.effects, *placed.effects], placed.state),
             moves=(*cleared.moves, *placed.moves),
         )
 

@@ -199,4 +199,4 @@ def _node_use(topology: Topology, number: int, usable: CPUSet, taken: CPUSet, su
 def _free(parts: Iterable[int], sizes: Iterable[int]) -> Free:
     left = [max(part, 0) for part in parts]
     largest, best = max(left), min(sum(left), max(sizes))
-    return Free(sum(left), largest, 100 - 100 * largest // best if best else 0)
+    return Free(sum(left), largest, (200 * (best - largest) + best) // (2 * best) if best else 0)

@@ -51,6 +51,7 @@ class Start:
         told: what the runtime was told of each.
         timers: seconds of wall-clock time at which each running timer expires.
         resizing: resizes in flight.
+        degraded: containers without the place that they should have, and why.
         pools: in which pool each container was, where the policy has pools.
     """
 
@@ -60,6 +61,7 @@ class Start:
     told: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
     timers: Mapping[tuple[ContainerKey, Timer], float] = attrs.field(factory=dict)
     resizing: Mapping[ContainerKey, Unfinished] = attrs.field(factory=dict)
+    degraded: Mapping[ContainerKey, str] = attrs.field(factory=dict)
     pools: Mapping[ContainerKey, str] = attrs.field(factory=dict)
 
 
@@ -90,6 +92,7 @@ def start_of(policy: Policy, state: State, pools: Mapping[ContainerKey, str]) ->
         told=state.told,
         timers=state.timers,
         resizing={key: _unfinished(policy, state, before) for key, before in state.resizing.items()},
+        degraded=state.degraded,
         pools=pools,
     )
 
@@ -111,6 +114,7 @@ def start_record(start: Start) -> dict[str, Any]:
         "told": _adjustments_record(start.told),
         "timers": [[key, timer.name, at_s] for (key, timer), at_s in start.timers.items()],
         "resizing": {key: _unfinished_record(one) for key, one in start.resizing.items()},
+        "degraded": dict(start.degraded),
         "pools": dict(start.pools),
     }
 
@@ -131,6 +135,7 @@ def read_start(record: Json) -> Start:
             told=_adjustments(record["told"]),
             timers={(ContainerKey(key), Timer[timer]): float(at_s) for key, timer, at_s in record["timers"]},
             resizing={ContainerKey(key): _read_unfinished(one) for key, one in record["resizing"].items()},
+            degraded={ContainerKey(key): str(why) for key, why in record["degraded"].items()},
             pools={ContainerKey(key): str(pool) for key, pool in record["pools"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -175,7 +180,8 @@ def read_choice(record: Json) -> Choice:
         if kind is None:
             raise RecordError(f"this crirm has no policy {record['name']!r:.40}; it has {', '.join(sorted(KINDS))}")
         options = kind.options() if record["options"] is None else from_record(kind.options, record["options"])
-        return Choice(kind.name, from_record(Constraints, record["constraints"]), options, record["overflow"] is True)
+        constraints = from_record(Constraints, record["constraints"])
+        return Choice(kind.name, constraints, options, record["overflow"] is True, record["fail_open"] is True)
     except (KeyError, TypeError) as error:
         raise RecordError(f"its policy cannot be read ({_reason(error)})") from error
 

@@ -13,22 +13,27 @@ the core decides otherwise, so what happened afterwards cannot all have happened
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 import attrs
 
 from crirm.errors import UsageError
-from crirm.model.decision import Adjustment, Before, Decision, RefusalReason, RefusedError, State
-from crirm.model.events import ContainerRequested, Event, ResizeRequested, Synchronised, TimerExpired
+from crirm.model.decision import Adjustment, Before, Decision, State
+from crirm.model.events import ContainerRequested, Event, Synchronised, Timer, TimerExpired
 from crirm.model.topology import Topology
 from crirm.model.workload import Container, ContainerKey, Workload
 from crirm.policy import pipeline
-from crirm.policy.activation import plan
+from crirm.policy.activation import Plan, plan
 from crirm.policy.api import Choice, Policy
+from crirm.policy.faults import after_fault
+from crirm.policy.readjust import plan_requirements
 from crirm.policy.registry import KINDS
 from crirm.policy.restore import Saved, revive
 from crirm.replay.decisions import digest
 from crirm.replay.records import Start, Unfinished
 from crirm.replay.trace import Entry, Header, Reconfigured
+
+OUTSIDE: Final = "its requirements have changed from outside"
 
 
 @attrs.frozen
@@ -105,8 +110,8 @@ class Replay:
         self.hints_left_out = 0
         self.changes_left_out = 0
         self._refused: set[ContainerKey] = set()
-        self._before_change: tuple[Policy, State] | None = None
-        self._begin = self._resumed() if self.exact else self._revived()
+        self._earlier: Choice | None = None
+        self._begin = self._begun() if self.exact else self._revived()
         self.state = self._begin.decision.state
 
     def steps(self, entries: Iterable[Entry]) -> Iterator[Step]:
@@ -125,20 +130,10 @@ class Replay:
 
     # --- the start -----------------------------------------------------------------------------------------------
 
-    def _resumed(self) -> Step:
+    def _begun(self) -> Step:
         """Return the start with everything as it was."""
-        start = self.header.start
-        restored = self.policy.restore(start.grants, start.workload)
-        state = State(start.workload, restored.state, start.adjustments, start.told, start.timers)
-        resizing = {key: self._unfinished(one, start) for key, one in start.resizing.items()}
-        return self._start(attrs.evolve(state, resizing=resizing), restored.dropped)
-
-    def _unfinished(self, one: Unfinished, start: Start) -> Before:
-        before, after = object(), object()  # equal to nothing
-        if one.before is not None and one.after is not None:
-            before = self.policy.restore(one.before, start.workload).state
-            after = self.policy.restore(one.after, start.workload).state
-        return Before(one.container, before, one.adjustments, after)
+        state, dropped = _resumed(self.policy, self.header.start)
+        return self._start(state, dropped)
 
     def _revived(self) -> Step:
         """Return the start with everything placed anew."""
@@ -156,11 +151,9 @@ class Replay:
 
     def _expired(self, until_s: float) -> Iterator[Step]:
         """Yield the timers that run out by then."""
-        while due := sorted((at_s, key, timer.name) for (key, timer), at_s in self.state.timers.items()):
-            at_s, key, _ = due[0]
-            if at_s > until_s:
-                return
-            timer = next(timer for known, timer in self.state.timers if known == key)
+        while due := [(at_s, key, timer.name) for (key, timer), at_s in self.state.timers.items() if at_s <= until_s]:
+            at_s, key, name = min(due)
+            timer = Timer[name]
             yield self._taken(self._decided(Entry(0, at_s, TimerExpired(key, timer))))
 
     def _step(self, entry: Entry) -> Step | None:
@@ -180,8 +173,9 @@ class Replay:
         state, overflow = self.state, self.choice.overflow
         try:
             decision, fault = pipeline.step(self.policy, state, entry.event, entry.at_s, overflow=overflow), ""
-        except Exception as error:  # noqa: BLE001 - as in the engine: a bug refuses the request and leaves the state
-            decision, fault = Decision(state, refusal=_fault(entry.event)), f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - as in the engine: a bug never stops the node
+            fault, open_ = f"{type(error).__name__}: {error}", self.choice.fail_open
+            decision = after_fault(self.policy.name, state, entry.event, entry.at_s, fail_open=open_)
         if isinstance(entry.event, ContainerRequested) and decision.refusal is not None:
             self._refused.add(entry.event.container.key)
         as_made = digest(decision) == entry.decided if self.exact and entry.decided else None
@@ -193,18 +187,31 @@ class Replay:
         if not self.follows:
             self.changes_left_out += 1
             return None
-        old, policy = self.policy, make_policy(change.choice, self.topology)
-        grants = old.save(self.state.policy) if old.name == policy.name else {}
-        if change.undone and self._before_change is not None:
-            policy, state = self._before_change
-            grants = policy.save(state.policy)
-        self._before_change = old, self.state
+        way_back = full(change.choice) == self._earlier
+        self._earlier, state = self.choice, self.state
+        found = self._planned(change)
+        decision, as_made = Decision(found.state, effects=found.effects, trails=found.trails), None
+        if self.exact:
+            if not way_back:  # which goes by what was decided before
+                as_made = digest(decision) == entry.decided
+            decision = attrs.evolve(decision, state=_resumed(self.policy, change.start)[0])
+        return Step(entry.line, entry.at_s, change, state, decision, self.policy, found.unfit, as_made=as_made)
+
+    def _planned(self, change: Reconfigured) -> Plan:
+        """Return what the change leads to here."""
+        choice = full(change.choice)
+        if choice == self.choice:
+            known, after = self.state.workload.containers, change.start.workload.containers
+            wanted = {
+                key: one.requirements
+                for key, one in after.items()
+                if one.state in pipeline.HOLDING and key in known and known[key].requirements != one.requirements
+            }
+            return plan_requirements(self.policy, self.state, wanted, OUTSIDE, self.header.at_s)
+        old, self.policy, self.choice = self.policy, make_policy(choice, self.topology), choice
+        grants = old.save(self.state.policy) if old.name == self.policy.name else {}
         machine = Adjustment(cpus=self.topology.online, mems=self.topology.node_ids)
-        found = plan(policy, grants, self.state, machine)
-        self.policy, self.choice = policy, full(change.choice)
-        decision = Decision(found.state, effects=found.effects, trails=found.trails)
-        as_made = digest(decision) == entry.decided if self.exact else None
-        return Step(entry.line, entry.at_s, change, self.state, decision, policy, found.unfit, as_made=as_made)
+        return plan(self.policy, grants, self.state, machine)
 
     def _possible(self, listed: Synchronised) -> Synchronised:
         """Return what the runtime could list here."""
@@ -218,7 +225,24 @@ class Replay:
         return attrs.evolve(container, hints=())
 
 
-def _fault(event: Event) -> RefusedError | None:
-    if isinstance(event, ContainerRequested | ResizeRequested):
-        return RefusedError(RefusalReason.BAD_STATE, "crirm could not decide because of a fault of its own")
-    return None
+def _resumed(policy: Policy, start: Start) -> tuple[State, Mapping[ContainerKey, str]]:
+    """Return the state that *start* stands for, and the grants that do not fit, which is as it should not be."""
+    restored = policy.restore(start.grants, start.workload)
+    state = State(
+        workload=start.workload,
+        policy=restored.state,
+        adjustments=start.adjustments,
+        told=start.told,
+        timers=start.timers,
+        resizing={key: _unfinished(policy, one, start) for key, one in start.resizing.items()},
+        degraded=start.degraded,
+    )
+    return state, restored.dropped
+
+
+def _unfinished(policy: Policy, one: Unfinished, start: Start) -> Before:
+    before, after = object(), object()  # equal to nothing
+    if one.before is not None and one.after is not None:
+        before = policy.restore(one.before, start.workload).state
+        after = policy.restore(one.after, start.workload).state
+    return Before(one.container, before, one.adjustments, after)

@@ -7,7 +7,7 @@ trace, format, crirm, at_s, topology,       the first line: format and version o
 choice, start                               policy and how it is set up, and all that was there
 at, event, …, decided, refused              an event, seconds after the first line, with a digest of the decision, and
                                             the reason where the event's request was turned down
-at, choice, undone, decided                 another configuration
+at, choice, start, decided                  another configuration, and all that was there after it was in force
 at, end                                     the last line of a trace that was ended on purpose, and why it was
 ==========================================  =========================================================================
 
@@ -82,15 +82,15 @@ class Header:
 
 @attrs.frozen
 class Reconfigured:
-    """The node was given another configuration.
+    """The node was given another configuration, or its containers other requirements from outside.
 
     Args:
         choice: the policy and how it is set up from now on.
-        undone: whether this is the way back from one that could not be kept, to the grants of before that.
+        start: all that was known and decided after that.
     """
 
     choice: Choice
-    undone: bool = False
+    start: Start
 
 
 @attrs.frozen
@@ -151,7 +151,7 @@ class TraceWriter:
 
     def reconfigured(self, at_s: float, change: Reconfigured, decision: Decision) -> str:
         """Return the line of a change of the configuration."""
-        record = {"choice": choice_record(change.choice), "undone": change.undone}
+        record = {"choice": choice_record(change.choice), "start": start_record(change.start)}
         return _line({"at": self._since(at_s), **record, "decided": digest(decision)})
 
     def end(self, at_s: float, words: str) -> str:
@@ -242,7 +242,7 @@ class TraceReader:
         at_s = self.header.at_s + _moment_s(record.pop("at"))
         decided, refused = str(record.pop("decided")), str(record.pop("refused", ""))
         if "choice" in record:
-            change = Reconfigured(read_choice(record["choice"]), record["undone"] is True)
+            change = Reconfigured(read_choice(record["choice"]), read_start(record["start"]))
             return Entry(number, at_s, change, decided)
         is_list = record["event"] == Synchronised.__name__
         event = self._synchronised(record) if is_list else read_event(record)

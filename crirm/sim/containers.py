@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import attrs
+import betterproto
 
 from crirm.cri.proto.runtime.v1 import (
     Container,
@@ -145,7 +146,7 @@ def container_info(record: Record) -> dict[str, str]:
         "sandboxID": record.pod_id,
         "pid": record.pid,
         "removing": False,
-        "config": record.config.to_dict(),
+        "config": record.config.to_dict(casing=betterproto.Casing.SNAKE),
     }
     return {"info": json.dumps(info)}
 

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import attrs
+import betterproto
 
 from crirm.cri.proto.runtime.v1 import (
     LinuxContainerResources,
@@ -100,7 +101,7 @@ def pod_info(pod: Pod) -> dict[str, str]:
         "pid": pod.pid if pod.is_ready else 0,
         "processStatus": "running" if pod.is_ready else "deleted",
         "runtimeHandler": pod.runtime_handler,
-        "config": pod.config.to_dict(),
+        "config": pod.config.to_dict(casing=betterproto.Casing.SNAKE),
         "overhead": pod.overhead and pod.overhead.to_dict(),
         "resources": pod.resources and pod.resources.to_dict(),
     }

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crirm.errors import CrirmError
-from crirm.system.store import FILE as STATE_FILE
+from crirm.system.store_file import FILE as STATE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

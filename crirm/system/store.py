@@ -134,8 +134,7 @@ class Store:
         Raises:
             sqlite3.Error: the disk does not give it.
         """
-        (latest_s,) = self._connection.execute("SELECT max(at_s) FROM journal").fetchone()
-        return float(latest_s or 0)
+        return _latest_s(self._connection)
 
     def write(self, batch: Batch) -> None:
         """Write *batch* wholly, and return when it survives the death of this process.
@@ -183,6 +182,7 @@ class Store:
         try:
             fd = os.open(self.path.with_name(f"{FILE}-wal"), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:  # all of it has gone into the file itself, which SQLite syncs
+            self.path.stat()
             return
         try:
             os.fsync(fd)
@@ -194,9 +194,13 @@ class Store:
 
         Raises:
             sqlite3.Error: it cannot be opened.
+            StoreError: likewise.
             OSError: likewise.
         """
         self._connection.close()
+        if os.fstat(self._lock).st_nlink == 0:  # the directory was removed under us
+            lock, self._lock = self._lock, claimed(self.path.parent)
+            os.close(lock)
         self._connection = opened(self.path, self._clock)
 
     def close(self) -> None:
@@ -209,8 +213,13 @@ def _rows(connection: sqlite3.Connection) -> Rows:
     return {table: dict(connection.execute(f"SELECT key, value FROM {table}")) for table in TABLES}  # noqa: S608 - our names
 
 
-def rescued(directory: str) -> Rows:
-    """Return the rows of a store that cannot be opened where it is, say on a disk that is full or read-only.
+def _latest_s(connection: sqlite3.Connection) -> float:
+    (latest_s,) = connection.execute("SELECT max(at_s) FROM journal").fetchone()
+    return float(latest_s or 0)
+
+
+def rescued(directory: str) -> tuple[Rows, float]:
+    """Return rows and latest time of a store that cannot be opened where it is, on a disk that is full or read-only.
 
     Raises:
         StoreError: what is there may not be trusted, is of no use, or cannot be read.
@@ -220,7 +229,7 @@ def rescued(directory: str) -> Rows:
         with tempfile.TemporaryDirectory(dir=beside) as place:
             connection = connected(copied(Path(directory), Path(place)))
             with closing(connection):
-                return _rows(connection)
+                return _rows(connection), _latest_s(connection)
     except (OSError, sqlite3.Error, StrangeError) as error:
         raise StoreError(f"{Path(directory) / FILE}: cannot be read: {error}") from error
 

@@ -86,12 +86,12 @@ def crirm(*words: str) -> str:
     return subprocess.run([str(CRIRM), *words], check=True, capture_output=True, text=True).stdout
 
 
-def make_node(stage: Stage, policy: str = "static") -> Node:
+def make_node(stage: Stage, policy: str = "static", *runtime_args: object) -> Node:
     """A machine on which nothing runs yet, not even crirm."""
     host = stage.place / "host"
     host.mkdir()
     write_tree(HOST, host)
-    stage.runtime()
+    stage.runtime(*runtime_args)
     image = v1.PullImageRequest(image=v1.ImageSpec(image="busybox"))
     Cri(stage.client(socket=stage.runtime_socket), V1).call("PullImage", image, v1.PullImageResponse)
     return Node(stage, policy, stage.place / "state")

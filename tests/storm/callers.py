@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,6 +12,7 @@ from tests.storm.machines import resources
 
 if TYPE_CHECKING:
     import random
+    import threading
 
     import betterproto
 

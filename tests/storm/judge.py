@@ -11,10 +11,11 @@ import attrs
 
 from crirm.cli.control import ask
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.persistence import read
+from crirm.daemon.stored import read
 from crirm.model.cpuset import CPUSet
 from crirm.policy.restore import revive
-from crirm.system.store import FILE, Store
+from crirm.system.store import Store
+from crirm.system.store_file import FILE
 from tests.conformance.cri import wait_until
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def on_disk(machine: Machine) -> Kept:
 
 
 def check_invariants(state: State, exclusive: Mapping[Any, CPUSet], reserved: CPUSet) -> None:
-    """Check what the core promises: exclusive CPUs have one owner, nobody else runs there, reserved ones belong to nobody."""
+    """Check what the core promises: exclusive CPUs have one owner and nobody else on them, and none is reserved."""
     owned = CPUSet()
     for key, cpus in exclusive.items():
         assert cpus.isdisjoint(reserved), f"{key} owns reserved CPUs"
@@ -96,7 +97,7 @@ def check_life(machine: Machine, kept: Kept, held: Mapping[str, Held], gone: Ite
     told = live(machine)
     assert set(gone).isdisjoint(told), "what ended meanwhile still has something"
     wanted = {uid for uid, each in held.items() if not each.ending}
-    listed = {uid: id for uid, id in runtimes_view(machine).items() if uid in wanted}
+    listed = {uid: its for uid, its in runtimes_view(machine).items() if uid in wanted}
     assert listed.keys() <= told.keys(), f"the runtime has {listed.keys() - told.keys()}, crirm only {told}"
     for uid, each in held.items():
         assert uid in told or not each.settled, f"{each} was acknowledged, and is forgotten"
@@ -113,7 +114,7 @@ def check_life(machine: Machine, kept: Kept, held: Mapping[str, Held], gone: Ite
 def untold(machine: Machine, listed: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Return what crirm has decided and what the runtime has, where these are not the same."""
     decided = live(machine)
-    pairs = {uid: (decided[uid], machine.enforced(id)) for uid, id in listed.items()}
+    pairs = {uid: (decided[uid], machine.enforced(its)) for uid, its in listed.items()}
     return {uid: (str(one), str(other)) for uid, (one, other) in pairs.items() if other not in {one, None}}
 
 
@@ -121,7 +122,9 @@ def live(machine: Machine) -> dict[str, CPUSet | None]:
     """Return the CPUs of every container that has some, as the living crirm says, by the uid of the pod."""
     containers = ask(machine.control, {"ask": "status"})["containers"]
     holding = [each for each in containers if each["state"] in LIVE]
-    return {each["name"].split("/")[1]: None if each["cpus"] is None else CPUSet.parse(each["cpus"]) for each in holding}
+    return {
+        each["name"].split("/")[1]: None if each["cpus"] is None else CPUSet.parse(each["cpus"]) for each in holding
+    }
 
 
 def runtimes_view(machine: Machine) -> dict[str, str]:

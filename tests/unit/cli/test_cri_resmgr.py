@@ -13,7 +13,8 @@ from crirm.cli.goflags import FlagError, Kind, parse
 from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, Level
 from crirm.errors import UsageError
 from crirm.logs import Format
-from crirm.system.store import Batch, Entry, Store, StoreError, read_journal
+from crirm.system.store import Batch, Entry, Store, read_journal
+from crirm.system.store_file import StoreError
 from crirm.system.unix_socket import open_listener
 
 if TYPE_CHECKING:

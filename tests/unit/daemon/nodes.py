@@ -72,6 +72,7 @@ class FakeNode:
         self.engine = Engine(Counting(cpus), clock=lambda: 1000.0)
         self.doubts = 0
         self.keeps: list[Callable[[], None]] | None = None
+        self.unkept = ""
         self.hints = hints
         self.asked_about: list[Place] = []
         self.found = trio.Event()
@@ -82,7 +83,8 @@ class FakeNode:
         trio.from_thread.run_sync(self.found.set)
         return self.hints
 
-    def when_kept(self, then: Callable[[], None]) -> None:
+    def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
+        self.give_up = otherwise
         then() if self.keeps is None else self.keeps.append(then)
 
     def _doubt(self) -> None:

@@ -17,7 +17,8 @@ from crirm.cri.proto.runtime import v1
 from crirm.daemon import persistence as module
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.engine import Engine
-from crirm.daemon.persistence import Persistence, open_persistence, read, settle_creations
+from crirm.daemon.persistence import Persistence, open_persistence, settle_creations
+from crirm.daemon.stored import read
 from crirm.model.events import (
     ContainerCreated,
     ContainerRemoved,
@@ -58,6 +59,7 @@ class Process:
     policy: Policy = attrs.field(factory=lambda: Counting(8))
     runtime: FakeRuntime = attrs.field(factory=FakeRuntime)
     facts: dict[str, str] = attrs.field(factory=lambda: dict(FACTS))
+    fail_closed: bool = False
     engine: Engine = attrs.field(init=False)
     effects: EffectsWorker = attrs.field(init=False)
     persistence: Persistence = attrs.field(init=False)
@@ -66,9 +68,9 @@ class Process:
         self.engine = Engine(self.policy, clock=lambda: NOW_S)
         self.effects = EffectsWorker(self.engine, self.runtime, ignore)
         self.engine.on_effect(self.effects.perform)
-        opened = open_persistence(self.home, self.engine, self.effects, self.facts)
-        assert opened is not None
-        self.persistence = opened
+        self.persistence = open_persistence(
+            self.home, self.engine, self.effects, self.facts, fail_closed=self.fail_closed
+        )
 
     def write(self) -> None:
         trio.run(self.persistence._write)
@@ -78,8 +80,13 @@ class Process:
         self.write()
         self.kill()
 
+    @property
+    def store(self) -> Store:
+        assert self.persistence.store is not None
+        return self.persistence.store
+
     def kill(self) -> None:
-        self.persistence.store.close()
+        self.store.close()
 
     def run(self, name: str, millicpu: int, **more: Any) -> ContainerKey:
         container = attrs.evolve(wanted(name, millicpu, **more), key=self.engine.new_key())
@@ -116,10 +123,11 @@ class KeptMachine(PolicyMachine):
         if self.persistence is None:
             engine = Engine(self.policy)
             effects = EffectsWorker(engine, FakeRuntime(), ignore)
-            self.persistence = Persistence(Store.open(f"{self.place.name}/s"), engine, effects, FACTS)
+            self.store = Store.open(f"{self.place.name}/s")
+            self.persistence = Persistence(self.place.name, engine, effects, FACTS, store=self.store)
         self.persistence.engine.state = self.state
         trio.run(self.persistence._write)
-        saved, damaged = read(self.persistence.store.load())
+        saved, damaged = read(self.store.load())
         assert damaged == 0
         self.compare(saved.grants.keys(), revive(self.policy, saved).state)
 
@@ -136,7 +144,7 @@ class KeptMachine(PolicyMachine):
     def teardown(self) -> None:
         super().teardown()
         if self.persistence is not None:
-            self.persistence.store.close()
+            self.store.close()
         self.place.cleanup()
 
 
@@ -152,7 +160,7 @@ def test_only_the_change_is_written(first: Process) -> None:
     first.run("a", 1000)
     first.write()
     batches = []
-    store, write = first.persistence.store, first.persistence.store.write
+    store, write = first.store, first.store.write
 
     class Watched:
         def write(self, batch: Any) -> None:
@@ -331,7 +339,7 @@ def test_looking_at_the_lists_is_written_down_only_where_it_brings_something(fir
 
 def test_requests_go_on_once_their_decision_is_written(first: Process) -> None:
     key, called = first.run("a", 1000), []
-    first.persistence.when_kept(lambda: called.append(read(first.persistence.store.load())[0].grants))
+    first.persistence.when_kept(lambda: called.append(read(first.store.load())[0].grants))
     assert called == []
     first.write()
     assert called == [{key: "0"}]

@@ -179,6 +179,13 @@ def test_removing_an_old_instance_leaves_the_new_ones_grant_alone(book: Playbook
     assert {new.key: CPUSet.parse("0-2")} == book.state.policy
 
 
+def test_a_new_instance_moves_others_once_not_back_and_forth(book: Playbook) -> None:
+    shared = book.run("s", 0)
+    book.run("a", 2000)
+    decision = book.tell(ContainerRequested(wanted("a2", 3000, name="a")))
+    assert decision.effects == (UpdateContainer(shared, ContainerId("id-s"), cpus("3-7")),)
+
+
 def test_a_resize_is_kept_when_the_runtime_agrees(book: Playbook) -> None:
     key = book.run("a", 2000)
     assert book.tell(resize(key, 4000)).adjustment == cpus("0-3")

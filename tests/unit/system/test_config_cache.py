@@ -14,7 +14,8 @@ from crirm.system.config_cache import (
     read_accepted,
     write_accepted,
 )
-from crirm.system.store import FILE, Batch, Store
+from crirm.system.store import Batch, Store
+from crirm.system.store_file import FILE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crirm.system import store as module
-from crirm.system.store import FILE, TABLES, Batch, Entry, Store, StoreError, read_journal
+from crirm.system.store import Batch, Entry, Store, read_journal
+from crirm.system.store_file import FILE, TABLES, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,90 @@
+"""One call of crirm's own to a gRPC server on a Unix socket, with errors that say who was asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import attrs
+import trio
+from grpclib.const import Status
+
+from crirm.errors import CrirmError
+from crirm.rpc.client import NotGrpcError, Pool
+from crirm.rpc.grpc_wire import RpcError
+from crirm.rpc.http2 import Flusher
+
+if TYPE_CHECKING:
+    import betterproto
+
+    M = TypeVar("M", bound=betterproto.Message)
+
+
+class CallError(CrirmError):
+    """Whoever was asked cannot be reached, does not answer, or answers with an error."""
+
+
+@attrs.frozen
+class Peer:
+    """Somebody to ask.
+
+    Args:
+        name: for people, as "the node agent".
+        socket_path: absolute.
+        error: what is raised.
+    """
+
+    name: str
+    socket_path: str
+    error: type[CallError] = CallError
+
+    def failure(self, what: str) -> CallError:
+        """Return the error that says *what* is wrong with it."""
+        return self.error(f"{self.name} at {self.socket_path}: {what}")
+
+    async def call(self, path: str, request: betterproto.Message, reply: type[M], timeout_s: float) -> M:
+        """Trio-flavoured: connect, ask, hang up.
+
+        Args:
+            path: ``/package.Service/Method``.
+            request: what to ask.
+            reply: what the answer is.
+            timeout_s: seconds for everything.
+
+        Raises:
+            CallError: there is no answer, or none that is a *reply*.
+        """
+        try:
+            with trio.fail_after(timeout_s):
+                data = await self._ask(path, bytes(request), timeout_s)
+        except trio.TooSlowError:
+            raise self.failure(f"{path} was not answered within {timeout_s:g} s") from None
+        try:
+            return reply().parse(data)
+        except Exception as fault:  # betterproto has no error of its own for this
+            raise self.failure(f"the answer to {path} is no {reply.__name__} ({fault})") from fault
+
+    async def _ask(self, path: str, request: bytes, timeout_s: float) -> bytes:
+        pool = Pool(self.socket_path, Flusher())
+        try:
+            await pool.connect()
+            return await pool.unary(path, request, timeout_s=timeout_s)
+        except FileNotFoundError as error:
+            raise self.failure("there is no such socket; is it running?") from error
+        except NotGrpcError as error:
+            raise self.failure("what listens there does not speak gRPC") from error
+        except OSError as error:
+            raise self.failure(f"cannot be reached: {error.strerror or error}") from error
+        except RpcError as error:
+            raise self.failure(_told(error, path)) from error
+        finally:
+            pool.close("the call is over")
+
+
+def _told(error: RpcError, path: str) -> str:
+    match error.status:
+        case Status.UNIMPLEMENTED:
+            return f"does not serve {path} ({error.message})"
+        case Status.DEADLINE_EXCEEDED:
+            return error.message
+        case _:
+            return f"answers {error.status.name}: {error.message}"
