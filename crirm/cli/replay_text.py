@@ -183,9 +183,9 @@ def _diff(trace: str, one: Report, other: Report, diff: Diff) -> Iterator[Render
     for figure in diff.figures:
         table.add_row(figure.what, *_values(figure))
     yield table
-    for name, report in (("A", one), ("B", other)):
-        for note in report.notes:
-            yield f"note on {name}: {note}"
+    for note in dict.fromkeys((*one.notes, *other.notes)):
+        whose = " on A" if note not in other.notes else " on B" if note not in one.notes else ""
+        yield f"note{whose}: {note}"
     yield ""
     yield f"{len(diff.containers)} containers differ, {diff.same} do not"
     if diff.containers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import click
@@ -23,12 +24,22 @@ def command(*, control_socket: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(status, indent=2))
         return
-    click.echo(f"policy {status['policy']}, {len(status['containers'])} containers")
+    click.echo(f"policy {status['policy']}, {len(status['containers'])} containers; {_origin(status['configuration'])}")
     if status["containers"]:
         console().print(_table(status["containers"]))
     for each in status["containers"]:
         if each["degraded"]:
             click.echo(f"degraded: {each['name']} goes on as it is, since {each['degraded']}")
+
+
+def _origin(configuration: dict[str, Any]) -> str:
+    """Return where the configuration comes from, and what has become of the latest if it is not that one."""
+    name, rejected = configuration["name"], configuration["rejected"]
+    text = f"configuration: {configuration['source']}{f' {name}' if name else ''}"
+    if rejected is None:
+        return text
+    when = datetime.fromtimestamp(rejected["at_s"]).astimezone().isoformat(sep=" ", timespec="seconds")
+    return f"{text}\nrejected at {when}, from {rejected['source']} {rejected['name']}: {rejected['reason']}"
 
 
 def _table(containers: list[dict[str, Any]]) -> Table:

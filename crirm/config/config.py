@@ -12,6 +12,7 @@ from crirm.config.dump import DumpSection
 from crirm.config.logger import LoggerSection
 from crirm.config.policies import POLICIES
 from crirm.config.policy import PolicySection
+from crirm.config.state import StateSection
 
 
 def _default_options() -> dict[str, Any]:
@@ -27,6 +28,7 @@ class Config:
         options: the options of every policy that has some, by its name.
         logger: log records.
         dump: CRI messages in the log.
+        state: what is kept on disk.
         later: sections of features that this version does not have, by name, as they were given.
     """
 
@@ -34,6 +36,7 @@ class Config:
     options: Mapping[str, Any] = attrs.field(factory=_default_options)
     logger: LoggerSection = attrs.field(factory=LoggerSection)
     dump: DumpSection = attrs.field(factory=DumpSection)
+    state: StateSection = attrs.field(factory=StateSection)
     later: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property

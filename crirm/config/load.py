@@ -121,7 +121,7 @@ def _why(section: str, path: Path, reason: str) -> str:
 
 
 def _config(values: Mapping[str, Any], sections: Mapping[str, Node]) -> Config:
-    given = {name: values[name] for name in ("policy", "logger", "dump") if name in values}
+    given = {name: values[name] for name in ("policy", "logger", "dump", "state") if name in values}
     options = {name: values[policy.section] for name, policy in POLICIES.items() if policy.section in values}
     default = Config()
     later = {name: values[name] for name in sections if SECTIONS[name].type is None and values[name] != {}}

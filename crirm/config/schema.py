@@ -13,6 +13,7 @@ from crirm.config.logger import LoggerSection
 from crirm.config.option import Option, options_of
 from crirm.config.policies import POLICIES
 from crirm.config.policy import PolicySection
+from crirm.config.state import StateSection
 
 
 @attrs.frozen
@@ -64,6 +65,7 @@ _ALL: Final = (
     *_POLICY_SECTIONS,
     Section("logger", "Log records.", LoggerSection),
     Section("dump", "CRI messages shown in the log.", DumpSection),
+    Section("state", "What is kept on disk across restarts.", StateSection),
     *_LATER,
 )
 

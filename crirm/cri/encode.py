@@ -48,19 +48,26 @@ def update_request(container: ContainerId, asked: LinuxResources, adjustment: Ad
     return edited(request, _RESOURCES_IN_UPDATE, _asked(asked) | _fields(adjustment))
 
 
-def status_as_asked(answer: bytes, asked: LinuxResources) -> bytes:
+def status_as_asked(answer: bytes, asked: LinuxResources, adjustment: Adjustment) -> bytes:
     """Return a ContainerStatusResponse that shows the kubelet what it has asked for, where crirm has set otherwise.
 
     The kubelet compares CPU shares, quota, period and memory limit with what it wants, and goes on resizing until they
     are equal. Source: kubernetes pkg/kubelet/kuberuntime, toKubeContainerResources.
     """
-    return edited(answer, _RESOURCES_IN_STATUS, {_CPU_SHARES: asked.cpu_shares} if asked.cpu_shares else {})
+    fields: dict[int, int | str] = {}
+    if adjustment.cpu_shares is not None and asked.cpu_shares:
+        fields[_CPU_SHARES] = asked.cpu_shares
+    if adjustment.cpu_quota_us is not None and asked.cpu_quota_us:
+        fields[_CPU_QUOTA] = asked.cpu_quota_us % _MODULUS
+    return edited(answer, _RESOURCES_IN_STATUS, fields) if fields else answer
 
 
 def _fields(adjustment: Adjustment) -> dict[int, int | str]:
     fields: dict[int, int | str] = {}
     if adjustment.cpu_shares is not None:
         fields[_CPU_SHARES] = adjustment.cpu_shares
+    if adjustment.cpu_quota_us is not None:
+        fields[_CPU_QUOTA] = adjustment.cpu_quota_us % _MODULUS
     if adjustment.cpus is not None:
         fields[_CPUSET_CPUS] = str(adjustment.cpus)
     if adjustment.mems is not None:

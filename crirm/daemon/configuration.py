@@ -95,6 +95,8 @@ def with_config(settings: Settings, loaded: Loaded) -> Settings:
         changes["dump_file"] = config.dump.file
         if config.dump.debug:
             changes["dump_rules"] = f"debug,{changes['dump_rules']}"
+    if loaded.has("state"):
+        changes["state_fail_closed"] = config.state.fail_closed
     if loaded.has("logger"):
         debug = parse_debug(config.logger.debug, where="$.logger.Debug")
         log = settings_from(os.environ, {**settings.log_options, **config.logger.klog})

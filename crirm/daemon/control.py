@@ -198,6 +198,7 @@ def _container(container: Container, engine: Engine, drift: str) -> dict[str, An
         "cpus": str(adjustment.cpus) if adjustment and adjustment.cpus is not None else None,
         "mems": str(adjustment.mems) if adjustment and adjustment.mems is not None else None,
         "cpu_shares": adjustment.cpu_shares if adjustment else None,
+        "cpu_quota_us": adjustment.cpu_quota_us if adjustment else None,
         "drift": drift,
         "degraded": engine.state.degraded.get(container.key, ""),
     }

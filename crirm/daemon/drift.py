@@ -105,7 +105,7 @@ def wanted_of(state: State, key: ContainerKey) -> Wanted | None:
         cpus=adjustment.cpus or None,
         mems=adjustment.mems or None,
         shares=_shares(adjustment, container),
-        quota=_quota(container.resources),
+        quota=_quota(adjustment, container.resources),
     )
 
 
@@ -132,11 +132,11 @@ def _shares(adjustment: Adjustment, container: Container) -> int | None:
     return container.resources.cpu_shares or None if adjustment.cpu_shares is None else adjustment.cpu_shares
 
 
-def _quota(resources: LinuxResources) -> Quota | None:
-    if resources.cpu_quota_us == 0:
+def _quota(adjustment: Adjustment, resources: LinuxResources) -> Quota | None:
+    quota_us = resources.cpu_quota_us if adjustment.cpu_quota_us is None else adjustment.cpu_quota_us
+    if quota_us == 0:
         return None
-    quota_us = resources.cpu_quota_us if resources.cpu_quota_us > 0 else None
-    return Quota(quota_us, resources.cpu_period_us or DEFAULT_PERIOD_US)
+    return Quota(quota_us if quota_us > 0 else None, resources.cpu_period_us or DEFAULT_PERIOD_US)
 
 
 def _set_difference(

@@ -43,7 +43,7 @@ class ThreadedKernel:
 
     async def read(self, places: Sequence[Place]) -> Sequence[Reading | CgroupError | None]:
         """Return what each container has; None for one without a cgroup."""
-        return await trio.to_thread.run_sync(self.cgroups.read, places, abandon_on_cancel=True, limiter=self._writers)
+        return await trio.to_thread.run_sync(self.cgroups.read, places, abandon_on_cancel=True, limiter=self._readers)
 
     async def write(self, place: Place, change: Change) -> bool:
         """Give a container what it is to have; False if it has no cgroup.

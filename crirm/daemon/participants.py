@@ -286,10 +286,10 @@ class ShowStatus(Participant):
         if key is None or container is None or not answer.message:
             return None
         adjustment = self.node.engine.state.adjustments.get(key)
-        if adjustment is None or adjustment.cpu_shares in (None, container.resources.cpu_shares):
+        if adjustment is None or decode.status_resources(answer.message) is None:
             return None
-        shown = decode.status_resources(answer.message)
-        return status_as_asked(answer.message, container.resources) if shown is not None else None
+        shown = status_as_asked(answer.message, container.resources, adjustment)
+        return shown if shown != answer.message else None
 
 
 _PARTICIPANTS: dict[str, Callable[[Node], Interceptor]] = {

@@ -186,6 +186,8 @@ class Reconfiguration:
             await self.refused(node, back)
         else:
             engine.fail_open = settings.policy.fail_open
+            if node.persistence is not None:
+                node.persistence.fail_closed = settings.state_fail_closed
         if engine.policy.name == NOTHING:
             self._retire(node)
         else:

@@ -17,12 +17,23 @@ from crirm.model.workload import Container, ContainerId, ContainerKey, Workload
 
 @attrs.frozen
 class Adjustment:
-    """What a container is to have; None leaves what the kubelet asked for."""
+    """What a container is to have; None leaves what the kubelet asked for.
+
+    Args:
+        cpus: on which it runs.
+        mems: the NUMA nodes that it takes memory from.
+        cpu_shares: its weight, 2..262144.
+        cpu_quota_us: its CPU time per period; `NO_QUOTA` for no limit.
+    """
 
     cpus: CPUSet | None = None
     mems: NodeSet | None = None
     cpu_shares: int | None = None
+    cpu_quota_us: int | None = None
 
+
+NO_QUOTA = -1
+"""For who has its CPUs to itself: these are its limit, and a quota beside them only makes it wait for its next period."""
 
 UNADJUSTED = Adjustment()
 

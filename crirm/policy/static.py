@@ -17,7 +17,7 @@ import attrs
 
 from crirm.config.static import StaticOptions
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
-from crirm.model.decision import Adjustment, RefusalReason, RefusedError
+from crirm.model.decision import NO_QUOTA, Adjustment, RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import format_millicpu
 from crirm.model.topology import Topology
@@ -137,7 +137,7 @@ class StaticPolicy:
                 state = self._with(state, key, cpus)
             else:
                 dropped[key] = f"CPUs {cpus - state.free - state.isolated} cannot be its own any more"
-        adjustments = {key: Adjustment(cpus=cpus) for key, cpus in state.exclusive.items()}
+        adjustments = {key: _exclusively(cpus) for key, cpus in state.exclusive.items()}
         shared = Adjustment(cpus=self._shared(state))
         return Restored(state, {**dict.fromkeys(state.sharing, shared), **adjustments}, dropped)
 
@@ -225,7 +225,7 @@ class StaticPolicy:
         shared = Adjustment(cpus=self._shared(after))
         changed = dict.fromkeys(sorted(after.sharing), shared) if self._shared(before) != shared.cpus else {}
         if key in after.exclusive:
-            changed[key] = Adjustment(cpus=after.exclusive[key])
+            changed[key] = _exclusively(after.exclusive[key])
         elif key in after.sharing:
             changed[key] = shared
         return changed
@@ -265,6 +265,10 @@ class StaticPolicy:
         gave = [f"has given CPUs {new - old} back"] if new - old else []
         why = f"{name} {' and '.join(took + gave)}"
         return tuple(Move(key, "CPUs", str(old), str(new), why) for key in sorted(changed) if key != subject)
+
+
+def _exclusively(cpus: CPUSet) -> Adjustment:
+    return Adjustment(cpus=cpus, cpu_quota_us=NO_QUOTA)
 
 
 def _name(pod: Pod, container: Container) -> str:

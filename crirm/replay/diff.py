@@ -95,19 +95,16 @@ def _figures(one: Report, other: Report) -> Iterator[Figure]:
         yield Figure(what, one.count(state), other.count(state))
     yield Figure("refusals", len(one.refusals), len(other.refusals))
     yield Figure("updates of running containers", one.updates, other.updates)
-    yield from _moment_figures("at its fullest", one.fullest, other.fullest)
-    yield from _moment_figures("at the end", one.end, other.end)
+    for when, first, second in (("fullest", one.fullest, other.fullest), ("end", one.end, other.end)):
+        yield from _moment_figures(when, first, second)
 
 
 def _moment_figures(when: str, one: Moment, other: Moment) -> Iterator[Figure]:
     yield Figure(f"{when}: containers", one.containers, other.containers)
     yield Figure(f"{when}: with CPUs of several NUMA nodes", len(one.spread), len(other.spread))
-    yield Figure(f"{when}: with remote memory", len(one.remote), len(other.remote))
-    yield Figure(f"{when}: promised to these", one.remote_bytes, other.remote_bytes, "bytes")
-    yield Figure(f"{when}: free CPU", one.cpu.total, other.cpu.total, "m")
-    yield Figure(f"{when}: in one NUMA node", one.cpu.largest, other.cpu.largest, "m")
-    percents = (one.cpu.fragmentation_percent, other.cpu.fragmentation_percent)
-    yield Figure(f"{when}: fragmentation of CPU", *percents, "%")
-    yield Figure(f"{when}: free memory", one.memory.total, other.memory.total, "bytes")
-    percents = (one.memory.fragmentation_percent, other.memory.fragmentation_percent)
-    yield Figure(f"{when}: fragmentation of memory", *percents, "%")
+    yield Figure(f"{when}: that may use remote memory", len(one.remote), len(other.remote))
+    yield Figure(f"{when}: memory promised to these", one.remote_bytes, other.remote_bytes, "bytes")
+    for what, first, second, unit in (("CPU", one.cpu, other.cpu, "m"), ("memory", one.memory, other.memory, "bytes")):
+        yield Figure(f"{when}: free {what}", first.total, second.total, unit)
+        yield Figure(f"{when}: free {what} in one NUMA node", first.largest, second.largest, unit)
+        yield Figure(f"{when}: fragmentation of {what}", first.fragmentation_percent, second.fragmentation_percent, "%")

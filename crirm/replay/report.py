@@ -183,7 +183,7 @@ class Observer:
             machine_digest=digest(replay.topology),
             same_machine=replay.same_machine,
             policy=policy_text(replay.choice),
-            same_policy=replay.follows,
+            same_policy=replay.same_choice,
             not_as_made=len(self._not_as_made) if replay.exact else None,
             updates=self._stories.updates,
             outcomes=tuple(_outcome(replay.topology, story) for story in self._stories.of.values()),

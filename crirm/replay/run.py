@@ -104,12 +104,14 @@ class Replay:
         self.topology = topology or header.topology
         self.choice = full(choice or header.choice)
         self.same_machine = self.topology == header.topology
-        self.follows = choice is None or (self.same_machine and self.choice == full(header.choice))
-        self.exact = self.same_machine and self.follows
+        self.same_choice = self.choice == full(header.choice)
+        self.exact = self.same_machine and self.same_choice
         self.policy = make_policy(self.choice, self.topology)
         self.hints_left_out = 0
         self.changes_left_out = 0
         self._refused: set[ContainerKey] = set()
+        self._follows = choice is None
+        self._exact_still = self.exact
         self._earlier: Choice | None = None
         self._begin = self._begun() if self.exact else self._revived()
         self.state = self._begin.decision.state
@@ -118,7 +120,7 @@ class Replay:
         """Yield the start, and then what happens."""
         yield self._begin
         for entry in entries:
-            if not self.exact:
+            if not self._exact_still:
                 yield from self._expired(entry.at_s)
             step = self._step(entry)
             if step is not None:
@@ -160,11 +162,11 @@ class Replay:
         match entry.event:
             case Reconfigured():
                 return self._reconfigured(entry, entry.event)
-            case TimerExpired() if not self.exact:
+            case TimerExpired() if not self._exact_still:
                 return None
-            case ContainerRequested(container) if not self.exact:
+            case ContainerRequested(container) if not self._exact_still:
                 entry = attrs.evolve(entry, event=ContainerRequested(self._without_hints(container)))
-            case Synchronised() if not self.exact:
+            case Synchronised() if not self._exact_still:
                 entry = attrs.evolve(entry, event=self._possible(entry.event))
         return self._decided(entry)
 
@@ -178,20 +180,21 @@ class Replay:
             decision = after_fault(self.policy.name, state, entry.event, entry.at_s, fail_open=open_)
         if isinstance(entry.event, ContainerRequested) and decision.refusal is not None:
             self._refused.add(entry.event.container.key)
-        as_made = digest(decision) == entry.decided if self.exact and entry.decided else None
+        as_made = digest(decision) == entry.decided if self._exact_still and entry.decided else None
         step = Step(entry.line, entry.at_s, entry.event, state, decision, self.policy, fault=fault, as_made=as_made)
         return attrs.evolve(step, was_refused=bool(entry.refused))
 
     def _reconfigured(self, entry: Entry, change: Reconfigured) -> Step | None:
         """Take over another configuration as the daemon does, unless this replay has one of its own."""
-        if not self.follows:
+        if not self._follows:
             self.changes_left_out += 1
+            self._exact_still = False
             return None
         way_back = full(change.choice) == self._earlier
         self._earlier, state = self.choice, self.state
         found = self._planned(change)
         decision, as_made = Decision(found.state, effects=found.effects, trails=found.trails), None
-        if self.exact:
+        if self._exact_still:
             if not way_back:  # which goes by what was decided before
                 as_made = digest(decision) == entry.decided
             decision = attrs.evolve(decision, state=_resumed(self.policy, change.start)[0])

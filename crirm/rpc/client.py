@@ -60,8 +60,12 @@ class Pool:
         """
         connection = RuntimeConnection(self, self._flusher)
         await bridge.call_asyncio(bridge.connect_unix, connection, self.socket_path)
-        with trio.move_on_after(GREETING_TIMEOUT_S):
-            await connection.greeted.wait()
+        try:
+            with trio.move_on_after(GREETING_TIMEOUT_S):
+                await connection.greeted.wait()
+        except trio.Cancelled:
+            connection.fail("nobody waits for it any more")
+            raise
         if not connection.arrived_s:
             connection.fail("no HTTP/2 greeting")
             raise ConnectionError(f"{self.socket_path}: accepts connections, but no gRPC server answers there")

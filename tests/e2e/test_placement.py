@@ -213,3 +213,30 @@ def test_a_restart_of_crirm_keeps_every_assignment(containerd: Containerd, short
         assert explained["trail"]["chosen"] == "exclusive"
         node.end(containers[1])
         wait_until(lambda: node.cpus(containers[0]) == ONLINE)
+
+
+def test_another_configuration_moves_what_runs_or_nothing(containerd: Containerd, short_path: Path) -> None:
+    """Refused where a container would not fit, done where all do, and taken back."""
+    last = CPUSet.of(max(ONLINE))
+
+    def file(policy: str, reserved: CPUSet) -> str:
+        path = short_path / f"{policy}.yaml"
+        path.write_text(f"policy: {{Active: {policy}, ReservedResources: {{CPU: 'cpuset:{reserved}'}}}}\n")
+        return str(path)
+
+    with crirm(containerd, short_path, "static") as node:
+        shared, exclusive = node.run("u1", "burstable/", 0.1), node.run("u2", cpus=len(REST))
+        wait_until(lambda: node.cpus(shared) == FIRST)
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            node.ask("config", "diff", file("topology-aware", FIRST), "--activate")
+        assert refused.value.stdout, refused.value.stderr
+        assert len(json.loads(refused.value.stdout)["unfit"]) == 1
+        assert (node.cpus(shared), node.cpus(exclusive)) == (FIRST, REST)
+
+        assert len(node.ask("config", "diff", file("static", last))["changes"]) == 2
+        assert (node.cpus(shared), node.cpus(exclusive)) == (FIRST, REST)
+        node.ask("config", "diff", file("static", last), "--activate")
+        assert (node.cpus(shared), node.cpus(exclusive)) == (last, ONLINE - last)
+
+        node.ask("config", "diff", file("none", FIRST), "--activate")
+        assert (node.cpus(shared), node.cpus(exclusive)) == (ONLINE, ONLINE)

@@ -134,7 +134,7 @@ def test_a_forced_file_is_read_again_on_its_signal_and_by_itself(resmgr: Resmgr)
     [
         pytest.param("policy: {Actve: static}\n", "Active", id="an unknown key"),
         pytest.param("policy: [", "line", id="no YAML"),
-        pytest.param(STATIC.replace("cpuset:0", "cpuset:0-7"), "reserved", id="nothing left for containers"),
+        pytest.param(STATIC.replace("cpuset:0", "cpuset:0-7"), "leaves no CPU", id="nothing left for containers"),
         pytest.param(STATIC.replace("cpuset:0", "cpuset:0-5"), "would not fit", id="a container that runs has no room"),
     ],
 )

@@ -9,7 +9,7 @@ import attrs
 
 from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.decision import Adjustment
+from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.trail import Move
 from crirm.model.workload import ContainerKey
 from crirm.policy.topology_aware.machine import Machine
@@ -32,7 +32,8 @@ class Adjuster:
         cpus = self.cpus(grant) if self.options.pin_cpu else None
         shares = grant.cpu.shares if self.options.pin_cpu else None
         mems = self.mems(grant) if self.options.pin_memory else None
-        return Adjustment(cpus, mems or None, shares)
+        alone = self.options.pin_cpu and grant.exclusive and not grant.on_shared
+        return Adjustment(cpus, mems or None, shares, NO_QUOTA if alone else None)
 
     def cpus(self, grant: Grant) -> CPUSet:
         """Return the CPUs that the container with *grant* runs on."""

@@ -33,6 +33,7 @@ def test_there_is_a_sample_of_every_policy() -> None:
         pytest.param("static.yaml", ("policy", "policy.static"), id="static"),
         pytest.param("logging.yaml", ("logger",), id="logging"),
         pytest.param("message-dump.yaml", ("dump",), id="message dump"),
+        pytest.param("state.yaml", ("state",), id="state"),
     ],
 )
 def test_a_sample_names_every_option(name: str, sections: tuple[str, ...]) -> None:

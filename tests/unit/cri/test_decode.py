@@ -11,7 +11,7 @@ from crirm.cri.encode import adjusted_create, adjusted_update, status_as_asked, 
 from crirm.cri.message import Message
 from crirm.cri.proto.runtime import v1
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.decision import Adjustment
+from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerId, ContainerState, Pod, PodId
@@ -176,7 +176,35 @@ def test_an_update_of_our_own_carries_all_that_was_asked() -> None:
     assert wanted.to_dict() == own.to_dict()
 
 
-def test_the_kubelet_is_shown_its_own_shares() -> None:
-    told = v1.ContainerStatus(resources=v1.ContainerResources(linux=v1.LinuxContainerResources(cpu_shares=2048)))
-    shown = Message(status_as_asked(bytes(v1.ContainerStatusResponse(status=told)), ASKED))
-    assert shown.message(1).message(16).message(1).number(3) == 512
+@pytest.mark.parametrize(
+    ("adjustment", "shares", "quota"),
+    [
+        pytest.param(Adjustment(cpu_shares=2048), 512, -1, id="shares that crirm has set"),
+        pytest.param(Adjustment(cpu_quota_us=NO_QUOTA), 2048, 50_000, id="a quota that it has taken away"),
+        pytest.param(Adjustment(cpus=CPUSet.of(1)), 2048, -1, id="CPUs are nothing that it compares"),
+    ],
+)
+def test_the_kubelet_is_shown_what_it_has_asked_for(adjustment: Adjustment, shares: int, quota: int) -> None:
+    resources = v1.LinuxContainerResources(cpu_shares=2048, cpu_quota=-1, cpuset_cpus="1")
+    answer = v1.ContainerStatusResponse(status=v1.ContainerStatus(resources=v1.ContainerResources(linux=resources)))
+    shown = v1.ContainerStatusResponse().parse(status_as_asked(bytes(answer), ASKED, adjustment)).status.resources.linux
+    assert (shown.cpu_shares, shown.cpu_quota, shown.cpuset_cpus) == (shares, quota, "1")
+
+
+def test_a_quota_is_taken_away_and_given_back() -> None:
+    without = adjusted_update(
+        bytes(v1.UpdateContainerResourcesRequest("c", RESOURCES)), Adjustment(cpu_quota_us=NO_QUOTA)
+    )
+    assert v1.UpdateContainerResourcesRequest().parse(without).linux.cpu_quota == -1
+    again = v1.UpdateContainerResourcesRequest().parse(update_request(ContainerId("c"), ASKED, Adjustment()))
+    assert again.linux.cpu_quota == 50_000
+
+
+def test_a_pods_resources_are_read_from_its_requests() -> None:
+    config = sandbox_config()
+    assert config.linux is not None
+    config.linux.resources, config.linux.overhead = RESOURCES, v1.LinuxContainerResources(cpu_shares=10)
+    pod = decode.run_pod_request(bytes(v1.RunPodSandboxRequest(config=config)), "p")
+    assert (pod.overhead, pod.resources) == (LinuxResources(10), ASKED)
+    update = v1.UpdatePodSandboxResourcesRequest("p", resources=RESOURCES)
+    assert decode.update_pod_request(bytes(update)) == ("p", None, ASKED)

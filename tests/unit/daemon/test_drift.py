@@ -30,6 +30,14 @@ def test_a_container_is_to_have_what_was_decided_and_else_what_the_kubelet_asked
     assert wanted_of(node(container("c")), C) == Wanted(PLACE, CPUSet.of(0, 1), None, 512, Quota(20_000, 100_000))
 
 
+def test_who_has_cpus_to_itself_is_to_have_no_quota() -> None:
+    want = wanted_of(adjusted(node(container("c")), Adjustment(CPUSet.of(3), cpu_quota_us=-1)), C)
+    assert want is not None
+    assert want.quota == Quota(None, 100_000)
+    (found,) = differences(want, Reading(cpus=CPUSet.of(3), quota=Quota(20_000, 100_000)))
+    assert str(found) == "CPU limit 20000 us in 100000 us instead of no limit"
+
+
 @pytest.mark.parametrize(
     ("resources", "shares", "quota"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 import trio
 import trio.testing
@@ -12,9 +14,12 @@ from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.participants import Create, RunPod
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, UpdateContainer
-from crirm.model.events import ContainerStarted
+from crirm.model.events import ContainerStarted, Timer
 from crirm.model.workload import ContainerId, ContainerKey
 from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ID = "c" * 64
 OK = v1.UpdateContainerResourcesResponse()
@@ -69,6 +74,23 @@ async def test_of_several_updates_that_wait_only_the_last_is_sent(nursery: trio.
 
 
 @in_nursery
+async def test_an_update_goes_out_when_its_decision_is_kept(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, OK)
+    keeps: list[Callable[[], None]] = []
+    bench.worker.when_kept = keeps.append
+    nursery.start_soon(bench.worker.run)
+    bench.worker.perform(bench.update("1"))
+    bench.worker.perform(bench.update("1-2"))
+    for kept, sent in ((0, []), (1, ["1-2"])):  # the first has been replaced
+        await trio.testing.wait_all_tasks_blocked()
+        assert bench.sent() == []
+        assert bench.worker.pending() == {bench.key}
+        keeps[kept]()
+        await trio.testing.wait_all_tasks_blocked()
+        assert bench.sent() == sent
+
+
+@in_nursery
 async def test_an_update_during_another_comes_after_it(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, OK)
     nursery.start_soon(bench.worker.run)
@@ -117,3 +139,21 @@ async def test_a_timer_runs_out_at_its_time(nursery: trio.Nursery) -> None:
     await trio.testing.wait_all_tasks_blocked()
     assert not engine.state.timers
     assert "0" in bench.sent()
+
+
+def test_a_timer_does_not_wait_for_a_clock_that_was_set_back() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            bench = Bench(nursery, OK)
+            engine = bench.node.engine
+            engine.state = attrs.evolve(engine.state, timers={(bench.key, Timer.COLD_START): bench.now_s + 60})
+            nursery.start_soon(bench.worker.run)
+            await trio.sleep(1)
+            bench.now_s -= 3600
+            await trio.sleep(58)
+            assert engine.state.timers
+            await trio.sleep(2)
+            assert not engine.state.timers
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

@@ -172,6 +172,32 @@ async def test_a_caller_that_leaves_before_that_leaves_nothing_behind(nursery: t
 
 
 @in_nursery
+async def test_what_cannot_be_kept_is_undone_and_refused(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    node.keeps, before = [], node.engine.state
+    for one, request in ((Create(node), create_request("d")), (Update(node), update(4))):
+        held = FakeHeld()
+        one.request(bytes(request), held)
+        assert before.policy != node.engine.state.policy
+        node.give_up("the disk is full")
+        assert (held.forwarded, held.refused) == (None, (Status.UNAVAILABLE, "the disk is full"))
+        assert (before.policy, before.adjustments) == (node.engine.state.policy, node.engine.state.adjustments)
+
+
+@in_nursery
+async def test_while_nothing_can_be_kept_nothing_is_granted_and_all_else_passes(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    node.unkept, before = "the disk is full", node.engine.state
+    for one, request in ((Create(node), create_request("d")), (Update(node), update(4))):
+        held = FakeHeld()
+        one.request(bytes(request), held)
+        assert held.refused == (Status.UNAVAILABLE, "the disk is full")
+    assert before is node.engine.state
+    node.call(Stop, v1.StopContainerRequest(container_id=ID), good(v1.StopContainerResponse()))
+    assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
+
+
+@in_nursery
 async def test_a_containers_life_is_followed_and_its_grant_ends_with_it(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     node.call(Start, v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
@@ -258,6 +284,20 @@ async def test_the_kubelet_sees_the_shares_that_it_asked_for(nursery: trio.Nurse
     _, reply = node.call(ShowStatus, v1.ContainerStatusRequest(container_id=ID), good(answer))
     assert reply is not None
     assert v1.ContainerStatusResponse().parse(reply).status.resources.linux.cpu_shares == 2048
+
+
+@in_nursery
+async def test_the_kubelet_sees_the_limit_that_it_asked_for_while_there_is_none(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    request = v1.LinuxContainerResources(cpu_shares=2048, cpu_period=100_000, cpu_quota=200_000)
+    node.call(Update, v1.UpdateContainerResourcesRequest(ID, request), good(v1.UpdateContainerResourcesResponse()))
+    (key,) = node.engine.state.adjustments
+    node.engine.state.adjustments[key] = Adjustment(cpu_quota_us=-1)  # type: ignore[index] # as a policy might decide
+    told = v1.ContainerStatus(resources=v1.ContainerResources(linux=v1.LinuxContainerResources(cpu_quota=-1)))
+    answer = v1.ContainerStatusResponse(status=told)
+    _, reply = node.call(ShowStatus, v1.ContainerStatusRequest(container_id=ID), good(answer))
+    assert reply is not None
+    assert v1.ContainerStatusResponse().parse(reply).status.resources.linux.cpu_quota == 200_000
 
 
 @in_nursery

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import Decision, UpdateContainer
+from crirm.model.decision import NO_QUOTA, Decision, UpdateContainer
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -293,6 +293,12 @@ class PolicyMachine(RuleBasedStateMachine):
             assert adjustment.cpus is None or (adjustment.cpus and adjustment.cpus <= self.topology.online)
             assert adjustment.mems is None or (adjustment.mems and adjustment.mems <= self.topology.memory_nodes)
             assert adjustment.cpu_shares is None or 2 <= adjustment.cpu_shares <= 262144
+
+    @invariant()
+    def who_is_alone_on_its_cpus_and_nobody_else_is_without_a_quota(self) -> None:
+        for key, adjustment in self.state.adjustments.items():
+            alone = adjustment.cpus is not None and adjustment.cpus == self.policy.exclusive(self.state.policy).get(key)
+            assert adjustment.cpu_quota_us == (NO_QUOTA if alone else None)
 
     @invariant()
     def what_is_saved_comes_back_exactly(self) -> None:

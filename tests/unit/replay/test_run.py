@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, run_state_machine_as_test
 
+from crirm.errors import CrirmError
+from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.events import (
+    ContainerExited,
+    ContainerRemoved,
+    PodAdded,
+    PodStopped,
+    Synchronised,
+    Timer,
+    TimerExpired,
+)
+from crirm.model.workload import ContainerKey, PodId, TopologyHint
 from crirm.policy.api import Choice, Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
+from crirm.policy.topology_aware import TopologyAware
 from crirm.replay.decisions import canonical, decision_record, state_record
 from crirm.replay.records import start_of
 from crirm.replay.report import Observer, read_report, report_record
@@ -18,6 +32,7 @@ from crirm.replay.run import Replay
 from crirm.replay.trace import Header, TraceReader, TraceWriter
 from crirm.sim.hosts import HostSpec, topology_of
 from tests.unit.policy.test_policies import PolicyMachine
+from tests.unit.replay.scenes import AWARE, BEGIN_S, STATIC, Replayed, Scene, container, pod, replayed, web
 
 if TYPE_CHECKING:
     from crirm.model.decision import Decision
@@ -98,3 +113,136 @@ def test_any_sequence_replays_to_the_same_decisions(name: str) -> None:
         kind = KINDS[name]
 
     run_state_machine_as_test(Machine, settings=SETTINGS)
+
+
+def outcomes(found: Replayed) -> dict[str, str]:
+    return {one.name.rpartition("/")[2]: one.state for one in found.report.outcomes}
+
+
+def test_a_refused_container_stays_away_though_the_runtime_lists_it() -> None:
+    scene = web()
+    scene.tell(Synchronised((pod(),), scene.listed("a", "b", "s", "t")), ContainerExited(ContainerKey("t")))
+    found = replayed(scene.text, "1p.3c.1t mem=8Gi")
+    assert outcomes(found) == {"a": "refused", "b": "refused", "s": "runs", "t": "ended", "big": "refused"}
+    assert found.report.end.containers == 1
+
+
+def test_what_was_refused_then_and_fits_here_is_placed_until_its_pod_ends() -> None:
+    scene = web()
+    for host, state in (("2p.8c.1t mem=8Gi", "runs"), ("", "refused")):
+        found = replayed(scene.text, host)
+        assert outcomes(found)["big"] == state
+        assert any("refused then but placed here" in note for note in found.report.notes) == (state == "runs")
+    scene.tell(PodStopped(PodId("p")))
+    assert outcomes(replayed(scene.text, "2p.8c.1t mem=8Gi"))["big"] == "ended"
+
+
+def test_what_ran_at_the_start_is_kept_there_and_placed_anew_elsewhere() -> None:
+    scene = Scene()
+    scene.tell(PodAdded(pod()))
+    for name in ("a", "b", "c"):
+        scene.run(container(name, 1))
+    scene.tell(ContainerRemoved(ContainerKey("b")))
+    own = dict(scene.policy.exclusive(scene.state.policy))
+    scene.record()
+    found = replayed(scene.text)
+    assert found.replay.policy.exclusive(found.replay.state.policy) == own
+    assert found.report.notes == ("the trace just stops: it is still being written, or crirm was killed",)
+    found = replayed(scene.text, "1p.1c.2t")
+    assert [(refusal.what, refusal.name) for refusal in found.report.refusals] == [
+        ("at the start", "default/p/a"),
+        ("at the start", "default/p/c"),
+    ]
+    assert "the 2 containers of the start were placed anew" in found.report.notes
+
+
+def test_hints_count_only_on_the_machine_that_they_speak_of() -> None:
+    scene = Scene().record()
+    scene.tell(PodAdded(pod()))
+    scene.run(container("a", 0.5, hints=(TopologyHint("/sys/x", nodes=NodeSet.of(0)),)))
+    assert [one.pool for one in replayed(scene.text).report.outcomes] == ["socket #0"]
+    found = replayed(scene.text, "2p.5c.1t")
+    assert [one.pool for one in found.report.outcomes] == ["socket #1"], "which has more shared CPUs"
+    assert any("topology hints were left out 1 times" in note for note in found.report.notes)
+    assert not found.report.same_machine
+
+
+COLD = {
+    "memory-type.cri-resource-manager.intel.com": "mixed",
+    "cold-start.cri-resource-manager.intel.com": "duration: 2s",
+}
+
+
+def test_timers_run_out_elsewhere_as_they_were_started_there() -> None:
+    scene = Scene("2p.4c.1t mem=8Gi pmem=2x32Gi").record()
+    scene.tell(PodAdded(pod(annotations=COLD)))
+    scene.run(container("a", 0.5, 1))
+    assert scene.state.timers, "it starts cold"
+    for _ in range(4):
+        scene.tell(PodAdded(pod("q")))
+    scene.tell(TimerExpired(ContainerKey("a"), Timer.COLD_START))
+    for host, expired_after in (("", 9), ("2p.5c.1t mem=8Gi pmem=2x32Gi", 6)):
+        found = replayed(scene.text, host)
+        moments = [step.at_s - BEGIN_S for step in found.steps if isinstance(step.event, TimerExpired)]
+        assert moments == [expired_after]
+        assert found.report.outcomes[0].mems == "1,3", "all its kinds of memory"
+    assert replayed(scene.text, "1p.5c.1t").report.outcomes[0].mems == "0", "no slow memory, no cold start"
+
+
+def test_a_configuration_of_its_own_holds_throughout() -> None:
+    scene = web()
+    scene.reconfigure(STATIC)
+    scene.run(container("late", 1))
+    found = replayed(scene.text)
+    assert found.report.policy.startswith("static")
+    assert found.report.not_as_made == 0
+    assert state_record(scene.policy, scene.state) == state_record(found.replay.policy, found.replay.state)
+    elsewhere = replayed(scene.text, "2p.8c.1t mem=8Gi")
+    assert elsewhere.report.policy.startswith("static"), "the trace's change is followed on another machine"
+    assert elsewhere.report.end.containers == 6
+    own = replayed(scene.text, choice=AWARE)
+    assert own.report.policy.startswith("topology-aware")
+    assert any("changes of the configuration in the trace were left out" in note for note in own.report.notes)
+
+
+def test_requirements_that_change_from_outside_change_in_a_replay_too() -> None:
+    scene = web()
+    scene.readjust("s", 1.5)
+    found = replayed(scene.text)
+    assert found.report.not_as_made == 0
+    assert found.replay.state.workload.containers[ContainerKey("s")].requirements.cpu_request == 1500
+    assert state_record(scene.policy, scene.state) == state_record(found.replay.policy, found.replay.state)
+    elsewhere = replayed(scene.text, "2p.8c.1t mem=8Gi")
+    assert elsewhere.replay.state.workload.containers[ContainerKey("s")].requirements.cpu_request == 1500
+
+
+def test_the_way_back_from_a_configuration_leads_to_what_was_before() -> None:
+    scene = web()
+    policy, grants = scene.policy, scene.policy.save(scene.state.policy)
+    scene.reconfigure(STATIC)
+    scene.reconfigure(AWARE, policy, grants)
+    found = replayed(scene.text)
+    assert found.report.not_as_made == 0
+    assert state_record(policy, scene.state) == state_record(found.replay.policy, found.replay.state)
+
+
+def test_decisions_that_are_not_as_they_were_made_are_counted() -> None:
+    scene = web()
+    lines = [line.replace('"decided":"', '"decided":"0') for line in scene.lines[-2:]]
+    found = replayed("".join([*scene.lines[:-2], *lines]))
+    assert found.report.not_as_made == 2
+    assert any("2 decisions are not what they were, the first in line" in note for note in found.report.notes)
+
+
+def test_a_policy_that_fails_is_reported_and_the_replay_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = web()
+    monkeypatch.setattr(TopologyAware, "started", lambda *_: 1 / 0)
+    found = replayed(scene.text)
+    assert found.report.events == len(scene.lines) - 1
+    assert any("this is a bug in crirm: ZeroDivisionError" in note for note in found.report.notes)
+
+
+def test_a_machine_that_the_policy_does_not_fit_is_refused() -> None:
+    choice = attrs.evolve(AWARE, constraints=Constraints(reserved=CPUConstraint(cpus=CPUSet.of(40))))
+    with pytest.raises(CrirmError, match="this machine has no CPUs 40"):
+        replayed(web().text, "1p.4c.1t", choice)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 from h2.settings import SettingCodes
 
 from crirm.rpc import bridge, client
@@ -106,3 +108,27 @@ def test_what_cannot_be_used_is_told_from_what_may_come_yet(
 
     with pretender(path, greeting):
         bridge.run(connect)
+
+
+def test_a_connection_that_nobody_waits_for_any_more_is_closed(short_path: Path) -> None:
+    async def connect(accepted: list[socket.socket]) -> None:
+        with trio.move_on_after(0.05):
+            await Pool(str(short_path / "mute.sock"), Flusher()).connect()
+        accepted.append(listener.accept()[0])
+        accepted[0].settimeout(10)
+        await trio.to_thread.run_sync(_read_to_the_end, accepted[0])
+
+    connections: list[socket.socket] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(short_path / "mute.sock"))
+        listener.listen()
+        try:
+            bridge.run(connect, connections)
+        finally:
+            for connection in connections:
+                connection.close()
+
+
+def _read_to_the_end(connection: socket.socket) -> None:
+    while connection.recv(1 << 16):
+        pass

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from crirm.system import store as module
-from crirm.system.store import Batch, Entry, Store, read_journal
-from crirm.system.store_file import FILE, TABLES, StoreError
+from crirm.system.store import Batch, Entry, Store, read_journal, rescued
+from crirm.system.store_file import FILE, TABLES, InUseError, StoreError, UntrustedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,6 +232,135 @@ def test_the_journal_is_read_from_a_number_and_a_time_on(home: Path) -> None:
     assert [entry.kind for _, entry in read_journal(str(home), after=3)] == ["e3", "e4"]
     store.close()
     assert [entry.kind for _, entry in read_journal(str(home), since_s=NOW_S + 4)] == ["e4"]
+
+
+OLD_JOURNAL = """
+CREATE TABLE journal (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, kind TEXT NOT NULL, pod TEXT NOT NULL,
+    container TEXT NOT NULL, key TEXT NOT NULL, outcome TEXT NOT NULL
+)
+"""
+
+
+def of_the_first_version(home: Path) -> None:
+    """A file as crirm 0.1.0 has written it."""
+    home.mkdir()
+    (home / FILE).touch(0o600)
+    with closing(sqlite3.connect(home / FILE, isolation_level=None)) as connection:
+        for table in TABLES:
+            connection.execute(f"CREATE TABLE {table} (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+        connection.execute(OLD_JOURNAL)
+        connection.execute("PRAGMA application_id = 0x63726972")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("INSERT INTO grants VALUES ('k1', '\"0-1\"')")
+        connection.execute("INSERT INTO journal VALUES (7, 5.0, 'created', 'default/web', 'main', 'k1', 'CPUs 0-1')")
+
+
+OLD_ENTRY = Entry(5.0, "created", "default/web", "main", "k1", "CPUs 0-1")
+
+
+def test_a_file_of_an_older_version_is_brought_to_this_one(home: Path) -> None:
+    of_the_first_version(home)
+    entry = Entry(NOW_S, "exited", generation=3, machine="48256df5108e", cpus="0-1")
+    store = opened(home)
+    assert store.load()["grants"] == {"k1": '"0-1"'}
+    store._since_pruned = 0  # else an entry as old as that would go
+    store.write(Batch(journal=(entry,)))
+    store.close()
+    assert not list(home.glob("*damaged*"))
+    assert read_journal(str(home)) == [(7, OLD_ENTRY), (8, entry)]
+
+
+def test_the_journal_of_an_older_version_can_be_read_as_it_is(home: Path) -> None:
+    of_the_first_version(home)
+    before = (home / FILE).read_bytes()
+    assert read_journal(str(home)) == [(7, OLD_ENTRY)]
+    assert (home / FILE).read_bytes() == before
+
+
+def test_a_clock_that_jumps_back_costs_no_entries(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PRUNE_EVERY", 1)
+    times = [NOW_S, NOW_S + 60, NOW_S - 3600, NOW_S - 3599]
+    store = Store.open(str(home), clock=lambda: NOW_S - 3600)
+    for at_s in times:
+        store.write(Batch(journal=(Entry(at_s, "event"),)))
+    assert [entry.at_s for _, entry in read_journal(str(home))] == times
+    assert store.latest_s() == NOW_S + 60
+    store.close()
+
+
+def test_entries_from_the_future_do_not_live_for_ever(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are of a time when the clock was wrong; their age says nothing, their number does."""
+    monkeypatch.setattr(module, "JOURNAL_ROWS", 3)
+    monkeypatch.setattr(module, "PRUNE_EVERY", 1)
+    store = opened(home)
+    for number in range(5):
+        store.write(Batch(journal=(Entry(NOW_S + 10**9 + number, "event"),)))
+    store.write(Batch(journal=(Entry(NOW_S, "now"),)))
+    store.close()
+    assert [entry.kind for _, entry in read_journal(str(home))] == ["event", "event", "now"]
+
+
+def test_a_reader_that_follows_begins_anew_with_another_file(home: Path) -> None:
+    filled(home)
+    assert [number for number, _ in read_journal(str(home), after=90)] == [1]
+
+
+def test_a_store_waits_for_one_that_is_about_to_close(home: Path) -> None:
+    store = opened(home)
+    closer = threading.Timer(0.2, store.close)
+    closer.start()
+    with pytest.raises(InUseError):
+        Store.open(str(home))
+    Store.open(str(home), patience_s=30).close()
+    closer.join()
+
+
+def test_a_directory_that_was_removed_is_made_again(home: Path) -> None:
+    store = opened(home)
+    store.write(Batch(ROWS))
+    shutil.rmtree(home)
+    with pytest.raises(FileNotFoundError):
+        store.sync()
+    store.reopen()
+    with pytest.raises(InUseError):
+        opened(home)
+    store.write(Batch(ROWS))
+    store.close()
+    assert rows(home) == ROWS
+
+
+def test_what_cannot_be_written_can_still_be_read(home: Path) -> None:
+    store = opened(home)
+    store.write(Batch(ROWS, journal=(Entry(NOW_S, "created"),)))
+    assert (home / f"{FILE}-wal").stat().st_size > 0
+    before = {path.name: path.read_bytes() for path in home.iterdir()}
+    assert rescued(str(home))[0]["grants"] == ROWS["grants"]
+    assert rescued(str(home))[1] == NOW_S
+    assert before == {path.name: path.read_bytes() for path in home.iterdir()}
+    store.close()
+
+
+def test_where_nothing_is_nothing_is_rescued(home: Path) -> None:
+    home.mkdir()
+    assert not any(rescued(str(home))[0].values())
+
+
+@pytest.mark.parametrize(
+    "prepare", [pytest.param("open_directory", id="directory"), pytest.param("open_file", id="file")]
+)
+def test_what_others_may_have_written_is_not_rescued(home: Path, prepare: str) -> None:
+    globals()[prepare](home)
+    with pytest.raises(UntrustedError):
+        rescued(str(home))
+
+
+@pytest.mark.parametrize("damage", [scribble, cut, newer, foreign])
+def test_what_is_of_no_use_is_not_rescued(home: Path, damage: Callable[[Path], None]) -> None:
+    filled(home)
+    damage(home / FILE)
+    with pytest.raises(StoreError, match="cannot be read"):
+        rescued(str(home))
 
 
 def test_without_a_store_there_is_no_journal(home: Path) -> None:

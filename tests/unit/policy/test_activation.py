@@ -1,0 +1,164 @@
+"""A node under another configuration, as a plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.decision import Adjustment, State, UpdateContainer
+from crirm.model.events import (
+    ContainerCreated,
+    ContainerRequested,
+    ContainerStarted,
+    Event,
+    PodAdded,
+    ResizeFailed,
+    ResizeRequested,
+)
+from crirm.model.qos import QoSClass
+from crirm.model.quantity import MilliCPU
+from crirm.model.resources import LinuxResources, Requirements
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
+from crirm.policy.activation import OTHER_POLICY, RECONFIGURED, Plan, plan
+from crirm.policy.none import NonePolicy
+from crirm.policy.pipeline import initial, step
+from tests.unit.policy.counting import Counting
+
+if TYPE_CHECKING:
+    from crirm.policy.api import Policy
+
+MACHINE = Adjustment(cpus=CPUSet(range(8)), mems=NodeSet.of(0))
+POD = Pod(PodId("p"), "uid", "p", "default", QoSClass.GUARANTEED)
+NOTHING = NonePolicy()
+
+
+def key(name: str) -> ContainerKey:
+    return ContainerKey(name)
+
+
+def after(policy: Policy, *events: Event, state: State | None = None) -> State:
+    state = initial(policy) if state is None else state
+    for event in events:
+        decision = step(policy, state, event, 0.0)
+        assert decision.refusal is None
+        state = decision.state
+    return state
+
+
+def asked(name: str, cpus: int) -> ContainerRequested:
+    wanted = Requirements(cpu_request=MilliCPU(cpus * 1000))
+    return ContainerRequested(Container(key(name), POD.id, name, ContainerState.CREATING, wanted))
+
+
+def run(name: str, cpus: int) -> list[Event]:
+    return [asked(name, cpus), ContainerCreated(key(name), ContainerId(f"id-{name}")), ContainerStarted(key(name))]
+
+
+def planned(old: Policy, new: Policy, state: State) -> Plan:
+    grants = old.save(state.policy) if old.name == new.name else {}
+    return plan(new, grants, state, MACHINE)
+
+
+def shown(found: Plan) -> dict[str, tuple[str, str, str]]:
+    changes = {name: (one.before.cpus, one.after.cpus, one.why) for name, one in found.changes.items()}
+    return {name: (str(before), str(now), why) for name, (before, now, why) in changes.items()}
+
+
+def updates(found: Plan) -> dict[str, str]:
+    return {one.key: str(one.adjustment.cpus) for one in found.effects if isinstance(one, UpdateContainer)}
+
+
+def test_what_fits_stays_and_nobody_is_told_anything() -> None:
+    policy = Counting(8)
+    state = after(policy, PodAdded(POD), *run("a", 2), *run("b", 0))
+    found = planned(policy, Counting(8), state)
+    assert found == Plan(state)
+
+
+@pytest.mark.parametrize(
+    ("new", "changes"),
+    [
+        pytest.param(
+            Counting(6),
+            {"c": ("3-7", "3-5", RECONFIGURED)},
+            id="who shares is given what is left of a smaller machine",
+        ),
+        pytest.param(
+            Counting(8, name="other"),
+            {"a": ("0", "2", OTHER_POLICY), "b": ("1-2", "0-1", OTHER_POLICY)},
+            id="another policy places all anew, in an order of its own",
+        ),
+        pytest.param(
+            NOTHING,
+            {
+                "a": ("0", "0-7", OTHER_POLICY),
+                "b": ("1-2", "0-7", OTHER_POLICY),
+                "c": ("3-7", "0-7", OTHER_POLICY),
+            },
+            id="who is not bound any more has the whole machine",
+        ),
+    ],
+)
+def test_who_moves_is_told_with_the_reason(new: Policy, changes: dict[str, tuple[str, str, str]]) -> None:
+    policy = Counting(8)
+    state = after(policy, PodAdded(POD), *run("a", 1), *run("b", 2), *run("c", 0))
+    found = planned(policy, new, state)
+    assert shown(found) == changes
+    assert updates(found) == {name: now for name, (_, now, _) in changes.items()}
+    assert found.state.workload == state.workload
+
+
+def test_what_is_new_goes_to_those_who_share() -> None:
+    policy = Counting(8)
+    state = after(policy, PodAdded(POD), *run("a", 5), *run("b", 1), *run("c", 0))
+    assert shown(planned(policy, Counting(9), state)) == {"c": ("6-7", "6-8", RECONFIGURED)}
+
+
+def test_who_has_no_room_is_named_and_would_share_what_is_left() -> None:
+    policy = Counting(8)
+    state = after(policy, PodAdded(POD), *run("a", 5), *run("b", 2))
+    found = planned(policy, Counting(4), state)
+    assert found.unfit == {"a": "wants 5 CPUs, 4 are free and one must stay"}
+    assert {name: str(one.cpus) for name, one in found.state.adjustments.items()} == {"a": "2-3", "b": "0-1"}
+
+
+def test_a_container_in_the_middle_of_its_creation_is_told_once_it_is_there() -> None:
+    policy = Counting(8)
+    state = after(policy, PodAdded(POD), asked("a", 2))
+    found = planned(policy, NOTHING, state)
+    assert updates(found) == {}
+    created = step(NOTHING, found.state, ContainerCreated(key("a"), ContainerId("x")), 0.0)
+    assert [one.adjustment for one in created.effects if isinstance(one, UpdateContainer)] == [
+        Adjustment(cpus=MACHINE.cpus)
+    ]
+
+
+def test_a_resize_that_fails_afterwards_asks_the_new_policy_for_the_old_size() -> None:
+    old, new = Counting(8), Counting(8, name="other")
+    more = ResizeRequested(key("a"), LinuxResources(), Requirements(cpu_request=MilliCPU(3000)))
+    state = after(old, PodAdded(POD), *run("a", 1), more)
+    found = planned(old, new, state)
+    undone = step(new, found.state, ResizeFailed(key("a")), 0.0).state
+    assert undone.workload.containers[key("a")].requirements.cpu_request == 1000
+    assert undone.adjustments == {"a": Adjustment(cpus=CPUSet.of(0))}
+
+
+@pytest.mark.parametrize("new", [Counting(6), Counting(8, name="other"), NOTHING], ids=["smaller", "other", "none"])
+def test_going_back_gives_everybody_what_it_had(new: Any) -> None:
+    old = Counting(8)
+    state = after(old, PodAdded(POD), *run("a", 1), *run("b", 2), *run("c", 0))
+    found = planned(old, new, state)
+    back = plan(old, old.save(state.policy), found.state, MACHINE)
+    assert (back.state.policy, back.state.adjustments) == (state.policy, state.adjustments)
+    assert updates(back) == {name: str(state.adjustments[key(name)].cpus) for name in found.changes}
+
+
+def test_going_back_keeps_who_came_meanwhile() -> None:
+    old, new = Counting(8), Counting(8, name="other")
+    state = after(old, PodAdded(POD), *run("a", 1), *run("c", 0))
+    found = after(new, *run("d", 2), state=planned(old, new, state).state)
+    back = plan(old, old.save(state.policy), found, MACHINE)
+    assert {name: str(one.cpus) for name, one in back.state.adjustments.items()} == {"a": "0", "c": "3-7", "d": "1-2"}
