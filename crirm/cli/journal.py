@@ -37,9 +37,7 @@ _DEFAULT_DIR: Final = attrs.fields_dict(Settings)["state_dir"].default
 @click.option("--until", metavar="TIME", default="", help="Only up to then.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with what happens from now on, until interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
-def command(
-    *, state_dir: str, pod: str, container: str, cpu: str, since: str, until: str, follow: bool, as_json: bool
-) -> None:
+def command(*, state_dir: str, since: str, follow: bool, as_json: bool, **filters: str) -> None:
     """Show what has happened to pods and containers, and what was decided about it, in the order in which it happened.
 
     It reads the file that the daemon writes, whether the daemon runs or not. JSON has more: the generation of the
@@ -47,8 +45,7 @@ def command(
     """
     now_s = time.time()
     since_s = moment_s("--since", since, now_s) if since else 0.0
-    until_s = moment_s("--until", until, now_s) if until else math.inf
-    wanted = chosen(pod, container, _cpus(cpu), until_s)
+    wanted = chosen(**filters, now_s=now_s)
     last = 0
     for number, entry in read_journal(state_dir, last, since_s):
         last = _show(number, entry, wanted, as_json=as_json)
@@ -87,15 +84,13 @@ def _cpus(text: str) -> CPUSet:
         raise UsageError(f"--cpu {text}: {error}") from error
 
 
-def chosen(pod: str, container: str, cpus: CPUSet, until_s: float) -> Callable[[Entry], bool]:
-    """Return the test for entries that are to be shown.
+def chosen(*, pod: str, container: str, cpu: str, until: str, now_s: float) -> Callable[[Entry], bool]:
+    """Return the test for entries that are to be shown; an empty option shows all.
 
-    Args:
-        pod: of its namespace, name or both; empty: of any.
-        container: of this name or key; empty: of any.
-        cpus: of which one was given or taken; none: whatever.
-        until_s: seconds of wall-clock time; not later.
+    Raises:
+        UsageError: an option that means nothing.
     """
+    cpus, until_s = _cpus(cpu), moment_s("--until", until, now_s) if until else math.inf
 
     def wanted(entry: Entry) -> bool:
         in_pod = not pod or pod == entry.pod or pod in entry.pod.split("/")

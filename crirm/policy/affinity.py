@@ -87,10 +87,12 @@ def _attractions(
 ) -> Iterator[tuple[Container, int]]:
     explicit = affinities(pod, container.name)
     everyone = workload.containers.values()
+    siblings = [(other, pod) for other in everyone if other.pod == pod.id] if explicit else []
+    with_pods = [(other, workload.pods[other.pod]) for other in everyone] if _look_further(explicit) else []
     for affinity in explicit:
-        for other in _in_scope(affinity.scope, pod, workload):
-            if affinity.concerns(other, workload.pod_of(other)):
-                yield other, affinity.weight
+        scope, concerns, weight = affinity.scope, affinity.concerns, affinity.weight
+        inside = siblings if scope is None else [pair for pair in with_pods if scope.holds(*pair)]
+        yield from [(other, weight) for other, its_pod in inside if concerns(other, its_pod)]
     marked = AVX512_WEIGHT if AVX512_TAG in container.tags else -AVX512_WEIGHT
     for other in everyone:
         if AVX512_TAG in other.tags:
@@ -102,10 +104,8 @@ def _attractions(
         yield from ((other, COLOCATION_WEIGHT) for other in everyone if other.pod in inside)
 
 
-def _in_scope(scope: Expression | None, pod: Pod, workload: Workload) -> Iterable[Container]:
-    if scope is None:
-        return [other for other in workload.containers.values() if other.pod == pod.id]
-    return [other for other in workload.containers.values() if scope.holds(other, workload.pod_of(other))]
+def _look_further(explicit: Iterable[Affinity]) -> bool:
+    return any(affinity.scope is not None for affinity in explicit)
 
 
 def affinities(pod: Pod, container_name: str) -> tuple[Affinity, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -328,3 +330,29 @@ def test_what_the_runtime_refuses_is_undone(stage: Stage) -> None:
     assert (code, "refused to update" in told["refused"]) == (1, True)
     assert pinning(resmgr) == before
     assert resmgr.node.told()[container] == before[container][0]
+
+
+def test_configurations_change_while_containers_come_and_go(resmgr: Resmgr) -> None:
+    """Whatever policy a container was begun under, in the end it has what the last one decided."""
+    resmgr.start("--force-config", resmgr.file("forced.cfg", STATIC))
+    stays = [resmgr.node.run("a", 1), resmgr.node.run("b", 0.1)]
+    over = threading.Event()
+
+    def come_and_go(name: str) -> int:
+        count = 0
+        while not over.is_set():
+            count += 1
+            resmgr.node.end(resmgr.node.run(f"{name}{count}", 1))
+        return count
+
+    with ThreadPoolExecutor() as pool:
+        comers = [pool.submit(come_and_go, name) for name in ("x", "y")]
+        try:
+            for text in (TOPOLOGY_AWARE, NONE, TOPOLOGY_AWARE, STATIC, NONE, STATIC):
+                code, told = resmgr.diff(text, "--activate")
+                assert (code, told["refused"]) == (0, "")
+        finally:
+            over.set()
+        assert all(comer.result() > 0 for comer in comers)
+    assert set(resmgr.node.told()) == set(stays)
+    wait_until(lambda: {each: one[0] for each, one in pinning(resmgr).items()} == resmgr.node.told())

@@ -21,6 +21,7 @@ from crirm.model.events import (
     Timer,
     TimerExpired,
 )
+from crirm.model.quantity import MilliCPU
 from crirm.model.workload import ContainerKey, PodId, TopologyHint
 from crirm.policy.api import Choice, Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
@@ -91,7 +92,7 @@ class RecordingMachine(PolicyMachine):
     def check_elsewhere(self) -> None:
         """What comes out elsewhere is sound, and can be reported."""
         for name in KINDS:
-            choice = Choice(name, Constraints(reserved=CPUConstraint(millicpu=1000)))
+            choice = Choice(name, Constraints(reserved=CPUConstraint(millicpu=MilliCPU(1000))))
             reader = TraceReader.open(line.encode() for line in self.lines)
             replay = Replay(reader.header, ELSEWHERE, choice)
             observer = Observer(replay)

@@ -9,6 +9,7 @@ from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.events import (
     ContainerExited,
     ContainerRequested,
+    Event,
     PodAdded,
     PodStopped,
     ResizeRequested,
@@ -16,7 +17,7 @@ from crirm.model.events import (
     UpdateFailed,
 )
 from crirm.model.resources import LinuxResources
-from crirm.model.workload import ContainerKey, ContainerState, PodId, TopologyHint
+from crirm.model.workload import ContainerId, ContainerKey, ContainerState, PodId, TopologyHint
 from crirm.replay import trace
 from crirm.replay.trace import TraceError, TraceReader
 from tests.unit.replay.scenes import BEGIN_S, Scene, container, pod, web
@@ -29,7 +30,7 @@ def read(text: str) -> TraceReader:
 def test_what_was_written_is_read_back() -> None:
     scene = Scene()
     hints = (TopologyHint("/sys/a", CPUSet.of(1), NodeSet.of(0), frozenset({1, 0})),)
-    events = [
+    events: list[Event] = [
         PodAdded(pod(labels={"app": "web"})),
         ContainerRequested(container("a", 1, 1, hints=hints, labels={"tier": "x"}, tags={"AVX512": "true"})),
         ResizeRequested(ContainerKey("a"), LinuxResources(cpu_shares=512), container("a", 0.5).requirements),
@@ -47,7 +48,7 @@ def test_what_was_written_is_read_back() -> None:
 
 def test_lists_of_the_runtime_describe_only_what_is_new() -> None:
     scene = web()
-    stranger = attrs.evolve(container("n", 0.1), id="id-n", state=ContainerState.RUNNING)
+    stranger = attrs.evolve(container("n", 0.1), id=ContainerId("id-n"), state=ContainerState.RUNNING)
     pods = (pod(), pod("q"))
     for listed in (scene.listed("a", "b"), (*scene.listed("a", "b"), stranger)):
         scene.tell(Synchronised(pods, listed))
