@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,7 @@ from crirm.errors import CrirmError
 from crirm.logs import settings_from
 from crirm.system.config_cache import forget_accepted, path_in
 from crirm.system.store import forget
+from crirm.system.store_file import held
 from crirm.system.unix_socket import SocketState, state_of
 
 if TYPE_CHECKING:
@@ -203,7 +205,8 @@ def _reset(settings: Settings, *, config: bool, policy: bool) -> int:
         )
     kept = settings.state_dir
     if config:
-        gone = bool(kept) and forget_accepted(kept)
+        with held(kept) if kept else nullcontext():
+            gone = bool(kept) and forget_accepted(kept)
         click.echo(
             f"{path_in(kept)}: the accepted configuration is forgotten"
             if gone

@@ -255,9 +255,7 @@ class Configurations:
 
     def _note(self, source: Source, name: str, reason: str) -> str:
         self.rejected = Rejected(time.time(), source, name, reason)
-        log.error(
-            "configuration rejected, the old one stays in force", origin=source.value, name=name, reason=reason
-        )
+        log.error("configuration rejected, the old one stays in force", origin=source.value, name=name, reason=reason)
         return reason
 
     def status(self) -> dict[str, Any]:

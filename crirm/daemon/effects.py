@@ -13,13 +13,15 @@ from grpclib.const import Status
 from crirm.cri.encode import update_request
 from crirm.logs import get_logger
 from crirm.model.decision import Effect, StartTimer, StopTimer, UpdateContainer
-from crirm.model.events import Timer, TimerExpired, UpdateFailed
+from crirm.model.events import ResizeDone, ResizeFailed, ResizeRequested, Timer, TimerExpired, UpdateFailed
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from crirm.daemon.engine import Engine
+    from crirm.model.decision import Decision, State
+    from crirm.model.events import Event
     from crirm.model.workload import ContainerKey
 
 log = get_logger("policy")
@@ -63,7 +65,32 @@ class EffectsWorker:
     _wanted: dict[ContainerKey, UpdateContainer] = attrs.field(factory=dict, init=False)
     _ready: set[ContainerKey] = attrs.field(factory=set, init=False)
     _busy: set[ContainerKey] = attrs.field(factory=set, init=False)
+    _overtaken: set[ContainerKey] = attrs.field(factory=set, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Hear of resizes, which tell the runtime about a container too: of two updates at once, either may be last."""
+        self.engine.on_decision(self._heed)
+
+    def _heed(self, event: Event, _before: State, decision: Decision) -> None:
+        match event:
+            case ResizeRequested(key) if decision.refusal is None:
+                self._wanted.pop(key, None)  # the resize carries what is decided now
+                self._overtaken |= self._busy & {key}
+            case ResizeDone(key) if key in self._overtaken:
+                self._overtaken.discard(key)
+                self._tell_again(key)
+            case ResizeDone(key) | ResizeFailed(key):
+                self._overtaken.discard(key)
+                self._wake()
+            case _:
+                pass
+
+    def _tell_again(self, key: ContainerKey) -> None:
+        container = self.engine.state.workload.containers.get(key)
+        adjustment = self.engine.state.adjustments.get(key)
+        if container is not None and container.id is not None and adjustment is not None:
+            self.perform(UpdateContainer(key, container.id, adjustment))
 
     def perform(self, effect: Effect) -> None:
         """Take *effect* on; returns at once."""
@@ -113,7 +140,8 @@ class EffectsWorker:
             nursery.start_soon(self._keep_timers)
             while True:
                 self._changed = trio.Event()
-                free = [key for key in self._wanted if key in self._ready and key not in self._busy]
+                taken = self._busy | self.engine.state.resizing.keys()
+                free = [key for key in self._wanted if key in self._ready and key not in taken]
                 for key in free[: AT_ONCE - len(self._busy)]:
                     self._ready.discard(key)
                     self._busy.add(key)

@@ -57,7 +57,7 @@ class Intake:
     _ids_of: object = attrs.field(default=None, init=False)
 
     def pod_of(self, pod: PodId) -> PodId:
-        """Return the whole id of a pod sandbox, which callers may shorten, as runtimes allow; *pod* if none is known."""
+        """Return the whole id of a pod sandbox, which callers may shorten as runtimes allow; *pod* if it is unknown."""
         pods = self.engine.state.workload.pods
         matches = [pod] if pod in pods or not pod else [known for known in pods if known.startswith(pod)]
         return matches[0] if len(matches) == 1 else pod
@@ -112,7 +112,7 @@ class Intake:
         """
         text = pod.annotations.get(ANNOTATION)
         try:
-            annotated = parse_annotation(text).get(name) if text else None
+            annotated = parse_annotation(text, name) if text else None
         except ResourcesAnnotationError as error:
             where = f"pod {pod.namespace}/{pod.name}, annotation {ANNOTATION}"
             raise RefusedError(RefusalReason.BAD_REQUEST, f"{where}: {error}") from error

@@ -173,7 +173,7 @@ class DecidingNode:
     @property
     def machine(self) -> Adjustment:
         """All CPUs and all memory nodes: what a container has that nobody binds."""
-        return Adjustment(cpus=self.topology.online, mems=self.topology.node_ids)
+        return Adjustment(cpus=self.topology.online, mems=self.topology.memory_nodes)
 
     async def keep_state(self, settings: Settings, *, resume: bool = False) -> None:
         """Have what is decided kept on disk, if *settings* say where; *resume* takes over what is kept there first."""

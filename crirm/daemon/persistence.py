@@ -139,6 +139,8 @@ class Persistence:
             )
         for key, reason in revived.squeezed.items():
             log.warning("a container has no room and shares what is left", container=name(key), reason=reason)
+        for key, reason in revived.weakened.items():
+            log.warning("a container is promised less than before", container=name(key), reason=reason)
         for key, reason in revived.lost.items():
             log.warning("a container goes on without a grant", container=name(key), reason=reason)
         counts = {
@@ -295,7 +297,7 @@ class Persistence:
     def _write_now(self, view: View, policy: Policy, policy_state: Any, journal: tuple[Entry, ...]) -> OSError | None:
         """Write the difference, in a thread; after a failure, return whether the disk has still not taken it."""
         if self.store is None:
-            self.store = Store.open(self.directory)
+            self.store = Store.open(self.directory, self.clock)
         elif self._failure:
             self.store.reopen()  # another file may stand there now, so nothing is taken for written
         view["grants"] = policy.save(policy_state)
@@ -332,6 +334,7 @@ def open_persistence(
     *,
     resume: bool = True,
     fail_closed: bool = False,
+    clock: Callable[[], float] = time.time,
 ) -> Persistence:
     """Open the store in *directory*, and say so where that cannot be done; it is tried again then.
 
@@ -342,11 +345,12 @@ def open_persistence(
         facts: see `Persistence`.
         resume: whether the engine goes on from what is kept there, or what is there is replaced by its state.
         fail_closed: see `Persistence`.
+        clock: see `Persistence`.
 
     Raises:
         InUseError: another process keeps its state there, so it most likely decides about the same containers.
     """
-    persistence = Persistence(directory, engine, effects, facts, fail_closed)
+    persistence = Persistence(directory, engine, effects, facts, fail_closed, clock=clock)
     rows, latest_s = _found(persistence)
     effects.when_kept = persistence.when_kept
     engine.generation += generation_in(rows)
@@ -361,7 +365,7 @@ def _found(persistence: Persistence) -> tuple[Rows, float]:
     """Open the store, and return what is in it and the latest time in its journal, as far as that can be read."""
     directory = persistence.directory
     try:
-        store = persistence.store = Store.open(directory, patience_s=PREDECESSOR_S)
+        store = persistence.store = Store.open(directory, persistence.clock, patience_s=PREDECESSOR_S)
         return store.load(), store.latest_s()
     except InUseError:
         raise

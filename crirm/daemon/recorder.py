@@ -117,8 +117,8 @@ class _Trace:
     size_bytes: int = 0
     _writer: TraceWriter | None = None
 
-    def write(self, items: list[_Happened | _Activated | _Ended]) -> str:
-        """Write *items*; return why the trace ends with them, if it does.
+    def write(self) -> str:
+        """Write what is waiting; return why the trace ends with that, if it does.
 
         Raises:
             OSError: the disk does not take them.
@@ -128,7 +128,8 @@ class _Trace:
             writer = self._writer = self._make_writer()
             lines.append(writer.first().encode())
         size, end = self.size_bytes + sum(map(len, lines)), ""
-        for item in items:
+        for _ in range(len(self.waiting)):
+            item = self.waiting.popleft()
             line = item.line(writer).encode()
             if isinstance(item, _Ended):
                 end = item.words
@@ -263,10 +264,8 @@ class Recorder:
         trace = self._trace
         if trace is None:
             return
-        items = list(trace.waiting)
-        trace.waiting.clear()
         try:
-            end = await trio.to_thread.run_sync(trace.write, items, abandon_on_cancel=last)
+            end = await trio.to_thread.run_sync(trace.write, abandon_on_cancel=last)
         except OSError as error:
             _tell_broken(trace, error)
             end = BROKEN

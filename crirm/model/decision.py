@@ -33,7 +33,7 @@ class Adjustment:
 
 
 NO_QUOTA = -1
-"""For who has its CPUs to itself: these are its limit, and a quota beside them only makes it wait for its next period."""
+"""For who has its CPUs to itself: these are its limit, and a quota beside them would only make it wait at times."""
 
 UNADJUSTED = Adjustment()
 

@@ -17,16 +17,18 @@ from crirm.model.resources import Requirements
 ANNOTATION = "intel.com/resources"
 
 _STANDARD = ("cpu", "memory")
+_MOST = 100  # kinds of resources of one container; each takes some 10 us to read
 
 
 class ResourcesAnnotationError(CrirmError, ValueError):
     """The value of the annotation ``intel.com/resources`` cannot be read."""
 
 
-def parse_annotation(value: str) -> dict[str, Requirements]:
-    """Return requests and limits by container name; an init container wins over a container of the same name.
+def parse_annotation(value: str, container_name: str) -> Requirements | None:
+    """Return the requests and limits of one container; None where the annotation has none of this name.
 
-    As in Kubernetes, a request that is missing equals the limit.
+    An init container wins over a container of the same name. As in Kubernetes, a request that is missing equals the
+    limit. What is said of other containers is not looked at: there may be hundreds of them, and nothing else runs.
 
     Raises:
         ResourcesAnnotationError: what is wrong, and at which place of the JSON text.
@@ -35,11 +37,11 @@ def parse_annotation(value: str) -> dict[str, Requirements]:
         document = json.loads(value)
     except (ValueError, RecursionError) as fault:
         raise _fault("$", f"is not JSON ({fault})") from None
-    found: dict[str, Requirements] = {}
-    for section in ("containers", "initContainers"):
-        for name, entry in _mapping(_mapping(document, "$").get(section), f"$.{section}").items():
-            found[name] = _requirements(entry, f"$.{section}.{name}")
-    return found
+    for section in ("initContainers", "containers"):
+        entries = _mapping(_mapping(document, "$").get(section), f"$.{section}")
+        if container_name in entries:
+            return _requirements(entries[container_name], f"$.{section}.{container_name}")
+    return None
 
 
 def _requirements(entry: object, place: str) -> Requirements:
@@ -60,7 +62,10 @@ def _requirements(entry: object, place: str) -> Requirements:
 
 
 def _quantities(value: object, place: str) -> dict[str, str]:
-    return {name: _amount(amount, f"{place}.{name}") for name, amount in _mapping(value, place).items()}
+    amounts = _mapping(value, place)
+    if len(amounts) > _MOST:
+        raise _fault(place, f"has {len(amounts)} amounts; write at most {_MOST}")
+    return {name: _amount(amount, f"{place}.{name}") for name, amount in amounts.items()}
 
 
 def _amount(value: object, place: str) -> str:

@@ -30,6 +30,8 @@ AVX512_TAG: Final = "AVX512"
 AVX512_WEIGHT: Final = 5
 COLOCATION_WEIGHT: Final = 10
 MAX_WEIGHT: Final = 1000
+MOST_EXPRESSIONS: Final = 10
+"""Of one container in one annotation: each is tried on every container of the node, while nothing else runs."""
 
 _WEIGHT = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
@@ -91,8 +93,8 @@ def _attractions(
     with_pods = [(other, workload.pods[other.pod]) for other in everyone] if _look_further(explicit) else []
     for affinity in explicit:
         scope, concerns, weight = affinity.scope, affinity.concerns, affinity.weight
-        inside = siblings if scope is None else [pair for pair in with_pods if scope.holds(*pair)]
-        yield from [(other, weight) for other, its_pod in inside if concerns(other, its_pod)]
+        among = siblings if scope is None else [pair for pair in with_pods if scope.holds(*pair)]
+        yield from [(other, weight) for other, its_pod in among if concerns(other, its_pod)]
     marked = AVX512_WEIGHT if AVX512_TAG in container.tags else -AVX512_WEIGHT
     for other in everyone:
         if AVX512_TAG in other.tags:
@@ -144,6 +146,9 @@ def _parse(text: str, sign: int) -> Mapping[str, tuple[Affinity, ...]]:
                 named.setdefault(item, set()).add(name)
             else:
                 full.setdefault(name, []).append(_decode(item, f"$.{name}[{index}]", sign))
+        if len(full.get(name, ())) > MOST_EXPRESSIONS:
+            msg = f"$.{name}: has more than {MOST_EXPRESSIONS} expressions; put several values into one, with In"
+            raise ExpressionError(msg)
     for name, others in named.items():
         full.setdefault(name, []).append(Affinity(frozenset(others), sign))
     return {name: tuple(found) for name, found in full.items()}

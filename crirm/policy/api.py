@@ -52,11 +52,13 @@ class Restored:
         state: with every grant that still fits.
         adjustments: of every container that has one.
         dropped: those whose grant does not fit any more, and why; they have none in the state.
+        weakened: those whose grant promises less than it did, and why.
     """
 
     state: Any
     adjustments: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
     dropped: Mapping[ContainerKey, str] = attrs.field(factory=dict)
+    weakened: Mapping[ContainerKey, str] = attrs.field(factory=dict)
 
 
 class Policy(Protocol):

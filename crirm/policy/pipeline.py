@@ -11,8 +11,8 @@ changed into effects. Its rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, assert_never
+from collections.abc import Callable
+from typing import assert_never
 
 import attrs
 
@@ -53,10 +53,18 @@ from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Placement, Policy
 from crirm.policy.faults import degraded, marked
+from crirm.policy.states import (
+    changed,
+    healed,
+    latest,
+    members,
+    moves_back,
+    pod_resized,
+    with_container,
+    with_workload,
+    without,
+)
 from crirm.policy.synchronise import changes_between
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 HOLDING = frozenset({ContainerState.CREATING, ContainerState.CREATED, ContainerState.RUNNING})
 
@@ -100,15 +108,15 @@ class _Step:
             case PodAdded(pod):
                 return self._add_pod(state, pod)
             case PodResized():
-                return Decision(_pod_resized(state, event))
+                return Decision(pod_resized(state, event))
             case PodStopped(id):
-                return self._each(state, _members(state, id), self._exit)
+                return self._each(state, members(state, id), self._exit)
             case PodRemoved(id):
                 return self._remove_pod(state, id)
             case ContainerRequested(container):
                 return self._request(state, container, self.overflow)
             case ContainerCreated(key, id):
-                return self._created(_changed(state, key, id=id, state=ContainerState.CREATED), key)
+                return self._created(changed(state, key, id=id, state=ContainerState.CREATED), key)
             case CreateFailed(key) | ContainerRemoved(key):
                 return self._remove(state, key)
             case ContainerStarted(key):
@@ -118,16 +126,16 @@ class _Step:
             case ResizeRequested():
                 return self._resize(state, event)
             case ResizeDone(key):
-                return Decision(attrs.evolve(state, resizing=_without(state.resizing, key)))
+                return Decision(attrs.evolve(state, resizing=without(state.resizing, key)))
             case ResizeFailed(key):
                 return self._undo_resize(state, key)
             case TimerExpired(key, Timer.REPAIR):
-                return self._repair(attrs.evolve(state, timers=_without(state.timers, (key, Timer.REPAIR))), key)
+                return self._repair(attrs.evolve(state, timers=without(state.timers, (key, Timer.REPAIR))), key)
             case TimerExpired(key, timer):
-                state = attrs.evolve(state, timers=_without(state.timers, (key, timer)))
+                state = attrs.evolve(state, timers=without(state.timers, (key, timer)))
                 return self._placed(state, self.policy.expired(state.policy, state.workload, key))
             case UpdateFailed(key, _):
-                return Decision(attrs.evolve(state, told=_without(state.told, key)))
+                return Decision(attrs.evolve(state, told=without(state.told, key)))
             case Synchronised():
                 return self._synchronise(state, event)
             case _:
@@ -138,15 +146,15 @@ class _Step:
     def _add_pod(self, state: State, pod: Pod) -> Decision:
         """Take on a pod; an older sandbox of the same pod has nothing left to run."""
         others = [other.id for other in state.workload.pods.values() if other.uid == pod.uid and other.id != pod.id]
-        lingering = [key for other in others for key in _members(state, other)]
+        lingering = [key for other in others for key in members(state, other)]
         decision = self._each(state, lingering, self._exit)
         pods = {**decision.state.workload.pods, pod.id: pod}
-        return attrs.evolve(decision, state=_with_workload(decision.state, pods=pods))
+        return attrs.evolve(decision, state=with_workload(decision.state, pods=pods))
 
     def _remove_pod(self, state: State, pod: PodId) -> Decision:
-        decision = self._each(state, _members(state, pod), self._remove)
-        pods = _without(decision.state.workload.pods, pod)
-        return attrs.evolve(decision, state=_with_workload(decision.state, pods=pods))
+        decision = self._each(state, members(state, pod), self._remove)
+        pods = without(decision.state.workload.pods, pod)
+        return attrs.evolve(decision, state=with_workload(decision.state, pods=pods))
 
     # --- containers ----------------------------------------------------------------------------------------------
 
@@ -166,14 +174,14 @@ class _Step:
             placement = self._allocate(cleared.state, container, overflow)
         except RefusedError as refusal:
             return Decision(state, refusal=refusal)
-        known = _with_container(cleared.state, container)
+        known = with_container(cleared.state, container)
         adjustment = placement.changed.get(container.key, UNADJUSTED)
         told = {**known.told, container.key: adjustment}
-        placed = self._placed(_healed(attrs.evolve(known, told=told), container.key), placement)
+        placed = self._placed(healed(attrs.evolve(known, told=told), container.key), placement)
         return attrs.evolve(
             placed,
             adjustment=adjustment,
-            effects=_latest([*cleared.effects, *placed.effects], placed.state),
+            effects=latest([*cleared.effects, *placed.effects], placed.state),
             moves=(*cleared.moves, *placed.moves),
         )
 
@@ -187,8 +195,8 @@ class _Step:
             return degraded(self.policy.name, state, container, self.now_s, why)
         if decision.refusal is not None:
             return decision
-        state = _with_container(decision.state, container)
-        return attrs.evolve(decision, state=attrs.evolve(state, told={**_without(state.told, container.key), **told}))
+        state = with_container(decision.state, container)
+        return attrs.evolve(decision, state=attrs.evolve(state, told={**without(state.told, container.key), **told}))
 
     def _repair(self, state: State, key: ContainerKey) -> Decision:
         """Try again to give a degraded container what it should have; it goes on as it is where that cannot be."""
@@ -200,7 +208,7 @@ class _Step:
                 placement = self.policy.resize(state.policy, state.workload, container)
             except RefusedError as refusal:
                 return Decision(marked(state, key, self.now_s, str(refusal)))
-            return self._placed(_healed(state, key), placement)
+            return self._placed(healed(state, key), placement)
         decision = self.adopt(state, container)
         if decision.refusal is not None:
             return Decision(marked(state, key, self.now_s, str(decision.refusal)))
@@ -227,31 +235,31 @@ class _Step:
     def _started(self, state: State, key: ContainerKey) -> Decision:
         if key not in state.workload.containers:
             return Decision(state)
-        state = _changed(state, key, state=ContainerState.RUNNING)
+        state = changed(state, key, state=ContainerState.RUNNING)
         return self._placed(state, self.policy.started(state.policy, state.workload, key))
 
     def _exit(self, state: State, key: ContainerKey) -> Decision:
         container = state.workload.containers.get(key)
         if container is None or container.state not in HOLDING:
             return Decision(state)
-        return self._release(_changed(state, key, state=ContainerState.EXITED), key)
+        return self._release(changed(state, key, state=ContainerState.EXITED), key)
 
     def _remove(self, state: State, key: ContainerKey) -> Decision:
         decision = self._release(state, key)
-        containers = _without(decision.state.workload.containers, key)
-        return attrs.evolve(decision, state=_with_workload(decision.state, containers=containers))
+        containers = without(decision.state.workload.containers, key)
+        return attrs.evolve(decision, state=with_workload(decision.state, containers=containers))
 
     def _release(self, state: State, key: ContainerKey) -> Decision:
         placement = self.policy.release(state.policy, state.workload, key)
         timers = {known: at_s for known, at_s in state.timers.items() if known[0] != key}
         state = attrs.evolve(
             state,
-            adjustments=_without(state.adjustments, key),
-            told=_without(state.told, key),
-            resizing=_without(state.resizing, key),
+            adjustments=without(state.adjustments, key),
+            told=without(state.told, key),
+            resizing=without(state.resizing, key),
             timers=timers,
         )
-        return self._placed(_healed(state, key), placement)
+        return self._placed(healed(state, key), placement)
 
     # --- resize --------------------------------------------------------------------------------------------------
 
@@ -267,23 +275,23 @@ class _Step:
         before = Before(old, state.policy, state.adjustments, placement.state)
         adjustment = placement.changed.get(event.key, state.adjustments.get(event.key, UNADJUSTED))
         resized = attrs.evolve(
-            _with_container(state, new),
+            with_container(state, new),
             resizing={**state.resizing, event.key: before},
             told={**state.told, event.key: adjustment},
         )
-        return attrs.evolve(self._placed(_healed(resized, event.key), placement), adjustment=adjustment)
+        return attrs.evolve(self._placed(healed(resized, event.key), placement), adjustment=adjustment)
 
     def _undo_resize(self, state: State, key: ContainerKey) -> Decision:
         """Go back: exactly, as long as nothing else was decided meanwhile; else by asking for the old size again."""
         before = state.resizing.get(key)
         if before is None:
             return Decision(state)
-        known = _with_container(state, before.container)
-        known = attrs.evolve(known, resizing=_without(state.resizing, key), told=_without(state.told, key))
+        known = with_container(state, before.container)
+        known = attrs.evolve(known, resizing=without(state.resizing, key), told=without(state.told, key))
         if state.policy == before.after:
             undone = attrs.evolve(known, policy=before.policy, adjustments=before.adjustments)
             told = _told(undone, sorted(before.adjustments))
-            return attrs.evolve(told, moves=_moves_back(state, undone, key))
+            return attrs.evolve(told, moves=moves_back(state, undone, key))
         try:
             placement = self.policy.resize(known.policy, known.workload, before.container)
         except RefusedError:
@@ -307,7 +315,7 @@ class _Step:
             moves += decision.moves
         told = tell(state)
         effects += told.effects
-        return attrs.evolve(told, effects=_latest(effects, told.state), trails=tuple(trails), moves=tuple(moves))
+        return attrs.evolve(told, effects=latest(effects, told.state), trails=tuple(trails), moves=tuple(moves))
 
     # --- common --------------------------------------------------------------------------------------------------
 
@@ -319,7 +327,7 @@ class _Step:
             state = decision.state
             effects += decision.effects
             moves += decision.moves
-        return Decision(state, effects=_latest(effects, state), moves=tuple(moves))
+        return Decision(state, effects=latest(effects, state), moves=tuple(moves))
 
     def _placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
         """Take over what the policy has decided."""
@@ -352,66 +360,3 @@ def _told(state: State, keys: tuple[ContainerKey, ...] | list[ContainerKey]) -> 
         told[key] = wanted
         effects.append(UpdateContainer(key, container.id, wanted))
     return Decision(attrs.evolve(state, told=told), effects=tuple(effects))
-
-
-def _moves_back(before: State, after: State, subject: ContainerKey) -> tuple[Move, ...]:
-    """Return what it changes for everybody that the resize of *subject* did not come about."""
-    why = f"the runtime has not resized {after.workload.full_name(subject)}"
-    moves: list[Move] = []
-    for key, now in sorted(after.adjustments.items()):
-        then = before.adjustments.get(key, UNADJUSTED)
-        if then.cpus != now.cpus:
-            moves.append(Move(key, "CPUs", str(then.cpus), str(now.cpus), why))
-        if then.mems != now.mems:
-            moves.append(Move(key, "memory nodes", str(then.mems), str(now.mems), why))
-    return tuple(moves)
-
-
-def _pod_resized(state: State, event: PodResized) -> State:
-    """Keep what the pod was given; its containers are resized by calls of their own."""
-    pod = state.workload.pods.get(event.id)
-    if pod is None:
-        return state
-    resized = attrs.evolve(
-        pod,
-        overhead=pod.overhead if event.overhead is None else event.overhead,
-        resources=pod.resources if event.resources is None else event.resources,
-    )
-    return _with_workload(state, pods={**state.workload.pods, pod.id: resized})
-
-
-def _healed(state: State, key: ContainerKey) -> State:
-    return attrs.evolve(state, degraded=_without(state.degraded, key))
-
-
-def _members(state: State, pod: PodId) -> list[ContainerKey]:
-    return [container.key for container in state.workload.containers.values() if container.pod == pod]
-
-
-def _changed(state: State, key: ContainerKey, /, **changes: Any) -> State:
-    container = state.workload.containers.get(key)
-    return state if container is None else _with_container(state, attrs.evolve(container, **changes))
-
-
-def _with_container(state: State, container: Container) -> State:
-    return _with_workload(state, containers={**state.workload.containers, container.key: container})
-
-
-def _with_workload(state: State, **changes: Any) -> State:
-    return attrs.evolve(state, workload=attrs.evolve(state.workload, **changes))
-
-
-def _without(mapping: Mapping[K, V], key: K) -> Mapping[K, V]:
-    if key not in mapping:
-        return mapping
-    return {k: v for k, v in mapping.items() if k != key}
-
-
-def _latest(effects: list[Effect], state: State) -> tuple[Effect, ...]:
-    """Return *effects* with only the last update of each container, and none of those that hold nothing any more."""
-    last = {effect.key: index for index, effect in enumerate(effects) if isinstance(effect, UpdateContainer)}
-    return tuple(
-        effect
-        for index, effect in enumerate(effects)
-        if not isinstance(effect, UpdateContainer) or (last[effect.key] == index and effect.key in state.adjustments)
-    )

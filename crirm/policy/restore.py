@@ -44,6 +44,7 @@ class Revived:
         squeezed: those among them for which there was no room, in words; they share what is left.
         lost: those that could not be granted anything, and why; they run on without a grant.
         trails: of those that were granted anew.
+        weakened: those whose grant promises less than it did, and why.
     """
 
     state: State
@@ -51,6 +52,7 @@ class Revived:
     squeezed: Mapping[ContainerKey, str] = attrs.field(factory=dict)
     lost: Mapping[ContainerKey, str] = attrs.field(factory=dict)
     trails: tuple[Trail, ...] = ()
+    weakened: Mapping[ContainerKey, str] = attrs.field(factory=dict)
 
 
 def revive(policy: Policy, saved: Saved) -> Revived:
@@ -67,7 +69,8 @@ def revive(policy: Policy, saved: Saved) -> Revived:
     )
     kept = saved.grants.keys() - restored.dropped.keys()
     homeless = [workload.containers[key] for key in holding - kept]
-    return _placed(policy, state, hardest_first(homeless, workload.pods), restored.dropped)
+    revived = _placed(policy, state, hardest_first(homeless, workload.pods), restored.dropped)
+    return attrs.evolve(revived, weakened=restored.weakened)
 
 
 def _whole(workload: Workload) -> Workload:

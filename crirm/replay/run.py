@@ -240,7 +240,7 @@ def _resumed(policy: Policy, start: Start) -> tuple[State, Mapping[ContainerKey,
         resizing={key: _unfinished(policy, one, start) for key, one in start.resizing.items()},
         degraded=start.degraded,
     )
-    return state, restored.dropped
+    return state, {**restored.dropped, **restored.weakened}
 
 
 def _unfinished(policy: Policy, one: Unfinished, start: Start) -> Before:

@@ -9,14 +9,15 @@ import shutil
 import sqlite3
 import stat
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 log = get_logger("store")
 
@@ -88,6 +89,24 @@ def claimed(directory: Path, patience_s: float = 0.0) -> int:
         os.close(fd)
         raise
     return fd
+
+
+@contextmanager
+def held(directory: str) -> Iterator[None]:
+    """Keep every crirm from using *directory*, where there is one, while the block lasts.
+
+    Raises:
+        InUseError: one uses it.
+        StoreError: it cannot be used at all.
+    """
+    if not Path(directory).is_dir():
+        yield
+        return
+    lock = claimed(Path(directory))
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def _lock(directory: Path, fd: int, patience_s: float) -> None:

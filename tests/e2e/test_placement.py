@@ -240,3 +240,24 @@ def test_another_configuration_moves_what_runs_or_nothing(containerd: Containerd
 
         node.ask("config", "diff", file("none", FIRST), "--activate")
         assert (node.cpus(shared), node.cpus(exclusive)) == (ONLINE, ONLINE)
+
+
+def test_an_adjustment_from_outside_moves_what_runs(containerd: Containerd, short_path: Path) -> None:
+    """A container on shared CPUs gets one to itself, and shares again without the adjustment; also across a restart."""
+
+    def adjust(specs: dict[str, Any]) -> None:
+        argv = [str(CRIRM), "agent", "set-adjustments", "-", "--config-socket", str(short_path / "relay-config.sock")]
+        subprocess.run(argv, input=json.dumps(specs), text=True, check=True)
+
+    scope = [{"containers": [{"key": "pod/name", "operator": "Equals", "values": ["u2"]}]}]
+    with crirm(containerd, short_path, "static") as node:
+        shared, favoured = node.run("u1", "burstable/", 0.1), node.run("u2", cpus=0.5)
+        assert (node.cpus(shared), node.cpus(favoured)) == (ONLINE, ONLINE)
+        adjust({"favour": {"scope": scope, "resources": {"limits": {"cpu": 1}}}})
+        own = node.cpus(favoured)
+        assert (len(own), own <= REST) == (1, True)
+        assert node.cpus(shared) == ONLINE - own
+    with crirm(containerd, short_path, "static") as node:
+        assert (node.cpus(shared), node.cpus(favoured)) == (ONLINE - own, own)
+        adjust({})
+        assert (node.cpus(shared), node.cpus(favoured)) == (ONLINE, ONLINE)

@@ -76,7 +76,7 @@ def check_invariants(state: State, exclusive: Mapping[Any, CPUSet], reserved: CP
             assert on_them == (cpus if other == key else CPUSet()), f"{other} on CPUs of {key}"
 
 
-def check_acknowledged(machine: Machine, kept: Kept, settled: Iterable[Held]) -> int:
+def check_acknowledged(kept: Kept, settled: Iterable[Held]) -> int:
     """Check that the disk has what callers were told; return how many CPUs of their own they have."""
     names = {_uid(kept.state.workload, key): adjustment for key, adjustment in kept.state.adjustments.items()}
     own = 0
@@ -87,9 +87,18 @@ def check_acknowledged(machine: Machine, kept: Kept, settled: Iterable[Held]) ->
             continue
         cpus = kept.exclusive.get(each.uid, CPUSet())
         assert len(cpus) == each.cpus, f"{each} has {cpus or 'nothing'} of its own on the disk"
-        assert machine.enforced(each.id) in {cpus, None}, f"{each}: the runtime was told otherwise than {cpus}"
         own += len(cpus)
     return own
+
+
+def check_told(machine: Machine, kept: Kept) -> None:
+    """Check that the runtime has what the disk says that it was told: nobody would tell it again."""
+    containers = {_uid(kept.state.workload, key): adjustment for key, adjustment in kept.state.told.items()}
+    for uid, container in runtimes_view(machine).items():
+        told = containers.get(uid)
+        if told is not None:
+            enforced = machine.enforced(container)
+            assert enforced in {told.cpus, None}, f"{uid} runs on {enforced}, and the disk says {told.cpus}"
 
 
 def check_life(machine: Machine, kept: Kept, held: Mapping[str, Held], gone: Iterable[str]) -> None:

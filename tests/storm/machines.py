@@ -52,12 +52,10 @@ class Machine:
 
     def __attrs_post_init__(self) -> None:
         """Start the runtime and make the policy as crirm will."""
-        self.host_root = self.prepare()
         self.direct = Cri(self.stage.client(socket=self.stage.runtime_socket), V1)
+        self.host_root = self.prepare()
         kind, constraints = KINDS[self.name], Constraints(reserved=CPUConstraint(cpus=self.reserved))
         self.policy = kind.make(discover(self.host_root).topology, constraints, kind.options())
-        pull = v1.PullImageRequest(image=v1.ImageSpec(image=self.image))
-        self.direct.call("PullImage", pull, v1.PullImageResponse)
 
     def prepare(self) -> Path:
         """Start the runtime, and return where the host's files are."""
@@ -65,6 +63,8 @@ class Machine:
         host.mkdir()
         write_tree(HOST, host)
         self.stage.runtime()
+        pull = v1.PullImageRequest(image=v1.ImageSpec(image=self.image))
+        self.direct.call("PullImage", pull, v1.PullImageResponse)
         return host
 
     @property
@@ -121,7 +121,6 @@ class Real(Machine):
 
     def prepare(self) -> Path:
         """Say how containerd is to be asked; it runs already."""
-        self.stage.runtime_socket = self.containerd.socket
         self.cgroup_parent = f"{self.containerd.cgroup_parent}/kubepods"
         self.sizes, self.image, self.namespaces = (1, 0.1, 0.1), BUSYBOX_IMAGE, NODE
         self.reserved = CPUSet.of(min(os.sched_getaffinity(0)))
@@ -142,6 +141,7 @@ def real_machine(stage: Stage, policy: str, installation: Installation, thread: 
     containerd = thread.open(open_containerd(installation, stage.place / "c"))
     write_archive(stage.place / "images.tar")
     thread.run(containerd.import_images, stage.place / "images.tar", BUSYBOX_IMAGE)
+    stage.runtime_socket = containerd.socket
     return Real(stage, policy, containerd=containerd)
 
 

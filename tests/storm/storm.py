@@ -14,7 +14,7 @@ from crirm.cri.proto.runtime import v1
 from tests.conformance.client import GrpcioClient
 from tests.conformance.cri import NOT_FOUND, V1, Cri, wait_until
 from tests.storm.callers import Caller, Held
-from tests.storm.judge import Kept, check_acknowledged, check_life, live, on_disk, runtimes_view
+from tests.storm.judge import Kept, check_acknowledged, check_life, check_told, live, on_disk, runtimes_view
 
 if TYPE_CHECKING:
     from tests.integration.support import Program
@@ -136,7 +136,8 @@ class Storm:
         """Check what the dead crirm has left."""
         self.figures.kills += 1
         kept = on_disk(self.machine)
-        self.figures.own += check_acknowledged(self.machine, kept, self.settled.values())
+        self.figures.own += check_acknowledged(kept, self.settled.values())
+        check_told(self.machine, kept)
         return kept
 
     def change_behind_its_back(self, dice: random.Random) -> None:

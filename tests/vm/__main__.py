@@ -31,7 +31,7 @@ CI_ONLY = ("-m", "not thorough")
 @click.option("--suite", metavar="NAME", help="Release of Debian inside; by default this machine's.")
 @click.option("--serve", metavar="OPTIONS", default="", help="For --shell: options of crirm serve, in one word.")
 @click.option(
-    "--limit", "limit_s", metavar="SECONDS", default=1200.0, show_default=True, help="How long a server may take."
+    "--limit", "limit_s", metavar="SECONDS", default=3600.0, show_default=True, help="How long a server may take."
 )
 @click.option("--at-once", metavar="N", default=1, show_default=True, help="How many servers run at the same time.")
 @click.argument("pytest_args", nargs=-1)

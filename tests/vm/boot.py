@@ -43,11 +43,13 @@ class Limits:
 
     Args:
         boot_s: until the job says its first word.
+        silent_s: between one word and the next.
         job_s: until it has switched itself off.
     """
 
     boot_s: float = 180.0
-    job_s: float = 1200.0
+    silent_s: float = 600.0
+    job_s: float = 3600.0
 
 
 @attrs.frozen
@@ -140,18 +142,19 @@ def run_watched(argv: list[str], log: Path, stderr: BinaryIO, limits: Limits, ou
 
 def _watch(process: subprocess.Popen[bytes], output: BinaryIO, limits: Limits, out: BinaryIO) -> None:
     """Pass the output on until the process ends."""
-    begin, spoke = time.monotonic(), False
+    begin = spoke = time.monotonic()
+    patience_s, failed = limits.boot_s, "come up"
     ended = False
     while not ended:
         ended = process.poll() is not None
-        said = output.read()
-        spoke = spoke or bool(said)
+        said, now = output.read(), time.monotonic()
+        if said:
+            spoke, patience_s, failed = now, limits.silent_s, "say anything more"
         out.write(said)
         out.flush()
-        passed_s = time.monotonic() - begin
-        if not spoke and passed_s > limits.boot_s:
-            raise ServerFailedError(f"the server did not come up within {limits.boot_s:.0f} s and was killed")
-        if passed_s > limits.job_s:
+        if now - spoke > patience_s:
+            raise ServerFailedError(f"the server did not {failed} within {patience_s:.0f} s and was killed")
+        if now - begin > limits.job_s:
             raise ServerFailedError(f"the server was not done within {limits.job_s:.0f} s and was killed")
         if not said and not ended:
             time.sleep(_POLL_S)

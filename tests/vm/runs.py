@@ -48,7 +48,7 @@ class Plan:
     keep: bool = False
     systemd: bool = False
     suite: str | None = None
-    limit_s: float = 1200.0
+    limit_s: float = 3600.0
     serve: str = ""
     at_once: int = 1
 

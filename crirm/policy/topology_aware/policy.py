@@ -119,10 +119,10 @@ class TopologyAware:
 
     def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:  # noqa: ARG002 - the interface
         """See `saving`."""
-        state, dropped = saving.restore(self.machine, saved)
-        adjuster = self._adjuster(state)
-        adjustments = {key: adjuster.adjustment(grant) for filed in state.grants for key, grant in filed.items()}
-        return Restored(state, adjustments, dropped)
+        found = saving.restore(self.machine, saved)
+        adjuster = self._adjuster(found.state)
+        adjustments = {key: adjuster.adjustment(grant) for filed in found.state.grants for key, grant in filed.items()}
+        return Restored(found.state, adjustments, found.dropped, found.weakened)
 
     def _request(self, state: PolicyState, workload: Workload, container: Container, *, warm: bool = False) -> Request:
         """Return what *container* is to get, of which there is enough; *warm* rules a cold start out."""

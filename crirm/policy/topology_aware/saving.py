@@ -1,7 +1,8 @@
 """Grants as JSON and back, so that they outlive the process.
 
-What is saved is the grant itself; all sums follow from it. Restoring takes over every grant that this machine can still
-hold. Memory is not judged: who runs has it already, and is lifted (see `protection`) where there is less of it now.
+What is saved is the grant itself; all sums follow from it. Restoring takes over every grant whose CPUs this machine can
+still hold. Where there is less memory than was promised, those who came last are promised none any more: who runs has
+it already, so that to take its CPUs away too would help nobody.
 What configuration says today about who gets what counts for a container when it is next placed or resized.
 """
 
@@ -19,8 +20,10 @@ from crirm.policy.api import Json
 from crirm.policy.topology_aware.granting import settled
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.pools import Pool
+from crirm.policy.topology_aware.protection import shortage
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest
 from crirm.policy.topology_aware.state import Grant, PolicyState, empty
+from crirm.policy.topology_aware.wording import size_text
 
 
 class MisfitError(CrirmError):
@@ -32,16 +35,38 @@ def save(pools: tuple[Pool, ...], state: PolicyState) -> dict[ContainerKey, Json
     return {key: [pools[grant.pool].name, grant.saved] for filed in state.grants for key, grant in filed.items()}
 
 
-def restore(machine: Machine, saved: Mapping[ContainerKey, Json]) -> tuple[PolicyState, dict[ContainerKey, str]]:
-    """Return the state of the grants *saved* that fit, older ones first, and why the others do not."""
-    state, dropped = empty(machine.pools), {}
+@attrs.frozen
+class Found:
+    """What has become of the grants.
+
+    Args:
+        state: of those that fit.
+        dropped: why the others do not.
+        weakened: those that are promised less now, and why.
+    """
+
+    state: PolicyState
+    dropped: Mapping[ContainerKey, str]
+    weakened: Mapping[ContainerKey, str]
+
+
+def restore(machine: Machine, saved: Mapping[ContainerKey, Json]) -> Found:
+    """Return what becomes of the grants *saved*, of which older ones come first."""
+    state, dropped, weakened = empty(machine.pools), {}, {}
     for key, document in sorted(saved.items()):
         try:
-            grant = _grant(machine, document)
-            state = _fitting(machine, state.with_grant(machine.pools, key, _free(state, grant)))
+            grant = _free(state, _grant(machine, document))
+            after = _fitting(machine, state.with_grant(machine.pools, key, grant))
         except MisfitError as misfit:
             dropped[key] = str(misfit)
-    return settled(machine, state), dropped
+            continue
+        missing = shortage(machine.sets, after.claims)
+        if missing > 0 and grant.memory.need:
+            less = attrs.evolve(grant, memory=attrs.evolve(grant.memory, need=0))
+            after = state.with_grant(machine.pools, key, less)
+            weakened[key] = f"no memory is kept for it any more, since {size_text(missing)} of what it had are missing"
+        state = after
+    return Found(settled(machine, state), dropped, weakened)
 
 
 @attrs.frozen

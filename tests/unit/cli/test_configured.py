@@ -12,6 +12,7 @@ from crirm.errors import UsageError
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import Choice, Constraints, CPUConstraint
 
+
 @pytest.mark.parametrize(
     ("available", "reserved", "constraints"),
     [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ from crirm.cli.goflags import FlagError, Kind, parse
 from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, Level
 from crirm.errors import UsageError
 from crirm.logs import Format
+from crirm.system.config_cache import read_accepted, write_accepted
 from crirm.system.store import Batch, Entry, Store, read_journal
-from crirm.system.store_file import StoreError
+from crirm.system.store_file import InUseError, StoreError
 from crirm.system.unix_socket import open_listener
 
 if TYPE_CHECKING:
@@ -233,6 +235,55 @@ def test_a_reset_of_the_policy_forgets_decisions_and_keeps_the_journal(
     store.close()
     assert [entry.kind for _, entry in read_journal(home)] == ["asked for", "policy reset"]
     assert started == []
+
+
+@pytest.mark.parametrize("flag", ["-reset-policy", "-reset-config"])
+def test_a_reset_is_no_race_with_a_daemon_that_starts(flag: str, short_path: Path, started: list[Settings]) -> None:
+    """Nobody listens on its socket yet, but it has claimed what it keeps, and may have read it."""
+    home = str(short_path / "state")
+    store = Store.open(home)
+    store.write(Batch({"grants": {"k": '"0"'}}))
+    write_accepted(home, "node", {"policy": "Active: none"})
+    with pytest.raises(InUseError, match="another crirm"):
+        command([flag, f"-relay-socket={short_path}/a.sock", f"-relay-dir={home}"], {})
+    assert store.load()["grants"] == {"k": '"0"'}
+    assert read_accepted(home) is not None
+    store.close()
+    assert started == []
+
+
+def test_a_daemon_that_starts_waits_for_a_reset(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other way round: what is being forgotten is not read."""
+    home = str(short_path / "state")
+    filled = Store.open(home)
+    filled.write(Batch({"grants": {"k": '"0"'}}))
+    filled.close()
+    claimed, goes_on, found = threading.Event(), threading.Event(), []
+    write = Store.write
+
+    def slowly(store: Store, batch: Batch) -> None:
+        claimed.set()
+        goes_on.wait(30)
+        write(store, batch)
+
+    monkeypatch.setattr(Store, "write", slowly)
+    reset = threading.Thread(target=command, args=(["-reset-policy", f"-relay-dir={home}"], {}))
+    daemon = threading.Thread(target=lambda: found.append(read_by_daemon(home)))
+    reset.start()
+    assert claimed.wait(30)
+    daemon.start()
+    goes_on.set()
+    for thread in (reset, daemon):
+        thread.join(30)
+    assert found == [{}]
+
+
+def read_by_daemon(home: str) -> dict[str, str]:
+    store = Store.open(home, patience_s=30)
+    try:
+        return store.load()["grants"]
+    finally:
+        store.close()
 
 
 def test_a_reset_under_a_running_daemon_is_refused(

@@ -8,7 +8,6 @@ import pytest
 from crirm.cri import decode
 from crirm.cri.decode import ContainerRequest, Listed, Place
 from crirm.cri.encode import adjusted_create, adjusted_update, status_as_asked, update_request
-from crirm.cri.message import Message
 from crirm.cri.proto.runtime import v1
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import NO_QUOTA, Adjustment

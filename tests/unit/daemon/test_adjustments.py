@@ -164,7 +164,8 @@ async def test_adjustments_for_other_nodes_are_none_of_ours(nursery: trio.Nurser
 async def test_a_resize_in_flight_is_waited_for(nursery: trio.Nursery) -> None:
     bench, done = Bench(nursery), trio.Event()
     resize = Update(bench)
-    resize.request(bytes(v1.UpdateContainerResourcesRequest(container_id="id-a")), FakeHeld())
+    request = v1.UpdateContainerResourcesRequest(container_id="id-a", linux=v1.LinuxContainerResources(cpu_shares=1024))
+    resize.request(bytes(request), FakeHeld())
     assert bench.engine.state.resizing
 
     async def readjust() -> None:

@@ -14,9 +14,10 @@ from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.participants import Create, RunPod
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, UpdateContainer
-from crirm.model.events import ContainerStarted, Timer
+from crirm.model.events import ContainerStarted, ResizeDone, Timer
 from crirm.model.workload import ContainerId, ContainerKey
 from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
+from tests.unit.policy.test_pipeline import resize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,49 @@ async def test_an_update_during_another_comes_after_it(nursery: trio.Nursery) ->
     bench.worker.perform(bench.update("2"))
     await trio.testing.wait_all_tasks_blocked()
     assert bench.sent() == ["1", "2"]
+
+
+@in_nursery
+async def test_a_resize_is_not_undone_by_an_update_that_waited(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, OK)
+    keeps: list[Callable[[], None]] = []
+    bench.worker.when_kept = keeps.append
+    nursery.start_soon(bench.worker.run)
+    bench.worker.perform(bench.update("1"))
+    bench.node.engine.apply(resize(bench.key, 2000))
+    keeps[0]()
+    await trio.testing.wait_all_tasks_blocked()
+    assert bench.sent() == []
+    assert bench.worker.idle
+
+
+@in_nursery
+async def test_an_update_waits_for_a_resize_of_the_same_container(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, OK)
+    nursery.start_soon(bench.worker.run)
+    bench.node.engine.apply(resize(bench.key, 2000))
+    bench.worker.perform(bench.update("1"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert bench.sent() == []
+    bench.node.engine.apply(ResizeDone(bench.key))
+    await trio.testing.wait_all_tasks_blocked()
+    assert bench.sent() == ["1"]
+
+
+@in_nursery
+async def test_what_a_resize_has_overtaken_is_told_again_after_it(nursery: trio.Nursery) -> None:
+    """Nobody knows which of the two came last."""
+    bench = Bench(nursery, OK)
+    nursery.start_soon(bench.worker.run)
+    bench.worker.perform(bench.update("1"))
+    while not bench.runtime.calls:
+        await trio.lowlevel.checkpoint()
+    bench.node.engine.apply(resize(bench.key, 2000))
+    await trio.testing.wait_all_tasks_blocked()
+    assert bench.sent() == ["1"]
+    bench.node.engine.apply(ResizeDone(bench.key))
+    await trio.testing.wait_all_tasks_blocked()
+    assert bench.sent() == ["1", "0-1"]
 
 
 @in_nursery

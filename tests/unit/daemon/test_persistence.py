@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,12 +14,14 @@ import trio
 from grpclib.const import Status
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
+from crirm import logs
 from crirm.cri.proto.runtime import v1
 from crirm.daemon import persistence as module
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.engine import Engine
 from crirm.daemon.persistence import Persistence, open_persistence, settle_creations
 from crirm.daemon.stored import read
+from crirm.logs.settings import Format, LogSettings
 from crirm.model.events import (
     ContainerCreated,
     ContainerRemoved,
@@ -27,24 +30,25 @@ from crirm.model.events import (
     PodAdded,
     ResizeDone,
     Synchronised,
+    Timer,
 )
 from crirm.model.workload import ContainerId, ContainerKey, ContainerState
+from crirm.policy.activation import plan
 from crirm.policy.registry import KINDS
 from crirm.policy.restore import revive
 from crirm.system.store import Entry, Store, read_journal
+from crirm.system.store_file import InUseError
 from tests.unit.daemon.nodes import FakeRuntime
 from tests.unit.policy.counting import Counting
 from tests.unit.policy.test_pipeline import cpus, pod, resize, wanted
 from tests.unit.policy.test_policies import HOLDING, SETTINGS, PolicyMachine
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from crirm.model.decision import State
     from crirm.policy.api import Policy
 
 NOW_S = 1000.0
-FACTS = {"machine": "m"}
+FACTS = {"machine": "0123456789abcdef"}
 
 
 def ignore(_key: ContainerKey) -> None:
@@ -60,16 +64,22 @@ class Process:
     runtime: FakeRuntime = attrs.field(factory=FakeRuntime)
     facts: dict[str, str] = attrs.field(factory=lambda: dict(FACTS))
     fail_closed: bool = False
+    now_s: float = NOW_S
     engine: Engine = attrs.field(init=False)
     effects: EffectsWorker = attrs.field(init=False)
     persistence: Persistence = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.engine = Engine(self.policy, clock=lambda: NOW_S)
+        self.engine = Engine(self.policy, clock=lambda: self.now_s)
         self.effects = EffectsWorker(self.engine, self.runtime, ignore)
         self.engine.on_effect(self.effects.perform)
         self.persistence = open_persistence(
-            self.home, self.engine, self.effects, self.facts, fail_closed=self.fail_closed
+            self.home,
+            self.engine,
+            self.effects,
+            self.facts,
+            fail_closed=self.fail_closed,
+            clock=lambda: self.now_s,
         )
 
     def write(self) -> None:
@@ -358,6 +368,151 @@ def test_requests_do_not_wait_for_a_disk_that_fails(first: Process, monkeypatch:
     first.persistence.when_kept(lambda: called.append("after"))
     assert called == ["before", "while it is being tried", "after"]
     first.kill()
+
+
+@pytest.mark.parametrize(
+    ("fail_closed", "expected"),
+    [
+        pytest.param(False, ["then", "then, of an update", "then", "then, of an update"], id="open"),
+        pytest.param(True, ["otherwise", "then, of an update", "otherwise", "then, of an update"], id="closed"),
+    ],
+)
+def test_what_waits_for_a_disk_that_fails_goes_on_or_is_refused_as_configured(
+    first: Process, monkeypatch: pytest.MonkeyPatch, fail_closed: bool, expected: list[str]
+) -> None:
+    def failing(_store: Store, _batch: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    called: list[str] = []
+    persistence = first.persistence
+    persistence.fail_closed = fail_closed
+    monkeypatch.setattr(Store, "write", failing)
+    for _ in ("before it has failed", "after"):
+        persistence.when_kept(lambda: called.append("then"), lambda _why: called.append("otherwise"))
+        persistence.when_kept(lambda: called.append("then, of an update"))
+        first.write()
+    assert called == expected
+    assert ("database or disk is full" in persistence.refusal) is fail_closed
+    monkeypatch.undo()
+    first.write()
+    assert persistence.refusal == ""
+    persistence.when_kept(lambda: called.append("kept"))
+    first.write()
+    assert called[-1] == "kept"
+    first.kill()
+
+
+def test_a_disk_that_fails_is_told_once_and_then_now_and_again(
+    first: Process, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(LogSettings(format=Format.JSON))
+    for remind_s, told in ((3600.0, 1), (0.0, 3)):
+        monkeypatch.setattr(module, "REMIND_S", remind_s)
+        first.persistence.fail(OSError("the disk is gone"))
+        first.persistence.fail(OSError("the disk is gone"))
+        first.persistence._failure = ""
+        lines = capsys.readouterr().err.splitlines()
+        assert len([line for line in lines if module.FAILED_OPEN in line]) == told - (remind_s == 0)
+    first.kill()
+
+
+def test_a_place_that_is_refused_is_tried_again(home: str) -> None:
+    Path(home).mkdir(mode=0o777)
+    Path(home).chmod(0o777)
+    process = Process(home, fail_closed=True)
+    assert "others may write" in process.persistence.refusal
+    process.write()
+    assert "others may write" in process.persistence.refusal
+    Path(home).chmod(0o755)
+    process.engine.apply(PodAdded(pod("p1")))
+    kept = process.run("a", 1000)
+    process.end()
+    assert process.persistence.refusal == ""
+    second = Process(home)
+    assert second.engine.state.adjustments == {kept: cpus("0")}
+    second.kill()
+
+
+def test_a_disk_that_takes_nothing_still_tells_what_was(
+    home: str, first: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, kept = first.run("a", 1000), first.run("b", 1000)
+    first.engine.apply(ContainerRemoved(gone))
+    first.write()
+
+    def full(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    first.kill()
+    with monkeypatch.context() as patched:
+        patched.setattr("crirm.system.store.opened", full)
+        second = Process(home)
+        assert second.engine.state.adjustments == {kept: cpus("1")}
+        second.write()
+    second.end()
+    third = Process(home)
+    assert third.engine.state == second.engine.state
+    third.kill()
+
+
+def test_beside_another_daemon_nothing_is_decided(home: str, first: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PREDECESSOR_S", 0.0)
+    with pytest.raises(InUseError, match="another crirm"):
+        Process(home)
+    first.kill()
+
+
+@pytest.mark.parametrize(
+    ("now_s", "left_s"),
+    [
+        pytest.param(NOW_S + 10, 50.0, id="time has passed"),
+        pytest.param(NOW_S + 100, -40.0, id="it has run out meanwhile"),
+        pytest.param(NOW_S - 3600, 60.0, id="the clock was set back"),
+    ],
+)
+def test_a_timer_goes_on_where_it_was(home: str, first: Process, now_s: float, left_s: float) -> None:
+    key = first.run("a", 1000, annotations={"cold": "yes"})
+    assert first.engine.state.timers == {(key, Timer.COLD_START): NOW_S + 60}
+    first.end()
+    second = Process(home, now_s=now_s)
+    assert second.engine.state.timers == {(key, Timer.COLD_START): now_s + left_s}
+    second.kill()
+
+
+def test_entries_say_under_which_configuration_on_which_machine_and_which_cpus(home: str, first: Process) -> None:
+    key = first.run("a", 1000)
+    first.engine.apply(resize(key, 3000))
+    first.engine.apply(ContainerRemoved(key))
+    first.end()
+    second = Process(home)
+    second.end()
+    entries = [entry for _, entry in read_journal(home)]
+    assert [(entry.kind, entry.generation, entry.machine, entry.cpus) for entry in entries] == [
+        ("crirm started", 1, "0123456789ab", ""),
+        ("pod added", 1, "0123456789ab", ""),
+        ("asked for", 1, "0123456789ab", "0"),
+        ("created", 1, "0123456789ab", ""),
+        ("started", 1, "0123456789ab", ""),
+        ("resize asked for", 1, "0123456789ab", "1-2"),
+        ("removed", 1, "0123456789ab", "0-2"),
+        ("crirm started", 2, "0123456789ab", ""),
+    ]
+
+
+def test_a_configuration_that_is_taken_into_use_is_written_down(home: str, first: Process) -> None:
+    kept, moved = first.run("a", 1000), first.run("b", 2000)
+    engine, policy = first.engine, Counting(8, name="another")
+    change = plan(policy, {kept: "0", moved: "5-6"}, engine.state, cpus("0-7"))
+    engine.activate(policy, change, overflow=False)
+    first.end()
+    told = [(e.kind, e.generation, e.container, e.cpus, e.outcome) for _, e in read_journal(home) if e.generation == 2]
+    assert told == [
+        ("configured", 2, "", "1-2,5-6", "policy another, 1 containers changed, 0 without room"),
+        ("configured", 2, "b", "1-2,5-6", "CPUs 1-2 -> CPUs 5-6, since the configuration has changed"),
+    ]
+    second = Process(home, policy)
+    assert second.engine.state.adjustments == {kept: cpus("0"), moved: cpus("5-6")}
+    second.kill()
 
 
 def test_requests_do_not_wait_for_a_disk_that_hangs(first: Process, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def containers(**entries: object) -> str:
     ],
 )
 def test_entry(entry: object, expected: Requirements) -> None:
-    assert parse_annotation(containers(c=entry)) == {"c": expected}
+    assert parse_annotation(containers(c=entry), "c") == expected
 
 
 def test_init_containers_win() -> None:
@@ -48,12 +48,18 @@ def test_init_containers_win() -> None:
             "initContainers": {"a": {"requests": {"cpu": "3"}}},
         }
     )
-    assert parse_annotation(text) == {"a": Requirements(MilliCPU(3000)), "b": Requirements(MilliCPU(2000))}
+    assert parse_annotation(text, "a") == Requirements(MilliCPU(3000))
+    assert parse_annotation(text, "b") == Requirements(MilliCPU(2000))
+
+
+def test_a_fault_concerns_the_container_that_it_is_about() -> None:
+    text = containers(a={"requests": {"cpu": "1"}}, b="nonsense")
+    assert parse_annotation(text, "a") == Requirements(MilliCPU(1000))
 
 
 @pytest.mark.parametrize("text", ["{}", "null", '{"containers": null}', '{"other": 1}'])
 def test_no_containers(text: str) -> None:
-    assert parse_annotation(text) == {}
+    assert parse_annotation(text, "c") is None
 
 
 @pytest.mark.parametrize(
@@ -83,11 +89,16 @@ def test_no_containers(text: str) -> None:
             "$.containers.c holds a wrong amount: '-1' is negative",
             id="negative",
         ),
+        pytest.param(
+            containers(c={"limits": {f"example.com/{n}": "1" for n in range(101)}}),
+            "$.containers.c.limits has 101 amounts; write at most 100",
+            id="very many",
+        ),
         pytest.param('{"containers": {"c": {"limits": {"cpu": NaN}}}}', "'nan' is not a quantity", id="not a number"),
     ],
 )
 def test_refused(text: str, fault: str) -> None:
     with pytest.raises(ResourcesAnnotationError) as caught:
-        parse_annotation(text)
+        parse_annotation(text, "c")
     assert str(caught.value).startswith("annotation intel.com/resources: ")
     assert fault in str(caught.value)

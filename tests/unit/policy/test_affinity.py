@@ -172,6 +172,10 @@ def test_avx512(avx512: set[str], expected: dict[str, int]) -> None:
         pytest.param(
             "c0: [{scope: name, match: {operator: AlwaysTrue}}]", "$.c0[0].scope: is not a mapping", id="a wrong scope"
         ),
+        pytest.param(
+            "c0:\n" + "- match: {operator: AlwaysTrue}\n" * 11, "$.c0: has more than 10 expressions", id="very many"
+        ),
+        pytest.param("c0: [" + "c1," * 500 + "]", "has too many parts (503 brackets", id="too many names"),
     ],
 )
 @pytest.mark.parametrize("key", [AFFINITY, ANTI_AFFINITY])

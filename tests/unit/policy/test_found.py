@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 import pytest
 
 from crirm.config.static import StaticOptions
 from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import State
 from crirm.model.events import Synchronised
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
@@ -18,6 +19,9 @@ from crirm.policy.api import Constraints, CPUConstraint, Policy
 from crirm.policy.pipeline import initial, step
 from crirm.policy.registry import KINDS
 from crirm.sim.hosts import parse_spec, topology_of
+
+if TYPE_CHECKING:
+    from crirm.model.decision import State
 
 OPTIONS = {"static": StaticOptions(), "topology-aware": TopologyAwareOptions()}
 

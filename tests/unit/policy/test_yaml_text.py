@@ -38,8 +38,10 @@ def test_documents(text: str, document: object) -> None:
         pytest.param("a: 1\n---\nb: 2", "but found another document at line 2", id="two documents"),
         pytest.param("&a [*a]", "found unconstructable recursive node", id="a list within itself"),
         pytest.param("a: \0", "is not valid YAML: unacceptable character", id="an impossible character"),
-        pytest.param("[" * 5000, "is not valid YAML: nesting is too deep at line 1, character 17", id="deep nesting"),
-        pytest.param("- " * 5000, "is not valid YAML: nesting is too deep", id="deep nesting without brackets"),
+        pytest.param("[" * 500, "is not valid YAML: nesting is too deep at line 1, character 17", id="deep nesting"),
+        pytest.param("- " * 500, "is not valid YAML: nesting is too deep", id="deep nesting without brackets"),
+        pytest.param("a: [" + "b," * 500 + "]", "has too many parts (503 brackets", id="many small parts"),
+        pytest.param("- a\n" * 251, "has too many parts (502 brackets", id="many short lines"),
         pytest.param("a" * 16385, "is too long (16385 characters); write at most 16384", id="too long"),
     ],
 )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     ("script", "limits", "said"),
     [
         pytest.param("exec sleep 1000", Limits(boot_s=0.1), "did not come up", id="it says nothing"),
+        pytest.param(
+            "echo up; exec sleep 1000", Limits(silent_s=0.1), "did not say anything more", id="it falls silent"
+        ),
         pytest.param("echo up; exec sleep 1000", Limits(job_s=0.1), "was not done", id="it never ends"),
     ],
 )

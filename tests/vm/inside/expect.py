@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import TYPE_CHECKING
 
 from crirm.model.cpuset import CPUSet, NodeSet
-from tests.conformance.cri import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.vm.inside.kubelet import Container
 
 _SETTLES_WITHIN_S = 90.0
+_POLL_S = 0.2  # asking takes time that the server has little of
 
 NAMESPACE = "cri-resource-manager.intel.com"
 
@@ -46,10 +47,13 @@ def apart(sets: Iterable[CPUSet] | Iterable[NodeSet]) -> bool:
 
 def wait_for_cpus(container: Container, holds: Callable[[CPUSet], bool]) -> CPUSet:
     """Wait until the kernel lets a container run where it should, and return these CPUs."""
-    wait_until(lambda: holds(container.cpus), _SETTLES_WITHIN_S)
+    wait_for(lambda: holds(container.cpus))
     return container.cpus
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
     """Wait for something that comes about in its own time."""
-    wait_until(holds, _SETTLES_WITHIN_S)
+    until = time.monotonic() + _SETTLES_WITHIN_S
+    while not holds():
+        assert time.monotonic() < until, "what was waited for did not come about"
+        time.sleep(_POLL_S)

@@ -1,0 +1,85 @@
+"""Small changes of the state, of which the pipeline's decisions are made up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from crirm.model.decision import UNADJUSTED, Effect, State, UpdateContainer
+from crirm.model.events import PodResized
+from crirm.model.trail import Move
+from crirm.model.workload import Container, ContainerKey, PodId
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def moves_back(before: State, after: State, subject: ContainerKey) -> tuple[Move, ...]:
+    """Return what it changes for everybody that the resize of *subject* did not come about."""
+    why = f"the runtime has not resized {after.workload.full_name(subject)}"
+    moves: list[Move] = []
+    for key, now in sorted(after.adjustments.items()):
+        then = before.adjustments.get(key, UNADJUSTED)
+        if then.cpus != now.cpus:
+            moves.append(Move(key, "CPUs", str(then.cpus), str(now.cpus), why))
+        if then.mems != now.mems:
+            moves.append(Move(key, "memory nodes", str(then.mems), str(now.mems), why))
+    return tuple(moves)
+
+
+def pod_resized(state: State, event: PodResized) -> State:
+    """Keep what the pod was given; its containers are resized by calls of their own."""
+    pod = state.workload.pods.get(event.id)
+    if pod is None:
+        return state
+    resized = attrs.evolve(
+        pod,
+        overhead=pod.overhead if event.overhead is None else event.overhead,
+        resources=pod.resources if event.resources is None else event.resources,
+    )
+    return with_workload(state, pods={**state.workload.pods, pod.id: resized})
+
+
+def healed(state: State, key: ContainerKey) -> State:
+    """Return *state* without the mark that a container goes on without its place."""
+    return attrs.evolve(state, degraded=without(state.degraded, key))
+
+
+def members(state: State, pod: PodId) -> list[ContainerKey]:
+    """Return the containers of a pod."""
+    return [container.key for container in state.workload.containers.values() if container.pod == pod]
+
+
+def changed(state: State, key: ContainerKey, /, **changes: Any) -> State:
+    """Return *state* with *changes* of one container; as it is where that is not known."""
+    container = state.workload.containers.get(key)
+    return state if container is None else with_container(state, attrs.evolve(container, **changes))
+
+
+def with_container(state: State, container: Container) -> State:
+    """Return *state* with *container*, new or in another form."""
+    return with_workload(state, containers={**state.workload.containers, container.key: container})
+
+
+def with_workload(state: State, **changes: Any) -> State:
+    """Return *state* with *changes* of its workload."""
+    return attrs.evolve(state, workload=attrs.evolve(state.workload, **changes))
+
+
+def without(mapping: Mapping[K, V], key: K) -> Mapping[K, V]:
+    """Return *mapping* without *key*; itself where that is not in it."""
+    if key not in mapping:
+        return mapping
+    return {k: v for k, v in mapping.items() if k != key}
+
+
+def latest(effects: list[Effect], state: State) -> tuple[Effect, ...]:
+    """Return *effects* with only the last update of each container, and none of those that hold nothing any more."""
+    last = {effect.key: index for index, effect in enumerate(effects) if isinstance(effect, UpdateContainer)}
+    return tuple(
+        effect
+        for index, effect in enumerate(effects)
+        if not isinstance(effect, UpdateContainer) or (last[effect.key] == index and effect.key in state.adjustments)
+    )

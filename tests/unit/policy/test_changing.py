@@ -1,0 +1,111 @@
+"""Whatever happens on a node, its configuration may change in between: other options, other CPUs, another policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import run_state_machine_as_test, rule
+
+from crirm.errors import CrirmError
+from crirm.model.cpuset import CPUSet
+from crirm.model.decision import UNADJUSTED, Adjustment, State, UpdateContainer
+from crirm.model.events import PodRemoved
+from crirm.policy.activation import Plan, plan
+from crirm.policy.api import Constraints, CPUConstraint
+from crirm.policy.pipeline import initial, step
+from crirm.policy.registry import KINDS
+from tests.unit.policy.test_policies import PolicyMachine, options_of
+
+if TYPE_CHECKING:
+    from crirm.model.topology import Topology
+    from crirm.policy.api import Policy
+
+
+def planned(old: Policy, new: Policy, state: State, topology: Topology) -> Plan:
+    """Return the plan to let *new* decide, as the daemon makes it."""
+    grants = old.save(state.policy) if old.name == new.name else {}
+    return plan(new, grants, state, Adjustment(cpus=topology.online, mems=topology.memory_nodes))
+
+
+class ChangingMachine(PolicyMachine):
+    """A node whose configuration changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changes: list[tuple[int, Policy]] = []
+
+    @rule(data=st.data(), name=st.sampled_from(sorted(KINDS)), reserved=st.sets(st.integers(0, 9), min_size=1))
+    def reconfigure(self, data: st.DataObject, name: str, reserved: set[int]) -> None:
+        kind, reserved_cpus = KINDS[name], CPUSet(reserved) & (self.topology.online - self.topology.isolated)
+        options = data.draw(options_of(kind))
+        available = data.draw(st.none() | st.sets(st.integers(0, 15), min_size=3).map(CPUSet))
+        if available is not None:
+            available = (available | reserved_cpus) & self.topology.online
+        constraints = Constraints(CPUConstraint(cpus=available), CPUConstraint(cpus=reserved_cpus))
+        try:
+            policy = kind.make(self.topology, constraints, options)
+        except CrirmError:
+            return
+        found = planned(self.policy, policy, self.state, self.topology)
+        self.the_plan_tells_all(found)
+        self.one_can_go_back(found)
+        self.changes.append((len(self.journal), policy))
+        self.policy, self.state = policy, found.state
+        self.reserved = reserved_cpus if name != "none" else self.reserved
+
+    def the_plan_tells_all(self, found: Plan) -> None:
+        before, after = self.state.adjustments, found.state.adjustments
+        different = {
+            key for key in before.keys() | after.keys() if before.get(key, UNADJUSTED) != after.get(key, UNADJUSTED)
+        }
+        assert different <= found.changes.keys()
+        assert self.state.workload == found.state.workload
+        for effect in found.effects:
+            assert isinstance(effect, UpdateContainer)
+            assert effect.adjustment == after[effect.key]
+        told = {effect.key for effect in found.effects}
+        there = {key for key, one in self.state.workload.containers.items() if one.id is not None}
+        assert {key for key in different & after.keys() & there if self.state.told.get(key) != after[key]} <= told
+
+    def one_can_go_back(self, found: Plan) -> None:
+        """All that had a grant has it again."""
+        machine = Adjustment(cpus=self.topology.online, mems=self.topology.memory_nodes)
+        back = plan(self.policy, self.policy.save(self.state.policy), found.state, machine).state
+        assert self.policy.exclusive(self.state.policy).items() <= self.policy.exclusive(back.policy).items()
+        if self.policy.save(self.state.policy).keys() == self.policy.save(back.policy).keys():
+            assert self.state.policy == back.policy
+
+    def teardown(self) -> None:
+        if not hasattr(self, "state"):
+            return
+        assert self.again() == self.state, "the same sequence gives the same result"
+        for pod in sorted(self.state.workload.pods):
+            self.do(PodRemoved(pod))
+        assert initial(self.policy) == self.state, "when all is released, all is as it was"
+
+    def again(self) -> State:
+        policy = self.kind.make(self.topology, self.constraints, self.options)
+        state, at = initial(policy), 0
+        for index, new in (*self.changes, (len(self.journal), None)):
+            for number in range(at, index):
+                state = step(policy, state, self.journal[number], now_s=float(number)).state
+            if new is not None:
+                state, policy = planned(policy, new, state, self.topology).state, new
+            at = index
+        return state
+
+
+SETTINGS = settings(
+    max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_any_sequence_with_changes_of_configuration(name: str) -> None:
+    class Machine(ChangingMachine):
+        kind: Any = KINDS[name]
+
+    run_state_machine_as_test(Machine, settings=SETTINGS)
