@@ -44,7 +44,7 @@ def _lint(session: nox.Session) -> None:
 
 @nox.session
 def protos(session: nox.Session) -> None:
-    """Generate crirm/cri/proto anew; with ``-- --check`` only say whether it is up to date."""
+    """Generate crirm/cri/proto and crirm/kube/proto anew; with ``-- --check`` only say whether it is up to date."""
     install(session, "protos")
     session.run("python", "protos/generate.py", *session.posargs)
 

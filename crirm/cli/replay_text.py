@@ -107,7 +107,7 @@ def _outcomes(outcomes: tuple[Outcome, ...]) -> Table:
         "nodes",
         "far",
         "changes",
-        "",
+        "state",
         box=None,
         pad_edge=False,
     )
@@ -158,9 +158,9 @@ def _moment(moment: Moment) -> Iterator[RenderableType]:
     yield table
     free_cpu, free_memory = moment.cpu, moment.memory
     yield (
-        f"  {moment.containers} containers; free: {cpu(free_cpu.total)} CPUs, {cpu(free_cpu.largest)} in one node "
-        f"(fragmentation {free_cpu.fragmentation_percent} %); {size(free_memory.total)} of memory, "
-        f"{size(free_memory.largest)} in one node ({free_memory.fragmentation_percent} %)"
+        f"  {moment.containers} containers; free CPU: {cpu(free_cpu.total)}, in one node {cpu(free_cpu.largest)} "
+        f"(fragmentation {free_cpu.fragmentation_percent} %); free memory: {size(free_memory.total)}, in one node "
+        f"{size(free_memory.largest)} ({free_memory.fragmentation_percent} %)"
     )
     remote = f", promised {size(moment.remote_bytes)}" if moment.remote else ""
     yield f"  may use remote memory: {_named(moment.remote)}{remote}"

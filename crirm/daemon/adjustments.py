@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -15,6 +14,7 @@ from crirm.policy.activation import Plan, plan
 from crirm.policy.adjustments import ConflictError, adjusted, adjustment_of, decode_adjustments
 from crirm.policy.pipeline import HOLDING
 from crirm.policy.readjust import BUSY, plan_requirements
+from crirm.system.config_cache import adjustments_in
 from crirm.system.json_file import JsonFileError, read_json, write_json
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 log = get_logger("policy")
 
-FILE: Final = "adjustments.json"
 WHY: Final = "external adjustments have changed"
 PLANS_ASIDE: Final = 3  # tries to plan in a thread while the state stands still; then the event loop waits for the plan
 SETTLED_WITHIN_S: Final = 3.0  # for the kubelet's own resizes
@@ -46,7 +45,7 @@ class Adjustments:
     def kept_in(cls, state_dir: str) -> Adjustments:
         """Return those that the node agent has sent an earlier process; none where nothing is kept."""
         try:
-            kept = read_json(Path(state_dir) / FILE) if state_dir else None
+            kept = read_json(adjustments_in(state_dir)) if state_dir else None
         except JsonFileError as error:
             log.warning("adjustments are not known before the node agent sends them", reason=str(error))
             return cls()
@@ -119,7 +118,7 @@ class Readjustment:
             return
         kept = {"node": node_name, "adjustments": dict(document)}
         try:
-            await trio.to_thread.run_sync(write_json, Path(self.state_dir) / FILE, kept)
+            await trio.to_thread.run_sync(write_json, adjustments_in(self.state_dir), kept)
         except JsonFileError as error:
             log.warning("the next start will not know these adjustments", reason=str(error))
 
@@ -134,8 +133,12 @@ class Readjustment:
             problems = await self._place(node, new, wanted, found)
         elif not problems:
             self.change.adjustments.in_force = new
-        containers = node.engine.state.workload.containers
-        return {containers[key].id or key: why for key, why in problems.items() if key in containers}
+        workload = node.engine.state.workload
+        return {
+            workload.containers[key].id or key: f"{workload.full_name(key)}: {why}"
+            for key, why in problems.items()
+            if key in workload.containers
+        }
 
     async def _plan(self, node: DecidingNode, new: tuple[ExternalAdjustment, ...]) -> tuple[Wanted, Plan]:
         """Plan for the state of now, while no affected container is being resized, if that can be had."""

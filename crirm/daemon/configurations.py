@@ -135,7 +135,7 @@ def _accepted(base: Settings) -> InForce | None:
 def _check_fits(settings: Settings) -> None:
     if settings.policy.name == NOTHING:
         return
-    from crirm.daemon.node import make_policy  # noqa: PLC0415 - a daemon that only relays stays small
+    from crirm.policy.registry import make_policy  # noqa: PLC0415 - a daemon that only relays stays small
     from crirm.system.sysfs import discover  # noqa: PLC0415
 
     make_policy(settings.policy, discover(Path(settings.host_root)).topology)

@@ -22,13 +22,13 @@ from crirm.daemon.persistence import Persistence, open_persistence, settle_creat
 from crirm.daemon.recorder import Recorder, RecordingError
 from crirm.daemon.resync import resync
 from crirm.daemon.watch import relist, take_event
-from crirm.errors import CrirmError, UsageError
+from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.decision import Adjustment
 from crirm.model.events import ContainerStarted, Event, ResizeDone, Synchronised
 from crirm.model.topology_json import digest
 from crirm.policy.api import Choice
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import make_policy
 from crirm.rpc.grpc_wire import RpcError
 from crirm.system.cgroup import Cgroups, CgroupsUnusableError
 from crirm.system.hints import hints_of
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from crirm.daemon.settings import Settings
     from crirm.model.topology import Topology
     from crirm.model.workload import ContainerKey
-    from crirm.policy.api import Policy
     from crirm.rpc.client import Pool
     from crirm.rpc.held import Interceptor
 
@@ -121,18 +120,6 @@ async def _discovered(host_root: Path) -> Topology:
     for oddity in discovery.warnings:
         log.warning("the host's description of itself is odd", what=str(oddity))
     return discovery.topology
-
-
-def make_policy(choice: Choice, topology: Topology) -> Policy:
-    """Return the policy of *choice* for a machine.
-
-    Raises:
-        CrirmError: there is no such policy, or it does not fit the machine.
-    """
-    kind = KINDS.get(choice.name)
-    if kind is None:
-        raise UsageError(f"policy {choice.name!r}: there is none of this name; there are {', '.join(sorted(KINDS))}")
-    return kind.make(topology, choice.constraints, kind.options() if choice.options is None else choice.options)
 
 
 class DecidingNode:

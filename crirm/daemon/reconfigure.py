@@ -139,7 +139,8 @@ class Reconfiguration:
             return proposal
 
     async def _propose(self, settings: Settings) -> Proposal:
-        from crirm.daemon.node import make_policy, open_bare_node  # noqa: PLC0415 - a daemon that only relays stays small
+        from crirm.daemon.node import open_bare_node  # noqa: PLC0415 - a daemon that only relays stays small
+        from crirm.policy.registry import make_policy  # noqa: PLC0415
 
         node = self.node
         if node is None:

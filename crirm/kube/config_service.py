@@ -30,6 +30,7 @@ log = get_logger("config-server")
 
 SET_CONFIG: Final = "/v1.Config/SetConfig"
 SET_ADJUSTMENT: Final = "/v1.Config/SetAdjustment"
+NAMED_IN_LOG: Final = 5  # the answer has them all
 WHOLE: Final = "adjustments"
 """Under this name goes an error that is about all adjustments, or about none in particular."""
 _FAULT: Final = "crirm could not take this in because of a fault of its own; see its log"
@@ -113,7 +114,8 @@ async def _set_adjustment(accepting: Accepting, message: bytes) -> bytes:
         log.exception("adjustments could not be taken in, this is a bug in crirm", node=node_name)
         errors = {WHOLE: _FAULT}
     if errors:
-        log.warning("adjustments rejected", node=node_name, reasons=errors)
+        first = list(errors.items())[:NAMED_IN_LOG]
+        log.warning("adjustments rejected", node=node_name, errors=len(errors), first=dict(first))
     else:
         log.info("adjustments accepted", node=node_name)
     return bytes(SetAdjustmentReply(errors=errors))

@@ -15,8 +15,10 @@ from grpclib.config import Configuration
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError
+from grpclib.metadata import Deadline
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
+from grpclib.utils import DeadlineWrapper
 
 from crirm.config.text import MAX_BYTES
 from crirm.logs import get_logger
@@ -35,6 +37,8 @@ MAX_REQUEST_BYTES: Final = MAX_BYTES + (64 << 10)
 """The largest configuration, and what is around it."""
 MAX_WAITING: Final = 8
 """Requests that are read or wait; the node agent sends one at a time."""
+READ_WITHIN_S: Final = 10.0
+"""For all of a message, once the call has begun."""
 _WINDOW_BYTES: Final = 1 << 20
 _PREFIX_BYTES: Final = 5  # of every gRPC message: whether it is compressed, and its length
 
@@ -176,7 +180,17 @@ def _busy() -> GRPCError:
 
 
 async def _read(stream: Stream[bytes, bytes]) -> bytes:
-    """asyncio-flavoured: read one message, but none that is larger than allowed; grpclib's own way has no bound."""
+    """asyncio-flavoured: read one message in time, but none that is larger than allowed; grpclib has no bounds."""
+    deadline = DeadlineWrapper()
+    try:
+        with deadline.start(Deadline.from_timeout(READ_WITHIN_S)), deadline:
+            return await _message(stream)
+    except TimeoutError:
+        problem = f"the message was not whole within {READ_WITHIN_S:g} s"
+        raise GRPCError(Status.DEADLINE_EXCEEDED, problem) from None
+
+
+async def _message(stream: Stream[bytes, bytes]) -> bytes:
     prefix = await _receive(stream, _PREFIX_BYTES)
     if prefix[0]:
         raise GRPCError(Status.UNIMPLEMENTED, "the message is compressed, which crirm does not read; send it as it is")

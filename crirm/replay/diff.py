@@ -76,7 +76,14 @@ def _telling(outcome: Outcome | None) -> Outcome | None:
 def _difference(one: Outcome | None, other: Outcome | None) -> Difference:
     known = one or other
     assert known is not None  # noqa: S101 - for the type checker: a key comes from one of them
-    return Difference(known.key, known.name, outcome_text(one), outcome_text(other))
+    texts = outcome_text(one), outcome_text(other)
+    if texts[0] == texts[1]:
+        texts = f"{texts[0]}, {_time_text(one)}", f"{texts[1]}, {_time_text(other)}"
+    return Difference(known.key, known.name, *texts)
+
+
+def _time_text(outcome: Outcome | None) -> str:
+    return f"weight {outcome.cpu_shares}, quota {outcome.cpu_quota_us}" if outcome else ""
 
 
 def outcome_text(outcome: Outcome | None) -> str:

@@ -47,6 +47,7 @@ class Outcome:
         mems: NUMA nodes whose memory it may use; None likewise.
         far: those of them that are not near its CPUs.
         cpu_shares: its weight; None likewise.
+        cpu_quota_us: its CPU time per period; None likewise.
         changes: how often others have changed what it has.
     """
 
@@ -62,6 +63,7 @@ class Outcome:
     mems: str | None
     far: str
     cpu_shares: int | None
+    cpu_quota_us: int | None
     changes: int
 
 
@@ -243,6 +245,7 @@ def _outcome(topology: Topology, story: Story) -> Outcome:
         mems=None if adjustment.mems is None else str(adjustment.mems),
         far=str(distant) if distant else "",
         cpu_shares=adjustment.cpu_shares,
+        cpu_quota_us=adjustment.cpu_quota_us,
         changes=story.changes,
     )
 

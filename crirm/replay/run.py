@@ -4,7 +4,8 @@ On the machine and with the configuration of the trace, every event leads to the
 the core decides otherwise, so what happened afterwards cannot all have happened:
 
 * What ran at the start is placed anew, what is hardest to place first.
-* Topology hints name CPUs, nodes and packages of the machine of then; another machine does without them.
+* Topology hints, and where a container was found running, name CPUs and nodes of the machine of then; another machine
+  does without them.
 * A container that is refused here stays away, though the runtime's lists of then have it.
 * A container that was refused then and fits here holds its grant until it is asked for again, or its pod ends.
 * Timers run out when those that are started here do, not when those of then did.
@@ -17,7 +18,7 @@ from typing import Final
 
 import attrs
 
-from crirm.errors import UsageError
+from crirm.model.cpuset import NO_CPUS
 from crirm.model.decision import Adjustment, Before, Decision, State
 from crirm.model.events import ContainerRequested, Event, Synchronised, Timer, TimerExpired
 from crirm.model.topology import Topology
@@ -27,7 +28,7 @@ from crirm.policy.activation import Plan, plan
 from crirm.policy.api import Choice, Policy
 from crirm.policy.faults import after_fault
 from crirm.policy.readjust import plan_requirements
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import complete, make_policy
 from crirm.policy.restore import Saved, revive
 from crirm.replay.decisions import digest
 from crirm.replay.records import Start, Unfinished
@@ -65,28 +66,6 @@ class Step:
     was_refused: bool = False
 
 
-def full(choice: Choice) -> Choice:
-    """Return *choice* with its options spelt out.
-
-    Raises:
-        UsageError: there is no such policy.
-    """
-    kind = KINDS.get(choice.name)
-    if kind is None:
-        raise UsageError(f"policy {choice.name!r}: there is none of this name; there are {', '.join(sorted(KINDS))}")
-    return attrs.evolve(choice, options=kind.options() if choice.options is None else choice.options)
-
-
-def make_policy(choice: Choice, topology: Topology) -> Policy:
-    """Return the policy of *choice* for a machine.
-
-    Raises:
-        CrirmError: there is no such policy, or it does not fit the machine.
-    """
-    choice = full(choice)
-    return KINDS[choice.name].make(topology, choice.constraints, choice.options)
-
-
 class Replay:
     """One trace on one machine under one configuration.
 
@@ -102,9 +81,9 @@ class Replay:
     def __init__(self, header: Header, topology: Topology | None = None, choice: Choice | None = None) -> None:
         self.header = header
         self.topology = topology or header.topology
-        self.choice = full(choice or header.choice)
+        self.choice = complete(choice or header.choice)
         self.same_machine = self.topology == header.topology
-        self.same_choice = self.choice == full(header.choice)
+        self.same_choice = self.choice == complete(header.choice)
         self.exact = self.same_machine and self.same_choice
         self.policy = make_policy(self.choice, self.topology)
         self.hints_left_out = 0
@@ -140,7 +119,7 @@ class Replay:
     def _revived(self) -> Step:
         """Return the start with everything placed anew."""
         workload = self.header.start.workload
-        containers = {key: self._without_hints(one) for key, one in workload.containers.items()}
+        containers = {key: self._moved_here(one) for key, one in workload.containers.items()}
         revived = revive(self.policy, Saved(Workload(workload.pods, containers)))
         step = self._start(revived.state, {**revived.squeezed, **revived.lost})
         return attrs.evolve(step, decision=attrs.evolve(step.decision, trails=revived.trails))
@@ -165,7 +144,7 @@ class Replay:
             case TimerExpired() if not self._exact_still:
                 return None
             case ContainerRequested(container) if not self._exact_still:
-                entry = attrs.evolve(entry, event=ContainerRequested(self._without_hints(container)))
+                entry = attrs.evolve(entry, event=ContainerRequested(self._moved_here(container)))
             case Synchronised() if not self._exact_still:
                 entry = attrs.evolve(entry, event=self._possible(entry.event))
         return self._decided(entry)
@@ -190,7 +169,7 @@ class Replay:
             self.changes_left_out += 1
             self._exact_still = False
             return None
-        way_back = full(change.choice) == self._earlier
+        way_back = complete(change.choice) == self._earlier
         self._earlier, state = self.choice, self.state
         found = self._planned(change)
         decision, as_made = Decision(found.state, effects=found.effects, trails=found.trails), None
@@ -202,7 +181,7 @@ class Replay:
 
     def _planned(self, change: Reconfigured) -> Plan:
         """Return what the change leads to here."""
-        choice = full(change.choice)
+        choice = complete(change.choice)
         if choice == self.choice:
             known, after = self.state.workload.containers, change.start.workload.containers
             wanted = {
@@ -219,13 +198,13 @@ class Replay:
     def _possible(self, listed: Synchronised) -> Synchronised:
         """Return what the runtime could list here."""
         there = (one for one in listed.containers if one.key not in self._refused)
-        return Synchronised(listed.pods, tuple(self._without_hints(one) for one in there))
+        return Synchronised(listed.pods, tuple(self._moved_here(one) for one in there))
 
-    def _without_hints(self, container: Container) -> Container:
-        if self.same_machine or not container.hints:
+    def _moved_here(self, container: Container) -> Container:
+        if self.same_machine or not (container.hints or container.found_on):
             return container
-        self.hints_left_out += 1
-        return attrs.evolve(container, hints=())
+        self.hints_left_out += bool(container.hints)
+        return attrs.evolve(container, hints=(), found_on=NO_CPUS)
 
 
 def _resumed(policy: Policy, start: Start) -> tuple[State, Mapping[ContainerKey, str]]:

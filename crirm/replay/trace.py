@@ -51,6 +51,7 @@ from crirm.replay.records import (
     start_record,
 )
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 MAGIC: Final = "crirm"
 FORMAT: Final = 1
 LATEST_S: Final = 1e11  # some year that calendars can still tell
@@ -185,7 +186,8 @@ def _brought_nothing(before: State, decision: Decision) -> bool:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, separators=(",", ":")) + "\n"
+    # In pieces: the C encoder would keep the daemon's other threads out for as long as a large line takes.
+    return "".join(_ENCODER.iterencode(record)) + "\n"
 
 
 @attrs.define

@@ -6,21 +6,20 @@ It has a file of its own, so that a damaged state does not cost the configuratio
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crirm.errors import CrirmError
+from crirm.system.json_file import JsonFileError, read_json, write_json
 from crirm.system.store_file import FILE as STATE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE = "configuration.json"
-READABLE_BY_OWNER = 0o600
+ADJUSTMENTS_FILE = "adjustments.json"
 
 
 class ConfigCacheError(CrirmError):
@@ -32,6 +31,11 @@ def path_in(directory: str) -> Path:
     return Path(directory) / FILE
 
 
+def adjustments_in(directory: str) -> Path:
+    """Return the path of the file of adjustments in *directory*."""
+    return Path(directory) / ADJUSTMENTS_FILE
+
+
 def read_accepted(directory: str) -> Mapping[str, str] | None:
     """Return the data of the ConfigMap that was accepted last; None where none was.
 
@@ -40,11 +44,11 @@ def read_accepted(directory: str) -> Mapping[str, str] | None:
     """
     path = path_in(directory)
     try:
-        found: Any = json.loads(path.read_bytes())
-    except FileNotFoundError:
+        found = read_json(path)
+    except JsonFileError as error:
+        raise ConfigCacheError(f"{error}; --reset-config removes it") from error
+    if found is None:
         return None
-    except (OSError, ValueError) as error:
-        raise ConfigCacheError(f"{path}: cannot be read: {error}; --reset-config removes it") from error
     data = found.get("data") if isinstance(found, dict) else None
     if not isinstance(data, dict) or not all(isinstance(text, str) for text in data.values()):
         raise ConfigCacheError(f"{path}: is no accepted configuration; --reset-config removes it")
@@ -57,29 +61,22 @@ def write_accepted(directory: str, node_name: str, data: Mapping[str, str]) -> N
     Raises:
         ConfigCacheError: it cannot be written.
     """
-    path = path_in(directory)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{FILE}.", delete=False) as file:
-            try:
-                json.dump({"node": node_name, "data": dict(data)}, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink()
-                raise
-    except OSError as error:
-        raise ConfigCacheError(f"{path}: cannot be written: {error.strerror or error}") from error
+        write_json(path_in(directory), {"node": node_name, "data": dict(data)})
+    except JsonFileError as error:
+        raise ConfigCacheError(str(error)) from error
 
 
 def forget_accepted(directory: str) -> bool:
-    """Remove the file; False where there is none.
+    """Remove the file, and that of the adjustments, which come from the node agent too; False where there is neither.
 
     Raises:
-        ConfigCacheError: it cannot be removed.
+        ConfigCacheError: one cannot be removed.
     """
-    path = path_in(directory)
+    return any([_removed(path_in(directory)), _removed(adjustments_in(directory))])
+
+
+def _removed(path: Path) -> bool:
     try:
         path.unlink()
     except FileNotFoundError:

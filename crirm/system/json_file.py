@@ -26,7 +26,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise JsonFileError(f"{path}: cannot be read: {error}; move it away") from error
+        raise JsonFileError(f"{path}: cannot be read: {error}") from error
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.support import Stage
 from tests.storm.machines import real_machine
+from tests.storm.quick_start import QuickStage
 from tests.storm.storm import Storm
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ KILLS = 3
 def test_what_was_acknowledged_survives_kill_9(
     short_path: Path, installation: Installation, trio_thread: TrioThread
 ) -> None:
-    stage = Stage(short_path)
+    stage = QuickStage(short_path)
     try:
         storm = Storm(real_machine(stage, "static", installation, trio_thread), seed="e2e")
         storm.rage(KILLS)

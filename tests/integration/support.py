@@ -11,7 +11,7 @@ import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import grpc
@@ -55,11 +55,22 @@ class TidyGrpclibClient(GrpclibClient):
 CLIENTS: Mapping[str, Callable[[Path], Client]] = {"grpcio": GrpcioClient, "grpclib": TidyGrpclibClient}
 
 
+class Process(Protocol):
+    """What is needed of a process."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float = ...) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
+
+
 @attrs.frozen(eq=False)
 class Program:
     """A crirm command that runs; what it prints is in its log."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     log_path: Path
 
     @property
@@ -141,18 +152,22 @@ class Stage:
     def run(self, argv: Sequence[object], environment: Mapping[str, str] | None = None) -> Program:
         """Start *argv* and do not wait for anything."""
         log_path = self.place / f"{len(self._programs)}.log"
+        log_path.touch()
+        program = Program(self.spawn([str(word) for word in argv], log_path, environment or {}), log_path)
+        self._programs.append(program)
+        return program
+
+    def spawn(self, argv: Sequence[str], log_path: Path, environment: Mapping[str, str]) -> Process:
+        """Start *argv*; whatever it prints goes to *log_path*."""
         with log_path.open("wb") as log_file:
-            process = subprocess.Popen(
-                [str(word) for word in argv],
+            return subprocess.Popen(
+                argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **environment},
                 close_fds=False,
             )
-        program = Program(process, log_path)
-        self._programs.append(program)
-        return program
 
     def starting_runtime(self, *args: object, socket: Path | None = None) -> Program:
         """An embedded runtime that was just started."""

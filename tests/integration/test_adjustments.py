@@ -100,7 +100,7 @@ def test_what_is_wrong_is_told_by_name_or_container_and_nothing_changes(node: No
     assert adjust(node, {"good": good, "cut": spec("second", "x")}).keys() == {"cut"}
     assert adjust(node, {"good": good, "classes": {"classes": {"rdt": "gold"}}}).keys() == {"classes"}
     assert adjust(node, {"good": good, "twin": {}}) == {
-        first: "several adjustments are for it: good, twin; narrow the scope of all but one"
+        first: "default/first/main: several adjustments are for it: good, twin; narrow the scope of all but one"
     }
     assert adjust(node, {"good": good, "huge": spec("second", 100)}).keys() == {second}
     assert (before, before) == (node.told(), runtime_has(node))
@@ -111,7 +111,9 @@ def test_what_the_runtime_refuses_is_undone(stage: Stage) -> None:
     node.start()
     container = node.run("grows", 1)
     before = node.told()
-    assert adjust(node, {"more": spec("grows", 2)}) == {container: "the runtime refuses it: INTERNAL: no"}
+    assert adjust(node, {"more": spec("grows", 2)}) == {
+        container: "default/grows/main: the runtime refuses it: INTERNAL: no"
+    }
     assert (before, before) == (node.told(), runtime_has(node))
     assert adjust(node, {"more": spec("grows", 2)}) == {}
 

@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.storm.machines import Machine
+from tests.storm.quick_start import QuickStage
 from tests.storm.storm import Storm
 
 if TYPE_CHECKING:
-    from tests.integration.support import Stage
+    from pathlib import Path
 
-KILLS = 4
+KILLS = 6
 
 
 @pytest.mark.parametrize("policy", ["static", "topology-aware"])
-def test_what_was_acknowledged_survives_kill_9(stage: Stage, policy: str) -> None:
-    storm = Storm(Machine(stage, policy), seed=f"integration {policy}")
-    storm.rage(KILLS)
+def test_what_was_acknowledged_survives_kill_9(short_path: Path, policy: str) -> None:
+    stage = QuickStage(short_path)
+    try:
+        storm = Storm(Machine(stage, policy), seed=f"integration {policy}")
+        storm.rage(KILLS)
+    finally:
+        stage.close()
     assert storm.figures.kills >= KILLS
     assert storm.figures.own > 0, "nobody had CPUs to lose"

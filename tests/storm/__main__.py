@@ -16,13 +16,14 @@ import attrs
 import click
 
 from crirm.sim.containerd import find_installed
-from tests.integration.support import Stage
 from tests.storm.machines import Machine, real_machine
+from tests.storm.quick_start import QuickStage
 from tests.storm.storm import Figures, Storm
 from tests.trio_thread import open_trio_thread
 
 if TYPE_CHECKING:
     from crirm.sim.containerd import Installation
+    from tests.integration.support import Stage
 
 EACH = 50  # kills on one machine
 POLICIES = {"embedded": ("static", "topology-aware"), "containerd": ("static",)}
@@ -51,7 +52,7 @@ def play(runtime: str, policy: str, seed: str, kills: int, figures: Figures) -> 
     place = Path(tempfile.mkdtemp(prefix="crirm-storm-"))
     try:
         with ExitStack() as stack:
-            stage = Stage(place)
+            stage = QuickStage(place)
             stack.callback(stage.close)
             Storm(machine(runtime, stage, policy, stack), seed, figures).rage(kills)
     except Exception:  # noqa: BLE001 - whatever it is, the seed belongs to it

@@ -47,7 +47,7 @@ def test_what_was_decided_is_shown_again(trace: Path) -> None:
     assert "containers  5: 4 run, 0 ended, 1 never placed" in lines
     assert "default/p/a    Guaranteed  2     1 GiB   socket #1  4-5   4-5  1      -    -        runs" in lines
     assert any("create  default/p/big wants 4 exclusive CPUs" in line for line in lines)
-    assert "  4 containers; free: 2200m CPUs, 1500m in one node (fragmentation 32 %); " in "\n".join(lines)
+    assert "  4 containers; free CPU: 2200m, in one node 1500m (fragmentation 32 %); " in "\n".join(lines)
 
 
 def test_a_trace_without_events_is_shown_too(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import trio.testing
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.adjustments import FILE, Adjustments, Readjustment
+from crirm.daemon.adjustments import Adjustments, Readjustment
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.participants import Create, RunPod, Update
 from crirm.daemon.reconfigure import Reconfiguration
@@ -19,6 +19,7 @@ from crirm.daemon.relay import Relay
 from crirm.daemon.settings import Settings
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment
+from crirm.system.config_cache import adjustments_in
 from tests.unit.daemon.nodes import FakeHeld, FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
 
 if TYPE_CHECKING:
@@ -118,10 +119,12 @@ async def test_the_kubelets_own_resize_does_not_end_an_adjustment(nursery: trio.
         pytest.param(
             {**MORE, "rdt": {"classes": {"rdt": "gold"}}}, {"rdt": "$.classes.rdt: "}, id="what cannot be done"
         ),
-        pytest.param({**MORE, "other": {}}, {"id-a": "several adjustments are for it: more, other"}, id="two for one"),
+        pytest.param(
+            {**MORE, "other": {}}, {"id-a": "shop/web/a: several adjustments are for it: more, other"}, id="two for one"
+        ),
         pytest.param(
             {"much": {"resources": {"limits": {"cpu": "8"}}}},
-            {"id-a": "wants 8 CPUs, 8 are free and one must stay"},
+            {"id-a": "shop/web/a: wants 8 CPUs, 8 are free and one must stay"},
             id="no room",
         ),
     ],
@@ -143,7 +146,7 @@ async def test_one_that_is_wrong_refuses_them_all(
 @in_nursery
 async def test_what_the_runtime_refuses_is_undone_and_said(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, answer=Status.INTERNAL)
-    assert await bench.set(MORE) == {"id-a": "the runtime refuses it: INTERNAL: as told"}
+    assert await bench.set(MORE) == {"id-a": "shop/web/a: the runtime refuses it: INTERNAL: as told"}
     assert bench.cpus() == {"a": 2}
     assert bench.change.adjustments.in_force == ()
     (container,) = bench.engine.state.workload.containers.values()
@@ -192,12 +195,12 @@ async def test_a_restart_knows_them_before_the_agent_comes(nursery: trio.Nursery
 @in_nursery
 async def test_what_was_refused_is_not_kept(nursery: trio.Nursery, short_path: Path) -> None:
     await Bench(nursery, str(short_path)).set({"bad": 5})
-    assert not (short_path / FILE).exists()
+    assert not adjustments_in(str(short_path)).exists()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"node": "n1"}', json.dumps({"node": "n1", "adjustments": {"a": 5}})])
 def test_a_damaged_file_is_never_a_reason_not_to_start(short_path: Path, content: str) -> None:
-    (short_path / FILE).write_text(content)
+    adjustments_in(str(short_path)).write_text(content)
     assert Adjustments.kept_in(str(short_path)).in_force == ()
 
 

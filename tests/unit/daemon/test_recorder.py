@@ -17,8 +17,8 @@ from crirm.model.decision import Adjustment, Decision
 from crirm.model.events import ContainerCreated, ContainerRequested, ContainerStarted, PodAdded, PodStopped
 from crirm.model.workload import ContainerId, ContainerKey, PodId
 from crirm.policy.activation import plan
+from crirm.policy.registry import make_policy
 from crirm.replay.decisions import canonical, decision_record, state_record
-from crirm.replay.run import make_policy
 from crirm.replay.trace import TraceWriter
 from crirm.sim.hosts import parse_spec, topology_of
 from tests.unit.daemon.nodes import in_nursery

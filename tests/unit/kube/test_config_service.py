@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from grpclib.client import Channel
+from hypothesis import given
+from hypothesis import strategies as st
 
+from crirm.cri.message import MalformedError
 from crirm.errors import CrirmError
+from crirm.kube import grpc_server
 from crirm.kube.config_service import SET_ADJUSTMENT, SET_CONFIG, WHOLE, read_set_adjustment, read_set_config
 from crirm.kube.grpc_server import MAX_REQUEST_BYTES, MAX_WAITING
 from crirm.kube.proto import v1
@@ -20,6 +25,7 @@ from crirm.system.unix_socket import SocketInUseError, SocketUnusableError
 from tests.unit.kube.rig import Accepted, channel, config_server
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 TIMEOUT_S = 20.0
@@ -205,6 +211,41 @@ def test_requests_are_worked_on_one_after_another_and_beyond_a_few_are_refused(s
     assert {(str(number), ()) for number in range(MAX_WAITING)} == {
         (name, tuple(data)) for name, data in accepted.configs
     }
+
+
+def test_a_message_that_never_ends_takes_no_place_for_ever(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_server, "READ_WITHIN_S", 0.05)
+    over = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        over.wait(TIMEOUT_S)
+        yield from ()
+
+    with config_server(short_path / "c.sock", Accepted()), channel(short_path / "c.sock") as opened:
+        try:
+            with pytest.raises(grpc.RpcError) as caught:
+                opened.stream_unary(SET_CONFIG)(nothing(), timeout=TIMEOUT_S)
+        finally:
+            over.set()
+        assert caught.value.details() == "the message was not whole within 0.05 s"
+        assert ask(short_path / "c.sock", SET_CONFIG, b"") == b""
+
+
+def test_a_call_that_ends_without_a_message_is_refused(short_path: Path) -> None:
+    with config_server(short_path / "c.sock", Accepted()), channel(short_path / "c.sock") as opened:
+        with pytest.raises(grpc.RpcError) as caught:
+            opened.stream_unary(SET_CONFIG)(iter(()), timeout=TIMEOUT_S)
+        assert caught.value.details() == "the call ends before its message does"
+
+
+@given(st.binary(max_size=64) | st.builds(lambda cut: CONFIG_ON_THE_WIRE[:cut] + b"\x12\xff", st.integers(0, 40)))
+def test_any_bytes_are_a_request_or_malformed(message: bytes) -> None:
+    for read in (read_set_config, read_set_adjustment):
+        try:
+            node_name, _ = read(message)
+        except MalformedError:
+            continue
+        assert isinstance(node_name, str)
 
 
 def test_a_connection_that_is_no_grpc_disturbs_nobody(short_path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import run_state_machine_as_test, rule
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet
@@ -36,6 +37,7 @@ class ChangingMachine(PolicyMachine):
     def __init__(self) -> None:
         super().__init__()
         self.changes: list[tuple[int, Policy]] = []
+        self.binds = True
 
     @rule(data=st.data(), name=st.sampled_from(sorted(KINDS)), reserved=st.sets(st.integers(0, 9), min_size=1))
     def reconfigure(self, data: st.DataObject, name: str, reserved: set[int]) -> None:
@@ -54,6 +56,7 @@ class ChangingMachine(PolicyMachine):
         self.one_can_go_back(found)
         self.changes.append((len(self.journal), policy))
         self.policy, self.state = policy, found.state
+        self.binds = getattr(options, "pin_cpu", True)
         self.reserved = reserved_cpus if name != "none" else self.reserved
 
     def the_plan_tells_all(self, found: Plan) -> None:
@@ -78,6 +81,25 @@ class ChangingMachine(PolicyMachine):
         if self.policy.save(self.state.policy).keys() == self.policy.save(back.policy).keys():
             assert self.state.policy == back.policy
 
+    @invariant()
+    def exclusive_cpus_have_one_owner_and_nobody_else_on_them(self) -> None:
+        if self.binds:  # else all have the whole machine, which may stand in their adjustments
+            super().exclusive_cpus_have_one_owner_and_nobody_else_on_them()
+
+    @invariant()
+    def what_is_saved_comes_back_exactly(self) -> None:
+        """But that a policy which does not bind has let everybody have the whole machine."""
+        if not hasattr(self, "state"):
+            return
+        restored = self.policy.restore(self.policy.save(self.state.policy), self.state.workload)
+        assert (self.state.policy, {}) == (restored.state, restored.dropped)
+        whole = Adjustment(cpus=self.topology.online, mems=self.topology.memory_nodes)
+        for key, adjustment in self.state.adjustments.items():
+            wanted = restored.adjustments.get(key, UNADJUSTED)
+            cpus = whole.cpus if wanted.cpus is None and adjustment.cpus is not None else wanted.cpus
+            mems = whole.mems if wanted.mems is None and adjustment.mems is not None else wanted.mems
+            assert adjustment == attrs.evolve(wanted, cpus=cpus, mems=mems)
+
     def teardown(self) -> None:
         if not hasattr(self, "state"):
             return
@@ -99,7 +121,7 @@ class ChangingMachine(PolicyMachine):
 
 
 SETTINGS = settings(
-    max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

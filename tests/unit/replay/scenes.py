@@ -17,9 +17,10 @@ from crirm.policy import pipeline
 from crirm.policy.activation import plan
 from crirm.policy.api import Choice, Constraints, CPUConstraint
 from crirm.policy.readjust import plan_requirements
+from crirm.policy.registry import make_policy
 from crirm.replay.records import start_of
 from crirm.replay.report import Observer, Report
-from crirm.replay.run import Replay, Step, make_policy
+from crirm.replay.run import Replay, Step
 from crirm.replay.trace import Header, Reconfigured, TraceReader, TraceWriter
 from crirm.sim.hosts import parse_spec, topology_of
 

@@ -130,3 +130,12 @@ def test_a_container_that_only_one_of_them_knows_differs() -> None:
     assert [(each.name, each.one) for each in found.containers] == [("default/p/more", "")]
     assert isinstance(found.containers[0], Difference)
     assert found.figures[0] == Figure("containers that run at the end", 4, 5)
+
+
+def test_a_weight_that_differs_is_told_where_nothing_else_does() -> None:
+    report = replayed(web().text).report
+    heavier = attrs.evolve(report.outcomes[0], cpu_shares=7)
+    found = compare(report, attrs.evolve(report, outcomes=(heavier, *report.outcomes[1:])))
+    assert [
+        (each.one.partition(", weight ")[2], each.other.partition(", weight ")[2]) for each in found.containers
+    ] == [("2048, quota -1", "7, quota -1")]

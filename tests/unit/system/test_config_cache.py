@@ -8,6 +8,7 @@ import pytest
 
 from crirm.system.config_cache import (
     ConfigCacheError,
+    adjustments_in,
     forget_accepted,
     path_in,
     policy_in_use,
@@ -82,3 +83,14 @@ def test_no_policy_is_in_use_where_nothing_can_be_read(content: bytes | None, tm
     if content is not None:
         (tmp_path / FILE).write_bytes(content)
     assert policy_in_use(str(tmp_path)) is None
+
+
+def test_adjustments_are_forgotten_with_the_configuration(tmp_path: Path) -> None:
+    home = str(tmp_path)
+    assert not forget_accepted(home)
+    adjustments_in(home).write_text("{}")
+    assert forget_accepted(home)
+    adjustments_in(home).write_text("{}")
+    write_accepted(home, "node", DATA)
+    assert forget_accepted(home)
+    assert list(tmp_path.iterdir()) == []
