@@ -115,6 +115,7 @@ def _default(field: str) -> Any:
     default=_default("record"),
     help="Write a trace of events and decisions to this file, for crirm replay; see docs/replay.md.",
 )
+@click.option("--state-fail-closed", is_flag=True, help="Create and resize nothing while the state cannot be kept.")
 @click.option("--control-socket", metavar="PATH", default="", help="For crirm status; by default beside the relay's.")
 @click.option("--pid-file", metavar="PATH", help="Keep the process number in this file.")
 @click.option(

@@ -30,6 +30,8 @@ def command(*, control_socket: str, as_json: bool) -> None:
     for each in status["containers"]:
         if each["degraded"]:
             click.echo(f"degraded: {each['name']} goes on as it is, since {each['degraded']}")
+    for name, containers in status["configuration"]["adjustments"].items():
+        click.echo(f"adjusted by {name}: {', '.join(sorted(containers)) or 'none'}")
 
 
 def _origin(configuration: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from crirm.daemon.reconfigure import Reconfiguration
     from crirm.model.decision import State
     from crirm.model.resources import Requirements
-    from crirm.model.workload import Container, ContainerKey, Pod
+    from crirm.model.workload import Container, ContainerKey, Pod, Workload
     from crirm.policy.adjustments import ExternalAdjustment
 
 log = get_logger("policy")
@@ -68,6 +68,18 @@ class Adjustments:
         if found is None:
             return container
         return attrs.evolve(container, requirements=adjusted(container.requirements, found))
+
+    def containers(self, workload: Workload) -> dict[str, list[str]]:
+        """Return the names of those containers of *workload* that each adjusts, by its own name."""
+        found: dict[str, list[str]] = {adjustment.name: [] for adjustment in self.in_force}
+        for container in workload.containers.values() if found else ():
+            try:
+                adjustment = adjustment_of(self.in_force, container, workload.pod_of(container))
+            except ConflictError:
+                continue
+            if adjustment is not None and container.state in HOLDING:
+                found[adjustment.name].append(workload.full_name(container.key))
+        return found
 
 
 def _on_node(adjustments: tuple[ExternalAdjustment, ...], node_name: str) -> tuple[ExternalAdjustment, ...]:

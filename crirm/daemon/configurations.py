@@ -24,6 +24,7 @@ from crirm.daemon.reconfigure import Proposal, Reconfiguration, RejectedError
 from crirm.daemon.settings import NOTHING
 from crirm.errors import CrirmError, UsageError
 from crirm.logs import get_logger
+from crirm.model.workload import Workload
 from crirm.system.config_cache import ConfigCacheError, path_in, policy_in_use, read_accepted, write_accepted
 
 if TYPE_CHECKING:
@@ -260,11 +261,13 @@ class Configurations:
 
     def status(self) -> dict[str, Any]:
         """Return what ``crirm status`` tells about it."""
-        rejected = self.rejected
+        rejected, node = self.rejected, self.change.node
+        workload = Workload() if node is None else node.engine.state.workload
         return {
             "source": self.in_force.source.value,
             "name": self.in_force.name,
             "rejected": None if rejected is None else {**attrs.asdict(rejected), "source": rejected.source.value},
+            "adjustments": self.change.adjustments.containers(workload),
         }
 
 

@@ -19,6 +19,7 @@ from crirm.model.trail import Move, Trail  # noqa: TC001 - Explained is read bac
 from crirm.model.workload import ContainerKey
 from crirm.policy import pipeline
 from crirm.policy.faults import after_fault
+from crirm.policy.states import moves_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -131,6 +132,9 @@ class Engine:
         at_s = self._clock()
         for trail in plan.trails:
             self._keep(at_s, trail)
+        for key in plan.changes.keys() - {trail.key for trail in plan.trails}:
+            change = plan.changes[key]
+            self._keep_moves(at_s, moves_of(key, change.before, change.after, change.why))
         log.info("another configuration is in force", policy=policy.name, containers_changed=len(plan.changes))
         for record in self._activated:
             record(before, plan)

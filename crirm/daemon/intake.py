@@ -13,7 +13,7 @@ from crirm.model.events import ResizeRequested
 from crirm.model.resources import LinuxResources, Requirements, requirements
 from crirm.model.resources_annotation import ANNOTATION, ResourcesAnnotationError, parse_annotation
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, TopologyHint
-from crirm.policy.annotations import TOPOLOGY_HINTS, boolean
+from crirm.policy.annotations import Hints, topology_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,7 @@ class Intake:
 
         try:
             container = self._container(asked, pod)
-            places = () if boolean(pod, asked.name, TOPOLOGY_HINTS) is False else asked.places
+            places = () if topology_hints(pod, asked.name) is Hints.IGNORED else asked.places
         except RefusedError as refusal:
             then(refusal)
             return

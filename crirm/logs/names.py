@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SOURCES = {
     "cli": "command line and environment",
+    "config": "which configuration is in force, and changing it",
     "config-server": "configuration and adjustments from the node agent",
     "control": "the control socket that crirm status and explain ask",
     "containerd": "the private containerd that crirm starts",
@@ -24,6 +25,7 @@ SOURCES = {
     "policy": "decisions: what each container gets, and why",
     "runtime": "the connection to the runtime",
     "sim": "the embedded runtime",
+    "resource-manager-agent": "the node agent that is asked",
     "stdlog": "libraries that use Python's standard logging; on: everything they say",
     "store": "what is kept on disk",
     "system": "sockets, systemd and other facilities of the host",
@@ -38,9 +40,9 @@ REFERENCE_SOURCES = {
 }
 
 LATER_SOURCES = frozenset((
-    "avx", "blockio", "cache", "cgroupblkio", "cgroupstats", "collectors", "config", "config-updater", "cpu",
+    "avx", "blockio", "cache", "cgroupblkio", "cgroupstats", "collectors", "config-updater", "cpu",
     "cpuallocator", "cri", "events", "expression", "http", "instrospect", "instrumentation",
-    "memory", "metrics", "page-migration", "rdt", "resource-control", "resource-manager-agent", "static",
+    "memory", "metrics", "page-migration", "rdt", "resource-control", "static",
     "static-plus", "static-pools", "sysfs", "visualizer", "watcher",
 ))  # fmt: skip
 

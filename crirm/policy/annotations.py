@@ -9,6 +9,7 @@ A value that makes no sense is refused, however it is written: a pod must not ru
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from typing import Final
 
@@ -64,6 +65,27 @@ def boolean(pod: Pod, container_name: str, key: str) -> bool | None:
         return parse_bool(_text(place, value))
     except GoTextError as fault:
         raise bad_annotation(place, str(fault)) from None
+
+
+class Hints(enum.Enum):
+    """What a container makes of where its devices and disks are."""
+
+    IGNORED = "ignored"
+    PREFERRED = "preferred"
+    STRICT = "strict"
+    """It would rather not run than run elsewhere."""
+
+
+def topology_hints(pod: Pod, container_name: str) -> Hints:
+    """Return what one container makes of topology hints.
+
+    Raises:
+        RefusedError: the value is neither a boolean nor ``strict``.
+    """
+    text = lookup(pod, container_name, TOPOLOGY_HINTS)
+    if text is not None and text.strip().lower() == Hints.STRICT.value:
+        return Hints.STRICT
+    return Hints.IGNORED if boolean(pod, container_name, TOPOLOGY_HINTS) is False else Hints.PREFERRED
 
 
 def memory_kinds(pod: Pod, container_name: str) -> frozenset[MemoryKind] | None:

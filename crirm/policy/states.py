@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from crirm.model.decision import UNADJUSTED, Effect, State, UpdateContainer
+from crirm.model.decision import UNADJUSTED, Adjustment, Effect, State, UpdateContainer
 from crirm.model.events import PodResized
 from crirm.model.trail import Move
 from crirm.model.workload import Container, ContainerKey, PodId
@@ -19,14 +19,18 @@ V = TypeVar("V")
 def moves_back(before: State, after: State, subject: ContainerKey) -> tuple[Move, ...]:
     """Return what it changes for everybody that the resize of *subject* did not come about."""
     why = f"the runtime has not resized {after.workload.full_name(subject)}"
-    moves: list[Move] = []
-    for key, now in sorted(after.adjustments.items()):
-        then = before.adjustments.get(key, UNADJUSTED)
-        if then.cpus != now.cpus:
-            moves.append(Move(key, "CPUs", str(then.cpus), str(now.cpus), why))
-        if then.mems != now.mems:
-            moves.append(Move(key, "memory nodes", str(then.mems), str(now.mems), why))
-    return tuple(moves)
+    pairs = {key: (before.adjustments.get(key, UNADJUSTED), now) for key, now in sorted(after.adjustments.items())}
+    return tuple(move for key, pair in pairs.items() for move in moves_of(key, *pair, why))
+
+
+def moves_of(key: ContainerKey, before: Adjustment, after: Adjustment, why: str) -> list[Move]:
+    """Return what is different for one container; what is left as it is from now on is not."""
+    moves = []
+    if after.cpus is not None and before.cpus != after.cpus:
+        moves.append(Move(key, "CPUs", str(before.cpus), str(after.cpus), why))
+    if after.mems is not None and before.mems != after.mems:
+        moves.append(Move(key, "memory nodes", str(before.mems), str(after.mems), why))
+    return moves
 
 
 def pod_resized(state: State, event: PodResized) -> State:

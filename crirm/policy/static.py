@@ -127,8 +127,8 @@ class StaticPolicy:
         state, dropped = self.initial(), {}
         for key, own in sorted(saved.items()):
             try:
-                cpus = CPUSet.parse(own)
-            except (ListFormatError, TypeError):
+                cpus = CPUSet.parse(own if isinstance(own, str) else "no list")
+            except ListFormatError:
                 dropped[key] = "its grant cannot be read"
                 continue
             if not cpus:

@@ -128,8 +128,11 @@ def read_start(record: Json) -> Start:
     try:
         pods = [from_record(Pod, one) for one in record["pods"]]
         containers = [from_record(Container, one) for one in record["containers"]]
+        workload = Workload({pod.id: pod for pod in pods}, {one.key: one for one in containers})
+        for one in containers:
+            workload.pod_of(one)
         return Start(
-            workload=Workload({pod.id: pod for pod in pods}, {one.key: one for one in containers}),
+            workload=workload,
             grants=dict(record["grants"]),
             adjustments=_adjustments(record["adjustments"]),
             told=_adjustments(record["told"]),

@@ -131,11 +131,10 @@ class Replay:
     # --- and everything after ------------------------------------------------------------------------------------
 
     def _expired(self, until_s: float) -> Iterator[Step]:
-        """Yield the timers that run out by then."""
-        while due := [(at_s, key, timer.name) for (key, timer), at_s in self.state.timers.items() if at_s <= until_s]:
-            at_s, key, name = min(due)
-            timer = Timer[name]
-            yield self._taken(self._decided(Entry(0, at_s, TimerExpired(key, timer))))
+        """Yield the timers that run out by then; one that is started anew meanwhile waits for the next event."""
+        timers = self.state.timers.items()
+        for at_s, key, name in sorted((at_s, key, timer.name) for (key, timer), at_s in timers if at_s <= until_s):
+            yield self._taken(self._decided(Entry(0, at_s, TimerExpired(key, Timer[name]))))
 
     def _step(self, entry: Entry) -> Step | None:
         match entry.event:

@@ -98,13 +98,26 @@ class Node:
         (line,) = (line for line in status.splitlines() if line.startswith("Cpus_allowed_list:"))
         return CPUSet.parse(line.split()[1])
 
-    def cpuset_file(self, container: str) -> Path:
+    def cgroup_file(self, container: str, controller: str, v1_name: str, v2_name: str) -> Path:
         groups = Path(f"/proc/{self.pid(container)}/cgroup").read_text().splitlines()
         for group in groups:
             _, controllers, path = group.split(":", 2)
-            if "cpuset" in controllers.split(","):
-                return Path(f"/sys/fs/cgroup/cpuset{path}/cpuset.cpus")
-        return Path(f"/sys/fs/cgroup{groups[0].split(':', 2)[2]}/cpuset.cpus")
+            if controller in controllers.split(","):
+                return Path(f"/sys/fs/cgroup/{controller}{path}/{v1_name}")
+        return Path(f"/sys/fs/cgroup{groups[0].split(':', 2)[2]}/{v2_name}")
+
+    def cpuset_file(self, container: str) -> Path:
+        return self.cgroup_file(container, "cpuset", "cpuset.cpus", "cpuset.cpus")
+
+    def quota(self, container: str) -> str:
+        """Its CPU time per period, -1 for no limit."""
+        text = self.cgroup_file(container, "cpu", "cpu.cfs_quota_us", "cpu.max").read_text()
+        return text.split()[0].replace("max", "-1")
+
+    def causes(self, what: str) -> list[str]:
+        """Why a container's CPUs have changed since it was placed."""
+        (entry,) = self.ask("explain", what)
+        return [each["why"] for each in entry["since"]]
 
     def ask(self, *words: str) -> Any:
         argv = [str(CRIRM), *words, "--control-socket", str(self.folder / "relay-control.sock"), "--json"]
@@ -149,6 +162,34 @@ def test_exclusive_cpus_leave_the_shared_set_and_come_back(containerd: Container
         assert {exclusive: str(own), shared: str(ONLINE - own)} == node.told()
         node.end(exclusive)
         wait_until(lambda: node.cpus(shared) == ONLINE)
+        assert node.causes("u1/main") == [
+            f"default/u2/main has CPUs {own} to itself now",
+            f"default/u2/main has given CPUs {own} back",
+        ]
+
+
+def test_exclusive_cpus_have_no_quota_beside_them_until_they_are_shared(
+    containerd: Containerd, short_path: Path
+) -> None:
+    with crirm(containerd, short_path, "static") as node:
+        exclusive, shared = node.run("u1", cpus=1), node.run("u2", cpus=0.5)
+        assert (node.quota(exclusive), node.quota(shared)) == ("-1", "50000")
+        resources = v1.LinuxContainerResources(cpu_shares=512, cpu_period=100_000, cpu_quota=50_000)
+        request = v1.UpdateContainerResourcesRequest(container_id=exclusive, linux=resources)
+        node.cri.call("UpdateContainerResources", request, v1.UpdateContainerResourcesResponse)
+        assert node.quota(exclusive) == "50000"
+
+
+def test_the_resize_of_a_pod_is_the_runtimes_to_answer(containerd: Containerd, short_path: Path) -> None:
+    with crirm(containerd, short_path, "static") as node:
+        resources = v1.LinuxContainerResources(cpu_shares=2048)
+        request = v1.UpdatePodSandboxResourcesRequest(node.pod("u1"), resources=resources)
+        reply = node.cri.reply("UpdatePodSandboxResources", request)
+        direct = GrpcioClient(Path(containerd.socket))
+        try:
+            assert Cri(direct, V1).reply("UpdatePodSandboxResources", request).code == reply.code
+        finally:
+            direct.close()
 
 
 def test_what_does_not_fit_is_refused_in_words_and_leaves_nothing(containerd: Containerd, short_path: Path) -> None:

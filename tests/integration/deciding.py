@@ -37,6 +37,10 @@ class Node:
         self._cri = Cri(self.stage.client(), V1)
         return relay
 
+    def past_crirm(self) -> None:
+        """Ask the runtime itself until crirm is started again."""
+        self._cri = Cri(self.stage.client(socket=self.stage.runtime_socket), V1)
+
     @property
     def cri(self) -> Cri:
         assert self._cri is not None, "crirm was never started"

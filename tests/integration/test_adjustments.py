@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from crirm.cri.proto.runtime import v1
 from crirm.model.cpuset import CPUSet
-from tests.conformance.cri import V1, Cri
+from tests.conformance.cri import V1, Cri, wait_until
 from tests.daemons import CRIRM
-from tests.integration.deciding import make_node
+from tests.integration.deciding import crirm, make_node
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +73,7 @@ def test_a_running_container_grows_and_shrinks_and_the_others_make_room(node: No
     assert adjust(node, {"more": spec("grows", 2)}) == {}
     after = runtime_has(node)
     assert after == node.told()
+    assert node.ask("status")["configuration"]["adjustments"] == {"more": ["default/grows/main"]}
     assert len(CPUSet.parse(after[grows])) == 2
     assert any(after[each] != before[each] for each in sharing)
     assert not any(CPUSet.parse(after[grows]) & CPUSet.parse(after[each]) for each in sharing)
@@ -88,6 +91,8 @@ def test_a_restart_keeps_them_without_the_agent(node: Node) -> None:
     assert before == node.told()
     late = node.run("late", 1)
     assert len(CPUSet.parse(node.told()[late])) == 3
+    status = crirm("status", "--control-socket", str(node.stage.place / "r-control.sock"))
+    assert "adjusted by later: default/late/main\nadjusted by more: default/grows/main\n" in status
     assert adjust(node, {}) == {}
     assert [len(CPUSet.parse(cpus)) for cpus in node.told().values()] == [1, 1]
 
@@ -121,3 +126,30 @@ def test_what_the_runtime_refuses_is_undone(stage: Stage) -> None:
 def test_the_interface_can_be_switched_off(node: Node) -> None:
     node.start("--config-socket", "disabled")
     assert not (node.stage.place / "r-config.sock").exists()
+
+
+def test_adjustments_change_while_containers_come_and_go(node: Node) -> None:
+    """Whatever a container was begun under, in the end it has what the last adjustments say."""
+    node.start()
+    stays = {name: node.run(name, 1) for name in ("grows", "alone")}
+    over = threading.Event()
+
+    def come_and_go() -> int:
+        count = 0
+        while not over.is_set():
+            count += 1
+            node.end(node.run(f"comes{count}", 1))
+        return count
+
+    with ThreadPoolExecutor() as pool:
+        comer = pool.submit(come_and_go)
+        try:
+            for cpu in (2, 3, 1, 3, 2):
+                assert adjust(node, {"more": spec("grows", cpu), "others": spec("comes1", 2)}) == {}
+        finally:
+            over.set()
+        assert comer.result() > 0
+    wait_until(lambda: node.told() == runtime_has(node))
+    assert {name: len(CPUSet.parse(node.told()[each])) for name, each in stays.items()} == {"grows": 2, "alone": 1}
+    assert adjust(node, {}) == {}
+    assert {len(CPUSet.parse(cpus)) for cpus in node.told().values()} == {1}

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crirm.cri.proto.runtime import v1
+from crirm.daemon.persistence import FAILED_OPEN
 from tests.conformance.cri import OK, RESOURCE_EXHAUSTED, V1, Cri, wait_until
 from tests.integration.deciding import Node, crirm, make_node
 
 if TYPE_CHECKING:
     from tests.integration.support import Stage
+
 
 @pytest.fixture
 def node(stage: Stage, request: pytest.FixtureRequest) -> Node:
@@ -54,13 +56,15 @@ def test_every_container_keeps_its_cpus(node: Node, end: bool) -> None:
 
 
 @pytest.mark.parametrize("node", ["static", "topology-aware"], indirect=True)
-def test_without_the_state_they_would_be_placed_otherwise(node: Node) -> None:
-    """Else the test above could not fail."""
+def test_without_the_state_they_stay_where_the_runtime_has_them_but_nobody_knows_why(node: Node) -> None:
+    """The latter is how the test above can fail."""
     relay = node.start()
     before = scattered(node)
+    explained = node.ask("explain", "u1/main")
     assert relay.stop() == 0
     node.start("--state-dir", "")
-    assert before != node.told()
+    assert before == node.told()
+    assert explained != node.ask("explain", "u1/main")
 
 
 def test_what_has_ended_meanwhile_gives_its_cpus_back(node: Node) -> None:
@@ -103,9 +107,63 @@ def test_where_nothing_can_be_kept_crirm_says_so_and_goes_on(node: Node) -> None
     node.state.chmod(0o777)
     relay = node.start()
     node.run("u1", 1)
-    (record,) = relay.records("nothing outlives this process: the state cannot be kept")
+    (record,) = relay.records(FAILED_OPEN)
     assert "others may write" in record["reason"]
     assert list(node.state.iterdir()) == []
+    node.state.chmod(0o755)
+    relay.wait_log("the state is kept again")
+    before = node.told()
+    relay.kill()
+    node.start()
+    assert before == node.told()
+
+
+def test_a_second_daemon_does_not_decide_about_the_same_containers(node: Node) -> None:
+    """It would place them all anew before it finds that the socket is taken."""
+    node.start()
+    before = scattered(node)
+    second = node.stage.starting_relay(
+        "--policy",
+        "static",
+        "--reserved-cpus",
+        "1",
+        "--state-dir",
+        node.state,
+        "--host-root",
+        node.stage.place / "host",
+    )
+    assert second.wait_exit() != 0
+    assert "another crirm keeps its state here" in second.log
+    assert before == node.told()
+
+
+def test_what_has_come_meanwhile_gets_cpus(node: Node) -> None:
+    relay = node.start()
+    kept = node.run("u1", 1)
+    before = node.told()
+    relay.kill()
+    node.past_crirm()
+    come = node.run("u2", 1)
+    node.start()
+    told = node.told()
+    assert told.keys() == {kept, come}
+    assert told[kept] == before[kept]
+    assert told[come] not in {"", told[kept]}
+    wait_journal(node, "found, CPUs")
+
+
+def test_what_still_fits_stays_where_it_is(node: Node) -> None:
+    """The reserved CPUs are others now, and one container sits on one of them."""
+    relay = node.start()
+    containers = [node.run(f"u{number}", 1) for number in range(3)]
+    before = node.told()
+    assert relay.stop() == 0
+    relay = node.start("--reserved-cpus", f"cpuset:{before[containers[1]]}")
+    after = node.told()
+    moved = {each for each in containers if after[each] != before[each]}
+    assert moved == {containers[1]}
+    assert after[containers[1]] not in before.values()
+    assert relay.records("the state of before is known")[0]["placed_anew"] == 1
 
 
 def test_the_journal_tells_what_has_happened(node: Node) -> None:

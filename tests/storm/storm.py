@@ -73,6 +73,7 @@ class Storm:
             kept = self.judge_disk()
             self.change_behind_its_back(dice)
             relay = self.begin(dice)
+            self.notice_ends()
             check_life(self.machine, kept, self.held, self.gone)
             self.tidy(dice)
         self.calm(relay)
@@ -146,6 +147,13 @@ class Storm:
             one = self.held.pop(dice.choice(sorted(self.settled)))
             self.end(self.machine.direct, one.id, one.pod)
             self.gone.add(one.uid)
+
+    def notice_ends(self) -> None:
+        """Give up containers that have ended by themselves, as one does on containerd whose start was cut off."""
+        there = runtimes_view(self.machine)
+        for uid, each in self.settled.items():
+            if uid not in there:
+                each.settled, each.ending = False, True
 
     def end(self, cri: Cri, container: str, pod: str) -> None:
         """End a container and its pod, as far as they are there."""

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import attrs
 
-from crirm.policy.topology_aware.hints import combined, hint_scores
+from crirm.policy.topology_aware.hints import combined, hint_scores, next_to_all
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.protection import needs, room, uses
@@ -22,6 +22,7 @@ from crirm.policy.topology_aware.supply import Supply
 class Lack(enum.Enum):
     """Why a pool cannot hold a container, in the order in which it is looked at."""
 
+    HINTS = "not next to all devices and disks"
     KINDS = "no memory of these kinds"
     EXCLUSIVE = "too few exclusive CPUs"
     SHARED = "too few shared CPUs"
@@ -118,6 +119,8 @@ class Choice:
 
     def _lack(self, pool: Pool) -> Lack | None:
         cpu, memory = self.request.cpu, self.request.memory
+        if self.request.strict and not next_to_all(self.request.hints, pool, self.machine.topology):
+            return Lack.HINTS
         if self.machine.topology.memory_nodes and not self.machine.sets.chain(pool.id, memory.first_kinds):
             return Lack.KINDS
         if cpu.cls is CPUClass.RESERVED:

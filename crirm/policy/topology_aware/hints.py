@@ -41,6 +41,19 @@ def combined(scores: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
     return prod(scores, start=_WHOLE), prod(positive, start=_WHOLE) if positive else _NOTHING
 
 
+def next_to_all(hints: Iterable[TopologyHint], pool: Pool, topology: Topology) -> bool:
+    """Tell whether every CPU of *pool* is next to everything that *hints* are about."""
+    return all(_next_to(hint, pool, topology) for hint in hints)
+
+
+def _next_to(hint: TopologyHint, pool: Pool, topology: Topology) -> bool:
+    if hint.cpus:
+        return pool.cpus <= hint.cpus
+    if hint.nodes:
+        return pool.nodes & topology.cpu_nodes <= hint.nodes
+    return not hint.packages or pool.package in hint.packages
+
+
 def _score(hint: TopologyHint, pool: Pool, pools: Sequence[Pool], topology: Topology) -> Fraction:
     if hint.cpus:
         return Fraction(len(hint.cpus & pool.cpus), len(hint.cpus))

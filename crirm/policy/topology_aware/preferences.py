@@ -9,10 +9,11 @@ from crirm.policy.annotations import (
     PREFER_ISOLATED_CPUS,
     PREFER_RESERVED_CPUS,
     PREFER_SHARED_CPUS,
-    TOPOLOGY_HINTS,
+    Hints,
     boolean,
     cold_start_s,
     memory_kinds,
+    topology_hints,
 )
 from crirm.policy.topology_aware.memory_sets import Kinds
 
@@ -27,7 +28,7 @@ class Preferences:
         reserved: the CPUs of reserved namespaces.
         kinds: kinds of memory.
         cold_s: seconds to run on slow memory after the start; 0 for no cold start.
-        hints: whether the container is to be near the devices and disks that it uses.
+        hints: what is made of where the devices and disks are that it uses.
     """
 
     isolated: bool | None = None
@@ -35,7 +36,7 @@ class Preferences:
     reserved: bool | None = None
     kinds: Kinds = None
     cold_s: float = 0
-    hints: bool = True
+    hints: Hints = Hints.PREFERRED
 
 
 def preferences(pod: Pod, container: str) -> Preferences:
@@ -50,5 +51,5 @@ def preferences(pod: Pod, container: str) -> Preferences:
         reserved=boolean(pod, container, PREFER_RESERVED_CPUS),
         kinds=memory_kinds(pod, container),
         cold_s=cold_start_s(pod, container) or 0,
-        hints=boolean(pod, container, TOPOLOGY_HINTS) is not False,
+        hints=topology_hints(pod, container),
     )

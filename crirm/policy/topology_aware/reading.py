@@ -10,6 +10,7 @@ from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Container, Pod, Workload
 from crirm.policy.affinity import weights
+from crirm.policy.annotations import Hints
 from crirm.policy.globs import compile_globs
 from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
 from crirm.policy.topology_aware.preferences import Preferences, preferences
@@ -40,13 +41,18 @@ class Reader:
         reserved = self._reserved.match(pod.namespace) is not None
         cpu = cpu_request(pod.qos, container.requirements, wanted, self.options, reserved_namespace=reserved)
         memory, notes = _memory(container, pod, wanted, self._sets)
+        hints = tuple(hint for hint in container.hints if hint.provider != _PSEUDO_HINT)
+        at_root = pod.namespace == KUBE_SYSTEM or cpu.cls is CPUClass.RESERVED
+        if at_root and wanted.hints is Hints.STRICT:
+            notes = (*notes, "topologyhints: strict does not count for reserved CPUs and kube-system")
         return Request(
             key=container.key,
             name=f"{pod.namespace}/{pod.name}/{container.name}",
             cpu=cpu,
             memory=memory,
-            at_root=pod.namespace == KUBE_SYSTEM or cpu.cls is CPUClass.RESERVED,
-            hints=tuple(hint for hint in container.hints if hint.provider != _PSEUDO_HINT) if wanted.hints else (),
+            at_root=at_root,
+            hints=() if wanted.hints is Hints.IGNORED else hints,
+            strict=wanted.hints is Hints.STRICT and not at_root,
             affinities=weights(container, workload, self.options),
             notes=notes,
         )

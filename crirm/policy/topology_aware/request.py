@@ -100,6 +100,7 @@ class Request:
         memory: memory.
         at_root: whether only the root pool comes into question.
         hints: where things are that it uses.
+        strict: whether only a pool comes into question that is next to all of these.
         affinities: how much each other container attracts it, negative for "repels".
         notes: on what could not be heeded.
     """
@@ -110,6 +111,7 @@ class Request:
     memory: MemoryRequest
     at_root: bool = False
     hints: tuple[TopologyHint, ...] = ()
+    strict: bool = False
     affinities: Mapping[ContainerKey, int] = attrs.field(factory=dict)
     notes: tuple[str, ...] = ()
 

@@ -8,6 +8,7 @@ from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.policy.topology_aware.choice import Choice, Considered, Lack
 from crirm.policy.topology_aware.effects import Adjuster
+from crirm.policy.topology_aware.hints import next_to_all
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.ranking import difference
 from crirm.policy.topology_aware.request import CPUClass, Request
@@ -56,8 +57,14 @@ def facts(choice: Choice, pool: Pool) -> tuple[tuple[str, str], ...]:
 def refusal(choice: Choice) -> RefusedError:
     """Return the refusal of a request that no pool can hold."""
     cpu = choice.request.cpu
-    pools = [one.pool for one in choice.considered]
+    pools = [one.pool for one in choice.considered if one.lack is not Lack.HINTS]
     wants = f"{choice.request.name} wants {cpu_text(cpu)}"
+    if not pools:
+        where = ", ".join(sorted(hint.provider for hint in choice.request.hints))
+        what = f"{wants} next to its devices and disks (topologyhints: strict), but no part of the machine is next to"
+        return RefusedError(RefusalReason.NO_ROOM, f"{what} all of them: {where}")
+    if choice.request.strict:
+        wants += ", next to its devices and disks (topologyhints: strict)"
     if cpu.full:
         best = max(pools, key=lambda pool: (choice.exclusive(pool.id), pool.depth, -pool.id))
         has = f"can give {choice.exclusive(best.id)} (what runs on shared CPUs keeps at least one)"
@@ -79,6 +86,8 @@ def _verdict(choice: Choice, best: Considered, other: Considered) -> Verdict:
 
 def _measure(choice: Choice, lack: Lack, pool: Pool) -> str:
     match lack:
+        case Lack.HINTS:
+            return "yes" if next_to_all(choice.request.hints, pool, choice.machine.topology) else "no"
         case Lack.KINDS:
             return kinds_text(choice.machine.sets.kinds_of(pool.id))
         case Lack.EXCLUSIVE:

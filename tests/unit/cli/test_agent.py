@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from crirm.cli.agent import UnreadableFileError, adjustment_specs, config_map_data, documents
 from crirm.cli.exit_codes import ExitCode
@@ -10,10 +12,8 @@ from crirm.cli.main import crirm
 from crirm.kube.agent_client import AgentError
 from crirm.kube.calls import CallError
 from crirm.kube.proto import v1
+from crirm.policy.adjustments import Amounts, decode_adjustments
 from tests.unit.kube.rig import Accepted, FakeAgent, agent_server, config_server
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CONFIG_MAP = """
 kind: ConfigMap
@@ -126,3 +126,11 @@ def test_nobody_there(short_path: Path) -> None:
         agent("set-config", short_path / "f", "--config-socket", short_path / "c.sock")
     with pytest.raises(AgentError, match=r"the node agent at .*: there is no such socket"):
         agent("health", "--agent-socket", short_path / "a.sock")
+
+
+def test_the_example_of_the_documentation_is_an_adjustment() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "node-agent.md").read_text()
+    example = yaml.safe_load(text.split("```yaml")[1].split("```")[0])
+    specs = adjustment_specs(Path("example"), [example])
+    (adjustment,), errors = decode_adjustments(specs)
+    assert (errors, adjustment.name, adjustment.cpu) == ({}, "favour-the-database", Amounts(4000, 4000))

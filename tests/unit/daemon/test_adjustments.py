@@ -218,3 +218,18 @@ async def test_where_nothing_is_placed_they_are_kept_for_when_something_is(nurse
     bench.change.node = None
     assert await bench.set(MORE) == {}
     assert [one.name for one in bench.change.adjustments.in_force] == ["more"]
+
+
+@in_nursery
+async def test_it_can_be_told_which_containers_are_adjusted(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery)
+    anybody = {
+        "resources": {"limits": {"cpu": "1"}},
+        "scope": [{"containers": [{"key": "name", "operator": "Exists"}]}],
+    }
+    nobody = {"scope": [{"containers": [{"key": "name", "operator": "Equals", "values": ["nobody"]}]}]}
+    late = {"scope": [{"containers": [{"key": "name", "operator": "Equals", "values": ["late"]}]}]}
+    assert await bench.set({"any": anybody, "none": nobody, "late": late}) == {}
+    bench.create("late")
+    found = bench.change.adjustments.containers(bench.engine.state.workload)
+    assert found == {"any": ["shop/web/a"], "none": [], "late": []}, "two are for the one that came late"

@@ -15,6 +15,7 @@ from crirm.daemon.control import explanations
 from crirm.daemon.engine import Engine, Explained
 from crirm.daemon.journal import entries
 from crirm.model.cpuset import CPUSet
+from crirm.model.decision import Adjustment
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -34,6 +35,7 @@ from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
+from crirm.policy.activation import RECONFIGURED, plan
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
 from crirm.sim.hosts import parse_spec, topology_of
@@ -56,6 +58,7 @@ class Node:
         self.now_s = 100.0
         made = KINDS[policy].make(topology_of(parse_spec(spec)), constraints, options)
         self.engine = Engine(made, clock=lambda: self.now_s)
+        self.recorder: Any = None
         self.engine.on_decision(self._write_down)
         self.journal: list[str] = []
 
@@ -159,6 +162,17 @@ def test_a_container_that_was_found_running_has_a_trail() -> None:
     node.tell(Synchronised((pod,), (found,)))
     (entry,) = explanations("db", node)
     assert entry["trail"]["granted"] == "CPUs 1-2 to itself"
+
+
+def test_another_configuration_is_a_cause_too() -> None:
+    node = Node()
+    node.run("web", 100)
+    node.run("db", 2000)
+    constraints = Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0)), available=CPUConstraint(cpus=CPUSet(range(6))))
+    smaller = KINDS["static"].make(topology_of(parse_spec("8c")), constraints, StaticOptions())
+    state, machine = node.engine.state, Adjustment(cpus=CPUSet(range(8)))
+    node.engine.activate(smaller, plan(smaller, node.engine.policy.save(state.policy), state, machine), overflow=False)
+    assert node.since("web")[-1] == ("CPUs", "0,3-7", "0,3-5", RECONFIGURED)
 
 
 def test_moves_are_known_again_after_a_restart_as_far_as_trails_tell() -> None:

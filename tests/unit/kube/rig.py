@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -85,7 +85,7 @@ def on_a_thread(main: Callable[..., Awaitable[None]]) -> Iterator[None]:
         if not failures:
             yield
     finally:
-        if thread.is_alive():
+        with suppress(trio.RunFinishedError):
             cancel[0]()
         thread.join(20)
     assert not thread.is_alive()

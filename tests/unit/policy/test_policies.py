@@ -98,7 +98,8 @@ def differences(
 ) -> Iterator[tuple[ContainerKey, str, object, object]]:
     for key in before.keys() & after.keys():
         pairs = {"CPUs": (before[key].cpus, after[key].cpus), "memory nodes": (before[key].mems, after[key].mems)}
-        yield from ((key, what, *pair) for what, pair in pairs.items() if pair[0] != pair[1])
+        # None means to leave what is
+        yield from ((key, what, *pair) for what, pair in pairs.items() if pair[1] is not None and pair[0] != pair[1])
 
 
 class PolicyMachine(RuleBasedStateMachine):

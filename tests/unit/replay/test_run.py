@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, run_state_machine_as_test
 
@@ -36,6 +38,8 @@ from tests.unit.policy.test_policies import PolicyMachine
 from tests.unit.replay.scenes import AWARE, BEGIN_S, STATIC, Replayed, Scene, container, pod, replayed, web
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from crirm.model.decision import Decision
     from crirm.model.events import Event
 
@@ -247,3 +251,56 @@ def test_a_machine_that_the_policy_does_not_fit_is_refused() -> None:
     choice = attrs.evolve(AWARE, constraints=Constraints(reserved=CPUConstraint(cpus=CPUSet.of(40))))
     with pytest.raises(CrirmError, match="this machine has no CPUs 40"):
         replayed(web().text, "1p.4c.1t", choice)
+
+
+def test_a_repair_that_fails_is_not_tried_again_before_anything_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = web()
+    scene.now_s += 30 * 24 * 3600
+    scene.tell(PodAdded(pod("q")), PodAdded(pod("r")))
+    monkeypatch.setattr(TopologyAware, "allocate", lambda *_: 1 / 0)
+    found = replayed(scene.text, "2p.8c.1t", attrs.evolve(AWARE, fail_open=True))
+    tries = [step for step in found.steps if isinstance(step.event, TimerExpired)]
+    assert 0 < len(tries) <= 2 * 5
+    assert set(found.replay.state.degraded) == {"a", "b", "s", "t", "big"}
+
+
+JUNK = (None, -1, 0, "x", "", [], {}, True, 1.5, "0-99", 10**30, [1], {"a": 1}, "4-5", "p", "a")
+
+
+def places(document: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the path of everything in *document* but the machine."""
+    items = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
+    for key, value in items:
+        if key != "topology":
+            yield (*path, key)
+            yield from places(value, (*path, key))
+
+
+def busy() -> Scene:
+    scene = Scene()
+    scene.tell(PodAdded(pod()))
+    scene.run(container("a", 2, 1))
+    scene.record()
+    scene.run(container("s", 0.5, 1))
+    scene.reconfigure(STATIC)
+    scene.tell(Synchronised((pod("n"),), ()))
+    return scene
+
+
+@settings(max_examples=100)
+@given(line=st.integers(0, len(busy().lines) - 1), place=st.integers(0, 10_000), junk=st.sampled_from(JUNK))
+def test_whatever_is_wrong_in_a_trace_it_is_refused_or_replayed(line: int, place: int, junk: object) -> None:
+    lines = busy().lines
+    document = json.loads(lines[line])
+    paths = list(places(document))
+    *way, last = paths[place % len(paths)]
+    target: Any = document
+    for key in way:
+        target = target[key]
+    target[last] = junk
+    lines[line] = json.dumps(document) + "\n"
+    for host in ("", "1p.3c.1t mem=8Gi"):
+        with suppress(CrirmError):
+            replayed("".join(lines), host)

@@ -5,9 +5,10 @@ from fractions import Fraction
 import pytest
 
 from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.workload import TopologyHint
 from crirm.policy.topology_aware.hints import combined, hint_scores
-from tests.unit.policy.topology_aware.support import make_policy
+from tests.unit.policy.topology_aware.support import NS, Node, make_policy, trail_of
 
 # 16 CPUs: package 0 has 0-7, its dies 0-3 and 4-7, its NUMA nodes 0-1, 2-3, 4-5 and 6-7.
 HOST = "2p.2d.2n.1c.2t threads=adjacent pmem=8Gi@1"
@@ -54,3 +55,53 @@ def test_score(told: TopologyHint, numa: str, die: str, socket: str, root: str) 
 )
 def test_combined(scores: list[str], expected: tuple[str, str]) -> None:
     assert (Fraction(expected[0]), Fraction(expected[1])) == combined([Fraction(score) for score in scores])
+
+
+STRICT = {f"topologyhints.{NS}": "strict"}
+NEAR = {
+    "cpus": TopologyHint("/sys/disk", cpus=CPUSet.parse("4-7")),
+    "nodes": TopologyHint("/sys/disk", nodes=NodeSet.of(1)),
+    "package": TopologyHint("/sys/card", packages=frozenset({0})),
+    "anywhere": TopologyHint("/sys/ram", cpus=CPUSet.parse("0-15")),
+    "nothing known": TopologyHint("/sys/odd"),
+}
+
+
+def boot() -> Node:
+    """Two packages with two nodes of four CPUs each."""
+    return Node(make_policy("2p.2n.4c", "cpuset:0"))
+
+
+@pytest.mark.parametrize("hint", ["cpus", "nodes"])
+def test_strict_hints_leave_only_the_pools_next_to_them(hint: str) -> None:
+    node = boot()
+    for name in ("a", "b", "c"):
+        node.add(name, 1000, annotations=STRICT, hints=(NEAR[hint], NEAR["package"], NEAR["anywhere"]))
+        assert node.pool(name) == "NUMA node #1"
+    with pytest.raises(RefusedError) as refused:
+        node.add("d", 1000, annotations=STRICT, hints=(NEAR[hint],))
+    assert refused.value.reason is RefusalReason.NO_ROOM
+    assert "next to its devices and disks (topologyhints: strict), but no pool has room" in str(refused.value)
+    node.add("e", 1000, hints=(NEAR[hint],))
+    assert node.pool("e") != "NUMA node #1"
+
+
+def test_strict_hints_that_no_pool_meets_are_named() -> None:
+    node = boot()
+    elsewhere = TopologyHint("/sys/other", nodes=NodeSet.of(2))
+    with pytest.raises(RefusedError, match="next to all of them: /sys/disk, /sys/other"):
+        node.add("a", 1000, annotations=STRICT, hints=(NEAR["cpus"], elsewhere))
+
+
+def test_the_trail_tells_which_pools_were_not_near() -> None:
+    trail = trail_of(boot().add("a", 1000, annotations=STRICT, hints=(NEAR["cpus"],)))
+    lost = {one.pool: (one.rule, one.own, one.other) for one in trail.verdicts if one.lost_to}
+    assert lost["NUMA node #0"] == ("not next to all devices and disks", "no", "yes")
+    assert len(lost) == 6
+
+
+def test_strict_hints_ask_nothing_where_nothing_is_known_and_of_reserved_cpus() -> None:
+    node = boot()
+    node.add("a", 1000, annotations=STRICT, hints=(NEAR["nothing known"],))
+    trail = trail_of(node.add("b", 100, annotations=STRICT, hints=(NEAR["cpus"],), namespace="kube-system"))
+    assert "topologyhints: strict does not count for reserved CPUs and kube-system" in trail.notes
