@@ -71,6 +71,13 @@ def vm(session: nox.Session) -> None:
 
 
 @nox.session
+def storm(session: nox.Session) -> None:
+    """A thousand kill -9 of crirm under a storm of calls; ``-- --runtime containerd`` has real containers."""
+    install(session, "test")
+    session.run("python", "-m", "tests.storm", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Calls made directly and through crirm in turn; ``-- --quick`` for a short look."""
     install(session, "test")

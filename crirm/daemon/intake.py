@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = get_logger("policy")
 
+_NOBODY_KNOWS = "its mounts and devices do not tell where they are, but it is to be near them (topologyhints: strict)"
 HINTS_WITHIN_S = 2.0  # a mount of a dead file server answers never; the container is placed without its hint then
 
 
@@ -82,12 +83,12 @@ class Intake:
 
         try:
             container = self._container(asked, pod)
-            places = () if topology_hints(pod, asked.name) is Hints.IGNORED else asked.places
+            heeded = topology_hints(pod, asked.name)
         except RefusedError as refusal:
             then(refusal)
             return
-        if places:
-            self.nursery.start_soon(self._with_hints, container, places, decide)
+        if asked.places and heeded is not Hints.IGNORED:
+            self.nursery.start_soon(self._with_hints, container, asked.places, decide, heeded is Hints.STRICT)
         else:
             decide(container)
 
@@ -119,21 +120,31 @@ class Intake:
         return requirements(resources, pod.qos, self.memory_capacity, annotated)
 
     async def _with_hints(
-        self, container: Container, places: tuple[Place, ...], then: Callable[[Container | RefusedError], None]
+        self,
+        container: Container,
+        places: tuple[Place, ...],
+        then: Callable[[Container | RefusedError], None],
+        strict: bool,
     ) -> None:
-        hints: tuple[TopologyHint, ...] = ()
+        hints = await self._hints(container.name, places)
         try:
-            with trio.move_on_after(HINTS_WITHIN_S) as limit:
-                hints = await trio.to_thread.run_sync(self.find_hints, places, abandon_on_cancel=True)
-            if limit.cancelled_caught:
-                log.warning("placed without topology hints: mounts and devices do not answer", container=container.name)
-        except Exception:  # a hint is never worth a container, nor the daemon
-            log.exception("topology hints could not be looked up", container=container.name)
-        try:
-            then(attrs.evolve(container, hints=hints))
+            if hints is None and strict:
+                then(RefusedError(RefusalReason.NO_ROOM, f"{container.name}: {_NOBODY_KNOWS}"))
+            else:
+                then(attrs.evolve(container, hints=hints or ()))
         except Exception:
             log.exception("a request could not be decided about", container=container.name)
             then(RefusedError(RefusalReason.FAULT, "crirm could not decide because of a fault of its own; see its log"))
+
+    async def _hints(self, name: str, places: tuple[Place, ...]) -> tuple[TopologyHint, ...] | None:
+        """Return what is known of *places*; None where that could not be found out."""
+        try:
+            with trio.move_on_after(HINTS_WITHIN_S):
+                return await trio.to_thread.run_sync(self.find_hints, places, abandon_on_cancel=True)
+            log.warning("no topology hints: mounts and devices do not answer", container=name)
+        except Exception:  # a hint is never worth the daemon
+            log.exception("topology hints could not be looked up", container=name)
+        return None
 
     def resize(self, key: ContainerKey, asked: LinuxResources) -> ResizeRequested:
         """Return the event of the kubelet's update; what it leaves out (0) stays as it is."""

@@ -16,7 +16,7 @@ from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import RefusedError
 from crirm.model.events import Synchronised
 from crirm.model.resources import LinuxResources, Requirements
-from crirm.model.workload import Container, ContainerKey, Pod
+from crirm.model.workload import Container, ContainerKey, ContainerState, Pod
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class Details:
         if known is not None:
             self.containers.append(attrs.evolve(known, state=item.state))
             return
+        if item.state is ContainerState.EXITED:
+            return  # it has nothing any more, and may be listed for days
         async with limit:
             has = await self._has(item)
         pod = next((pod for pod in self.pods if pod.id == item.pod), None)

@@ -146,7 +146,7 @@ def container_info(record: Record) -> dict[str, str]:
         "sandboxID": record.pod_id,
         "pid": record.pid,
         "removing": False,
-        "config": record.config.to_dict(casing=betterproto.Casing.SNAKE),
+        "config": record.config.to_dict(casing=betterproto.Casing.SNAKE),  # type: ignore[arg-type]  # as in pods
     }
     return {"info": json.dumps(info)}
 

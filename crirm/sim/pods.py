@@ -101,7 +101,7 @@ def pod_info(pod: Pod) -> dict[str, str]:
         "pid": pod.pid if pod.is_ready else 0,
         "processStatus": "running" if pod.is_ready else "deleted",
         "runtimeHandler": pod.runtime_handler,
-        "config": pod.config.to_dict(casing=betterproto.Casing.SNAKE),
+        "config": pod.config.to_dict(casing=betterproto.Casing.SNAKE),  # type: ignore[arg-type]  # its members are functions
         "overhead": pod.overhead and pod.overhead.to_dict(),
         "resources": pod.resources and pod.resources.to_dict(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,10 +22,22 @@ if TYPE_CHECKING:
     from tests.storm.machines import Machine
 
 MOST = 5  # containers of one caller
+STARTING = "is in starting state"
+STARTS_WITHIN_S, LOOK_EVERY_S = 30.0, 0.05
 
 
 class GoneError(Exception):
     """crirm was killed under a call."""
+
+
+def patient_reply(cri: Cri, method: str, request: betterproto.Message) -> Reply:
+    """Call until containerd is done with a start that was cut off."""
+    until_s = time.monotonic() + STARTS_WITHIN_S
+    while True:
+        reply = cri.reply(method, request)
+        if STARTING not in reply.text or time.monotonic() > until_s:
+            return reply
+        time.sleep(LOOK_EVERY_S)
 
 
 @attrs.define
@@ -132,7 +145,7 @@ class Caller:
 
     def ask(self, method: str, request: betterproto.Message, *allowed: int) -> Reply:
         """Call, and expect one of the answers that there can be."""
-        reply = self.cri.reply(method, request)
+        reply = patient_reply(self.cri, method, request)
         if reply.code not in (OK, *allowed) and self.killed.is_set():
             raise GoneError
         assert reply.code in (OK, *allowed), f"{method}: {reply}"

@@ -97,8 +97,7 @@ def check_told(machine: Machine, kept: Kept) -> None:
     for uid, container in runtimes_view(machine).items():
         told = containers.get(uid)
         if told is not None:
-            enforced = machine.enforced(container)
-            assert enforced in {told.cpus, None}, f"{uid} runs on {enforced}, and the disk says {told.cpus}"
+            assert machine.told(container) == told.cpus, f"{uid}: the runtime was told otherwise than {told.cpus}"
 
 
 def check_life(machine: Machine, kept: Kept, held: Mapping[str, Held], gone: Iterable[str]) -> None:

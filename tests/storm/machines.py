@@ -108,9 +108,13 @@ class Machine:
         request = v1.ContainerStatusRequest(container_id=container, verbose=True)
         return self.direct.call("ContainerStatus", request, v1.ContainerStatusResponse)
 
-    def enforced(self, container: str) -> CPUSet | None:
-        """Return the CPUs that the runtime has been told; None where that cannot be seen."""
+    def told(self, container: str) -> CPUSet:
+        """Return the CPUs that the runtime has been told."""
         return CPUSet.parse(self.status(container).status.resources.linux.cpuset_cpus)
+
+    def enforced(self, container: str) -> CPUSet | None:
+        """Return the CPUs that a process in *container* may use; None where there is none."""
+        return self.told(container)
 
 
 @attrs.define
@@ -125,6 +129,11 @@ class Real(Machine):
         self.sizes, self.image, self.namespaces = (1, 0.1, 0.1), BUSYBOX_IMAGE, NODE
         self.reserved = CPUSet.of(min(os.sched_getaffinity(0)))
         return Path("/")
+
+    def told(self, container: str) -> CPUSet:
+        """Return those in the container's specification; a start at the same time may have missed them."""
+        specification = json.loads(self.status(container).info["info"])["runtimeSpec"]
+        return CPUSet.parse(specification["linux"]["resources"]["cpu"]["cpus"])
 
     def enforced(self, container: str) -> CPUSet | None:
         """Return where the kernel lets its process run; before its start it has none."""

@@ -12,8 +12,8 @@ import attrs
 
 from crirm.cri.proto.runtime import v1
 from tests.conformance.client import GrpcioClient
-from tests.conformance.cri import NOT_FOUND, V1, Cri, wait_until
-from tests.storm.callers import Caller, Held
+from tests.conformance.cri import NOT_FOUND, OK, V1, Cri, wait_until
+from tests.storm.callers import Caller, Held, patient_reply
 from tests.storm.judge import Kept, check_acknowledged, check_life, check_told, live, on_disk, runtimes_view
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class Storm:
     def judge_disk(self) -> Kept:
         """Check what the dead crirm has left."""
         self.figures.kills += 1
+        self.notice_ends()
         kept = on_disk(self.machine)
         self.figures.own += check_acknowledged(kept, self.settled.values())
         check_told(self.machine, kept)
@@ -164,7 +165,8 @@ class Storm:
             ("RemovePodSandbox", v1.RemovePodSandboxRequest(pod_sandbox_id=pod)),
         ):
             if getattr(request, "container_id", None) or getattr(request, "pod_sandbox_id", None):
-                assert cri.reply(method, request).code in {0, NOT_FOUND}, method
+                reply = patient_reply(cri, method, request)
+                assert reply.code in {OK, NOT_FOUND}, f"{method}: {reply}"
 
     def tidy(self, dice: random.Random) -> None:
         """Settle what was in doubt, as the kubelet does: some is wanted, and the rest removed."""

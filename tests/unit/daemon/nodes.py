@@ -63,6 +63,7 @@ class FakeHeld:
         assert self.forwarded is None
         assert self.refused is None
         self.refused = (status, message)
+        self.decided.set()
 
 
 class FakeNode:

@@ -379,9 +379,13 @@ async def test_only_calls_that_matter_are_taken_part_in(nursery: trio.Nursery) -
     assert [participant(node, method) for method in ("ListContainers", "Version", "ExecSync", "")] == [None] * 4
 
 
+@pytest.mark.parametrize(
+    ("hints", "refused"),
+    [pytest.param("true", False, id="nobody"), pytest.param("strict", True, id="but those who insist on them")],
+)
 @in_nursery
-async def test_hints_that_cannot_be_looked_up_stop_nobody(nursery: trio.Nursery) -> None:
-    node = with_pod(nursery)
+async def test_hints_that_cannot_be_looked_up_stop(nursery: trio.Nursery, hints: str, refused: bool) -> None:
+    node = with_pod(nursery, {"topologyhints.cri-resource-manager.intel.com": hints})
 
     def fail(_places: object) -> tuple[TopologyHint, ...]:
         raise OSError("strange firmware")
@@ -390,4 +394,5 @@ async def test_hints_that_cannot_be_looked_up_stop_nobody(nursery: trio.Nursery)
     held = FakeHeld()
     Create(node).request(bytes(create_request(mounts=("/data",))), held)
     await held.decided.wait()
-    assert held.forwarded is not None
+    assert refused is (held.forwarded is None)
+    assert held.refused is None or "do not tell where they are" in held.refused[1]

@@ -11,6 +11,7 @@ from crirm.cri.decode import listed_containers
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.participants import Create, RunPod, Start
 from crirm.daemon.watch import compare, take_event
+from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerId
 from tests.unit.daemon.nodes import FakeNode, create_request, good, in_nursery, pod_request
 
@@ -72,6 +73,17 @@ async def test_events_tell_what_has_ended(nursery: trio.Nursery, kind: int, gran
     event = v1.ContainerEventResponse(container_id=ID, container_event_type=v1.ContainerEventType(kind))
     take_event(bytes(event), node.engine, node.intake)
     assert (granted, known) == (len(node.engine.state.policy), len(node.engine.state.workload.containers))
+
+
+@in_nursery
+async def test_one_that_has_ended_is_told_of_once(nursery: trio.Nursery) -> None:
+    node, told = running(nursery), list[Event]()
+    node.engine.on_event(told.append)
+    stopped = v1.ContainerEventResponse(ID, v1.ContainerEventType(v1.ContainerEventType.CONTAINER_STOPPED_EVENT))
+    for _ in range(3):
+        compare(listed_containers(items((ID, 2))), node.engine, node.intake, {ContainerId(ID)})
+        take_event(bytes(stopped), node.engine, node.intake)
+    assert [type(event) for event in told] == [ContainerExited]
 
 
 @in_nursery

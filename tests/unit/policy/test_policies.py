@@ -36,11 +36,12 @@ from crirm.model.events import (
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.resources import LinuxResources, Requirements
+from crirm.model.topology import MemoryKind
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy.api import Constraints, CPUConstraint, Kind
 from crirm.policy.pipeline import initial, step
 from crirm.policy.registry import KINDS
-from crirm.sim.hosts import HostSpec, topology_of
+from crirm.sim.hosts import HostSpec, MemoryOnlyNode, topology_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,6 +59,19 @@ ANNOTATIONS = st.dictionaries(
     st.sampled_from(("true", "false", "c0: [c1]")),
     max_size=2,
 )
+MEMORY_ANNOTATIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        f"memory-type.{NS}": st.sampled_from(("dram", "pmem", "hbm,dram", "mixed", "cxl,dram")),
+        f"cold-start.{NS}": st.just("duration: 60s"),
+    },
+)
+
+
+def _memory_only(cpu_nodes: int) -> st.SearchStrategy[MemoryOnlyNode]:
+    kinds = st.sampled_from((MemoryKind.PMEM, MemoryKind.HBM, MemoryKind.CXL))
+    sizes = st.sampled_from((256, 2048)).map(lambda mib: Bytes(mib << 20))
+    return st.builds(MemoryOnlyNode, kind=kinds, size=sizes, near=st.integers(0, cpu_nodes - 1))
 
 
 @st.composite
@@ -72,6 +86,7 @@ def topologies(draw: st.DrawFn) -> Topology:
         ecores=draw(st.sampled_from((0, 0, 0, 2))),
         memory=(Bytes(draw(st.sampled_from((256, 1024, 4096))) << 20),),
     )
+    spec = attrs.evolve(spec, memory_only=tuple(draw(st.lists(_memory_only(spec.cpu_nodes), max_size=2))))
     online = topology_of(spec).online
     isolated = CPUSet.from_mask(draw(st.integers(0, online.mask))) if draw(st.booleans()) else CPUSet()
     return topology_of(attrs.evolve(spec, isolated=isolated & online))
@@ -157,9 +172,10 @@ class PolicyMachine(RuleBasedStateMachine):
     @rule(
         qos=st.sampled_from((*QoSClass, QoSClass.GUARANTEED)),
         namespace=st.sampled_from(("default", "default", "kube-system")),
-        annotations=st.just({}) | ANNOTATIONS,
+        annotations=st.one_of(st.just({}), ANNOTATIONS, MEMORY_ANNOTATIONS),
         asked=st.lists(st.tuples(CPU, MEMORY), min_size=1, max_size=2),
         again=st.booleans(),
+        started=st.booleans(),
     )
     def add_pod(
         self,
@@ -168,6 +184,7 @@ class PolicyMachine(RuleBasedStateMachine):
         annotations: dict[str, str],
         asked: list[tuple[int, Bytes]],
         again: bool,
+        started: bool,
     ) -> None:
         """Run a pod; or run one again, in a new sandbox."""
         self.count += 1
@@ -175,7 +192,7 @@ class PolicyMachine(RuleBasedStateMachine):
         pod = Pod(PodId(f"p{self.count}"), uid, uid, namespace, qos, annotations=annotations)
         self.do(PodAdded(pod))
         for number, (cpu, memory) in enumerate(asked):
-            self.request(pod, f"c{number}", cpu, memory)
+            self.request(pod, f"c{number}", cpu, memory, started=started)
 
     @rule(data=st.data(), cpu=CPU, memory=MEMORY)
     def add_container(self, data: st.DataObject, cpu: int, memory: Bytes) -> None:
@@ -185,7 +202,7 @@ class PolicyMachine(RuleBasedStateMachine):
             pod = pods[data.draw(st.sampled_from(sorted(pods)))]
             self.request(pod, data.draw(st.sampled_from(("c0", "c1", "c2"))), cpu, memory, data.draw(st.booleans()))
 
-    def request(self, pod: Pod, name: str, cpu: int, memory: Bytes, works: bool = True) -> None:
+    def request(self, pod: Pod, name: str, cpu: int, memory: Bytes, works: bool = True, started: bool = False) -> None:
         self.count += 1
         key = ContainerKey(f"k{self.count}")
         container = Container(key, pod.id, name, ContainerState.CREATING, requirements(pod.qos, cpu, memory))
@@ -193,6 +210,8 @@ class PolicyMachine(RuleBasedStateMachine):
         if decision.refusal is None:
             assert decision.adjustment is not None
             self.do(ContainerCreated(key, ContainerId(f"id-{key}")) if works else CreateFailed(key))
+            if started and works:
+                self.do(ContainerStarted(key))
 
     # --- and live ------------------------------------------------------------------------------------------------
 
@@ -222,8 +241,11 @@ class PolicyMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def expire(self, data: st.DataObject) -> None:
+        running = sorted(key for key, _ in self.state.timers)
         container = self.some(data)
-        if container is not None:
+        if running:
+            self.do(TimerExpired(data.draw(st.sampled_from(running)), Timer.COLD_START))
+        elif container is not None:
             self.do(TimerExpired(container.key, Timer.COLD_START))
 
     @rule(data=st.data())

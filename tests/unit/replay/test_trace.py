@@ -84,9 +84,9 @@ def test_what_the_core_does_not_read_is_left_out() -> None:
     scene.tell(PodAdded(pod(annotations=annotations, cgroup_parent=f"/kubepods/{SECRET}")))
     scene.run(container("a", 1, annotations={"io.kubernetes.container.hash": SECRET}))
     scene.tell(UpdateFailed(ContainerKey("a"), SECRET))
-    again = scene.record().text
-    scene.tell(Synchronised((pod("r", annotations=annotations),), ()))
-    for text in (scene.text, again):
+    events = scene.text
+    scene.record().tell(Synchronised((pod("r", annotations=annotations),), ()))
+    for text in (events, scene.text):
         assert SECRET not in text
         assert "prefer-shared-cpus" in text
 

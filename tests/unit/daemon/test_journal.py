@@ -1,0 +1,78 @@
+"""What is written down about events and decisions."""
+
+from __future__ import annotations
+
+from crirm.model.events import (
+    ContainerRemoved,
+    ResizeDone,
+    Synchronised,
+)
+from crirm.model.workload import ContainerId, ContainerState
+from crirm.policy.activation import plan
+from crirm.system.store import Entry, read_journal
+from tests.unit.daemon.lives import Process
+from tests.unit.policy.counting import Counting
+from tests.unit.policy.test_pipeline import cpus, pod, resize, wanted
+
+
+def test_looking_at_the_lists_is_written_down_only_where_it_brings_something(first: Process) -> None:
+    first.persistence._waiting.clear()
+    workload = first.engine.state.workload
+    first.engine.apply(Synchronised(tuple(workload.pods.values()), ()))
+    assert list(first.persistence._waiting) == []
+    found = wanted("s", 1000, id=ContainerId("id-s"), state=ContainerState.RUNNING)
+    first.engine.apply(Synchronised(tuple(workload.pods.values()), (found,)))
+    first.engine.apply(ResizeDone(found.key))
+    first.engine.apply(Synchronised(tuple(workload.pods.values()), ()))
+    described = [(entry.kind, entry.container, entry.outcome) for entry in first.persistence._waiting]
+    assert described == [
+        ("synchronised", "s", "found, CPUs 0"),
+        ("resized", "s", ""),
+        ("synchronised", "s", "it is gone"),
+    ]
+    assert isinstance(first.persistence._waiting[0], Entry)
+    first.kill()
+
+
+def test_pods_that_come_and_go_in_the_lists_are_written_down(first: Process) -> None:
+    first.persistence._waiting.clear()
+    first.engine.apply(Synchronised((pod("p2"),), ()))
+    described = [(entry.kind, entry.pod, entry.outcome) for entry in first.persistence._waiting]
+    assert described == [("synchronised", "default/p2", "found"), ("synchronised", "default/p1", "it is gone")]
+    first.kill()
+
+
+def test_entries_say_under_which_configuration_on_which_machine_and_which_cpus(home: str, first: Process) -> None:
+    key = first.run("a", 1000)
+    first.engine.apply(resize(key, 3000))
+    first.engine.apply(ContainerRemoved(key))
+    first.end()
+    second = Process(home)
+    second.end()
+    entries = [entry for _, entry in read_journal(home)]
+    assert [(entry.kind, entry.generation, entry.machine, entry.cpus) for entry in entries] == [
+        ("crirm started", 1, "0123456789ab", ""),
+        ("pod added", 1, "0123456789ab", ""),
+        ("asked for", 1, "0123456789ab", "0"),
+        ("created", 1, "0123456789ab", ""),
+        ("started", 1, "0123456789ab", ""),
+        ("resize asked for", 1, "0123456789ab", "1-2"),
+        ("removed", 1, "0123456789ab", "0-2"),
+        ("crirm started", 2, "0123456789ab", ""),
+    ]
+
+
+def test_a_configuration_that_is_taken_into_use_is_written_down(home: str, first: Process) -> None:
+    kept, moved = first.run("a", 1000), first.run("b", 2000)
+    engine, policy = first.engine, Counting(8, name="another")
+    change = plan(policy, {kept: "0", moved: "5-6"}, engine.state, cpus("0-7"))
+    engine.activate(policy, change, overflow=False)
+    first.end()
+    told = [(e.kind, e.generation, e.container, e.cpus, e.outcome) for _, e in read_journal(home) if e.generation == 2]
+    assert told == [
+        ("configured", 2, "", "1-2,5-6", "policy another, 1 containers changed, 0 without room"),
+        ("configured", 2, "b", "1-2,5-6", "CPUs 1-2 -> CPUs 5-6, since the configuration has changed"),
+    ]
+    second = Process(home, policy)
+    assert second.engine.state.adjustments == {kept: cpus("0"), moved: cpus("5-6")}
+    second.kill()
