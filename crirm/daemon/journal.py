@@ -204,7 +204,11 @@ def resources_text(what: str, resources: LinuxResources | None) -> str:
 
 def adjustment_text(adjustment: Adjustment) -> str:
     """Return what a container is to have, for people."""
-    facts: dict[str, object] = {"CPUs": adjustment.cpus, "memory nodes": adjustment.mems, "CPU shares": adjustment.cpu_shares}
+    facts: dict[str, object] = {
+        "CPUs": adjustment.cpus,
+        "memory nodes": adjustment.mems,
+        "CPU shares": adjustment.cpu_shares,
+    }
     if adjustment.cpu_quota_us is not None:
         facts["CPU limit"] = "none" if adjustment.cpu_quota_us < 0 else f"{adjustment.cpu_quota_us} us per period"
     return ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None) or "as the kubelet asked"

@@ -81,7 +81,9 @@ class Participant:
 
     def reply(self, answer: Answer) -> bytes | None:
         """Turn a good answer into an event."""
-        if answer.status in _GONE and (event := self.event(answer)):
+        if not answer.certain:
+            self.node.intake.doubt()
+        elif answer.status in _GONE and (event := self.event(answer)):
             self.node.engine.apply(event)
         return None
 
@@ -212,6 +214,8 @@ class Create(Participant):
     def reply(self, answer: Answer) -> bytes | None:
         """Keep the grant under the runtime's name for the container, or give it back."""
         if self.container is None:
+            if answer.message:
+                self.node.intake.doubt()  # made without a place: the runtime's lists will tell of it and of its pod
             return None
         if answer.message and (container_id := decode.first_text(answer.message)):
             self.node.engine.apply(ContainerCreated(self.container, ContainerId(container_id)))

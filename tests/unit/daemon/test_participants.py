@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 from grpclib.const import Status
@@ -11,6 +13,7 @@ from crirm.cri.methods import INTERCEPTED, METHODS
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.participants import (
     Create,
+    Participant,
     Remove,
     RemovePod,
     ResizePod,
@@ -28,6 +31,9 @@ from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerState, TopologyHint
 from crirm.rpc.held import Answer
 from tests.unit.daemon.nodes import FakeHeld, FakeNode, create_request, good, in_nursery, pod_request
+
+if TYPE_CHECKING:
+    import betterproto
 
 ID = "c" * 64
 
@@ -105,6 +111,9 @@ async def test_a_container_of_an_unknown_pod_is_the_runtimes_business(nursery: t
     held, _ = node.call(Create, request, good(v1.CreateContainerResponse(container_id=ID)))
     assert bytes(request) == held.forwarded
     assert not node.engine.state.workload.containers
+    assert node.doubts == 1, "the runtime's lists will tell of it"
+    node.call(Create, request, Answer(Status.NOT_FOUND.value, None))
+    assert node.doubts == 1
 
 
 @in_nursery
@@ -233,6 +242,24 @@ async def test_a_pod_takes_its_containers_along(
     node.call(end, request_, good(v1.StopPodSandboxResponse()))
     workload = node.engine.state.workload
     assert ([], left) == (granted(node), (len(workload.pods), len(workload.containers)))
+
+
+@pytest.mark.parametrize(
+    ("call", "request_"),
+    [
+        pytest.param(RunPod, pod_request(uid="u2"), id="a pod may be there"),
+        pytest.param(Start, v1.StartContainerRequest(container_id=ID), id="a container may have started"),
+        pytest.param(StopPod, v1.StopPodSandboxRequest(pod_sandbox_id="p1"), id="a pod may have stopped"),
+    ],
+)
+@in_nursery
+async def test_after_a_call_with_unknown_outcome_the_runtime_is_asked(
+    nursery: trio.Nursery, call: type[Participant], request_: betterproto.Message
+) -> None:
+    node = with_container(nursery)
+    before = node.engine.state
+    node.call(call, request_, Answer(Status.UNAVAILABLE.value, None, certain=False))
+    assert (1, before) == (node.doubts, node.engine.state)
 
 
 def update(cpus: int) -> v1.UpdateContainerResourcesRequest:

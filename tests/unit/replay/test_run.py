@@ -18,11 +18,15 @@ from crirm.model.events import (
     ContainerRemoved,
     PodAdded,
     PodStopped,
+    ResizeDone,
+    ResizeFailed,
+    ResizeRequested,
     Synchronised,
     Timer,
     TimerExpired,
 )
 from crirm.model.quantity import MilliCPU
+from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerKey, PodId, TopologyHint
 from crirm.policy.api import Choice, Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
@@ -304,3 +308,34 @@ def test_whatever_is_wrong_in_a_trace_it_is_refused_or_replayed(line: int, place
     for host in ("", "1p.3c.1t mem=8Gi"):
         with suppress(CrirmError):
             replayed("".join(lines), host)
+
+
+@pytest.mark.parametrize("last", [ResizeDone, ResizeFailed])
+def test_what_is_under_way_when_a_trace_begins_goes_on_in_a_replay(last: type[ResizeDone | ResizeFailed]) -> None:
+    scene = Scene("2p.4c.1t mem=8Gi pmem=2x32Gi")
+    scene.tell(PodAdded(pod(annotations=COLD)))
+    scene.run(container("a", 2, 1))
+    scene.tell(ResizeRequested(ContainerKey("a"), LinuxResources(), container("a", 3, 1).requirements))
+    assert scene.state.timers
+    assert scene.state.resizing
+    scene.record()
+    text = scene.text
+    assert replayed(text).replay.state == scene.state
+    scene.tell(last(ContainerKey("a")))
+    found = replayed(scene.text)
+    assert found.report.not_as_made == 0
+    assert found.replay.state == scene.state
+    assert found.report.outcomes[0].own == ("4-6" if last is ResizeDone else "4-5")
+
+
+def test_a_resize_of_another_configuration_is_undone_as_far_as_possible() -> None:
+    scene = Scene()
+    scene.tell(PodAdded(pod()))
+    scene.run(container("a", 2, 1))
+    scene.tell(ResizeRequested(ContainerKey("a"), LinuxResources(), container("a", 3, 1).requirements))
+    scene.reconfigure(STATIC)
+    scene.record().tell(ResizeFailed(ContainerKey("a")))
+    found = replayed(scene.text)
+    assert found.report.not_as_made == 0
+    assert found.replay.state == scene.state
+    assert len(CPUSet.parse(found.report.outcomes[0].own)) == 2

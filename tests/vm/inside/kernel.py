@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -50,9 +51,9 @@ def effective_cpus(pid: int) -> CPUSet:
 
 
 def cpu_limit(pid: int) -> float:
-    """Return how many CPUs' worth of time the cgroup of a process may use."""
+    """Return how many CPUs' worth of time the cgroup of a process may use; infinity for no limit."""
     quota_us, period_us = cgroup_of(pid).joinpath("cpu.max").read_text().split()
-    return int(quota_us) / int(period_us)
+    return math.inf if quota_us == "max" else int(quota_us) / int(period_us)
 
 
 def _status(pid: int) -> dict[str, str]:
