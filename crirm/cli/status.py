@@ -25,6 +25,8 @@ def command(*, control_socket: str, as_json: bool) -> None:
         click.echo(json.dumps(status, indent=2))
         return
     click.echo(f"policy {status['policy']}, {len(status['containers'])} containers; {_origin(status['configuration'])}")
+    if status["state_failure"]:
+        click.echo(f"what is decided cannot be kept: {status['state_failure']}")
     if status["containers"]:
         console().print(_table(status["containers"]))
     for each in status["containers"]:

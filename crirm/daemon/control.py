@@ -44,6 +44,10 @@ class Observed(Protocol):
     engine: Engine
     recorder: Recorder
 
+    @property
+    def state_failure(self) -> str:
+        """Why the state cannot be kept now; empty where it can, or is not to be."""
+
     def drift(self) -> Mapping[ContainerKey, str]:
         """Return what the kernel has otherwise than decided, in words, by container."""
 
@@ -176,11 +180,12 @@ def _adjusted(adjustment: Adjustment) -> dict[str, Any]:
 def status(observed: Observed | None) -> dict[str, Any]:
     """Return the policy and what each container has."""
     if observed is None:
-        return {"policy": "none", "containers": []}
+        return {"policy": "none", "state_failure": "", "containers": []}
     engine, drift = observed.engine, observed.drift()
     containers = engine.state.workload.containers.values()
     return {
         "policy": engine.policy.name,
+        "state_failure": observed.state_failure,
         "containers": [_container(c, engine, drift.get(c.key, "")) for c in sorted(containers, key=lambda c: c.key)],
     }
 

@@ -187,6 +187,11 @@ class DecidingNode:
         return participant(self, method)
 
     @property
+    def state_failure(self) -> str:
+        """See ``control.Observed``."""
+        return self.persistence.failure if self.persistence is not None else ""
+
+    @property
     def unkept(self) -> str:
         """See ``participants.Node``."""
         return self.persistence.refusal if self.persistence is not None else ""

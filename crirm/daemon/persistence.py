@@ -180,17 +180,22 @@ class Persistence:
         self._changed.set()
 
     @property
+    def failure(self) -> str:
+        """Why nothing can be kept now; empty where it can."""
+        return self._failure or (f"{self.directory}: the disk does not answer" if self._hangs else "")
+
+    @property
     def refusal(self) -> str:
         """Why nothing may be granted now; empty where it may."""
-        if not self.fail_closed or not (self._failure or self._hangs):
+        if not self.fail_closed or not self.failure:
             return ""
-        why = self._failure or f"{self.directory}: the disk does not answer"
-        return f"crirm cannot keep its state and is told to grant nothing until it can (state.FailClosed): {why}"
+        rule = "crirm cannot keep its state and is told to grant nothing until it can (state.FailClosed)"
+        return f"{rule}: {self.failure}"
 
     def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None] | None = None) -> None:
         """Have somebody told when all that was decided so far survives the death of this process; see `Waiter`."""
         waiter = Waiter(then, otherwise)
-        if self._failure or self._hangs or self._ending:
+        if self.failure or self._ending:
             self._let_go([waiter])
         else:
             self._kept.append(waiter)

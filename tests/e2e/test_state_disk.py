@@ -103,9 +103,11 @@ def test_a_full_disk(node: Node, disk: Disk, closed: bool) -> None:
     relay.wait_log(f'"{FAILED_CLOSED if closed else FAILED_OPEN}"')
     before = node.told()
     assert before.keys() == {kept}
+    assert "full" in node.ask("status")["state_failure"]
     ask_for_one_more(node, refused=closed)
     disk.filler.unlink()
     relay.wait_log(AGAIN)
+    assert node.ask("status")["state_failure"] == ""
     node.run("u10", 1)
     before = node.told()
     relay.kill()

@@ -59,6 +59,7 @@ class Node:
         made = KINDS[policy].make(topology_of(parse_spec(spec)), constraints, options)
         self.engine = Engine(made, clock=lambda: self.now_s)
         self.recorder: Any = None
+        self.state_failure = ""
         self.engine.on_decision(self._write_down)
         self.journal: list[str] = []
 

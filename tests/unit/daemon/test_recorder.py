@@ -265,6 +265,7 @@ async def test_the_control_socket_begins_and_ends_traces(nursery: trio.Nursery, 
 class Seen:
     engine: Engine
     recorder: Recorder
+    state_failure: str = ""
 
     def drift(self) -> dict[ContainerKey, str]:
         return {}
