@@ -84,6 +84,8 @@ def _text(value: Any, _type: Any) -> str:
     match value:
         case str() if len(value) > MAX_TEXT:
             raise ValueFault(f"the text has {len(value)} characters, and {MAX_TEXT} are the most that an option takes")
+        case str() if "\0" in value:
+            raise ValueFault("the text holds the character U+0000, which no name of a file may hold; remove it")
         case str() | bool() | int() | float():
             return as_text(value)
         case _:
@@ -106,7 +108,7 @@ def _flags(value: Any, _type: Any) -> dict[str, str]:
     wrong = [flag for flag, one in value.items() if one is None or isinstance(one, list | dict)]
     if wrong:
         raise ValueFault(f"{kind_of(value[wrong[0]])} stands where the value of the flag {wrong[0]!r} is due")
-    return {flag: as_text(one) for flag, one in value.items()}
+    return {flag: _text(one, _type) for flag, one in value.items()}
 
 
 def _seconds(value: Any, _type: Any) -> Seconds:

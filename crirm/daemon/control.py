@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 log = get_logger("control")
 
 LONGEST_QUESTION_BYTES = 8 << 20  # a configuration of the greatest length, with every character escaped
-ANSWER_WITHIN_S = 100.0  # a configuration may be under way, and another be asked for
+EXCHANGE_WITHIN_S = 10.0  # for all of a question, and for all of its answer
+_FAULT = "a fault of crirm's own; see its log"
 
 
 class QuestionError(CrirmError):
@@ -78,24 +79,40 @@ async def serve_control(sock: ListeningSocket, answers: Answers) -> None:
 
     async def serve(stream: trio.SocketStream) -> None:
         async with stream:
-            with trio.move_on_after(ANSWER_WITHIN_S):
+            try:
                 await _serve_one(stream, answers)
+            except trio.BrokenResourceError:
+                log.debug("somebody has hung up without waiting for the answer")
 
     await trio.serve_listeners(serve, [listener])
 
 
 async def _serve_one(stream: trio.SocketStream, answers: Answers) -> None:
     question = b""
+    with trio.move_on_after(EXCHANGE_WITHIN_S):
+        question = await _question(stream)
+    if not question:
+        return
+    try:
+        reply = await answers.answer(json.loads(question))  # what was begun is seen through, however long it takes
+    except (CrirmError, ValueError, RecursionError) as error:
+        reply = {"error": str(error)}
+    except Exception:
+        log.exception("a question could not be answered, this is a bug in crirm")
+        reply = {"error": _FAULT}
+    with trio.move_on_after(EXCHANGE_WITHIN_S):
+        await stream.send_all(json.dumps(reply).encode() + b"\n")
+
+
+async def _question(stream: trio.SocketStream) -> bytes:
+    """Return a line; nothing where there is none."""
+    question = b""
     while not question.endswith(b"\n") and len(question) < LONGEST_QUESTION_BYTES:
         received = await stream.receive_some()
         if not received:
-            return
+            return b""
         question += received
-    try:
-        reply = await answers.answer(json.loads(question))
-    except (CrirmError, ValueError) as error:
-        reply = {"error": str(error)}
-    await stream.send_all(json.dumps(reply).encode() + b"\n")
+    return question
 
 
 @attrs.frozen

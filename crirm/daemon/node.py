@@ -18,9 +18,10 @@ from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake, as_asked
 from crirm.daemon.kernel import ThreadedKernel
 from crirm.daemon.participants import participant
-from crirm.daemon.persistence import Persistence, open_persistence, settle_creations
+from crirm.daemon.persistence import Persistence, open_persistence
 from crirm.daemon.recorder import Recorder, RecordingError
 from crirm.daemon.resync import resync
+from crirm.daemon.settle import settle_creations
 from crirm.daemon.watch import relist, take_event
 from crirm.errors import CrirmError
 from crirm.logs import get_logger

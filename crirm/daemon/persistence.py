@@ -16,7 +16,7 @@ worst. Or requests that need a grant are refused. All else passes either way, an
 
 What is in flight when the process dies is left in doubt on purpose: updates that the runtime has not confirmed, and
 resizes that it has not answered, are not saved as *told*, so they are sent again. A container that was being created is
-looked for in the runtime's lists by pod, name and attempt (`settle_creations`).
+looked for in the runtime's lists by pod, name and attempt (`settle.settle_creations`).
 """
 
 from __future__ import annotations
@@ -29,13 +29,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from crirm.cri import decode
 from crirm.daemon.engine import Explained
 from crirm.daemon.journal import activation_entries, entries
 from crirm.daemon.stored import NOTHING_KNOWN, differences, generation_in, on_time, read, text_of, trails_in
 from crirm.logs import get_logger
-from crirm.model.events import ContainerCreated, CreateFailed
-from crirm.model.workload import ContainerKey, ContainerState
 from crirm.policy.restore import NO_GRANT, Revived, revive
 from crirm.system.store import Batch, Entry, Store, rescued
 from crirm.system.store_file import InUseError, StoreError
@@ -43,11 +40,12 @@ from crirm.system.store_file import InUseError, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from crirm.daemon.effects import EffectsWorker, Runtime
+    from crirm.daemon.effects import EffectsWorker
     from crirm.daemon.engine import Engine
     from crirm.daemon.stored import View
     from crirm.model.decision import Decision, State
     from crirm.model.events import Event
+    from crirm.model.workload import ContainerKey
     from crirm.policy.activation import Plan
     from crirm.policy.api import Policy
     from crirm.system.store import Rows
@@ -61,7 +59,6 @@ PATIENCE_S = 1.0  # with a disk that hangs; a write takes a millisecond
 PREDECESSOR_S = 5.0  # for a process that is about to end, or resets what is kept
 SYNC_EVERY_S = 0.2
 LAST_S = 5.0  # for what is left at the end; systemd waits longer
-LIST_TIMEOUT_S = 60.0
 FAILED_OPEN = "the state cannot be kept; decisions go on, but a restart now would lose them"
 FAILED_CLOSED = "the state cannot be kept; containers are neither created nor resized until it can"
 MACHINE_DIGITS = 12  # of a digest, in each entry of the journal
@@ -381,20 +378,3 @@ def _found(persistence: Persistence) -> tuple[Rows, float]:
     except StoreError as error:
         log.warning("what was decided before is not known", reason=str(error))
         return NOTHING_KNOWN, 0.0
-
-
-async def settle_creations(runtime: Runtime, engine: Engine) -> None:
-    """Find out what has become of the containers that an earlier process was creating.
-
-    Raises:
-        RpcError: the runtime does not list.
-    """
-    creating = [c for c in engine.state.workload.containers.values() if c.state is ContainerState.CREATING]
-    if not creating:
-        return
-    listed = decode.listed_containers(await runtime.call("ListContainers", b"", timeout_s=LIST_TIMEOUT_S))
-    known = {container.id for container in engine.state.workload.containers.values()}
-    there = {(item.pod, item.name, item.attempt): item.id for item in listed if item.id not in known}
-    for container in creating:
-        found = there.get((container.pod, container.name, container.attempt))
-        engine.apply(CreateFailed(container.key) if found is None else ContainerCreated(container.key, found))

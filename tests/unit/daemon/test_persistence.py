@@ -15,7 +15,8 @@ from crirm.cri.proto.runtime import v1
 from crirm.daemon import persistence as module
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.engine import Engine
-from crirm.daemon.persistence import Persistence, settle_creations
+from crirm.daemon.persistence import Persistence
+from crirm.daemon.settle import settle_creations
 from crirm.daemon.stored import read
 from crirm.model.events import (
     ContainerRemoved,
