@@ -79,11 +79,11 @@ async def serve(
         CrirmError: it cannot start, or cannot go on; the reason is for the operator.
     """
     stop = Stop()
-    in_force = await trio.to_thread.run_sync(begin, settings)
-    if in_force.settings.log != settings.log:
-        configure(in_force.settings.log)
     heard = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, settings.reload_signal or signal.SIGHUP}
     with trio.open_signal_receiver(*heard) as signals:
+        in_force = await trio.to_thread.run_sync(begin, settings)
+        if in_force.settings.log != settings.log:
+            configure(in_force.settings.log)
         async with trio.open_nursery() as app:
             daemon = Daemon(settings, in_force, stop, watch)
             app.start_soon(daemon.obey, signals)

@@ -19,8 +19,8 @@ from crirm.config.config import Config
 from crirm.config.load import Loaded, load, load_config_map
 from crirm.daemon.adjustments import Readjustment
 from crirm.daemon.config_grammars import GRAMMARS
-from crirm.daemon.configuration import UnreadableError, read, read_config, with_config
-from crirm.daemon.reconfigure import Proposal, Reconfiguration, RejectedError
+from crirm.daemon.configuration import UnreadableError, read, with_config
+from crirm.daemon.reconfigure import Proposal, Reconfiguration
 from crirm.daemon.settings import NOTHING
 from crirm.errors import CrirmError, UsageError
 from crirm.logs import get_logger
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = get_logger("config")
 
 LOOK_EVERY_S = 1.0  # at the forced file
+EMPTY = "the configuration is empty; the one before stays in force"
 
 
 class Source(enum.Enum):
@@ -57,12 +58,14 @@ class InForce:
         name: of its file, or of the node that the agent sent it for.
         settings: with it.
         config: what it says.
+        content: of the file that it was read from; None: it is from elsewhere.
     """
 
     source: Source
     name: str
     settings: Settings
     config: Config = attrs.field(factory=Config)
+    content: bytes | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
@@ -107,7 +110,8 @@ def _first(base: Settings) -> InForce:
 
 
 def _from_file(source: Source, path: str, base: Settings) -> InForce:
-    return _taken(source, path, base, read_config(path))
+    content = read(Path(path))
+    return attrs.evolve(_taken(source, path, base, load(content, path, GRAMMARS)), content=content)
 
 
 def _taken(source: Source, name: str, base: Settings, loaded: Loaded) -> InForce:
@@ -156,20 +160,26 @@ class Configurations:
     in_force: InForce
     change: Reconfiguration
     rejected: Rejected | None = None
+    _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)  # from reading it to keeping it
     _seen: bytes | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Take what was in the forced file at the start for seen: it may have changed since."""
+        self._seen = self.in_force.content
 
     # --- the node agent ------------------------------------------------------------------------------------------
 
     async def set_config(self, node_name: str, data: Mapping[str, str]) -> str:
         """Take what the agent sends into use; returns why not, or nothing; see ``kube.config_service``."""
         if not any(text.strip() for text in data.values()):
-            return self._note(Source.AGENT, node_name, "the configuration is empty; the one before stays in force")
-        refusal = await self._take(Source.AGENT, node_name, lambda: load_config_map(data, node_name, GRAMMARS))
-        if not refusal and self.base.state_dir:
-            try:
-                await trio.to_thread.run_sync(write_accepted, self.base.state_dir, node_name, dict(data))
-            except ConfigCacheError as error:
-                log.warning("the next start will not know this configuration", reason=str(error))
+            return self._note(Source.AGENT, node_name, EMPTY)
+        async with self._one_at_a_time:
+            refusal = await self._take(Source.AGENT, node_name, lambda: load_config_map(data, node_name, GRAMMARS))
+            if not refusal and self.base.state_dir:
+                try:
+                    await trio.to_thread.run_sync(write_accepted, self.base.state_dir, node_name, dict(data))
+                except ConfigCacheError as error:
+                    log.warning("the next start will not know this configuration", reason=str(error))
         return refusal
 
     async def set_adjustment(self, node_name: str, adjustments: Mapping[str, Any]) -> Mapping[str, str]:
@@ -185,19 +195,21 @@ class Configurations:
         if not path:
             log.info("no configuration file to read again")
             return
-        try:
-            data = await trio.to_thread.run_sync(read, Path(path))
-        except UnreadableError as error:
-            self._note(Source.FORCED, path, str(error))
-            return
-        self._seen = data
-        await self._take(Source.FORCED, path, lambda: load(data, path, GRAMMARS))
+        async with self._one_at_a_time:
+            try:
+                data = await trio.to_thread.run_sync(read, Path(path), abandon_on_cancel=True)  # a pipe may not end
+            except UnreadableError as error:
+                self._note(Source.FORCED, path, str(error))
+                return
+            self._seen = data
+            if data.strip():
+                await self._take(Source.FORCED, path, lambda: load(data, path, GRAMMARS))
+            else:  # more likely cut off than meant: it would free all containers
+                self._note(Source.FORCED, path, EMPTY)
 
     async def watch(self) -> None:
         """Read the forced file again each time that it holds something else, and has done so for one look, for ever."""
-        path = self.base.forced_config
-        self._seen = await trio.to_thread.run_sync(_content_or_none, path)
-        before = self._seen
+        path, before = self.base.forced_config, self._seen
         while True:
             await trio.sleep(LOOK_EVERY_S)
             now = await trio.to_thread.run_sync(_content_or_none, path)
@@ -213,14 +225,15 @@ class Configurations:
         Raises:
             CrirmError: it cannot be used at all.
         """
-        loaded = load(text.encode(), name, GRAMMARS)
+        loaded = await trio.to_thread.run_sync(load, text.encode(), name, GRAMMARS)
         settings = await trio.to_thread.run_sync(with_config, self.base, loaded)
         refusal = self.switch_refusal(Source.OPERATOR, settings)
         return await self.change.propose(settings), refusal, [str(warning) for warning in loaded.warnings]
 
     async def activate(self, name: str, text: str) -> str:
         """Take the configuration *text* into use; returns why not, or nothing."""
-        return await self._take(Source.OPERATOR, name, lambda: load(text.encode(), name, GRAMMARS))
+        async with self._one_at_a_time:
+            return await self._take(Source.OPERATOR, name, lambda: load(text.encode(), name, GRAMMARS))
 
     def switch_refusal(self, source: Source, settings: Settings) -> str:
         """Return why the policy may not be switched to that of *settings*; nothing when it may."""
@@ -229,7 +242,7 @@ class Configurations:
             return ""
         if self.base.disable_policy_switch:
             return f"the policy is {old} and cannot become {new}, since crirm was started with --disable-policy-switch"
-        unconfigured = self.in_force.source is Source.OPTIONS and old == NOTHING
+        unconfigured = self.in_force.source in {Source.OPTIONS, Source.FALLBACK} and old == NOTHING
         if source is not Source.AGENT or unconfigured or self.in_force.config.policy.live_switch:
             return ""
         return (
@@ -241,13 +254,16 @@ class Configurations:
 
     async def _take(self, source: Source, name: str, loading: Callable[[], Loaded]) -> str:
         try:
-            loaded = loading()
+            loaded = await trio.to_thread.run_sync(loading)  # a large one takes seconds
             settings = await trio.to_thread.run_sync(with_config, self.base, loaded)
             if refusal := self.switch_refusal(source, settings):
-                raise RejectedError(refusal)
+                return self._note(source, name, refusal)
             await self.change.activate(settings)
         except CrirmError as error:
             return self._note(source, name, str(error))
+        except Exception:
+            log.exception("a configuration could not be taken into use, this is a bug in crirm", name=name)
+            return self._note(source, name, "a fault of crirm's own; see its log")
         for warning in loaded.warnings:
             log.warning("configuration", name=name, what=str(warning))
         self.in_force, self.rejected = InForce(source, name, settings, loaded.config), None
@@ -272,7 +288,8 @@ class Configurations:
 
 
 def _content_or_none(path: str) -> bytes | None:
+    """Return what the file *path* holds; None where there is no file now, or a pipe, whose end may never come."""
     try:
-        return read(Path(path))
-    except UnreadableError:
+        return read(Path(path)) if Path(path).is_file() else None
+    except (UnreadableError, OSError):
         return None

@@ -114,14 +114,16 @@ class Dumper:
         self._queue = Queue(QUEUE_BYTES, QUEUE_RECORDS)
         self._writing = trio.Lock()
 
-    async def configure(self, rules: DumpRules, file: str, intercepted: Collection[str]) -> None:
-        """Do from now on as it would have been told at the start.
+    async def configure(
+        self, rules: DumpRules, file: str, intercepted: Collection[str], *, afresh: bool = True
+    ) -> None:
+        """Do from now on as it would have been told at the start; not *afresh*, another file keeps what is in it.
 
         Raises:
             RecordFileError: the file cannot be opened; everything stays as it was.
         """
         if file != self._file_path:
-            new = await trio.to_thread.run_sync(lambda: RecordFile(file, truncate=True)) if file else None
+            new = await trio.to_thread.run_sync(lambda: RecordFile(file, truncate=afresh)) if file else None
             async with self._writing:
                 self._file, old = new, self._file
             self._file_path = file

@@ -16,6 +16,7 @@ from crirm.cri.dump_rules import DumpRules
 from crirm.daemon.adjustments import Adjustments
 from crirm.daemon.settings import NOTHING, intercepted_by
 from crirm.errors import CrirmError
+from crirm.model.workload import ContainerState
 from crirm.policy.activation import Plan, plan
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Reconfiguration:
                 if proposal.placing is not None:
                     await self._place(proposal.placing, settings)
             except CrirmError:
-                await self._write_to(self.settings)
+                await self._write_to(self.settings, afresh=False)
                 raise
             self.settings = settings
             return proposal
@@ -156,17 +157,20 @@ class Reconfiguration:
         before = node.engine.state
         return Proposal(settings, Placing(node, policy, before, _planned(node, policy, before)))
 
-    async def _write_to(self, settings: Settings) -> None:
-        """Have logs and dump written as *settings* say; both stay as they are when one of them cannot be."""
+    async def _write_to(self, settings: Settings, *, afresh: bool = True) -> None:
+        """Have logs and dump written as *settings* say; both stay as they are when one of them cannot be.
+
+        Another dump file is written from its beginning, if *afresh*.
+        """
         rules, intercepted = DumpRules.parse(settings.dump_rules), intercepted_by(settings.policy)
-        await self.dumper.configure(rules, settings.dump_file, intercepted)
+        await self.dumper.configure(rules, settings.dump_file, intercepted, afresh=afresh)
         if settings.log == self.settings.log:
             return
         try:
             logs.configure(settings.log)
         except CrirmError:
             rules, intercepted = DumpRules.parse(self.settings.dump_rules), intercepted_by(self.settings.policy)
-            await self.dumper.configure(rules, self.settings.dump_file, intercepted)
+            await self.dumper.configure(rules, self.settings.dump_file, intercepted, afresh=False)
             raise
 
     async def _place(self, placing: Placing, settings: Settings) -> None:
@@ -176,7 +180,13 @@ class Reconfiguration:
         old_grants = old_policy.save(engine.state.policy)
         if self.node is None:
             await self._put_to_work(node, settings)
-        found = placing.plan if engine.state is placing.before else _planned(node, placing.policy, engine.state)
+        if engine.state is not placing.before:
+            found = _planned(node, placing.policy, engine.state)
+            placing = attrs.evolve(placing, before=engine.state, plan=found)
+            if refusal := Proposal(settings, placing).refusal:
+                self._go_on(node)
+                raise RejectedError(refusal)
+        found = placing.plan
         old_choice, node.choice = node.choice, settings.policy
         engine.activate(placing.policy, found, overflow=settings.policy.overflow)
         if refused := await self.refused(node, found):
@@ -189,10 +199,7 @@ class Reconfiguration:
             engine.fail_open = settings.policy.fail_open
             if node.persistence is not None:
                 node.persistence.fail_closed = settings.state_fail_closed
-        if engine.policy.name == NOTHING:
-            self._retire(node)
-        else:
-            node.doubt()  # calls that began before this node took part
+        self._go_on(node)
         if refused:
             told = [f"{placing.name(key)}: {reason}" for key, reason in list(refused.items())[:NAMED_IN_REFUSAL]]
             raise RejectedError(f"the runtime has refused to update {len(refused)} containers: {'; '.join(told)}")
@@ -203,9 +210,20 @@ class Reconfiguration:
         self.relay.runtime.on_up = node.on_up
         self.service.start_soon(node.run)
 
-    def _retire(self, node: DecidingNode) -> None:
-        self.node = self.relay.node = self.relay.runtime.on_up = None
-        node.retire()
+    def _go_on(self, node: DecidingNode) -> None:
+        """Let *node* retire if nothing is placed any more and nothing is left to do; else it goes on."""
+        if node.engine.policy.name == NOTHING and not self._is_needed(node):
+            self.node = self.relay.node = self.relay.runtime.on_up = None
+            node.retire()
+        else:
+            node.doubt()  # calls that began before this node took part
+
+    def _is_needed(self, node: DecidingNode) -> bool:
+        """Tell whether somebody has still to be told what was decided, or wants to see what happens."""
+        state = node.engine.state
+        creating = any(one.state is ContainerState.CREATING for one in state.workload.containers.values())
+        untold = self.relay.runtime.info is None or creating or state.resizing or node.effects.pending()
+        return bool(untold or node.recorder.file)
 
     async def refused(self, node: DecidingNode, done: Plan) -> Mapping[ContainerKey, str]:
         """Wait until the runtime has been told of every change, and return what it has refused.

@@ -188,8 +188,10 @@ class _Step:
     def adopt(self, state: State, container: Container) -> Decision:
         """Place a container that runs already: what the runtime was told of it is not what is decided now."""
         told = {container.key: state.told[container.key]} if container.key in state.told else {}
+        there = [one.cpus for one in told.values() if one.cpus is not None]
+        asked = attrs.evolve(container, found_on=there[0]) if there else container
         try:
-            decision = self._request(state, container, self.overflow)
+            decision = self._request(state, asked, self.overflow)
         except Exception as error:  # noqa: BLE001 - one that runs must not keep all others from being known
             why = f"crirm failed to place it ({type(error).__name__}: {error})"
             return degraded(self.policy.name, state, container, self.now_s, why)

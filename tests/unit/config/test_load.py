@@ -134,13 +134,15 @@ def test_the_policy_none_has_no_options() -> None:
             id="a place is found whatever the case of its key",
         ),
         pytest.param(
-            'policy: {ReservedResources: {CPU: "cgroup:/a\\0b"}}\nlogger: {Klog: {log_file: "/a\\0b"}}\n',
-            "f: 2 faults\n"
-            "  the text holds the character U+0000, which no name of a file may hold; remove it "
-            "@ $.policy.ReservedResources.CPU (line 1)\n"
-            "  the text holds the character U+0000, which no name of a file may hold; remove it "
-            "@ $.logger.Klog (line 2)",
+            'policy: {ReservedResources: {CPU: "cgroup:/a\\0b"}}',
+            "the text holds the character U+0000, which no name of a file may hold; remove it "
+            "@ $.policy.ReservedResources.CPU (line 1)",
             id="a character that ends every name",
+        ),
+        pytest.param(
+            'logger: {Klog: {log_file: "/a\\0b"}}',
+            "the text holds the character U+0000, which no name of a file may hold; remove it @ $.logger.Klog (line 1)",
+            id="such a character in a flag",
         ),
         pytest.param(
             f"dump: {{Config: '{'a,' * 3000}'}}",

@@ -9,12 +9,14 @@ import pytest
 
 from crirm.config.static import StaticOptions
 from crirm.config.topology_aware import TopologyAwareOptions
-from crirm.model.cpuset import CPUSet
+from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.decision import Adjustment
 from crirm.model.events import Synchronised
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
 from crirm.model.resources import Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
+from crirm.policy.activation import plan
 from crirm.policy.api import Constraints, CPUConstraint, Policy
 from crirm.policy.pipeline import initial, step
 from crirm.policy.registry import KINDS
@@ -88,3 +90,16 @@ def test_who_shares_keeps_what_was_promised_to_it() -> None:
     shared = state.adjustments[ContainerKey("s")].cpus
     assert shared is not None
     assert len(shared) >= 3
+
+
+@pytest.mark.parametrize(("old", "new"), [("static", "topology-aware"), ("topology-aware", "static")])
+def test_another_policy_leaves_exclusive_containers_where_they_are(old: str, new: str) -> None:
+    there = [found("a", 2, "2-3"), found("b", 1, "7"), found("c", 2, "5-6")]
+    state = synchronise(old, *there)
+    moved = {key: attrs.evolve(one, found_on=CPUSet()) for key, one in state.workload.containers.items()}
+    state = attrs.evolve(state, workload=attrs.evolve(state.workload, containers=moved))
+    machine = Adjustment(cpus=CPUSet(range(8)), mems=NodeSet.of(0, 1))
+    after = plan(policy(new), {}, state, machine).state
+    assert after.workload == state.workload
+    has = {key: str(one.cpus) for key, one in after.adjustments.items()}
+    assert has == {"a": "2-3", "b": "7", "c": "5-6"}

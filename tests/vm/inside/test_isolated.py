@@ -50,6 +50,7 @@ def test_one_and_a_half_are_an_isolated_one_and_a_share(node: Node) -> None:
     assert container.cpus - ISOLATED
 
 
+@pytest.mark.thorough
 def test_who_comes_too_late_gets_an_ordinary_cpu(node: Node) -> None:
     first, second, third = node.kubelet.guaranteed("pod0", "1", "1", "1")
     assert first.cpus | second.cpus == ISOLATED

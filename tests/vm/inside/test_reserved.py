@@ -52,7 +52,7 @@ def test_a_pod_of_a_reserved_namespace_may_opt_out(node: Node) -> None:
 
 
 def test_nothing_else_is_on_reserved_or_unavailable_cpus(node: Node, machine: Topology) -> None:
-    containers = [*node.kubelet.burstable("pod0", "100m", "100m", "100m"), *node.kubelet.guaranteed("pod1", "2", "1")]
+    containers = [*node.kubelet.burstable("pod0", "100m", "100m"), *node.kubelet.guaranteed("pod1", "2")]
     for container in containers:
         assert container.cpus
         assert container.cpus <= CPUSet.parse("2-3,8-15")
