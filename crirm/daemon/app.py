@@ -40,7 +40,7 @@ from crirm.rpc.client import Pool
 from crirm.rpc.http2 import Flusher
 from crirm.rpc.server import Refusal, Served, Server, open_server
 from crirm.system import systemd
-from crirm.system.unix_socket import open_listener, owner_of
+from crirm.system.unix_socket import check_unserved, open_listener, owner_of
 
 if TYPE_CHECKING:
     import socket
@@ -129,6 +129,9 @@ class Daemon:
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
         """Serve until asked to stop."""
         settings, flusher = self.in_force.settings, Flusher()
+        inherited = systemd.inherited_listener()
+        if inherited is None:  # a second instance would place containers before it found out
+            check_unserved(settings.relay_socket, "--relay-socket")
         async with trio.open_nursery() as service:
             service.start_soon(systemd.watchdog)
             dumper = _dumper(settings)
@@ -140,7 +143,7 @@ class Daemon:
                 change = Reconfiguration(relay, dumper, service, settings, node, adjustments)
                 self.configurations = Configurations(self.base, self.in_force, change)
                 await self._start_asking(service, relay, self.configurations)
-                with _listening(settings) as sock:
+                with _listening(settings, inherited) as sock:
                     async with open_server(sock, _served(relay, dumper, self.watch), flusher) as server:
                         gc.freeze()  # what was imported stays: a collection that walks it holds calls up for 30 ms
                         systemd.notify_ready(f"serving on {sock.getsockname()}")
@@ -260,9 +263,8 @@ def _served(relay: Relay, tap: Tap, watch: Watch | None) -> Served:
 
 
 @contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
+def _listening(settings: Settings, inherited: socket.socket | None) -> Iterator[socket.socket]:
     """Hold the relay's socket: the one that systemd passed, or one of our own whose file goes with us."""
-    inherited = systemd.inherited_listener()
     if inherited is not None:
         yield inherited
         return

@@ -20,7 +20,6 @@ from crirm.config.load import Loaded, load, load_config_map
 from crirm.daemon.adjustments import Readjustment
 from crirm.daemon.config_grammars import GRAMMARS
 from crirm.daemon.configuration import UnreadableError, read, with_config
-from crirm.daemon.reconfigure import Proposal, Reconfiguration
 from crirm.daemon.settings import NOTHING
 from crirm.errors import CrirmError, UsageError
 from crirm.logs import get_logger
@@ -30,6 +29,7 @@ from crirm.system.config_cache import ConfigCacheError, path_in, policy_in_use, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from crirm.daemon.reconfigure import Proposal, Reconfiguration
     from crirm.daemon.settings import Settings
 
 log = get_logger("config")

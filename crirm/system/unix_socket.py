@@ -268,14 +268,24 @@ def _try_lock(fd: int) -> bool:
     return True
 
 
-def _clear(path: str, option: str) -> None:
+def check_unserved(path: str, option: str) -> SocketState:
+    """Return what is at *path*, where nothing serves; before work that a second instance must not do.
+
+    Raises:
+        SocketInUseError: something answers there.
+        SocketUnusableError: there is a socket, and it does not let this user connect.
+    """
     state = state_of(path)
-    match state:
-        case SocketState.LIVE:
-            raise SocketInUseError(
-                f"{path}: another process serves here already; stop it (`ss -xlp src {path}` names it), "
-                f"or choose another socket with {option}"
-            )
+    if state is SocketState.LIVE:
+        raise SocketInUseError(
+            f"{path}: another process serves here already; stop it (`ss -xlp src {path}` names it), "
+            f"or choose another socket with {option}"
+        )
+    return state
+
+
+def _clear(path: str, option: str) -> None:
+    match check_unserved(path, option):
         case SocketState.NOT_A_SOCKET:
             raise SocketUnusableError(
                 f"{path}: {_kind(path)} and not a socket, so crirm leaves it alone; move it away, "
@@ -284,7 +294,7 @@ def _clear(path: str, option: str) -> None:
         case SocketState.STALE:
             log.warning("replacing a stale socket, left by a process that was killed", socket=path)
             Path(path).unlink()
-        case SocketState.ABSENT:
+        case SocketState.ABSENT | SocketState.LIVE:
             pass
 
 

@@ -40,6 +40,7 @@ def test_a_second_instance_is_refused_and_the_first_goes_on(stage: Stage) -> Non
     second = stage.starting_relay()
     assert second.wait_exit() == IN_USE
     assert str(stage.relay_socket) in _sentence(second)
+    assert "runtime is ready" not in second.log, "it finds out before it does anything to containers"
     assert unary(stage.client(), VERSION, b"").code == OK
     assert first.stop() == 0
 
