@@ -28,6 +28,7 @@ from crirm.logs import get_logger
 from crirm.model.decision import Adjustment
 from crirm.model.events import ContainerStarted, Event, ResizeDone, Synchronised
 from crirm.model.topology_json import digest
+from crirm.policy.activation import freed
 from crirm.policy.api import Choice
 from crirm.policy.registry import make_policy
 from crirm.rpc.grpc_wire import RpcError
@@ -171,6 +172,8 @@ class DecidingNode:
             self.persistence = await trio.to_thread.run_sync(
                 opening, settings.state_dir, self.engine, self.effects, facts
             )
+        if resume:
+            self.engine.state = freed(self.engine.state, self.machine)
 
     async def record(self, file: str) -> None:
         """Record what happens; a daemon that cannot serves all the same."""

@@ -68,8 +68,7 @@ def plan(policy: Policy, grants: Mapping[ContainerKey, Json], state: State, mach
     """
     revived = revive(policy, Saved(state.workload, grants, state.told, state.timers))
     resizing = {key: _superseded(before) for key, before in state.resizing.items()}
-    adjustments = _freed(revived.state, machine)
-    told = tell(attrs.evolve(revived.state, resizing=resizing, adjustments=adjustments))
+    told = tell(attrs.evolve(freed(revived.state, machine), resizing=resizing))
     return Plan(
         state=told.state,
         effects=told.effects,
@@ -84,17 +83,16 @@ def _superseded(before: Before) -> Before:
     return attrs.evolve(before, policy=_SUPERSEDED, after=_SUPERSEDED)
 
 
-def _freed(state: State, machine: Adjustment) -> dict[ContainerKey, Adjustment]:
-    """Return the adjustments of *state*, with the whole machine for whoever was bound and is not any more."""
+def freed(state: State, machine: Adjustment) -> State:
+    """Return *state* with the whole *machine* for whoever was bound under another configuration and is not any more."""
     adjustments = dict(state.adjustments)
     for key, bound in state.told.items():
         wanted = adjustments.get(key, UNADJUSTED)
         cpus = machine.cpus if wanted.cpus is None and bound.cpus is not None else wanted.cpus
         mems = machine.mems if wanted.mems is None and bound.mems is not None else wanted.mems
-        freed = attrs.evolve(wanted, cpus=cpus, mems=mems)
-        if freed != wanted:
-            adjustments[key] = freed
-    return adjustments
+        if (free := attrs.evolve(wanted, cpus=cpus, mems=mems)) != wanted:
+            adjustments[key] = free
+    return attrs.evolve(state, adjustments=adjustments)
 
 
 def _changes(before: State, after: State, moved: Mapping[ContainerKey, str]) -> dict[ContainerKey, Change]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -169,7 +170,8 @@ def test_the_environment_is_in_force_wherever_the_file_is_silent(resmgr: Resmgr)
 
     def relay_tells() -> bool:
         before = len(program.records("call is over"))
-        resmgr.node.cri.call("Version", v1.VersionRequest(), v1.VersionResponse)
+        for _ in range(2):  # the first is over when the second is answered
+            resmgr.node.cri.call("Version", v1.VersionRequest(), v1.VersionResponse)
         return len(program.records("call is over")) > before
 
     assert relay_tells()
@@ -278,6 +280,17 @@ def test_the_policy_may_change_at_the_start_unless_that_is_disabled(resmgr: Resm
     assert resmgr.policy() == "static"
 
 
+def test_what_the_policy_of_a_new_start_does_not_bind_is_free_again(resmgr: Resmgr) -> None:
+    resmgr.start("--force-config", resmgr.file("a.cfg", TOPOLOGY_AWARE))
+    alone, shared = resmgr.node.run("a", 1), resmgr.node.run("b", 0.1)
+    assert {one[1] for one in pinning(resmgr).values()} <= {"0", "1"}
+    resmgr.start("--force-config", resmgr.file("b.cfg", STATIC))
+    wait_until(lambda: [pinning(resmgr)[each][1] for each in (alone, shared)] == ["0-1", "0-1"])
+    unbound = TOPOLOGY_AWARE + "  topology-aware: {PinCPU: false}\n"
+    resmgr.start("--force-config", resmgr.file("c.cfg", unbound))
+    wait_until(lambda: [pinning(resmgr)[each][0] for each in (alone, shared)] == ["0-7", "0-7"])
+
+
 # --- looking before activating -----------------------------------------------------------------------------------
 
 
@@ -330,6 +343,29 @@ def test_what_the_runtime_refuses_is_undone(stage: Stage) -> None:
     assert (code, "refused to update" in told["refused"]) == (1, True)
     assert pinning(resmgr) == before
     assert resmgr.node.told()[container] == before[container][0]
+
+
+def test_a_container_on_its_way_while_placing_ends_is_free_too(stage: Stage) -> None:
+    resmgr = Resmgr(make_node(stage, "static", "--fault", "CreateContainer:delay=2,times=1"))
+    resmgr.start("--force-config", resmgr.file("forced.cfg", STATIC))
+    with ThreadPoolExecutor() as pool:
+        coming = pool.submit(resmgr.node.run, "a", 1)
+        wait_until(lambda: resmgr.status()["containers"] != [])
+        assert resmgr.diff(NONE, "--activate")[1]["activated"]
+        container = coming.result()
+    wait_until(lambda: pinning(resmgr)[container][0] == "0-7")
+
+
+def test_a_caller_that_does_not_wait_for_its_configuration_ends_nothing(stage: Stage) -> None:
+    resmgr = Resmgr(make_node(stage, "static", "--fault", "UpdateContainerResources:delay=1"))
+    program = resmgr.start("--force-config", resmgr.file("forced.cfg", STATIC))
+    resmgr.node.run("a", 1)
+    question = {"ask": "activate", "name": "x", "config": STATIC.replace("cpuset:0", "cpuset:0-1")}
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(f"{resmgr.place}/r-control.sock")
+        caller.sendall(json.dumps(question).encode() + b"\n")
+    program.wait_log('"configuration is in force"')
+    resmgr.node.run("b", 1)
 
 
 def test_configurations_change_while_containers_come_and_go(resmgr: Resmgr) -> None:

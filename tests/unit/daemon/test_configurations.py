@@ -1,4 +1,4 @@
-"""Which configuration is in force: files that are cut off or change unseen, changes at once, and faults of crirm's own."""
+"""Which configuration is in force: files cut off or changed unseen, changes at once, faults of crirm's own."""
 
 from __future__ import annotations
 
@@ -116,28 +116,24 @@ def test_a_pipe_is_not_watched(tmp_path: Path) -> None:
     assert change.taken == []
 
 
-@in_nursery
-async def test_a_file_that_is_empty_when_the_signal_comes_is_rejected(_nursery: trio.Nursery, tmp_path: Path) -> None:
+def test_a_file_that_is_empty_when_the_signal_comes_is_rejected(tmp_path: Path) -> None:
     path, change = tmp_path / "f", allowed()
     path.write_text(STATIC)
     found = configurations(change, forced_config=str(path))
     path.write_text("")
-    await found.reload()
+    trio.run(found.reload)
     assert found.rejected is not None
     assert (change.taken, found.rejected.reason) == ([], EMPTY)
 
 
-@in_nursery
-async def test_a_fault_of_crirms_own_rejects_the_configuration_and_ends_nothing(
-    _nursery: trio.Nursery, tmp_path: Path
-) -> None:
+def test_a_fault_of_crirms_own_rejects_the_configuration_and_ends_nothing(tmp_path: Path) -> None:
     path, change = tmp_path / "f", allowed(KeyError("x"))
     path.write_text(STATIC)
     found = configurations(change, forced_config=str(path))
-    await found.reload()
+    trio.run(found.reload)
     assert found.rejected is not None
     assert "fault of crirm's own" in found.rejected.reason
-    assert "fault of crirm's own" in await found.activate("x", STATIC)
+    assert "fault of crirm's own" in trio.run(found.activate, "x", STATIC)
 
 
 @in_nursery
