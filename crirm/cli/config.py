@@ -19,6 +19,7 @@ from crirm.config.faults import ConfigFaults, Fault
 from crirm.config.json_schema import json_schema
 from crirm.config.load import Loaded, load
 from crirm.config.machine import Verdict, judge
+from crirm.config.text import decoded
 from crirm.config.write import dump
 from crirm.daemon.config_grammars import GRAMMARS
 from crirm.daemon.configuration import constraints_of, read, read_cgroup
@@ -107,7 +108,10 @@ def diff(file: Path, *, activate: bool, control_socket: str, as_json: bool) -> E
 
     With --activate it is taken into use as well, until the daemon is restarted or gets another configuration.
     """
-    text = read(file).decode(errors="replace")
+    faults: list[Fault] = []
+    text = decoded(read(file), faults)
+    if text is None:
+        raise ConfigFaults(str(file), faults)
     question = {"name": str(file), "config": text}
     proposal = ask(control_socket, {"ask": "propose", **question}, within_s=WITHIN_S)
     refused = proposal["refused"]

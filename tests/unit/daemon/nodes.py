@@ -134,11 +134,13 @@ class FakeRuntime:
     def __init__(self, answers: dict[str, betterproto.Message | Status] | None = None) -> None:
         self.answers = answers or {}
         self.calls: list[tuple[str, bytes]] = []
+        self.answering = trio.Event()  # calls wait for it; replaced by a new one, they wait
+        self.answering.set()
 
     async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
         assert timeout_s > 0
         self.calls.append((method, message))
-        await trio.lowlevel.checkpoint()
+        await self.answering.wait()
         answer = self.answers.get(method, Status.UNIMPLEMENTED)
         if isinstance(answer, Status):
             raise RpcError(answer, "as told")

@@ -134,11 +134,12 @@ async def test_an_update_waits_for_a_resize_of_the_same_container(nursery: trio.
 async def test_what_a_resize_has_overtaken_is_told_again_after_it(nursery: trio.Nursery) -> None:
     """Nobody knows which of the two came last."""
     bench = Bench(nursery, OK)
+    bench.runtime.answering = trio.Event()
     nursery.start_soon(bench.worker.run)
     bench.worker.perform(bench.update("1"))
-    while not bench.runtime.calls:
-        await trio.lowlevel.checkpoint()
+    await trio.testing.wait_all_tasks_blocked()
     bench.node.engine.apply(resize(bench.key, 2000))
+    bench.runtime.answering.set()
     await trio.testing.wait_all_tasks_blocked()
     assert bench.sent() == ["1"]
     bench.node.engine.apply(ResizeDone(bench.key))

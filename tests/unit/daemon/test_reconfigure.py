@@ -1,0 +1,79 @@
+"""A configuration for a node that goes on living while it is taken into use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import attrs
+import pytest
+import trio
+
+from crirm.cri.dump_rules import DumpRules
+from crirm.daemon.dumper import Dumper
+from crirm.daemon.reconfigure import Placing, RejectedError
+from crirm.daemon.settings import Settings
+from crirm.policy.activation import plan
+from crirm.policy.api import Choice
+from tests.unit.daemon.nodes import in_nursery
+from tests.unit.daemon.test_adjustments import Bench
+from tests.unit.policy.counting import Counting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crirm.daemon.node import DecidingNode
+
+SETTINGS = Settings(policy=Choice("counting"))
+
+
+def placing(bench: Bench, cpus: int) -> Placing:
+    state = bench.engine.state
+    found = plan(Counting(cpus), bench.engine.policy.save(state.policy), state, bench.machine)
+    return Placing(cast("DecidingNode", bench), Counting(cpus), state, found)
+
+
+def bench_with(nursery: trio.Nursery) -> Any:
+    bench: Any = Bench(nursery)
+    bench.choice, bench.persistence, bench.doubt = Choice("counting"), None, lambda: None
+    return bench
+
+
+@pytest.mark.parametrize("more", [pytest.param(0, id="nobody came"), pytest.param(1, id="somebody small came")])
+@in_nursery
+async def test_what_came_since_the_plan_is_placed_too(nursery: trio.Nursery, more: int) -> None:
+    bench = bench_with(nursery)
+    planned = placing(bench, 3)
+    for _ in range(more):
+        bench.create("b", 1)
+    await bench.change._place(planned, SETTINGS)
+    assert bench.engine.policy == Counting(3)
+    assert bench.cpus() == {"a": 2, **({"b": 1} if more else {})}
+
+
+@in_nursery
+async def test_what_came_since_the_plan_and_does_not_fit_rejects_the_configuration(nursery: trio.Nursery) -> None:
+    bench = bench_with(nursery)
+    planned = placing(bench, 3)
+    bench.create("b", 2)
+    before = bench.engine.state
+    with pytest.raises(RejectedError, match="shop/web/b"):
+        await bench.change._place(planned, SETTINGS)
+    assert (bench.engine.policy, bench.engine.state) == (Counting(8), before)
+    await bench.change._place(placing(bench, 3), attrs.evolve(SETTINGS, policy=Choice("counting", overflow=True)))
+    assert bench.engine.policy == Counting(3)
+
+
+def test_a_dump_file_that_comes_back_keeps_what_is_in_it(tmp_path: Path) -> None:
+    path, rules = tmp_path / "dump", DumpRules.parse("off:*")
+    path.write_text("before\n")
+
+    async def told(*, afresh: bool) -> str:
+        dumper = Dumper(rules)
+        await dumper.configure(rules, str(path), (), afresh=afresh)
+        await dumper.configure(rules, "", ())
+        return path.read_text()
+
+    async def main() -> tuple[str, str]:
+        return await told(afresh=False), await told(afresh=True)
+
+    assert trio.run(main) == ("before\n", "")
