@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from crirm.daemon.settings import Settings
     from crirm.model.decision import State
     from crirm.model.workload import ContainerKey
-    from crirm.policy.api import Policy
+    from crirm.policy.api import Json, Policy
 
 log = logs.get_logger("config")
 
@@ -190,7 +190,7 @@ class Reconfiguration:
         old_choice, node.choice = node.choice, settings.policy
         engine.activate(placing.policy, found, overflow=settings.policy.overflow)
         if refused := await self.refused(node, found):
-            back = plan(old_policy, old_grants, engine.state, node.machine)
+            back = plan(old_policy, _right_still(old_grants, placing.before, engine.state), engine.state, node.machine)
             node.choice = old_choice
             engine.activate(old_policy, back, overflow=old_overflow)
             log.warning("the runtime refuses what the configuration needs; all goes back", containers=len(refused))
@@ -236,6 +236,13 @@ class Reconfiguration:
             return {}
         late = {key: "it has not answered" for key in done.changes if node.effects.in_flight(key)}
         return {**late, **{key: why for key, why in node.effects.failures.items() if key in done.changes}}
+
+
+def _right_still(grants: Mapping[ContainerKey, Json], before: State, now: State) -> Mapping[ContainerKey, Json]:
+    """Return those of *grants*, made for containers as they were *before*, that are for what they ask *now*."""
+    old, new = before.workload.containers, now.workload.containers
+    same = {key for key in old.keys() & new.keys() if old[key].requirements == new[key].requirements}
+    return {key: grant for key, grant in grants.items() if key in same}
 
 
 def _planned(node: DecidingNode, policy: Policy, state: State) -> Plan:

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 import pytest
 import trio
+import trio.testing
+from grpclib.const import Status
 
 from crirm.cri.dump_rules import DumpRules
+from crirm.cri.proto.runtime import v1
 from crirm.daemon.dumper import Dumper
+from crirm.daemon.participants import Update
 from crirm.daemon.reconfigure import Placing, RejectedError
 from crirm.daemon.settings import Settings
+from crirm.model.events import ContainerRemoved
 from crirm.policy.activation import plan
 from crirm.policy.api import Choice
-from tests.unit.daemon.nodes import in_nursery
+from tests.unit.daemon.nodes import good, in_nursery
 from tests.unit.daemon.test_adjustments import Bench
 from tests.unit.policy.counting import Counting
 
@@ -77,3 +82,31 @@ def test_a_dump_file_that_comes_back_keeps_what_is_in_it(tmp_path: Path) -> None
         return await told(afresh=False), await told(afresh=True)
 
     assert trio.run(main) == ("before\n", "")
+
+
+@in_nursery
+async def test_what_was_resized_before_all_went_back_keeps_its_new_size(nursery: trio.Nursery) -> None:
+    bench: Any = Bench(nursery, answer=Status.INTERNAL)
+    bench.choice, bench.persistence, bench.doubt = Choice("counting"), None, lambda: None
+    bench.create("b", 2)
+    bench.engine.apply(ContainerRemoved(bench.intake.key_of("id-a")))
+    bench.runtime.answering = trio.Event()
+    refusals: list[str] = []
+
+    async def change() -> None:
+        found = plan(Counting(8, "other"), {}, bench.engine.state, bench.machine)
+        moves = Placing(cast("DecidingNode", bench), Counting(8, "other"), bench.engine.state, found)
+        try:
+            await bench.change._place(moves, SETTINGS)
+        except RejectedError as error:
+            refusals.append(str(error))
+
+    nursery.start_soon(change)
+    await trio.testing.wait_all_tasks_blocked()
+    resources = v1.LinuxContainerResources(cpu_shares=3 * 1024)
+    request = v1.UpdateContainerResourcesRequest(container_id="id-b", linux=resources)
+    bench.call(Update, request, good(v1.UpdateContainerResourcesResponse()))
+    bench.runtime.answering.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert "refused to update 1 containers" in refusals[0]
+    assert (bench.engine.policy, bench.cpus()) == (Counting(8), {"b": 3})
