@@ -208,8 +208,10 @@ class Readjustment:
         if refused := await self.change.refused(node, found):
             log.warning("the runtime refuses what adjustments need; all goes back", containers=len(refused))
             self.change.adjustments.in_force = old
-            state = _with_requirements(engine.state, before)
-            grants = {**engine.policy.save(state.policy), **grants}
+            now = engine.state.workload.containers
+            resized = {key for key, one in wanted.requirements.items() if key in now and now[key].requirements != one}
+            state = _with_requirements(engine.state, {k: one for k, one in before.items() if k not in resized})
+            grants = {**engine.policy.save(state.policy), **{k: g for k, g in grants.items() if k not in resized}}
             back = plan(engine.policy, grants, state, node.machine)
             engine.activate(engine.policy, back, overflow=engine.overflow)
             await self.change.refused(node, back)

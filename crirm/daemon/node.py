@@ -11,6 +11,7 @@ import attrs
 import trio
 from grpclib.const import Status
 
+from crirm.cri.message import MalformedError
 from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.enforcer import Enforcer
@@ -282,6 +283,8 @@ class DecidingNode:
                 if error.status is Status.UNIMPLEMENTED:
                     log.debug("the runtime has no events; its lists are read instead")
                     return
+            except MalformedError as error:
+                log.warning("the runtime tells an event that cannot be read", reason=str(error))
             await trio.sleep(EVENTS_AGAIN_S)
 
     def _updated(self, key: ContainerKey) -> None:

@@ -11,6 +11,7 @@ from grpclib.const import Status
 
 from crirm.cri import decode
 from crirm.cri.message import edited
+from crirm.daemon.asking import ask
 from crirm.logs import get_logger
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import RefusedError
@@ -39,8 +40,8 @@ async def resync(runtime: Runtime, engine: Engine, intake: Intake) -> None:
     Raises:
         RpcError: the runtime does not list.
     """
-    pods = decode.listed_pods(await runtime.call("ListPodSandbox", b"", timeout_s=LIST_TIMEOUT_S))
-    listed = decode.listed_containers(await runtime.call("ListContainers", b"", timeout_s=LIST_TIMEOUT_S))
+    pods = await ask(runtime, "ListPodSandbox", b"", decode.listed_pods, timeout_s=LIST_TIMEOUT_S)
+    listed = await ask(runtime, "ListContainers", b"", decode.listed_containers, timeout_s=LIST_TIMEOUT_S)
     details = Details(runtime, engine, intake)
     async with trio.open_nursery() as nursery:
         limit = trio.CapacityLimiter(AT_ONCE)
@@ -75,11 +76,11 @@ class Details:
     async def _info(self, pod: Pod) -> str:
         request = edited(b"", (), {1: pod.id, 2: 1})  # pod_sandbox_id, verbose
         try:
-            answer = await self.runtime.call("PodSandboxStatus", request, timeout_s=STATUS_TIMEOUT_S)
+            info = await ask(self.runtime, "PodSandboxStatus", request, decode.verbose_info, timeout_s=STATUS_TIMEOUT_S)
         except RpcError as error:
             log.debug("a pod's cgroup is not known", pod=f"{pod.namespace}/{pod.name}", reason=str(error))
             return ""
-        return decode.verbose_info(answer).get("info", "")
+        return info.get("info", "")
 
     async def look_at_container(self, item: Listed, limit: trio.CapacityLimiter) -> None:
         """Add the container *item*; what it has been given is asked for when crirm has not given it."""
@@ -122,12 +123,15 @@ class Details:
         """Return what a container has been given, and the CPUs that it is bound to; None if it is gone."""
         request = edited(b"", (), {1: item.id, 2: 1})  # container_id, verbose
         try:
-            answer = await self.runtime.call("ContainerStatus", request, timeout_s=STATUS_TIMEOUT_S)
+            return await ask(self.runtime, "ContainerStatus", request, _given_in, timeout_s=STATUS_TIMEOUT_S)
         except RpcError as error:
             return None if error.status is Status.NOT_FOUND else (LinuxResources(), NO_CPUS)
-        told, info = decode.status_resources(answer), decode.verbose_info(answer).get("info", "")
-        resources = spec_resources(info) if told is None else told
-        return resources, _cpus(decode.status_cpus(answer)) or spec_cpus(info)
+
+
+def _given_in(status: bytes) -> tuple[LinuxResources, CPUSet]:
+    told, info = decode.status_resources(status), decode.verbose_info(status).get("info", "")
+    resources = spec_resources(info) if told is None else told
+    return resources, _cpus(decode.status_cpus(status)) or spec_cpus(info)
 
 
 def with_details(pod: Pod, info: str) -> Pod:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crirm.cri import decode
+from crirm.daemon.asking import ask
 from crirm.model.events import ContainerCreated, CreateFailed
 from crirm.model.workload import ContainerState
 
@@ -24,7 +25,7 @@ async def settle_creations(runtime: Runtime, engine: Engine) -> None:
     creating = [c for c in engine.state.workload.containers.values() if c.state is ContainerState.CREATING]
     if not creating:
         return
-    listed = decode.listed_containers(await runtime.call("ListContainers", b"", timeout_s=LIST_TIMEOUT_S))
+    listed = await ask(runtime, "ListContainers", b"", decode.listed_containers, timeout_s=LIST_TIMEOUT_S)
     known = {container.id for container in engine.state.workload.containers.values()}
     there = {(item.pod, item.name, item.attempt): item.id for item in listed if item.id not in known}
     for container in creating:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from crirm.cri import decode
-from crirm.cri.message import Message
+from crirm.cri.message import MalformedError, Message
 from crirm.logs import get_logger
 from crirm.model.events import ContainerExited, ContainerRemoved
 from crirm.model.workload import ContainerId, ContainerState
@@ -40,9 +40,10 @@ async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
             continue
         try:
             answer = await runtime.call("ListContainers", b"", timeout_s=LIST_TIMEOUT_S)
-        except RpcError:
-            continue  # the link tells of a runtime that is away
-        listed = await trio.to_thread.run_sync(decode.listed_containers, answer)
+            listed = await trio.to_thread.run_sync(decode.listed_containers, answer)
+        except (RpcError, MalformedError) as error:
+            log.debug("the runtime's list is not known", reason=str(error))  # the link tells of one that is away
+            continue
         compare(listed, engine, intake, {c.id for c in before.values()})
 
 

@@ -14,9 +14,11 @@ from crirm.model.cpuset import CPUSet
 from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerState
+from crirm.rpc.grpc_wire import RpcError
 from tests.unit.daemon.nodes import FakeNode, FakeRuntime, in_nursery
 
 if TYPE_CHECKING:
+    import betterproto
     import trio
 
 ID = "c" * 64
@@ -117,3 +119,40 @@ def test_cgroup_parents_are_found_in_verbose_info(info: str, parent: str) -> Non
 )
 def test_strange_specs_say_nothing(info: str) -> None:
     assert (LinuxResources(), CPUSet()) == (spec_resources(info), spec_cpus(info))
+
+
+class Garbled(FakeRuntime):
+    """Answers some methods with what is no message."""
+
+    def __init__(self, answers: dict[str, betterproto.Message | Status], *garbled: str) -> None:
+        super().__init__(answers)
+        self.garbled = garbled
+
+    async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
+        answer = await super().call(method, message, timeout_s=timeout_s)
+        return b"\x0a\xff" if method in self.garbled else answer
+
+
+ANSWERS: dict[str, betterproto.Message | Status] = {
+    "ListPodSandbox": PODS,
+    "ListContainers": CONTAINERS,
+    "PodSandboxStatus": v1.PodSandboxStatusResponse(info=POD_INFO),
+    "ContainerStatus": v1.ContainerStatusResponse(status=TOLD),
+}
+
+
+@pytest.mark.parametrize("method", ["ListPodSandbox", "ListContainers"])
+@in_nursery
+async def test_a_list_that_cannot_be_read_is_a_failure_of_the_runtime(nursery: trio.Nursery, method: str) -> None:
+    node = FakeNode(nursery)
+    with pytest.raises(RpcError, match=f"{method} is answered with what cannot be read"):
+        await resync(Garbled(ANSWERS, method), node.engine, node.intake)
+    assert not node.engine.state.workload.pods
+
+
+@pytest.mark.parametrize("method", ["PodSandboxStatus", "ContainerStatus"])
+@in_nursery
+async def test_details_that_cannot_be_read_are_not_known(nursery: trio.Nursery, method: str) -> None:
+    node = FakeNode(nursery)
+    await resync(Garbled(ANSWERS, method), node.engine, node.intake)
+    assert len(node.engine.state.workload.containers) == 1
