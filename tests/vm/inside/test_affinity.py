@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from crirm.model.topology import Topology
     from tests.vm.inside.node import Node
 
-pytestmark = pytest.mark.servers("two-sockets")
+pytestmark = [pytest.mark.servers("two-sockets"), pytest.mark.thorough]
 
 CONFIG = """
 policy:
@@ -32,7 +32,6 @@ def test_containers_with_affinity_share_a_numa_node(node: Node, machine: Topolog
     assert homes(machine, third.cpus) == homes(machine, fourth.cpus)
 
 
-@pytest.mark.thorough
 def test_containers_with_anti_affinity_are_on_different_nodes(node: Node, machine: Topology) -> None:
     words = {f"{NAMESPACE}/anti-affinity": "c1: [c0]\nc2: [c0, c1]\nc3: [c0, c1, c2]"}
     pod = node.kubelet.pod("pod0", annotations=words)
