@@ -12,6 +12,7 @@ from grpclib.const import Status
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake
+from crirm.daemon.participants import Create, RunPod
 from crirm.model.quantity import Bytes
 from crirm.rpc.grpc_wire import RpcError
 from crirm.rpc.held import Answer
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     import betterproto
 
     from crirm.cri.decode import Place
-    from crirm.model.workload import TopologyHint
+    from crirm.model.workload import ContainerState, TopologyHint
     from crirm.rpc.held import Interceptor
+
+
+ID = "c" * 64
 
 
 def in_nursery(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
@@ -145,3 +149,29 @@ class FakeRuntime:
         if isinstance(answer, Status):
             raise RpcError(answer, "as told")
         return bytes(answer)
+
+
+def with_pod(nursery: trio.Nursery, annotations: dict[str, str] | None = None, **more: object) -> FakeNode:
+    node = FakeNode(nursery, **more)  # type: ignore[arg-type]
+    node.call(RunPod, pod_request(annotations=annotations), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    return node
+
+
+def with_container(nursery: trio.Nursery) -> FakeNode:
+    node = with_pod(nursery)
+    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    return node
+
+
+def states(node: FakeNode) -> list[ContainerState]:
+    return [c.state for c in node.engine.state.workload.containers.values()]
+
+
+def granted(node: FakeNode) -> list[str]:
+    return [str(cpus) for cpus in node.engine.state.policy.values()]
+
+
+def update(cpus: int) -> v1.UpdateContainerResourcesRequest:
+    return v1.UpdateContainerResourcesRequest(
+        container_id=ID, linux=v1.LinuxContainerResources(cpu_shares=cpus * 1024), annotations={"keep": "me"}
+    )
