@@ -39,6 +39,6 @@ exec env -i PATH="$PATH" HOME=/root CI="${CI:-}" unshare --mount sh -c '
         [ -x /srv/venv/bin/python ] || python3 -m venv /srv/venv
         /srv/venv/bin/pip install -q --no-index --find-links /srv/wheels -c constraints.txt setuptools wheel
         /srv/venv/bin/pip install -q --no-index --find-links /srv/wheels -c constraints.txt --no-build-isolation -e . \$(/srv/venv/bin/python contrib/requirements.py test)
-        exec /srv/venv/bin/python -m pytest tests/unit tests/integration -q
+        exec /srv/venv/bin/python -m pytest tests/unit tests/integration -q -m \"not long\"
     "
 ' "$ROOT"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.integration.deciding import Node
     from tests.integration.support import Stage
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def node(stage: Stage, request: pytest.FixtureRequest) -> Node:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.integration.deciding import Node
     from tests.integration.support import Program, Stage
 
+pytestmark = pytest.mark.long
+
 RESMGR = CRIRM.with_name("cri-resmgr")
 STATIC = "policy:\n  Active: static\n  ReservedResources: {CPU: 'cpuset:0'}\n"
 TOPOLOGY_AWARE = STATIC.replace("static", "topology-aware")

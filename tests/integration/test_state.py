@@ -15,6 +15,8 @@ from tests.integration.deciding import Node, crirm, make_node
 if TYPE_CHECKING:
     from tests.integration.support import Stage
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def node(stage: Stage, request: pytest.FixtureRequest) -> Node:
@@ -119,10 +121,12 @@ def test_where_nothing_can_be_kept_crirm_says_so_and_goes_on(node: Node) -> None
 
 
 def test_a_second_daemon_does_not_decide_about_the_same_containers(node: Node) -> None:
-    """It would place them all anew before it finds that the socket is taken."""
+    """It would place them all anew, if it did not see that their state is in use."""
     node.start()
     before = scattered(node)
     second = node.stage.starting_relay(
+        "--relay-socket",
+        node.stage.place / "another.sock",
         "--policy",
         "static",
         "--reserved-cpus",

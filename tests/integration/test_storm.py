@@ -13,6 +13,8 @@ from tests.storm.storm import Storm
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.long
+
 KILLS = 6
 
 

@@ -36,7 +36,12 @@ RESERVED = CPUSet.of(0, 1)
         pytest.param(
             "monitoring", {}, marks=pytest.mark.thorough, id="a namespace that a pattern of the configuration fits"
         ),
-        pytest.param("default", annotation("prefer-reserved-cpus", "true"), id="a pod that asks for it"),
+        pytest.param(
+            "default",
+            annotation("prefer-reserved-cpus", "true"),
+            marks=pytest.mark.thorough,
+            id="a pod that asks for it",
+        ),
     ],
 )
 def test_what_belongs_on_reserved_cpus_is_there(node: Node, namespace: str, words: dict[str, str]) -> None:
