@@ -34,7 +34,7 @@ class ServerFailedError(CrirmError):
 
 
 class EmulationHungError(ServerFailedError):
-    """Emulated processors got stuck in the kernel, which is the emulator's fault."""
+    """Emulated processors got stuck in the kernel, or it never got to the job, which is the emulator's fault."""
 
 
 @attrs.frozen
@@ -47,7 +47,7 @@ class Limits:
         job_s: until it has switched itself off.
     """
 
-    boot_s: float = 180.0
+    boot_s: float = 120.0
     silent_s: float = 600.0
     job_s: float = 3600.0
 
@@ -103,7 +103,8 @@ def boot(
         return Outcome(_unpack(disk, folder / "results"), folder / "results", took_s)
     except ServerFailedError as fault:
         said = started.console.read_text(errors="replace") if started.console.exists() else ""
-        kind = EmulationHungError if _STALLED in said else ServerFailedError
+        hung = isinstance(fault, EmulationHungError) or _STALLED in said
+        kind = EmulationHungError if hung else ServerFailedError
         raise kind(f"{fault}\n{_end_of(said, started.console)}") from None
     finally:
         for image in (disk, folder / "srv.img"):
@@ -153,7 +154,8 @@ def _watch(process: subprocess.Popen[bytes], output: BinaryIO, limits: Limits, o
         out.write(said)
         out.flush()
         if now - spoke > patience_s:
-            raise ServerFailedError(f"the server did not {failed} within {patience_s:.0f} s and was killed")
+            kind = EmulationHungError if failed == "come up" else ServerFailedError
+            raise kind(f"the server did not {failed} within {patience_s:.0f} s and was killed")
         if now - begin > limits.job_s:
             raise ServerFailedError(f"the server was not done within {limits.job_s:.0f} s and was killed")
         if not said and not ended:

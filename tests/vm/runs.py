@@ -111,7 +111,7 @@ def _tests_on(plan: Plan, disks: _Disks, server: Server, script: str) -> tuple[i
         try:
             outcome = _boot(plan, disks, job, out)
         except EmulationHungError as fault:
-            _say(f"{fault}\n--- {server.name}: processors got stuck, which is QEMU's fault; once more\n")
+            _say(f"{fault}\n--- {server.name}: it got stuck before any test, which is QEMU's fault; once more\n")
             outcome = _boot(plan, disks, job, out)
     except ServerFailedError as fault:
         _say(f"{fault}\n")

@@ -42,6 +42,7 @@ def die(container: Container) -> None:
     os.kill(container.pid, signal.SIGKILL)
 
 
+@pytest.mark.thorough
 def test_a_container_that_dies_gives_its_cpus_back_and_gets_some_when_it_is_back(node: Node) -> None:
     shared = node.kubelet.burstable("pod0", "100m", "100m", "100m", "100m")
     had = all_cpus(shared)
