@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
 
 import click
 from rich.table import Table
 
 from crirm.cli.control import DEFAULT_CONTROL_SOCKET, ask
-from crirm.cli.printing import console
+from crirm.cli.printing import console, local_time
 from crirm.errors import CrirmError
 
 
@@ -37,7 +36,7 @@ def command(*, what: str, why_not: str | None, control_socket: str, as_json: boo
 
 def _tell(entry: dict[str, Any]) -> None:
     trail = entry["trail"]
-    click.echo(f"{entry['name']}, placed by policy {trail['policy']} at {_time(entry['at_s'])}")
+    click.echo(f"{entry['name']}, placed by policy {trail['policy']} at {local_time(entry['at_s'])}")
     click.echo(f"  asked for  {trail['asked']}")
     where = f", in {trail['chosen']}" if trail["chosen"] else ""
     click.echo(f"  got        {trail['granted']}{where}")
@@ -54,12 +53,8 @@ def _tell(entry: dict[str, Any]) -> None:
         click.echo("\n  since then:")
     for move in entry["since"]:
         what = f"{move['what']} {move['before']} -> {move['after']}, {move['why']}"
-        click.echo(f"    {_time(move['at_s'])}: {what}")
+        click.echo(f"    {local_time(move['at_s'])}: {what}")
     click.echo("")
-
-
-def _time(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def _verdicts(verdicts: list[dict[str, Any]]) -> Table:

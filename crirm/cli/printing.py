@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 
 from rich.console import Console
 
 PIPE_COLUMNS = 10_000  # whoever reads a pipe cuts lines himself
+
+
+def local_time(at_s: float) -> str:
+    """Return a moment, in seconds of wall-clock time, as people here write it."""
+    return datetime.fromtimestamp(at_s).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def console() -> Console:

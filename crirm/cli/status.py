@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
 
 import click
 from rich.table import Table
 
 from crirm.cli.control import DEFAULT_CONTROL_SOCKET, ask
-from crirm.cli.printing import console
+from crirm.cli.printing import console, local_time
 
 _COLUMNS = ("container", "state", "QoS", "pool", "CPUs", "memory nodes", "shares", "drift")
 
@@ -42,7 +41,7 @@ def _origin(configuration: dict[str, Any]) -> str:
     text = f"configuration: {configuration['source']}{f' {name}' if name else ''}"
     if rejected is None:
         return text
-    when = datetime.fromtimestamp(rejected["at_s"]).astimezone().isoformat(sep=" ", timespec="seconds")
+    when = local_time(rejected["at_s"])
     return f"{text}\nrejected at {when}, from {rejected['source']} {rejected['name']}: {rejected['reason']}"
 
 

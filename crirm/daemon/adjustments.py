@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
 
+from crirm.daemon.planning import plan_aside
 from crirm.logs import get_logger
 from crirm.model.decision import RefusedError
 from crirm.policy.activation import Plan, plan
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 log = get_logger("policy")
 
 WHY: Final = "external adjustments have changed"
-PLANS_ASIDE: Final = 3  # tries to plan in a thread while the state stands still; then the event loop waits for the plan
 SETTLED_WITHIN_S: Final = 3.0  # for the kubelet's own resizes
 AGAIN_S: Final = 0.1
 
@@ -162,12 +163,8 @@ class Readjustment:
         return wanted, found
 
     async def _plan_once(self, node: DecidingNode, new: tuple[ExternalAdjustment, ...]) -> tuple[Wanted, Plan]:
-        for _ in range(PLANS_ASIDE):
-            before = node.engine.state
-            planned = await trio.to_thread.run_sync(self._planned, node, new, before)
-            if node.engine.state is before:
-                return planned
-        return self._planned(node, new, node.engine.state)
+        _, planned = await plan_aside(node.engine, partial(self._planned, node, new))
+        return planned
 
     def _planned(self, node: DecidingNode, new: tuple[ExternalAdjustment, ...], state: State) -> tuple[Wanted, Plan]:
         wanted = self._wanted(node, new, state)

@@ -158,7 +158,7 @@ class DecidingNode:
         self.recorder = Recorder(engine, topology, lambda: self.choice)
         self._settled = False
         self._doubted = trio.Event()
-        self._retired = trio.Event()
+        self._life = trio.CancelScope()
 
     @property
     def machine(self) -> Adjustment:
@@ -185,7 +185,7 @@ class DecidingNode:
 
     def retire(self) -> None:
         """End `run`: nothing is placed any more."""
-        self._retired.set()
+        self._life.cancel()
 
     def participant(self, method: str) -> Interceptor | None:
         """See ``relay.Deciding``."""
@@ -245,8 +245,11 @@ class DecidingNode:
 
     async def run(self) -> None:
         """Perform effects and watch the runtime, until cancelled or retired."""
+        with self._life:
+            await self._work()
+
+    async def _work(self) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_when, self._retired, nursery.cancel_scope)
             nursery.start_soon(self.effects.run)
             nursery.start_soon(self.recorder.run)
             nursery.start_soon(relist, self.runtime, self.engine, self.intake)
@@ -293,8 +296,3 @@ class DecidingNode:
             self.enforcer.look_at(key)
         if self.persistence is not None:
             self.persistence.wake()
-
-
-async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()

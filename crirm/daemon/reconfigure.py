@@ -6,6 +6,7 @@ decides again, and every container goes back to what it had. Calls are served al
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,6 +15,7 @@ import trio
 from crirm import logs
 from crirm.cri.dump_rules import DumpRules
 from crirm.daemon.adjustments import Adjustments
+from crirm.daemon.planning import plan_aside
 from crirm.daemon.settings import NOTHING, intercepted_by
 from crirm.errors import CrirmError
 from crirm.model.workload import ContainerState
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
 log = logs.get_logger("config")
 
-PLANS_ASIDE = 3  # tries to plan in a thread while the state stands still; then the event loop waits for the plan
 ENFORCED_WITHIN_S = 60.0
 NAMED_IN_REFUSAL = 5  # containers; the plan has them all
 
@@ -149,13 +150,8 @@ class Reconfiguration:
                 return Proposal(settings, None)
             node = await open_bare_node(settings, self.relay.runtime, self.service, self.adjustments.override)
         policy = await trio.to_thread.run_sync(make_policy, settings.policy, node.topology)
-        for _ in range(PLANS_ASIDE):
-            before = node.engine.state
-            found = await trio.to_thread.run_sync(_planned, node, policy, before)
-            if node.engine.state is before:
-                return Proposal(settings, Placing(node, policy, before, found))
-        before = node.engine.state
-        return Proposal(settings, Placing(node, policy, before, _planned(node, policy, before)))
+        before, found = await plan_aside(node.engine, partial(_planned, node, policy))
+        return Proposal(settings, Placing(node, policy, before, found))
 
     async def _write_to(self, settings: Settings, *, afresh: bool = True) -> None:
         """Have logs and dump written as *settings* say; both stay as they are when one of them cannot be.

@@ -13,7 +13,6 @@ import attrs
 import trio
 from grpclib.config import Configuration
 from grpclib.const import Cardinality, Handler, Status
-from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError
 from grpclib.metadata import Deadline
 from grpclib.protocol import H2Protocol
@@ -23,6 +22,7 @@ from grpclib.utils import DeadlineWrapper
 from crirm.config.text import MAX_BYTES
 from crirm.logs import get_logger
 from crirm.rpc import bridge
+from crirm.rpc.bytes_codec import BytesCodec
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
@@ -41,18 +41,6 @@ READ_WITHIN_S: Final = 10.0
 """For all of a message, once the call has begun."""
 _WINDOW_BYTES: Final = 1 << 20
 _PREFIX_BYTES: Final = 5  # of every gRPC message: whether it is compressed, and its length
-
-
-class _Bytes(CodecBase):
-    """Messages stay bytes here."""
-
-    __content_subtype__ = "proto"
-
-    def encode(self, message: Any, message_type: Any) -> bytes:  # noqa: ARG002 - grpclib's interface
-        return bytes(message)
-
-    def decode(self, data: bytes, message_type: Any) -> Any:  # noqa: ARG002 - grpclib's interface
-        return data
 
 
 class _Connection(H2Protocol):
@@ -76,7 +64,7 @@ class _BytesServer(Server):
 
     def __init__(self, mapping: dict[str, Handler]) -> None:
         config = Configuration(http2_connection_window_size=4 * _WINDOW_BYTES, http2_stream_window_size=_WINDOW_BYTES)
-        super().__init__([], codec=_Bytes(), config=config)
+        super().__init__([], codec=BytesCodec(), config=config)
         self._mapping = mapping
         self._open_connections: set[_Connection] = set()
 

@@ -1,24 +1,10 @@
-"""How messages are encoded: not at all, because handlers take and give bytes."""
+"""How the details of a status are encoded: not at all, as messages are not (``rpc.bytes_codec``)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
-
-
-class BytesCodec(CodecBase):
-    """Passes bytes through, so that an answer can be encoded once and sent often, or be no protobuf at all."""
-
-    __content_subtype__ = "proto"
-
-    def encode(self, message: Any, message_type: Any) -> bytes:  # noqa: ARG002 - grpclib's interface
-        """Return *message*, which is bytes."""
-        return bytes(message)
-
-    def decode(self, data: bytes, message_type: Any) -> Any:  # noqa: ARG002 - grpclib's interface
-        """Return *data*."""
-        return data
+from grpclib.encoding.base import StatusDetailsCodecBase
 
 
 class BytesDetailsCodec(StatusDetailsCodecBase):

@@ -8,7 +8,8 @@ from grpclib.protocol import H2Protocol
 from grpclib.server import Handler, Server
 from h2.settings import SettingCodes
 
-from crirm.sim.codec import BytesCodec, BytesDetailsCodec
+from crirm.rpc.bytes_codec import BytesCodec
+from crirm.sim.codec import BytesDetailsCodec
 from crirm.sim.gathered import GatheredTransport
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from crirm.errors import CrirmError
 from crirm.system.json_file import JsonFileError, read_json, write_json
 from crirm.system.store_file import FILE as STATE_FILE
+from crirm.system.store_file import read_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,9 +92,8 @@ def policy_in_use(directory: str) -> str | None:
     path = Path(directory) / STATE_FILE
     if not path.exists():
         return None
-    mode = "mode=ro" if path.with_name(f"{STATE_FILE}-wal").exists() else "immutable=1"
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as connection:
+        with closing(read_only(path)) as connection:
             row = connection.execute("SELECT value FROM meta WHERE key = 'policy'").fetchone()
             return None if row is None else str(json.loads(row[0]))
     except (sqlite3.Error, ValueError):

@@ -22,7 +22,17 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
-from crirm.system.store_file import BUSY_S, FILE, TABLES, StoreError, StrangeError, claimed, connected, copied, opened
+from crirm.system.store_file import (
+    FILE,
+    TABLES,
+    StoreError,
+    StrangeError,
+    claimed,
+    connected,
+    copied,
+    opened,
+    read_only,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -267,10 +277,8 @@ def read_journal(directory: str, after: int = 0, since_s: float = 0.0) -> list[t
     path = Path(directory) / FILE
     if not path.exists():
         raise StoreError(f"{path}: there is no journal; name the directory of the daemon with --state-dir")
-    # Without its log nobody writes to it, and a reader may not make one where it has no right to.
-    mode = "mode=ro" if path.with_name(f"{FILE}-wal").exists() else "immutable=1"
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_S)) as connection:
+        with closing(read_only(path)) as connection:
             return _entries(connection, after, since_s)
     except sqlite3.Error as error:
         raise StoreError(f"{path}: the journal cannot be read: {error}") from error

@@ -200,6 +200,17 @@ def connected(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def read_only(path: Path) -> sqlite3.Connection:
+    """Return a connection to the file at *path*, which must exist, that changes nothing there.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    # Without its log nobody writes to it, and a reader may not make one where it has no right to.
+    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_S)
+
+
 def _check_whole(connection: sqlite3.Connection) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":

@@ -17,7 +17,8 @@ from grpclib.const import Cardinality, Status
 
 from crirm.cri.proto.runtime import v1
 from crirm.rpc import bridge
-from crirm.sim.codec import BytesCodec, BytesDetailsCodec
+from crirm.rpc.bytes_codec import BytesCodec
+from crirm.sim.codec import BytesDetailsCodec
 from crirm.sim.runtime import Runtime, open_runtime
 from tests.unit.sim.nodes import container_config, pod_config
 
