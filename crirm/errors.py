@@ -1,4 +1,14 @@
-"""The errors that an operator can act on, and the exit codes they end in."""
+"""The errors that an operator can act on, the exit codes they end in, and how much they quote of others."""
+
+QUOTED_CHARACTERS = 200
+"""The most that a log record, a status or a sentence of crirm quotes of what others have written."""
+
+
+def clipped(text: str, most: int = QUOTED_CHARACTERS) -> str:
+    """Return *text*, or its first *most* characters and how many there are in all."""
+    if len(text) <= most:
+        return text
+    return f"{text[:most]}... ({len(text)} characters)"
 
 
 class CrirmError(Exception):

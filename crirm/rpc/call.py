@@ -156,6 +156,10 @@ class Call:
         self._caller.reset(code)
         self._finish(Status.UNAVAILABLE.value, f"the runtime reset the stream (HTTP/2 error {code})")
 
+    def reply_too_long(self, what: str) -> None:
+        """The runtime has sent headers that nobody would take; grpc-go ends such a call with the same code."""
+        self._end_by_us(Status.INTERNAL, f"the runtime answered with {what}")
+
     def runtime_lost(self, reason: str) -> None:
         """The connection to the runtime is gone in the middle of the call."""
         self._end_by_us(Status.UNAVAILABLE, f"crirm lost the container runtime during the call: {reason}")
@@ -233,6 +237,10 @@ class CallerLeg(Leg):
         """Hand on."""
         self.call.caller_reset(code)
 
+    def on_too_long(self, what: str) -> None:
+        """End the call: nothing that its caller means to say can be told."""
+        self.call.refuse(Status.RESOURCE_EXHAUSTED, f"the call came with {what}")
+
     def lost(self, reason: str) -> None:  # noqa: ARG002 - to the runtime every lost caller is the same
         """Hand on."""
         self.call.caller_lost()
@@ -264,6 +272,11 @@ class RuntimeLeg(Leg):
         """Hand on, unless the reply is whole: servers that did not need all of the request reset after it."""
         if not self.received_end:
             self._call.runtime_reset(code)
+
+    def on_too_long(self, what: str) -> None:
+        """Hand on."""
+        if not self.received_end:
+            self._call.reply_too_long(what)
 
     def lost(self, reason: str) -> None:
         """Hand on, unless the reply is whole and only the caller has not read it yet."""

@@ -13,7 +13,8 @@ from urllib.parse import quote, unquote
 from grpclib.const import Status
 from hpack.struct import NeverIndexedHeaderTuple
 
-from crirm.errors import CrirmError
+from crirm.errors import QUOTED_CHARACTERS, CrirmError, clipped
+from crirm.rpc.header_cache import Coded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _UNITS_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _MAX_TIMEOUT_VALUE = 99_999_999  # "at most 8 digits"
 _PREFIX_BYTES = 5  # compressed flag, big-endian length
+_MOST_CODE_DIGITS = 9  # more is no 32-bit number, and grpc-go too reads it as UNKNOWN
+_QUOTED_BYTES = QUOTED_CHARACTERS * 12  # a character has up to four bytes, and each may be written with three
+_MOST_OWN_CHARACTERS = 2000  # of a message that we send; a sentence is shorter, whatever it quotes
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
@@ -59,11 +63,17 @@ def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
 
 
 def status_of(trailers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str]:
-    """Return gRPC code and message that *trailers* carry; UNKNOWN where they carry none."""
-    code = find(trailers, b"grpc-status")
+    """Return gRPC code and message that *trailers* carry; UNKNOWN where they carry no code that can be one.
+
+    Of a long message it is the beginning: it may have megabytes, and all that is done with it is to quote it.
+    """
+    code = find(trailers, b"grpc-status") or b""
     message = find(trailers, b"grpc-message") or b""
-    number = int(code) if code is not None and code.isdigit() else Status.UNKNOWN.value
-    return number, unquote(message.decode("ascii", "replace"), errors="replace")
+    number = int(code) if code.isdigit() and len(code) <= _MOST_CODE_DIGITS else Status.UNKNOWN.value
+    size = len(message)
+    beginning = message.beginning(_QUOTED_BYTES) if isinstance(message, Coded) else message[:_QUOTED_BYTES]
+    text = unquote(beginning.decode("ascii", "replace"), errors="replace")
+    return number, clipped(text) if size <= _QUOTED_BYTES else f"{text[:QUOTED_CHARACTERS]}... ({size} bytes)"
 
 
 def request_headers(path: bytes, timeout_s: float | None) -> list[tuple[bytes, bytes]]:
@@ -86,7 +96,7 @@ def status_trailers(status: Status, message: str, *, alone: bool) -> list[tuple[
     """Return trailers that end a call with *status*; *alone* when no response headers were sent before."""
     trailers = [
         (b"grpc-status", b"%d" % status.value),
-        (b"grpc-message", quote(message, safe=_PRINTABLE).encode("ascii")),
+        (b"grpc-message", quote(clipped(message, _MOST_OWN_CHARACTERS), safe=_PRINTABLE).encode("ascii")),
     ]
     return [(b":status", b"200"), (b"content-type", b"application/grpc"), *trailers] if alone else trailers
 

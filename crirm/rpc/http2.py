@@ -29,8 +29,8 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
 from crirm.rpc import bridge
-from crirm.rpc.header_cache import CachingDecoder, CachingEncoder
-from crirm.rpc.lean_h2 import LeanH2Connection
+from crirm.rpc.header_cache import MAX_HEADERS, TooLong
+from crirm.rpc.lean_h2 import MAX_HEADER_LIST_BYTES, PAUSE, LeanH2Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -45,7 +45,6 @@ STREAM_WINDOW_BYTES = 1 << 20  # what a stream may hold unread; 1 MiB keeps a 64
 CONNECTION_WINDOW_BYTES = (1 << 31) - 1  # the largest of RFC 9113 section 6.9.1
 MAX_STREAMS = (1 << 31) - 1  # no limit of our own: the kubelet must not meet one that the runtime does not have
 EVENTS_PER_TURN = 32  # 1 to 2 ms of small calls; more than one read of data frames holds
-MAX_HEADER_LIST_BYTES = 1 << 20  # an error message with a long stack trace travels in a header
 
 _CONFIG = Configuration(
     http2_connection_window_size=CONNECTION_WINDOW_BYTES, http2_stream_window_size=STREAM_WINDOW_BYTES
@@ -122,7 +121,6 @@ class Http2Connection(H2Protocol):
         )
         super().__init__(_Unused(), _CONFIG, config)
         self.h2 = _H2Connection(config)
-        self.h2.encoder, self.h2.decoder = CachingEncoder(), CachingDecoder()
         self.h2.decoder.max_header_list_size = MAX_HEADER_LIST_BYTES
         self.flusher = flusher
         self.legs: dict[int, Leg] = {}
@@ -188,6 +186,8 @@ class Http2Connection(H2Protocol):
     def _handle(self, most: int) -> bool:
         """Handle the next *most* events; True when that was not all."""
         for event in self._events:
+            if event is PAUSE:
+                return True
             handle = _HANDLERS.get(type(event))
             if handle is not None:
                 handle(self, event)
@@ -250,12 +250,21 @@ class Http2Connection(H2Protocol):
     # --- frames --------------------------------------------------------------------------------------------------
 
     def _response(self, event: h2e.ResponseReceived) -> None:
-        if leg := self.legs.get(event.stream_id):
+        if type(event.headers) is TooLong:
+            self._too_long(event.stream_id)
+        elif leg := self.legs.get(event.stream_id):
             leg.on_headers(_as_headers(event.headers), end=event.stream_ended is not None)
 
     def _trailers(self, event: h2e.TrailersReceived) -> None:
-        if leg := self.legs.get(event.stream_id):
+        if type(event.headers) is TooLong:
+            self._too_long(event.stream_id)
+        elif leg := self.legs.get(event.stream_id):
             leg.on_headers(_as_headers(event.headers), end=True)
+
+    def _too_long(self, stream_id: int) -> None:
+        """End the one call whose headers are longer than may be."""
+        if leg := self.legs.get(stream_id):
+            leg.on_too_long(f"more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} of headers")
 
     def _data(self, event: h2e.DataReceived) -> None:
         if leg := self.legs.get(event.stream_id):

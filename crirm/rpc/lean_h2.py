@@ -12,6 +12,17 @@ What is left out, and why that is safe here:
 * ``content-length`` is not compared with the body: it passes, and whoever the message is for may compare.
 * Frames are not checked to be shorter than the peer allows: ``Leg`` cuts data, and headers are cut here.
 
+What is stricter or bounded here, because a peer may mean harm or be broken:
+
+* A frame longer than may be is refused by its head; h2 waits for the whole of it, which never comes where noise is read
+  as a frame.
+* A header block may have as many CONTINUATION frames as the largest header list needs, but no more bytes than that and
+  no more frames than its bytes are worth. Long blocks are decoded with pauses. A list that is too long is an event
+  (``TooLong`` in the place of its headers) and no fault of the connection: the block was decoded to its end, so that
+  the dynamic table stays in step.
+* Nothing is pushed. Settings that are not HTTP/2's are not kept.
+* Open streams are counted now and then, not for every stream that begins.
+
 This reaches into parts of h2 that may change with any release; ``tests/unit/rpc/test_lean_h2.py`` holds it against h2's
 own connection over generated frames.
 """
@@ -23,11 +34,16 @@ from typing import TYPE_CHECKING, Any
 
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import TrailersReceived
-from h2.exceptions import ProtocolError
+from h2.events import TrailersReceived, UnknownFrameReceived
+from h2.exceptions import DenialOfServiceError, FrameDataMissingError, ProtocolError
 from h2.frame_buffer import FrameBuffer
+from h2.settings import SettingCodes
 from h2.stream import H2Stream, StreamInputs
-from hyperframe.exceptions import InvalidPaddingError
+from h2.utilities import SizeLimitDict
+from hyperframe.exceptions import InvalidDataError, InvalidFrameError, InvalidPaddingError
+from hyperframe.frame import ContinuationFrame, Frame, HeadersFrame, PushPromiseFrame, SettingsFrame
+
+from crirm.rpc.header_cache import CachingDecoder, CachingEncoder, TooLong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +53,6 @@ if TYPE_CHECKING:
     from h2.events import Event
     from hpack.hpack import Encoder
     from hpack.struct import Header
-    from hyperframe.frame import Frame
 
 # RFC 9113 section 4.1: length (24 bits, here 16 + 8), type, flags, stream.
 _HEAD = Struct(">HBBBL")
@@ -45,6 +60,14 @@ _HEAD_BYTES = 9
 _DATA, _HEADERS, _WINDOW_UPDATE, _CONTINUATION = 0x0, 0x1, 0x8, 0x9
 _END_STREAM, _END_HEADERS = 0x1, 0x4
 _INCREMENT_BYTES = 4
+
+MAX_HEADER_LIST_BYTES = 16 << 20  # what grpc-go takes unless it is told otherwise, and so kubelet and containerd
+MAX_BLOCK_BYTES = 2 * MAX_HEADER_LIST_BYTES  # beyond that the connection ends, as in golang.org/x/net/http2
+_FREE_PARTS = 64  # frames of a block whatever is in them, as in h2
+_LEAST_PART_BYTES = 1 << 10  # of each frame after these, on average
+_CLOSED_STREAMS = 8192  # remembered, for frames that were on their way when they closed
+_FEW_STREAMS = 64  # are counted each time
+_SETTINGS = frozenset(int(code) for code in SettingCodes)
 
 # Flags as h2 asks for them, by the byte on the wire; a byte that is not here has flags of the long way.
 _DATA_FLAGS = {0: frozenset[str](), _END_STREAM: frozenset({"END_STREAM"})}
@@ -104,21 +127,60 @@ class _Ready:
 class _Buffer(FrameBuffer):
     """Cuts what was received into frames."""
 
+    block_bytes = 0  # of the header block that is not whole yet
+
     def __next__(self) -> Frame:
-        data = self._data
-        if len(data) < _HEAD_BYTES:
-            raise StopIteration
-        high, low, kind, flags, stream_id = _HEAD.unpack_from(data)
-        end = _HEAD_BYTES + (high << 8 | low)
-        if len(data) < end:
-            raise StopIteration
-        frame = None
-        if not self._headers_buffer and end - _HEAD_BYTES <= self.max_frame_size:
-            frame = _usual(kind, flags, stream_id & 0x7FFFFFFF, data, end)
-        if frame is None:
-            return super().__next__()
-        del data[:end]
-        return frame  # type: ignore[return-value] # looks like one, as far as h2 looks
+        while True:
+            data = self._data
+            if len(data) < _HEAD_BYTES:
+                raise StopIteration
+            high, low, kind, flags, stream_id = _HEAD.unpack_from(data)
+            end = _HEAD_BYTES + (high << 8 | low)
+            self._validate_frame_length(end - _HEAD_BYTES)
+            if len(data) < end:
+                raise StopIteration
+            frame: Any = None
+            if not self._headers_buffer:
+                frame = _usual(kind, flags, stream_id & 0x7FFFFFFF, data, end)
+            if frame is None:
+                frame = self._update_header_buffer(_unusual(data, end))
+            del data[:end]
+            if frame is not None:
+                return frame  # type: ignore[no-any-return] # looks like one, as far as h2 looks
+
+    def _update_header_buffer(self, frame: Any) -> Any:
+        """Return *frame*, the whole header block when it is the last piece of one, or None when more has to come."""
+        parts = self._headers_buffer
+        if not parts and not (isinstance(frame, (HeadersFrame, PushPromiseFrame)) and "END_HEADERS" not in frame.flags):
+            return frame
+        if parts and not (isinstance(frame, ContinuationFrame) and frame.stream_id == parts[0].stream_id):
+            raise ProtocolError("a header block is interrupted by another frame")
+        parts.append(frame)
+        self.block_bytes += len(frame.data)
+        if self.block_bytes > MAX_BLOCK_BYTES or len(parts) > _FREE_PARTS + self.block_bytes // _LEAST_PART_BYTES:
+            raise DenialOfServiceError("a header block is too long, or is sent in too many pieces")
+        if "END_HEADERS" not in frame.flags:
+            return None
+        whole = parts[0]
+        whole.flags.add("END_HEADERS")
+        whole.data = b"".join(part.data for part in parts)
+        self._headers_buffer, self.block_bytes = [], 0
+        return whole
+
+
+def _unusual(data: bytearray, end: int) -> Frame:
+    """Return the frame that *data* begins with, up to *end*, as hyperframe reads it."""
+    try:
+        frame, _ = Frame.parse_frame_header(memoryview(bytes(data[:_HEAD_BYTES])))
+    except (InvalidDataError, InvalidFrameError) as error:
+        raise ProtocolError(f"a frame with an invalid head ({error})") from error
+    try:
+        frame.parse_body(memoryview(bytes(data[_HEAD_BYTES:end])))
+    except InvalidDataError as error:
+        raise ProtocolError("a frame with invalid data") from error
+    except InvalidFrameError as error:
+        raise FrameDataMissingError("a frame without all of its data") from error
+    return frame
 
 
 def _usual(kind: int, flags: int, stream_id: int, data: bytearray, end: int) -> _Data | _Headers | _WindowUpdate | None:
@@ -180,7 +242,7 @@ class _Stream(H2Stream):
             return super().receive_headers(headers, end_stream, header_encoding)
         events = self.state_machine.process_input(StreamInputs.RECV_HEADERS)
         event: Any = events[0]
-        event.headers = list(headers)  # the decoder may remember its own
+        event.headers = headers if type(headers) is TooLong else list(headers)  # the decoder may remember its own
         if end_stream:
             ended = self.state_machine.process_input(StreamInputs.RECV_END_STREAM)
             event.stream_ended = ended[0]
@@ -190,11 +252,20 @@ class _Stream(H2Stream):
         return [], events
 
 
+PAUSE = UnknownFrameReceived(frame=None)
+"""An event that stands for nothing: there is more to do, and others may do something first."""
+_WITH_HEADERS = (_Headers, HeadersFrame)
+
+
 class LeanH2Connection(H2Connection):
     """See the module; used like h2's own, but for ``receive``."""
 
     def __init__(self, config: H2Configuration) -> None:
         super().__init__(config)
+        self.decoder: CachingDecoder = CachingDecoder()
+        self.encoder: CachingEncoder = CachingEncoder()
+        self._closed_streams = SizeLimitDict(size_limit=_CLOSED_STREAMS)
+        self._count_at = 0
         self.incoming_buffer = _Buffer(server=not config.client_side)
         short_ways: dict[Any, Any] = {
             _Data: self._receive_data_frame,
@@ -213,6 +284,9 @@ class LeanH2Connection(H2Connection):
         self.incoming_buffer.max_frame_size = self.max_inbound_frame_size
         try:
             for frame in self.incoming_buffer:
+                if type(frame) in _WITH_HEADERS:
+                    for _ in self.decoder.decode_ahead(frame.data):
+                        yield PAUSE
                 yield from self._receive_frame(frame)
         except InvalidPaddingError as error:
             self._terminate_connection(ErrorCodes.PROTOCOL_ERROR)
@@ -220,6 +294,21 @@ class LeanH2Connection(H2Connection):
         except ProtocolError as error:
             self._terminate_connection(error.error_code)
             raise
+
+    def _receive_push_promise_frame(self, frame: PushPromiseFrame) -> tuple[list[Frame], list[Event]]:
+        raise ProtocolError(f"a stream was pushed with stream {frame.stream_id}; gRPC pushes none")
+
+    def _receive_settings_frame(self, frame: SettingsFrame) -> tuple[list[Frame], list[Event]]:
+        frame.settings = {key: value for key, value in frame.settings.items() if key in _SETTINGS}
+        return super()._receive_settings_frame(frame)
+
+    def _open_streams(self, remainder: int) -> int:
+        """Return how many streams are open, or where few have begun since, no less than that."""
+        if len(self.streams) < self._count_at:
+            return len(self.streams)
+        count = super()._open_streams(remainder)
+        self._count_at = 2 * len(self.streams) if len(self.streams) > _FEW_STREAMS else 0
+        return count
 
     def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
         stream = super()._begin_new_stream(stream_id, allowed_ids)

@@ -57,6 +57,10 @@ class Leg(ABC):
         """The peer has ended the stream at once, with an HTTP/2 error code."""
 
     @abstractmethod
+    def on_too_long(self, what: str) -> None:
+        """The peer has sent *what*, which is more than may be, in the place of headers or trailers."""
+
+    @abstractmethod
     def lost(self, reason: str) -> None:
         """The connection under the stream is gone."""
 
@@ -90,7 +94,8 @@ class Leg(ABC):
     def forget(self) -> None:
         """Take no further part in the connection."""
         self.drop()
-        if self.connection.legs.pop(self.stream_id, None) is not None:
+        if self.connection.legs.get(self.stream_id) is self:
+            del self.connection.legs[self.stream_id]
             self.connection.on_room()
 
     def drop(self) -> None:

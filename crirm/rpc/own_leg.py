@@ -66,6 +66,11 @@ class OwnLeg(Leg):
         """End without an answer."""
         self._end(Status.UNAVAILABLE.value, f"the runtime reset the stream (HTTP/2 error {code})")
 
+    def on_too_long(self, what: str) -> None:
+        """End without an answer."""
+        self.reset(CANCEL)
+        self._end(Status.INTERNAL.value, f"the runtime answered with {what}")
+
     def lost(self, reason: str) -> None:
         """End without an answer."""
         self._end(Status.UNAVAILABLE.value, reason)

@@ -16,7 +16,9 @@ from crirm.rpc import bridge
 from crirm.rpc.call import Call, CallerLeg
 from crirm.rpc.grpc_wire import find
 from crirm.rpc.held import HeldCall, Interceptor
+from crirm.rpc.header_cache import MAX_HEADERS, TooLong
 from crirm.rpc.http2 import Flusher, Http2Connection
+from crirm.rpc.lean_h2 import MAX_HEADER_LIST_BYTES
 
 if TYPE_CHECKING:
     import socket
@@ -44,6 +46,12 @@ class Refusal:
 
     status: Status
     message: str
+
+
+_TOO_MUCH_METADATA = Refusal(
+    Status.RESOURCE_EXHAUSTED,
+    f"the call comes with more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers of metadata",
+)
 
 
 @attrs.frozen
@@ -81,7 +89,10 @@ class Server:
         leg = CallerLeg(connection, event.stream_id)
         leg.received_end = event.stream_ended is not None
         headers = list(event.headers)
-        route = self._shut or self._served.route(find(headers, b":path") or b"")
+        if type(event.headers) is TooLong:
+            route: Route | Refusal = _TOO_MUCH_METADATA
+        else:
+            route = self._shut or self._served.route(find(headers, b":path") or b"")
         leg.call = call = self._make_call(leg, headers, route)
         self.calls.add(call)
         if self._served.tap is not None and (tap := self._served.tap.open(call.path.decode("ascii", "replace"))):

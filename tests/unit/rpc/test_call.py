@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crirm.rpc.grpc_wire import find, frame, parse_timeout_s
+from crirm.rpc.header_cache import MAX_HEADERS
 from crirm.rpc.http2 import STREAM_WINDOW_BYTES
 from crirm.rpc.server import Refusal
 from tests.unit.rpc.rig import OK, REPLY, VERSION, Rig, on_loop, request
@@ -330,3 +332,76 @@ def test_calls_side_by_side_never_mix(bodies: list[tuple[bytes, bytes]], piece_b
         assert rig.idle
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize("trailers", [pytest.param(False, id="alone"), pytest.param(True, id="as trailers")])
+@on_loop
+async def test_headers_beyond_the_limit_cost_that_call_only(*, trailers: bool) -> None:
+    rig = Rig()
+    stream, other = rig.call(), rig.call()
+    if trailers:
+        rig.runtime.h2.send_headers(1, REPLY)
+    flood = [(b"x-%d" % number, b"") for number in range(MAX_HEADERS + 1)]
+    rig.runtime.h2.send_headers(1, [*([] if trailers else REPLY), *flood], end_stream=True)
+    rig.settle()
+    await _turns(rig)
+    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"13"
+    assert b"headers" in (find(rig.kubelet.streams[stream].headers[-1], b"grpc-message") or b"")
+    rig.answer(3)
+    assert [REPLY, OK] == rig.kubelet.streams[other].headers
+    assert rig.idle
+
+
+@on_loop
+async def test_metadata_beyond_the_limit_costs_that_call_only() -> None:
+    rig = Rig()
+    stream = rig.call(*((b"x-%d" % number, b"") for number in range(MAX_HEADERS + 1)))
+    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"8"
+    other = rig.call()
+    assert rig.runtime.order == [1]
+    rig.answer(1)
+    assert [REPLY, OK] == rig.kubelet.streams[other].headers
+    assert rig.idle
+
+
+@on_loop
+async def test_a_long_message_arrives_whole_and_is_quoted_in_part() -> None:
+    rig = Rig()
+    stream = rig.call()
+    message = b"m" * 2_000_000
+    rig.kubelet.h2.decoder.max_header_list_size = 1 << 24
+    rig.runtime.h2.encoder.encode = partial(rig.runtime.h2.encoder.encode, huffman=False)  # type: ignore[method-assign]
+    rig.runtime.h2.send_headers(1, [*REPLY, (b"grpc-status", b"2"), (b"grpc-message", message)], end_stream=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("h2.frame_buffer.CONTINUATION_BACKLOG", 1000)  # of the kubelet, which is h2 here
+        rig.settle()
+    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-message") == message
+    assert len(rig.outcomes[0][1].message) < 250
+
+
+@on_loop
+async def test_a_status_that_is_no_number_passes_and_breaks_nothing() -> None:
+    rig = Rig()
+    stream, other = rig.call(), rig.call()
+    odd = [(b"grpc-status", b"1" * 5000)]
+    rig.answer(1, trailers=odd)
+    assert odd == rig.kubelet.streams[stream].headers[-1]
+    assert rig.outcomes[0][1].status == Status.UNKNOWN.value
+    rig.answer(3)
+    assert OK == rig.kubelet.streams[other].headers[-1]
+
+
+@on_loop
+async def test_noise_of_the_runtime_ends_calls_at_once() -> None:
+    rig = Rig()
+    stream = rig.call()
+    rig.upstream.data_received(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    rig.settle()
+    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"14"
+    assert rig.pool.lost.is_set()
+
+
+async def _turns(rig: Rig) -> None:
+    while rig.upstream.behind or rig.downstream.behind:
+        await asyncio.sleep(0)
+    rig.settle()

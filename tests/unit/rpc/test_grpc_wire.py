@@ -6,10 +6,14 @@ import zlib
 
 import pytest
 from grpclib.const import Status
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crirm.errors import QUOTED_CHARACTERS
 from crirm.rpc.grpc_wire import Deframer, find, format_timeout, frame, parse_timeout_s, status_of, status_trailers
+from crirm.rpc.header_cache import Coded
 
 
 @pytest.mark.parametrize(
@@ -45,12 +49,20 @@ def test_a_status_message_survives_the_wire(message: str) -> None:
     except UnicodeEncodeError:
         return
     trailers = status_trailers(Status.INTERNAL, message, alone=False)
-    assert (13, message) == status_of(trailers)
+    code, quoted = status_of(trailers)
+    assert code == 13
+    assert quoted == message or (quoted.startswith(message[:QUOTED_CHARACTERS]) and len(message) > QUOTED_CHARACTERS)
     assert all(0x20 <= octet < 0x7F for octet in find(trailers, b"grpc-message") or b"")
 
 
 @pytest.mark.parametrize(
-    "trailers", [pytest.param([], id="no status"), pytest.param([(b"grpc-status", b"abc")], id="no number")]
+    "trailers",
+    [
+        pytest.param([], id="no status"),
+        pytest.param([(b"grpc-status", b"abc")], id="no number"),
+        pytest.param([(b"grpc-status", b"")], id="nothing"),
+        pytest.param([(b"grpc-status", b"1" * 5000)], id="more digits than a number has"),
+    ],
 )
 def test_a_missing_status_is_unknown(trailers: list[tuple[bytes, bytes]]) -> None:
     assert status_of(trailers)[0] == Status.UNKNOWN.value
@@ -78,3 +90,19 @@ def test_compressed_messages(encoding: bytes, packed: bytes, message: bytes) -> 
     seen: list[bytes] = []
     Deframer(seen.append, encoding).feed(b"\1" + len(packed).to_bytes(4, "big") + packed)
     assert [message] == seen
+
+
+@pytest.mark.parametrize(
+    "message", [pytest.param(b"x" * 1_000_000, id="plain"), pytest.param(b"%C3%A4" * 100_000, id="with escapes")]
+)
+def test_of_a_long_status_message_the_beginning_is_quoted(message: bytes) -> None:
+    text = status_of([(b"grpc-status", b"2"), (b"grpc-message", message)])[1]
+    assert text.startswith(("x" * 200 + "...", "ä" * 200 + "..."))
+    assert text.endswith(f"({len(message)} bytes)")
+
+
+def test_of_a_long_coded_status_message_likewise() -> None:
+    coded = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(b"no such profile: " + b"x" * 9000)
+    text = status_of([(b"grpc-status", b"2"), (b"grpc-message", Coded(coded))])[1]
+    assert text.startswith("no such profile: xxx")
+    assert len(text) < 250

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+from hpack.exceptions import HPACKError
 from hpack.hpack import Decoder, Encoder
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hpack.struct import HeaderTuple, NeverIndexedHeaderTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crirm.rpc.header_cache import CachingDecoder, CachingEncoder
+from crirm.rpc.header_cache import MAX_HEADERS, CachingDecoder, CachingEncoder, Coded, TooLong
 
 _TOKENS = st.sampled_from([b":path", b"grpc-timeout", b"x", b"traceparent", b"a" * 60])
 _VALUES = st.one_of(st.sampled_from([b"", b"1", b"/runtime.v1/Version"]), st.binary(max_size=80))
@@ -61,3 +67,142 @@ def test_a_repeated_list_is_not_encoded_again() -> None:
     first, second, third = (encoder.encode(headers) for _ in range(3))
     assert len(second) < len(first), "the first puts it into the table"
     assert second is third
+
+
+LONG = b"profile localhost/" + b"x" * 20_000
+
+
+def test_a_long_value_is_written_as_it_is_and_throws_nothing_out_of_the_table() -> None:
+    """hpack's Huffman encoder takes a second for 120 kB, during which nobody else is served."""
+    encoder = CachingEncoder()
+    short = [HeaderTuple(b"name", b"value")]
+    encoder.encode(short)
+    indexed = encoder.encode(short)
+    assert LONG in encoder.encode([HeaderTuple(b"grpc-status", b"2"), HeaderTuple(b"grpc-message", LONG)])
+    assert len(encoder.encode(short)) == len(indexed) == 1, "an entry of the table"
+
+
+@given(st.lists(st.tuples(_TOKENS, st.sampled_from([b"", b"1", b"a" * 1100, LONG])), max_size=90))
+def test_long_lists_mean_what_they_meant(headers: list[tuple[bytes, bytes]]) -> None:
+    encoder, decoder = CachingEncoder(), Decoder(1 << 24)
+    for _ in range(2):
+        assert headers == [tuple(header) for header in decoder.decode(encoder.encode(headers), raw=True)]
+
+
+@pytest.mark.parametrize(
+    ("value", "never_indexed"),
+    [
+        pytest.param(LONG, False, id="too long for the table"),
+        pytest.param(b"a" * 2000, True, id="not for the table"),
+    ],
+)
+def test_a_long_coded_value_is_handed_on_as_it_came(value: bytes, *, never_indexed: bool) -> None:
+    kind = NeverIndexedHeaderTuple if never_indexed else HeaderTuple
+    came = Encoder().encode([HeaderTuple(b":status", b"200"), kind(b"grpc-message", value)])
+    decoded = CachingDecoder().decode(came)
+    assert isinstance(decoded[1][1], Coded)
+    assert value[:300] == decoded[1][1].beginning(300)
+    sent = CachingEncoder().encode(decoded)
+    assert [(b":status", b"200"), (b"grpc-message", value)] == [
+        tuple(header) for header in Decoder().decode(sent, raw=True)
+    ]
+
+
+def test_of_what_is_no_huffman_code_the_beginning_is_what_can_be_read() -> None:
+    assert (
+        Coded(HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(b"good") + b"\xff" * 8).beginning(50)
+        == b"good"
+    )
+
+
+def test_a_list_that_is_too_long_leaves_the_table_in_step() -> None:
+    encoder, decoder = Encoder(), CachingDecoder()
+    decoder.max_header_list_size = 10_000
+    first = encoder.encode(
+        [HeaderTuple(b"before", b"1"), HeaderTuple(b"big", b"x" * 20_000), HeaderTuple(b"after", b"2")]
+    )
+    assert type(decoder.decode(first)) is TooLong
+    again = [HeaderTuple(b"after", b"2")]
+    block = encoder.encode(again)
+    assert len(block) == 1, "an entry of the table"
+    assert decoder.decode(block) == again
+
+
+def test_a_list_of_too_many_headers_is_too_long() -> None:
+    block = b"\x82" * (MAX_HEADERS + 1)  # ":method: GET", each time
+    assert type(CachingDecoder().decode(block)) is TooLong
+    assert len(CachingDecoder().decode(block[:100])) == 100
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(b"\x82\x20", id="a new table size after a header"),
+        pytest.param(b"\x3f\xe1\xff\x03", id="a table larger than may be"),
+        pytest.param(b"\xfe", id="no such entry"),
+        pytest.param(b"\x40\x03ab", id="a name that ends too early"),
+        pytest.param(b"\x40\x01a", id="no value"),
+        pytest.param(b"\x40\x01a\x05ab", id="a value that ends too early"),
+        pytest.param(b"\xff\xff\xff\xff\xff\xff\xff\xff", id="a number that does not end"),
+        pytest.param(b"\x40\x81\xff\x01b", id="no Huffman code"),
+    ],
+)
+def test_broken_blocks_are_refused(block: bytes) -> None:
+    with pytest.raises(HPACKError):
+        Decoder().decode(block)
+    with pytest.raises(HPACKError):
+        CachingDecoder().decode(block)
+
+
+@given(st.binary(max_size=60))
+def test_noise_is_read_as_hpack_reads_it(block: bytes) -> None:
+    def read(decoder: Decoder) -> object:
+        try:
+            return [tuple(header) for header in decoder.decode(block, raw=True)]
+        except HPACKError:
+            return None
+
+    assert read(CachingDecoder()) == read(Decoder())
+
+
+def test_a_long_block_is_taken_apart_with_pauses() -> None:
+    block = b"\x00\x01a\x01b" * 5000
+    decoder = CachingDecoder()
+    decoder.max_header_list_size = 1 << 20
+    pauses = sum(1 for _ in decoder.decode_ahead(block))
+    assert pauses >= 5
+    assert decoder.decode(block) == [(b"a", b"b")] * 5000
+
+
+def test_blocks_are_remembered_within_bounds() -> None:
+    """256 blocks of up to 1 MiB were, for each connection."""
+    encoder, decoder = CachingEncoder(), CachingDecoder()
+    for number in range(2000):
+        headers = [NeverIndexedHeaderTuple(b"n", b"%d" % number), HeaderTuple(b":path", b"/")]
+        decoder.decode(Encoder().encode([*headers, NeverIndexedHeaderTuple(b"m", b"x" * (number % 6000))]))
+        encoder.encode([(b"x-%d" % (number % 50), b"y" * (number % 6000))])
+    assert 0 < decoder.remembered_bytes <= 256 << 10
+    assert encoder.remembered_bytes <= 256 << 10
+
+
+def test_a_table_that_the_peer_offers_larger_stays_as_it_is() -> None:
+    encoder = CachingEncoder()
+    encoder.header_table_size = 1 << 30
+    for number in range(1000):
+        encoder.encode([(b"name-%d" % number, b"value")])
+    assert len(encoder.header_table.dynamic_entries) < 130
+
+
+def test_the_time_for_a_block_is_linear_in_its_headers() -> None:
+    """hpack copies what is left of the block for each header: ten times as many take a hundred times as long."""
+
+    def work_s(headers: int) -> float:
+        block = b"\x00\x01a\x40" + b"b" * 64
+        decoder = CachingDecoder()
+        decoder.max_header_list_size = 1 << 24
+        began_s = time.perf_counter()
+        assert len(decoder.decode(block * headers)) == headers
+        return time.perf_counter() - began_s
+
+    short_s = min(work_s(900) for _ in range(5))
+    assert min(work_s(9000) for _ in range(3)) < 30 * short_s
