@@ -59,7 +59,8 @@ class Relay:
                 Status.UNAVAILABLE,
                 f"the container runtime at {link.pool.socket_path} does not answer; crirm goes on trying to reach it",
             )
-        return Route(link.pool, self._bridged(path, link.info.api_versions), self._participant(path))
+        bridged_path = self._bridged(path, link.info.api_versions)
+        return Route(link.pool, bridged_path, self._participant(path), endless=is_endless(path))
 
     def _participant(self, path: bytes) -> Interceptor | None:
         if self.node is None:

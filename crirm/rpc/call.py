@@ -39,6 +39,7 @@ class Call:
         now_s = caller.connection.arrived_s
         self.path = find(headers, b":path") or b""
         self.over = False
+        self._settled = False  # nothing more is wanted of the runtime; it is over when the caller was sent all
         self._caller = caller
         self._runtime: RuntimeLeg | None = None
         self._headers = headers
@@ -55,6 +56,11 @@ class Call:
         if timeout_s is None:
             return None, None
         return now_s + timeout_s, bridge.loop().call_later(timeout_s + DEADLINE_SLACK_S, self._expire)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the runtime should still hear of it."""
+        return not self.over and not self._settled
 
     def watch(self, tap: CallTap) -> None:
         """Show *tap* every message of the call, from the first."""
@@ -125,6 +131,7 @@ class Call:
         self._abandon(CANCEL, "the caller closed its connection")
 
     def _abandon(self, code: int, reason: str) -> None:
+        self._settled = True
         self._credit_waiting()
         self._caller.forget()
         if self._runtime is not None:
@@ -168,6 +175,7 @@ class Call:
 
     def reply_sent(self) -> None:
         """The caller has, or will have with this batch, all of the reply."""
+        self._settled = True
         if self._caller.received_end:
             self._caller.forget()
         else:
@@ -188,6 +196,7 @@ class Call:
     def _end_by_us(self, status: Status, message: str) -> None:
         if self.over:
             return
+        self._settled = True
         self._outcome = (status.value, message)
         replied = self._runtime is not None and self._runtime.replied
         if self._runtime is not None:

@@ -1,14 +1,15 @@
 """The calling side: a pool of connections to one runtime socket.
 
 One connection carries all calls as long as the runtime takes that many streams at once (containerd and CRI-O set no
-limit); where it does set one, the pool grows to ``MAX_CONNECTIONS``, and beyond that calls wait in order.
+limit); where it does set one, the pool grows to ``MAX_CONNECTIONS``, and beyond that calls wait in order, crirm's own
+among the others'. Calls that never end by themselves leave room for one connection's worth of those that do.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 from grpclib.const import Status
@@ -16,23 +17,68 @@ from h2.exceptions import NoAvailableStreamIDError, TooManyStreamsError
 
 from crirm.errors import CrirmError
 from crirm.rpc import bridge
-from crirm.rpc.grpc_wire import RpcError, frame, request_headers
+from crirm.rpc.grpc_wire import RpcError
 from crirm.rpc.http2 import Flusher, Http2Connection
-from crirm.rpc.leg import CANCEL
-from crirm.rpc.own_leg import OwnLeg
+from crirm.rpc.own_leg import OwnCall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from crirm.rpc.call import Call
-
 MAX_CONNECTIONS = 8
+_TIDY_LENGTH = 64  # calls that may wait before it is looked for those that nobody wants any more
 STREAM_BACKLOG = 1024  # messages of a stream of our own that wait to be read
 GREETING_TIMEOUT_S = 5.0  # for the settings frame that an HTTP/2 server sends first
 
 
 class NotGrpcError(CrirmError):
     """Something answers on the socket, but it does not speak gRPC."""
+
+
+class Startable(Protocol):
+    """A call that wants a stream to the runtime."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the call is still to be made."""
+
+    def start(self, connection: Http2Connection, path: bytes) -> None:
+        """Open the stream; raises ProtocolError of h2 when there is no room for it."""
+
+    def refuse(self, status: Status, message: str) -> None:
+        """End without one."""
+
+
+class _Queue:
+    """Calls that wait for a stream, in order."""
+
+    def __init__(self) -> None:
+        self._calls: deque[tuple[Startable, bytes]] = deque()
+        self._tidy_at = _TIDY_LENGTH
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, call: Startable, path: bytes) -> None:
+        """Put *call* at the end; those that nobody wants any more leave now and then, and not only at the front."""
+        if len(self._calls) >= self._tidy_at:
+            self._calls = deque(item for item in self._calls if item[0].wanted)
+            self._tidy_at = 2 * len(self._calls) + _TIDY_LENGTH
+        self._calls.append((call, path))
+
+    def first(self) -> tuple[Startable, bytes] | None:
+        """Return the call whose turn it is, and its path."""
+        while self._calls and not self._calls[0][0].wanted:
+            self._calls.popleft()
+        return self._calls[0] if self._calls else None
+
+    def pop(self) -> None:
+        """Take the first out."""
+        self._calls.popleft()
+
+    def take_all(self) -> list[Startable]:
+        """Take everything out."""
+        calls, self._calls = self._calls, deque()
+        return [call for call, _ in calls if call.wanted]
 
 
 class Pool:
@@ -43,13 +89,20 @@ class Pool:
         self.lost = trio.Event()
         self._flusher = flusher
         self._connections: list[RuntimeConnection] = []
-        self._waiting: deque[tuple[Call, bytes]] = deque()
+        self._waiting = _Queue()
+        self._endless_waiting = _Queue()
+        self._endless: list[Startable] = []  # those that have a stream
         self._growing = False
 
     @property
     def connected(self) -> bool:
         """Whether calls can be made."""
         return bool(self._connections)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a stream."""
+        return len(self._waiting) + len(self._endless_waiting)
 
     async def connect(self) -> None:
         """Trio-flavoured: make the first connection; ``lost`` is set once the last one is gone.
@@ -89,34 +142,59 @@ class Pool:
         for connection in list(self._connections):
             connection.fail(reason)
 
-    # --- calls of others -----------------------------------------------------------------------------------------
+    # --- calls ---------------------------------------------------------------------------------------------------
 
-    def start(self, call: Call, path: bytes) -> None:
-        """Send *call* to the runtime under *path*, now or as soon as there is room for it."""
+    def start(self, call: Startable, path: bytes, *, endless: bool = False) -> None:
+        """Send *call* to the runtime under *path*, now or as soon as there is room for it.
+
+        Args:
+            call: of a caller, or of our own.
+            path: ``/package.Service/Method``.
+            endless: whether it never ends by itself; then it must not take the last streams from those that do.
+        """
         if not self._connections:
             call.refuse(Status.UNAVAILABLE, f"crirm has lost the container runtime at {self.socket_path}")
-        elif self._waiting or not self._try_start(call, path):
-            self._waiting.append((call, path))
-            self._grow()
+            return
+        queue = self._endless_waiting if endless else self._waiting
+        if queue.first() or not self._try_start(call, path, endless=endless):
+            if self._connections:
+                queue.add(call, path)
+                self._grow()
+            else:  # the last one had no stream numbers left
+                self.start(call, path)
 
-    def _try_start(self, call: Call, path: bytes) -> bool:
-        for connection in self._connections:
+    def _try_start(self, call: Startable, path: bytes, *, endless: bool) -> bool:
+        if endless and not self._room_for_endless():
+            return False
+        for connection in list(self._connections):
             if len(connection.legs) >= connection.h2.remote_settings.max_concurrent_streams:
                 continue
             try:
                 call.start(connection, path)
-            except (TooManyStreamsError, NoAvailableStreamIDError):
+            except TooManyStreamsError:
                 continue
+            except NoAvailableStreamIDError:
+                connection.retire("it has no stream numbers left")
+                continue
+            if endless:
+                self._endless.append(call)
             return True
         return False
 
+    def _room_for_endless(self) -> bool:
+        self._endless = [call for call in self._endless if call.wanted]
+        limits = [connection.h2.remote_settings.max_concurrent_streams for connection in self._connections]
+        return len(self._endless) < (MAX_CONNECTIONS - 1) * min(limits, default=0)
+
     def start_waiting(self) -> None:
-        """Start the calls that wait, as far as there is room."""
-        while self._waiting:
-            call, path = self._waiting[0]
-            if not call.over and not self._try_start(call, path):
-                return
-            self._waiting.popleft()
+        """Start the calls that wait, as far as there is room, and make room."""
+        for queue, endless in ((self._waiting, False), (self._endless_waiting, True)):
+            while first := queue.first():
+                if not self._try_start(*first, endless=endless):
+                    break
+                queue.pop()
+        if self._connections and (self._waiting or (self._endless_waiting and self._room_for_endless())):
+            self._grow()
 
     def _grow(self) -> None:
         if not self._growing and len(self._connections) < MAX_CONNECTIONS:
@@ -124,15 +202,26 @@ class Pool:
             bridge.spawn(self._add_connection)
 
     async def _add_connection(self) -> None:
-        """asyncio-flavoured: one more connection beside those that are full."""
-        connection = RuntimeConnection(self, self._flusher)
+        """asyncio-flavoured: one more connection beside those that are full, once it has told its limit."""
+        connection = RuntimeConnection(self, self._flusher, joins=True)
         try:
             await bridge.connect_unix(connection, self.socket_path)
         except OSError:
-            return  # the calls wait for the connections that there are
-        finally:
             self._growing = False
-        self.add(connection)
+            return  # the calls wait for the connections that there are
+        bridge.loop().call_later(GREETING_TIMEOUT_S, connection.expect_greeting)
+
+    def joined(self, connection: RuntimeConnection) -> None:
+        """Use *connection*, which was made because the others are full, unless those are gone meanwhile."""
+        self._growing = False
+        if self._connections:
+            self.add(connection)
+        else:
+            connection.fail("the others were lost")
+
+    def did_not_join(self) -> None:
+        """A connection that was to join is lost before it could."""
+        self._growing = False
 
     def forget(self, connection: RuntimeConnection, reason: str) -> None:
         """Take note that *connection* is gone, or takes no new calls."""
@@ -141,8 +230,8 @@ class Pool:
         self._connections.remove(connection)
         if self._connections:
             return
-        waiting, self._waiting = self._waiting, deque()
-        for call, _ in waiting:
+        self._endless = []
+        for call in (*self._waiting.take_all(), *self._endless_waiting.take_all()):
             call.refuse(Status.UNAVAILABLE, f"crirm lost the container runtime at {self.socket_path}: {reason}")
         self.lost.set()
 
@@ -159,17 +248,17 @@ class Pool:
         Raises:
             RpcError: the call ended with another status than OK.
         """
-        if not self._connections:
-            raise RpcError(Status.UNAVAILABLE, f"not connected to {self.socket_path}")
         messages: list[bytes] = []
-        leg = OwnLeg(self._connections[0], messages.append)
-        leg.ask(request_headers(path.encode(), timeout_s), frame(message))
-        with trio.move_on_after(timeout_s):
-            await leg.ended.wait()
-        if not leg.ended.is_set():
-            leg.reset(CANCEL)
-            raise RpcError(Status.DEADLINE_EXCEEDED, f"{path} was not answered within {timeout_s:g} s")
-        leg.check()
+        call = OwnCall(message, timeout_s, messages.append)
+        self.start(call, path.encode())
+        try:
+            with trio.move_on_after(timeout_s):
+                await call.ended.wait()
+            if call.wanted:
+                raise RpcError(Status.DEADLINE_EXCEEDED, f"{path} was not answered within {timeout_s:g} s")
+        finally:
+            call.cancel()
+        call.check()
         return messages[0] if messages else b""
 
     @asynccontextmanager
@@ -179,35 +268,49 @@ class Pool:
         Raises:
             RpcError: in the iteration, when the call has ended with another status than OK, or comes too fast.
         """
-        if not self._connections:
-            raise RpcError(Status.UNAVAILABLE, f"not connected to {self.socket_path}")
         send, receive = trio.open_memory_channel[bytes](STREAM_BACKLOG)
-        leg = OwnLeg(self._connections[0], send.send_nowait, send.close)
-        leg.ask(request_headers(path.encode(), None), frame(message))
+        call = OwnCall(message, None, send.send_nowait, send.close)
+        self.start(call, path.encode(), endless=True)
         try:
-            yield _messages(leg, receive)
+            yield _messages(call, receive)
         finally:
-            leg.reset(CANCEL)
+            call.cancel()
 
 
-async def _messages(leg: OwnLeg, receive: trio.MemoryReceiveChannel[bytes]) -> AsyncIterator[bytes]:
+async def _messages(call: OwnCall, receive: trio.MemoryReceiveChannel[bytes]) -> AsyncIterator[bytes]:
     async for message in receive:
         yield message
-    leg.check()
+    call.check()
 
 
 class RuntimeConnection(Http2Connection):
     """One connection of a pool."""
 
-    def __init__(self, pool: Pool, flusher: Flusher) -> None:
+    def __init__(self, pool: Pool, flusher: Flusher, *, joins: bool = False) -> None:
         super().__init__(flusher, client_side=True)
         self._pool = pool
+        self._joins = joins  # it is added to the pool when it has told how many streams it takes
         self.greeted = trio.Event()
 
     def on_settings(self) -> None:
         """The runtime has said how many streams it takes; perhaps more than before."""
         self.greeted.set()
-        self._pool.start_waiting()
+        if self._joins:
+            self._joins = False
+            self._pool.joined(self)
+        else:
+            self._pool.start_waiting()
+
+    def expect_greeting(self) -> None:
+        """Give up when the runtime has said nothing yet."""
+        if self._joins:
+            self.fail("no HTTP/2 greeting")
+
+    def retire(self, reason: str) -> None:
+        """Take no more calls; those that it has go on to their end."""
+        self.goodbye = reason
+        self._pool.forget(self, reason)
+        self._leave_when_idle()
 
     def on_goodbye(self, reason: str) -> None:
         """New calls are for another connection."""
@@ -221,4 +324,7 @@ class RuntimeConnection(Http2Connection):
     def on_lost(self, reason: str) -> None:
         """Tell the pool."""
         self.greeted.set()
+        if self._joins:
+            self._joins = False
+            self._pool.did_not_join()
         self._pool.forget(self, reason)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _UNITS_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _MAX_TIMEOUT_VALUE = 99_999_999  # "at most 8 digits"
-_PREFIX_BYTES = 5  # compressed flag, big-endian length
+PREFIX_BYTES = 5  # compressed flag, big-endian length
+MAX_MESSAGE_BYTES = 64 << 20  # four times what kubelet and containerd take
 _MOST_CODE_DIGITS = 9  # more is no 32-bit number, and grpc-go too reads it as UNKNOWN
 _QUOTED_BYTES = QUOTED_CHARACTERS * 12  # a character has up to four bytes, and each may be written with three
 _MOST_OWN_CHARACTERS = 2000  # of a message that we send; a sentence is shorter, whatever it quotes
@@ -35,6 +36,10 @@ class RpcError(CrirmError):
         super().__init__(f"{status.name}: {message}")
         self.status = status
         self.message = message
+
+
+class MessageTooLargeError(CrirmError):
+    """A message, or what it claims to be, is larger than crirm takes into memory."""
 
 
 def parse_timeout_s(value: bytes) -> float | None:
@@ -107,7 +112,12 @@ def frame(message: bytes) -> bytes:
 
 
 class Deframer:
-    """Cuts the bytes of one direction of a call into messages."""
+    """Cuts the bytes of one direction of a call into messages.
+
+    Args:
+        deliver: given each message.
+        encoding: the ``grpc-encoding`` of the call.
+    """
 
     def __init__(self, deliver: Callable[[bytes], None], encoding: bytes | None) -> None:
         self._deliver = deliver
@@ -118,13 +128,20 @@ class Deframer:
         """Take the next bytes and deliver every message that they complete.
 
         A message compressed in a way that crirm does not know is delivered as it is.
+
+        Raises:
+            MessageTooLargeError: a message says that it is larger than ``MAX_MESSAGE_BYTES``.
         """
         self._buffer += data
-        while len(self._buffer) >= _PREFIX_BYTES:
-            end = _PREFIX_BYTES + int.from_bytes(self._buffer[1:_PREFIX_BYTES], "big")
+        while len(self._buffer) >= PREFIX_BYTES:
+            size_bytes = int.from_bytes(self._buffer[1:PREFIX_BYTES], "big")
+            if size_bytes > MAX_MESSAGE_BYTES:
+                self._buffer.clear()
+                raise MessageTooLargeError(f"a message of {size_bytes} bytes; the most is {MAX_MESSAGE_BYTES}")
+            end = PREFIX_BYTES + size_bytes
             if len(self._buffer) < end:
                 return
-            message = bytes(self._buffer[_PREFIX_BYTES:end])
+            message = bytes(memoryview(self._buffer)[PREFIX_BYTES:end])
             compressed = self._buffer[0]
             del self._buffer[:end]
             self._deliver(self._decompress(message) if compressed else message)

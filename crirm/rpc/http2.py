@@ -130,6 +130,7 @@ class Http2Connection(H2Protocol):
         self.writable = True
         self.goodbye = ""  # why the peer takes no new streams
         self._events: Iterator[h2e.Event] = iter(())
+        self._window_opened = self._settings_changed = False  # in this turn
         self.arrived_s = 0.0  # monotonic time of the batch that is being handled
 
     # --- called by asyncio ---------------------------------------------------------------------------------------
@@ -166,6 +167,7 @@ class Http2Connection(H2Protocol):
         self.flusher.add(self)
         try:
             behind = self._handle(EVENTS_PER_TURN)
+            self._conclude_turn()
         except ProtocolError as error:
             self.fail(f"the peer does not speak HTTP/2 as it should ({error})")
         except Exception:
@@ -195,6 +197,15 @@ class Http2Connection(H2Protocol):
             if self.lost or not most:
                 return not self.lost
         return False
+
+    def _conclude_turn(self) -> None:
+        """Do once what may have become possible many times over: it takes a look at every stream."""
+        opened, changed = self._window_opened, self._settings_changed
+        self._window_opened = self._settings_changed = False
+        if opened or changed:
+            self._pump_all()
+        if changed and not self.lost:
+            self.on_settings()
 
     def pause_writing(self) -> None:
         """Stop: the peer does not read its socket."""
@@ -279,13 +290,12 @@ class Http2Connection(H2Protocol):
 
     def _window(self, event: h2e.WindowUpdated) -> None:
         if not event.stream_id:
-            self._pump_all()
+            self._window_opened = True
         elif leg := self.legs.get(event.stream_id):
             leg.pump()
 
     def _settings(self, _event: h2e.RemoteSettingsChanged) -> None:
-        self._pump_all()
-        self.on_settings()
+        self._settings_changed = True
 
     def _terminated(self, event: h2e.ConnectionTerminated) -> None:
         reason = f"the peer said goodbye (GOAWAY, error {event.error_code})"
@@ -308,6 +318,8 @@ class Http2Connection(H2Protocol):
 
     def _pump_all(self) -> None:
         for leg in list(self.legs.values()):
+            if not self.writable or self.h2.outbound_flow_control_window <= 0:
+                return
             leg.pump()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -83,13 +84,11 @@ class Leg(ABC):
 
     def reset(self, code: int) -> None:
         """End the stream at once, both ways; what waited is dropped and credited."""
-        self.forget()
         if not self.connection.lost and not (self.sent_end and self.received_end):
-            try:
+            with suppress(ProtocolError):  # the peer was quicker: the stream is closed already
                 self.connection.h2.reset_stream(self.stream_id, code)
-            except ProtocolError:
-                return  # the peer was quicker: the stream is closed already
-            self.connection.flusher.add(self.connection)
+                self.connection.flusher.add(self.connection)
+        self.forget()  # last: whoever waits for room may begin at once
 
     def forget(self) -> None:
         """Take no further part in the connection."""

@@ -1,13 +1,14 @@
-"""The stream of a call that crirm makes for itself."""
+"""The calls that crirm makes for itself; they take their turn in the pool like everybody's."""
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import trio
 from grpclib.const import Status
 
-from crirm.rpc.grpc_wire import Deframer, RpcError, status_of
+from crirm.rpc.grpc_wire import Deframer, MessageTooLargeError, RpcError, frame, request_headers, status_of
 from crirm.rpc.leg import CANCEL, Leg
 
 if TYPE_CHECKING:
@@ -16,35 +17,83 @@ if TYPE_CHECKING:
     from crirm.rpc.http2 import Headers, Http2Connection
 
 
-class OwnLeg(Leg):
+class OwnCall:
     """One request message, any number of answers; asyncio-flavoured but for ``ended``, which Trio tasks wait for.
 
     Args:
-        connection: to the runtime.
+        message: the encoded request.
+        timeout_s: seconds from now, sent as the call's deadline; None: it goes on for ever.
         deliver: given each whole message of the answer; may raise trio.WouldBlock to end the call.
-        over: called once, when no more will come.
+        closed: called once, when no more will come.
     """
 
     def __init__(
-        self, connection: Http2Connection, deliver: Callable[[bytes], None], over: Callable[[], None] = lambda: None
+        self,
+        message: bytes,
+        timeout_s: float | None,
+        deliver: Callable[[bytes], None],
+        closed: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(connection, connection.h2.get_next_available_stream_id())
         self.ended = trio.Event()
-        self._over = over
-        self._deframer = Deframer(deliver, None)
+        self._deadline_s = None if timeout_s is None else monotonic() + timeout_s
+        self._message = message
+        self._deliver = deliver
+        self._closed = closed
+        self._leg: OwnLeg | None = None
         self._status = Status.UNKNOWN.value
-        self._message = ""
+        self._status_message = ""
 
-    def ask(self, headers: Headers, body: bytes) -> None:
-        """Send the whole request."""
-        self.send_headers(headers)
-        self.send_data(body, credit_bytes=0, source=None, end=True)
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for the answer."""
+        return not self.ended.is_set()
+
+    def start(self, connection: Http2Connection, path: bytes) -> None:
+        """Open a stream and send the whole request.
+
+        Raises:
+            ProtocolError: of h2, when the connection has no room for another stream; the call can be started again.
+        """
+        timeout_s = None if self._deadline_s is None else max(0.0, self._deadline_s - monotonic())
+        stream_id = connection.h2.get_next_available_stream_id()
+        connection.h2.send_headers(stream_id, request_headers(path, timeout_s))
+        connection.flusher.add(connection)
+        self._leg = OwnLeg(connection, stream_id, self, self._deliver)
+        self._leg.send_data(frame(self._message), credit_bytes=0, source=None, end=True)
+
+    def refuse(self, status: Status, message: str) -> None:
+        """End without an answer."""
+        self.end(status.value, message)
+
+    def cancel(self) -> None:
+        """End now, wherever it is; nothing when it has ended."""
+        if self._leg is not None and self.wanted:
+            self._leg.reset(CANCEL)
+        self.end(Status.CANCELLED.value, "crirm does not wait for it any more")
+
+    def end(self, status: int, message: str) -> None:
+        """Take note of how the call ended; the first word counts."""
+        if self.wanted:
+            self._status, self._status_message = status, message
+            self.ended.set()
+            self._closed()
 
     def check(self) -> None:
         """Raise RpcError unless the call ended with OK."""
         if self._status:
             known = self._status in {status.value for status in Status}
-            raise RpcError(Status(self._status) if known else Status.UNKNOWN, self._message)
+            raise RpcError(Status(self._status) if known else Status.UNKNOWN, self._status_message)
+
+
+class OwnLeg(Leg):
+    """The stream of a call of our own."""
+
+    def __init__(
+        self, connection: Http2Connection, stream_id: int, call: OwnCall, deliver: Callable[[bytes], None]
+    ) -> None:
+        super().__init__(connection, stream_id)
+        self._call = call
+        self._deframer = Deframer(deliver, None)
 
     def on_headers(self, headers: Headers, *, end: bool) -> None:
         """Take the status that ends the call."""
@@ -52,15 +101,19 @@ class OwnLeg(Leg):
             self.received_end = True
             self._end(*status_of(headers))
 
-    def on_data(self, data: bytes, credit_bytes: int, *, end: bool) -> None:  # noqa: ARG002 - the status ends a call
+    def on_data(self, data: bytes, credit_bytes: int, *, end: bool) -> None:
         """Hand whole messages over."""
+        self.received_end = self.received_end or end
         try:
             self._deframer.feed(data)
         except trio.WouldBlock:
-            self.reset(CANCEL)
-            self._end(Status.RESOURCE_EXHAUSTED.value, "answers came faster than they were read")
-            return
-        self.credit(credit_bytes)
+            self._give_up(Status.RESOURCE_EXHAUSTED, "answers came faster than they were read")
+        except MessageTooLargeError as error:
+            self._give_up(Status.RESOURCE_EXHAUSTED, f"the runtime answered with {error}")
+        else:
+            self.credit(credit_bytes)
+            if end:
+                self._end(Status.UNKNOWN.value, "the runtime ended its answer without a status")
 
     def on_reset(self, code: int) -> None:
         """End without an answer."""
@@ -68,15 +121,16 @@ class OwnLeg(Leg):
 
     def on_too_long(self, what: str) -> None:
         """End without an answer."""
-        self.reset(CANCEL)
-        self._end(Status.INTERNAL.value, f"the runtime answered with {what}")
+        self._give_up(Status.INTERNAL, f"the runtime answered with {what}")
 
     def lost(self, reason: str) -> None:
         """End without an answer."""
         self._end(Status.UNAVAILABLE.value, reason)
 
+    def _give_up(self, status: Status, message: str) -> None:
+        self.reset(CANCEL)
+        self._end(status.value, message)
+
     def _end(self, status: int, message: str) -> None:
-        self._status, self._message = status, message
         self.forget()
-        self._over()
-        self.ended.set()
+        self._call.end(status, message)

@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Route:
-    """Where a call goes, under which path, and who takes part in it, if anybody."""
+    """Where a call goes, under which path, who takes part in it, if anybody, and whether it ever ends by itself."""
 
     pool: Pool
     path: bytes
     interceptor: Interceptor | None = None
+    endless: bool = False
 
 
 @attrs.frozen
@@ -100,7 +101,7 @@ class Server:
         if isinstance(route, Refusal):
             call.refuse(route.status, route.message)
         elif route.interceptor is None:
-            route.pool.start(call, route.path)
+            route.pool.start(call, route.path, endless=route.endless)
 
     def _make_call(self, leg: CallerLeg, headers: Headers, route: Route | Refusal) -> Call:
         if isinstance(route, Refusal) or route.interceptor is None:

@@ -139,6 +139,7 @@ class Rig:
         self.refusal: Refusal | None = None
         self.renamed: dict[bytes, bytes] = {}
         self.interceptor: Interceptor | None = None
+        self.endless = False
         self.piece_bytes = piece_bytes
         self.flusher = Flusher()
         self.pool = Pool("/run/test.sock", self.flusher)
@@ -151,7 +152,7 @@ class Rig:
         self.settle()
 
     def _route(self, path: bytes) -> Route | Refusal:
-        return self.refusal or Route(self.pool, self.renamed.get(path, path), self.interceptor)
+        return self.refusal or Route(self.pool, self.renamed.get(path, path), self.interceptor, self.endless)
 
     def _finish(self, path: bytes, outcome: Outcome) -> None:
         self.outcomes.append((path, outcome))
