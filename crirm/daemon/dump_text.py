@@ -18,6 +18,7 @@ from crirm.cri.dump_rules import Level
 from crirm.cri.qualifier import qualifier
 from crirm.logs import Block
 from crirm.logs.render import INDENT, one_line
+from crirm.rpc.compression import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ STAMP_WIDTH: Final = len("2006-Jan-02 15:04:05.000")
 PASSTHROUGH: Final = "passthrough"
 INTERCEPTED: Final = "intercepted"
 RELAYED: Final = "relayed"
+MOST_UNPACKED_BYTES: Final = 16 << 20  # as much as kubelet and containerd take; what is larger is shown as it came
 LINES_BETWEEN_PAUSES: Final = 30  # about 0.2 ms of work
 
 
@@ -55,7 +57,8 @@ class CallInfo:
     def qualifier(self) -> str:
         """Return whom the call is about; worked out when first asked, so not on the event loop."""
         if self.request is not None:
-            self._qualifier = qualifier(self.plan.known, self.request) if self.plan.known else ""
+            request = plain(self.request, MOST_UNPACKED_BYTES)
+            self._qualifier = qualifier(self.plan.known, request) if self.plan.known else ""
             self.request = None
         return self._qualifier
 
@@ -130,11 +133,13 @@ def text(record: Record, *, show_secrets: bool, pause: Callable[[], None]) -> Te
                 _stamp(time.time()), f"{records} messages left out of the dump: they came too fast", None, failed=True
             )
         case Request(call, time_s, message):
+            message = plain(message, MOST_UNPACKED_BYTES)
             body = describe(message, call.plan.known.request if call.plan.known else "", show_secrets=show_secrets)
             return _shown(_stamp(time_s), call, "=>", "REQUEST", _lines(body, pause))
         case Reply(call, after_s, message):
             if call.plan.level is not Level.FULL:
                 return _shown(_delay(after_s), call, "<=", "REPLY", [])
+            message = plain(message, MOST_UNPACKED_BYTES)
             body = describe(message, call.plan.known.reply if call.plan.known else "", show_secrets=show_secrets)
             return _shown(_delay(after_s), call, "<=", "REPLY", _lines(body, pause))
         case End():

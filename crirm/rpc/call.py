@@ -45,6 +45,8 @@ class Call:
         self._headers = headers
         self._finished = finished
         self._tap: CallTap | None = None
+        self._account = caller.connection.account
+        self._waiting_bytes = 0
         self._waiting: list[tuple[bytes, int, bool]] = []  # request bytes that came before there was a runtime stream
         self._request_ended_s = self._forwarded_s = self._reply_ended_s = now_s
         self._outcome = (Status.UNKNOWN.value, "")
@@ -65,7 +67,12 @@ class Call:
     def watch(self, tap: CallTap) -> None:
         """Show *tap* every message of the call, from the first."""
         self._tap = tap
-        self._deframe_request = Deframer(tap.request, find(self._headers, b"grpc-encoding"))
+        self._deframe_request = Deframer(tap.request, find(self._headers, b"grpc-encoding"), unpacks=False)
+
+    def _show(self, deframer: Deframer, data: bytes) -> None:
+        before_bytes = deframer.buffered_bytes
+        deframer.feed(data)
+        self.hold(deframer.buffered_bytes - before_bytes)
 
     # --- the two ends of it --------------------------------------------------------------------------------------
 
@@ -83,12 +90,26 @@ class Call:
         if ended:
             leg.mark_ended()
         waiting, self._waiting = self._waiting, []
+        self._hold_waiting(-self._waiting_bytes)
         for data, credit_bytes, end in waiting:
             leg.send_data(data, credit_bytes=credit_bytes, source=self._caller, end=end)
 
     def refuse(self, status: Status, message: str) -> None:
         """End the call here with *status*."""
         self._end_by_us(status, message)
+
+    def let_go(self, why: str) -> None:
+        """Make room: too much is held in memory."""
+        self.refuse(Status.RESOURCE_EXHAUSTED, why)
+
+    def hold(self, more_bytes: int) -> None:
+        """Note that the call holds *more_bytes*, or less, in memory; it may be ended because of that."""
+        if self._account is not None and not self.over:
+            self._account.hold(self, more_bytes)
+
+    def _hold_waiting(self, more_bytes: int) -> None:
+        self._waiting_bytes += more_bytes
+        self.hold(more_bytes)
 
     def _upstream_headers(self, path: bytes) -> Headers:
         headers: Headers = []
@@ -109,9 +130,10 @@ class Call:
         if end:
             self._request_ended_s = self._caller.connection.arrived_s
         if self._tap is not None:
-            self._deframe_request.feed(data)
+            self._show(self._deframe_request, data)
         if self._runtime is None:
             self._waiting.append((data, credit_bytes, end))
+            self._hold_waiting(len(data))
         else:
             self._runtime.send_data(data, credit_bytes=credit_bytes, source=self._caller, end=end)
 
@@ -143,7 +165,7 @@ class Call:
     def reply_headers(self, runtime: RuntimeLeg, headers: Headers, *, end: bool) -> None:
         """Hand response headers or trailers on to the caller."""
         if self._tap is not None and not runtime.replied:
-            self._deframe_reply = Deframer(self._tap.reply, find(headers, b"grpc-encoding"))
+            self._deframe_reply = Deframer(self._tap.reply, find(headers, b"grpc-encoding"), unpacks=False)
         runtime.replied = True
         if end:
             self._outcome = status_of(headers)
@@ -153,7 +175,7 @@ class Call:
     def reply_data(self, runtime: RuntimeLeg, data: bytes, credit_bytes: int, *, end: bool) -> None:
         """Hand response bytes on to the caller."""
         if self._tap is not None:
-            self._deframe_reply.feed(data)
+            self._show(self._deframe_reply, data)
         if end:
             self._reply_ended_s = runtime.connection.arrived_s
         self._caller.send_data(data, credit_bytes=credit_bytes, source=runtime, end=end)
@@ -208,6 +230,7 @@ class Call:
 
     def _credit_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
+        self._hold_waiting(-self._waiting_bytes)
         for _, credit_bytes, _ in waiting:
             self._caller.credit(credit_bytes)
 
@@ -215,6 +238,8 @@ class Call:
         if self.over:
             return
         self.over = True
+        if self._account is not None:
+            self._account.release(self)
         if self._timer is not None:
             self._timer.cancel()
         latency = Latency(
@@ -258,6 +283,10 @@ class CallerLeg(Leg):
         """Hand on."""
         self.call.reply_sent()
 
+    def hold(self, more_bytes: int) -> None:
+        """Hand on."""
+        self.call.hold(more_bytes)
+
 
 class RuntimeLeg(Leg):
     """The stream that crirm has opened to the runtime for a call."""
@@ -295,3 +324,7 @@ class RuntimeLeg(Leg):
     def on_sent(self) -> None:
         """Hand on."""
         self._call.request_sent()
+
+    def hold(self, more_bytes: int) -> None:
+        """Hand on."""
+        self._call.hold(more_bytes)

@@ -5,8 +5,6 @@ Source: grpc/grpc doc/PROTOCOL-HTTP2.md.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -14,6 +12,7 @@ from grpclib.const import Status
 from hpack.struct import NeverIndexedHeaderTuple
 
 from crirm.errors import QUOTED_CHARACTERS, CrirmError, clipped
+from crirm.rpc.compression import Packed, plain
 from crirm.rpc.header_cache import Coded
 
 if TYPE_CHECKING:
@@ -21,8 +20,9 @@ if TYPE_CHECKING:
 
 _UNITS_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _MAX_TIMEOUT_VALUE = 99_999_999  # "at most 8 digits"
-PREFIX_BYTES = 5  # compressed flag, big-endian length
+_PREFIX_BYTES = 5  # compressed flag, big-endian length
 MAX_MESSAGE_BYTES = 64 << 20  # four times what kubelet and containerd take
+_MOST_UNPACKED_AT_ONCE_BYTES = 4 << 20  # 10 ms; no reply that crirm looks at is compressed anywhere it was seen
 _MOST_CODE_DIGITS = 9  # more is no 32-bit number, and grpc-go too reads it as UNKNOWN
 _QUOTED_BYTES = QUOTED_CHARACTERS * 12  # a character has up to four bytes, and each may be written with three
 _MOST_OWN_CHARACTERS = 2000  # of a message that we send; a sentence is shorter, whatever it quotes
@@ -115,43 +115,55 @@ class Deframer:
     """Cuts the bytes of one direction of a call into messages.
 
     Args:
-        deliver: given each message.
+        deliver: given each message; one that is compressed in a way that crirm does not know as it is.
         encoding: the ``grpc-encoding`` of the call.
+        strict: refuse a message that is too large, instead of taking no further part in what comes from there on.
+        unpacks: whether messages are to be unpacked; else compressed ones are ``Packed``.
     """
 
-    def __init__(self, deliver: Callable[[bytes], None], encoding: bytes | None) -> None:
+    def __init__(
+        self, deliver: Callable[[bytes], None], encoding: bytes | None, *, strict: bool = False, unpacks: bool = True
+    ) -> None:
         self._deliver = deliver
         self._encoding = encoding
+        self._strict = strict
+        self._unpacks = unpacks
+        self._given_up = False
         self._buffer = bytearray()
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How much waits for the rest of a message."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes and deliver every message that they complete.
 
-        A message compressed in a way that crirm does not know is delivered as it is.
-
         Raises:
             MessageTooLargeError: a message says that it is larger than ``MAX_MESSAGE_BYTES``.
         """
+        if self._given_up:
+            return
         self._buffer += data
-        while len(self._buffer) >= PREFIX_BYTES:
-            size_bytes = int.from_bytes(self._buffer[1:PREFIX_BYTES], "big")
+        while len(self._buffer) >= _PREFIX_BYTES:
+            size_bytes = int.from_bytes(self._buffer[1:_PREFIX_BYTES], "big")
             if size_bytes > MAX_MESSAGE_BYTES:
-                self._buffer.clear()
-                raise MessageTooLargeError(f"a message of {size_bytes} bytes; the most is {MAX_MESSAGE_BYTES}")
-            end = PREFIX_BYTES + size_bytes
+                self._give_up(size_bytes)
+                return
+            end = _PREFIX_BYTES + size_bytes
             if len(self._buffer) < end:
                 return
-            message = bytes(memoryview(self._buffer)[PREFIX_BYTES:end])
+            message = bytes(memoryview(self._buffer)[_PREFIX_BYTES:end])
             compressed = self._buffer[0]
             del self._buffer[:end]
-            self._deliver(self._decompress(message) if compressed else message)
+            self._deliver(self._message(message) if compressed else message)
 
-    def _decompress(self, message: bytes) -> bytes:
-        try:
-            if self._encoding == b"gzip":
-                return gzip.decompress(message)
-            if self._encoding == b"deflate":
-                return zlib.decompress(message)
-        except (OSError, EOFError, zlib.error):
-            pass  # the two ends will find out; a bystander only shows it
-        return message
+    def _message(self, message: bytes) -> bytes:
+        packed = Packed.of(message, self._encoding)
+        return plain(packed, _MOST_UNPACKED_AT_ONCE_BYTES) if self._unpacks else packed
+
+    def _give_up(self, size_bytes: int) -> None:
+        self._given_up = True
+        self._buffer.clear()
+        if self._strict:
+            raise MessageTooLargeError(f"a message of {size_bytes} bytes; the most is {MAX_MESSAGE_BYTES}")

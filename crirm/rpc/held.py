@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 from grpclib.const import Status
 
+from crirm.errors import clipped
 from crirm.logs import get_logger
 from crirm.rpc import bridge
 from crirm.rpc.call import Call, CallerLeg, RuntimeLeg
-from crirm.rpc.grpc_wire import Deframer, find, frame, status_of
+from crirm.rpc.compression import Packed, UnpackError, unpacking
+from crirm.rpc.grpc_wire import MAX_MESSAGE_BYTES, Deframer, MessageTooLargeError, find, frame, status_of
 from crirm.rpc.leg import CANCEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from crirm.rpc.client import Pool
     from crirm.rpc.http2 import Headers
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 log = get_logger("relay")
 
-MAX_MESSAGE_BYTES = 64 << 20
 LONGEST_S = 600.0  # for a call without a deadline whose caller is gone
 
 
@@ -89,7 +90,7 @@ class HeldCall(Call):
         self._pool = pool
         self._path = path
         self._messages: list[bytes] = []
-        self._request = Deframer(self._messages.append, find(headers, b"grpc-encoding"))
+        self._request = Deframer(self._messages.append, find(headers, b"grpc-encoding"), strict=True, unpacks=False)
         self._size_bytes = 0
         self._asked = self._decided = self._answered = self._caller_gone = False
         self._reply_headers: Headers = []
@@ -106,22 +107,58 @@ class HeldCall(Call):
         if self._size_bytes > MAX_MESSAGE_BYTES:
             self.refuse(Status.RESOURCE_EXHAUSTED, f"the request is larger than {MAX_MESSAGE_BYTES} bytes")
             return
+        self.hold(len(data))
+        if self._decided:  # for it is too much
+            return
         if self._tap is not None:
-            self._deframe_request.feed(data)
-        self._request.feed(data)
+            self._show(self._deframe_request, data)
+        try:
+            self._request.feed(data)
+        except MessageTooLargeError as error:
+            self.refuse(Status.RESOURCE_EXHAUSTED, f"the request says that it is {error}")
+            return
         if end:
             self._request_ended_s = self._caller.connection.arrived_s
-            self._hand_over()
+            self._take_whole()
 
-    def _hand_over(self) -> None:
+    def _take_whole(self) -> None:
         if len(self._messages) != 1:
-            self.refuse(Status.INTERNAL, f"{self.path.decode()} takes one message, {len(self._messages)} came")
+            self.refuse(Status.INTERNAL, f"{self._shown_path} takes one message, {len(self._messages)} came")
             return
+        message = self._messages[0]
+        if not isinstance(message, Packed):
+            self._hand_over(message)
+        elif message.is_known:
+            self._unpack(unpacking(message, MAX_MESSAGE_BYTES))
+        else:
+            encoding = clipped(message.encoding.decode("ascii", "replace"))
+            self.refuse(Status.UNIMPLEMENTED, f"crirm has to read this request, and does not know {encoding!r}")
+
+    def _unpack(self, steps: Generator[None, None, bytes]) -> None:
+        """Unpack the request, a step in each turn of the loop."""
+        if self.over or self._decided:
+            return
+        try:
+            next(steps)
+        except StopIteration as end:
+            self.hold(len(end.value))
+            if not self._decided:
+                self._hand_over(end.value)
+        except UnpackError as error:
+            self.refuse(Status.RESOURCE_EXHAUSTED if error.too_large else Status.INTERNAL, f"the request is {error}")
+        else:
+            bridge.loop().call_soon(self._unpack, steps)
+
+    @property
+    def _shown_path(self) -> str:
+        return clipped(self.path.decode("ascii", "replace"))
+
+    def _hand_over(self, message: bytes) -> None:
         self._asked = True
         try:
-            self._interceptor.request(self._messages[0], self)
+            self._interceptor.request(message, self)
         except Exception:
-            log.exception("a request could not be decided about", method=self.path.decode("ascii", "replace"))
+            log.exception("a request could not be decided about", method=self._shown_path)
             self.refuse(Status.INTERNAL, "crirm could not decide because of a fault of its own; see its log")
 
     def forward(self, message: bytes) -> None:
@@ -171,6 +208,7 @@ class HeldCall(Call):
         """Keep reply bytes; a gRPC reply never ends with them."""
         runtime.credit(credit_bytes)
         self._raw_reply += data
+        self.hold(len(data))
         if len(self._raw_reply) > MAX_MESSAGE_BYTES:
             self._end_by_us(Status.RESOURCE_EXHAUSTED, f"the reply is larger than {MAX_MESSAGE_BYTES} bytes")
 
@@ -188,7 +226,7 @@ class HeldCall(Call):
         try:
             return self._interceptor.reply(answer)
         except Exception:
-            log.exception("a reply could not be taken note of", method=self.path.decode("ascii", "replace"))
+            log.exception("a reply could not be taken note of", method=self._shown_path)
             return None
 
     def runtime_reset(self, code: int) -> None:

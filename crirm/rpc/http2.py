@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from grpclib.protocol import Stream
 
+    from crirm.rpc.budget import Account
     from crirm.rpc.leg import Leg
 
 Headers = list[tuple[bytes, bytes]]
@@ -124,6 +125,7 @@ class Http2Connection(H2Protocol):
         self.h2.decoder.max_header_list_size = MAX_HEADER_LIST_BYTES
         self.flusher = flusher
         self.legs: dict[int, Leg] = {}
+        self.account: Account | None = None  # what the calls of the peer hold in memory, where it is a caller
         self.dirty = False
         self.lost = False
         self.behind = False  # events of the last read wait for a later turn of the loop
@@ -214,7 +216,8 @@ class Http2Connection(H2Protocol):
     def resume_writing(self) -> None:
         """Go on where ``pause_writing`` stopped."""
         self.writable = True
-        self._pump_all()
+        for leg in list(self.legs.values()):
+            leg.pump()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell every leg that its connection is gone."""

@@ -30,6 +30,7 @@ class _Chunk:
     credit_bytes: int
     source: Leg | None
     end: bool
+    held_bytes: int = 0  # that somebody was told of
 
 
 class Leg(ABC):
@@ -79,8 +80,12 @@ class Leg(ABC):
 
     def send_data(self, data: bytes, *, credit_bytes: int, source: Leg | None, end: bool) -> None:
         """Send *data* when the peer has room, then credit *source*; *end* when nothing follows."""
-        self._queue.append(_Chunk(data, credit_bytes, source, end))
+        chunk = _Chunk(data, credit_bytes, source, end)
+        self._queue.append(chunk)
         self.pump()
+        if self._queue and self._queue[-1] is chunk:
+            chunk.held_bytes = len(data)
+            self.hold(chunk.held_bytes)
 
     def reset(self, code: int) -> None:
         """End the stream at once, both ways; what waited is dropped and credited."""
@@ -101,8 +106,17 @@ class Leg(ABC):
         """Give up what waits to be sent, and credit it."""
         waiting, self._queue = self._queue, deque()
         for item in waiting:
-            if isinstance(item, _Chunk) and item.source is not None:
-                item.source.credit(item.credit_bytes)
+            if isinstance(item, _Chunk):
+                self._let_go(item)
+
+    def _let_go(self, chunk: _Chunk) -> None:
+        if chunk.held_bytes:
+            self.hold(-chunk.held_bytes)
+        if chunk.source is not None:
+            chunk.source.credit(chunk.credit_bytes)
+
+    def hold(self, more_bytes: int) -> None:  # noqa: B027 - a hook; what is our own is small
+        """Bytes wait here, *more_bytes* than before, or less when that is negative."""
 
     def credit(self, size_bytes: int) -> None:
         """Let the peer send *size_bytes* more."""
@@ -136,8 +150,7 @@ class Leg(ABC):
             chunk.data = chunk.data[room:]
             return True
         self._queue.popleft()
-        if chunk.source is not None:
-            chunk.source.credit(chunk.credit_bytes)
+        self._let_go(chunk)
         if chunk.end:
             self.mark_ended()
         return True

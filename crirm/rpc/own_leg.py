@@ -93,7 +93,7 @@ class OwnLeg(Leg):
     ) -> None:
         super().__init__(connection, stream_id)
         self._call = call
-        self._deframer = Deframer(deliver, None)
+        self._deframer = Deframer(deliver, None, strict=True)
 
     def on_headers(self, headers: Headers, *, end: bool) -> None:
         """Take the status that ends the call."""

@@ -13,6 +13,7 @@ import trio
 from grpclib.const import Status
 
 from crirm.rpc import bridge
+from crirm.rpc.budget import Account, Budget
 from crirm.rpc.call import Call, CallerLeg
 from crirm.rpc.grpc_wire import find
 from crirm.rpc.held import HeldCall, Interceptor
@@ -78,6 +79,7 @@ class Server:
         self._flusher = flusher
         self._shut: Refusal | None = None
         self._idle = trio.Event()
+        self.budget = Budget()
         self.calls: set[Call] = set()
         self.connections: set[CallerConnection] = set()
 
@@ -155,6 +157,7 @@ class CallerConnection(Http2Connection):
     def __init__(self, server: Server, flusher: Flusher) -> None:
         super().__init__(flusher, client_side=False)
         self._server = server
+        self.account = Account(server.budget)
         self.closed = trio.Event()  # the socket too: nothing is left to send
         server.connections.add(self)
 

@@ -32,10 +32,10 @@ class CallTap(Protocol):
     """The watcher of one call; ``close`` comes once and last."""
 
     def request(self, message: bytes) -> None:
-        """Take one whole request message, decompressed, without its 5-byte prefix."""
+        """Take one whole request message, without its 5-byte prefix; a ``compression.Packed`` where it is compressed."""
 
     def reply(self, message: bytes) -> None:
-        """Take one whole reply message, decompressed, without its 5-byte prefix."""
+        """Take one whole reply message, likewise."""
 
     def close(self, outcome: Outcome) -> None:
         """Take note that the call is over."""

@@ -14,6 +14,8 @@ from hyperframe.frame import GoAwayFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crirm.rpc.budget import Account, Budget
+from crirm.rpc.compression import plain
 from crirm.rpc.grpc_wire import find, frame, parse_timeout_s
 from crirm.rpc.header_cache import MAX_HEADERS
 from crirm.rpc.http2 import STREAM_WINDOW_BYTES
@@ -289,7 +291,7 @@ class Recorder:
         return self if path.endswith("/Version") else None
 
     def request(self, message: bytes) -> None:
-        self.messages.append(("request", message))
+        self.messages.append(("request", plain(message, 100)))
 
     def reply(self, message: bytes) -> None:
         self.messages.append(("reply", message))
@@ -405,3 +407,49 @@ async def _turns(rig: Rig) -> None:
     while rig.upstream.behind or rig.downstream.behind:
         await asyncio.sleep(0)
     rig.settle()
+
+
+@pytest.mark.parametrize("big", [pytest.param("request", id="request"), pytest.param("reply", id="reply")])
+@on_loop
+async def test_what_is_larger_than_a_window_passes_to_its_end(big: str) -> None:
+    """Window is given back for what was sent on; without that, the sender stops after the first."""
+    rig = Rig()
+    body = bytes(range(256)) * (3 << 12)
+    stream = rig.call(body=body if big == "request" else b"ask")
+    rig.answer(1, body=body if big == "reply" else b"told")
+    seen = rig.runtime.streams[1].body if big == "request" else rig.kubelet.streams[stream].body
+    assert body == seen
+    assert rig.idle
+
+
+@on_loop
+async def test_what_waits_for_a_slow_caller_is_bounded_and_others_keep_theirs() -> None:
+    rig = Rig(kubelet_acknowledges=False)
+    rig.server.budget = Budget(most_bytes=4 << 20, most_of_one_bytes=3 << 20)
+    rig.downstream.account = Account(rig.server.budget)
+    streams = [rig.call() for _ in range(6)]
+    for number in range(len(streams)):
+        rig.answer(2 * number + 1, body=b"x" * (1 << 20))
+    assert rig.server.budget.held_bytes <= 3 << 20
+    ends = [rig.kubelet.streams[stream] for stream in streams]
+    refused = [find(end.headers[-1], b"grpc-status") for end in ends if end.ended]
+    assert refused
+    assert set(refused) == {b"8"}
+    rig.downstream.connection_lost(None)
+    rig.settle()
+    assert rig.server.budget.held_bytes == 0
+    assert not rig.server.budget.accounts
+
+
+@on_loop
+async def test_a_dumped_message_without_end_is_not_kept() -> None:
+    tap = Recorder()
+    rig = Rig(tap=tap)
+    stream = rig.call(body=None)
+    rig.send(rig.kubelet, stream, b"\0\xff\xff\xff\xff" + b"x" * (3 << 20), end=True)
+    rig.settle()
+    assert rig.server.budget.held_bytes == 0
+    assert len(rig.runtime.streams[1].body) == 5 + (3 << 20)
+    assert not tap.messages
+    rig.answer(1)
+    assert rig.idle

@@ -13,7 +13,7 @@ from h2.settings import SettingCodes
 
 from crirm.rpc import bridge, client
 from crirm.rpc.client import MAX_CONNECTIONS, NotGrpcError, Pool, RuntimeConnection
-from crirm.rpc.grpc_wire import Deframer, MessageTooLargeError, RpcError, find, frame
+from crirm.rpc.grpc_wire import RpcError, find, frame
 from crirm.rpc.http2 import Flusher
 from tests.integration.pretenders import HTTP1, NOISE, pretender
 from tests.unit.rpc.rig import OK, Peer, Rig, on_loop
@@ -280,7 +280,21 @@ async def test_a_connection_without_stream_numbers_left_is_replaced() -> None:
     assert rig.kubelet.streams[first].headers[-1] == OK
 
 
-@on_loop
-async def test_an_answer_that_reads_as_gigabytes_is_refused() -> None:
-    with pytest.raises(MessageTooLargeError):
-        Deframer(lambda _: None, None).feed(b"\0\xff\xff\xff\xff")
+@in_guest
+async def test_an_answer_that_reads_as_gigabytes_is_refused_at_once() -> None:
+    rig = Rig()
+    failures: list[Status] = []
+
+    async def ask() -> None:
+        with pytest.raises(RpcError) as failure:
+            await rig.pool.unary("/a.B/Own", b"ask", timeout_s=30.0)
+        failures.append(failure.value.status)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        rig.settle()
+        rig.answer(1, body=b"\0\xff\xff\xff\xff" + b"x" * 1000)
+    assert failures == [Status.RESOURCE_EXHAUSTED]
+    assert rig.runtime.streams[1].reset == 8
+    assert rig.idle
