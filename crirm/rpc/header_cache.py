@@ -1,4 +1,4 @@
-"""HPACK with memory: header blocks that were seen before are not worked out again, and long ones cost no more than linear.
+"""HPACK with memory, in linear time: header blocks that were seen before are not worked out again.
 
 A node's calls repeat the same few header lists all day. What a block means depends on its bytes and on the dynamic
 table (RFC 7541 section 2.3.2), and that changes by new entries at its front and by a new size. While neither happens,

@@ -25,12 +25,14 @@ import hyperframe.frame
 from grpclib.config import Configuration
 from grpclib.protocol import AbstractHandler, Connection, H2Protocol
 from h2.config import H2Configuration
+from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
 from crirm.rpc import bridge
+from crirm.rpc.floods import Allowances, Kind
 from crirm.rpc.header_cache import MAX_HEADERS, TooLong
-from crirm.rpc.lean_h2 import MAX_HEADER_LIST_BYTES, PAUSE, LeanH2Connection
+from crirm.rpc.lean_h2 import MAX_HEADER_LIST_BYTES, PAUSE, LeanH2Connection, Nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -133,6 +135,7 @@ class Http2Connection(H2Protocol):
         self.goodbye = ""  # why the peer takes no new streams
         self._events: Iterator[h2e.Event] = iter(())
         self._window_opened = self._settings_changed = False  # in this turn
+        self._allowances = Allowances()
         self.arrived_s = 0.0  # monotonic time of the batch that is being handled
 
     # --- called by asyncio ---------------------------------------------------------------------------------------
@@ -195,10 +198,21 @@ class Http2Connection(H2Protocol):
             handle = _HANDLERS.get(type(event))
             if handle is not None:
                 handle(self, event)
+            elif (kind := _COUNTED.get(type(event))) is not None:
+                self._count(kind)
             most -= 1
             if self.lost or not most:
                 return not self.lost
         return False
+
+    def _count(self, kind: Kind) -> None:
+        """Take note of a frame that brought no call forward."""
+        within = self._allowances.spend(kind, self.arrived_s)
+        if not self.writable:  # what answers there are would pile up here
+            within = self._allowances.spend(Kind.UNREAD, self.arrived_s) and within
+        if not within and not self.lost:
+            self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            self.fail(f"the peer sends too many {kind.called}")
 
     def _conclude_turn(self) -> None:
         """Do once what may have become possible many times over: it takes a look at every stream."""
@@ -263,6 +277,12 @@ class Http2Connection(H2Protocol):
 
     # --- frames --------------------------------------------------------------------------------------------------
 
+    def _request(self, event: h2e.RequestReceived) -> None:
+        if not self.writable:
+            self._count(Kind.UNREAD)
+        if not self.lost:
+            self.on_request(event)
+
     def _response(self, event: h2e.ResponseReceived) -> None:
         if type(event.headers) is TooLong:
             self._too_long(event.stream_id)
@@ -283,22 +303,29 @@ class Http2Connection(H2Protocol):
     def _data(self, event: h2e.DataReceived) -> None:
         if leg := self.legs.get(event.stream_id):
             leg.on_data(event.data, event.flow_controlled_length, end=event.stream_ended is not None)
+            if not event.data and event.stream_ended is None:
+                self._count(Kind.IDLE)
         else:
             self.credit(event.stream_id, event.flow_controlled_length)
+            self._count(Kind.IDLE)
 
     def _reset(self, event: h2e.StreamReset) -> None:
         if leg := self.legs.pop(event.stream_id, None):
             leg.on_reset(int(event.error_code or 0))
             self.on_room()
+        self._count(Kind.RESET)
 
     def _window(self, event: h2e.WindowUpdated) -> None:
         if not event.stream_id:
             self._window_opened = True
         elif leg := self.legs.get(event.stream_id):
             leg.pump()
+        else:
+            self._count(Kind.IDLE)
 
     def _settings(self, _event: h2e.RemoteSettingsChanged) -> None:
         self._settings_changed = True
+        self._count(Kind.SETTINGS)
 
     def _terminated(self, event: h2e.ConnectionTerminated) -> None:
         reason = f"the peer said goodbye (GOAWAY, error {event.error_code})"
@@ -327,14 +354,26 @@ class Http2Connection(H2Protocol):
 
 
 _HANDLERS: dict[type[h2e.Event], Callable[[Http2Connection, h2e.Event], None]] = {
-    h2e.RequestReceived: lambda c, e: c.on_request(e),  # type: ignore[arg-type] # keyed by this very type
-    h2e.ResponseReceived: Http2Connection._response,  # type: ignore[dict-item] # likewise, and so below
+    h2e.RequestReceived: Http2Connection._request,  # type: ignore[dict-item] # keyed by this very type
+    h2e.ResponseReceived: Http2Connection._response,  # type: ignore[dict-item] # and so below
     h2e.TrailersReceived: Http2Connection._trailers,  # type: ignore[dict-item]
     h2e.DataReceived: Http2Connection._data,  # type: ignore[dict-item]
     h2e.StreamReset: Http2Connection._reset,  # type: ignore[dict-item]
     h2e.WindowUpdated: Http2Connection._window,  # type: ignore[dict-item]
     h2e.RemoteSettingsChanged: Http2Connection._settings,  # type: ignore[dict-item]
     h2e.ConnectionTerminated: Http2Connection._terminated,  # type: ignore[dict-item]
+}
+
+
+_COUNTED: dict[type[h2e.Event], Kind] = {
+    h2e.PingReceived: Kind.PING,
+    h2e.PingAckReceived: Kind.IDLE,
+    h2e.PriorityUpdated: Kind.IDLE,
+    h2e.UnknownFrameReceived: Kind.IDLE,
+    Nothing: Kind.IDLE,
+    h2e.InformationalResponseReceived: Kind.IDLE,
+    h2e.AlternativeServiceAvailable: Kind.IDLE,
+    h2e.SettingsAcknowledged: Kind.SETTINGS,
 }
 
 

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import TrailersReceived, UnknownFrameReceived
+from h2.events import Event, TrailersReceived
 from h2.exceptions import DenialOfServiceError, FrameDataMissingError, ProtocolError
 from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
     from h2.config import H2Configuration
     from h2.connection import AllowedStreamIDs
-    from h2.events import Event
     from hpack.hpack import Encoder
     from hpack.struct import Header
 
@@ -252,8 +251,14 @@ class _Stream(H2Stream):
         return [], events
 
 
-PAUSE = UnknownFrameReceived(frame=None)
-"""An event that stands for nothing: there is more to do, and others may do something first."""
+class Nothing(Event):
+    """Stands for what h2 has no event for."""
+
+
+PAUSE = Nothing()
+"""There is more to do, and others may do something first."""
+SILENT = Nothing()
+"""A frame has come of which nothing is to be told."""
 _WITH_HEADERS = (_Headers, HeadersFrame)
 
 
@@ -284,10 +289,10 @@ class LeanH2Connection(H2Connection):
         self.incoming_buffer.max_frame_size = self.max_inbound_frame_size
         try:
             for frame in self.incoming_buffer:
-                if type(frame) in _WITH_HEADERS:
+                if isinstance(frame, _WITH_HEADERS):
                     for _ in self.decoder.decode_ahead(frame.data):
                         yield PAUSE
-                yield from self._receive_frame(frame)
+                yield from self._receive_frame(frame) or (SILENT,)
         except InvalidPaddingError as error:
             self._terminate_connection(ErrorCodes.PROTOCOL_ERROR)
             raise ProtocolError("invalid padding") from error

@@ -33,13 +33,22 @@ class _Chunk:
     held_bytes: int = 0  # that somebody was told of
 
 
+@attrs.define
+class _Head:
+    """Headers or trailers that wait to be sent."""
+
+    headers: Headers
+    end: bool
+    held_bytes: int
+
+
 class Leg(ABC):
     """One side of a call; see the module."""
 
     def __init__(self, connection: Http2Connection, stream_id: int) -> None:
         self.connection = connection
         self.stream_id = stream_id
-        self._queue: deque[_Chunk | Headers] = deque()
+        self._queue: deque[_Chunk | _Head] = deque()
         self.sent_end = False
         self.received_end = False
         connection.legs[stream_id] = self
@@ -72,9 +81,11 @@ class Leg(ABC):
     # --- sending -------------------------------------------------------------------------------------------------
 
     def send_headers(self, headers: Headers, *, end: bool = False) -> None:
-        """Send headers now, or trailers (*end*) after the bytes that wait."""
-        if end and self._queue:
-            self._queue.append(headers)
+        """Send headers, or trailers (*end*), after what waits already."""
+        if self._queue or not self.connection.writable:
+            head = _Head(headers, end, sum(len(name) + len(value) for name, value in headers))
+            self._queue.append(head)
+            self.hold(head.held_bytes)
         else:
             self._write_headers(headers, end=end)
 
@@ -106,14 +117,13 @@ class Leg(ABC):
         """Give up what waits to be sent, and credit it."""
         waiting, self._queue = self._queue, deque()
         for item in waiting:
-            if isinstance(item, _Chunk):
-                self._let_go(item)
+            self._let_go(item)
 
-    def _let_go(self, chunk: _Chunk) -> None:
-        if chunk.held_bytes:
-            self.hold(-chunk.held_bytes)
-        if chunk.source is not None:
-            chunk.source.credit(chunk.credit_bytes)
+    def _let_go(self, item: _Chunk | _Head) -> None:
+        if item.held_bytes:
+            self.hold(-item.held_bytes)
+        if isinstance(item, _Chunk) and item.source is not None:
+            item.source.credit(item.credit_bytes)
 
     def hold(self, more_bytes: int) -> None:  # noqa: B027 - a hook; what is our own is small
         """Bytes wait here, *more_bytes* than before, or less when that is negative."""
@@ -131,7 +141,8 @@ class Leg(ABC):
                     return
             else:
                 self._queue.popleft()
-                self._write_headers(item, end=True)
+                self._let_go(item)
+                self._write_headers(item.headers, end=item.end)
 
     def _pump_chunk(self, chunk: _Chunk) -> bool:
         """Send of *chunk* what fits; True when all of it is sent."""

@@ -16,8 +16,8 @@ from crirm.rpc import bridge
 from crirm.rpc.budget import Account, Budget
 from crirm.rpc.call import Call, CallerLeg
 from crirm.rpc.grpc_wire import find
-from crirm.rpc.held import HeldCall, Interceptor
 from crirm.rpc.header_cache import MAX_HEADERS, TooLong
+from crirm.rpc.held import HeldCall, Interceptor
 from crirm.rpc.http2 import Flusher, Http2Connection
 from crirm.rpc.lean_h2 import MAX_HEADER_LIST_BYTES
 
@@ -50,6 +50,7 @@ class Refusal:
     message: str
 
 
+CALL_BYTES = 8 << 10  # about what a call in flight takes besides its messages
 _TOO_MUCH_METADATA = Refusal(
     Status.RESOURCE_EXHAUSTED,
     f"the call comes with more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers of metadata",
@@ -98,6 +99,9 @@ class Server:
             route = self._shut or self._served.route(find(headers, b":path") or b"")
         leg.call = call = self._make_call(leg, headers, route)
         self.calls.add(call)
+        call.hold(CALL_BYTES + sum(len(name) + len(value) for name, value in headers))
+        if not call.wanted:
+            return
         if self._served.tap is not None and (tap := self._served.tap.open(call.path.decode("ascii", "replace"))):
             call.watch(tap)
         if isinstance(route, Refusal):

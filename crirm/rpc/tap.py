@@ -32,7 +32,7 @@ class CallTap(Protocol):
     """The watcher of one call; ``close`` comes once and last."""
 
     def request(self, message: bytes) -> None:
-        """Take one whole request message, without its 5-byte prefix; a ``compression.Packed`` where it is compressed."""
+        """Take one whole request message without its 5-byte prefix; compressed ones are ``compression.Packed``."""
 
     def reply(self, message: bytes) -> None:
         """Take one whole reply message, likewise."""

@@ -23,7 +23,7 @@ def test_a_caller_that_holds_too_much_loses_the_call_that_wants_more() -> None:
     first, second = Call(), Call()
     account.hold(first, 90)
     account.hold(second, 20)
-    assert ("", True) == (first.ended, "100 bytes" in second.ended)
+    assert (first.ended, "100 bytes" in second.ended) == ("", True)
     assert (budget.held_bytes, account.held_bytes) == (90, 90)
 
 

@@ -16,7 +16,7 @@ from crirm.rpc.client import MAX_CONNECTIONS, NotGrpcError, Pool, RuntimeConnect
 from crirm.rpc.grpc_wire import RpcError, find, frame
 from crirm.rpc.http2 import Flusher
 from tests.integration.pretenders import HTTP1, NOISE, pretender
-from tests.unit.rpc.rig import OK, Peer, Rig, on_loop
+from tests.unit.rpc.rig import OK, REPLY, Peer, Rig, on_loop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -251,7 +251,7 @@ async def test_endless_calls_leave_room_for_those_that_end() -> None:
     for peer in peers[1:]:
         peer.exchange(1 << 16)
     begun = [find(peer.streams[1].headers[0], b":path") for peer in peers]
-    assert [b"/a.B/Events"] * (MAX_CONNECTIONS - 1) + [b"/a.B/Ends"] == begun
+    assert begun == [b"/a.B/Events"] * (MAX_CONNECTIONS - 1) + [b"/a.B/Ends"]
     rig.kubelet.h2.reset_stream(subscribers[0], 8)
     rig.settle()
     assert find(rig.runtime.streams[3].headers[0], b":path") == b"/a.B/Events", "the next has its turn"
@@ -294,7 +294,9 @@ async def test_an_answer_that_reads_as_gigabytes_is_refused_at_once() -> None:
         nursery.start_soon(ask)
         await trio.testing.wait_all_tasks_blocked()
         rig.settle()
-        rig.answer(1, body=b"\0\xff\xff\xff\xff" + b"x" * 1000)
+        rig.runtime.h2.send_headers(1, REPLY)
+        rig.runtime.h2.send_data(1, b"\0\xff\xff\xff\xff" + b"x" * 1000)
+        rig.settle()
     assert failures == [Status.RESOURCE_EXHAUSTED]
     assert rig.runtime.streams[1].reset == 8
     assert rig.idle
