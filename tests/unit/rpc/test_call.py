@@ -406,7 +406,7 @@ async def test_noise_of_the_runtime_ends_calls_at_once() -> None:
 async def _turns(rig: Rig) -> None:
     for _ in range(100):
         await asyncio.sleep(0)
-    assert not (rig.upstream.behind or rig.downstream.behind)
+    assert (rig.upstream.behind, rig.downstream.behind) == (False, False)
     rig.settle()
 
 
