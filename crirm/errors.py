@@ -1,4 +1,12 @@
-"""The errors that an operator can act on, and the exit codes they end in."""
+"""The errors that an operator can act on, the exit codes they end in, and how much of others' words they repeat."""
+
+from __future__ import annotations
+
+from typing import Final
+
+QUOTED_CHARS: Final = 200
+SENTENCE_CHARS: Final = 1000
+"""Characters of a sentence that is kept or shown: several quotations and what is said about them."""
 
 
 class CrirmError(Exception):
@@ -11,3 +19,16 @@ class UsageError(CrirmError):
     """The command line says something that crirm does not know; nothing was started."""
 
     exit_code = 2
+
+
+def clipped(text: str, most: int = QUOTED_CHARS) -> str:
+    """Return *text*, or its beginning and its length where it has more than *most* characters.
+
+    Names, annotations and messages come from anybody, in any length; whoever quotes them in a sentence clips them.
+    """
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+
+
+def quoted(text: str) -> str:
+    """Return *text* in quotation marks, clipped, with everything escaped that is not printable."""
+    return repr(text) if len(text) <= QUOTED_CHARS else f"{text[:QUOTED_CHARS]!r}... ({len(text)} characters)"

@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from crirm.logs import get_logger
+from crirm.model.annotations import kept
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.events import ResizeRequested
 from crirm.model.resources import LinuxResources, Requirements, requirements
@@ -79,13 +80,17 @@ class Intake:
         pod = self.engine.state.workload.pods[asked.pod]
 
         def decide(known: Container | RefusedError) -> None:  # with the adjustments that are in force by then
-            then(known if isinstance(known, RefusedError) else self.override(known, pod))
+            if isinstance(known, RefusedError):
+                self.engine.refuse(asked.pod, asked.name, known)
+                then(known)
+            else:
+                then(self.override(known, pod))
 
         try:
             container = self._container(asked, pod)
             heeded = topology_hints(pod, asked.name)
         except RefusedError as refusal:
-            then(refusal)
+            decide(refusal)
             return
         if asked.places and heeded is not Hints.IGNORED:
             self.nursery.start_soon(self._with_hints, container, asked.places, decide, heeded is Hints.STRICT)
@@ -102,7 +107,7 @@ class Intake:
             resources=asked.resources,
             requirements=self.requirements(pod, asked.name, asked.resources),
             labels=asked.labels,
-            annotations=asked.annotations,
+            annotations=kept(asked.annotations),
         )
 
     def requirements(self, pod: Pod, name: str, resources: LinuxResources) -> Requirements:

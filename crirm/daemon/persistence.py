@@ -30,7 +30,7 @@ import attrs
 import trio
 
 from crirm.daemon.engine import Explained
-from crirm.daemon.journal import activation_entries, entries
+from crirm.daemon.journal import activation_entries, entries, refusal_entry
 from crirm.daemon.stored import NOTHING_KNOWN, differences, generation_in, on_time, read, text_of, trails_in
 from crirm.logs import get_logger
 from crirm.policy.restore import NO_GRANT, Revived, revive
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from crirm.daemon.effects import EffectsWorker
-    from crirm.daemon.engine import Engine
+    from crirm.daemon.engine import Engine, Refused
     from crirm.daemon.stored import View
     from crirm.model.decision import Decision, State
     from crirm.model.events import Event
@@ -160,6 +160,11 @@ class Persistence:
         self._note(entries(self.clock(), event, before, decision))
         if decision.trails:
             self._trails = {}  # to be copied anew
+        self.wake()
+
+    def record_refusal(self, refused: Refused) -> None:
+        """Take note of a refusal that came before any decision; returns at once."""
+        self._note([refusal_entry(refused)])
         self.wake()
 
     def record_activation(self, before: State, plan: Plan) -> None:
@@ -358,6 +363,7 @@ def open_persistence(
     engine.generation += generation_in(rows)
     engine.on_decision(persistence.record)
     engine.on_activation(persistence.record_activation)
+    engine.on_refusal(persistence.record_refusal)
     if resume:
         persistence.resume(rows, latest_s)
     return persistence
