@@ -32,3 +32,16 @@ def clipped(text: str, most: int = QUOTED_CHARS) -> str:
 def quoted(text: str) -> str:
     """Return *text* in quotation marks, clipped, with everything escaped that is not printable."""
     return repr(text) if len(text) <= QUOTED_CHARS else f"{text[:QUOTED_CHARS]!r}... ({len(text)} characters)"
+
+
+def visible(text: str, but: str = "") -> str:
+    """Return *text* on one line, with everything escaped that is not printable, except the characters in *but*.
+
+    What a container is called must neither drive a terminal nor forge a line: control characters of both kinds (C0 and
+    C1), marks that turn the direction of writing, line separators and halves of surrogate pairs.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in but else char.encode("unicode_escape").decode() for char in text
+    )

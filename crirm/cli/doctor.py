@@ -12,7 +12,7 @@ import trio
 
 from crirm.cli.exit_codes import ExitCode
 from crirm.daemon.settings import Settings
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, visible
 from crirm.system.doctor import Finding, Host, Verdict, check_host
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def _no_answer(error: Exception, where: str) -> Finding:
 
 
 def _as_text(finding: Finding) -> str:
+    finding = attrs.evolve(finding, found=visible(finding.found), where=visible(finding.where), fix=visible(finding.fix))
     where = f"  [{finding.where}]" if finding.where else ""
     verdict = click.style(f"{finding.verdict.value:8}", fg=COLOURS[finding.verdict])
     fix = f"\n{'':23}fix: {finding.fix}" if finding.fix else ""

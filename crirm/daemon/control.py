@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 import trio
 
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, clipped
 from crirm.logs import get_logger
 from crirm.system.unix_socket import ListeningSocket, SocketOwner, open_listener
 
@@ -144,7 +144,7 @@ class Answers:
             case {"ask": "status"}:
                 return {**status(node), "configuration": self.configurations.status()}
             case {"ask": "explain", "what": str(what)}:
-                return {"explained": explanations(what, node)}
+                return {"explained": explanations(what, node), "refused": refusals(what, node)}
             case {"ask": "propose", "name": str(name), "config": str(text)}:
                 return proposal_record(*await self.configurations.proposed(name, text))
             case {"ask": "activate", "name": str(name), "config": str(text)}:
@@ -234,16 +234,26 @@ def explained(what: str, observed: Observed | None) -> list[Explained]:
         observed: where they are kept.
 
     Raises:
-        QuestionError: none of that name was placed.
+        QuestionError: none of that name was placed, or refused.
     """
     if observed is None:
         raise QuestionError("policy none places nothing; start crirm with another policy")
     found = [e for e in observed.engine.trails.values() if _names(what, e.name)]
-    if not found:
+    if not found and not refusals(what, observed):
         known = sorted({e.name for e in observed.engine.trails.values()})
         listed = f"placed were {', '.join(known[:10])}{' and more' if len(known) > 10 else ''}" if known else "none was"
-        raise QuestionError(f"{what}: no container of this name was placed; {listed}")
+        raise QuestionError(f"{clipped(what)}: no container of this name was placed or refused; {listed}")
     return found
+
+
+def refusals(what: str, observed: Observed | None) -> list[dict[str, Any]]:
+    """Return why containers that *what* names were refused, of those that were not placed since."""
+    found = observed.engine.refusals.values() if observed is not None else ()
+    return [
+        {"name": each.name, "at_s": each.at_s, "refused": each.why, "times": each.times}
+        for each in found
+        if _names(what, each.name)
+    ]
 
 
 def _names(what: str, name: str) -> bool:

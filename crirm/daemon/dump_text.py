@@ -17,7 +17,8 @@ from crirm.cri.describe import describe
 from crirm.cri.dump_rules import Level
 from crirm.cri.qualifier import qualifier
 from crirm.logs import Block
-from crirm.logs.render import INDENT, one_line
+from crirm.errors import visible
+from crirm.logs.render import INDENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,7 +114,7 @@ class Text:
         lines = [self.header]
         if self.block:
             lines += [f"{self.block.header}{INDENT}{line}" for line in self.block.text.split("\n")]
-        return "".join(f"{self.stamp}{one_line(line)}\n" for line in lines)
+        return "".join(f"{self.stamp}{visible(line)}\n" for line in lines)
 
 
 def text(record: Record, *, show_secrets: bool, pause: Callable[[], None]) -> Text | None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import attrs
 
-from crirm.errors import clipped
+from crirm.errors import clipped, visible
 
 Record = Mapping[str, Any]
 Renderer = Callable[[Record], str]
@@ -56,14 +56,14 @@ def human(*, colours: bool, headers: bool, dated: bool) -> Renderer:
             level = paint(LEVEL_COLOURS.get(record["level"], ""), f"{record['level']:<7}")
             head = f"{paint(DIM, _clock(record['timestamp'], dated=dated))} {level} "
         head += f"{paint(BRIGHT, record['source'])}: "
-        facts = "".join(f" {paint(CYAN, key)}={value_text(value)}" for key, value in _facts(record))
+        facts = "".join(f" {paint(CYAN, visible(key))}={value_text(value)}" for key, value in _facts(record))
         traceback_lines = _traceback(record).splitlines()
         return "".join(
             f"{line}\n"
             for line in (
-                f"{head}{one_line(_sentence(record))}{facts}",
+                f"{head}{visible(_sentence(record))}{facts}",
                 *(head + line for line in _block_lines(record)),
-                *map(one_line, traceback_lines),
+                *map(visible, traceback_lines),
             )
         )
 
@@ -73,10 +73,10 @@ def human(*, colours: bool, headers: bool, dated: bool) -> Renderer:
 def journal(record: Record) -> str:
     """Render for journald, which has the time: syslog priority, source, sentence, facts; a block's lines alike."""
     head = f"<{SYSLOG_PRIORITIES[record['level']]}>{record['source']}: "
-    facts = "".join(f" {key}={value_text(value)}" for key, value in _facts(record))
+    facts = "".join(f" {visible(key)}={value_text(value)}" for key, value in _facts(record))
     if failure := _traceback(record):
         facts += f" exception={value_text(failure)}"
-    lines = (f"{one_line(_sentence(record))}{facts}", *_block_lines(record))
+    lines = (f"{visible(_sentence(record))}{facts}", *_block_lines(record))
     return "".join(f"{head}{line}\n" for line in lines)
 
 
@@ -103,14 +103,7 @@ def value_text(value: object) -> str:
     if text and text.isprintable() and not any(char in text for char in " \"'="):
         return text
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{one_line(quoted)}"'
-
-
-def one_line(text: str) -> str:
-    """Return *text* with everything escaped that is no printable character."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return f'"{visible(quoted)}"'
 
 
 def _sentence(record: Record) -> str:
@@ -128,7 +121,7 @@ def _plain(value: Any) -> Any:
 
 def _block_lines(record: Record) -> list[str]:
     block = record.get("block")
-    return [one_line(f"{block.header}{INDENT}{line}") for line in block.text.splitlines()] if block else []
+    return [visible(f"{block.header}{INDENT}{line}") for line in block.text.splitlines()] if block else []
 
 
 def _traceback(record: Record) -> str:
