@@ -149,9 +149,8 @@ class Persistence:
         }
         if known:
             log.info("the state of before is known", **counts)
-        facts = ", ".join(
-            f"{fact} {value:.12}" for fact, value in (("policy", self.engine.policy.name), *self.facts.items())
-        )
+        known_facts = {"policy": self.engine.policy.name, **self.facts, "machine": self._machine}
+        facts = ", ".join(f"{fact} {value}" for fact, value in known_facts.items() if value)
         found = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
         self._note([Entry(self.clock(), "crirm started", outcome=f"{facts}; {found}")])
 
@@ -174,8 +173,12 @@ class Persistence:
         self.wake()
 
     def _note(self, found: Iterable[Entry]) -> None:
-        machine = self.facts.get("machine", "")[:MACHINE_DIGITS]
-        self._waiting.extend(attrs.evolve(e, generation=self.engine.generation, machine=machine) for e in found)
+        of_now = {"generation": self.engine.generation, "machine": self._machine}
+        self._waiting.extend(attrs.evolve(e, **of_now) for e in found)
+
+    @property
+    def _machine(self) -> str:
+        return self.facts.get("machine", "")[:MACHINE_DIGITS]
 
     def wake(self) -> None:
         """Have whatever has changed written."""
