@@ -27,6 +27,8 @@ def command(*, control_socket: str, as_json: bool) -> None:
     say(f"policy {status['policy']}, {len(status['containers'])} containers; {_origin(status['configuration'])}")
     if status["state_failure"]:
         say(f"what is decided cannot be kept: {status['state_failure']}")
+    for finding in status.get("findings", []):
+        say(f"finding: {finding}")
     if status["containers"]:
         console().print(_table(status["containers"]))
     for each in status["containers"]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from crirm.daemon.cpusets import Cpusets
 from crirm.logs import get_logger
 from crirm.model.annotations import kept
 from crirm.model.decision import RefusalReason, RefusedError
@@ -47,6 +48,7 @@ class Intake:
         find_hints: looks up where a container's mounts and devices are; may block.
         doubt: called when it is not known what the runtime did; the lists will tell.
         override: returns a container as external adjustments want it.
+        cpusets: told of the CPUs that requests ask for.
     """
 
     engine: Engine
@@ -55,6 +57,7 @@ class Intake:
     find_hints: Callable[[tuple[Place, ...]], tuple[TopologyHint, ...]]
     doubt: Callable[[], None]
     override: Override = as_asked
+    cpusets: Cpusets = attrs.field(default=attrs.Factory(lambda self: Cpusets(self.engine), takes_self=True))
     _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
     _ids_of: object = attrs.field(default=None, init=False)
 
@@ -85,6 +88,7 @@ class Intake:
                 then(known)
             else:
                 then(self.override(known, pod))
+                self.cpusets.note(known.key, str(asked.cpus), str(asked.mems), creating=True)
 
         try:
             container = self._container(asked, pod)

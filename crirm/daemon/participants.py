@@ -265,6 +265,7 @@ class Update(Participant):
             held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
             return
         self.container = key
+        self.node.intake.cpusets.note(key, *decode.update_sets(message))
         if decision.adjustment:
             message = adjusted_update(message, decision.adjustment)
         self.node.when_kept(lambda: held.forward(message), lambda why: self.give_up(held, why))

@@ -161,10 +161,14 @@ class Persistence:
             self._trails = {}  # to be copied anew
         self.wake()
 
+    def note(self, entry: Entry) -> None:
+        """Take note of what no decision comes with; returns at once."""
+        self._note([entry])
+        self.wake()
+
     def record_refusal(self, refused: Refused) -> None:
         """Take note of a refusal that came before any decision; returns at once."""
-        self._note([refusal_entry(refused)])
-        self.wake()
+        self.note(refusal_entry(refused))
 
     def record_activation(self, before: State, plan: Plan) -> None:
         """Take note of a configuration that was taken into use; returns at once."""

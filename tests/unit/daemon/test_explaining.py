@@ -60,6 +60,7 @@ class Node:
         self.engine = Engine(made, clock=lambda: self.now_s)
         self.recorder: Any = None
         self.state_failure = ""
+        self.findings: tuple[str, ...] = ()
         self.engine.on_decision(self._write_down)
         self.journal: list[str] = []
 
