@@ -49,7 +49,7 @@ class Pace:
     """When the enforcer does what, in seconds.
 
     Args:
-        round_s: within which every container is looked at.
+        round_s: within which every container is looked at, whatever glances show; a look takes 200 us, a glance 10.
         glance_s: within which a change of what was read is noticed; with *soon_s* and *settle_s* after it, less than 5.
         beat_s: routine looks are done together, so often at most, to let the machine sleep in between.
         soon_s: from being asked for a look until it is taken; more that come meanwhile are taken together.
@@ -59,7 +59,7 @@ class Pace:
         forget_s: without drift, after which a container's history is forgotten.
     """
 
-    round_s: float = 30.0
+    round_s: float = 120.0
     glance_s: float = 3.0
     beat_s: float = 1.0
     soon_s: float = 0.1
