@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from crirm.cli.control import DEFAULT_CONTROL_SOCKET, ask
-from crirm.cli.printing import console, local_time
+from crirm.cli.printing import console, harmless, local_time, say
 
 _COLUMNS = ("container", "state", "QoS", "pool", "CPUs", "memory nodes", "shares", "drift")
 
@@ -23,16 +23,19 @@ def command(*, control_socket: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(status, indent=2))
         return
-    click.echo(f"policy {status['policy']}, {len(status['containers'])} containers; {_origin(status['configuration'])}")
+    status = harmless(status)
+    say(f"policy {status['policy']}, {len(status['containers'])} containers; {_origin(status['configuration'])}")
     if status["state_failure"]:
-        click.echo(f"what is decided cannot be kept: {status['state_failure']}")
+        say(f"what is decided cannot be kept: {status['state_failure']}")
+    for finding in status.get("findings", []):
+        say(f"finding: {finding}")
     if status["containers"]:
         console().print(_table(status["containers"]))
     for each in status["containers"]:
         if each["degraded"]:
-            click.echo(f"degraded: {each['name']} goes on as it is, since {each['degraded']}")
+            say(f"degraded: {each['name']} goes on as it is, since {each['degraded']}")
     for name, containers in status["configuration"]["adjustments"].items():
-        click.echo(f"adjusted by {name}: {', '.join(sorted(containers)) or 'none'}")
+        say(f"adjusted by {name}: {', '.join(sorted(containers)) or 'none'}")
 
 
 def _origin(configuration: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ from crirm.system.store import Entry
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from crirm.daemon.engine import Refused
     from crirm.model.decision import Adjustment, Decision, State
     from crirm.model.resources import LinuxResources
     from crirm.model.trail import Move
@@ -100,6 +101,12 @@ def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) ->
             return [_about(at_s, kind, known_container, before.workload, outcome)] if known_container else []
         case _:
             assert_never(event)
+
+
+def refusal_entry(refused: Refused) -> Entry:
+    """Return what to write down about a container that was refused before anything could be decided about it."""
+    kind = KINDS[ContainerRequested]
+    return Entry(refused.at_s, kind, refused.pod, refused.container, outcome=f"refused: {refused.why}")
 
 
 def _touched(before: State, after: State, key: ContainerKey | None = None) -> str:

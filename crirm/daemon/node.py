@@ -38,7 +38,7 @@ from crirm.system.hints import hints_of
 from crirm.system.sysfs import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from crirm.daemon.enforcement import Mode
     from crirm.daemon.intake import Override
@@ -173,6 +173,7 @@ class DecidingNode:
             self.persistence = await trio.to_thread.run_sync(
                 opening, settings.state_dir, self.engine, self.effects, facts
             )
+            self.intake.cpusets.record = self.persistence.note
         if resume:
             self.engine.state = freed(self.engine.state, self.machine)
 
@@ -195,6 +196,11 @@ class DecidingNode:
     def state_failure(self) -> str:
         """See ``control.Observed``."""
         return self.persistence.failure if self.persistence is not None else ""
+
+    @property
+    def findings(self) -> Sequence[str]:
+        """See ``control.Observed``."""
+        return self.intake.cpusets.findings()
 
     @property
     def unkept(self) -> str:

@@ -14,6 +14,7 @@ from crirm.cri import decode
 from crirm.cri.encode import adjusted_create, adjusted_update, status_as_asked
 from crirm.cri.message import MalformedError
 from crirm.logs import get_logger
+from crirm.model.annotations import kept
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.events import (
     ContainerCreated,
@@ -115,7 +116,8 @@ class RunPod(Participant):
         """The pod is there."""
         if not answer.message:
             return None
-        return PodAdded(decode.run_pod_request(self.message, decode.first_text(answer.message)))
+        pod = decode.run_pod_request(self.message, decode.first_text(answer.message))
+        return PodAdded(attrs.evolve(pod, annotations=kept(pod.annotations)))
 
 
 class StopPod(Participant):
@@ -263,6 +265,7 @@ class Update(Participant):
             held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
             return
         self.container = key
+        self.node.intake.cpusets.note(key, *decode.update_sets(message))
         if decision.adjustment:
             message = adjusted_update(message, decision.adjustment)
         self.node.when_kept(lambda: held.forward(message), lambda why: self.give_up(held, why))

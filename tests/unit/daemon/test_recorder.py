@@ -266,6 +266,7 @@ class Seen:
     engine: Engine
     recorder: Recorder
     state_failure: str = ""
+    findings: tuple[str, ...] = ()
 
     def drift(self) -> dict[ContainerKey, str]:
         return {}
