@@ -18,6 +18,8 @@ from crirm.daemon.enforcer import Enforcer
 from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake, as_asked
 from crirm.daemon.kernel import ThreadedKernel
+from crirm.daemon.looking import Looking
+from crirm.daemon.observing import Observing
 from crirm.daemon.participants import participant
 from crirm.daemon.persistence import Persistence, open_persistence
 from crirm.daemon.recorder import Recorder, RecordingError
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from crirm.model.topology import Topology
     from crirm.model.workload import ContainerKey
     from crirm.rpc.client import Pool
-    from crirm.rpc.held import Interceptor
+    from crirm.rpc.held import Held, Interceptor
 
 log = get_logger("runtime")
 
@@ -151,6 +153,8 @@ class DecidingNode:
         host_root, memory_capacity = Path(settings.host_root), topology.memory_of(topology.node_ids)
         find_hints = partial(hints_of, host_root=host_root)
         self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self.doubt)
+        self.observing = Observing(self.engine, self.intake)
+        self.looking = Looking(self.runtime, self.observing, nursery)
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.engine.on_effect(self.effects.perform)
         self.enforcer = self._make_enforcer(host_root, settings.enforce)
@@ -190,6 +194,14 @@ class DecidingNode:
     def participant(self, method: str) -> Interceptor | None:
         """See ``relay.Deciding``."""
         return participant(self, method)
+
+    def observed(self, method: str, answer: bytes) -> None:
+        """See ``participants.Node`` and ``observing.Observer``."""
+        self.observing.observed(method, answer)
+
+    def look(self, again: Callable[[], None], held: Held) -> bool:
+        """See ``participants.Node``."""
+        return self.looking.look(again, held)
 
     @property
     def state_failure(self) -> str:
@@ -254,6 +266,7 @@ class DecidingNode:
             nursery.start_soon(self.recorder.run)
             nursery.start_soon(relist, self.runtime, self.engine, self.intake)
             nursery.start_soon(self._settle_doubts)
+            nursery.start_soon(self.observing.run)
             nursery.start_soon(self._take_events)
             if self.enforcer is not None:
                 nursery.start_soon(self.enforcer.run)
