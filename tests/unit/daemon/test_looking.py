@@ -12,7 +12,6 @@ from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.participants import Create, RemovePod, Start, Update
-from crirm.model.decision import Decision
 from tests.unit.daemon.nodes import (
     ID,
     FakeHeld,
@@ -26,6 +25,7 @@ from tests.unit.daemon.nodes import (
 )
 
 if TYPE_CHECKING:
+    from crirm.model.decision import Decision
     from crirm.model.events import Event
 
 OTHER = "d" * 64
