@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 import trio
-from grpclib.const import Status
 
-from crirm.cri.message import MalformedError
 from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.enforcer import Enforcer
 from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake, as_asked
 from crirm.daemon.kernel import ThreadedKernel
+from crirm.daemon.listening import EVENTS, listen
 from crirm.daemon.looking import Looking
 from crirm.daemon.observing import Observing
 from crirm.daemon.participants import participant
@@ -25,7 +24,7 @@ from crirm.daemon.persistence import Persistence, open_persistence
 from crirm.daemon.recorder import Recorder, RecordingError
 from crirm.daemon.resync import resync
 from crirm.daemon.settle import settle_creations
-from crirm.daemon.watch import relist, take_event
+from crirm.daemon.watch import relist
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.decision import Adjustment
@@ -40,7 +39,8 @@ from crirm.system.hints import hints_of
 from crirm.system.sysfs import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from crirm.daemon.enforcement import Mode
     from crirm.daemon.intake import Override
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 log = get_logger("runtime")
 
 DOUBT_S = 1.0  # lets calls that are about to end tell for themselves
-EVENTS_AGAIN_S = 5.0
 CGROUPS = "sys/fs/cgroup"  # under the host's root
 
 
@@ -69,10 +68,22 @@ class RuntimeCalls:
 
     pool: Pool
     version: str = "v1"
+    info: RuntimeInfo | None = None
+    """What it said of itself when it was last there."""
+    identified: trio.Event = attrs.field(factory=trio.Event)
 
     async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
         """See ``effects.Runtime``."""
         return await self.pool.unary(self.path(method), message, timeout_s=timeout_s)
+
+    def stream(self, method: str, message: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See ``listening.Streams``."""
+        return self.pool.open_stream(self.path(method), message)
+
+    def is_there(self, info: RuntimeInfo) -> None:
+        """Take note of what the runtime says of itself."""
+        self.info, self.version = info, info.api_versions[0]
+        self.identified.set()
 
     def path(self, method: str) -> str:
         """Return the full name of *method*."""
@@ -249,7 +260,7 @@ class DecidingNode:
 
     async def on_up(self, info: RuntimeInfo) -> None:
         """Learn what the runtime has before calls pass; for ``Link``."""
-        self.runtime.version = info.api_versions[0]
+        self.runtime.is_there(info)
         if not self._settled:
             await settle_creations(self.runtime, self.engine)
             self._settled = True
@@ -267,7 +278,7 @@ class DecidingNode:
             nursery.start_soon(relist, self.runtime, self.engine, self.intake)
             nursery.start_soon(self._settle_doubts)
             nursery.start_soon(self.observing.run)
-            nursery.start_soon(self._take_events)
+            nursery.start_soon(listen, self.runtime, partial(self.observed, EVENTS))
             if self.enforcer is not None:
                 nursery.start_soon(self.enforcer.run)
             if self.persistence is not None:
@@ -287,21 +298,6 @@ class DecidingNode:
                 await resync(self.runtime, self.engine, self.intake)
             except RpcError as error:
                 log.debug("the runtime could not be asked again; the link does so when it is back", reason=str(error))
-
-    async def _take_events(self) -> None:
-        """Listen to the runtime's events, where it has them; the lists tell the rest."""
-        while True:
-            try:
-                async with self.runtime.pool.open_stream(self.runtime.path("GetContainerEvents"), b"") as events:
-                    async for message in events:
-                        take_event(message, self.engine, self.intake)
-            except RpcError as error:
-                if error.status is Status.UNIMPLEMENTED:
-                    log.debug("the runtime has no events; its lists are read instead")
-                    return
-            except MalformedError as error:
-                log.warning("the runtime tells an event that cannot be read", reason=str(error))
-            await trio.sleep(EVENTS_AGAIN_S)
 
     def _updated(self, key: ContainerKey) -> None:
         """The runtime says that it has updated a container."""
