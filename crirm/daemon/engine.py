@@ -179,17 +179,26 @@ class Engine:
         self._perform(plan.effects)
 
     def apply(self, event: Event) -> Decision:
-        """Decide about *event*, take over the new state and hand out the effects.
+        """Decide about *event*, take over the new state and hand out the effects."""
+        decision = self.decide(event)
+        self.take(event, decision)
+        return decision
+
+    def decide(self, event: Event) -> Decision:
+        """Return what would be decided about *event* now; nothing changes, and nobody hears of it.
 
         A bug in the policy refuses a request or lets it pass as it is, see ``policy.faults``, and ignores nearly every
         other event; the state stays whole.
         """
         try:
-            decision = pipeline.step(self.policy, self.state, event, self._clock(), overflow=self.overflow)
+            return pipeline.step(self.policy, self.state, event, self._clock(), overflow=self.overflow)
         except Exception:
             name = self.policy.name
             log.exception("a decision failed, this is a bug in crirm", kind=type(event).__name__, policy=name)
-            decision = after_fault(name, self.state, event, self._clock(), fail_open=self.fail_open)
+            return after_fault(name, self.state, event, self._clock(), fail_open=self.fail_open)
+
+    def take(self, event: Event, decision: Decision) -> None:
+        """Take over what `decide` has returned for *event*; nothing may have been decided in between."""
         before, self.state = self.state, decision.state
         self._note(event, before, decision)
         for record in self._recorders:
@@ -197,7 +206,6 @@ class Engine:
         self._perform(decision.effects)
         for look in self._lookers:
             look(event)
-        return decision
 
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:

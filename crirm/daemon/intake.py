@@ -59,6 +59,7 @@ class Intake:
     override: Override = as_asked
     cpusets: Cpusets = attrs.field(default=attrs.Factory(lambda self: Cpusets(self.engine), takes_self=True))
     _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
+    _longest: int = attrs.field(default=0, init=False)  # characters of an id
     _ids_of: object = attrs.field(default=None, init=False)
 
     def pod_of(self, pod: PodId) -> PodId:
@@ -72,8 +73,9 @@ class Intake:
         containers = self.engine.state.workload.containers
         if self._ids_of is not containers:
             self._ids = {c.id: c.key for c in containers.values() if c.id is not None}
+            self._longest = max(map(len, self._ids), default=0)
             self._ids_of = containers
-        if container in self._ids or not container:
+        if container in self._ids or not container or len(container) >= self._longest:  # a whole one begins no other
             return self._ids.get(container)
         matches = [key for known, key in self._ids.items() if known.startswith(container)]
         return matches[0] if len(matches) == 1 else None

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING
 
 import attrs
 import trio
-from grpclib.const import Status
 
-from crirm.cri.message import MalformedError
 from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.enforcer import Enforcer
 from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake, as_asked
 from crirm.daemon.kernel import ThreadedKernel
+from crirm.daemon.listening import EVENTS, listen
+from crirm.daemon.looking import Looking
+from crirm.daemon.observing import Observing
 from crirm.daemon.participants import participant
 from crirm.daemon.persistence import Persistence, open_persistence
 from crirm.daemon.recorder import Recorder, RecordingError
 from crirm.daemon.resync import resync
 from crirm.daemon.settle import settle_creations
-from crirm.daemon.watch import relist, take_event
+from crirm.daemon.watch import relist
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.decision import Adjustment
@@ -38,7 +39,8 @@ from crirm.system.hints import hints_of
 from crirm.system.sysfs import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from crirm.daemon.enforcement import Mode
     from crirm.daemon.intake import Override
@@ -48,12 +50,11 @@ if TYPE_CHECKING:
     from crirm.model.topology import Topology
     from crirm.model.workload import ContainerKey
     from crirm.rpc.client import Pool
-    from crirm.rpc.held import Interceptor
+    from crirm.rpc.held import Held, Interceptor
 
 log = get_logger("runtime")
 
 DOUBT_S = 1.0  # lets calls that are about to end tell for themselves
-EVENTS_AGAIN_S = 5.0
 CGROUPS = "sys/fs/cgroup"  # under the host's root
 
 
@@ -67,10 +68,22 @@ class RuntimeCalls:
 
     pool: Pool
     version: str = "v1"
+    info: RuntimeInfo | None = None
+    """What it said of itself when it was last there."""
+    identified: trio.Event = attrs.field(factory=trio.Event)
 
     async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
         """See ``effects.Runtime``."""
         return await self.pool.unary(self.path(method), message, timeout_s=timeout_s)
+
+    def stream(self, method: str, message: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See ``listening.Streams``."""
+        return self.pool.open_stream(self.path(method), message)
+
+    def is_there(self, info: RuntimeInfo) -> None:
+        """Take note of what the runtime says of itself."""
+        self.info, self.version = info, info.api_versions[0]
+        self.identified.set()
 
     def path(self, method: str) -> str:
         """Return the full name of *method*."""
@@ -151,6 +164,8 @@ class DecidingNode:
         host_root, memory_capacity = Path(settings.host_root), topology.memory_of(topology.node_ids)
         find_hints = partial(hints_of, host_root=host_root)
         self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self.doubt)
+        self.observing = Observing(self.engine, self.intake)
+        self.looking = Looking(self.runtime, self.observing, nursery)
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.engine.on_effect(self.effects.perform)
         self.enforcer = self._make_enforcer(host_root, settings.enforce)
@@ -191,6 +206,14 @@ class DecidingNode:
     def participant(self, method: str) -> Interceptor | None:
         """See ``relay.Deciding``."""
         return participant(self, method)
+
+    def observed(self, method: str, answer: bytes) -> None:
+        """See ``participants.Node`` and ``observing.Observer``."""
+        self.observing.observed(method, answer)
+
+    def look(self, again: Callable[[], None], held: Held) -> bool:
+        """See ``participants.Node``."""
+        return self.looking.look(again, held)
 
     @property
     def state_failure(self) -> str:
@@ -243,7 +266,7 @@ class DecidingNode:
 
     async def on_up(self, info: RuntimeInfo) -> None:
         """Learn what the runtime has before calls pass; for ``Link``."""
-        self.runtime.version = info.api_versions[0]
+        self.runtime.is_there(info)
         if not self._settled:
             await settle_creations(self.runtime, self.engine)
             self._settled = True
@@ -260,7 +283,8 @@ class DecidingNode:
             nursery.start_soon(self.recorder.run)
             nursery.start_soon(relist, self.runtime, self.engine, self.intake)
             nursery.start_soon(self._settle_doubts)
-            nursery.start_soon(self._take_events)
+            nursery.start_soon(self.observing.run)
+            nursery.start_soon(listen, self.runtime, partial(self.observed, EVENTS))
             if self.enforcer is not None:
                 nursery.start_soon(self.enforcer.run)
             if self.persistence is not None:
@@ -280,21 +304,6 @@ class DecidingNode:
                 await resync(self.runtime, self.engine, self.intake)
             except RpcError as error:
                 log.debug("the runtime could not be asked again; the link does so when it is back", reason=str(error))
-
-    async def _take_events(self) -> None:
-        """Listen to the runtime's events, where it has them; the lists tell the rest."""
-        while True:
-            try:
-                async with self.runtime.pool.open_stream(self.runtime.path("GetContainerEvents"), b"") as events:
-                    async for message in events:
-                        take_event(message, self.engine, self.intake)
-            except RpcError as error:
-                if error.status is Status.UNIMPLEMENTED:
-                    log.debug("the runtime has no events; its lists are read instead")
-                    return
-            except MalformedError as error:
-                log.warning("the runtime tells an event that cannot be read", reason=str(error))
-            await trio.sleep(EVENTS_AGAIN_S)
 
     def _updated(self, key: ContainerKey) -> None:
         """The runtime says that it has updated a container."""

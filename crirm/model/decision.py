@@ -148,6 +148,7 @@ class Decision:
         trails: how it came to this, for every container that was placed or resized.
         moves: what has changed for other containers, those in the trails included, and for one whose own change needed
             no choice.
+        cramped: whether the event's container got a wider or poorer place than it would have had on an empty machine.
     """
 
     state: State
@@ -156,6 +157,7 @@ class Decision:
     effects: tuple[Effect, ...] = ()
     trails: tuple[Trail, ...] = ()
     moves: tuple[Move, ...] = ()
+    cramped: bool = False
 
     @property
     def trail(self) -> Trail | None:

@@ -228,7 +228,7 @@ class _Step:
             placement = self.policy.allocate(state.policy, state.workload, modest)
             note = f"overflow: nothing is kept for it, since {refusal}"
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
-        return attrs.evolve(placement, trail=trail)
+        return attrs.evolve(placement, trail=trail, cramped=True)
 
     def _created(self, state: State, key: ContainerKey) -> Decision:
         """Whatever was decided about it since it was asked for could not be told before it had an id."""
@@ -349,7 +349,8 @@ class _Step:
         told = _told(state, sorted({*placement.changed, *also}))
         trails = (placement.trail,) if placement.trail else ()
         effects = (*placement.effects, *told.effects)
-        return attrs.evolve(told, effects=effects, trails=trails, moves=placement.moves)
+        moves, cramped = placement.moves, placement.cramped
+        return attrs.evolve(told, effects=effects, trails=trails, moves=moves, cramped=cramped)
 
 
 def _told(state: State, keys: tuple[ContainerKey, ...] | list[ContainerKey]) -> Decision:
