@@ -49,6 +49,9 @@ class Observed(Protocol):
     def state_failure(self) -> str:
         """Why the state cannot be kept now; empty where it can, or is not to be."""
 
+    def machine_status(self) -> dict[str, Any]:
+        """Return what there is to say about the machine."""
+
     def drift(self) -> Mapping[ContainerKey, str]:
         """Return what the kernel has otherwise than decided, in words, by container."""
 
@@ -197,12 +200,13 @@ def _adjusted(adjustment: Adjustment) -> dict[str, Any]:
 def status(observed: Observed | None) -> dict[str, Any]:
     """Return the policy and what each container has."""
     if observed is None:
-        return {"policy": "none", "state_failure": "", "containers": []}
+        return {"policy": "none", "state_failure": "", "machine": {}, "containers": []}
     engine, drift = observed.engine, observed.drift()
     containers = engine.state.workload.containers.values()
     return {
         "policy": engine.policy.name,
         "state_failure": observed.state_failure,
+        "machine": observed.machine_status(),
         "containers": [_container(c, engine, drift.get(c.key, "")) for c in sorted(containers, key=lambda c: c.key)],
     }
 

@@ -168,6 +168,11 @@ class Persistence:
         self._trails = {}
         self.wake()
 
+    def settle_on(self, machine: str) -> None:
+        """Have what is written down from now on bear the digest *machine*."""
+        self.facts = {**self.facts, "machine": machine}
+        self.wake()
+
     def _note(self, found: Iterable[Entry]) -> None:
         machine = self.facts.get("machine", "")[:MACHINE_DIGITS]
         self._waiting.extend(attrs.evolve(e, generation=self.engine.generation, machine=machine) for e in found)
