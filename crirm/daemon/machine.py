@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from crirm.daemon.engine import Engine
     from crirm.model.decision import State
     from crirm.model.topology import Topology
+    from crirm.model.workload import ContainerKey
     from crirm.policy.api import Choice, Policy
 
 log = get_logger("machine")
@@ -144,7 +145,9 @@ class MachineWatch:
             if hardware.usable == self.node.hardware.usable:
                 self.node.hardware = hardware  # offline CPUs that were never there, or nodes without anything
                 return False
+            without_room = self.node.engine.state.degraded.keys()
             found = await self._adapt(hardware)
+        self._tell_who_shares(found, without_room)
         telling.start_soon(self._see_through, found)
         return True
 
@@ -181,8 +184,8 @@ class MachineWatch:
 
     def _tell(self, hardware: Hardware, told: str, found: Plan) -> None:
         facts = {"change": told, "cpus": str(hardware.usable.online), "containers_changed": len(found.changes)}
-        for limit in hardware.notes:
-            facts.setdefault("also", limit)
+        if hardware.notes:
+            facts["now"] = "; ".join(hardware.notes)
         if self.problem:
             log.error(
                 "the machine has changed, and the configuration does not fit it any more: only what is still there "
@@ -190,7 +193,10 @@ class MachineWatch:
             )  # fmt: skip
         else:
             log.warning("the machine has changed", **facts)
-        for key, reason in list(found.unfit.items())[:NAMED]:
+
+    def _tell_who_shares(self, found: Plan, already: Collection[ContainerKey]) -> None:
+        new = {key: reason for key, reason in found.unfit.items() if key not in already}
+        for key, reason in list(new.items())[:NAMED]:
             name = self.node.engine.state.workload.full_name(key)
             log.error("a container has no room any more and shares what is left", container=name, reason=reason)
 

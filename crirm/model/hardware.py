@@ -24,12 +24,14 @@ class Limit:
         file: of its CPUs, where one can widen them.
         cpus: that are left to what is inside it.
         mems: NUMA nodes whose memory is left to what is inside it.
+        forgets: whether a CPU that goes offline is lost to it even when it is back, as with cgroup v1.
     """
 
     cgroup: str
     file: str
     cpus: CPUSet
     mems: NodeSet
+    forgets: bool = False
 
 
 @attrs.frozen
@@ -86,11 +88,12 @@ def hardware_of(whole: Topology, sight: Sight) -> Hardware:
     Raises:
         TopologyError: they leave nothing.
     """
-    narrow = tuple(one for one in sight.limits if not (whole.online <= one.cpus and whole.memory_nodes <= one.mems))
-    cpus, mems = whole.online, whole.memory_nodes
-    for limit in narrow:
-        cpus, mems = cpus & limit.cpus, mems & limit.mems
-    return Hardware(whole, part_of(whole, cpus, mems), narrow, sight)
+    narrow, cpus, mems = [], whole.online, whole.memory_nodes
+    for limit in sight.limits:  # those that leave no less than the ones above them say nothing new
+        if not (cpus <= limit.cpus and mems <= limit.mems):
+            narrow.append(limit)
+            cpus, mems = cpus & limit.cpus, mems & limit.mems
+    return Hardware(whole, part_of(whole, cpus, mems), tuple(narrow), sight)
 
 
 def limit_text(limit: Limit, whole: Topology) -> str:

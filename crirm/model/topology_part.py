@@ -43,7 +43,7 @@ def part_of(topology: Topology, cpus: CPUSet, mems: NodeSet) -> Topology:
         cores=tuple(sorted((one & online for one in topology.cores if one & online), key=lambda one: one.lowest)),
         nodes=tuple(nodes[at] for at in kept),
         distances=tuple(tuple(topology.distances[one][other] for other in kept) for one in kept),
-        clusters=_left(topology.clusters, online),
+        clusters=tuple(one for one in _left(topology.clusters, online) if not one.cpus <= _core(topology, one.cpus)),
         caches=tuple(sorted(_left(topology.caches, online), key=lambda cache: (cache.level, cache.cpus.lowest))),
         isolated=topology.isolated & online,
         nohz_full=topology.nohz_full & online,
@@ -57,6 +57,10 @@ def _node(node: NumaNode, online: CPUSet, mems: NodeSet) -> NumaNode:
     if node.id in mems or not node.memory:
         return attrs.evolve(node, cpus=node.cpus & online)
     return NumaNode(node.id, node.cpus & online, Bytes(0), None, normal=False)
+
+
+def _core(topology: Topology, cpus: CPUSet) -> CPUSet:
+    return topology.core_of(cpus.lowest)
 
 
 def _left(groups: tuple[_G, ...], online: CPUSet) -> tuple[_G, ...]:

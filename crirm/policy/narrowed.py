@@ -1,8 +1,9 @@
 """A policy on a machine that has lost what the policy cannot do without, such as all its reserved CPUs.
 
 No policy can be made for such a machine under the configuration in force. The one made last goes on deciding then, but
-of all that it gives away only what is there is given: nobody runs on CPUs that are gone. Whoever would have none left
-runs on all CPUs that nobody has to itself. Exclusive CPUs that are not all there are refused.
+of all that it gives away only what is there is given: nobody runs on CPUs that are gone. Whoever would have none left,
+as kube-system without its reserved CPUs, runs on all CPUs that nobody has to itself. Exclusive CPUs that are not all
+there are refused.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class NarrowedPolicy:
         return self.inner.initial()
 
     def allocate(self, state: Any, workload: Workload, container: Container) -> Placement:
-        """See `Policy`; what is promised has to be there."""
+        """See `Policy`; what is to be its own has to be there."""
         return self._whole(self.inner.allocate(state, workload, container), container.key)
 
     def release(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:
@@ -52,7 +53,7 @@ class NarrowedPolicy:
         return self._narrowed(self.inner.release(state, workload, key))
 
     def resize(self, state: Any, workload: Workload, container: Container) -> Placement:
-        """See `Policy`; what is promised has to be there."""
+        """See `Policy`; what is to be its own has to be there."""
         return self._whole(self.inner.resize(state, workload, container), container.key)
 
     def started(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:
@@ -78,10 +79,8 @@ class NarrowedPolicy:
         return attrs.evolve(found, adjustments=self._there(found.state, found.adjustments))
 
     def _whole(self, placement: Placement, key: ContainerKey) -> Placement:
-        own = self.inner.exclusive(placement.state).get(key, CPUSet())
-        adjusted = placement.changed.get(key, Adjustment())
-        if not own <= self.cpus or (adjusted.cpus is not None and adjusted.cpus.isdisjoint(self.cpus)):
-            what = "what it would be given is not there, since the machine no longer fits the configuration"
+        if not self.inner.exclusive(placement.state).get(key, CPUSet()) <= self.cpus:
+            what = "what it would have to itself is not there, since the machine no longer fits the configuration"
             raise RefusedError(RefusalReason.NO_ROOM, f"{what}: {self.why}")
         return self._narrowed(placement)
 

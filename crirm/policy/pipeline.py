@@ -66,6 +66,7 @@ from crirm.policy.states import (
 )
 from crirm.policy.synchronise import changes_between
 
+OVERFLOWS = "it overflows, and nothing is kept for it: "
 HOLDING = frozenset({ContainerState.CREATING, ContainerState.CREATED, ContainerState.RUNNING})
 
 
@@ -210,7 +211,8 @@ class _Step:
             try:
                 placement = self.policy.resize(state.policy, state.workload, container)
             except RefusedError as refusal:
-                return Decision(marked(state, key, self.now_s, str(refusal)))
+                how = OVERFLOWS if state.degraded.get(key, "").startswith(OVERFLOWS) else ""
+                return Decision(marked(state, key, self.now_s, f"{how}{refusal}"))
             return self._placed(healed(state, key), placement)
         decision = self.adopt(state, container)
         if decision.refusal is not None:
@@ -232,9 +234,9 @@ class _Step:
             nothing = Requirements(unpromised_cpu=container.requirements.cpu_request)
             modest = attrs.evolve(container, requirements=nothing)
             placement = self.policy.allocate(state.policy, state.workload, modest)
-            note = f"overflow: nothing is kept for it, since {refusal}"
+            note, lack = f"overflow: nothing is kept for it, since {refusal}", f"{OVERFLOWS}{refusal}"
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
-        return attrs.evolve(placement, trail=trail), note
+        return attrs.evolve(placement, trail=trail), lack
 
     def _created(self, state: State, key: ContainerKey) -> Decision:
         """Whatever was decided about it since it was asked for could not be told before it had an id."""

@@ -90,7 +90,7 @@ class MachineFiles:
             return None  # the enforcer tells of cgroups that cannot be read
         if not cpus or not mems:  # not there, or not set up yet
             return None
-        return Limit(f"/{folder}", str(cpuset.root / folder / CPUS.file), cpus, mems)
+        return Limit(f"/{folder}", str(cpuset.root / folder / CPUS.file), cpus, mems, isinstance(cpuset, CpusetV1))
 
     def _found(self) -> Cpuset | None:
         if self._cpuset is None or not self._cpuset.root.is_dir():

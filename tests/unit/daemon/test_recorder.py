@@ -267,5 +267,8 @@ class Seen:
     recorder: Recorder
     state_failure: str = ""
 
+    def machine_status(self) -> dict[str, Any]:
+        return {}
+
     def drift(self) -> dict[ContainerKey, str]:
         return {}
