@@ -67,7 +67,9 @@ def test_what_the_cgroup_of_a_class_lacks_is_not_used_either(tmp_path: Path, mad
     assert rig.usable() == "2-7"
 
 
-@pytest.mark.parametrize(("made", "usable"), [pytest.param(MadeV1, "1-7", id="v1"), pytest.param(MadeV2, "0-7", id="v2")])
+@pytest.mark.parametrize(
+    ("made", "usable"), [pytest.param(MadeV1, "1-7", id="v1"), pytest.param(MadeV2, "0-7", id="v2")]
+)
 def test_a_cpu_that_was_offline_once_is_lost_with_cgroup_v1_only(tmp_path: Path, made: type[Made], usable: str) -> None:
     rig = Rig.of(tmp_path, made)
     for online in ("1-7", "0-7"):
