@@ -141,7 +141,8 @@ class Daemon:
             adjustments = Adjustments.kept_in(settings.state_dir)
             node = await _placed(settings, relay, service, adjustments)
             if await _start_links(service, relay, self.stop):
-                change = Reconfiguration(relay, dumper, service, settings, node, adjustments)
+                lock = node.changing if node is not None else trio.Lock()
+                change = Reconfiguration(relay, dumper, service, settings, node, adjustments, lock)
                 self.configurations = Configurations(self.base, self.in_force, change)
                 await self._start_asking(service, relay, self.configurations)
                 with _listening(settings, inherited) as sock:

@@ -53,6 +53,9 @@ class Observed(Protocol):
     def findings(self) -> Sequence[str]:
         """What an operator has to know and to change, a sentence each."""
 
+    def machine_status(self) -> dict[str, Any]:
+        """Return what there is to say about the machine."""
+
     def drift(self) -> Mapping[ContainerKey, str]:
         """Return what the kernel has otherwise than decided, in words, by container."""
 
@@ -201,13 +204,14 @@ def _adjusted(adjustment: Adjustment) -> dict[str, Any]:
 def status(observed: Observed | None) -> dict[str, Any]:
     """Return the policy and what each container has."""
     if observed is None:
-        return {"policy": "none", "state_failure": "", "findings": [], "containers": []}
+        return {"policy": "none", "state_failure": "", "findings": [], "machine": {}, "containers": []}
     engine, drift = observed.engine, observed.drift()
     containers = engine.state.workload.containers.values()
     return {
         "policy": engine.policy.name,
         "state_failure": observed.state_failure,
         "findings": list(observed.findings),
+        "machine": observed.machine_status(),
         "containers": [_container(c, engine, drift.get(c.key, "")) for c in sorted(containers, key=lambda c: c.key)],
     }
 

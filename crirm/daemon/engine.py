@@ -166,14 +166,15 @@ class Engine:
         """
         before, self.state = self.state, plan.state
         self.policy, self.overflow = policy, overflow
-        self.generation += 1
+        self.generation += not plan.machine
         at_s = self._clock()
         for trail in plan.trails:
             self._keep(at_s, trail)
         for key in plan.changes.keys() - {trail.key for trail in plan.trails}:
             change = plan.changes[key]
             self._keep_moves(at_s, moves_of(key, change.before, change.after, change.why))
-        log.info("another configuration is in force", policy=policy.name, containers_changed=len(plan.changes))
+        if not plan.machine:
+            log.info("another configuration is in force", policy=policy.name, containers_changed=len(plan.changes))
         for record in self._activated:
             record(before, plan)
         self._perform(plan.effects)

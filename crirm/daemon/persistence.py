@@ -176,6 +176,11 @@ class Persistence:
         self._trails = {}
         self.wake()
 
+    def settle_on(self, machine: str) -> None:
+        """Have what is written down from now on bear the digest *machine*."""
+        self.facts = {**self.facts, "machine": machine}
+        self.wake()
+
     def _note(self, found: Iterable[Entry]) -> None:
         of_now = {"generation": self.engine.generation, "machine": self._machine}
         self._waiting.extend(attrs.evolve(e, **of_now) for e in found)

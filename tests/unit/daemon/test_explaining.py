@@ -67,6 +67,9 @@ class Node:
     def _write_down(self, event: Event, before: State, decision: Decision) -> None:
         self.journal += [f"{e.kind} {e.pod}/{e.container}: {e.outcome}" for e in entries(0, event, before, decision)]
 
+    def machine_status(self) -> dict[str, Any]:
+        return {}
+
     def drift(self) -> Mapping[ContainerKey, str]:
         return {}
 

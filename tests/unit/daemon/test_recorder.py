@@ -268,5 +268,8 @@ class Seen:
     state_failure: str = ""
     findings: tuple[str, ...] = ()
 
+    def machine_status(self) -> dict[str, Any]:
+        return {}
+
     def drift(self) -> dict[ContainerKey, str]:
         return {}
