@@ -298,7 +298,7 @@ class Enforcer:
             log.warning("a cgroup cannot be read, so drift there goes unseen", reason=str(error))
 
     def _note_whether_found(self, wanted: Collection[Wanted], found: Sequence[Reading | CgroupError | None]) -> None:
-        if self._found_any or not any(want.place.search for want in wanted):
+        if self._found_any or not any(want.place.search and want.place.cgroup_parent for want in wanted):
             return
         self._found_any = any(reading is not None for reading in found)
         self._looks_in_vain += 1

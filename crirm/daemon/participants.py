@@ -245,6 +245,7 @@ class Update(Participant):
         self.message = message
         try:
             container_id, asked = decode.update_request(message)
+            sets = decode.update_sets(message)
             key = self.node.intake.key_of(container_id)
         except MalformedError as error:
             held.refuse(Status.INVALID_ARGUMENT, f"UpdateContainerResources: {error}")
@@ -265,7 +266,7 @@ class Update(Participant):
             held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
             return
         self.container = key
-        self.node.intake.cpusets.note(key, *decode.update_sets(message))
+        self.node.intake.cpusets.note(key, *sets)
         if decision.adjustment:
             message = adjusted_update(message, decision.adjustment)
         self.node.when_kept(lambda: held.forward(message), lambda why: self.give_up(held, why))
