@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crirm.logs.render import Block, Renderer, as_json, human, journal, value_text
@@ -109,6 +109,9 @@ def test_values_are_one_word(value: object, word: str) -> None:
 
 @settings(deadline=None)  # busy machines run tests too
 @given(st.text(), st.text())
+@example("\x1b[2J\x9b31m", "\u202e\u2066")
+@example("a\r\nb", "\u2028\x85")
+@example("\ud800", "\x00")
 def test_no_text_makes_a_second_line_or_an_escape_sequence(event: str, fact: str) -> None:
     for render in (PLAIN, BARE, journal, as_json):
         text = render({**BASE, "event": event, "fact": fact})

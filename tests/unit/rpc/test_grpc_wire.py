@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 from grpclib.const import Status
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crirm.rpc.grpc_wire import Deframer, find, format_timeout, frame, parse_timeout_s, status_of, status_trailers
@@ -30,6 +30,9 @@ def test_timeouts_are_read_as_the_protocol_says(value: bytes, timeout_s: float |
 
 
 @given(st.floats(min_value=0, max_value=1e9))
+@example(0.0)
+@example(1e-9)
+@example(99999999.5)
 def test_a_written_timeout_is_never_longer_and_hardly_shorter(timeout_s: float) -> None:
     written = format_timeout(timeout_s)
     assert len(written) <= 9
@@ -39,6 +42,10 @@ def test_a_written_timeout_is_never_longer_and_hardly_shorter(timeout_s: float) 
 
 
 @given(st.text())
+@example("%")
+@example("%4")
+@example("\n%zz\u20ac")
+@example("x" * 5000)
 def test_a_status_message_survives_the_wire(message: str) -> None:
     try:
         message.encode()
