@@ -58,7 +58,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def random(session: nox.Session) -> None:
-    """Generated tests with other examples each time, for five minutes; a failure prints its seed, ``-- --seed N`` plays it."""
+    """Generated tests with other examples each time, for five minutes; ``-- --seed N`` plays a failure again."""
     install(session, "test")
     session.run("python", "-m", "tests.random_run", *session.posargs)
 

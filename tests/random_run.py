@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[1]
 PROFILE: Final = "random"
-NO_TESTS: Final = 5  # Source: pytest.ExitCode
 
 
 def generated(root: Path = ROOT) -> list[str]:
@@ -63,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             break
         rounds += 1
         if code:
-            print(f"seed {seed} has failed; to play it again: nox -s random -- --seed {seed} {' '.join(given.tests)}".rstrip())
+            again = " ".join(["nox -s random -- --seed", str(seed), *given.tests])
+            print(f"seed {seed} has failed; to play it again: {again}")
             return code
     print(f"{rounds} whole rounds of {len(tests)} files, each with a seed of its own, and none has failed")
     return 0

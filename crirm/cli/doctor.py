@@ -124,7 +124,9 @@ def _no_answer(error: Exception, where: str) -> Finding:
 
 
 def _as_text(finding: Finding) -> str:
-    finding = attrs.evolve(finding, found=visible(finding.found), where=visible(finding.where), fix=visible(finding.fix))
+    finding = attrs.evolve(
+        finding, found=visible(finding.found), where=visible(finding.where), fix=visible(finding.fix)
+    )
     where = f"  [{finding.where}]" if finding.where else ""
     verdict = click.style(f"{finding.verdict.value:8}", fg=COLOURS[finding.verdict])
     fix = f"\n{'':23}fix: {finding.fix}" if finding.fix else ""

@@ -16,8 +16,8 @@ from grpclib.const import Status
 from crirm.cri.describe import describe
 from crirm.cri.dump_rules import Level
 from crirm.cri.qualifier import qualifier
-from crirm.logs import Block
 from crirm.errors import visible
+from crirm.logs import Block
 from crirm.logs.render import INDENT
 
 if TYPE_CHECKING:

@@ -264,4 +264,6 @@ def _bounded(trail: Trail) -> Trail:
     more = len(trail.moves) - OTHERS_KEPT
     if more <= 0:
         return trail
-    return attrs.evolve(trail, moves=trail.moves[:OTHERS_KEPT], notes=(*trail.notes, f"{more} more others were touched"))
+    return attrs.evolve(
+        trail, moves=trail.moves[:OTHERS_KEPT], notes=(*trail.notes, f"{more} more others were touched")
+    )

@@ -260,4 +260,6 @@ def _item_mask(kind: type[IdSet], item: str, text: str, start: int) -> int:
 
 
 def _fault(kind: type[IdSet], text: str, start: int, item: str, what: str) -> ListFormatError:
-    return ListFormatError(f"{kind.noun} list {quoted(text.strip())}: {quoted(item.strip())} at character {start + 1} {what}")
+    return ListFormatError(
+        f"{kind.noun} list {quoted(text.strip())}: {quoted(item.strip())} at character {start + 1} {what}"
+    )

@@ -173,7 +173,9 @@ def _node(document: object, place: str) -> str:
     if not isinstance(document, str) or not document:
         raise AdjustmentError(f"{place}: is not the name of a node; write for example worker-1 or worker-*")
     if "*" in document[:-1]:
-        raise AdjustmentError(f"{place}: {quoted(document)} has a star that is not at its end; write for example worker-*")
+        raise AdjustmentError(
+            f"{place}: {quoted(document)} has a star that is not at its end; write for example worker-*"
+        )
     return document
 
 

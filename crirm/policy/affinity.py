@@ -148,7 +148,9 @@ def _parse(text: str, sign: int) -> Mapping[str, tuple[Affinity, ...]]:
             else:
                 full.setdefault(name, []).append(_decode(item, f"$.{clipped(name)}[{index}]", sign))
         if len(full.get(name, ())) > MOST_EXPRESSIONS:
-            msg = f"$.{clipped(name)}: has more than {MOST_EXPRESSIONS} expressions; put several values into one, with In"
+            msg = (
+                f"$.{clipped(name)}: has more than {MOST_EXPRESSIONS} expressions; put several values into one, with In"
+            )
             raise ExpressionError(msg)
     for name, others in named.items():
         full.setdefault(name, []).append(Affinity(frozenset(others), sign))

@@ -109,7 +109,9 @@ def memory_kinds(pod: Pod, container_name: str) -> frozenset[MemoryKind] | None:
             kinds.add(MemoryKind[name])
         else:
             known = ", ".join(kind.lower() for kind in MemoryKind.__members__)
-            raise bad_annotation(place, f"{quoted(word.strip())} is no kind of memory; write a list of {known}, or mixed")
+            raise bad_annotation(
+                place, f"{quoted(word.strip())} is no kind of memory; write a list of {known}, or mixed"
+            )
     return frozenset(kinds)
 
 
@@ -131,7 +133,9 @@ def cold_start_s(pod: Pod, container_name: str) -> float | None:
     except GoTextError as fault:
         raise bad_annotation(f"{place}: $.duration", str(fault)) from None
     if not 0 <= seconds <= LONGEST_COLD_START_S:
-        raise bad_annotation(f"{place}: $.duration", f"{clipped(str(fields['duration']))} is out of range; write 0s to 1h")
+        raise bad_annotation(
+            f"{place}: $.duration", f"{clipped(str(fields['duration']))} is out of range; write 0s to 1h"
+        )
     return seconds
 
 

@@ -39,7 +39,9 @@ class _Loader(yaml.BaseLoader):
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(None, None, "a key is not a plain text", key.start_mark)
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{quoted(key.value)} is there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{quoted(key.value)} is there twice", key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests import random_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import pytest
 
 FAILING = """
 from hypothesis import given, strategies as st
@@ -23,9 +23,11 @@ def test_small(number):
 """
 
 
-def test_a_failure_names_its_seed_and_the_seed_plays_it_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_names_its_seed_and_the_seed_plays_it_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "test_failing.py"
-    file.write_text(FAILING.replace("or not", "or bool("). replace("drawn[:5])", "drawn[:5]))"))
+    file.write_text(FAILING.replace("or not", "or bool(").replace("drawn[:5])", "drawn[:5]))"))
     (tmp_path / "conftest.py").write_text("import tests.conftest\n")
     assert random_run.main(["--seconds", "60", str(file)]) == 1
     first = capfd.readouterr().out

@@ -93,7 +93,9 @@ def test_reports_show_it(evil: str, capsys: pytest.CaptureFixture[str]) -> None:
     change = {"name": evil, "why": evil, "before": adjusted, "after": {**adjusted, "cpus": evil}}
     proposal = {"changes": [change], "unfit": [], "warnings": [evil], "policy": evil, "containers": 1, "refused": evil}
     check(report("f", harmless(proposal)), evil)
-    check(_as_text(Finding("kubelet", Verdict.OK, evil, evil, evil)).replace("\x1b[32m", "").replace("\x1b[0m", ""), evil)
+    check(
+        _as_text(Finding("kubelet", Verdict.OK, evil, evil, evil)).replace("\x1b[32m", "").replace("\x1b[0m", ""), evil
+    )
     say(evil)
     assert run_command("crirm", lambda: fail(evil)) == 1
     assert all(line.isprintable() for text in capsys.readouterr() for line in text.split("\n"))

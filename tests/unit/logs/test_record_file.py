@@ -142,7 +142,9 @@ def test_a_file_that_is_there_already_is_closed_to_others(tmp_path: Path) -> Non
     assert (path.stat().st_mode & 0o777, path.read_text()) == (0o600, "old\n")
 
 
-def test_what_is_put_in_the_place_of_a_full_file_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_put_in_the_place_of_a_full_file_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody wins the race between setting aside and making anew."""
     path, precious = tmp_path / "records", tmp_path / "precious"
     file = RecordFile(str(path), truncate=True, max_bytes=4)

@@ -115,7 +115,9 @@ def test_flags(argv: list[str], flags: dict[str, str]) -> None:
             process("kubelet", USES_CRIRM, f"--config={CONFIG}") | {CONFIG: ""}, ["ok", "ok"], "crirm", id="empty file"
         ),
         pytest.param(
-            process("/opt/k3s", "agent", USES_CRIRM, "--cpu-manager-policy=static", "--cpu-manager-reconcile-period=7s"),
+            process(
+                "/opt/k3s", "agent", USES_CRIRM, "--cpu-manager-policy=static", "--cpu-manager-reconcile-period=7s"
+            ),
             ["ok", "fail", "ok"],
             "every 7s",
             id="a kubelet in another program, with its period",
@@ -131,14 +133,19 @@ def test_flags(argv: list[str], flags: dict[str, str]) -> None:
             id="a kubelet known by its file, whatever it is called",
         ),
         pytest.param(
-            process("kubelet", USES_CRIRM, "--cpu-manager-policy=static"), ["ok", "fail", "ok"], "every 10s",
+            process("kubelet", USES_CRIRM, "--cpu-manager-policy=static"),
+            ["ok", "fail", "ok"],
+            "every 10s",
             id="the kubelet's own period",
         ),
         pytest.param(
             process("kube-proxy", "--config=/p.yaml", "--hostname-override=n")
-            | process("x", "--config=none.yaml", pid=2) | process("y", "--config=/gone.yaml", pid=3)
+            | process("x", "--config=none.yaml", pid=2)
+            | process("y", "--config=/gone.yaml", pid=3)
             | {"/p.yaml": "kind: KubeProxyConfiguration\n"},
-            ["skipped"], "no kubelet runs", id="others with configuration files",
+            ["skipped"],
+            "no kubelet runs",
+            id="others with configuration files",
         ),
         pytest.param({CONFIG: "cpuManagerPolicy: static\n"}, ["fail", "ok"], "static", id="configured, not running"),
         pytest.param({}, ["skipped"], "no kubelet runs", id="no kubelet"),
