@@ -57,6 +57,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def random(session: nox.Session) -> None:
+    """Generated tests with other examples each time, for five minutes; ``-- --seed N`` plays a failure again."""
+    install(session, "test")
+    session.run("python", "-m", "tests.random_run", *session.posargs)
+
+
+@nox.session
 def e2e(session: nox.Session) -> None:
     """Conformance and end-to-end tests against real containerd; needs root on Debian or Ubuntu."""
     install(session, "test")

@@ -18,6 +18,9 @@ hypothesis.settings.register_profile(
     derandomize="CI" in os.environ,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
+hypothesis.settings.register_profile(  # for tests/random_run.py: all comes from the seed, nothing from runs before
+    "random", hypothesis.settings.get_profile("crirm"), derandomize=False, database=None
+)
 hypothesis.settings.load_profile("crirm")
 pytest.register_assert_rewrite("tests.conformance", "tests.daemons")
 

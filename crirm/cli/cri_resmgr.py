@@ -17,7 +17,7 @@ import click
 from crirm.cli.configured import choice_from_options
 from crirm.cli.cri_resmgr_flags import FLAGS, Use
 from crirm.cli.cri_resmgr_reports import config_help, flag_help, list_loggers, list_policies, print_config
-from crirm.cli.errors import run_command
+from crirm.cli.errors import leave, run_command
 from crirm.cli.exit_codes import ExitCode
 from crirm.cli.goflags import FlagError, Kind, Parsed, check_value, duration_s, parse
 from crirm.cli.start import start
@@ -59,7 +59,8 @@ class StillRunningError(CrirmError):
 
 def main() -> None:
     """Run ``cri-resmgr`` with the arguments of this process."""
-    sys.exit(run_command(PROGRAM, lambda: command(sys.argv[1:], os.environ)))
+    code = run_command(PROGRAM, lambda: command(sys.argv[1:], os.environ))
+    leave(code)
 
 
 def command(argv: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import Any, Final
 
 import click
 
-from crirm.cli.errors import did_you_mean, run_command
+from crirm.cli.errors import did_you_mean, leave, run_command
 from crirm.cli.exit_codes import ExitCode
 
 COMMANDS: Final = {
@@ -82,4 +81,5 @@ def crirm(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run ``crirm`` with the arguments of this process."""
-    sys.exit(run_command("crirm", lambda: crirm.main(prog_name="crirm", standalone_mode=False)))
+    code = run_command("crirm", lambda: crirm.main(prog_name="crirm", standalone_mode=False))
+    leave(code)

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from crirm import logs
+from crirm.cli.errors import daemon_has_run
 from crirm.system.cgroup_glance import raise_limit_of_open_files
 from crirm.system.pid_file import held_pid_file
 
@@ -40,3 +41,4 @@ def start(settings: Settings, *, later: Sequence[str] = (), meaningless: Sequenc
         )
     with held_pid_file(settings.pid_file) if settings.pid_file else nullcontext():
         bridge.run(app.serve, settings)
+    daemon_has_run()

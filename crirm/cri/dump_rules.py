@@ -57,6 +57,9 @@ class _Rule:
     expression: re.Pattern[str] | None = None
 
 
+_QUOTES: Final = frozenset("'\"")
+
+
 @attrs.frozen
 class DumpRules:
     """Parsed rules; what they say about a method is worked out once per method."""
@@ -79,7 +82,9 @@ class DumpRules:
         """
         parsed = cls()
         level = Level.FULL
-        for rule in filter(None, map(str.strip, text.split(","))):
+        for rule in filter(None, map(str.strip, unquoted(text).split(","))):
+            if _QUOTES & set(rule):
+                raise DumpRulesError(f"{where}: cannot read {rule!r}: no method has a quotation mark; leave it out")
             match rule.lower():
                 case "reset":
                     parsed = cls()
@@ -116,7 +121,13 @@ class DumpRules:
 
 def cumulate(*texts: str) -> str:
     """Return the rules of all *texts*, later ones after earlier ones, each read as if it stood alone."""
-    return f",{Level.FULL.value}:,".join(texts)
+    return f",{Level.FULL.value}:,".join(map(unquoted, texts))
+
+
+def unquoted(text: str) -> str:
+    """Return *text* without the quotation marks around it, which an unquoted shell variable hands on with its value."""
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in _QUOTES else text
 
 
 def _level(word: str, rule: str, where: str) -> Level:

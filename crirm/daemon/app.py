@@ -41,7 +41,7 @@ from crirm.rpc.client import Pool
 from crirm.rpc.http2 import Flusher
 from crirm.rpc.server import Refusal, Served, Server, open_server
 from crirm.system import systemd
-from crirm.system.unix_socket import check_unserved, open_listener, owner_of
+from crirm.system.unix_socket import check_unserved, make_directory_of, open_listener, owner_of
 
 if TYPE_CHECKING:
     import socket
@@ -133,6 +133,7 @@ class Daemon:
         inherited = systemd.inherited_listener()
         if inherited is None:  # a second instance would place containers before it found out
             check_unserved(settings.relay_socket, "--relay-socket")
+            make_directory_of(settings.relay_socket)  # the runtime may be away for hours before we listen
         async with trio.open_nursery() as service:
             service.start_soon(systemd.watchdog)
             dumper = _dumper(settings)

@@ -115,9 +115,15 @@ def _from_file(source: Source, path: str, base: Settings) -> InForce:
 
 
 def _taken(source: Source, name: str, base: Settings, loaded: Loaded) -> InForce:
-    for warning in loaded.warnings:
-        log.warning("configuration", name=name, what=str(warning))
+    _tell_warnings(name, loaded)
     return InForce(source, name, with_config(base, loaded), loaded.config)
+
+
+def _tell_warnings(name: str, loaded: Loaded) -> None:
+    """Tell what one should know about a configuration, in one record however much that is."""
+    if loaded.warnings:
+        what = "; ".join(map(str, loaded.warnings))
+        log.warning("remarks on the configuration", name=name, remarks=len(loaded.warnings), what=what)
 
 
 def _accepted(base: Settings) -> InForce | None:
@@ -265,8 +271,7 @@ class Configurations:
         except Exception:
             log.exception("a configuration could not be taken into use, this is a bug in crirm", name=name)
             return self._note(source, name, "a fault of crirm's own; see its log")
-        for warning in loaded.warnings:
-            log.warning("configuration", name=name, what=str(warning))
+        _tell_warnings(name, loaded)
         self.in_force, self.rejected = InForce(source, name, settings, loaded.config), None
         log.info("configuration is in force", origin=source.value, name=name, policy=settings.policy.name)
         return ""

@@ -1,8 +1,8 @@
 """CPUs and memory nodes that somebody else asks for, where crirm has decided about them already.
 
 A policy that binds containers writes its own sets into the requests, so the caller is told that all went well and has
-nothing of it. Who asked by hand has to be told; and a kubelet that sends sets has a CPU manager or memory manager of its
-own, whose idea of who runs where is another one than crirm's.
+nothing of it. Who asked by hand has to be told; and a kubelet that sends sets has a CPU manager or memory manager of
+its own, whose idea of who runs where is another one than crirm's.
 """
 
 from __future__ import annotations
@@ -97,9 +97,8 @@ class Cpusets:
         example = f"{workload.full_name(key)} was to have {last.what}, and keeps what crirm has decided"
         if len(alive) > _BY_HAND or any(asked.creating for asked in alive.values()):
             count = f"{len(alive)} container{'s' if len(alive) > 1 else ''}"
-            return (
-                f"another CPU manager is at work: the kubelet sends CPUs or memory nodes for {count}; {example}; {_FIX}",
-            )
+            who = f"another CPU manager is at work: the kubelet sends CPUs or memory nodes for {count}"
+            return (f"{who}; {example}; {_FIX}",)
         return (f"somebody else has asked for CPUs or memory nodes: {example}",)
 
 

@@ -155,7 +155,8 @@ def _end(end: End) -> Text | None:
     if end.status != Status.OK.value:
         error = f"{CODES.get(end.status, f'code {end.status}')}: {end.message or 'no message'}"
         header = _header(call, "<=", "FAILED" if full else f"FAILED: {error}")
-        return Text(stamp, header, Block(_header(call, "<="), error) if full else None, failed=True)
+        failed = end.status != Status.UNIMPLEMENTED.value  # kubelets try what only newer runtimes have, and go on
+        return Text(stamp, header, Block(_header(call, "<="), error) if full else None, failed=failed)
     if end.replies != 1 or call.plan.kind == RELAYED:
         return _shown(stamp, call, "<=", f"END, {end.replies} replies", [])
     return None if full else _shown(stamp, call, "<=", "REQUEST", [])

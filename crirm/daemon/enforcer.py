@@ -1,10 +1,11 @@
 """The cgroup enforcer: keeps what the kernel has for each container equal to what was decided.
 
 Every container has a time at which it is looked at next: soon after the runtime has said that it did something, soon
-after a glance has shown that its files are not as they were, and otherwise once a round. A difference counts only when it is still there, against the same decision, after a while: until
-then it may be a call that is on its way; and while one is known to be, nothing is compared. Drift is reported, and
-repaired in the container's cgroup. Whoever holds a record of its own (containerd's specification, systemd's unit) would
-restore the wrong value one day, so the runtime can be told again as well.
+after a glance has shown that its files are not as they were, and otherwise once a round. A difference counts only
+when it is still there, against the same decision, after a while: until then it may be a call that is on its way; and
+while one is known to be, nothing is compared. Drift is reported, and repaired in the container's cgroup. Whoever
+holds a record of its own (containerd's specification, systemd's unit) would restore the wrong value one day, so the
+runtime can be told again as well.
 
 A drift that comes back has an author, and fighting it helps nobody: it is reported as such once, and the pauses between
 repairs grow. That a container's cgroup has vanished is how containers end, and no error.
@@ -146,7 +147,7 @@ class Enforcer:
                     await self._turns.wait()
 
     async def _glance(self) -> None:
-        """Have whatever has changed looked at, for ever; every beat a part of the containers, so that none takes long."""
+        """Have whatever has changed looked at, for ever; a part of the containers each time, so none takes long."""
         for part in itertools.cycle(range(_PARTS)):
             await trio.sleep(self.pace.glance_s / _PARTS)
             if self.mode is Mode.OFF:
@@ -298,7 +299,7 @@ class Enforcer:
             log.warning("a cgroup cannot be read, so drift there goes unseen", reason=str(error))
 
     def _note_whether_found(self, wanted: Collection[Wanted], found: Sequence[Reading | CgroupError | None]) -> None:
-        if self._found_any or not any(want.place.search for want in wanted):
+        if self._found_any or not any(want.place.search and want.place.cgroup_parent for want in wanted):
             return
         self._found_any = any(reading is not None for reading in found)
         self._looks_in_vain += 1

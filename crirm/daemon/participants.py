@@ -266,6 +266,7 @@ class Update(Participant):
     container: ContainerKey | None = None
     over: bool = False
     looked: bool = False
+    sets: tuple[str, str] = ("", "")
 
     def request(self, message: bytes, held: Held) -> None:
         """Merge what is asked with what is decided."""
@@ -276,6 +277,7 @@ class Update(Participant):
         message = self.message
         try:
             container_id, asked = decode.update_request(message)
+            self.sets = decode.update_sets(message)
             key = self.node.intake.key_of(container_id)
         except MalformedError as error:
             held.refuse(Status.INVALID_ARGUMENT, f"UpdateContainerResources: {error}")
@@ -304,7 +306,7 @@ class Update(Participant):
             held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
             return
         self.container = event.key
-        self.node.intake.cpusets.note(event.key, *decode.update_sets(self.message))
+        self.node.intake.cpusets.note(event.key, *self.sets)
         message = adjusted_update(self.message, decision.adjustment) if decision.adjustment else self.message
         self.node.when_kept(lambda: held.forward(message), lambda why: self.give_up(held, why))
 

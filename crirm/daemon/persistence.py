@@ -182,8 +182,8 @@ class Persistence:
         self.wake()
 
     def _note(self, found: Iterable[Entry]) -> None:
-        of_now = {"generation": self.engine.generation, "machine": self._machine}
-        self._waiting.extend(attrs.evolve(e, **of_now) for e in found)
+        generation, machine = self.engine.generation, self._machine
+        self._waiting.extend(attrs.evolve(e, generation=generation, machine=machine) for e in found)
 
     @property
     def _machine(self) -> str:

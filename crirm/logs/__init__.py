@@ -49,9 +49,10 @@ def configure(settings: LogSettings) -> None:
     _sources.switch(settings.debug)
     if settings.ignored:
         _log.warning("logging options without effect are ignored", options=", ".join(settings.ignored))
-    for source in settings.debug:
-        if trouble := complaint(source, known=_sources.names):
-            _log.warning("debug was switched for a source that does not exist", source_name=source, reason=trouble)
+    troubles = {source: complaint(source, known=_sources.names) for source in settings.debug}
+    unknown = [f"{source}: {trouble}" for source, trouble in troubles.items() if trouble]
+    if unknown:
+        _log.warning("debug was switched for sources that do not exist", sources="; ".join(unknown))
 
 
 def toggle_full_debug() -> bool:

@@ -23,6 +23,7 @@ Renderer = Callable[[Record], str]
 
 INDENT: Final = "    "
 TEXT_CHARS: Final = 4000  # of a sentence, and of each fact; what others are called or say may have any length
+ITEMS: Final = 100
 TRACEBACK_CHARS: Final = 64_000
 OWN_KEYS: Final = frozenset(("block", "event", "exc_info", "level", "source", "timestamp"))
 BRIGHT, DIM, RED, YELLOW, CYAN, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[0m"
@@ -115,8 +116,14 @@ def _facts(record: Record) -> list[tuple[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a fact for JSON: numbers as they are, all else as a text of bounded length."""
-    return value if isinstance(value, bool | int | float | None) else clipped(str(value), TEXT_CHARS)
+    """Return a fact for JSON: numbers as they are, the first items of lists, all else as a text of bounded length."""
+    match value:
+        case bool() | int() | float() | None:
+            return value
+        case list() | tuple():
+            return [_plain(item) for item in value[:ITEMS]]
+        case _:
+            return clipped(str(value), TEXT_CHARS)
 
 
 def _block_lines(record: Record) -> list[str]:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 from grpclib.const import Status
 
-from crirm.errors import clipped
+from crirm.errors import CrirmError, clipped
 from crirm.logs import get_logger
+from crirm.logs.stdlog import INTERVAL_S, RateLimit
 from crirm.rpc import bridge
 from crirm.rpc.call import Call, CallerLeg, RuntimeLeg
 from crirm.rpc.compression import Packed, UnpackError, unpacking
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 log = get_logger("relay")
 
 LONGEST_S = 600.0  # for a call without a deadline whose caller is gone
+_complaints = RateLimit(INTERVAL_S)
 
 
 @attrs.frozen
@@ -157,6 +159,9 @@ class HeldCall(Call):
         self._asked = True
         try:
             self._interceptor.request(message, self)
+        except CrirmError as error:
+            _complain("a request cannot be read", self.path, error)
+            self.refuse(Status.INVALID_ARGUMENT, str(error))
         except Exception:
             log.exception("a request could not be decided about", method=self._shown_path)
             self.refuse(Status.INTERNAL, "crirm could not decide because of a fault of its own; see its log")
@@ -225,6 +230,9 @@ class HeldCall(Call):
         self._answered = True
         try:
             return self._interceptor.reply(answer)
+        except CrirmError as error:
+            _complain("what a reply is about cannot be read", self.path, error)
+            return None
         except Exception:
             log.exception("a reply could not be taken note of", method=self._shown_path)
             return None
@@ -259,3 +267,11 @@ class HeldCall(Call):
         if self._runtime is not None:
             self._runtime.forget()
         self._finish(*self._outcome)
+
+
+def _complain(what: str, path: bytes, error: CrirmError) -> None:
+    """Tell of bytes that are no message, at most once a minute; whoever sends some sends many."""
+    method = path.decode("ascii", "replace")
+    held_back = _complaints.admit(f"{what} {method}")
+    if held_back is not None:
+        log.warning(what, method=method, reason=str(error), **({"held_back": held_back} if held_back else {}))

@@ -72,10 +72,7 @@ class _Seen:
 
     def is_same(self) -> bool:
         pread = os.pread
-        for fd, was in zip(self.fds, self.contents):  # noqa: B905 - strict costs a tenth of it all
-            if pread(fd, _BYTES, 0) != was:
-                return False
-        return True
+        return all(pread(fd, _BYTES, 0) == was for fd, was in zip(self.fds, self.contents, strict=True))
 
     def __del__(self) -> None:
         for fd in self.fds:

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import stat
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +28,7 @@ APPLICATION: Final = 0x63726972  # "crir", in the file's header
 DIRECTORY_MODE: Final = 0o710
 FILE_MODE: Final = 0o600
 BUSY_S: Final = 2.0
+FREE_BYTES: Final = 16 << 20  # in the file, which it keeps for later
 LOOK_EVERY_S: Final = 0.05
 _OTHERS_WRITE: Final = stat.S_IWOTH | stat.S_IWGRP
 
@@ -194,10 +195,21 @@ def connected(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         _check_whole(connection)
+        _shrink(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    """Give back to the disk what an earlier crirm has taken, whose journal was bounded by its rows alone."""
+    (pages,), (page_bytes,) = (
+        connection.execute(query).fetchone() for query in ("PRAGMA freelist_count", "PRAGMA page_size")
+    )
+    if pages * page_bytes > FREE_BYTES:
+        with suppress(sqlite3.OperationalError):  # a full disk has no room for the smaller file beside this one
+            connection.execute("VACUUM")
 
 
 def read_only(path: Path) -> sqlite3.Connection:

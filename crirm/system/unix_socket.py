@@ -229,6 +229,25 @@ def open_listener(path: str, owner: SocketOwner | None, *, option: str = "--rela
         raise SocketUnusableError(_refusal(path, error, option)) from error
 
 
+def make_directory_of(path: str, *, option: str = "--relay-socket") -> None:
+    """Make the directory of a socket that is listened on later, so that one that cannot be is told at once.
+
+    Args:
+        path: of the socket.
+        option: names another path, as errors suggest.
+
+    Raises:
+        SocketUnusableError: there can be no such directory, or nothing may be made in it, with the reason.
+    """
+    directory = Path(path).parent
+    try:
+        _make_directory(directory)
+        if not os.access(directory, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
+    except OSError as error:
+        raise SocketUnusableError(_refusal(path, error, option)) from error
+
+
 def _make_directory(directory: Path) -> None:
     """Make *directory*, and what misses above it, mode 0711; directories that exist stay as they are."""
     if directory.is_dir():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -215,7 +217,7 @@ def test_a_container_that_dies_gives_its_cpus_back(containerd: Containerd, short
     with crirm(containerd, short_path, "static") as node:
         shared, exclusive = node.run("u1", "burstable/", 0.1), node.run("u2", cpus=1)
         wait_until(lambda: node.cpus(shared) != ONLINE)
-        subprocess.run(["kill", "-9", str(node.pid(exclusive))], check=True)
+        os.kill(node.pid(exclusive), signal.SIGKILL)
         wait_until(lambda: node.cpus(shared) == ONLINE, within_s=30)
 
 

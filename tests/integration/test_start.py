@@ -24,6 +24,14 @@ def test_it_waits_for_the_runtime_and_serves_once_that_is_there(stage: Stage) ->
     assert unary(stage.client(), VERSION, b"").code == OK
 
 
+def test_a_relay_socket_that_cannot_be_is_told_though_the_runtime_is_away(stage: Stage) -> None:
+    place = stage.relay_socket.parent
+    (place / "file").write_text("")
+    relay = stage.starting_relay("--relay-socket", place / "file" / "below" / "relay.sock")
+    assert relay.wait_exit() == 1
+    assert f"{place}/file: not a directory; move it away, or choose --relay-socket elsewhere" in relay.log
+
+
 def test_it_can_be_stopped_while_it_waits(stage: Stage) -> None:
     relay = stage.starting_relay()
     relay.wait_log("waiting for the runtime")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crirm import logs
+from crirm.cli.errors import _Process
 from crirm.daemon import app
 
 if TYPE_CHECKING:
@@ -24,5 +25,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Settings]]:
         seen.append(settings)
 
     monkeypatch.setattr(app, "serve", serve)
+    monkeypatch.setattr(_Process, "ends_at_once", False)  # and so again afterwards: the test process goes on
     yield seen
     logs.configure(logs.LogSettings())

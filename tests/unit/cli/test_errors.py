@@ -96,3 +96,11 @@ def test_the_rooms_below_use_the_same_codes() -> None:
 def test_only_what_is_near_is_suggested() -> None:
     assert did_you_mean("serv", ["serve", "sim"]) == " (did you mean serve?)"
     assert did_you_mean("xyzzy", ["serve", "sim"]) == ""
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_end_of_a_process_loses_neither_words_nor_code(at_once: bool) -> None:
+    ran = "daemon_has_run(); " if at_once else ""
+    program = f"from crirm.cli.errors import daemon_has_run, leave; print('words', end=''); {ran}leave(7)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("words", "", 7)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, DumpRulesError, Level, cumulate
@@ -32,6 +32,8 @@ OFF, COUNT, NAME, FULL = Level.OFF, Level.COUNT, Level.NAME, Level.FULL
         pytest.param("name:,Version", "Version", NAME, id="a level alone sets the level"),
         pytest.param("full:(?:a|b)", "xb", FULL, id="only the first colon divides"),
         pytest.param("reset,full:.*", "Version", FULL, id="the seed's rules"),
+        pytest.param("'reset,full:.*'", "Version", FULL, id="with the quotes of an unquoted shell variable"),
+        pytest.param('"reset,full:.*"', "Version", FULL, id="or others"),
         pytest.param("full:.*,reset", "Version", OFF, id="reset forgets"),
         pytest.param("full:.*,off", "Version", OFF, id="off alone switches everything off"),
         pytest.param("disable,full:.*", "Version", OFF, id="disable too, wherever it stands"),
@@ -90,6 +92,11 @@ def test_texts_that_come_one_by_one_do_not_share_a_level() -> None:
 
 @settings(deadline=None)  # busy machines run tests too
 @given(st.lists(st.text(max_size=8), max_size=5).map(",".join))
+@example("'reset,full:.*'")
+@example("full:(")
+@example("full:[a-")
+@example(",:,")
+@example("\0:\ud800")
 def test_any_text_is_read_or_refused_by_a_sentence(text: str) -> None:
     try:
         rules = DumpRules.parse(text)

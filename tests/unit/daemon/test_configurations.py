@@ -9,9 +9,13 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
+from crirm.config.faults import Fault
+from crirm.config.load import load
 from crirm.daemon.adjustments import Adjustments
-from crirm.daemon.configurations import EMPTY, Configurations, InForce, Source, begin
+from crirm.daemon.config_grammars import GRAMMARS
+from crirm.daemon.configurations import EMPTY, Configurations, InForce, Source, _tell_warnings, begin
 from crirm.daemon.settings import Settings
 from tests.unit.daemon.nodes import in_nursery
 
@@ -176,3 +180,14 @@ def test_the_agent_may_choose_the_policy_where_nothing_is_placed(fallback: str, 
         return await configurations(allowed(), fallback_config=str(path)).set_config("n", STATIC_MAP)
 
     assert bool(trio.run(main)) is refused
+
+
+def test_all_remarks_on_a_configuration_are_one_record() -> None:
+    data = b"policy: {Active: none}\nrdt: {Enable: true}\nblockio: {Classes: {}}\ninstrumentation: {Trace: on}\n"
+    loaded = load(data, "sample.yaml", GRAMMARS)
+    loaded = attrs.evolve(loaded, warnings=(*loaded.warnings, Fault("one more"), Fault("and another", line=7)))
+    with capture_logs() as logs:
+        _tell_warnings("sample.yaml", loaded)
+    (told,) = logs
+    assert (told["log_level"], told["remarks"]) == ("warning", len(loaded.warnings))
+    assert all(str(one) in told["what"] for one in loaded.warnings)

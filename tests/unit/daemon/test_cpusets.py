@@ -21,7 +21,7 @@ ASKED = "somebody else asks for CPUs; what crirm has decided stays in force"
 
 def create(node: FakeNode, name: str, cpus: str = "", mems: str = "") -> None:
     request = create_request(name, cpus=1)
-    linux = request.config.linux.resources  # type: ignore[union-attr] # it has one
+    linux = request.config.linux.resources
     linux.cpuset_cpus, linux.cpuset_mems = cpus, mems
     node.call(Create, request, good(v1.CreateContainerResponse(container_id=f"id-{name}")))
 

@@ -137,3 +137,12 @@ def test_a_long_message_is_interrupted_for_others() -> None:
         pause=lambda: pauses.append(None),
     )
     assert len(pauses) == 3
+
+
+def test_a_call_that_the_runtime_does_not_have_is_no_warning() -> None:
+    """Newer kubelets ask older runtimes for RuntimeConfig, and go on without."""
+    call = CallInfo(Plan("RuntimeConfig", None, Level.FULL, "passthrough"), 0.0)
+    shown = text(End(call, 0.5, 12, "unknown method", 0), show_secrets=False, pause=lambda: None)
+    assert shown is not None
+    assert not shown.failed
+    assert "FAILED" in shown.header

@@ -19,7 +19,7 @@ from crirm.model.workload import ContainerId, ContainerKey, ContainerState
 from crirm.system.cgroup import Change
 from crirm.system.cgroup_cpu import WeightFormula
 from crirm.system.cgroup_files import CgroupError, Trouble
-from tests.unit.daemon.enforcing import ONLINE, FakeKernel, container, having, in_virtual_time, node
+from tests.unit.daemon.enforcing import ONLINE, POD, FakeKernel, container, having, in_virtual_time, node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -303,15 +303,21 @@ async def test_an_unreadable_cgroup_is_said_once(logs: list[EventDict], tmp_path
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "parent", "said"),
     [
-        pytest.param(ContainerState.RUNNING, 1, id="one that runs must have a cgroup"),
-        pytest.param(ContainerState.CREATED, 0, id="one that has not started need not"),
+        pytest.param(ContainerState.RUNNING, POD.cgroup_parent, 1, id="one that runs must have a cgroup"),
+        pytest.param(ContainerState.RUNNING, "", 0, id="not one that has no cgroup parent, as those of no kubelet"),
+        pytest.param(ContainerState.CREATED, POD.cgroup_parent, 0, id="one that has not started need not"),
     ],
 )
 @in_virtual_time
-async def test_looking_in_the_wrong_place_is_noticed(logs: list[EventDict], state: ContainerState, said: int) -> None:
-    async with Node(node(container("c", state)), FakeKernel()).running():
+async def test_looking_in_the_wrong_place_is_noticed(
+    logs: list[EventDict], state: ContainerState, parent: str, said: int
+) -> None:
+    known = node(container("c", state))
+    pods = {POD.id: attrs.evolve(POD, cgroup_parent=parent)}
+    known = attrs.evolve(known, workload=attrs.evolve(known.workload, pods=pods))
+    async with Node(known, FakeKernel()).running():
         await trio.sleep(400)
     assert (
         warnings(logs)

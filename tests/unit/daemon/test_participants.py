@@ -273,3 +273,15 @@ async def test_hints_that_cannot_be_looked_up_stop(nursery: trio.Nursery, hints:
     await held.decided.wait()
     assert refused is (held.forwarded is None)
     assert held.refused is None or "do not tell where they are" in held.refused[1]
+
+
+@pytest.mark.parametrize("field", [6, 7])
+@in_nursery
+async def test_a_resize_whose_sets_are_no_texts_leaves_nothing_behind(nursery: trio.Nursery, field: int) -> None:
+    node = with_container(nursery)
+    before, held = node.engine.state, FakeHeld()
+    wrong = bytes([field << 3, 5])
+    Update(node).request(bytes(update(4)) + bytes([2 << 3 | 2, len(wrong)]) + wrong, held)
+    assert held.refused is not None
+    assert held.refused[0] is Status.INVALID_ARGUMENT
+    assert before is node.engine.state

@@ -98,11 +98,11 @@ def test_libraries_are_routed_here(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_options_and_sources_without_effect_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings(headers=False, debug={"relya": True, "rdt": True}, ignored=("--one_output", "LOGGER_X")))
-    no_source = "logs: debug was switched for a source that does not exist"
+    rdt = "rdt: nothing in this version of crirm logs under this name"
+    no_source = "logs: debug was switched for sources that do not exist"
     assert stderr_of(capsys) == [
         'logs: logging options without effect are ignored options="--one_output, LOGGER_X"',
-        f'{no_source} source_name=relya reason="no such source (did you mean relay?)"',
-        f'{no_source} source_name=rdt reason="nothing in this version of crirm logs under this name"',
+        f'{no_source} sources="relya: no such source (did you mean relay?); {rdt}"',
     ]
 
 

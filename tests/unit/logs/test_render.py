@@ -5,10 +5,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crirm.logs.render import Block, as_json, human, journal, value_text
+from crirm.logs.render import Block, Renderer, as_json, human, journal, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,8 +109,23 @@ def test_values_are_one_word(value: object, word: str) -> None:
 
 @settings(deadline=None)  # busy machines run tests too
 @given(st.text(), st.text())
+@example("\x1b[2J\x9b31m", "\u202e\u2066")
+@example("a\r\nb", "\u2028\x85")
+@example("\ud800", "\x00")
 def test_no_text_makes_a_second_line_or_an_escape_sequence(event: str, fact: str) -> None:
     for render in (PLAIN, BARE, journal, as_json):
         text = render({**BASE, "event": event, "fact": fact})
         assert text.endswith("\n")
         assert text[:-1].isprintable()
+
+
+@pytest.mark.parametrize("render", [PLAIN, journal, as_json], ids=["human", "journal", "json"])
+def test_a_record_is_bounded_whatever_it_is_about(render: Renderer) -> None:
+    long = "x" * 1_000_000
+    text = render({**BASE, "event": long, "fact": long, "items": [long] * 1000, "exc_info": ValueError(long)})
+    assert len(text) < 520_000
+    assert f"({len(long)} characters)" in text
+
+
+def test_lists_stay_lists_in_json() -> None:
+    assert json.loads(as_json({**BASE, "calls": ["a", "b"], "n": 1.5, "no": None}))["calls"] == ["a", "b"]

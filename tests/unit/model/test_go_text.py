@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crirm.model.go_text import GoTextError, parse_bool, parse_duration_s
@@ -49,6 +49,10 @@ def test_no_duration(text: str) -> None:
 
 
 @given(st.text(max_size=20) | st.from_regex(r"[0-9.]{1,40}(s|m|h|ns)"))
+@example("1e9h")
+@example("9" * 40 + "h")
+@example("-.s")
+@example("\u0661s")
 def test_any_text_is_a_duration_or_a_fault(text: str) -> None:
     try:
         seconds = parse_duration_s(text)

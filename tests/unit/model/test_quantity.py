@@ -3,7 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crirm.model.quantity import (
@@ -78,6 +78,9 @@ def test_an_amount_of_a_resource_is_not_negative() -> None:
 
 
 @given(st.integers(0, 10**9))
+@example(0)
+@example(999)
+@example(1000)
 def test_millicpu_come_back_as_they_were(amount: int) -> None:
     assert parse_millicpu(format_millicpu(MilliCPU(amount))) == amount
 

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crirm.model.decision import RefusalReason, RefusedError
@@ -170,6 +170,10 @@ def test_refusals(read: Callable[[Pod, str], Any], values: dict[str, str], messa
 
 
 @given(st.text(max_size=40), st.sampled_from((KEY, LEGACY, KINDS, LEGACY_KINDS, COLD, LEGACY_COLD)))
+@example("{duration: 1h1s}", COLD)
+@example("duration: -1s", LEGACY_COLD)
+@example("dram,,mixed", KINDS)
+@example("{c: [true]}", LEGACY)
 def test_any_value_is_read_or_refused(value: str, key: str) -> None:
     for read in (boolean, asked.memory_kinds, asked.cold_start_s):
         for text in (value, f"c1: {value}", f"duration: {value}"):

@@ -4,7 +4,7 @@ import re
 from fnmatch import fnmatchcase
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crirm.policy.globs import GlobError, compile_globs, glob_matches
@@ -63,6 +63,10 @@ def test_without_slashes_it_is_the_shells_matching(pattern: str, text: str) -> N
 
 
 @given(st.text("ab/*[]^-\\?", max_size=12), st.text("ab/", max_size=6))
+@example("[b-a]", "a")
+@example("[^/]", "/")
+@example("\\", "a")
+@example("[]a]", "a")
 def test_any_pattern_matches_or_not_or_is_a_fault(pattern: str, text: str) -> None:
     try:
         found = glob_matches(pattern, text)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crirm.policy.yaml_text import YamlTextError, parse_yaml
@@ -56,6 +56,11 @@ def test_aliases_do_not_multiply() -> None:
 
 
 @given(st.text(alphabet=st.sampled_from("ab:-[]{}&*!|>'\"?#,%@` \n\t\0é"), max_size=60) | st.text(max_size=60))
+@example("&a [*a]")
+@example("? [a]: b")
+@example("a: b: c")
+@example("\0")
+@example("[" * 17)
 def test_any_text_is_a_document_or_a_fault(text: str) -> None:
     try:
         parse_yaml(text)

@@ -8,7 +8,7 @@ import pytest
 from grpclib.const import Status
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crirm.errors import QUOTED_CHARS
@@ -34,6 +34,9 @@ def test_timeouts_are_read_as_the_protocol_says(value: bytes, timeout_s: float |
 
 
 @given(st.floats(min_value=0, max_value=1e9))
+@example(0.0)
+@example(1e-9)
+@example(99999999.5)
 def test_a_written_timeout_is_never_longer_and_hardly_shorter(timeout_s: float) -> None:
     written = format_timeout(timeout_s)
     assert len(written) <= 9
@@ -43,6 +46,10 @@ def test_a_written_timeout_is_never_longer_and_hardly_shorter(timeout_s: float) 
 
 
 @given(st.text())
+@example("%")
+@example("%4")
+@example("\n%zz\u20ac")
+@example("x" * 5000)
 def test_a_status_message_survives_the_wire(message: str) -> None:
     try:
         message.encode()

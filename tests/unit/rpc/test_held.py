@@ -11,10 +11,12 @@ import attrs
 import pytest
 from grpclib.const import Status
 from h2.exceptions import StreamClosedError
+from structlog.testing import capture_logs
 
+from crirm.errors import CrirmError
 from crirm.rpc.budget import Account, Budget
 from crirm.rpc.grpc_wire import find, frame
-from crirm.rpc.held import Answer
+from crirm.rpc.held import Answer, _complaints
 from tests.unit.rpc.rig import OK, REPLY, Peer, Rig, on_loop, request
 
 if TYPE_CHECKING:
@@ -303,3 +305,30 @@ async def test_unfinished_requests_are_bounded_and_others_are_served() -> None:
     for stream in (1, 3, 5):
         rig.answer(stream)
     assert rig.server.budget.held_bytes == 0
+
+
+@pytest.mark.parametrize("where", ["request", "reply"])
+@on_loop
+async def test_bytes_that_are_no_message_are_told_in_a_sentence_now_and_then(where: str) -> None:
+    class Picky(Part):
+        def request(self, message: bytes, held: Held) -> None:
+            if where == "request":
+                raise CrirmError("no protobuf message: wire type 7 at byte 3")
+            super().request(message, held)
+
+        def reply(self, answer: Answer) -> bytes | None:  # noqa: ARG002 - it cannot be read
+            raise CrirmError("no protobuf message: wire type 7 at byte 3")
+
+    _complaints._seen.clear()
+    rig = rig_with(Picky())
+    with capture_logs() as logs:
+        for number in range(20):
+            stream = rig.call()
+            if where == "reply":
+                rig.answer(2 * number + 1, trailers=OK)
+    (told,) = [record for record in logs if record["log_level"] in {"warning", "error"}]
+    assert (told["log_level"], told["reason"]) == ("warning", "no protobuf message: wire type 7 at byte 3")
+    assert "exc_info" not in told
+    status = find(rig.kubelet.streams[stream].headers[-1], b"grpc-status")
+    assert status == (b"3" if where == "request" else b"0")
+    assert rig.idle

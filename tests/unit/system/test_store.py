@@ -379,3 +379,13 @@ def test_the_journal_is_bounded_in_bytes(home: Path, monkeypatch: pytest.MonkeyP
     assert 15_000 <= sum(entry.size_bytes for entry in entries) <= 26_000
     assert [entry.at_s - NOW_S for entry in entries] == list(range(300 - len(entries), 300))
     assert (home / FILE).stat().st_size < 150_000
+
+
+def test_a_file_that_was_large_once_is_made_small_at_the_next_start(home: Path) -> None:
+    store = opened(home)
+    store.write(Batch({"pods": {f"p{number}": "x" * 1_000_000 for number in range(20)}}))
+    store.write(Batch(ROWS, fresh=True))
+    store.close()
+    assert (home / FILE).stat().st_size > 16_000_000
+    assert rows(home) == ROWS
+    assert (home / FILE).stat().st_size < 200_000

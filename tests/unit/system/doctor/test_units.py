@@ -91,3 +91,9 @@ def test_systemd_finds_no_fault_in_the_shipped_units(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
     )
     assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_the_shipped_unit_needs_no_program_that_a_minimal_debian_lacks() -> None:
+    """Its own, which the administrator installs, and the shell."""
+    commands = re.findall(r"(?m)^Exec\w+=(\S+)", (SHIPPED / "crirm.service").read_text())
+    assert commands == ["crirm", "/bin/sh"]
