@@ -27,6 +27,8 @@ log = logs.get_logger("sim")
     help="CRI versions to serve.",
 )
 @click.option("--name", "runtime_name", metavar="NAME", help="What Version calls it.  [default: crirm-sim]")
+@click.option("--runtime-version", metavar="VERSION", help="What Version says with it.  [default: crirm's]")
+@click.option("--one-event-channel", is_flag=True, help="Tell each event to one listener, as containerd 1.7.")
 @click.option("--pods", metavar="COUNT", type=click.IntRange(0), default=0, help="Make so many pods first.")
 @click.option(
     "--containers-per-pod",

@@ -50,9 +50,9 @@ async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
 def compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: set[ContainerId | None]) -> None:
     """Tell what has ended; not to be listed counts only for those known before the list was asked for."""
     there = {item.id for item in listed}
-    for item in listed:
-        key = intake.key_of(item.id)
-        if key is not None and item.state is ContainerState.EXITED:
+    ended = [intake.key_of(item.id) for item in listed if item.state is ContainerState.EXITED]
+    for key in ended:
+        if key is not None:
             tell_end(key, engine)
     for container in list(engine.state.workload.containers.values()):
         if container.id in asked_about and container.id is not None and container.id not in there:
@@ -61,7 +61,8 @@ def compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: s
 
 def tell_end(key: ContainerKey, engine: Engine) -> None:
     """Tell of an end that is not known yet: lists tell of it for as long as the container is there."""
-    if engine.state.workload.containers[key].state is not ContainerState.EXITED:
+    container = engine.state.workload.containers.get(key)
+    if container is not None and container.state is not ContainerState.EXITED:
         engine.apply(ContainerExited(key))
 
 

@@ -243,7 +243,8 @@ class _Step:
         return _told(state, (key,))
 
     def _started(self, state: State, key: ContainerKey) -> Decision:
-        if key not in state.workload.containers:
+        container = state.workload.containers.get(key)
+        if container is None or container.state is ContainerState.EXITED:  # an end is final, whoever told of it first
             return Decision(state)
         state = changed(state, key, state=ContainerState.RUNNING)
         return self._placed(state, self.policy.started(state.policy, state.workload, key))

@@ -1,4 +1,7 @@
-"""Who gets told of the life of containers: any number of subscribers, each with a bounded queue of its own."""
+"""Who gets told of the life of containers: any number of subscribers, each with a bounded queue of its own.
+
+So it is in containerd 2; where all share one channel, as in containerd 1.7, each event goes to one of them.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,14 @@ class Subscription:
 
 
 class Events:
-    """Hands every event to all subscribers; with none, keeps it for the first one that comes within `KEPT_NS`."""
+    """Hands every event to all subscribers; with none, keeps it for the first one that comes within `KEPT_NS`.
 
-    def __init__(self) -> None:
+    Args:
+        one_channel: hand each to one subscriber instead, in turn.
+    """
+
+    def __init__(self, *, one_channel: bool = False) -> None:
+        self.one_channel = one_channel
         self._subscriptions: list[Subscription] = []
         self._kept: deque[ContainerEventResponse] = deque(maxlen=QUEUE_LENGTH)
 
@@ -44,11 +52,16 @@ class Events:
         return len(self._subscriptions)
 
     def publish(self, event: ContainerEventResponse) -> None:
-        """Tell everybody of *event*."""
+        """Tell everybody of *event*, or who is next."""
         if not self._subscriptions:
             self._kept.append(event)
-        for subscription in self._subscriptions:
+        elif self.one_channel:
+            subscription = self._subscriptions.pop(0)
+            self._subscriptions.append(subscription)
             subscription.put(event)
+        else:
+            for subscription in self._subscriptions:
+                subscription.put(event)
 
     def subscribe(self, notify: Callable[[], None], now_ns: int) -> Subscription:
         """Add a subscriber; *notify* is called, synchronously, after every event."""

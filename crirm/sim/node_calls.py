@@ -48,7 +48,7 @@ class RuntimeService(PodCalls, ContainerCalls, ExecCalls, StatsCalls):
         """Say who answers."""
         return VersionResponse(
             version=KUBELET_API_VERSION,
-            runtime_name=self.settings.runtime_name,
+            runtime_name=self.settings.name,
             runtime_version=self.settings.runtime_version,
             runtime_api_version=self.package.removeprefix("runtime."),
         )

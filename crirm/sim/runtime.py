@@ -49,6 +49,7 @@ class Runtime:
         self._server: SimServer | None = None
         self._woken = trio.Event()
         model.on_wakeup = self._wake
+        model.events.one_channel = settings.one_event_channel
 
     @property
     def connection_count(self) -> int:

@@ -33,6 +33,7 @@ HOST = v1.NamespaceOption(network=v1.NamespaceMode(v1.NamespaceMode.NODE))
 ONLINE = CPUSet.parse(Path("/sys/devices/system/cpu/online").read_text().strip())
 FIRST = CPUSet.of(ONLINE.lowest)
 REST = ONLINE - FIRST
+FOR_EVER = ("sleep", "1000000")
 
 
 @attrs.frozen
@@ -58,7 +59,7 @@ class Node:
             ),
         )
 
-    def create(self, pod: str, uid: str, qos: str = "", cpus: float = 0) -> Reply:
+    def create(self, pod: str, uid: str, qos: str = "", cpus: float = 0, command: tuple[str, ...] = FOR_EVER) -> Reply:
         resources = v1.LinuxContainerResources(cpu_shares=max(2, int(cpus * 1024)), memory_limit_in_bytes=64 << 20)
         if not qos:
             resources.cpu_period, resources.cpu_quota = 100_000, int(cpus * 100_000)
@@ -68,7 +69,7 @@ class Node:
             config=v1.ContainerConfig(
                 metadata=v1.ContainerMetadata(name="main"),
                 image=v1.ImageSpec(image=BUSYBOX_IMAGE),
-                command=["sleep", "1000000"],
+                command=list(command),
                 linux=v1.LinuxContainerConfig(
                     resources=resources, security_context=v1.LinuxContainerSecurityContext(namespace_options=HOST)
                 ),
@@ -76,9 +77,9 @@ class Node:
         )
         return self.cri.reply("CreateContainer", request)
 
-    def run(self, uid: str, qos: str = "", cpus: float = 0) -> str:
+    def run(self, uid: str, qos: str = "", cpus: float = 0, command: tuple[str, ...] = FOR_EVER) -> str:
         """Run a pod with one container, and return the container's id."""
-        reply = self.create(self.pod(uid, qos), uid, qos, cpus)
+        reply = self.create(self.pod(uid, qos), uid, qos, cpus, command)
         assert reply.code == OK, reply
         container = v1.CreateContainerResponse().parse(reply.message).container_id
         self.cri.call("StartContainer", v1.StartContainerRequest(container_id=container), v1.StartContainerResponse)

@@ -65,8 +65,13 @@ class Count:
 def all_at_once(
     socket: Path, callers: int, count: Count, work: Callable[[Cri, Count, int], None], watch: Callable[[int], None]
 ) -> None:
-    """Have *callers* do *work* until *count* is reached; *watch* is told how much is done, every now and then."""
-    threads = [threading.Thread(target=_work, args=(socket, count, work, number)) for number in range(callers)]
+    """Have *callers* do *work* until *count* is reached; *watch* is told how much is done, every now and then.
+
+    They share a connection, as the kubelet's tasks do.
+    """
+    client = GrpcioClient(socket)
+    cri = Cri(client, V1)
+    threads = [threading.Thread(target=_work, args=(cri, count, work, number)) for number in range(callers)]
     for thread in threads:
         thread.start()
     step, told = max(1, count.most // 100), 0
@@ -77,18 +82,16 @@ def all_at_once(
             watch(told)
     for thread in threads:
         thread.join()
+    client.close()
     for fault in count.faults:
         raise fault
 
 
-def _work(socket: Path, count: Count, work: Callable[[Cri, Count, int], None], number: int) -> None:
-    client = GrpcioClient(socket)
+def _work(cri: Cri, count: Count, work: Callable[[Cri, Count, int], None], number: int) -> None:
     try:
-        work(Cri(client, V1), count, number)
+        work(cri, count, number)
     except BaseException as fault:  # noqa: BLE001 - raised by who waits
         count.faults.append(fault)
-    finally:
-        client.close()
 
 
 def relay(cri: Cri, count: Count, number: int) -> None:

@@ -15,7 +15,7 @@ from crirm.daemon.participants import Create, ShowStatus, Start
 from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerState
 from crirm.rpc.tap import Latency, Outcome
-from tests.unit.daemon.nodes import ID, FakeNode, create_request, good, granted, in_nursery, states, with_pod
+from tests.unit.daemon.nodes import ID, FakeHeld, FakeNode, create_request, good, granted, in_nursery, states, with_pod
 
 if TYPE_CHECKING:
     import betterproto
@@ -113,6 +113,29 @@ async def test_a_long_list_is_read_in_parts(nursery: trio.Nursery) -> None:
     nursery.start_soon(node.observing.run)
     await trio.testing.wait_all_tasks_blocked()
     assert states(node) == [ContainerState.EXITED, ContainerState.EXITED]
+
+
+@in_nursery
+async def test_many_ends_are_told_a_few_at_a_time(nursery: trio.Nursery) -> None:
+    ids = [f"{number:064x}" for number in range(2 * observing.ENDS_AT_A_TIME + 1)]
+    node = running(nursery, *ids)
+    node.observed("ListContainers", bytes(listing(*ids)))
+    assert states(node).count(ContainerState.EXITED) == observing.ENDS_AT_A_TIME
+    nursery.start_soon(node.observing.run)
+    await trio.testing.wait_all_tasks_blocked()
+    assert set(states(node)) == {ContainerState.EXITED}
+    assert granted(node) == []
+
+
+@in_nursery
+async def test_an_end_that_is_seen_before_the_start_is_answered_stays_one(nursery: trio.Nursery) -> None:
+    node = with_pod(nursery)
+    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    held, start = FakeHeld(), Start(node)
+    start.request(bytes(v1.StartContainerRequest(container_id=ID)), held)
+    node.observed("ListContainers", bytes(listing(ID)))
+    start.reply(good(v1.StartContainerResponse()))
+    assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
 
 
 @in_nursery

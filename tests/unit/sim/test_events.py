@@ -19,6 +19,14 @@ def test_every_subscriber_gets_every_event() -> None:
     assert [len(one.queue), len(two.queue), told, events.subscriber_count] == [1, 1, ["one", "two"], 2]
 
 
+def test_subscribers_of_one_channel_take_events_from_each_other() -> None:
+    events = Events(one_channel=True)
+    one, two = (events.subscribe(lambda: None, 0) for _ in range(2))
+    for name in "abc":
+        events.publish(Event(name))
+    assert [[event.container_id for event in each.queue] for each in (one, two)] == [["a", "c"], ["b"]]
+
+
 def test_events_wait_for_the_first_subscriber_only() -> None:
     events = Events()
     events.publish(Event("a"))
