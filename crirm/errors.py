@@ -1,14 +1,12 @@
-"""The errors that an operator can act on, the exit codes they end in, and how much they quote of others."""
+"""The errors that an operator can act on, the exit codes they end in, and how much of others' words they repeat."""
 
-QUOTED_CHARACTERS = 200
-"""The most that a log record, a status or a sentence of crirm quotes of what others have written."""
+from __future__ import annotations
 
+from typing import Final
 
-def clipped(text: str, most: int = QUOTED_CHARACTERS) -> str:
-    """Return *text*, or its first *most* characters and how many there are in all."""
-    if len(text) <= most:
-        return text
-    return f"{text[:most]}... ({len(text)} characters)"
+QUOTED_CHARS: Final = 200
+SENTENCE_CHARS: Final = 1000
+"""Characters of a sentence that is kept or shown: several quotations and what is said about them."""
 
 
 class CrirmError(Exception):
@@ -21,3 +19,29 @@ class UsageError(CrirmError):
     """The command line says something that crirm does not know; nothing was started."""
 
     exit_code = 2
+
+
+def clipped(text: str, most: int = QUOTED_CHARS) -> str:
+    """Return *text*, or its beginning and its length where it has more than *most* characters.
+
+    Names, annotations and messages come from anybody, in any length; whoever quotes them in a sentence clips them.
+    """
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+
+
+def quoted(text: str) -> str:
+    """Return *text* in quotation marks, clipped, with everything escaped that is not printable."""
+    return repr(text) if len(text) <= QUOTED_CHARS else f"{text[:QUOTED_CHARS]!r}... ({len(text)} characters)"
+
+
+def visible(text: str, but: str = "") -> str:
+    """Return *text* on one line, with everything escaped that is not printable, except the characters in *but*.
+
+    What a container is called must neither drive a terminal nor forge a line: control characters of both kinds (C0 and
+    C1), marks that turn the direction of writing, line separators and halves of surrogate pairs.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in but else char.encode("unicode_escape").decode() for char in text
+    )

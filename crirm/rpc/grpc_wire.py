@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 from grpclib.const import Status
 from hpack.struct import NeverIndexedHeaderTuple
 
-from crirm.errors import QUOTED_CHARACTERS, CrirmError, clipped
+from crirm.errors import QUOTED_CHARS, CrirmError, clipped
 from crirm.rpc.compression import Packed, plain
 from crirm.rpc.header_cache import Coded
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 _UNITS_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _MAX_TIMEOUT_VALUE = 99_999_999  # "at most 8 digits"
-_PREFIX_BYTES = 5  # compressed flag, big-endian length
+PREFIX_BYTES = 5  # compressed flag, big-endian length
 MAX_MESSAGE_BYTES = 64 << 20  # four times what kubelet and containerd take
 _MOST_UNPACKED_AT_ONCE_BYTES = 4 << 20  # 10 ms; no reply that crirm looks at is compressed anywhere it was seen
 _MOST_CODE_DIGITS = 9  # more is no 32-bit number, and grpc-go too reads it as UNKNOWN
-_QUOTED_BYTES = QUOTED_CHARACTERS * 12  # a character has up to four bytes, and each may be written with three
+_QUOTED_BYTES = QUOTED_CHARS * 12  # a character has up to four bytes, and each may be written with three
 _MOST_OWN_CHARACTERS = 2000  # of a message that we send; a sentence is shorter, whatever it quotes
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
@@ -78,7 +78,7 @@ def status_of(trailers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str]:
     size = len(message)
     beginning = message.beginning(_QUOTED_BYTES) if isinstance(message, Coded) else message[:_QUOTED_BYTES]
     text = unquote(beginning.decode("ascii", "replace"), errors="replace")
-    return number, clipped(text) if size <= _QUOTED_BYTES else f"{text[:QUOTED_CHARACTERS]}... ({size} bytes)"
+    return number, clipped(text) if size <= _QUOTED_BYTES else f"{text[:QUOTED_CHARS]}... ({size} bytes)"
 
 
 def request_headers(path: bytes, timeout_s: float | None) -> list[tuple[bytes, bytes]]:
@@ -145,15 +145,15 @@ class Deframer:
         if self._given_up:
             return
         self._buffer += data
-        while len(self._buffer) >= _PREFIX_BYTES:
-            size_bytes = int.from_bytes(self._buffer[1:_PREFIX_BYTES], "big")
+        while len(self._buffer) >= PREFIX_BYTES:
+            size_bytes = int.from_bytes(self._buffer[1:PREFIX_BYTES], "big")
             if size_bytes > MAX_MESSAGE_BYTES:
                 self._give_up(size_bytes)
                 return
-            end = _PREFIX_BYTES + size_bytes
+            end = PREFIX_BYTES + size_bytes
             if len(self._buffer) < end:
                 return
-            message = bytes(memoryview(self._buffer)[_PREFIX_BYTES:end])
+            message = bytes(memoryview(self._buffer)[PREFIX_BYTES:end])
             compressed = self._buffer[0]
             del self._buffer[:end]
             self._deliver(self._message(message) if compressed else message)

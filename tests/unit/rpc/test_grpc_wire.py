@@ -11,7 +11,7 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crirm.errors import QUOTED_CHARACTERS
+from crirm.errors import QUOTED_CHARS
 from crirm.rpc.grpc_wire import Deframer, find, format_timeout, frame, parse_timeout_s, status_of, status_trailers
 from crirm.rpc.header_cache import Coded
 
@@ -51,7 +51,7 @@ def test_a_status_message_survives_the_wire(message: str) -> None:
     trailers = status_trailers(Status.INTERNAL, message, alone=False)
     code, quoted = status_of(trailers)
     assert code == 13
-    assert quoted == message or (quoted.startswith(message[:QUOTED_CHARACTERS]) and len(message) > QUOTED_CHARACTERS)
+    assert quoted == message or (quoted.startswith(message[:QUOTED_CHARS]) and len(message) > QUOTED_CHARS)
     assert all(0x20 <= octet < 0x7F for octet in find(trailers, b"grpc-message") or b"")
 
 
