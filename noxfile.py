@@ -78,6 +78,13 @@ def storm(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """100,000 relayed calls and 10,000 placed pods: does anything grow? ``-- --quick`` for a short look."""
+    install(session, "test")
+    session.run("python", "-m", "tests.soak", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Calls made directly and through crirm in turn; ``-- --quick`` for a short look."""
     install(session, "test")

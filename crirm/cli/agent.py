@@ -12,10 +12,11 @@ import tomli
 import yaml
 
 from crirm.cli.exit_codes import ExitCode
+from crirm.cli.printing import say
 from crirm.config.text import is_toml
 from crirm.daemon.configuration import read
 from crirm.daemon.settings import Settings
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +61,7 @@ def set_config(file: Path, config_socket: str, node_name: str, timeout_s: float)
 
     data = config_map_data(file, documents(file))
     rejection = bridge.run(tell)
-    click.echo(f"rejected: {rejection}" if rejection else "accepted")
+    say(f"rejected: {rejection}" if rejection else "accepted")
     return ExitCode.FAILED if rejection else ExitCode.OK
 
 
@@ -82,7 +83,7 @@ def set_adjustments(file: Path, config_socket: str, node_name: str, timeout_s: f
 
     adjustments = adjustment_specs(file, documents(file))
     errors = bridge.run(tell)
-    click.echo("\n".join(f"{name}: {why}" for name, why in sorted(errors.items())) or "accepted")
+    say("\n".join(f"{visible(name)}: {visible(why)}" for name, why in sorted(errors.items())) or "accepted")
     return ExitCode.FAILED if errors else ExitCode.OK
 
 
@@ -99,7 +100,7 @@ def health(query: str, agent_socket: str, timeout_s: float) -> ExitCode:
         return await AgentClient(agent_socket).health_check(query, timeout_s=timeout_s)
 
     trouble = bridge.run(ask)
-    click.echo(trouble or "healthy")
+    say(trouble or "healthy")
     return ExitCode.FAILED if trouble else ExitCode.OK
 
 

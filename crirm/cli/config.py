@@ -11,6 +11,7 @@ import click
 
 from crirm.cli.control import DEFAULT_CONTROL_SOCKET, ask
 from crirm.cli.exit_codes import ExitCode
+from crirm.cli.printing import harmless, say
 from crirm.cli.proposal import report as proposal_report
 from crirm.config.config import Config
 from crirm.config.cpus import CgroupCPUs
@@ -58,7 +59,7 @@ def print_config(file: Path | None) -> None:
         return
     loaded = load(read(file), str(file), GRAMMARS)
     for warning in loaded.warnings:
-        click.echo(f"{file}: {warning}", err=True)
+        say(f"{file}: {warning}", err=True)
     click.echo(dump(loaded.config), nl=False)
 
 
@@ -94,7 +95,10 @@ def check(file: Path, host_root: Path | None, synthetic: str | None, *, as_json:
             verdict = attrs.evolve(verdict, faults=_refusals(loaded, topology, cgroups))
     except ConfigFaults as faults:
         verdict = Verdict(faults.faults, ())
-    click.echo(json.dumps(_document(file, verdict)) if as_json else _report(file, verdict, loaded))
+    if as_json:
+        click.echo(json.dumps(_document(file, verdict)))
+    else:
+        say(_report(file, verdict, loaded))
     return ExitCode.FAILED if verdict.faults else ExitCode.OK
 
 
@@ -118,7 +122,7 @@ def diff(file: Path, *, activate: bool, control_socket: str, as_json: bool) -> E
     if activate and not refused:
         refused = ask(control_socket, {"ask": "activate", **question}, within_s=WITHIN_S)["refused"]
         proposal = {**proposal, "refused": refused, "activated": not refused}
-    click.echo(json.dumps(proposal, indent=2) if as_json else proposal_report(str(file), proposal))
+    click.echo(json.dumps(proposal, indent=2) if as_json else proposal_report(str(file), harmless(proposal)))
     return ExitCode.FAILED if refused else ExitCode.OK
 
 

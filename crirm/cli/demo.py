@@ -16,6 +16,7 @@ import trio
 from crirm import logs
 from crirm.cli.configured import choice_from_options
 from crirm.cli.control import ask
+from crirm.cli.printing import say
 from crirm.daemon import app
 from crirm.daemon.settings import Settings, control_socket_beside
 from crirm.errors import CrirmError
@@ -130,7 +131,7 @@ class Ledger:
         method = path.decode("ascii", "replace").rpartition("/")[2]
         self.outcomes[method] = outcome
         if self.live:
-            click.echo(self.row(method, outcome.message))
+            say(self.row(method, outcome.message))
 
     def row(self, method: str, said: str) -> str:
         """Return a line about the last call of *method*."""
@@ -150,7 +151,7 @@ async def _show(relay_socket: str, stage: Stage, ledger: Ledger) -> None:
     await pool.connect()
     click.echo(f"  {'call':<18}{'crirm':>10}{'runtime':>10}{'crirm':>10}   answer (times in ms: before, in, after)")
     async for step in PodLife(pool, stage.image, stage.cgroup_parent)():
-        click.echo(ledger.row(step.method, step.said))
+        say(ledger.row(step.method, step.said))
         if step.method == "CreateContainer":
             await _tell_placement(relay_socket)
     pool.close("the show is over")
@@ -164,7 +165,7 @@ async def _tell_placement(relay_socket: str) -> None:
         return  # nothing was placed
     for entry in answer["explained"]:
         trail = entry["trail"]
-        click.echo(f"{'':50}asked for {trail['asked']}, got {trail['granted']}")
+        say(f"{'':50}asked for {trail['asked']}, got {trail['granted']}")
 
 
 def _next_steps(relay_socket: str, runtime_socket: str) -> str:

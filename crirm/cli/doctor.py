@@ -10,9 +10,10 @@ import attrs
 import click
 import trio
 
+from crirm.cli.control import ask
 from crirm.cli.exit_codes import ExitCode
-from crirm.daemon.settings import Settings
-from crirm.errors import CrirmError
+from crirm.daemon.settings import Settings, control_socket_beside
+from crirm.errors import CrirmError, visible
 from crirm.system.doctor import Finding, Host, Verdict, check_host
 
 if TYPE_CHECKING:
@@ -75,7 +76,19 @@ def examine(host: Host, settings: Settings, probe: Probe, tested: Sequence[str])
     from crirm.rpc import bridge  # noqa: PLC0415
 
     yield from check_host(host, relay_socket=settings.relay_socket, runtime_socket=settings.runtime_socket)
+    yield from check_daemon(host, settings.relay_socket)
     yield bridge.run(check_runtime, host, settings.runtime_socket, probe, tested)
+
+
+def check_daemon(host: Host, relay_socket: str) -> Iterator[Finding]:
+    """Yield what the daemon that runs has found; nothing where none does, or where it may not be asked."""
+    path = host.path(control_socket_beside(relay_socket))
+    try:
+        findings = ask(str(path), {"ask": "status"}, within_s=PROBE_LIMIT_S).get("findings", [])
+    except CrirmError:
+        return
+    for found in findings:
+        yield Finding("crirm", Verdict.FAIL, found, str(path), "mend that; it is gone from crirm status then")
 
 
 async def check_runtime(host: Host, runtime_socket: str, probe: Probe, tested: Sequence[str]) -> Finding:
@@ -111,6 +124,9 @@ def _no_answer(error: Exception, where: str) -> Finding:
 
 
 def _as_text(finding: Finding) -> str:
+    finding = attrs.evolve(
+        finding, found=visible(finding.found), where=visible(finding.where), fix=visible(finding.fix)
+    )
     where = f"  [{finding.where}]" if finding.where else ""
     verdict = click.style(f"{finding.verdict.value:8}", fg=COLOURS[finding.verdict])
     fix = f"\n{'':23}fix: {finding.fix}" if finding.fix else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crirm.cli.exit_codes import ExitCode
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -86,4 +86,4 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(visible(line, but="\n"), err=True)

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from crirm.cli.control import DEFAULT_CONTROL_SOCKET, ask
-from crirm.cli.printing import console, local_time
+from crirm.cli.printing import console, harmless, local_time, say
 from crirm.errors import CrirmError
 
 
@@ -21,40 +21,49 @@ from crirm.errors import CrirmError
 def command(*, what: str, why_not: str | None, control_socket: str, as_json: bool) -> None:
     """Tell which pools were considered for a container, why each lost, and which other containers moved.
 
-    The container is named as pod, pod/container or namespace/pod/container.
+    The container is named as pod, pod/container or namespace/pod/container. Of one that was refused, and not placed
+    since, it tells why.
     """
-    entries = ask(control_socket, {"ask": "explain", "what": what})["explained"]
+    answer = ask(control_socket, {"ask": "explain", "what": what})
     if as_json:
-        click.echo(json.dumps(entries, indent=2))
+        click.echo(json.dumps([*answer["explained"], *answer.get("refused", [])], indent=2))
         return
-    for entry in entries:
+    for entry in harmless(answer["explained"]):
         if why_not is None:
             _tell(entry)
         else:
-            click.echo(why_not_sentence(entry, why_not))
+            say(why_not_sentence(entry, why_not))
+    for refusal in harmless(answer.get("refused", [])):
+        say(refusal_text(refusal))
+
+
+def refusal_text(refusal: dict[str, Any]) -> str:
+    """Return why a container has not been placed."""
+    times = "once" if refusal["times"] == 1 else f"{refusal['times']} times, the last"
+    return f"{refusal['name']}, refused {times} at {local_time(refusal['at_s'])}\n  since      {refusal['refused']}\n"
 
 
 def _tell(entry: dict[str, Any]) -> None:
     trail = entry["trail"]
-    click.echo(f"{entry['name']}, placed by policy {trail['policy']} at {local_time(entry['at_s'])}")
-    click.echo(f"  asked for  {trail['asked']}")
+    say(f"{entry['name']}, placed by policy {trail['policy']} at {local_time(entry['at_s'])}")
+    say(f"  asked for  {trail['asked']}")
     where = f", in {trail['chosen']}" if trail["chosen"] else ""
-    click.echo(f"  got        {trail['granted']}{where}")
+    say(f"  got        {trail['granted']}{where}")
     for note in trail["notes"]:
-        click.echo(f"  note       {note}")
+        say(f"  note       {note}")
     if trail["verdicts"]:
-        click.echo("")
+        say("")
         console().print(_verdicts(trail["verdicts"]))
     if trail["moves"]:
-        click.echo("\n  others that were touched:")
+        say("\n  others that were touched:")
     for move in trail["moves"]:
-        click.echo(f"    {move['name']}: {move['what']} {move['before']} -> {move['after']}, {move['why']}")
+        say(f"    {move['name']}: {move['what']} {move['before']} -> {move['after']}, {move['why']}")
     if entry["since"]:
-        click.echo("\n  since then:")
+        say("\n  since then:")
     for move in entry["since"]:
         what = f"{move['what']} {move['before']} -> {move['after']}, {move['why']}"
-        click.echo(f"    {local_time(move['at_s'])}: {what}")
-    click.echo("")
+        say(f"    {local_time(move['at_s'])}: {what}")
+    say("")
 
 
 def _verdicts(verdicts: list[dict[str, Any]]) -> Table:

@@ -14,7 +14,7 @@ import attrs
 import click
 
 from crirm.daemon.settings import Settings
-from crirm.errors import UsageError
+from crirm.errors import UsageError, visible
 from crirm.model.cpuset import CPUSet
 from crirm.system.store import Entry, read_journal
 from crirm.system.store_file import StoreError
@@ -105,4 +105,4 @@ def line(entry: Entry) -> str:
     """Return *entry* for people."""
     when = datetime.fromtimestamp(entry.at_s).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     name = "/".join(filter(None, (entry.pod, entry.container)))
-    return "  ".join(filter(None, (when, f"{entry.kind:<16}", name, entry.outcome)))
+    return visible("  ".join(filter(None, (when, f"{entry.kind:<16}", name, entry.outcome))))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from crirm.cli.control import DEFAULT_CONTROL_SOCKET, ask
+from crirm.cli.printing import say
 
 _control_socket = click.option(
     "--control-socket", default=DEFAULT_CONTROL_SOCKET, show_default=True, help="Of the daemon to ask."
@@ -24,7 +25,7 @@ def command() -> None:
 def start(file: Path, control_socket: str) -> None:
     """Begin a trace in FILE, which the daemon makes; a trace that is there already is set aside."""
     answer = ask(control_socket, {"ask": "record", "file": str(file.absolute())})
-    click.echo(f"recording to {answer['file']}; `crirm record stop` ends it")
+    say(f"recording to {answer['file']}; `crirm record stop` ends it")
 
 
 @command.command("stop")
@@ -32,4 +33,4 @@ def start(file: Path, control_socket: str) -> None:
 def stop(control_socket: str) -> None:
     """End the trace that is being recorded."""
     answer = ask(control_socket, {"ask": "record", "file": ""})
-    click.echo(f"{answer['file']}: `crirm replay {answer['file']}` decides it again")
+    say(f"{answer['file']}: `crirm replay {answer['file']}` decides it again")

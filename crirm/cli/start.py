@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from crirm import logs
+from crirm.system.cgroup_glance import raise_limit_of_open_files
 from crirm.system.pid_file import held_pid_file
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def start(settings: Settings, *, later: Sequence[str] = (), meaningless: Sequenc
     from crirm.rpc import bridge  # noqa: PLC0415
 
     logs.configure(settings.log)
+    raise_limit_of_open_files()
     without_effect = {"come_in_a_later_version": later, "mean_nothing_to_crirm": meaningless}
     if later or meaningless:
         log.warning(

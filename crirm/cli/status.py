@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
 
 from crirm.cli.control import DEFAULT_CONTROL_SOCKET, ask
-from crirm.cli.printing import console, local_time
+from crirm.cli.printing import console, harmless, local_time, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _COLUMNS = ("container", "state", "QoS", "pool", "CPUs", "memory nodes", "shares", "drift")
 
@@ -23,16 +26,21 @@ def command(*, control_socket: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(status, indent=2))
         return
-    click.echo(f"policy {status['policy']}, {len(status['containers'])} containers; {_origin(status['configuration'])}")
+    status = harmless(status)
+    say(f"policy {status['policy']}, {len(status['containers'])} containers; {_origin(status['configuration'])}")
     if status["state_failure"]:
-        click.echo(f"what is decided cannot be kept: {status['state_failure']}")
+        say(f"what is decided cannot be kept: {status['state_failure']}")
+    for finding in status.get("findings", []):
+        say(f"finding: {finding}")
+    for line in _machine(status["machine"]):
+        say(line)
     if status["containers"]:
         console().print(_table(status["containers"]))
     for each in status["containers"]:
         if each["degraded"]:
-            click.echo(f"degraded: {each['name']} goes on as it is, since {each['degraded']}")
+            say(f"degraded: {each['name']} goes on as it is, since {each['degraded']}")
     for name, containers in status["configuration"]["adjustments"].items():
-        click.echo(f"adjusted by {name}: {', '.join(sorted(containers)) or 'none'}")
+        say(f"adjusted by {name}: {', '.join(sorted(containers)) or 'none'}")
 
 
 def _origin(configuration: dict[str, Any]) -> str:
@@ -43,6 +51,20 @@ def _origin(configuration: dict[str, Any]) -> str:
         return text
     when = local_time(rejected["at_s"])
     return f"{text}\nrejected at {when}, from {rejected['source']} {rejected['name']}: {rejected['reason']}"
+
+
+def _machine(machine: dict[str, Any]) -> Iterator[str]:
+    """Yield what is to be said of the machine: nothing where all of it is there, and always was."""
+    if not machine:
+        return
+    if machine["changed_at_s"] is not None:
+        yield f"machine: changed at {local_time(machine['changed_at_s'])}: {machine['change']}"
+    yield from (f"machine: {note}" for note in machine["notes"])
+    if machine["problem"]:
+        yield (
+            f"machine: does not fit the configuration any more, so only what is still there is given away: "
+            f"{machine['problem']}"
+        )
 
 
 def _table(containers: list[dict[str, Any]]) -> Table:

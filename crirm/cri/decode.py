@@ -147,6 +147,12 @@ def update_request(request: bytes) -> tuple[ContainerId, LinuxResources | None]:
     return ContainerId(message.text(1)), _resources_if_there(message, 2)
 
 
+def update_sets(request: bytes) -> tuple[str, str]:
+    """Read which CPUs and memory nodes an UpdateContainerResourcesRequest asks for, as they stand there."""
+    linux = Message(request).message(2)
+    return linux.text(6), linux.text(7)
+
+
 def update_pod_request(request: bytes) -> tuple[PodId, LinuxResources | None, LinuxResources | None]:
     """Read an UpdatePodSandboxResourcesRequest: the pod, its overhead and its resources."""
     message = Message(request)

@@ -30,6 +30,7 @@ from crirm.daemon.configurations import Configurations, InForce, begin
 from crirm.daemon.control import Answers, control_listener, serve_control
 from crirm.daemon.dumper import Dumper
 from crirm.daemon.link import Link
+from crirm.daemon.observing_tap import ObservingTap
 from crirm.daemon.reconfigure import Reconfiguration
 from crirm.daemon.relay import Relay, is_endless
 from crirm.daemon.settings import NOTHING, control_socket_beside, intercepted_by
@@ -140,11 +141,14 @@ class Daemon:
             adjustments = Adjustments.kept_in(settings.state_dir)
             node = await _placed(settings, relay, service, adjustments)
             if await _start_links(service, relay, self.stop):
-                change = Reconfiguration(relay, dumper, service, settings, node, adjustments)
+                lock = node.changing if node is not None else trio.Lock()
+                change = Reconfiguration(relay, dumper, service, settings, node, adjustments, lock)
                 self.configurations = Configurations(self.base, self.in_force, change)
                 await self._start_asking(service, relay, self.configurations)
                 with _listening(settings, inherited) as sock:
-                    async with open_server(sock, _served(relay, dumper, self.watch), flusher) as server:
+                    async with open_server(
+                        sock, _served(relay, ObservingTap(lambda: relay.node, dumper), self.watch), flusher
+                    ) as server:
                         gc.freeze()  # what was imported stays: a collection that walks it holds calls up for 30 ms
                         systemd.notify_ready(f"serving on {sock.getsockname()}")
                         log.info("serving", socket=sock.getsockname())

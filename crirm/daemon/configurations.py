@@ -141,9 +141,10 @@ def _check_fits(settings: Settings) -> None:
     if settings.policy.name == NOTHING:
         return
     from crirm.policy.registry import make_policy  # noqa: PLC0415 - a daemon that only relays stays small
-    from crirm.system.sysfs import discover  # noqa: PLC0415
+    from crirm.system.machine import MachineFiles  # noqa: PLC0415
 
-    make_policy(settings.policy, discover(Path(settings.host_root)).topology)
+    hardware, _ = MachineFiles(Path(settings.host_root)).read(())
+    make_policy(settings.policy, hardware.usable)
 
 
 @attrs.define

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 import trio
 
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, clipped
 from crirm.logs import get_logger
 from crirm.system.unix_socket import ListeningSocket, SocketOwner, open_listener
 
@@ -48,6 +48,13 @@ class Observed(Protocol):
     @property
     def state_failure(self) -> str:
         """Why the state cannot be kept now; empty where it can, or is not to be."""
+
+    @property
+    def findings(self) -> Sequence[str]:
+        """What an operator has to know and to change, a sentence each."""
+
+    def machine_status(self) -> dict[str, Any]:
+        """Return what there is to say about the machine."""
 
     def drift(self) -> Mapping[ContainerKey, str]:
         """Return what the kernel has otherwise than decided, in words, by container."""
@@ -144,7 +151,7 @@ class Answers:
             case {"ask": "status"}:
                 return {**status(node), "configuration": self.configurations.status()}
             case {"ask": "explain", "what": str(what)}:
-                return {"explained": explanations(what, node)}
+                return {"explained": explanations(what, node), "refused": refusals(what, node)}
             case {"ask": "propose", "name": str(name), "config": str(text)}:
                 return proposal_record(*await self.configurations.proposed(name, text))
             case {"ask": "activate", "name": str(name), "config": str(text)}:
@@ -197,12 +204,14 @@ def _adjusted(adjustment: Adjustment) -> dict[str, Any]:
 def status(observed: Observed | None) -> dict[str, Any]:
     """Return the policy and what each container has."""
     if observed is None:
-        return {"policy": "none", "state_failure": "", "containers": []}
+        return {"policy": "none", "state_failure": "", "findings": [], "machine": {}, "containers": []}
     engine, drift = observed.engine, observed.drift()
     containers = engine.state.workload.containers.values()
     return {
         "policy": engine.policy.name,
         "state_failure": observed.state_failure,
+        "findings": list(observed.findings),
+        "machine": observed.machine_status(),
         "containers": [_container(c, engine, drift.get(c.key, "")) for c in sorted(containers, key=lambda c: c.key)],
     }
 
@@ -234,16 +243,26 @@ def explained(what: str, observed: Observed | None) -> list[Explained]:
         observed: where they are kept.
 
     Raises:
-        QuestionError: none of that name was placed.
+        QuestionError: none of that name was placed, or refused.
     """
     if observed is None:
         raise QuestionError("policy none places nothing; start crirm with another policy")
     found = [e for e in observed.engine.trails.values() if _names(what, e.name)]
-    if not found:
+    if not found and not refusals(what, observed):
         known = sorted({e.name for e in observed.engine.trails.values()})
         listed = f"placed were {', '.join(known[:10])}{' and more' if len(known) > 10 else ''}" if known else "none was"
-        raise QuestionError(f"{what}: no container of this name was placed; {listed}")
+        raise QuestionError(f"{clipped(what)}: no container of this name was placed or refused; {listed}")
     return found
+
+
+def refusals(what: str, observed: Observed | None) -> list[dict[str, Any]]:
+    """Return why containers that *what* names were refused, of those that were not placed since."""
+    found = observed.engine.refusals.values() if observed is not None else ()
+    return [
+        {"name": each.name, "at_s": each.at_s, "refused": each.why, "times": each.times}
+        for each in found
+        if _names(what, each.name)
+    ]
 
 
 def _names(what: str, name: str) -> bool:

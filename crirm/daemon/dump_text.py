@@ -16,8 +16,9 @@ from grpclib.const import Status
 from crirm.cri.describe import describe
 from crirm.cri.dump_rules import Level
 from crirm.cri.qualifier import qualifier
+from crirm.errors import visible
 from crirm.logs import Block
-from crirm.logs.render import INDENT, one_line
+from crirm.logs.render import INDENT
 from crirm.rpc.compression import plain
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Text:
         lines = [self.header]
         if self.block:
             lines += [f"{self.block.header}{INDENT}{line}" for line in self.block.text.split("\n")]
-        return "".join(f"{self.stamp}{one_line(line)}\n" for line in lines)
+        return "".join(f"{self.stamp}{visible(line)}\n" for line in lines)
 
 
 def text(record: Record, *, show_secrets: bool, pause: Callable[[], None]) -> Text | None:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from crirm.errors import clipped
 from crirm.logs import get_logger
+from crirm.model.events import ContainerRequested, ResizeRequested
 from crirm.model.trail import Move, Trail  # noqa: TC001 - Explained is read back by its annotations
 from crirm.model.workload import ContainerKey
 from crirm.policy import pipeline
@@ -24,8 +26,9 @@ from crirm.policy.states import moves_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from crirm.model.decision import Decision, Effect, State
+    from crirm.model.decision import Decision, Effect, RefusedError, State
     from crirm.model.events import Event
+    from crirm.model.workload import PodId
     from crirm.policy.activation import Plan
     from crirm.policy.api import Policy
 
@@ -33,6 +36,8 @@ log = get_logger("policy")
 
 TRAILS_KEPT = 4096  # of containers that are gone, the latest; those of the living are always kept
 MOVES_KEPT = 16  # of each container, the latest since it was placed or resized
+OTHERS_KEPT = 64  # moves of other containers in each trail: one placement may touch every container of the node
+REFUSALS_KEPT = 1024  # of containers that were not placed since, the latest
 _HEX = re.compile("[0-9a-f]{1,16}")
 
 
@@ -43,6 +48,27 @@ class Explained:
     at_s: float
     name: str
     trail: Trail
+
+
+@attrs.frozen
+class Refused:
+    """The latest refusal of a container that has not been placed since.
+
+    Args:
+        at_s: wall-clock time.
+        name: ``namespace/pod/container``.
+        pod: ``namespace/pod``.
+        container: the last part of the name.
+        why: as the kubelet was told.
+        times: it was refused one after the other.
+    """
+
+    at_s: float
+    name: str
+    pod: str
+    container: str
+    why: str
+    times: int = 1
 
 
 @attrs.frozen
@@ -77,11 +103,13 @@ class Engine:
         self.state: State = pipeline.initial(policy)
         self.trails: OrderedDict[ContainerKey, Explained] = OrderedDict()
         self.moves: dict[ContainerKey, deque[Moved]] = {}
+        self.refusals: OrderedDict[str, Refused] = OrderedDict()
         self._clock = clock
         self._effects: list[Callable[[Effect], None]] = []
         self._lookers: list[Callable[[Event], None]] = []
         self._recorders: list[Callable[[Event, State, Decision], None]] = []
         self._activated: list[Callable[[State, Plan], None]] = []
+        self._refused: list[Callable[[Refused], None]] = []
         self.generation = 1  # of the configuration; each that is taken into use is one more
         self._started = f"{time.time_ns():x}"
         self._numbers = itertools.count(1)
@@ -118,6 +146,16 @@ class Engine:
         """Have *record* called with the state of before and the plan of each configuration taken into use."""
         self._activated.append(record)
 
+    def on_refusal(self, record: Callable[[Refused], None]) -> None:
+        """Have *record* called with every refusal that no event comes with; it must not block."""
+        self._refused.append(record)
+
+    def refuse(self, pod: PodId, container: str, refusal: RefusedError) -> None:
+        """Take note of a container of *pod* that is refused before anything can be decided about it."""
+        refused = self._keep_refusal(pod, container, refusal)
+        for record in self._refused:
+            record(refused)
+
     def activate(self, policy: Policy, plan: Plan, *, overflow: bool) -> None:
         """Let *policy* decide from now on.
 
@@ -128,30 +166,40 @@ class Engine:
         """
         before, self.state = self.state, plan.state
         self.policy, self.overflow = policy, overflow
-        self.generation += 1
+        self.generation += not plan.machine
         at_s = self._clock()
         for trail in plan.trails:
             self._keep(at_s, trail)
         for key in plan.changes.keys() - {trail.key for trail in plan.trails}:
             change = plan.changes[key]
             self._keep_moves(at_s, moves_of(key, change.before, change.after, change.why))
-        log.info("another configuration is in force", policy=policy.name, containers_changed=len(plan.changes))
+        if not plan.machine:
+            log.info("another configuration is in force", policy=policy.name, containers_changed=len(plan.changes))
         for record in self._activated:
             record(before, plan)
         self._perform(plan.effects)
 
     def apply(self, event: Event) -> Decision:
-        """Decide about *event*, take over the new state and hand out the effects.
+        """Decide about *event*, take over the new state and hand out the effects."""
+        decision = self.decide(event)
+        self.take(event, decision)
+        return decision
+
+    def decide(self, event: Event) -> Decision:
+        """Return what would be decided about *event* now; nothing changes, and nobody hears of it.
 
         A bug in the policy refuses a request or lets it pass as it is, see ``policy.faults``, and ignores nearly every
         other event; the state stays whole.
         """
         try:
-            decision = pipeline.step(self.policy, self.state, event, self._clock(), overflow=self.overflow)
+            return pipeline.step(self.policy, self.state, event, self._clock(), overflow=self.overflow)
         except Exception:
             name = self.policy.name
             log.exception("a decision failed, this is a bug in crirm", kind=type(event).__name__, policy=name)
-            decision = after_fault(name, self.state, event, self._clock(), fail_open=self.fail_open)
+            return after_fault(name, self.state, event, self._clock(), fail_open=self.fail_open)
+
+    def take(self, event: Event, decision: Decision) -> None:
+        """Take over what `decide` has returned for *event*; nothing may have been decided in between."""
         before, self.state = self.state, decision.state
         self._note(event, before, decision)
         for record in self._recorders:
@@ -159,7 +207,6 @@ class Engine:
         self._perform(decision.effects)
         for look in self._lookers:
             look(event)
-        return decision
 
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -175,9 +222,32 @@ class Engine:
             self._keep(at_s, trail)
         self._keep_moves(at_s, decision.moves)
         if decision.refusal is not None:
-            log.warning("refused", kind=type(event).__name__, reason=str(decision.refusal))
+            self._note_refusal(event, decision.refusal)
         elif log.debug_on:
             log.debug("decided", kind=type(event).__name__, effects=len(decision.effects))
+
+    def _note_refusal(self, event: Event, refusal: RefusedError) -> None:
+        match event:
+            case ContainerRequested(container):
+                self._keep_refusal(container.pod, container.name, refusal)
+            case ResizeRequested(key) if key in self.state.workload.containers:
+                resized = self.state.workload.containers[key]
+                self._keep_refusal(resized.pod, resized.name, refusal, "its resize: ")
+            case _:
+                log.warning("refused", kind=type(event).__name__, reason=str(refusal))
+
+    def _keep_refusal(self, pod_id: PodId, container: str, refusal: RefusedError, what: str = "") -> Refused:
+        pod = self.state.workload.pods.get(pod_id)
+        pod_name = f"{clipped(pod.namespace)}/{clipped(pod.name)}" if pod else clipped(pod_id)
+        name = f"{pod_name}/{clipped(container)}"
+        log.warning("refused", container=name, reason=f"{what}{refusal}")
+        before = self.refusals.pop(name, None)
+        times = before.times + 1 if before else 1
+        refused = Refused(self._clock(), name, pod_name, clipped(container), f"{what}{refusal}", times)
+        self.refusals[name] = refused
+        if len(self.refusals) > REFUSALS_KEPT:
+            self.refusals.popitem(last=False)
+        return refused
 
     def _keep_moves(self, at_s: float, moves: Iterable[Move]) -> None:
         for move in moves:
@@ -186,11 +256,23 @@ class Engine:
 
     def _keep(self, at_s: float, trail: Trail) -> None:
         name = self.state.workload.full_name(trail.key)
+        self.refusals.pop(name, None)
+        log.info("placed", container=name, pool=trail.chosen, granted=trail.granted, others=len(trail.moves))
+        trail = _bounded(trail)
         self.trails[trail.key] = Explained(at_s, name, trail)
         self.trails.move_to_end(trail.key)
         self.moves.pop(trail.key, None)
-        log.info("placed", container=name, pool=trail.chosen, granted=trail.granted, others=len(trail.moves))
         for key in list(itertools.islice(self.trails, max(0, len(self.trails) - TRAILS_KEPT))):
             if key not in self.state.workload.containers:
                 del self.trails[key]
                 self.moves.pop(key, None)
+
+
+def _bounded(trail: Trail) -> Trail:
+    """Return *trail* with no more moves of others than anybody reads; the journal has sums of them all."""
+    more = len(trail.moves) - OTHERS_KEPT
+    if more <= 0:
+        return trail
+    return attrs.evolve(
+        trail, moves=trail.moves[:OTHERS_KEPT], notes=(*trail.notes, f"{more} more others were touched")
+    )

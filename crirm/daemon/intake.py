@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from crirm.daemon.cpusets import Cpusets
 from crirm.logs import get_logger
+from crirm.model.annotations import kept
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.events import ResizeRequested
 from crirm.model.resources import LinuxResources, Requirements, requirements
@@ -46,6 +48,7 @@ class Intake:
         find_hints: looks up where a container's mounts and devices are; may block.
         doubt: called when it is not known what the runtime did; the lists will tell.
         override: returns a container as external adjustments want it.
+        cpusets: told of the CPUs that requests ask for.
     """
 
     engine: Engine
@@ -54,7 +57,9 @@ class Intake:
     find_hints: Callable[[tuple[Place, ...]], tuple[TopologyHint, ...]]
     doubt: Callable[[], None]
     override: Override = as_asked
+    cpusets: Cpusets = attrs.field(default=attrs.Factory(lambda self: Cpusets(self.engine), takes_self=True))
     _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
+    _longest: int = attrs.field(default=0, init=False)  # characters of an id
     _ids_of: object = attrs.field(default=None, init=False)
 
     def pod_of(self, pod: PodId) -> PodId:
@@ -68,8 +73,9 @@ class Intake:
         containers = self.engine.state.workload.containers
         if self._ids_of is not containers:
             self._ids = {c.id: c.key for c in containers.values() if c.id is not None}
+            self._longest = max(map(len, self._ids), default=0)
             self._ids_of = containers
-        if container in self._ids or not container:
+        if container in self._ids or not container or len(container) >= self._longest:  # a whole one begins no other
             return self._ids.get(container)
         matches = [key for known, key in self._ids.items() if known.startswith(container)]
         return matches[0] if len(matches) == 1 else None
@@ -79,13 +85,18 @@ class Intake:
         pod = self.engine.state.workload.pods[asked.pod]
 
         def decide(known: Container | RefusedError) -> None:  # with the adjustments that are in force by then
-            then(known if isinstance(known, RefusedError) else self.override(known, pod))
+            if isinstance(known, RefusedError):
+                self.engine.refuse(asked.pod, asked.name, known)
+                then(known)
+            else:
+                then(self.override(known, pod))
+                self.cpusets.note(known.key, str(asked.cpus), str(asked.mems), creating=True)
 
         try:
             container = self._container(asked, pod)
             heeded = topology_hints(pod, asked.name)
         except RefusedError as refusal:
-            then(refusal)
+            decide(refusal)
             return
         if asked.places and heeded is not Hints.IGNORED:
             self.nursery.start_soon(self._with_hints, container, asked.places, decide, heeded is Hints.STRICT)
@@ -102,7 +113,7 @@ class Intake:
             resources=asked.resources,
             requirements=self.requirements(pod, asked.name, asked.resources),
             labels=asked.labels,
-            annotations=asked.annotations,
+            annotations=kept(asked.annotations),
         )
 
     def requirements(self, pod: Pod, name: str, resources: LinuxResources) -> Requirements:

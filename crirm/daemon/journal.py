@@ -34,6 +34,7 @@ from crirm.system.store import Entry
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from crirm.daemon.engine import Refused
     from crirm.model.decision import Adjustment, Decision, State
     from crirm.model.resources import LinuxResources
     from crirm.model.trail import Move
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 MOVES_TOLD = 8  # kinds of moves, of one decision; a pool has one or two
 
 CONFIGURED = "configured"
+MACHINE = "machine changed"
 KINDS = {
     PodAdded: "pod added",
     PodResized: "pod resized",
@@ -102,6 +104,12 @@ def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) ->
             assert_never(event)
 
 
+def refusal_entry(refused: Refused) -> Entry:
+    """Return what to write down about a container that was refused before anything could be decided about it."""
+    kind = KINDS[ContainerRequested]
+    return Entry(refused.at_s, kind, refused.pod, refused.container, outcome=f"refused: {refused.why}")
+
+
 def _touched(before: State, after: State, key: ContainerKey | None = None) -> str:
     """Return the CPUs that containers were given or lost, as a list; those of *key* alone where it is given."""
     if before.adjustments is after.adjustments:
@@ -146,19 +154,24 @@ def _found_pods(at_s: float, kind: str, before: State, after: State) -> list[Ent
 
 
 def activation_entries(at_s: float, policy: str, before: State, plan: Plan) -> list[Entry]:
-    """Return what to write down about a configuration that was taken into use."""
+    """Return what to write down about another configuration, or another machine."""
     sums = f"policy {policy}, {len(plan.changes)} containers changed, {len(plan.unfit)} without room"
-    first = Entry(at_s, CONFIGURED, outcome=sums, cpus=_touched(before, plan.state))
+    if plan.machine:
+        sums = f"{plan.machine}; {sums}"
+    first = Entry(at_s, _kind(plan), outcome=sums, cpus=_touched(before, plan.state))
     return [first, *(_reconfigured(at_s, key, before, plan) for key in plan.changes)]
 
 
 def _reconfigured(at_s: float, key: ContainerKey, before: State, plan: Plan) -> Entry:
     change, unfit = plan.changes[key], plan.unfit.get(key)
     outcome = f"{adjustment_text(change.before)} -> {adjustment_text(change.after)}, since {change.why}"
-    entry = _about(
-        at_s, CONFIGURED, before.workload.containers[key], before.workload, f"{outcome}; {unfit}" if unfit else outcome
-    )
+    told = f"{outcome}; {unfit}" if unfit else outcome
+    entry = _about(at_s, _kind(plan), before.workload.containers[key], before.workload, told)
     return attrs.evolve(entry, cpus=_touched(before, plan.state, key))
+
+
+def _kind(plan: Plan) -> str:
+    return MACHINE if plan.machine else CONFIGURED
 
 
 def _gets(key: ContainerKey, decision: Decision) -> str:

@@ -25,6 +25,9 @@ class Kernel(Protocol):
     async def read(self, places: Sequence[Place]) -> Sequence[Reading | CgroupError | None]:
         """Return what each container has; None for one without a cgroup."""
 
+    async def changed(self, part: int, parts: int) -> Sequence[str]:
+        """Return ids of containers that are not as they were read last, of one of so many parts of them all."""
+
     async def write(self, place: Place, change: Change) -> bool:
         """Give a container what it is to have; False if it has no cgroup.
 
@@ -44,6 +47,12 @@ class ThreadedKernel:
     async def read(self, places: Sequence[Place]) -> Sequence[Reading | CgroupError | None]:
         """Return what each container has; None for one without a cgroup."""
         return await trio.to_thread.run_sync(self.cgroups.read, places, abandon_on_cancel=True, limiter=self._readers)
+
+    async def changed(self, part: int, parts: int) -> Sequence[str]:
+        """Return ids of containers that are not as they were read last, of one of so many parts of them all."""
+        return await trio.to_thread.run_sync(
+            self.cgroups.changed, part, parts, abandon_on_cancel=True, limiter=self._readers
+        )
 
     async def write(self, place: Place, change: Change) -> bool:
         """Give a container what it is to have; False if it has no cgroup.

@@ -5,29 +5,33 @@ from __future__ import annotations
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
-from grpclib.const import Status
 
-from crirm.cri.message import MalformedError
 from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.enforcer import Enforcer
 from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake, as_asked
 from crirm.daemon.kernel import ThreadedKernel
+from crirm.daemon.listening import EVENTS, listen
+from crirm.daemon.looking import Looking
+from crirm.daemon.machine import HostSights, MachineWatch, policy_at_start
+from crirm.daemon.observing import Observing
 from crirm.daemon.participants import participant
 from crirm.daemon.persistence import Persistence, open_persistence
 from crirm.daemon.recorder import Recorder, RecordingError
 from crirm.daemon.resync import resync
+from crirm.daemon.settings import NOTHING
 from crirm.daemon.settle import settle_creations
-from crirm.daemon.watch import relist, take_event
+from crirm.daemon.watch import relist
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.decision import Adjustment
 from crirm.model.events import ContainerStarted, Event, ResizeDone, Synchronised
+from crirm.model.hardware import Hardware
 from crirm.model.topology_json import digest
 from crirm.policy.activation import freed
 from crirm.policy.api import Choice
@@ -35,25 +39,26 @@ from crirm.policy.registry import make_policy
 from crirm.rpc.grpc_wire import RpcError
 from crirm.system.cgroup import Cgroups, CgroupsUnusableError
 from crirm.system.hints import hints_of
-from crirm.system.sysfs import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from crirm.daemon.enforcement import Mode
     from crirm.daemon.intake import Override
     from crirm.daemon.link import Link
+    from crirm.daemon.machine import Sights
     from crirm.daemon.runtime_info import RuntimeInfo
     from crirm.daemon.settings import Settings
     from crirm.model.topology import Topology
     from crirm.model.workload import ContainerKey
+    from crirm.policy.activation import Plan
     from crirm.rpc.client import Pool
-    from crirm.rpc.held import Interceptor
+    from crirm.rpc.held import Held, Interceptor
 
 log = get_logger("runtime")
 
 DOUBT_S = 1.0  # lets calls that are about to end tell for themselves
-EVENTS_AGAIN_S = 5.0
 CGROUPS = "sys/fs/cgroup"  # under the host's root
 
 
@@ -67,10 +72,22 @@ class RuntimeCalls:
 
     pool: Pool
     version: str = "v1"
+    info: RuntimeInfo | None = None
+    """What it said of itself when it was last there."""
+    identified: trio.Event = attrs.field(factory=trio.Event)
 
     async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
         """See ``effects.Runtime``."""
         return await self.pool.unary(self.path(method), message, timeout_s=timeout_s)
+
+    def stream(self, method: str, message: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See ``listening.Streams``."""
+        return self.pool.open_stream(self.path(method), message)
+
+    def is_there(self, info: RuntimeInfo) -> None:
+        """Take note of what the runtime says of itself."""
+        self.info, self.version = info, info.api_versions[0]
+        self.identified.set()
 
     def path(self, method: str) -> str:
         """Return the full name of *method*."""
@@ -85,11 +102,14 @@ async def open_node(
     Raises:
         CrirmError: the policy does not exist, or does not fit the machine.
     """
-    topology = await _discovered(Path(settings.host_root))
-    policy = make_policy(settings.policy, topology)
+    sights = HostSights.of(Path(settings.host_root))
+    hardware = await sights.read(())
+    policy = policy_at_start(settings.policy, hardware)
     engine = Engine(policy, overflow=settings.policy.overflow, fail_open=settings.policy.fail_open)
-    node = DecidingNode(engine, pool, topology, settings, nursery)
+    node = DecidingNode(engine, pool, hardware.usable, settings, nursery, Machine(hardware, sights))
     node.intake.override = override
+    for note in hardware.notes if settings.policy.name != NOTHING else ():
+        log.warning("this machine has more than containers can be given", what=note)
     await node.keep_state(settings, resume=True)
     if settings.record:
         await node.record(settings.record)
@@ -104,8 +124,10 @@ async def open_bare_node(
     Raises:
         UnknownWorkloadError: the runtime does not tell what it has.
     """
-    topology = await _discovered(Path(settings.host_root))
-    node = DecidingNode(Engine(make_policy(Choice(), topology)), link.pool, topology, settings, nursery)
+    sights = HostSights.of(Path(settings.host_root))
+    hardware = await sights.read(())
+    engine = Engine(make_policy(Choice(), hardware.usable))
+    node = DecidingNode(engine, link.pool, hardware.usable, settings, nursery, Machine(hardware, sights))
     node.intake.override = override
     if link.info is None:
         raise UnknownWorkloadError(
@@ -118,11 +140,17 @@ async def open_bare_node(
     return node
 
 
-async def _discovered(host_root: Path) -> Topology:
-    discovery = await trio.to_thread.run_sync(discover, host_root)
-    for oddity in discovery.warnings:
-        log.warning("the host's description of itself is odd", what=str(oddity))
-    return discovery.topology
+@attrs.frozen
+class Machine:
+    """What a node knows of its machine.
+
+    Args:
+        hardware: as it is.
+        sights: tell when it is something else.
+    """
+
+    hardware: Hardware
+    sights: Sights
 
 
 class DecidingNode:
@@ -131,9 +159,10 @@ class DecidingNode:
     Args:
         engine: with the policy for this machine.
         pool: the connection to the runtime.
-        topology: of this machine.
+        topology: what of this machine may be used, as it is.
         settings: where the host's files are seen, and what to do where the kernel has something else than was decided.
         nursery: for what takes time; outlives every call.
+        machine: what is known of the machine; None: *topology* stays true.
     """
 
     def __init__(
@@ -143,14 +172,19 @@ class DecidingNode:
         topology: Topology,
         settings: Settings,
         nursery: trio.Nursery,
+        machine: Machine | None = None,
     ) -> None:
         self.engine = engine
         self.choice = settings.policy
-        self.topology = topology
+        self.hardware = machine.hardware if machine is not None else Hardware(topology, topology)
+        self.changing = trio.Lock()
+        self.watch = MachineWatch(self, machine.sights) if machine is not None else None
         self.runtime = RuntimeCalls(pool)
         host_root, memory_capacity = Path(settings.host_root), topology.memory_of(topology.node_ids)
         find_hints = partial(hints_of, host_root=host_root)
         self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self.doubt)
+        self.observing = Observing(self.engine, self.intake)
+        self.looking = Looking(self.runtime, self.observing, nursery)
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.engine.on_effect(self.effects.perform)
         self.enforcer = self._make_enforcer(host_root, settings.enforce)
@@ -159,6 +193,34 @@ class DecidingNode:
         self._settled = False
         self._doubted = trio.Event()
         self._life = trio.CancelScope()
+
+    @property
+    def topology(self) -> Topology:
+        """What of the machine may be used."""
+        return self.hardware.usable
+
+    def settle_on(self, hardware: Hardware) -> None:
+        """See ``machine.Deciding``."""
+        usable, self.hardware = hardware.usable, hardware
+        self.intake.memory_capacity = usable.memory_of(usable.node_ids)
+        if self.persistence is not None:
+            self.persistence.settle_on(digest(usable))
+        if (go_on := self.recorder.leave_machine(usable)) is not None:
+            self.intake.nursery.start_soon(self._record_on, go_on)
+
+    async def _record_on(self, go_on: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await go_on()
+        except RecordingError as error:
+            log.warning("nothing is recorded any more", reason=str(error))
+
+    async def updated(self, found: Plan, within_s: float) -> dict[str, str]:
+        """See ``machine.Deciding``."""
+        with trio.move_on_after(within_s):
+            await self.effects.finish(found.changes)
+        name = self.engine.state.workload.full_name
+        late = {name(key): "it has not answered" for key in found.changes if self.effects.in_flight(key)}
+        return {**late, **{name(key): why for key, why in self.effects.failures.items() if key in found.changes}}
 
     @property
     def machine(self) -> Adjustment:
@@ -173,6 +235,7 @@ class DecidingNode:
             self.persistence = await trio.to_thread.run_sync(
                 opening, settings.state_dir, self.engine, self.effects, facts
             )
+            self.intake.cpusets.record = self.persistence.note
         if resume:
             self.engine.state = freed(self.engine.state, self.machine)
 
@@ -191,10 +254,23 @@ class DecidingNode:
         """See ``relay.Deciding``."""
         return participant(self, method)
 
+    def observed(self, method: str, answer: bytes) -> None:
+        """See ``participants.Node`` and ``observing.Observer``."""
+        self.observing.observed(method, answer)
+
+    def look(self, again: Callable[[], None], held: Held) -> bool:
+        """See ``participants.Node``."""
+        return self.looking.look(again, held)
+
     @property
     def state_failure(self) -> str:
         """See ``control.Observed``."""
         return self.persistence.failure if self.persistence is not None else ""
+
+    @property
+    def findings(self) -> Sequence[str]:
+        """See ``control.Observed``."""
+        return self.intake.cpusets.findings()
 
     @property
     def unkept(self) -> str:
@@ -207,6 +283,10 @@ class DecidingNode:
             then()
         else:
             self.persistence.when_kept(then, otherwise)
+
+    def machine_status(self) -> dict[str, Any]:
+        """See ``control.Observed``."""
+        return self.watch.status() if self.watch is not None else {}
 
     def drift(self) -> Mapping[ContainerKey, str]:
         """See ``control.Observed``."""
@@ -237,7 +317,7 @@ class DecidingNode:
 
     async def on_up(self, info: RuntimeInfo) -> None:
         """Learn what the runtime has before calls pass; for ``Link``."""
-        self.runtime.version = info.api_versions[0]
+        self.runtime.is_there(info)
         if not self._settled:
             await settle_creations(self.runtime, self.engine)
             self._settled = True
@@ -254,7 +334,10 @@ class DecidingNode:
             nursery.start_soon(self.recorder.run)
             nursery.start_soon(relist, self.runtime, self.engine, self.intake)
             nursery.start_soon(self._settle_doubts)
-            nursery.start_soon(self._take_events)
+            nursery.start_soon(self.observing.run)
+            nursery.start_soon(listen, self.runtime, partial(self.observed, EVENTS))
+            if self.watch is not None:
+                nursery.start_soon(self.watch.run)
             if self.enforcer is not None:
                 nursery.start_soon(self.enforcer.run)
             if self.persistence is not None:
@@ -274,21 +357,6 @@ class DecidingNode:
                 await resync(self.runtime, self.engine, self.intake)
             except RpcError as error:
                 log.debug("the runtime could not be asked again; the link does so when it is back", reason=str(error))
-
-    async def _take_events(self) -> None:
-        """Listen to the runtime's events, where it has them; the lists tell the rest."""
-        while True:
-            try:
-                async with self.runtime.pool.open_stream(self.runtime.path("GetContainerEvents"), b"") as events:
-                    async for message in events:
-                        take_event(message, self.engine, self.intake)
-            except RpcError as error:
-                if error.status is Status.UNIMPLEMENTED:
-                    log.debug("the runtime has no events; its lists are read instead")
-                    return
-            except MalformedError as error:
-                log.warning("the runtime tells an event that cannot be read", reason=str(error))
-            await trio.sleep(EVENTS_AGAIN_S)
 
     def _updated(self, key: ContainerKey) -> None:
         """The runtime says that it has updated a container."""

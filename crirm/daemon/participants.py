@@ -14,6 +14,7 @@ from crirm.cri import decode
 from crirm.cri.encode import adjusted_create, adjusted_update, status_as_asked
 from crirm.cri.message import MalformedError
 from crirm.logs import get_logger
+from crirm.model.annotations import kept
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.events import (
     ContainerCreated,
@@ -29,6 +30,7 @@ from crirm.model.events import (
     PodStopped,
     ResizeDone,
     ResizeFailed,
+    ResizeRequested,
 )
 from crirm.model.workload import Container, ContainerId, ContainerKey, PodId
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from crirm.daemon.engine import Engine
     from crirm.daemon.intake import Intake
+    from crirm.model.decision import Decision
     from crirm.rpc.held import Answer, Held, Interceptor
 
 log = get_logger("policy")
@@ -65,6 +68,12 @@ class Node(Protocol):
 
         Where it does not and has to, *otherwise* is called, with the reason.
         """
+
+    def look(self, again: Callable[[], None], held: Held) -> bool:
+        """Have *again* called once the runtime was asked what has ended; False where nothing can have."""
+
+    def observed(self, method: str, answer: bytes) -> None:
+        """Take note of an answer of the runtime's."""
 
 
 @attrs.define
@@ -115,7 +124,8 @@ class RunPod(Participant):
         """The pod is there."""
         if not answer.message:
             return None
-        return PodAdded(decode.run_pod_request(self.message, decode.first_text(answer.message)))
+        pod = decode.run_pod_request(self.message, decode.first_text(answer.message))
+        return PodAdded(attrs.evolve(pod, annotations=kept(pod.annotations)))
 
 
 class StopPod(Participant):
@@ -172,16 +182,27 @@ class Remove(Participant):
         return ContainerRemoved(key) if key else None
 
 
+def could_be_better(decision: Decision) -> bool:
+    """Tell whether a request would fare better if some container had ended that is thought to run."""
+    no_room = decision.refusal is not None and decision.refusal.reason is RefusalReason.NO_ROOM
+    return no_room or decision.cramped
+
+
 @attrs.define
 class Create(Participant):
     """CreateContainer: the request waits for the decision, which may wait for topology hints."""
 
     container: ContainerKey | None = None
     over: bool = False
+    looked: bool = False
 
     def request(self, message: bytes, held: Held) -> None:
         """Decide, or pass on what cannot be decided about: the runtime has its own words for that."""
         self.message = message
+        self._prepare(held)
+
+    def _prepare(self, held: Held) -> None:
+        message = self.message
         try:
             asked = decode.create_request(message)
         except ValueError as error:
@@ -202,7 +223,13 @@ class Create(Participant):
         if self.node.unkept:
             held.refuse(Status.UNAVAILABLE, self.node.unkept)
             return
-        decision = self.node.engine.apply(ContainerRequested(container))
+        event = ContainerRequested(container)
+        decision = self.node.engine.decide(event)
+        if not self.looked and could_be_better(decision):
+            self.looked = True
+            if self.node.look(lambda: None if self.over else self._prepare(held), held):
+                return
+        self.node.engine.take(event, decision)
         if decision.refusal is not None:
             held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
             return
@@ -237,10 +264,16 @@ class Update(Participant):
     """UpdateContainerResources of the kubelet: its in-place resize, or its CPU manager at work."""
 
     container: ContainerKey | None = None
+    over: bool = False
+    looked: bool = False
 
     def request(self, message: bytes, held: Held) -> None:
         """Merge what is asked with what is decided."""
         self.message = message
+        self._consider(held)
+
+    def _consider(self, held: Held) -> None:
+        message = self.message
         try:
             container_id, asked = decode.update_request(message)
             key = self.node.intake.key_of(container_id)
@@ -258,13 +291,21 @@ class Update(Participant):
         except RefusedError as refusal:
             held.refuse(STATUSES[refusal.reason], str(refusal))
             return
-        decision = self.node.engine.apply(event)
+        self._decide(event, held)
+
+    def _decide(self, event: ResizeRequested, held: Held) -> None:
+        decision = self.node.engine.decide(event)
+        if not self.looked and could_be_better(decision):
+            self.looked = True
+            if self.node.look(lambda: None if self.over else self._consider(held), held):
+                return
+        self.node.engine.take(event, decision)
         if decision.refusal is not None:
             held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
             return
-        self.container = key
-        if decision.adjustment:
-            message = adjusted_update(message, decision.adjustment)
+        self.container = event.key
+        self.node.intake.cpusets.note(event.key, *decode.update_sets(self.message))
+        message = adjusted_update(self.message, decision.adjustment) if decision.adjustment else self.message
         self.node.when_kept(lambda: held.forward(message), lambda why: self.give_up(held, why))
 
     def reply(self, answer: Answer) -> bytes | None:
@@ -276,6 +317,7 @@ class Update(Participant):
 
     def abandoned(self) -> None:
         """The runtime does not hear of what is decided already."""
+        self.over = True
         if self.container is not None:
             self.node.engine.apply(ResizeFailed(self.container))
 
@@ -285,6 +327,8 @@ class ShowStatus(Participant):
 
     def reply(self, answer: Answer) -> bytes | None:
         """Put the kubelet's own values back where crirm has set others."""
+        if answer.message:
+            self.node.observed("ContainerStatus", answer.message)
         key = self.key() if answer.message else None
         container = self.node.engine.state.workload.containers.get(key) if key else None
         if key is None or container is None or not answer.message:

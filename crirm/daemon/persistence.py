@@ -30,7 +30,7 @@ import attrs
 import trio
 
 from crirm.daemon.engine import Explained
-from crirm.daemon.journal import activation_entries, entries
+from crirm.daemon.journal import activation_entries, entries, refusal_entry
 from crirm.daemon.stored import NOTHING_KNOWN, differences, generation_in, on_time, read, text_of, trails_in
 from crirm.logs import get_logger
 from crirm.policy.restore import NO_GRANT, Revived, revive
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from crirm.daemon.effects import EffectsWorker
-    from crirm.daemon.engine import Engine
+    from crirm.daemon.engine import Engine, Refused
     from crirm.daemon.stored import View
     from crirm.model.decision import Decision, State
     from crirm.model.events import Event
@@ -149,9 +149,8 @@ class Persistence:
         }
         if known:
             log.info("the state of before is known", **counts)
-        facts = ", ".join(
-            f"{fact} {value:.12}" for fact, value in (("policy", self.engine.policy.name), *self.facts.items())
-        )
+        known_facts = {"policy": self.engine.policy.name, **self.facts, "machine": self._machine}
+        facts = ", ".join(f"{fact} {value}" for fact, value in known_facts.items() if value)
         found = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
         self._note([Entry(self.clock(), "crirm started", outcome=f"{facts}; {found}")])
 
@@ -162,15 +161,33 @@ class Persistence:
             self._trails = {}  # to be copied anew
         self.wake()
 
+    def note(self, entry: Entry) -> None:
+        """Take note of what no decision comes with; returns at once."""
+        self._note([entry])
+        self.wake()
+
+    def record_refusal(self, refused: Refused) -> None:
+        """Take note of a refusal that came before any decision; returns at once."""
+        self.note(refusal_entry(refused))
+
     def record_activation(self, before: State, plan: Plan) -> None:
         """Take note of a configuration that was taken into use; returns at once."""
         self._note(activation_entries(self.clock(), self.engine.policy.name, before, plan))
         self._trails = {}
         self.wake()
 
+    def settle_on(self, machine: str) -> None:
+        """Have what is written down from now on bear the digest *machine*."""
+        self.facts = {**self.facts, "machine": machine}
+        self.wake()
+
     def _note(self, found: Iterable[Entry]) -> None:
-        machine = self.facts.get("machine", "")[:MACHINE_DIGITS]
-        self._waiting.extend(attrs.evolve(e, generation=self.engine.generation, machine=machine) for e in found)
+        of_now = {"generation": self.engine.generation, "machine": self._machine}
+        self._waiting.extend(attrs.evolve(e, **of_now) for e in found)
+
+    @property
+    def _machine(self) -> str:
+        return self.facts.get("machine", "")[:MACHINE_DIGITS]
 
     def wake(self) -> None:
         """Have whatever has changed written."""
@@ -358,6 +375,7 @@ def open_persistence(
     engine.generation += generation_in(rows)
     engine.on_decision(persistence.record)
     engine.on_activation(persistence.record_activation)
+    engine.on_refusal(persistence.record_refusal)
     if resume:
         persistence.resume(rows, latest_s)
     return persistence

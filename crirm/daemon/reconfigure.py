@@ -100,6 +100,7 @@ class Reconfiguration:
         settings: in force.
         node: decides; None where nothing is placed.
         adjustments: from outside the pods, that a node begins with.
+        one_at_a_time: held during a change, of the machine too.
     """
 
     relay: Relay
@@ -108,7 +109,7 @@ class Reconfiguration:
     settings: Settings
     node: DecidingNode | None
     adjustments: Adjustments = attrs.field(factory=Adjustments)
-    one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def propose(self, settings: Settings) -> Proposal:
         """Return what *settings* would do.
@@ -201,6 +202,7 @@ class Reconfiguration:
             raise RejectedError(f"the runtime has refused to update {len(refused)} containers: {'; '.join(told)}")
 
     async def _put_to_work(self, node: DecidingNode, settings: Settings) -> None:
+        node.changing = self.one_at_a_time
         await node.keep_state(settings)
         self.node = self.relay.node = node
         self.relay.runtime.on_up = node.on_up

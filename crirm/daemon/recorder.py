@@ -25,7 +25,7 @@ from crirm.replay.records import start_of
 from crirm.replay.trace import Header, Reconfigured, TraceWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from crirm.daemon.engine import Engine
     from crirm.model.decision import State
@@ -47,6 +47,7 @@ FILE_MODE: Final = 0o600
 _FIRST_BYTES: Final = b'{"trace":"crirm"'
 
 STOPPED: Final = "recording was stopped"
+MACHINE: Final = "the machine has changed; another trace begins with what it is now"
 ENDED: Final = "crirm has ended, or places nothing any more"
 BROKEN: Final = "it cannot be written"
 FULL: Final = "the file has reached the greatest size that a trace may have"
@@ -216,6 +217,23 @@ class Recorder:
         await trace.over.wait()
         return trace.path
 
+    def leave_machine(self, topology: Topology) -> Callable[[], Awaitable[None]] | None:
+        """End the trace, if there is one, since a trace is about one machine; later ones are about *topology*.
+
+        Returns:
+            what begins another in its place; None where nothing was recorded.
+        """
+        trace, self._topology = self._trace, topology
+        if trace is None or trace.ending:
+            return None
+        self._end(MACHINE)
+
+        async def go_on() -> None:
+            await trace.over.wait()
+            await self.start(trace.path)
+
+        return go_on
+
     async def run(self) -> None:
         """Write until cancelled, and then what is left."""
         try:
@@ -273,7 +291,7 @@ class Recorder:
             log.exception("an event cannot be recorded, this is a bug in crirm", file=trace.path)
             end = BROKEN
         if end:
-            (log.info if end in {STOPPED, ENDED} else log.warning)(
+            (log.info if end in {STOPPED, ENDED, MACHINE} else log.warning)(
                 "events are no longer recorded", file=trace.path, reason=end, bytes=trace.size_bytes
             )
             self._trace = None

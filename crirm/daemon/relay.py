@@ -33,6 +33,9 @@ class Deciding(Observed, Protocol):
     def participant(self, method: str) -> Interceptor | None:
         """Return who takes part in a call of the RuntimeService's *method*; None when nobody does."""
 
+    def observed(self, method: str, answer: bytes) -> None:
+        """Take note of what the runtime answers to a call in which nobody takes part."""
+
 
 @attrs.define
 class Relay:

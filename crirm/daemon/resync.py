@@ -13,6 +13,7 @@ from crirm.cri import decode
 from crirm.cri.message import edited
 from crirm.daemon.asking import ask
 from crirm.logs import get_logger
+from crirm.model.annotations import kept
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import RefusedError
 from crirm.model.events import Synchronised
@@ -105,7 +106,7 @@ class Details:
             attempt=item.attempt,
             state=item.state,
             labels=item.labels,
-            annotations=item.annotations,
+            annotations=kept(item.annotations),
             resources=resources,
             requirements=self._requirements(pod, item.name, resources),
             found_on=cpus,
@@ -139,6 +140,7 @@ def with_details(pod: Pod, info: str) -> Pod:
     linux = _at(_tree(info), "config", "linux")
     return attrs.evolve(
         decode.with_cgroup_parent(pod, cgroup_parent(info)),
+        annotations=kept(pod.annotations),
         overhead=_given(_at(linux, "overhead")),
         resources=_given(_at(linux, "resources")),
     )

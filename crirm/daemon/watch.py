@@ -53,13 +53,13 @@ def compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: s
     for item in listed:
         key = intake.key_of(item.id)
         if key is not None and item.state is ContainerState.EXITED:
-            _tell_end(key, engine)
+            tell_end(key, engine)
     for container in list(engine.state.workload.containers.values()):
         if container.id in asked_about and container.id is not None and container.id not in there:
             engine.apply(ContainerRemoved(container.key))
 
 
-def _tell_end(key: ContainerKey, engine: Engine) -> None:
+def tell_end(key: ContainerKey, engine: Engine) -> None:
     """Tell of an end that is not known yet: lists tell of it for as long as the container is there."""
     if engine.state.workload.containers[key].state is not ContainerState.EXITED:
         engine.apply(ContainerExited(key))
@@ -72,6 +72,6 @@ def take_event(message: bytes, engine: Engine, intake: Intake) -> None:
     if key is None:
         return
     if event.number(2) == STOPPED:
-        _tell_end(key, engine)
+        tell_end(key, engine)
     elif event.number(2) == DELETED:
         engine.apply(ContainerRemoved(key))

@@ -20,6 +20,7 @@ SOURCES = {
     "enforcer": "comparing what the kernel has with what was decided",
     "grpc": "gRPC and HTTP/2 libraries",
     "logs": "logging itself",
+    "machine": "CPUs, memory and cgroups above pods that come, go and change",
     "message": "the message dump",
     "relay": "calls relayed between the kubelet and the runtime",
     "policy": "decisions: what each container gets, and why",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from crirm.errors import CrirmError
+from crirm.logs.own_file import NotOursError, open_own
 
 MODE: Final = 0o600  # records may quote what passes through: commands, names, addresses
 
@@ -39,6 +40,8 @@ class RecordFile:
                 f"{path}: cannot be opened for writing: {error.strerror}; name a file in a directory that exists and "
                 "that crirm may write to"
             ) from error
+        except NotOursError as error:
+            raise RecordFileError(f"{path}: {error}, so crirm leaves it alone; name another file") from error
 
     def write(self, text: str) -> str | None:
         """Append *text*, complete lines; return a sentence to tell the operator when that began or ceased to fail."""
@@ -47,7 +50,9 @@ class RecordFile:
             self._rotate_before(len(data))
             self._write_all(data)
         except OSError as error:
-            return self._failed(error)
+            return self._failed(error.strerror or str(error))
+        except NotOursError as error:  # put there since the last one was set aside
+            return self._failed(str(error))
         left_out, self._left_out = self._left_out, 0
         return f"{self.path} can be written again, {left_out} records were left out" if left_out else None
 
@@ -56,8 +61,9 @@ class RecordFile:
         os.close(self._fd)
 
     def _open(self, *, truncate: bool) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (os.O_TRUNC if truncate else 0)
-        self._fd = os.open(self.path, flags, MODE)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if truncate else 0)
+        self._fd = open_own(self.path, flags, MODE)
+        os.fchmod(self._fd, MODE)
         self._size_bytes = os.fstat(self._fd).st_size
 
     def _rotate_before(self, more_bytes: int) -> None:
@@ -75,8 +81,8 @@ class RecordFile:
             rest = rest[os.write(self._fd, rest) :]
         self._size_bytes += len(data)
 
-    def _failed(self, error: OSError) -> str | None:
-        with contextlib.suppress(OSError):  # no half record stays behind; what is no regular file cannot be cut
+    def _failed(self, reason: str) -> str | None:
+        with contextlib.suppress(OSError):  # no half record stays behind
             os.ftruncate(self._fd, self._size_bytes)
         self._left_out += 1
-        return f"{self.path} cannot be written: {error.strerror}; trying on" if self._left_out == 1 else None
+        return f"{self.path} cannot be written: {reason}; trying on" if self._left_out == 1 else None

@@ -16,10 +16,14 @@ from typing import Any, Final
 
 import attrs
 
+from crirm.errors import clipped, visible
+
 Record = Mapping[str, Any]
 Renderer = Callable[[Record], str]
 
 INDENT: Final = "    "
+TEXT_CHARS: Final = 4000  # of a sentence, and of each fact; what others are called or say may have any length
+TRACEBACK_CHARS: Final = 64_000
 OWN_KEYS: Final = frozenset(("block", "event", "exc_info", "level", "source", "timestamp"))
 BRIGHT, DIM, RED, YELLOW, CYAN, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[0m"
 LEVEL_COLOURS: Final = {"debug": DIM, "warning": YELLOW, "error": RED, "critical": RED + BRIGHT}
@@ -52,14 +56,14 @@ def human(*, colours: bool, headers: bool, dated: bool) -> Renderer:
             level = paint(LEVEL_COLOURS.get(record["level"], ""), f"{record['level']:<7}")
             head = f"{paint(DIM, _clock(record['timestamp'], dated=dated))} {level} "
         head += f"{paint(BRIGHT, record['source'])}: "
-        facts = "".join(f" {paint(CYAN, key)}={value_text(value)}" for key, value in _facts(record))
+        facts = "".join(f" {paint(CYAN, visible(key))}={value_text(value)}" for key, value in _facts(record))
         traceback_lines = _traceback(record).splitlines()
         return "".join(
             f"{line}\n"
             for line in (
-                f"{head}{one_line(record['event'])}{facts}",
+                f"{head}{visible(_sentence(record))}{facts}",
                 *(head + line for line in _block_lines(record)),
-                *map(one_line, traceback_lines),
+                *map(visible, traceback_lines),
             )
         )
 
@@ -69,10 +73,10 @@ def human(*, colours: bool, headers: bool, dated: bool) -> Renderer:
 def journal(record: Record) -> str:
     """Render for journald, which has the time: syslog priority, source, sentence, facts; a block's lines alike."""
     head = f"<{SYSLOG_PRIORITIES[record['level']]}>{record['source']}: "
-    facts = "".join(f" {key}={value_text(value)}" for key, value in _facts(record))
+    facts = "".join(f" {visible(key)}={value_text(value)}" for key, value in _facts(record))
     if failure := _traceback(record):
         facts += f" exception={value_text(failure)}"
-    lines = (f"{one_line(record['event'])}{facts}", *_block_lines(record))
+    lines = (f"{visible(_sentence(record))}{facts}", *_block_lines(record))
     return "".join(f"{head}{line}\n" for line in lines)
 
 
@@ -83,8 +87,8 @@ def as_json(record: Record) -> str:
         "timestamp": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(stamp))}.{int(stamp % 1 * 1e6):06d}Z",
         "level": record["level"],
         "source": record["source"],
-        "event": record["event"],
-        **dict(_facts(record)),
+        "event": _sentence(record),
+        **{key: _plain(value) for key, value in _facts(record)},
     }
     if block := record.get("block"):
         shown["block"] = block.text
@@ -95,27 +99,29 @@ def as_json(record: Record) -> str:
 
 def value_text(value: object) -> str:
     """Return *value* as one word, quoted when it would not read as one."""
-    text = str(value)
+    text = clipped(str(value), TEXT_CHARS)
     if text and text.isprintable() and not any(char in text for char in " \"'="):
         return text
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{one_line(quoted)}"'
+    return f'"{visible(quoted)}"'
 
 
-def one_line(text: str) -> str:
-    """Return *text* with everything escaped that is no printable character."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+def _sentence(record: Record) -> str:
+    return clipped(record["event"], TEXT_CHARS)
 
 
 def _facts(record: Record) -> list[tuple[str, Any]]:
     return [(key, value) for key, value in record.items() if key not in OWN_KEYS]
 
 
+def _plain(value: Any) -> Any:
+    """Return a fact for JSON: numbers as they are, all else as a text of bounded length."""
+    return value if isinstance(value, bool | int | float | None) else clipped(str(value), TEXT_CHARS)
+
+
 def _block_lines(record: Record) -> list[str]:
     block = record.get("block")
-    return [one_line(f"{block.header}{INDENT}{line}") for line in block.text.splitlines()] if block else []
+    return [visible(f"{block.header}{INDENT}{line}") for line in block.text.splitlines()] if block else []
 
 
 def _traceback(record: Record) -> str:
@@ -124,7 +130,8 @@ def _traceback(record: Record) -> str:
         failure = sys.exc_info()[1]
     elif isinstance(failure, tuple):
         failure = failure[1]
-    return "".join(traceback.format_exception(failure)).rstrip("\n") if failure else ""
+    text = "".join(traceback.format_exception(failure)).rstrip("\n") if failure else ""
+    return text if len(text) <= TRACEBACK_CHARS else f"...{text[-TRACEBACK_CHARS:]}"  # the end tells what it was
 
 
 def _clock(timestamp: float, *, dated: bool) -> str:

@@ -14,7 +14,7 @@ import re
 from itertools import compress, count
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -268,4 +268,6 @@ def _item_mask(kind: type[IdSet], item: str, text: str, start: int) -> int:
 
 
 def _fault(kind: type[IdSet], text: str, start: int, item: str, what: str) -> ListFormatError:
-    return ListFormatError(f"{kind.noun} list {text.strip()!r}: {item.strip()!r} at character {start + 1} {what}")
+    return ListFormatError(
+        f"{kind.noun} list {quoted(text.strip())}: {quoted(item.strip())} at character {start + 1} {what}"
+    )

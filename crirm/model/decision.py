@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from crirm.errors import CrirmError
+from crirm.errors import SENTENCE_CHARS, CrirmError, clipped
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.events import Timer
 from crirm.model.trail import Move, Trail
@@ -55,7 +55,7 @@ class RefusedError(CrirmError):
     """A policy or the pipeline refuses a request; str() is for whoever reads the pod's events."""
 
     def __init__(self, reason: RefusalReason, message: str) -> None:
-        super().__init__(message)
+        super().__init__(clipped(message, SENTENCE_CHARS))
         self.reason = reason
 
     def __eq__(self, other: object) -> bool:
@@ -148,6 +148,7 @@ class Decision:
         trails: how it came to this, for every container that was placed or resized.
         moves: what has changed for other containers, those in the trails included, and for one whose own change needed
             no choice.
+        cramped: whether the event's container got a wider or poorer place than it would have had on an empty machine.
     """
 
     state: State
@@ -156,6 +157,7 @@ class Decision:
     effects: tuple[Effect, ...] = ()
     trails: tuple[Trail, ...] = ()
     moves: tuple[Move, ...] = ()
+    cramped: bool = False
 
     @property
     def trail(self) -> Trail | None:

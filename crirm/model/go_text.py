@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, quoted
 
 _BOOLEANS: Final = dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True) | dict.fromkeys(
     ("0", "f", "F", "FALSE", "false", "False"), False
@@ -28,7 +28,7 @@ def parse_bool(text: str) -> bool:
     Source: Go's strconv.ParseBool.
     """
     if text not in _BOOLEANS:
-        msg = f"{text!r} is not a boolean; write true or false"
+        msg = f"{quoted(text)} is not a boolean; write true or false"
         raise GoTextError(msg)
     return _BOOLEANS[text]
 
@@ -43,7 +43,7 @@ def parse_duration_s(text: str) -> float:
     """
     found = _DURATION.fullmatch(text)
     if found is None:
-        msg = f"{text!r} is not a duration; write numbers with units, such as 60s or 1h30m"
+        msg = f"{quoted(text)} is not a duration; write numbers with units, such as 60s or 1h30m"
         raise GoTextError(msg)
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(found[2]))
     return float(-seconds if found[1] == "-" else seconds)

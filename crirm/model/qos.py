@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import enum
 
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, quoted
 
 
 class QoSClass(enum.Enum):
@@ -53,7 +53,7 @@ def qos_class(cgroup_parent: str) -> QoSClass:
         if below[0].startswith("pod"):
             return QoSClass.GUARANTEED
     msg = (
-        f"cgroup parent {cgroup_parent!r} does not tell the pod's QoS class; expected a path such as "
+        f"cgroup parent {quoted(cgroup_parent)} does not tell the pod's QoS class; expected a path such as "
         "/kubepods/burstable/pod… or /kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod….slice "
         "(kubelet option cgroupsPerQOS)"
     )

@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 from typing import NewType
 
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, quoted
 
 MilliCPU = NewType("MilliCPU", int)
 """Thousandths of a CPU."""
@@ -53,7 +53,7 @@ def parse_quantity(text: str) -> Fraction:
     """
     found = _QUANTITY.fullmatch(text)
     if found is None:
-        msg = f"{text!r} is not a quantity; write a number with an optional suffix, such as 500m, 2, 64Mi or 1.5G"
+        msg = f"{quoted(text)} is not a quantity; write a number with an optional suffix, such as 500m, 2, 64Mi or 1.5G"
         raise QuantityError(msg)
     factor = _SUFFIXES[found["suffix"] or ""]
     return Fraction(found["number"]) * factor * Fraction(10) ** int(found["exponent"] or 0)
@@ -92,6 +92,6 @@ def format_bytes(amount: Bytes) -> str:
 
 def _round_up(text: str, exact: Fraction) -> int:
     if exact < 0:
-        msg = f"{text!r} is negative; an amount of a resource is zero or more"
+        msg = f"{quoted(text)} is negative; an amount of a resource is zero or more"
         raise QuantityError(msg)
     return -(-exact.numerator // exact.denominator)

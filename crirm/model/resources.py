@@ -47,6 +47,8 @@ class Requirements:
     """None for no limit."""
     extended: tuple[tuple[str, int], ...] = ()
     """Extended resources such as ``cmk.intel.com/exclusive-cores`` with their amounts, sorted by name."""
+    unpromised_cpu: MilliCPU = NO_CPU
+    """Requested as well, of a container without room: nothing is kept for it, but its weight counts."""
 
     def extended_resource(self, name: str) -> int:
         """Return the amount of the extended resource *name*, 0 if it was not asked for."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, clipped
 from crirm.model.quantity import QuantityError, parse_bytes, parse_millicpu, parse_quantity
 from crirm.model.resources import Requirements
 
@@ -40,7 +40,7 @@ def parse_annotation(value: str, container_name: str) -> Requirements | None:
     for section in ("initContainers", "containers"):
         entries = _mapping(_mapping(document, "$").get(section), f"$.{section}")
         if container_name in entries:
-            return _requirements(entries[container_name], f"$.{section}.{container_name}")
+            return _requirements(entries[container_name], f"$.{section}.{clipped(container_name)}")
     return None
 
 
@@ -65,7 +65,7 @@ def _quantities(value: object, place: str) -> dict[str, str]:
     amounts = _mapping(value, place)
     if len(amounts) > _MOST:
         raise _fault(place, f"has {len(amounts)} amounts; write at most {_MOST}")
-    return {name: _amount(amount, f"{place}.{name}") for name, amount in amounts.items()}
+    return {name: _amount(amount, f"{place}.{clipped(name)}") for name, amount in amounts.items()}
 
 
 def _amount(value: object, place: str) -> str:

@@ -48,6 +48,7 @@ class Plan:
         changes: containers for which something would change.
         unfit: containers for which the new policy has no room, and why; they would share what is left.
         trails: of the containers that would be placed anew.
+        machine: what has changed about the machine, in words; empty: it is the configuration that changes.
     """
 
     state: State
@@ -55,9 +56,16 @@ class Plan:
     changes: Mapping[ContainerKey, Change] = attrs.field(factory=dict)
     unfit: Mapping[ContainerKey, str] = attrs.field(factory=dict)
     trails: tuple[Trail, ...] = ()
+    machine: str = ""
 
 
-def plan(policy: Policy, grants: Mapping[ContainerKey, Json], state: State, machine: Adjustment) -> Plan:
+def plan(
+    policy: Policy,
+    grants: Mapping[ContainerKey, Json],
+    state: State,
+    machine: Adjustment,
+    why: str = RECONFIGURED,
+) -> Plan:
     """Return what would become of *state* under *policy*.
 
     Args:
@@ -65,6 +73,7 @@ def plan(policy: Policy, grants: Mapping[ContainerKey, Json], state: State, mach
         grants: to be kept where they fit, as `Policy.save` of the new policy's kind returns them; none of another's.
         state: of now, under the old policy.
         machine: all CPUs and all memory nodes: what a container gets back that the new policy does not bind.
+        why: anything changes, in words.
     """
     revived = revive(policy, Saved(state.workload, grants, state.told, state.timers))
     resizing = {key: _superseded(before) for key, before in state.resizing.items()}
@@ -72,7 +81,7 @@ def plan(policy: Policy, grants: Mapping[ContainerKey, Json], state: State, mach
     return Plan(
         state=told.state,
         effects=told.effects,
-        changes=_changes(state, told.state, revived.moved),
+        changes=_changes(state, told.state, revived.moved, why),
         unfit={**revived.squeezed, **revived.lost},
         trails=revived.trails,
     )
@@ -95,17 +104,29 @@ def freed(state: State, machine: Adjustment) -> State:
     return attrs.evolve(state, adjustments=adjustments)
 
 
-def _changes(before: State, after: State, moved: Mapping[ContainerKey, str]) -> dict[ContainerKey, Change]:
+def plan_for_machine(
+    policy: Policy, grants: Mapping[ContainerKey, Json], state: State, machine: Adjustment, change: str
+) -> Plan:
+    """Return what would become of *state* on a machine that has changed as *change* says, under *policy*, made for it.
+
+    Who has to share for want of room is placed anew, since there may be room now; else see `plan`.
+    """
+    kept = {key: grant for key, grant in grants.items() if key not in state.degraded}
+    found = plan(policy, kept, state, machine, f"the machine has changed: {change}")
+    return attrs.evolve(found, machine=change)
+
+
+def _changes(before: State, after: State, moved: Mapping[ContainerKey, str], why: str) -> dict[ContainerKey, Change]:
     keys = sorted(before.adjustments.keys() | after.adjustments.keys())
     pairs = {key: (before.adjustments.get(key, UNADJUSTED), after.adjustments.get(key, UNADJUSTED)) for key in keys}
-    return {key: Change(*pair, _why(moved.get(key))) for key, pair in pairs.items() if pair[0] != pair[1]}
+    return {key: Change(*pair, _why(moved.get(key), why)) for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _why(moved: str | None) -> str:
+def _why(moved: str | None, why: str) -> str:
     match moved:
         case None:
-            return RECONFIGURED
+            return why
         case str() if moved == NO_GRANT:
-            return OTHER_POLICY
+            return OTHER_POLICY if why == RECONFIGURED else why
         case _:
             return moved

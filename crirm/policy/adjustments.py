@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, quoted
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU, QuantityError, parse_bytes, parse_millicpu
 from crirm.model.resources import Requirements
@@ -173,7 +173,9 @@ def _node(document: object, place: str) -> str:
     if not isinstance(document, str) or not document:
         raise AdjustmentError(f"{place}: is not the name of a node; write for example worker-1 or worker-*")
     if "*" in document[:-1]:
-        raise AdjustmentError(f"{place}: {document!r} has a star that is not at its end; write for example worker-*")
+        raise AdjustmentError(
+            f"{place}: {quoted(document)} has a star that is not at its end; write for example worker-*"
+        )
     return document
 
 

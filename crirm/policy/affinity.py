@@ -21,6 +21,7 @@ from typing import Final, Protocol
 
 import attrs
 
+from crirm.errors import clipped
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, Workload
 from crirm.policy.annotations import AFFINITY, ANTI_AFFINITY, bad_annotation
 from crirm.policy.expressions import Expression, ExpressionError, decode_expression, strict_fields
@@ -138,16 +139,18 @@ def _parse(text: str, sign: int) -> Mapping[str, tuple[Affinity, ...]]:
     named: dict[str, set[str]] = {}
     for name, items in document.items():
         if not isinstance(items, list):
-            msg = f"$.{name}: is not a list of affinities"
+            msg = f"$.{clipped(name)}: is not a list of affinities"
             raise ExpressionError(msg)
         for index, item in enumerate(items):
             if isinstance(item, str):
                 named.setdefault(name, set()).add(item)
                 named.setdefault(item, set()).add(name)
             else:
-                full.setdefault(name, []).append(_decode(item, f"$.{name}[{index}]", sign))
+                full.setdefault(name, []).append(_decode(item, f"$.{clipped(name)}[{index}]", sign))
         if len(full.get(name, ())) > MOST_EXPRESSIONS:
-            msg = f"$.{name}: has more than {MOST_EXPRESSIONS} expressions; put several values into one, with In"
+            msg = (
+                f"$.{clipped(name)}: has more than {MOST_EXPRESSIONS} expressions; put several values into one, with In"
+            )
             raise ExpressionError(msg)
     for name, others in named.items():
         full.setdefault(name, []).append(Affinity(frozenset(others), sign))

@@ -13,13 +13,15 @@ import enum
 from collections.abc import Mapping
 from typing import Final
 
+from crirm.errors import clipped, quoted
+from crirm.model.annotations import NAMESPACE
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.go_text import GoTextError, parse_bool, parse_duration_s
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Pod
 from crirm.policy.yaml_text import YamlTextError, parse_yaml
 
-NS: Final = "cri-resource-manager.intel.com"
+NS: Final = NAMESPACE
 
 PREFER_ISOLATED_CPUS: Final = f"prefer-isolated-cpus.{NS}"
 PREFER_SHARED_CPUS: Final = f"prefer-shared-cpus.{NS}"
@@ -107,7 +109,9 @@ def memory_kinds(pod: Pod, container_name: str) -> frozenset[MemoryKind] | None:
             kinds.add(MemoryKind[name])
         else:
             known = ", ".join(kind.lower() for kind in MemoryKind.__members__)
-            raise bad_annotation(place, f"{word.strip()!r} is no kind of memory; write a list of {known}, or mixed")
+            raise bad_annotation(
+                place, f"{quoted(word.strip())} is no kind of memory; write a list of {known}, or mixed"
+            )
     return frozenset(kinds)
 
 
@@ -129,7 +133,9 @@ def cold_start_s(pod: Pod, container_name: str) -> float | None:
     except GoTextError as fault:
         raise bad_annotation(f"{place}: $.duration", str(fault)) from None
     if not 0 <= seconds <= LONGEST_COLD_START_S:
-        raise bad_annotation(f"{place}: $.duration", f"{fields['duration']} is out of range; write 0s to 1h")
+        raise bad_annotation(
+            f"{place}: $.duration", f"{clipped(str(fields['duration']))} is out of range; write 0s to 1h"
+        )
     return seconds
 
 

@@ -31,6 +31,7 @@ class Placement:
         effects: timers to start or stop.
         trail: how it came to this, for a container that was placed.
         moves: what has changed for whom and why; of a container that was placed, the trail tells instead.
+        cramped: whether the subject would have had a narrower place, or a place of its own, on an empty machine.
     """
 
     state: Any
@@ -38,6 +39,7 @@ class Placement:
     effects: tuple[Effect, ...] = ()
     trail: Trail | None = None
     moves: tuple[Move, ...] = ()
+    cramped: bool = False
 
 
 Json = Any

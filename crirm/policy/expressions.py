@@ -28,7 +28,7 @@ from typing import Final, assert_never
 
 import attrs
 
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, clipped, quoted
 from crirm.model.workload import Container, Pod
 from crirm.policy.globs import GlobError, compile_globs
 
@@ -140,7 +140,7 @@ def decode_expression(document: object) -> Expression:
     fields = strict_fields(document, required=("operator",), optional=("key", "values"))
     name = _text(fields["operator"], "$.operator")
     if name not in _OPERATORS:
-        msg = f"$.operator: {name!r} is no operator; write one of {', '.join(one.value for one in Operator)}"
+        msg = f"$.operator: {quoted(name)} is no operator; write one of {', '.join(one.value for one in Operator)}"
         raise ExpressionError(msg)
     operator = _OPERATORS[name]
     if "key" not in fields and operator is not Operator.ALWAYS_TRUE:
@@ -161,7 +161,7 @@ def strict_fields(document: object, required: Sequence[str], optional: Sequence[
         raise ExpressionError(msg)
     for name in document:
         if name not in required and name not in optional:
-            msg = f"$.{name}: is no field of this; write {', '.join((*required, *optional))}"
+            msg = f"$.{clipped(name)}: is no field of this; write {', '.join((*required, *optional))}"
             raise ExpressionError(msg)
     for name in required:
         if name not in document:
@@ -179,7 +179,7 @@ def parse_key(text: str) -> Key:
     if not text.startswith(":"):
         return Key(text, (_reader(text),), "")
     if len(text) < 4:
-        msg = f"$.key: {text!r} is too short for a joint key; write for example :pod/name:name"
+        msg = f"$.key: {quoted(text)} is too short for a joint key; write for example :pod/name:name"
         raise ExpressionError(msg)
     between_keys, between_values = text[1], text[2]
     if between_keys in _SEPARATORS and between_values in _SEPARATORS:
@@ -205,7 +205,7 @@ def _reader(path: str) -> _Reader:
         case name, [], _ if name in _READERS:
             return _READERS[name]
     known = ", ".join([*_READERS, "labels/LABEL", "tags/TAG", *(f"pod/{name}" for name in _POD_READERS)])
-    msg = f"$.key: {path!r} names nothing; write one of {known}, pod/labels/LABEL"
+    msg = f"$.key: {quoted(path)} names nothing; write one of {known}, pod/labels/LABEL"
     raise ExpressionError(msg)
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, quoted
 
 _TOKEN = re.compile(
     r"(?P<star>\*+)|(?P<any>\?)|(?P<negated>\[\^)|(?P<class>\[)|\\(?P<escaped>.)|(?P<broken>\\)|(?P<plain>.)", re.DOTALL
@@ -75,12 +75,12 @@ def _pieces(pattern: str) -> Iterator[str | None]:
             case "negated" | "class":
                 end = _CLASS_END.match(pattern, at)
                 if end is None:
-                    msg = f"{pattern!r} is not a glob pattern: its [ is not closed, or holds no proper class"
+                    msg = f"{quoted(pattern)} is not a glob pattern: its [ is not closed, or holds no proper class"
                     raise GlobError(msg)
                 at = end.end()
                 yield _class(pattern, end.group()[:-1], negated=found.lastgroup == "negated")
             case "broken":
-                msg = f"{pattern!r} is not a glob pattern: nothing follows its last backslash"
+                msg = f"{quoted(pattern)} is not a glob pattern: nothing follows its last backslash"
                 raise GlobError(msg)
             case _:
                 yield re.escape(found["escaped"] or found["plain"])
@@ -91,7 +91,7 @@ def _class(pattern: str, members: str, *, negated: bool) -> str:
     for low, high in _RANGE.findall(members):
         first, last = low[-1], (high or low)[-1]
         if last < first:
-            msg = f"{pattern!r} is not a glob pattern: {first}-{last} runs backwards"
+            msg = f"{quoted(pattern)} is not a glob pattern: {first}-{last} runs backwards"
             raise GlobError(msg)
         parts.append(f"{re.escape(first)}-{re.escape(last)}")
     return f"(?!/)[{'^' if negated else ''}{''.join(parts)}]"

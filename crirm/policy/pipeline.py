@@ -66,6 +66,7 @@ from crirm.policy.states import (
 )
 from crirm.policy.synchronise import changes_between
 
+OVERFLOWS = "it overflows, and nothing is kept for it: "
 HOLDING = frozenset({ContainerState.CREATING, ContainerState.CREATED, ContainerState.RUNNING})
 
 
@@ -171,7 +172,7 @@ class _Step:
         ]
         cleared = self._each(state, lingering, self._exit)
         try:
-            placement = self._allocate(cleared.state, container, overflow)
+            placement, lack = self._allocate(cleared.state, container, overflow)
         except RefusedError as refusal:
             return Decision(state, refusal=refusal)
         known = with_container(cleared.state, container)
@@ -180,6 +181,7 @@ class _Step:
         placed = self._placed(healed(attrs.evolve(known, told=told), container.key), placement)
         return attrs.evolve(
             placed,
+            state=marked(placed.state, container.key, self.now_s, lack) if lack else placed.state,
             adjustment=adjustment,
             effects=latest([*cleared.effects, *placed.effects], placed.state),
             moves=(*cleared.moves, *placed.moves),
@@ -209,7 +211,8 @@ class _Step:
             try:
                 placement = self.policy.resize(state.policy, state.workload, container)
             except RefusedError as refusal:
-                return Decision(marked(state, key, self.now_s, str(refusal)))
+                how = OVERFLOWS if state.degraded.get(key, "").startswith(OVERFLOWS) else ""
+                return Decision(marked(state, key, self.now_s, f"{how}{refusal}"))
             return self._placed(healed(state, key), placement)
         decision = self.adopt(state, container)
         if decision.refusal is not None:
@@ -217,18 +220,23 @@ class _Step:
         told = _told(decision.state, (key,))
         return attrs.evolve(decision, state=told.state, adjustment=None, effects=(*decision.effects, *told.effects))
 
-    def _allocate(self, state: State, container: Container, overflow: bool) -> Placement:
-        """Ask the policy; where there is no room and *overflow* is allowed, for a place with nothing kept for it."""
+    def _allocate(self, state: State, container: Container, overflow: bool) -> tuple[Placement, str]:
+        """Ask the policy; where there is no room and *overflow* is allowed, for a place with nothing kept for it.
+
+        Returns:
+            the place, and in the latter case why; its weight is that of its request all the same.
+        """
         try:
-            return self.policy.allocate(state.policy, state.workload, container)
+            return self.policy.allocate(state.policy, state.workload, container), ""
         except RefusedError as refusal:
             if not overflow or refusal.reason is not RefusalReason.NO_ROOM:
                 raise
-            modest = attrs.evolve(container, requirements=Requirements())
+            nothing = Requirements(unpromised_cpu=container.requirements.cpu_request)
+            modest = attrs.evolve(container, requirements=nothing)
             placement = self.policy.allocate(state.policy, state.workload, modest)
-            note = f"overflow: nothing is kept for it, since {refusal}"
+            note, lack = f"overflow: nothing is kept for it, since {refusal}", f"{OVERFLOWS}{refusal}"
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
-        return attrs.evolve(placement, trail=trail)
+        return attrs.evolve(placement, trail=trail, cramped=True), lack
 
     def _created(self, state: State, key: ContainerKey) -> Decision:
         """Whatever was decided about it since it was asked for could not be told before it had an id."""
@@ -349,7 +357,8 @@ class _Step:
         told = _told(state, sorted({*placement.changed, *also}))
         trails = (placement.trail,) if placement.trail else ()
         effects = (*placement.effects, *told.effects)
-        return attrs.evolve(told, effects=effects, trails=trails, moves=placement.moves)
+        moves, cramped = placement.moves, placement.cramped
+        return attrs.evolve(told, effects=effects, trails=trails, moves=moves, cramped=cramped)
 
 
 def _told(state: State, keys: tuple[ContainerKey, ...] | list[ContainerKey]) -> Decision:

@@ -91,7 +91,7 @@ def _placed(policy: Policy, state: State, containers: list[Container], reasons: 
             lost[container.key] = squeezed.pop(container.key)
             continue
         state = decision.state
-        if container.key in state.degraded:
+        if container.key in state.degraded and container.key not in squeezed:
             lost[container.key] = state.degraded[container.key]
             continue
         moved[container.key] = reasons.get(container.key, NO_GRANT)

@@ -69,6 +69,8 @@ class StaticPolicy:
     allocator: CPUAllocator
     options: StaticOptions
     name: str = "static"
+    nodes: tuple[CPUSet, ...] = ()
+    """The CPUs that may be used, by NUMA node, the largest node first."""
 
     def initial(self) -> StaticState:
         """Return the state of a machine on which nothing runs."""
@@ -90,7 +92,7 @@ class StaticPolicy:
             after = attrs.evolve(before, sharing=before.sharing | {container.key})
         changed = self._changes(state, after, container.key)
         trail = self._trail(state, after, pod, container, grant, changed)
-        return Placement(after, changed, trail=trail, moves=trail.moves)
+        return Placement(after, changed, trail=trail, moves=trail.moves, cramped=self._spread(grant.cpus))
 
     def resize(self, state: StaticState, workload: Workload, container: Container) -> Placement:
         """Give *container* more CPUs beside its own, or leave it some of them; it moves only where neither can be.
@@ -170,6 +172,14 @@ class StaticPolicy:
             return {ORDINARY: state.free}
         ordinary = {ORDINARY: state.free, BOTH: state.free | state.isolated}
         return {ISOLATED: state.isolated, **ordinary} if wanted else ordinary
+
+    def _spread(self, cpus: CPUSet) -> bool:
+        """Tell whether *cpus* are of more NUMA nodes than so many would need on an empty machine."""
+        room = needed = 0
+        for node in self.nodes:
+            needed += room < len(cpus)
+            room += len(node)
+        return sum(not node.isdisjoint(cpus) for node in self.nodes) > needed
 
     def _pool_of(self, cpus: CPUSet) -> str:
         if cpus <= self.partition.isolated:
@@ -302,7 +312,10 @@ def make(topology: Topology, constraints: Constraints, options: StaticOptions) -
         PartitionError: the available and reserved CPUs do not fit the machine.
     """
     allocator = CPUAllocator(topology, priorities_of(topology))
-    return StaticPolicy(partition(topology, constraints, allocator), allocator, options)
+    split = partition(topology, constraints, allocator)
+    usable = split.sharable | split.isolated
+    nodes = sorted((node.cpus & usable for node in topology.nodes), key=len, reverse=True)
+    return StaticPolicy(split, allocator, options, nodes=tuple(nodes))
 
 
 KIND = Kind(

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, quoted
 
 _LONGEST = 16384
 """Characters. A pod's annotations may have 256 KiB, which the parser would take seconds for, and nothing else runs."""
@@ -39,7 +39,9 @@ class _Loader(yaml.BaseLoader):
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(None, None, "a key is not a plain text", key.start_mark)
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{quoted(key.value)} is there twice", key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 

@@ -170,7 +170,7 @@ def _count(topology: Topology, state: State, container: Container, own: CPUSet, 
     if distant:
         sums.remote.append(container.key)
         sums.remote_bytes += promised
-    allowed = topology.memory_nodes if adjustment.mems is None else adjustment.mems
+    allowed = topology.memory_nodes if adjustment.mems is None else adjustment.mems & topology.memory_nodes
     _take_memory(topology, allowed - distant or allowed, promised, sums.memory)
 
 

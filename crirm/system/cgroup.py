@@ -24,6 +24,7 @@ from crirm.system.cgroup_find import (
     find_cgroups,
     find_hierarchies,
 )
+from crirm.system.cgroup_glance import Glances, ReadFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,9 +91,11 @@ class Cgroups:
 
     def __init__(self, root: Path = HOST_CGROUPS, files: Files | None = None) -> None:
         files = files or Files()
+        self._read_files = ReadFiles(files)
+        self._glances = Glances()
         self.hierarchies = find_hierarchies(root)
-        self._cpuset = _cpuset(files, self.hierarchies.get("cpuset"))
-        self._cpu = _cpu(files, self.hierarchies.get("cpu"))
+        self._cpuset, self._cpu = self._controllers(files)
+        self._seen_cpuset, self._seen_cpu = self._controllers(self._read_files)
         if not self.hierarchies:
             raise CgroupsUnusableError(
                 f"{root}: has neither the cpuset nor the cpu controller, of cgroup v1 or v2; "
@@ -106,7 +109,26 @@ class Cgroups:
             online = self._online()
         except CgroupError as error:
             return [error] * len(places)
-        return [None if cgroup is None else self._read(cgroup, online) for cgroup in find_cgroups(self._root, places)]
+        found = zip(places, find_cgroups(self._root, places), strict=True)
+        return [None if cgroup is None else self._read_and_keep(place, cgroup, online) for place, cgroup in found]
+
+    def changed(self, part: int, parts: int) -> list[str]:
+        """Return the ids of containers for which the kernel has something else than when they were read last.
+
+        Args:
+            part: which of them to look at, 0 to *parts* - 1.
+            parts: into which they all are divided.
+        """
+        return self._glances.changed(part, parts)
+
+    def _read_and_keep(self, place: Place, cgroup: Cgroup, online: Reading) -> Reading | CgroupError | None:
+        self._read_files.contents = {}
+        reading = self._read(cgroup, online)
+        if isinstance(reading, Reading):
+            self._glances.keep(place.id, self._read_files.contents)
+        else:
+            self._glances.forget(place.id)
+        return reading
 
     def write(self, place: Place, change: Change) -> bool:
         """Give a container what it is to have; False if its cgroup has vanished.
@@ -129,6 +151,9 @@ class Cgroups:
             raise trouble
         return True
 
+    def _controllers(self, files: Files) -> tuple[Cpuset | None, CpuV1 | CpuV2 | None]:
+        return _cpuset(files, self.hierarchies.get("cpuset")), _cpu(files, self.hierarchies.get("cpu"))
+
     def _online(self) -> Reading:
         """Return what is the same for all containers."""
         if self._cpuset is None:
@@ -137,11 +162,11 @@ class Cgroups:
 
     def _read(self, cgroup: Cgroup, reading: Reading) -> Reading | CgroupError | None:
         try:
-            if self._cpuset is not None:
-                cpus, mems = self._cpuset.read(cgroup, CPUS), self._cpuset.read(cgroup, MEMS)
+            if self._seen_cpuset is not None:
+                cpus, mems = self._seen_cpuset.read(cgroup, CPUS), self._seen_cpuset.read(cgroup, MEMS)
                 reading = attrs.evolve(reading, cpus=cpus, mems=mems)
-            if self._cpu is not None:
-                shares, weight, quota = self._cpu.shares(cgroup), self._cpu.weight(cgroup), self._cpu.quota(cgroup)
+            if (cpu := self._seen_cpu) is not None:
+                shares, weight, quota = cpu.shares(cgroup), cpu.weight(cgroup), cpu.quota(cgroup)
                 reading = attrs.evolve(reading, shares=shares, weight=weight, quota=quota)
         except CgroupError as error:
             return error

@@ -58,6 +58,19 @@ class Cpuset:
         self._files = files
         self._root = root
 
+    @property
+    def root(self) -> Path:
+        """Where the hierarchy begins."""
+        return self._root
+
+    def allowed(self, folder: Path, side: Side[S]) -> S | None:
+        """Return what may be used in the cgroup *folder*, which counts from the root; None if it is not there.
+
+        Raises:
+            CgroupError: the kernel's answer cannot be read.
+        """
+        return self._effective(self._root / folder, side)
+
     def available(self, side: Side[S]) -> S:
         """Return what is online."""
         return self._effective(self._root, side) or side.kind()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
+from crirm.logs.own_file import NotOursError, open_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +63,7 @@ def _take(path: str) -> int:
         try:
             _claim(path, fd)
             if _is_file_at(path, fd):  # else its owner removed it between our open and our lock
+                os.fchmod(fd, MODE)  # the umask may have taken bits away, or somebody else
                 os.ftruncate(fd, 0)
                 os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
                 return fd
@@ -73,19 +74,13 @@ def _take(path: str) -> int:
 
 
 def _open(path: str) -> int:
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, MODE)
-    except FileExistsError:
-        # O_NONBLOCK: a named pipe must not hold up the start. O_CREAT: its owner may have removed it just now.
-        return os.open(path, flags | os.O_CREAT | os.O_NONBLOCK, MODE)
-    os.fchmod(fd, MODE)  # the umask may have taken bits away
-    return fd
+        return open_own(path, os.O_RDWR | os.O_CREAT, MODE)
+    except NotOursError as error:
+        raise PidFileError(f"{path}: {error}, so crirm leaves it alone; choose another --pid-file") from error
 
 
 def _claim(path: str, fd: int) -> None:
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        raise PidFileError(f"{path}: not a regular file, so crirm leaves it alone; choose another --pid-file")
     content = os.pread(fd, MAX_BYTES, 0).decode("ascii", "replace").strip()
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,8 +118,6 @@ def _refusal(path: str, error: OSError) -> str:
             reason = f"user {os.geteuid()} may not write there"
         case errno.ENOENT | errno.ENOTDIR:
             reason = f"there is no directory {Path(path).parent}"
-        case errno.ELOOP:
-            reason = "is a symbolic link"
         case errno.EISDIR:
             reason = "is a directory"
         case _:

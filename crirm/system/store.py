@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
+from crirm.errors import SENTENCE_CHARS, clipped
 from crirm.system.store_file import (
     FILE,
     TABLES,
@@ -37,18 +38,30 @@ from crirm.system.store_file import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-JOURNAL_ROWS: Final = 100_000  # some 20 MB
+JOURNAL_ROWS: Final = 100_000
+JOURNAL_BYTES: Final = 16 << 20  # with the index and the free space of SQLite's pages some 20 MB of file
 JOURNAL_S: Final = 30 * 24 * 3600.0
 PRUNE_EVERY: Final = 1000  # rows
+PRUNE_EVERY_BYTES: Final = 1 << 20
+ROW_BYTES: Final = 30  # of an entry without any text: numbers and what SQLite takes for itself
+NAME_CHARS: Final = 320  # ``namespace/name`` has 63 and 253 at most
 MEMORY: Final = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
 
 Rows = dict[str, dict[str, str]]
 """JSON texts by table and key."""
 
 
+def _name(text: str) -> str:
+    return clipped(text, NAME_CHARS)
+
+
+def _sentence(text: str) -> str:
+    return clipped(text, SENTENCE_CHARS)
+
+
 @attrs.frozen
 class Entry:
-    """A line of the journal.
+    """A line of the journal; a text that is longer than anybody would read is cut.
 
     Args:
         at_s: seconds of wall-clock time.
@@ -63,17 +76,26 @@ class Entry:
     """
 
     at_s: float
-    kind: str
-    pod: str = ""
-    container: str = ""
-    key: str = ""
-    outcome: str = ""
+    kind: str = attrs.field(converter=_name)
+    pod: str = attrs.field(default="", converter=_name)
+    container: str = attrs.field(default="", converter=_name)
+    key: str = attrs.field(default="", converter=_name)
+    outcome: str = attrs.field(default="", converter=_sentence)
     generation: int = 0
-    machine: str = ""
+    machine: str = attrs.field(default="", converter=_name)
     cpus: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in the file, nearly."""
+        return ROW_BYTES + sum(len(getattr(self, name).encode("utf-8", "replace")) for name in _TEXTS)
 
 
 _COLUMNS: Final = tuple(field.name for field in attrs.fields(Entry))
+_TEXTS: Final = ("kind", "pod", "container", "key", "outcome", "machine", "cpus")
+_SIZE: Final = f"{ROW_BYTES} + {' + '.join(f'length(CAST({name} AS BLOB))' for name in _TEXTS)}"
+_SIZES: Final = f"SELECT id, sum({_SIZE}) OVER (ORDER BY id DESC) AS newer FROM journal"  # noqa: S608 - our names
+"""Each entry's number, and the bytes of it and all newer ones."""
 
 
 @attrs.frozen
@@ -106,6 +128,7 @@ class Store:
     _lock: int
     _clock: Callable[[], float] = time.time
     _since_pruned: int = PRUNE_EVERY
+    _since_pruned_bytes: int = 0
 
     @classmethod
     def open(cls, directory: str, clock: Callable[[], float] = time.time, *, patience_s: float = 0.0) -> Self:
@@ -153,15 +176,20 @@ class Store:
             sqlite3.Error: nothing was written, with the reason.
         """
         connection = self._connection
+        rows = self._since_pruned + len(batch.journal)
+        size_bytes = self._since_pruned_bytes + sum(entry.size_bytes for entry in batch.journal)
+        prune = rows >= PRUNE_EVERY or size_bytes >= PRUNE_EVERY_BYTES
         connection.execute("BEGIN IMMEDIATE")
         try:
             self._fill(connection, batch)
+            if prune:
+                self._prune(connection)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        self._since_pruned += len(batch.journal)
+        self._since_pruned, self._since_pruned_bytes = (0, 0) if prune else (rows, size_bytes)
 
     def _fill(self, connection: sqlite3.Connection, batch: Batch) -> None:
         if batch.fresh:
@@ -175,13 +203,14 @@ class Store:
             f"INSERT INTO journal ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})",  # noqa: S608
             [attrs.astuple(entry) for entry in batch.journal],
         )
-        if self._since_pruned + len(batch.journal) >= PRUNE_EVERY:
-            self._prune(connection)
-            self._since_pruned = 0
 
     def _prune(self, connection: sqlite3.Connection) -> None:
         connection.execute("DELETE FROM journal WHERE id <= (SELECT max(id) FROM journal) - ?", (JOURNAL_ROWS,))
         connection.execute("DELETE FROM journal WHERE at_s < ?", (self._clock() - JOURNAL_S,))
+        connection.execute(
+            f"DELETE FROM journal WHERE id <= (SELECT id FROM ({_SIZES}) WHERE newer > ? LIMIT 1)",  # noqa: S608
+            (JOURNAL_BYTES,),
+        )
 
     def sync(self) -> None:
         """Return when all that was written survives a power cut; may be called while another thread writes.

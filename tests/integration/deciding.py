@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.integration.support import Program, Stage
 
 HOST = HostSpec(packages=2, cores=4, threads=1)
+FOR_EVER = ("sleep", "1000000")
 
 
 @attrs.define
@@ -46,7 +47,7 @@ class Node:
         assert self._cri is not None, "crirm was never started"
         return self._cri
 
-    def create(self, uid: str, cpus: float, pod: str = "") -> Reply:
+    def create(self, uid: str, cpus: float, pod: str = "", command: tuple[str, ...] = FOR_EVER) -> Reply:
         config = v1.PodSandboxConfig(
             metadata=v1.PodSandboxMetadata(name=uid, uid=uid, namespace="default"),
             linux=v1.LinuxPodSandboxConfig(cgroup_parent=f"/kubepods/pod{uid}"),
@@ -58,14 +59,14 @@ class Node:
         container = v1.ContainerConfig(
             metadata=v1.ContainerMetadata(name="main"),
             image=v1.ImageSpec(image="busybox"),
-            command=["sleep", "1000000"],
+            command=list(command),
             linux=v1.LinuxContainerConfig(resources=resources),
         )
         request = v1.CreateContainerRequest(pod_sandbox_id=pod, sandbox_config=config, config=container)
         return self.cri.reply("CreateContainer", request)
 
-    def run(self, uid: str, cpus: float) -> str:
-        reply = self.create(uid, cpus)
+    def run(self, uid: str, cpus: float, command: tuple[str, ...] = FOR_EVER) -> str:
+        reply = self.create(uid, cpus, command=command)
         assert reply.code == OK, reply
         container = v1.CreateContainerResponse().parse(reply.message).container_id
         self.cri.call("StartContainer", v1.StartContainerRequest(container_id=container), v1.StartContainerResponse)

@@ -15,6 +15,7 @@ from crirm.policy.api import Json, Placement, Restored
 from crirm.policy.topology_aware import saving
 from crirm.policy.topology_aware.admission import admit
 from crirm.policy.topology_aware.choice import Choice
+from crirm.policy.topology_aware.cramped import cramped
 from crirm.policy.topology_aware.effects import Adjuster, changes, warming
 from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant, settled
 from crirm.policy.topology_aware.machine import Machine
@@ -53,7 +54,8 @@ class TopologyAware:
             pool = self.machine.pools[found.granted(container.key).pool]
             there = [Verdict(pool.name, facts(choice, pool))]
             return self._placed(state, found, request, there, "it stays on the CPUs that it was found on")
-        return self._placed(state, self._place(choice), request, verdicts(choice))
+        placed = self._placed(state, self._place(choice), request, verdicts(choice))
+        return attrs.evolve(placed, cramped=cramped(choice))
 
     def release(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:
         """Take the grant of *key* back; memory of others comes down again where there is room now."""
@@ -87,7 +89,8 @@ class TopologyAware:
             return self._placed(state, after, request, stayed, "it stays in its pool")
         note = f"it leaves {self.machine.pools[old.pool].name}, which has no room for it any more"
         kept = kept_of(self.machine, request.cpu, old.exclusive)
-        return self._placed(state, self._place(choice, kept), request, verdicts(choice), note)
+        placed = self._placed(state, self._place(choice, kept), request, verdicts(choice), note)
+        return attrs.evolve(placed, cramped=cramped(choice))
 
     def started(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
         """Have the cold start of a container end some time after it has started."""

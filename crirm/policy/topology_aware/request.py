@@ -28,6 +28,7 @@ import attrs
 
 from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.qos import QoSClass
+from crirm.model.quantity import MilliCPU
 from crirm.model.resources import Requirements, millicpu_to_shares
 from crirm.model.workload import ContainerKey, TopologyHint
 from crirm.policy.topology_aware.memory_sets import Kinds
@@ -126,7 +127,7 @@ def cpu_request(
 ) -> CPURequest:
     """Return the CPUs that a container gets; the module has the rules."""
     request = requirements.cpu_request
-    shares = millicpu_to_shares(request)
+    shares = millicpu_to_shares(MilliCPU(request + requirements.unpromised_cpu))
     reserved = preferences.reserved
     if reserved or (reserved is None and reserved_namespace):
         return CPURequest(CPUClass.RESERVED, 0, request, isolate=False, shares=shares)

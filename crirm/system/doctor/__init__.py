@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crirm.system.doctor import kata, kubelet, machine, sockets, units
+from crirm.system.doctor import cpus, kata, kubelet, machine, sockets, units
 from crirm.system.doctor.finding import Finding, Verdict
 from crirm.system.doctor.host import Host
 
@@ -29,6 +29,7 @@ def check_host(host: Host, *, relay_socket: str, runtime_socket: str) -> Iterato
     yield from _guarded("python", machine.check_python())
     yield from _guarded("kernel", machine.check_kernel(host))
     yield from _guarded("cgroup", machine.check_cgroups(host))
+    yield from _guarded("cpus", cpus.check_cpus(host))
     yield from _guarded("relay socket", sockets.check_relay_socket(host, relay_socket, runtime_socket))
     yield from _guarded("kubelet", kubelet.check_kubelet(host, relay_socket))
     yield from _guarded("kata", kata.check_kata(host))

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG: Final = "/var/lib/kubelet/config.yaml"  # Source: kubeadm
 DEFAULT_STATE_DIRECTORY: Final = "/var/lib/kubelet"  # Source: kubelet --root-dir
 NONE_POLICY: Final = "none"
+CONFIG_KIND: Final = "KubeletConfiguration"
+DEFAULT_PERIOD: Final = "10s"  # Source: Kubernetes, KubeletConfiguration, cpuManagerReconcilePeriod
+OWN_FLAGS: Final = frozenset((
+    "bootstrap-kubeconfig", "container-runtime-endpoint", "cpu-manager-policy", "cpu-manager-reconcile-period",
+    "image-service-endpoint", "kubelet-cgroups", "memory-manager-policy", "pod-manifest-path",
+    "topology-manager-policy",
+))  # fmt: skip
+"""Flags that no other program of Kubernetes has; k3s and its like, which have a kubelet in them, take some of them."""
 
 
 class KubeletConfigError(CrirmError):
@@ -79,12 +87,23 @@ def find_kubelets(host: Host) -> Iterator[Kubelet]:
         if not pid.isdecimal():
             continue
         argv = (host.text(f"{name}/cmdline") or "").split("\0")
-        if argv[0].rpartition("/")[2] == "kubelet":
+        flags = parse_flags(argv[1:])
+        if _is_kubelet(host, argv[0], flags):
             found = True
-            flags = parse_flags(argv[1:])
             yield Kubelet(int(pid), flags, _read_config(host, flags))
     if not found and host.path(DEFAULT_CONFIG).exists():
         yield Kubelet(None, {}, _read_config(host, {"config": DEFAULT_CONFIG}))
+
+
+def _is_kubelet(host: Host, program: str, flags: Mapping[str, str]) -> bool:
+    """Tell by name, by arguments or by its configuration file whether a process is a kubelet, whatever it is called."""
+    if program.rpartition("/")[2] == "kubelet" or not OWN_FLAGS.isdisjoint(flags):
+        return True
+    name = flags.get("config", "")
+    try:
+        return name.startswith("/") and _load(host, name).get("kind") == CONFIG_KIND
+    except (KubeletConfigError, OSError):
+        return False
 
 
 def parse_flags(argv: Sequence[str]) -> dict[str, str]:
@@ -157,7 +176,7 @@ MANAGERS: Final = (
         "cpuManagerPolicy",
         "cpu_manager_state",
         Verdict.FAIL,
-        "the kubelet sets the CPUs of containers too, every 10 s",
+        "the kubelet sets the CPUs of containers too, every {period}",
     ),
     Manager(
         "memory-manager-policy",
@@ -187,8 +206,14 @@ def _check_managers(kubelet: Kubelet) -> Iterator[Finding]:
         fix = f"set {manager.key}: none (or --{manager.flag}=none)"
         if manager.state_file:
             fix += f", drain the node, stop the kubelet, delete {directory}/{manager.state_file} and start it again"
-        found = f"{manager.key} is {setting.value}: {manager.harm}"
+        found = f"{manager.key} is {setting.value}: {manager.harm.format(period=_period(kubelet))}"
         yield Finding("kubelet", manager.verdict, found, setting.where, fix)
     if clean:
         where = DEFAULT_CONFIG if kubelet.pid is None else f"kubelet (process {kubelet.pid})"
         yield Finding("kubelet", Verdict.OK, f"{', '.join(clean)}: none", where)
+
+
+def _period(kubelet: Kubelet) -> str:
+    """Return how often the kubelet's CPU manager compares, as it is configured."""
+    setting = kubelet.setting("cpu-manager-reconcile-period", "cpuManagerReconcilePeriod")
+    return DEFAULT_PERIOD if setting is None or setting.value in {"", "0s"} else setting.value

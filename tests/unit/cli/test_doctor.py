@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from crirm.cli.doctor import PROBE_LIMIT_S, check_runtime
+from crirm.cli.doctor import PROBE_LIMIT_S, check_daemon, check_runtime
 from crirm.cli.main import crirm
 from crirm.daemon.runtime_info import RuntimeInfo
 from crirm.errors import CrirmError
@@ -103,3 +103,22 @@ def test_the_runtime_is_looked_for_on_the_host(short_path: Path, capsys: pytest.
         sock.bind(str(host.path("/run/containerd/containerd.sock")))
     assert run("--host-root", str(short_path)) == 1
     assert "no such socket" not in capsys.readouterr().out
+
+
+def test_what_the_daemon_has_found_is_a_finding(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def ask(path: str, question: dict[str, str], **_: float) -> dict[str, list[str]]:
+        asked.append((path, question))
+        return {"findings": ["another CPU manager is at work"]}
+
+    monkeypatch.setattr("crirm.cli.doctor.ask", ask)
+    host = make_host(short_path, {"/var/run": "-> /run"})
+    (finding,) = check_daemon(host, "/var/run/x/relay.sock")
+    assert (finding.verdict, finding.found) == (Verdict.FAIL, "another CPU manager is at work")
+    assert verdicts([finding])
+    assert asked == [(f"{short_path}/run/x/relay-control.sock", {"ask": "status"})]
+
+
+def test_without_a_daemon_nothing_is_said_about_it(short_path: Path) -> None:
+    assert list(check_daemon(make_host(short_path, {}), "/run/x/relay.sock")) == []

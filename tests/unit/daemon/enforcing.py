@@ -59,6 +59,8 @@ class FakeKernel:
 
     def __init__(self, **readings: Reading | CgroupError | None) -> None:
         self.readings = {f"id-{name}": reading for name, reading in readings.items()}
+        self.seen: dict[str, Reading | CgroupError | None] = {}
+        self.glances = False  # whether they show anything; what is looked at once a round has to be found without too
         self.reads: list[list[str]] = []
         self.writes: list[tuple[str, Change]] = []
         self.read_takes_s = self.write_takes_s = 0.0
@@ -69,8 +71,14 @@ class FakeKernel:
     async def read(self, places: Sequence[Place]) -> Sequence[Reading | CgroupError | None]:
         self.reads.append([place.id for place in places])
         found = [self.readings.get(place.id) for place in places]
+        self.seen.update(zip((place.id for place in places), found, strict=True))
         await trio.sleep(self.read_takes_s)
         return found
+
+    async def changed(self, part: int, parts: int) -> Sequence[str]:
+        await trio.lowlevel.checkpoint()
+        known = sorted(self.seen)[part::parts] if self.glances else []
+        return [name for name in known if self.seen[name] != self.readings.get(name)]
 
     async def write(self, place: Place, change: Change) -> bool:
         self.writes.append((place.id, change))
@@ -88,6 +96,10 @@ class FakeKernel:
         )
         self.after_write()
         return True
+
+    def readings_by_name(self) -> list[str]:
+        """The names of containers that have a cgroup."""
+        return [name.removeprefix("id-") for name in self.readings]
 
     def drifts(self, name: str, cpus: str) -> None:
         """Somebody writes to a container's cgroup."""

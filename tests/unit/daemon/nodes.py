@@ -12,6 +12,8 @@ from grpclib.const import Status
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake
+from crirm.daemon.looking import Looking
+from crirm.daemon.observing import Observing
 from crirm.daemon.participants import Create, RunPod
 from crirm.model.quantity import Bytes
 from crirm.rpc.grpc_wire import RpcError
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from crirm.cri.decode import Place
     from crirm.model.workload import ContainerState, TopologyHint
-    from crirm.rpc.held import Interceptor
+    from crirm.rpc.held import Held, Interceptor
 
 
 ID = "c" * 64
@@ -81,7 +83,10 @@ class FakeNode:
         self.hints = hints
         self.asked_about: list[Place] = []
         self.found = trio.Event()
+        self.runtime = FakeRuntime()
         self.intake = Intake(self.engine, nursery, Bytes(64 << 30), self._find, self._doubt)
+        self.observing = Observing(self.engine, self.intake)
+        self.looking = Looking(self.runtime, self.observing, nursery)
 
     def _find(self, places: tuple[Place, ...]) -> tuple[TopologyHint, ...]:
         self.asked_about += places
@@ -91,6 +96,12 @@ class FakeNode:
     def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
         self.give_up = otherwise
         then() if self.keeps is None else self.keeps.append(then)
+
+    def look(self, again: Callable[[], None], held: Held) -> bool:
+        return self.looking.look(again, held)
+
+    def observed(self, method: str, answer: bytes) -> None:
+        self.observing.observed(method, answer)
 
     def _doubt(self) -> None:
         self.doubts += 1

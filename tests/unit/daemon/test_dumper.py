@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from crirm.daemon.dump_text import CallInfo, LeftOut, Plan, Record, Request
 from crirm.daemon.dumper import REMEMBERED_PATHS, Dumper
 from crirm.errors import CrirmError
 from crirm.logs import LogSettings, configure
+from crirm.logs.record_file import RecordFile
 from crirm.rpc.tap import Latency, Outcome
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ OK = Outcome(0, "", Latency(0, 0, 0))
 NOT_FOUND = Outcome(5, "no such container", Latency(0, 0, 0))
 SERVICE = "/runtime.v1.RuntimeService"
 STOP = f"{SERVICE}/StopContainer"
+
+
+def full_disk(_file: RecordFile, _data: bytes) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def record(number: int) -> Request:
@@ -212,15 +218,17 @@ async def test_what_time_does_not_allow_at_the_end_is_said(monkeypatch: pytest.M
 
 
 @pytest.mark.trio
-async def test_a_full_disk_is_told_once_and_the_log_goes_on() -> None:
+async def test_a_full_disk_is_told_once_and_the_log_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = str(tmp_path / "dump")
+    monkeypatch.setattr(RecordFile, "_write_all", full_disk)
     with capture_logs() as entries:
-        async with dumping("name:*", file="/dev/full") as dumper:
+        async with dumping("name:*", file=file) as dumper:
             make_call(dumper, STOP, b"", b"")
             make_call(dumper, STOP, b"", b"")
     shown = "StopContainer <= (passthrough) REQUEST"
     assert headers(entries)[1:] == [
         ("info", shown),
-        ("warning", "/dev/full cannot be written: No space left on device; trying on"),
+        ("warning", f"{file} cannot be written: No space left on device; trying on"),
         ("info", shown),
     ]
 

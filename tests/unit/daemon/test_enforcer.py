@@ -343,3 +343,26 @@ async def test_containers_that_the_policy_leaves_alone_are_not_even_read() -> No
     async with Node(state, FakeKernel(c=having("7"))).running() as it:
         await trio.sleep(100)
         assert it.kernel.reads == []
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.7, 1.5, 2.9])
+@in_virtual_time
+async def test_a_glance_has_drift_repaired_within_five_seconds(wait_s: float) -> None:
+    kernel = FakeKernel(**{f"c{number}": having("0-1") for number in range(5)})
+    kernel.glances = True
+    async with Node(node(*map(container, kernel.readings_by_name())), kernel).running() as it:
+        await trio.sleep(PACE.round_s + 1 + wait_s)
+        kernel.drifts("c3", "0-7")
+        await trio.sleep(5)
+        assert it.kernel.writes == [("id-c3", Change(cpus=CPUSet.parse("0-1")))]
+        assert it.count(ContainerKey("c3")) == 1
+
+
+@in_virtual_time
+async def test_nobody_glances_where_nothing_is_enforced() -> None:
+    kernel = FakeKernel(c=having("0-7"))
+    kernel.glances = True
+    async with Node(node(container("c")), kernel, Mode.OFF).running() as it:
+        it.kernel.seen["id-c"] = None
+        await trio.sleep(60)
+        assert it.kernel.reads == []

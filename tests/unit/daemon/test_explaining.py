@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from crirm.cli import explain
 from crirm.config.static import StaticOptions
 from crirm.config.topology_aware import TopologyAwareOptions
-from crirm.daemon.control import explanations
+from crirm.daemon.control import explanations, refusals
 from crirm.daemon.engine import Engine, Explained
 from crirm.daemon.journal import entries
 from crirm.model.cpuset import CPUSet
@@ -60,11 +60,15 @@ class Node:
         self.engine = Engine(made, clock=lambda: self.now_s)
         self.recorder: Any = None
         self.state_failure = ""
+        self.findings: tuple[str, ...] = ()
         self.engine.on_decision(self._write_down)
         self.journal: list[str] = []
 
     def _write_down(self, event: Event, before: State, decision: Decision) -> None:
         self.journal += [f"{e.kind} {e.pod}/{e.container}: {e.outcome}" for e in entries(0, event, before, decision)]
+
+    def machine_status(self) -> dict[str, Any]:
+        return {}
 
     def drift(self) -> Mapping[ContainerKey, str]:
         return {}
@@ -215,3 +219,29 @@ def test_people_read_names_and_causes(monkeypatch: pytest.MonkeyPatch) -> None:
     db = told(explanations("db", node), monkeypatch)
     assert "shop/web/main: CPUs 0-7 -> 0,3-7" in db
     assert isinstance(next(iter(node.engine.trails.values())), Explained)
+
+
+def test_a_refused_container_is_explained_until_it_is_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node()
+    node.tell(PodAdded(Pod(PodId("big"), "big", "big", "shop", QoSClass.GUARANTEED)))
+    for _ in range(2):
+        node.now_s += 1
+        assert node.engine.apply(ContainerRequested(wanted("big", 9000))).refusal is not None
+    assert explanations("big", node) == []
+    (refused,) = refusals("shop/big", node)
+    assert (refused["name"], refused["times"], refused["at_s"]) == ("shop/big/main", 2, 103.0)
+    monkeypatch.setattr(explain, "ask", lambda *_: {"explained": [], "refused": [refused]})
+    said = CliRunner().invoke(explain.command, ["big"], catch_exceptions=False).output
+    assert said.startswith("shop/big/main, refused 2 times, the last at ")
+    assert "wants 9 CPUs to itself, but only 7 are free" in said
+    node.tell(ContainerRequested(wanted("big", 2000)))
+    assert refusals("big", node) == []
+    assert len(explanations("big", node)) == 1
+
+
+def test_a_refused_resize_is_explained_beside_the_place_that_is_kept() -> None:
+    node = Node()
+    key = node.run("db", 2000)
+    assert node.engine.apply(resize(key, 9000)).refusal is not None
+    assert len(explanations("db", node)) == 1
+    assert refusals("db", node)[0]["refused"].startswith("its resize: ")

@@ -76,3 +76,10 @@ def test_a_configuration_that_is_taken_into_use_is_written_down(home: str, first
     second = Process(home, policy)
     assert second.engine.state.adjustments == {kept: cpus("0"), moved: cpus("5-6")}
     second.kill()
+
+
+def test_a_start_names_the_policy_in_full(home: str) -> None:
+    process = Process(home, Counting(8, name="topology-aware"))
+    process.end()
+    (entry,) = [entry for _, entry in read_journal(home)]
+    assert entry.outcome.startswith("policy topology-aware, machine 0123456789ab; ")

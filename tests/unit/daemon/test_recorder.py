@@ -266,6 +266,10 @@ class Seen:
     engine: Engine
     recorder: Recorder
     state_failure: str = ""
+    findings: tuple[str, ...] = ()
+
+    def machine_status(self) -> dict[str, Any]:
+        return {}
 
     def drift(self) -> dict[ContainerKey, str]:
         return {}

@@ -55,6 +55,8 @@ async def test_a_resize_that_the_runtime_refuses_is_taken_back_whole(nursery: tr
 async def test_a_resize_without_room_never_reaches_the_runtime(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     held, _ = node.call(Update, update(9))
+    await held.decided.wait()
+    assert held.forwarded is None
     assert held.refused is not None
     assert held.refused[0] is Status.RESOURCE_EXHAUSTED
 

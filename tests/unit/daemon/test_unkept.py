@@ -191,3 +191,25 @@ def test_requests_do_not_wait_for_a_disk_that_hangs(
     assert ("the disk does not answer" in answer) is fail_closed
     assert first.persistence.refusal == ""
     first.kill()
+
+
+def test_after_a_failed_write_the_next_one_takes_nothing_for_written(
+    first: Process, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written before may have gone with the file; only all of it makes the new file whole."""
+    first.run("a", 1000)
+    first.write()
+
+    def full(_store: Store, _batch: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "write", full)
+        first.run("b", 1000)
+        first.write()
+    for path in Path(home).glob("state.db*"):
+        path.unlink()
+    first.end()
+    second = Process(home)
+    assert second.engine.state == first.engine.state
+    second.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 
 from crirm.errors import CrirmError
 from crirm.logs import Format, Level, LogSettings, configure, get_logger, toggle_full_debug
+from crirm.logs.record_file import RecordFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,13 +171,20 @@ def test_a_log_file_that_cannot_be_opened_changes_nothing(tmp_path: Path, capsys
     assert stderr_of(capsys) == ["relay: seen"]
 
 
-def test_a_log_file_that_fails_is_told_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    configure(LogSettings(headers=False, log_file="/dev/full"))
+def test_a_log_file_that_fails_is_told_on_standard_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full_disk(_file: RecordFile, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = str(tmp_path / "log")
+    monkeypatch.setattr(RecordFile, "_write_all", full_disk)
+    configure(LogSettings(headers=False, log_file=file))
     log.info("one")
     log.info("two")
     assert stderr_of(capsys) == [
         "relay: one",
-        "logs: /dev/full cannot be written: No space left on device; trying on",
+        f"logs: {file} cannot be written: No space left on device; trying on",
         "relay: two",
     ]
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from crirm.logs.record_file import RecordFile, RecordFileError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -77,3 +80,84 @@ def test_a_file_that_somebody_moved_is_made_anew_when_it_is_full(tmp_path: Path)
     assert file.write("456\n") is None
     file.close()
     assert path.read_text() == "456\n"
+
+
+def _link(path: Path) -> None:
+    (path.parent / "precious").write_text("old\n")
+    path.symlink_to(path.parent / "precious")
+
+
+def _hard_link(path: Path) -> None:
+    (path.parent / "precious").write_text("old\n")
+    path.hardlink_to(path.parent / "precious")
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+
+
+def _foreign(path: Path) -> None:
+    path.write_text("old\n")
+    os.chown(path, 12345, 12345)
+
+
+def _device(path: Path) -> None:
+    os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make such a file")
+
+
+@pytest.mark.parametrize("truncate", [True, False])
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        pytest.param(_link, "is a symbolic link", id="symbolic link"),
+        pytest.param(_hard_link, "has another name too", id="hard link"),
+        pytest.param(os.mkfifo, "is not a regular file", id="named pipe, which must not hang"),
+        pytest.param(_socket, "is not a regular file", id="socket"),
+        pytest.param(_device, "is not a regular file", id="device", marks=AS_ROOT),
+        pytest.param(_foreign, "belongs to user 12345", id="another user's file", marks=AS_ROOT),
+    ],
+)
+def test_what_is_not_ours_is_refused_in_one_sentence_and_left_alone(
+    tmp_path: Path, make: Callable[[Path], object], complaint: str, truncate: bool
+) -> None:
+    path = tmp_path / "records"
+    make(path)
+    before = path.lstat()
+    with pytest.raises(RecordFileError, match=f"^{path}: {complaint}.*, so crirm leaves it alone; name another file$"):
+        RecordFile(str(path), truncate=truncate)
+    assert (before.st_mode, before.st_size) == (path.lstat().st_mode, path.lstat().st_size)
+    if (tmp_path / "precious").exists():
+        assert (tmp_path / "precious").read_text() == "old\n"
+
+
+def test_a_file_that_is_there_already_is_closed_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    path.write_text("old\n")
+    path.chmod(0o644)
+    RecordFile(str(path), truncate=False).close()
+    assert (path.stat().st_mode & 0o777, path.read_text()) == (0o600, "old\n")
+
+
+def test_what_is_put_in_the_place_of_a_full_file_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody wins the race between setting aside and making anew."""
+    path, precious = tmp_path / "records", tmp_path / "precious"
+    file = RecordFile(str(path), truncate=True, max_bytes=4)
+    file.write("123\n")
+    precious.write_text("old\n")
+    really = type(path).replace
+
+    def replace_and_link(source: Path, target: str) -> Path:
+        moved = really(source, target)
+        source.symlink_to(precious)
+        return moved
+
+    monkeypatch.setattr(type(path), "replace", replace_and_link)
+    assert file.write("456\n") == f"{path} cannot be written: is a symbolic link; trying on"
+    file.close()
+    assert precious.read_text() == "old\n"

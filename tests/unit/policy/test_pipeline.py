@@ -135,6 +135,20 @@ def test_with_overflow_a_container_without_room_shares_what_is_left(book: Playbo
     assert decision.state.workload.containers[ContainerKey("b")].requirements == asking(3000)
 
 
+def test_who_overflows_is_said_to_do_so_until_there_is_room(book: Playbook) -> None:
+    first, second = book.run("a", 5000), ContainerKey("b")
+    book.state = pipeline.step(POLICY, book.state, ContainerRequested(wanted("b", 3000)), 0.0, overflow=True).state
+    book.tell(ContainerCreated(second, ContainerId("id-b")))
+    why = f"{pipeline.OVERFLOWS}wants 3 CPUs, 3 are free and one must stay"
+    assert book.state.degraded == {second: why}
+    assert book.tell(TimerExpired(second, Timer.REPAIR)).effects == ()
+    assert book.state.degraded == {second: why}
+    book.tell(ContainerRemoved(first))
+    decision = book.tell(TimerExpired(second, Timer.REPAIR))
+    assert decision.effects == (UpdateContainer(second, ContainerId("id-b"), cpus("0-2")),)
+    assert (book.state.degraded, dict(book.state.timers)) == ({}, {})
+
+
 def test_a_container_of_an_unknown_pod_is_refused(book: Playbook) -> None:
     decision = book.tell(ContainerRequested(wanted("a", 0, "nowhere")))
     assert decision.refusal is not None

@@ -280,3 +280,20 @@ def test_trail_of_a_resize() -> None:
     trail = trail_of(node.resize("a", 4000))
     assert (trail.chosen, trail.granted) == ("exclusive", "CPUs 1-2,7-8 to itself")
     assert trail.notes == ("it stays where it is",)
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "cramped"),
+    [
+        pytest.param([], 4000, False, id="a whole node"),
+        pytest.param([2000], 3000, False, id="one node has room"),
+        pytest.param([2000, 2000], 3000, True, id="no node has room any more"),
+        pytest.param([], 5000, False, id="no node ever has room"),
+        pytest.param([2000, 2000], 500, False, id="it shares CPUs"),
+    ],
+)
+def test_a_container_is_cramped_if_it_is_spread_because_of_others(there: list[int], asked: int, cramped: bool) -> None:
+    node = Node("2p.4c.1t")
+    for number, millicpu in enumerate(there):
+        node.add(f"c{number}", millicpu)
+    assert node.add("it", asked).cramped is cramped

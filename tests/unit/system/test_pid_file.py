@@ -11,6 +11,8 @@ import pytest
 
 from crirm.system.pid_file import PidFileError, PidFileInUseError, held_pid_file
 
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+
 HOLD = """
 import sys
 from crirm.system.pid_file import PidFileError, held_pid_file
@@ -122,12 +124,24 @@ def _link(path: Path) -> None:
     path.symlink_to(path.parent / "elsewhere")
 
 
+def _hard_link(path: Path) -> None:
+    (path.parent / "other").write_text("")
+    path.hardlink_to(path.parent / "other")
+
+
+def _foreign(path: Path) -> None:
+    path.write_text("4711\n")
+    os.chown(path, 12345, 12345)
+
+
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
         pytest.param(_link, "is a symbolic link", id="symbolic link"),
         pytest.param(Path.mkdir, "is a directory", id="directory"),
-        pytest.param(os.mkfifo, "not a regular file", id="named pipe"),
+        pytest.param(os.mkfifo, "is not a regular file", id="named pipe"),
+        pytest.param(_hard_link, "has another name too", id="hard link"),
+        pytest.param(_foreign, "belongs to user 12345", id="another user's file", marks=AS_ROOT),
     ],
 )
 def test_what_is_no_file_is_left_alone(tmp_path: Path, make: object, complaint: str) -> None:

@@ -366,3 +366,16 @@ def test_what_is_of_no_use_is_not_rescued(home: Path, damage: Callable[[Path], N
 def test_without_a_store_there_is_no_journal(home: Path) -> None:
     with pytest.raises(StoreError, match="there is no journal"):
         read_journal(str(home))
+
+
+def test_the_journal_is_bounded_in_bytes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "JOURNAL_BYTES", 20_000)
+    monkeypatch.setattr(module, "PRUNE_EVERY_BYTES", 5_000)
+    store = opened(home)
+    for number in range(300):
+        store.write(Batch(journal=(Entry(NOW_S + number, "event", outcome="é" * 100_000),)))
+    store.close()
+    entries = [entry for _, entry in read_journal(str(home))]
+    assert 15_000 <= sum(entry.size_bytes for entry in entries) <= 26_000
+    assert [entry.at_s - NOW_S for entry in entries] == list(range(300 - len(entries), 300))
+    assert (home / FILE).stat().st_size < 150_000

@@ -16,7 +16,7 @@ def test_an_empty_host_gets_a_verdict_from_every_check(tmp_path: Path) -> None:
     findings = list(check_host(make_host(tmp_path, {}), relay_socket="/run/a.sock", runtime_socket="/run/b.sock"))
     assert verdicts(findings)
     assert [finding.check for finding in findings] == [
-        "python", "kernel", "cgroup", "relay socket", "kubelet", "kata", "systemd",
+        "python", "kernel", "cgroup", "cpus", "relay socket", "kubelet", "kata", "systemd",
     ]  # fmt: skip
 
 

@@ -114,6 +114,39 @@ def test_flags(argv: list[str], flags: dict[str, str]) -> None:
         pytest.param(
             process("kubelet", USES_CRIRM, f"--config={CONFIG}") | {CONFIG: ""}, ["ok", "ok"], "crirm", id="empty file"
         ),
+        pytest.param(
+            process(
+                "/opt/k3s", "agent", USES_CRIRM, "--cpu-manager-policy=static", "--cpu-manager-reconcile-period=7s"
+            ),
+            ["ok", "fail", "ok"],
+            "every 7s",
+            id="a kubelet in another program, with its period",
+        ),
+        pytest.param(
+            process("/usr/local/bin/node-agent-1.30", "--config", "/etc/agent.yaml")
+            | {
+                "/etc/agent.yaml": "kind: KubeletConfiguration\ncpuManagerPolicy: static\n"
+                f"cpuManagerReconcilePeriod: 3s\ncontainerRuntimeEndpoint: unix://{RELAY}\n"
+            },
+            ["ok", "fail", "ok"],
+            "every 3s",
+            id="a kubelet known by its file, whatever it is called",
+        ),
+        pytest.param(
+            process("kubelet", USES_CRIRM, "--cpu-manager-policy=static"),
+            ["ok", "fail", "ok"],
+            "every 10s",
+            id="the kubelet's own period",
+        ),
+        pytest.param(
+            process("kube-proxy", "--config=/p.yaml", "--hostname-override=n")
+            | process("x", "--config=none.yaml", pid=2)
+            | process("y", "--config=/gone.yaml", pid=3)
+            | {"/p.yaml": "kind: KubeProxyConfiguration\n"},
+            ["skipped"],
+            "no kubelet runs",
+            id="others with configuration files",
+        ),
         pytest.param({CONFIG: "cpuManagerPolicy: static\n"}, ["fail", "ok"], "static", id="configured, not running"),
         pytest.param({}, ["skipped"], "no kubelet runs", id="no kubelet"),
         pytest.param(

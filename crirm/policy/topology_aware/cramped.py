@@ -1,0 +1,32 @@
+"""Whether a container got a wider place than on an empty machine: then it pays to see whether it is really so full."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from crirm.policy.topology_aware.choice import Choice, Considered, Lack
+from crirm.policy.topology_aware.ranking import Rule, difference
+from crirm.policy.topology_aware.state import empty
+
+_FULL: Final = frozenset({Lack.EXCLUSIVE, Lack.SHARED, Lack.MEMORY})
+_FULLER: Final = frozenset({Rule.MEMORY, Rule.ISOLATED_SUFFICE, Rule.SHARED_SUFFICE})
+
+
+def cramped(choice: Choice) -> bool:
+    """Tell whether the pool that was chosen is higher in the tree only because of what other containers have."""
+    best, *others = choice.considered
+    if not any(other.pool.depth > best.pool.depth and _for_others_sake(best, other) for other in others):
+        return False
+    alone = attrs.evolve(choice.request, affinities={})
+    ideal = Choice(choice.machine, empty(choice.machine.pools), alone).best
+    return ideal is not None and ideal.depth > best.pool.depth
+
+
+def _for_others_sake(best: Considered, other: Considered) -> bool:
+    """Tell whether *other* lost because it is too full; a first look, which costs next to nothing."""
+    if other.lack is not None:
+        return other.lack in _FULL
+    rule, _, _ = difference(best.rank, other.rank)
+    return rule in _FULLER

@@ -1,0 +1,1 @@
+"""crirm under work for as long as it takes to see whether anything grows."""
