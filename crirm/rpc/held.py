@@ -204,13 +204,15 @@ class HeldCall(Call):
                 super().reply_data(runtime, body, 0, end=False)
         super().reply_headers(runtime, headers, end=True)
 
-    def reply_data(self, runtime: RuntimeLeg, data: bytes, credit_bytes: int, *, end: bool) -> None:  # noqa: ARG002
-        """Keep reply bytes; a gRPC reply never ends with them."""
+    def reply_data(self, runtime: RuntimeLeg, data: bytes, credit_bytes: int, *, end: bool) -> None:
+        """Keep reply bytes; a gRPC reply never ends with them, and one that does tells no outcome."""
         runtime.credit(credit_bytes)
         self._raw_reply += data
         self.hold(len(data))
         if len(self._raw_reply) > MAX_MESSAGE_BYTES:
             self._end_by_us(Status.RESOURCE_EXHAUSTED, f"the reply is larger than {MAX_MESSAGE_BYTES} bytes")
+        elif end:
+            self._end_by_us(Status.UNKNOWN, "the runtime ended its reply without a status")
 
     def _see(self, status: int) -> bytes:
         """Let the interceptor see the reply, and return the bytes to send on."""

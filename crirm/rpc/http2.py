@@ -260,7 +260,7 @@ class Http2Connection(H2Protocol):
 
     def on_request(self, event: h2e.RequestReceived) -> None:
         """Handle the first frame of a call; only servers get one."""
-        raise NotImplementedError(event)
+        raise ProtocolError(f"a server begins a call, on stream {event.stream_id}")
 
     def on_lost(self, reason: str) -> None:
         """Called once, after all legs have been told that the connection is gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING
 import attrs
 
 from crirm.cri.proto.runtime import v1
+from crirm.sim.hosts import write_tree
 from tests.abuse import broken_runtimes, floods, mutations, wire
 from tests.abuse.watcher import PATIENCE_S, Figures, Watcher
 from tests.conformance.client import GrpcioClient, unary
-from tests.conformance.cri import OK, wait_until
-from tests.integration.deciding import Node, make_node
+from tests.conformance.cri import OK, V1, Cri, wait_until
+from tests.integration.deciding import HOST, Node
 from tests.integration.support import MIB, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from tests.conformance.client import Call
     from tests.integration.support import Program, Stage
@@ -54,6 +57,46 @@ class Outcome:
         )
 
 
+_STRICT_SIM = """
+import sys
+import crirm.sim.methods as methods
+from crirm.cli.main import main
+from grpclib import GRPCError, Status
+
+parsed = methods.parsed
+
+def strictly_parsed(method, request):  # betterproto takes a number where a message belongs, and falls over it later
+    message = parsed(method, request)
+    try:
+        bytes(message)
+    except Exception as fault:
+        raise GRPCError(Status.INTERNAL, f"grpc: error unmarshalling request: {fault}") from fault
+    return message
+
+methods.parsed = strictly_parsed
+main()
+"""
+
+
+def _node(stage: Stage) -> Node:
+    """A machine with the embedded runtime, on which crirm does not run yet."""
+    write_tree(HOST, _made(stage.place / "host"))
+    _run_sim(stage)
+    image = v1.PullImageRequest(image=v1.ImageSpec(image="busybox"))
+    Cri(stage.client(socket=stage.runtime_socket), V1).call("PullImage", image, v1.PullImageResponse)
+    return Node(stage, POLICY, stage.place / "state")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _run_sim(stage: Stage) -> None:
+    runtime = stage.run([sys.executable, "-c", _STRICT_SIM, "sim", "--socket", stage.runtime_socket])
+    runtime.wait_log("the embedded runtime serves")
+
+
 def live(node: Node, uid: str) -> None:
     """A pod comes, has CPUs of its own, and goes."""
     container = node.run(uid, 2)
@@ -65,7 +108,7 @@ def live(node: Node, uid: str) -> None:
 
 def mutate(stage: Stage, count: int, seed: str) -> Outcome:
     """*count* mutated requests over the ten held calls."""
-    node = make_node(stage, POLICY)
+    node = _node(stage)
     relay = node.start()
     dice, statuses, began_s = random.Random(seed), Counter[int](), time.monotonic()
     client = stage.client()
@@ -109,12 +152,13 @@ def _clear(node: Node) -> None:
 def _check_alive(*programs: Program) -> None:
     for program in programs:
         assert program.process.poll() is None, program.log
-        assert "Traceback" not in program.log, program.log
+        faults = [line for line in program.log.splitlines() if "Traceback" in line]
+        assert not faults, "\n".join(faults)
 
 
 def flood(stage: Stage, names: Iterable[str], for_s: float) -> Iterable[Outcome]:
     """Every flood of *names* for no longer than *for_s* seconds, from a caller that reads and from one that does not."""
-    node = make_node(stage, POLICY)
+    node = _node(stage)
     relay = node.start()
     for name in names:
         for hear in (True, False):
@@ -134,27 +178,17 @@ def flood(stage: Stage, names: Iterable[str], for_s: float) -> Iterable[Outcome]
 
 def break_down(stage: Stage, names: Iterable[str]) -> Iterable[Outcome]:
     """Every broken runtime of *names*; after each one that works again, in the end the embedded one and a pod life."""
-    host = stage.place / "host"
-    host.mkdir()
-    broken_runtimes_host(stage)
+    write_tree(HOST, _made(stage.place / "host"))
     node = Node(stage, POLICY, stage.place / "state")
     with broken_runtimes.FakeRuntime(stage.runtime_socket) as runtime:
         relay = node.start()
         for name in names:
             yield _break(stage, relay, runtime, name)
     stage.runtime_socket.unlink()
-    stage.runtime()
+    _run_sim(stage)
     image = v1.PullImageRequest(image=v1.ImageSpec(image="busybox"))
     wait_until(lambda: node.cri.reply("PullImage", image).code == OK, _RECOVERS_S)
     live(node, "after")
-
-
-def broken_runtimes_host(stage: Stage) -> None:
-    """The machine that ``deciding`` has."""
-    from crirm.sim.hosts import write_tree
-    from tests.integration.deciding import HOST
-
-    write_tree(HOST, stage.place / "host")
 
 
 def _break(stage: Stage, relay: Program, runtime: broken_runtimes.FakeRuntime, name: str) -> Outcome:
@@ -162,14 +196,16 @@ def _break(stage: Stage, relay: Program, runtime: broken_runtimes.FakeRuntime, n
     client = GrpcioClient(stage.relay_socket)
     try:
         with Watcher(stage.relay_socket) as watcher:
-            runtime.greets = broken_runtimes.GREETINGS.get(name)
-            runtime.answers = broken_runtimes.ANSWERS.get(name)
-            if runtime.greets:
-                runtime.drop()
             for path in (broken_runtimes.RELAYED, broken_runtimes.HELD):
+                runtime.greets = broken_runtimes.GREETINGS.get(name)
+                runtime.answers = broken_runtimes.ANSWERS.get(name)
+                if runtime.greets:
+                    runtime.drop()
                 statuses[_bounded(lambda: unary(client, path, b"\x0a\x01c", timeout_s=_CALL_S).code)] += 1  # noqa: B023
-            runtime.greets = runtime.answers = None
-            wait_until(lambda: unary(client, VERSION, b"", timeout_s=_CALL_S).code == OK, _RECOVERS_S)
+                runtime.greets = runtime.answers = None
+                if name in broken_runtimes.SPOILED:
+                    runtime.drop()
+                wait_until(lambda: unary(client, VERSION, b"", timeout_s=_CALL_S).code == OK, _RECOVERS_S)
             figures = watcher.figures()
     finally:
         client.close()

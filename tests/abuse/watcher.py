@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import attrs
 
 from tests.conformance.client import GrpcioClient, unary
+from tests.conformance.cri import wait_until
 from tests.integration.support import OK, VERSION
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ class Watcher:
 
     def figures(self) -> Figures:
         """What it has seen until now; it must not have been kept waiting."""
+        wait_until(lambda: bool(self._took_s), PATIENCE_S + 1)
         took_s = sorted(self._took_s)
-        assert took_s, "the other caller was never answered"
         assert took_s[-1] < PATIENCE_S, "a call hung"
         failed = sum(code != OK for code in self._codes)
         p50_s, p99_s = took_s[len(took_s) // 2], took_s[len(took_s) * 99 // 100]

@@ -41,7 +41,12 @@ def block(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
 
 def headers(stream_id: int, pairs: Sequence[tuple[bytes, bytes]], *, end: bool = False) -> bytes:
     """HEADERS, and CONTINUATION where they are long."""
-    coded, most = block(pairs), 1 << 14
+    return long_headers(stream_id, block(pairs), end=end)
+
+
+def long_headers(stream_id: int, coded: bytes, *, end: bool = False) -> bytes:
+    """Likewise, from a block."""
+    most = 1 << 14
     pieces = [coded[at : at + most] for at in range(0, len(coded), most)] or [b""]
     said = []
     for place, piece in enumerate(pieces):

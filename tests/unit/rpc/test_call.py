@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from grpclib.const import Status
-from hyperframe.frame import GoAwayFrame
+from hpack.hpack import Encoder
+from hyperframe.frame import GoAwayFrame, HeadersFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -454,3 +455,13 @@ async def test_a_dumped_message_without_end_is_not_kept() -> None:
     assert not tap.messages
     rig.answer(1)
     assert rig.idle
+
+
+@on_loop
+async def test_a_runtime_that_begins_a_call_is_left() -> None:
+    rig = Rig()
+    stream = rig.call()
+    rig.upstream.data_received(HeadersFrame(2, data=Encoder().encode(REPLY), flags=("END_HEADERS",)).serialize())
+    rig.settle()
+    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"14"
+    assert rig.pool.lost.is_set()

@@ -303,3 +303,16 @@ async def test_unfinished_requests_are_bounded_and_others_are_served() -> None:
     for stream in (1, 3, 5):
         rig.answer(stream)
     assert rig.server.budget.held_bytes == 0
+
+
+@on_loop
+async def test_a_reply_that_ends_without_a_status_is_doubtful_and_ends_the_call() -> None:
+    part = Part()
+    rig = rig_with(part)
+    stream = rig.call()
+    rig.runtime.h2.send_headers(1, REPLY)
+    rig.runtime.h2.send_data(1, frame(b"yo"), end_stream=True)
+    rig.settle()
+    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"2"
+    assert part.seen[-1] == Answer(2, None, certain=False)
+    assert rig.idle
