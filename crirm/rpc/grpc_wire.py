@@ -136,6 +136,11 @@ class Deframer:
         """How much waits for the rest of a message."""
         return len(self._buffer)
 
+    def clear(self) -> None:
+        """Let go what waits, and take no further part."""
+        self._given_up = True
+        self._buffer = bytearray()
+
     def feed(self, data: bytes) -> None:
         """Take the next bytes and deliver every message that they complete.
 
@@ -163,7 +168,6 @@ class Deframer:
         return plain(packed, _MOST_UNPACKED_AT_ONCE_BYTES) if self._unpacks else packed
 
     def _give_up(self, size_bytes: int) -> None:
-        self._given_up = True
-        self._buffer.clear()
+        self.clear()
         if self._strict:
             raise MessageTooLargeError(f"a message of {size_bytes} bytes; the most is {MAX_MESSAGE_BYTES}")
