@@ -1,7 +1,7 @@
 """Runtimes that are broken, each in its own way; a table.
 
-A ``FakeRuntime`` is a runtime that says its version and that it has nothing; what it does with a call of ``TARGETS``, or
-with a new connection, is the way in which it is broken.
+A ``FakeRuntime`` is a runtime that says its version and that it has nothing; what it does with a call of ``TARGETS``,
+or with a new connection, is the way in which it is broken.
 """
 
 from __future__ import annotations

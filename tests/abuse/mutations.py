@@ -1,4 +1,4 @@
-"""Valid requests of the ten calls that crirm takes part in, and what becomes of them at random: from one seed, the same."""
+"""Valid requests of the ten calls that crirm takes part in, and mutations of them: from one seed, the same."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ METHODS = (
     "UpdateContainerResources",
     "ContainerStatus",
 )
+_MOST_BYTES = 20_000
+_GIANT_IN = 25  # messages, one gets a giant string
 _MOST_REPEATED_BYTES = 500  # the embedded runtime takes seconds to decode hundreds of kilobytes of small fields
 _GIANT_BYTES = (1000, 60_000, 500_000)
 
@@ -68,8 +70,8 @@ def requests(pod: str, container: str, uid: str) -> Mapping[str, betterproto.Mes
 def mutated(message: bytes, dice: random.Random) -> bytes:
     """Return *message* as one or several mutations leave it."""
     for _ in range(dice.choice((1, 1, 1, 2, 5))):
-        message = dice.choice(_MUTATIONS)(message, dice)
-    return message
+        message = dice.choice(_MUTATIONS)(message, dice)[:_MOST_BYTES]
+    return _giant_string(message, dice) if not dice.randrange(_GIANT_IN) else message
 
 
 def _place(message: bytes, dice: random.Random) -> int:
@@ -117,7 +119,7 @@ def _giant_string(message: bytes, dice: random.Random) -> bytes:
 
 
 def _nested(message: bytes, dice: random.Random) -> bytes:
-    for _ in range(dice.choice((1, 10, 200))):
+    for _ in range(dice.choice((1, 5, 30))):
         message = b"\x0a" + _varint(len(message)) + message
     return message
 
@@ -139,7 +141,6 @@ _MUTATIONS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
     _wrong_type,
     _repeat,
     _many_fields,
-    _giant_string,
     _nested,
     _drop,
     _noise,

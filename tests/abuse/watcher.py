@@ -1,4 +1,4 @@
-"""Somebody else: a caller with a connection of its own, which asks for the version again and again and takes the time."""
+"""Somebody else: a caller with a connection of its own, which asks for the version again and again."""
 
 from __future__ import annotations
 

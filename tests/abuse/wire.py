@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from hpack.hpack import Encoder
+from hpack.struct import NeverIndexedHeaderTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ def number(value: int) -> bytes:
 
 def block(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     """A header block that leaves the dynamic table alone."""
-    return Encoder().encode([(*header, True) for header in headers], huffman=False)
+    return Encoder().encode([NeverIndexedHeaderTuple(*header) for header in headers], huffman=False)
 
 
 def headers(stream_id: int, pairs: Sequence[tuple[bytes, bytes]], *, end: bool = False) -> bytes:
