@@ -92,6 +92,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def abuse(session: nox.Session) -> None:
+    """Mutated requests, broken runtimes and floods; ``-- --only floods --name pings`` for one of them."""
+    install(session, "test")
+    session.run("python", "-m", "tests.abuse", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Calls made directly and through crirm in turn; ``-- --quick`` for a short look."""
     install(session, "test")

@@ -18,6 +18,7 @@ from crirm.errors import CrirmError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+MAX_FIELDS = 1 << 16  # at one level; lists of all containers and environments have thousands, and each costs 1 us
 _SIGN = 1 << 63
 _MODULUS = 1 << 64
 
@@ -36,7 +37,9 @@ class Message:
             MalformedError: it is no protobuf message.
         """
         self._values: dict[int, list[int | bytes]] = {}
-        for field in walk(data):
+        for count, field in enumerate(walk(data)):
+            if count == MAX_FIELDS:
+                raise MalformedError(f"a message of more than {MAX_FIELDS} fields")
             if isinstance(field, Malformed):
                 raise MalformedError(f"no protobuf message: {field.reason} at byte {field.offset}")
             self._values.setdefault(field.number, []).append(field.value)

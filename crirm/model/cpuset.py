@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_ID = 65535
 """Largest number accepted from text; far above what Linux supports, low enough that a typing error costs no memory."""
 
+MAX_TEXT: Final = 32768
+"""Most characters of a list; every second of 8192 CPUs, as many as Linux may be built for, takes 20 kB."""
+
 _ITEM = re.compile(r"\s*(\d+)(?:-(\d+)(?::(\d+)/(\d+))?)?\s*", re.ASCII)
 _new = object.__new__
 _FEW = 16
@@ -84,6 +87,8 @@ class IdSet:
         Source: Linux Documentation/admin-guide/kernel-parameters.rst, "cpu lists"; cpuset(7), list format.
         """
         mask = 0
+        if len(text) > MAX_TEXT:
+            raise ListFormatError(f"a {cls.noun} list of {len(text)} characters; no machine needs more than {MAX_TEXT}")
         if text and not text.isspace():
             start = 0
             for item in text.split(","):
@@ -255,8 +260,11 @@ def _item_mask(kind: type[IdSet], item: str, text: str, start: int) -> int:
         raise _fault(
             kind, text, start, item, "takes no sensible part of each group; write USED/GROUP with 1 <= USED <= GROUP"
         )
-    stride = ((1 << used) - 1 << begin for begin in range(first, last + 1, group))
-    return sum(stride) & (1 << last + 1) - 1
+    mask, groups = (1 << used) - 1, 1
+    while groups * group <= last - first:  # twice as many groups each time, the last perhaps beyond the end
+        mask |= mask << groups * group
+        groups *= 2
+    return mask << first & (1 << last + 1) - 1
 
 
 def _fault(kind: type[IdSet], text: str, start: int, item: str, what: str) -> ListFormatError:

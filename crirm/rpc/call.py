@@ -43,6 +43,7 @@ class Call:
         self._caller = caller
         self._runtime: RuntimeLeg | None = None
         self._headers = headers
+        self.header_list_bytes = sum(len(name) + len(value) + 32 for name, value in headers)  # RFC 9113 section 6.5.2
         self._finished = finished
         self._tap: CallTap | None = None
         self._account = caller.connection.account
@@ -82,6 +83,11 @@ class Call:
         Raises:
             ProtocolError: of h2, when the connection has no room for another stream; the call can be started again.
         """
+        most_bytes = connection.h2.remote_settings.max_header_list_size
+        if most_bytes is not None and self.header_list_bytes > most_bytes:
+            what = f"{self.header_list_bytes} bytes of metadata, and the runtime takes {most_bytes}"
+            self.refuse(Status.RESOURCE_EXHAUSTED, f"the call comes with {what}")
+            return
         stream_id = connection.h2.get_next_available_stream_id()
         ended = self._caller.received_end and not self._waiting
         connection.h2.send_headers(stream_id, self._upstream_headers(path), end_stream=ended)

@@ -44,8 +44,8 @@ class Packed(bytes):
         return self.encoding in _WINDOW_BITS
 
 
-def unpacking(message: Packed, most_bytes: int) -> Generator[None, None, bytes]:
-    """Unpack *message* with pauses, and return what it is.
+def unpacking(message: Packed, most_bytes: int) -> Generator[int, None, bytes]:
+    """Unpack *message*, with pauses that tell how many bytes the last step made, and return what it is.
 
     Args:
         message: in an encoding that is known.
@@ -63,12 +63,13 @@ def unpacking(message: Packed, most_bytes: int) -> Generator[None, None, bytes]:
         if not piece:
             raise UnpackError("a compressed message that ends too early")
         try:
-            unpacked += unpacker.decompress(piece, _STEP_BYTES)
+            step = unpacker.decompress(piece, _STEP_BYTES)
         except zlib.error as error:
             raise UnpackError(f"a compressed message that is broken ({error})") from error
+        unpacked += step
         if len(unpacked) > most_bytes:
             raise UnpackError(f"a compressed message of more than {most_bytes} bytes", too_large=True)
-        yield
+        yield len(step)
     return bytes(unpacked)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _UNITS_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _MAX_TIMEOUT_VALUE = 99_999_999  # "at most 8 digits"
-_PREFIX_BYTES = 5  # compressed flag, big-endian length
+PREFIX_BYTES = 5  # compressed flag, big-endian length
 MAX_MESSAGE_BYTES = 64 << 20  # four times what kubelet and containerd take
 _MOST_UNPACKED_AT_ONCE_BYTES = 4 << 20  # 10 ms; no reply that crirm looks at is compressed anywhere it was seen
 _MOST_CODE_DIGITS = 9  # more is no 32-bit number, and grpc-go too reads it as UNKNOWN
@@ -136,6 +136,11 @@ class Deframer:
         """How much waits for the rest of a message."""
         return len(self._buffer)
 
+    def clear(self) -> None:
+        """Let go what waits, and take no further part."""
+        self._given_up = True
+        self._buffer = bytearray()
+
     def feed(self, data: bytes) -> None:
         """Take the next bytes and deliver every message that they complete.
 
@@ -145,15 +150,15 @@ class Deframer:
         if self._given_up:
             return
         self._buffer += data
-        while len(self._buffer) >= _PREFIX_BYTES:
-            size_bytes = int.from_bytes(self._buffer[1:_PREFIX_BYTES], "big")
+        while len(self._buffer) >= PREFIX_BYTES:
+            size_bytes = int.from_bytes(self._buffer[1:PREFIX_BYTES], "big")
             if size_bytes > MAX_MESSAGE_BYTES:
                 self._give_up(size_bytes)
                 return
-            end = _PREFIX_BYTES + size_bytes
+            end = PREFIX_BYTES + size_bytes
             if len(self._buffer) < end:
                 return
-            message = bytes(memoryview(self._buffer)[_PREFIX_BYTES:end])
+            message = bytes(memoryview(self._buffer)[PREFIX_BYTES:end])
             compressed = self._buffer[0]
             del self._buffer[:end]
             self._deliver(self._message(message) if compressed else message)
@@ -163,7 +168,6 @@ class Deframer:
         return plain(packed, _MOST_UNPACKED_AT_ONCE_BYTES) if self._unpacks else packed
 
     def _give_up(self, size_bytes: int) -> None:
-        self._given_up = True
-        self._buffer.clear()
+        self.clear()
         if self._strict:
             raise MessageTooLargeError(f"a message of {size_bytes} bytes; the most is {MAX_MESSAGE_BYTES}")

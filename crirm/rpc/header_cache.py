@@ -228,14 +228,18 @@ class CachingDecoder(Decoder):
                     raise HPACKDecodingError("a table size update is not at the start of the block")
                 at = self._resize(data, at)
                 continue
-            header, at = self._field(data, at)
             count += 1
-            size_bytes += table_entry_size(*header)
-            if size_bytes > self.max_header_list_size or count > MAX_HEADERS:
-                headers = TooLong()
+            if type(headers) is TooLong and not data[at] & (_INDEXED | _LITERAL_INDEXED):
+                at = _after_literal(data, at)  # which changes nothing
+                work_bytes += _HEADER_COST_BYTES // 8
             else:
-                headers.append(header)
-            work_bytes += _HEADER_COST_BYTES + (0 if type(header[1]) is Coded else at - before)
+                header, at = self._field(data, at)
+                size_bytes += table_entry_size(*header)
+                work_bytes += _HEADER_COST_BYTES + (0 if type(header[1]) is Coded else at - before)
+                if size_bytes > self.max_header_list_size or count > MAX_HEADERS:
+                    headers = TooLong()
+                else:
+                    headers.append(header)
             if work_bytes > _STEP_BYTES:
                 work_bytes = 0
                 yield
@@ -275,6 +279,19 @@ def _finished(steps: Generator[None, None, tuple[list[HeaderTuple], int]]) -> tu
         except StopIteration as end:
             result: tuple[list[HeaderTuple], int] = end.value
             return result
+
+
+def _after_literal(data: bytes, at: int) -> int:
+    """Return where the literal field at *at* ends, one that no table takes part in."""
+    index, at = _integer(data, at, 4)
+    for _ in range(1 if index else 2):
+        if at >= len(data):
+            raise HPACKDecodingError("the block ends within a header")
+        length, at = _integer(data, at, 7)
+        at += length
+    if at > len(data):
+        raise HPACKDecodingError("the block ends within a header")
+    return at
 
 
 def _string(data: bytes, at: int, *, most_coded_bytes: int) -> tuple[bytes, int]:

@@ -136,16 +136,14 @@ class HeldCall(Call):
             encoding = clipped(message.encoding.decode("ascii", "replace"))
             self.refuse(Status.UNIMPLEMENTED, f"crirm has to read this request, and does not know {encoding!r}")
 
-    def _unpack(self, steps: Generator[None, None, bytes]) -> None:
+    def _unpack(self, steps: Generator[int, None, bytes]) -> None:
         """Unpack the request, a step in each turn of the loop."""
         if self.over or self._decided:
             return
         try:
-            next(steps)
+            self.hold(next(steps))
         except StopIteration as end:
-            self.hold(len(end.value))
-            if not self._decided:
-                self._hand_over(end.value)
+            self._hand_over(end.value)
         except UnpackError as error:
             self.refuse(Status.RESOURCE_EXHAUSTED if error.too_large else Status.INTERNAL, f"the request is {error}")
         else:
@@ -209,13 +207,15 @@ class HeldCall(Call):
                 super().reply_data(runtime, body, 0, end=False)
         super().reply_headers(runtime, headers, end=True)
 
-    def reply_data(self, runtime: RuntimeLeg, data: bytes, credit_bytes: int, *, end: bool) -> None:  # noqa: ARG002
-        """Keep reply bytes; a gRPC reply never ends with them."""
+    def reply_data(self, runtime: RuntimeLeg, data: bytes, credit_bytes: int, *, end: bool) -> None:
+        """Keep reply bytes; a gRPC reply never ends with them, and one that does tells no outcome."""
         runtime.credit(credit_bytes)
         self._raw_reply += data
         self.hold(len(data))
         if len(self._raw_reply) > MAX_MESSAGE_BYTES:
             self._end_by_us(Status.RESOURCE_EXHAUSTED, f"the reply is larger than {MAX_MESSAGE_BYTES} bytes")
+        elif end:
+            self._end_by_us(Status.UNKNOWN, "the runtime ended its reply without a status")
 
     def _see(self, status: int) -> bytes:
         """Let the interceptor see the reply, and return the bytes to send on."""
@@ -254,6 +254,7 @@ class HeldCall(Call):
         elif self._asked and not self._decided:
             self._interceptor.abandoned()
         self._decided = True
+        self._let_go_messages()
         if self._caller_gone:
             self._outcome = (status.value, message)
             if self._runtime is not None:
@@ -261,6 +262,16 @@ class HeldCall(Call):
             self._conclude()
         else:
             super()._end_by_us(status, message)
+
+    def _let_go_messages(self) -> None:
+        """Free what was held now: a call is part of a cycle of references, and those are found late."""
+        self._messages.clear()
+        self._request.clear()
+        self._raw_reply = bytearray()
+
+    def _finish(self, status: int, message: str, *, sent_s: float | None = None) -> None:
+        super()._finish(status, message, sent_s=sent_s)
+        self._let_go_messages()
 
     def _conclude(self) -> None:
         """End a call whose caller is gone."""

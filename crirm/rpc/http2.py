@@ -17,6 +17,7 @@ Every function here is asyncio-flavoured: it runs in callbacks of the event loop
 from __future__ import annotations
 
 import logging
+from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,8 @@ Headers = list[tuple[bytes, bytes]]
 STREAM_WINDOW_BYTES = 1 << 20  # what a stream may hold unread; 1 MiB keeps a 64 MiB message moving and memory bounded
 CONNECTION_WINDOW_BYTES = (1 << 31) - 1  # the largest of RFC 9113 section 6.9.1
 MAX_STREAMS = (1 << 31) - 1  # no limit of our own: the kubelet must not meet one that the runtime does not have
+LEGS_PER_TURN = 100  # that are ended with their connection; about 5 ms
+LINGER_S = 5.0  # for a peer to read the last of what it was sent
 EVENTS_PER_TURN = 32  # 1 to 2 ms of small calls; more than one read of data frames holds
 
 _CONFIG = Configuration(
@@ -247,10 +250,18 @@ class Http2Connection(H2Protocol):
         if hasattr(self, "connection"):
             self.connection.flush()  # a GOAWAY that h2 has prepared
             self.connection.close()
-        legs, self.legs = self.legs, {}
-        for leg in legs.values():
-            leg.lost(reason)
+            if not self.writable:  # a peer that does not read would keep the socket for ever
+                bridge.loop().call_later(LINGER_S, self._transport.abort)
+        legs, self.legs = deque(self.legs.values()), {}
+        self._lose(legs, reason)
         self.on_lost(reason)
+
+    def _lose(self, legs: deque[Leg], reason: str) -> None:
+        """Tell *legs* that the connection is gone, some in each turn of the loop where they are very many."""
+        for _ in range(min(len(legs), LEGS_PER_TURN)):
+            legs.popleft().lost(reason)
+        if legs:
+            bridge.loop().call_soon(self._lose, legs, reason)
 
     def credit(self, stream_id: int, size_bytes: int) -> None:
         """Give *size_bytes* of flow-control window back to the peer: that much was handed on."""
@@ -260,7 +271,7 @@ class Http2Connection(H2Protocol):
 
     def on_request(self, event: h2e.RequestReceived) -> None:
         """Handle the first frame of a call; only servers get one."""
-        raise NotImplementedError(event)
+        raise ProtocolError(f"a server begins a call, on stream {event.stream_id}")
 
     def on_lost(self, reason: str) -> None:
         """Called once, after all legs have been told that the connection is gone."""

@@ -99,7 +99,7 @@ class Server:
             route = self._shut or self._served.route(find(headers, b":path") or b"")
         leg.call = call = self._make_call(leg, headers, route)
         self.calls.add(call)
-        call.hold(CALL_BYTES + sum(len(name) + len(value) for name, value in headers))
+        call.hold(CALL_BYTES + call.header_list_bytes)
         if not call.wanted:
             return
         if self._served.tap is not None and (tap := self._served.tap.open(call.path.decode("ascii", "replace"))):

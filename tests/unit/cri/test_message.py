@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crirm.cri.message import MalformedError, Message, edited
+from crirm.cri.message import MAX_FIELDS, MalformedError, Message, edited
 from crirm.cri.proto.runtime import v1
 
 _MAPS = st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=4)
@@ -102,3 +102,10 @@ def test_garbage_is_refused(bad: bytes) -> None:
 
 def test_negative_numbers_are_read_as_such() -> None:
     assert Message(bytes(v1.LinuxContainerResources(cpu_quota=-1))).number(2) == -1
+
+
+def test_a_message_of_very_many_fields_is_refused() -> None:
+    """A megabyte of empty fields would take half a second of the event loop."""
+    with pytest.raises(MalformedError, match="fields"):
+        Message(b"\x0a\x00" * (MAX_FIELDS + 1))
+    assert len(Message(b"\x0a\x00" * MAX_FIELDS).texts(1)) == MAX_FIELDS

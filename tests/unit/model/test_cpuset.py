@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crirm.model.cpuset import MAX_ID, NO_CPUS, CPUSet, ListFormatError, NodeSet
+from crirm.model.cpuset import MAX_ID, MAX_TEXT, NO_CPUS, CPUSet, ListFormatError, NodeSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,3 +165,21 @@ def test_negative_numbers_are_no_members(number: int) -> None:
         CPUSet.of(number)
     with pytest.raises(ValueError, match="negative"):
         CPUSet.from_mask(number)
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.integers(1, 40), st.integers(1, 40))
+def test_groups_are_those_that_counting_finds(first: int, more: int, used: int, more_of_group: int) -> None:
+    group = used + more_of_group - 1
+    expected = {number for number in range(first, first + more + 1) if (number - first) % group < used}
+    assert CPUSet(expected) == CPUSet.parse(f"{first}-{first + more}:{used}/{group}")
+
+
+def test_many_large_groups_are_read_as_one_would_be() -> None:
+    """300 of these took 50 s."""
+    one = f"0-{MAX_ID}:1/1"
+    assert CPUSet.parse(",".join([one] * 2000)) == CPUSet.parse(one)
+
+
+def test_a_list_that_no_machine_needs_is_refused() -> None:
+    with pytest.raises(ListFormatError, match="no machine needs more"):
+        CPUSet.parse("0," * MAX_TEXT)

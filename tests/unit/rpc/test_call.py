@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from grpclib.const import Status
-from hyperframe.frame import GoAwayFrame
+from h2.settings import SettingCodes
+from hpack.hpack import Encoder
+from hyperframe.frame import GoAwayFrame, HeadersFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -453,4 +455,26 @@ async def test_a_dumped_message_without_end_is_not_kept() -> None:
     assert len(rig.runtime.streams[1].body) == 5 + (3 << 20)
     assert not tap.messages
     rig.answer(1)
+    assert rig.idle
+
+
+@on_loop
+async def test_a_runtime_that_begins_a_call_is_left() -> None:
+    rig = Rig()
+    stream = rig.call()
+    rig.upstream.data_received(HeadersFrame(2, data=Encoder().encode(REPLY), flags=("END_HEADERS",)).serialize())
+    rig.settle()
+    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"14"
+    assert rig.pool.lost.is_set()
+
+
+@on_loop
+async def test_metadata_that_the_runtime_does_not_take_costs_that_call_only() -> None:
+    rig = Rig()
+    rig.runtime.h2.update_settings({SettingCodes.MAX_HEADER_LIST_SIZE: 10_000})
+    rig.settle()
+    stream, other = rig.call((b"x", b"y" * 20_000)), rig.call()
+    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"8"
+    rig.answer(1)
+    assert rig.kubelet.streams[other].headers == [REPLY, OK]
     assert rig.idle

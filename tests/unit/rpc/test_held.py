@@ -332,3 +332,16 @@ async def test_bytes_that_are_no_message_are_told_in_a_sentence_now_and_then(whe
     status = find(rig.kubelet.streams[stream].headers[-1], b"grpc-status")
     assert status == (b"3" if where == "request" else b"0")
     assert rig.idle
+
+
+@on_loop
+async def test_a_reply_that_ends_without_a_status_is_doubtful_and_ends_the_call() -> None:
+    part = Part()
+    rig = rig_with(part)
+    stream = rig.call()
+    rig.runtime.h2.send_headers(1, REPLY)
+    rig.runtime.h2.send_data(1, frame(b"yo"), end_stream=True)
+    rig.settle()
+    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"2"
+    assert part.seen[-1] == Answer(2, None, certain=False)
+    assert rig.idle
