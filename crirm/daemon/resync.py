@@ -16,7 +16,7 @@ from crirm.logs import get_logger
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import RefusedError
 from crirm.model.events import Synchronised
-from crirm.model.resources import LinuxResources, Requirements
+from crirm.model.resources import LinuxResources, Requirements, with_bound
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod
 from crirm.rpc.grpc_wire import RpcError
 
@@ -107,7 +107,7 @@ class Details:
             labels=item.labels,
             annotations=item.annotations,
             resources=resources,
-            requirements=self._requirements(pod, item.name, resources),
+            requirements=self._requirements(pod, item.name, with_bound(resources, len(cpus))),
             found_on=cpus,
         )
         self.containers.append(self.intake.override(container, pod))

@@ -133,7 +133,7 @@ class Bench:
 
     @property
     def degraded(self) -> dict[str, str]:
-        return dict(self.node.engine.state.degraded)
+        return {str(key): why for key, why in self.node.engine.state.degraded.items()}
 
 
 POLICIES = pytest.mark.parametrize("policy", ["topology-aware", "static"])
