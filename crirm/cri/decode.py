@@ -70,15 +70,17 @@ _STATES = {0: ContainerState.CREATED, 1: ContainerState.RUNNING, 2: ContainerSta
 
 
 def sandbox_config(config: Message, pod_id: str) -> Pod:
-    """Read a PodSandboxConfig; a pod whose QoS class cannot be told from its cgroup counts as BestEffort."""
+    """Read a PodSandboxConfig; a pod whose cgroup does not tell its QoS class counts as BestEffort for now."""
     metadata, linux = config.message(1), config.message(8)
     cgroup_parent = linux.text(1)
+    qos = _qos(cgroup_parent)
     return Pod(
         id=PodId(pod_id),
         uid=metadata.text(2),
         name=metadata.text(1),
         namespace=metadata.text(3),
-        qos=_qos(cgroup_parent),
+        qos=qos or QoSClass.BEST_EFFORT,
+        qos_told=qos is not None,
         cgroup_parent=cgroup_parent,
         labels=config.mapping(6),
         annotations=config.mapping(7),
@@ -91,11 +93,11 @@ def _resources_if_there(message: Message, field: int) -> LinuxResources | None:
     return resources(message.message(field)) if message.has(field) else None
 
 
-def _qos(cgroup_parent: str) -> QoSClass:
+def _qos(cgroup_parent: str) -> QoSClass | None:
     try:
         return qos_class(cgroup_parent)
     except QoSClassError:
-        return QoSClass.BEST_EFFORT
+        return None
 
 
 def run_pod_request(request: bytes, pod_id: str) -> Pod:
@@ -202,8 +204,9 @@ def _listed_pod(item: Message) -> Pod:
 
 
 def with_cgroup_parent(pod: Pod, cgroup_parent: str) -> Pod:
-    """Return *pod* with its cgroup, and the QoS class that follows from it."""
-    return attrs.evolve(pod, cgroup_parent=cgroup_parent, qos=_qos(cgroup_parent))
+    """Return *pod* with its cgroup, and the QoS class that follows from it, if one does."""
+    qos = _qos(cgroup_parent)
+    return attrs.evolve(pod, cgroup_parent=cgroup_parent, qos=qos or QoSClass.BEST_EFFORT, qos_told=qos is not None)
 
 
 def verbose_info(answer: bytes) -> dict[str, str]:

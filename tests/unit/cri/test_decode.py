@@ -40,18 +40,21 @@ def sandbox_config(cgroup_parent: str = "/kubepods/burstable/pod1") -> v1.PodSan
 
 
 @pytest.mark.parametrize(
-    ("cgroup_parent", "qos"),
+    ("cgroup_parent", "qos", "told"),
     [
-        pytest.param("/kubepods/pod1", QoSClass.GUARANTEED, id="guaranteed"),
+        pytest.param("/kubepods/pod1", QoSClass.GUARANTEED, True, id="guaranteed"),
         pytest.param(
-            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice", QoSClass.BURSTABLE, id="systemd"
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice",
+            QoSClass.BURSTABLE,
+            True,
+            id="systemd",
         ),
-        pytest.param("/elsewhere", QoSClass.BEST_EFFORT, id="unknown cgroups count as best effort"),
+        pytest.param("/elsewhere", QoSClass.BEST_EFFORT, False, id="unknown cgroups leave the class open"),
     ],
 )
-def test_a_pod_is_read_from_its_request(cgroup_parent: str, qos: QoSClass) -> None:
+def test_a_pod_is_read_from_its_request(cgroup_parent: str, qos: QoSClass, told: bool) -> None:
     request = bytes(v1.RunPodSandboxRequest(config=sandbox_config(cgroup_parent), runtime_handler="kata"))
-    pod = Pod(PodId("p"), "u1", "web", "shop", qos, cgroup_parent, {"app": "web"}, {"a": "b"})
+    pod = Pod(PodId("p"), "u1", "web", "shop", qos, cgroup_parent, {"app": "web"}, {"a": "b"}, qos_told=told)
     assert pod == decode.run_pod_request(request, "p")
 
 
