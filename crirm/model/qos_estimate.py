@@ -1,7 +1,7 @@
 """The QoS class of a pod whose cgroup parent does not tell it, from what the kubelet asks for its containers.
 
-A kubelet with ``cgroupsPerQOS: false`` puts pods anywhere, and so does whoever calls CRI without one. The score by which
-the kernel kills when memory runs out still tells the class, since the kubelet makes it by class:
+A kubelet with ``cgroupsPerQOS: false`` puts pods anywhere, and so does whoever calls CRI without one. The score by
+which the kernel kills when memory runs out still tells the class, since the kubelet makes it by class:
 
 ==============  ==========================================================================================
 score           class

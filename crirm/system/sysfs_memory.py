@@ -3,8 +3,8 @@
 The kernel has no file that says so. Memory beside CPUs is DRAM. For a node without CPUs this looks, in turn,
 
 1. at the device that the memory came from: persistent memory and CXL regions come as DAX devices;
-2. at its speed for whoever is nearest (HMAT): memory that is faster than all DRAM is high-bandwidth memory, such as that
-   of a GPU, which to CPUs may look slow;
+2. at its speed for whoever is nearest (HMAT): memory that is faster than all DRAM is high-bandwidth memory, such as
+   that of a GPU, which to CPUs may look slow;
 3. at the tier in which the kernel ranks the node;
 4. at whether all of it is movable: what a driver has plugged without a DAX device is memory of a GPU or another
    accelerator, never persistent, and counts as high-bandwidth memory, which only those get who ask for it;
