@@ -210,3 +210,19 @@ def test_a_pods_resources_are_read_from_its_requests() -> None:
     assert (pod.overhead, pod.resources) == (LinuxResources(10), ASKED)
     update = v1.UpdatePodSandboxResourcesRequest("p", resources=RESOURCES)
     assert decode.update_pod_request(bytes(update)) == ("p", None, ASKED)
+
+
+@pytest.mark.parametrize(
+    ("foreign", "kept"),
+    [
+        pytest.param({"a": "b"}, {"a": "b"}, id="a few are kept, whatever they mean"),
+        pytest.param({f"k{number}": "v" for number in range(10_000)}, {}, id="very many are not"),
+        pytest.param({"k": "v" * 20_000}, {}, id="nor is a very long one"),
+    ],
+)
+def test_annotations_that_mean_nothing_to_crirm_take_little_room(foreign: dict[str, str], kept: dict[str, str]) -> None:
+    ours = {"prefer-shared-cpus.cri-resource-manager.intel.com": "true", "intel.com/resources": "{}"}
+    config = v1.PodSandboxConfig(annotations=foreign | ours)
+    assert decode.run_pod_request(bytes(v1.RunPodSandboxRequest(config=config)), "p").annotations == kept | ours
+    request = v1.CreateContainerRequest(config=v1.ContainerConfig(annotations=foreign | ours))
+    assert decode.create_request(bytes(request)).annotations == kept | ours
