@@ -5,7 +5,8 @@ The language is that of CRI Resource Manager's ``dump.Config``, and takes in the
 - A level holds for the rules that follow until the next level; it starts as *full*. A level with no pattern after its
   colon does nothing else.
 - A pattern is the name of a method, ``*``, or, with any of ``.*?+()[]|`` in it, a regular expression that may match
-  anywhere in the name (see `linear_expression`). Rules are tried in order: an exact name ends the search, of all others the last match counts.
+  anywhere in the name (see `linear_expression`). Rules are tried in order: an exact name ends the search, of all others
+  the last match counts.
 - Words that stand alone: ``reset`` forgets all rules so far, ``on`` and ``enable`` dump, ``off`` and ``disable`` do not
   dump at all, ``debug`` makes dumps debug records.
 """
