@@ -10,8 +10,9 @@ import attrs
 import click
 import trio
 
+from crirm.cli.control import ask
 from crirm.cli.exit_codes import ExitCode
-from crirm.daemon.settings import Settings
+from crirm.daemon.settings import Settings, control_socket_beside
 from crirm.errors import CrirmError
 from crirm.system.doctor import Finding, Host, Verdict, check_host
 
@@ -76,6 +77,18 @@ def examine(host: Host, settings: Settings, probe: Probe, tested: Sequence[str])
 
     yield from check_host(host, relay_socket=settings.relay_socket, runtime_socket=settings.runtime_socket)
     yield bridge.run(check_runtime, host, settings.runtime_socket, probe, tested)
+    yield from check_daemon(str(host.path(control_socket_beside(settings.relay_socket))))
+
+
+def check_daemon(control_socket: str) -> Iterator[Finding]:
+    """Ask the daemon, where one runs, what it has to say about its machine."""
+    try:
+        machine = ask(control_socket, {"ask": "status"}).get("machine", {})
+    except CrirmError:
+        return  # none runs, or we may not ask: the check of the relay socket tells
+    if problem := machine.get("problem"):
+        fix = "switch the missing CPUs on, or name others in ReservedResources and AvailableResources"
+        yield Finding("daemon", Verdict.FAIL, _one_line(problem), control_socket, fix)
 
 
 async def check_runtime(host: Host, runtime_socket: str, probe: Probe, tested: Sequence[str]) -> Finding:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from crirm.cli.doctor import PROBE_LIMIT_S, check_runtime
+from crirm.cli.doctor import PROBE_LIMIT_S, check_daemon, check_runtime
 from crirm.cli.main import crirm
 from crirm.daemon.runtime_info import RuntimeInfo
 from crirm.errors import CrirmError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CONTAINERD = RuntimeInfo("containerd", "1.6.20", ("v1", "v1alpha2"), ("RuntimeService",))
 TESTED = ("containerd", "cri-o")
 HEALTHY = {
+    "/sys/devices/system/cpu/online": "0-3\n",
     "/proc/sys/kernel/osrelease": "6.1.0\n",
     "/proc/1/mounts": "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n",
     "/sys/fs/cgroup/cgroup.controllers": "cpuset cpu io memory\n",
@@ -82,8 +83,8 @@ def test_json_holds_every_finding(
     assert run("--host-root", str(short_path), "--json") == 0
     findings = json.loads(capsys.readouterr().out)
     assert {finding["check"]: finding["verdict"] for finding in findings} == {
-        "python": "ok", "kernel": "ok", "cgroup": "ok", "relay socket": "ok", "kubelet": "skipped", "kata": "skipped",
-        "systemd": "skipped", "runtime": "ok",
+        "python": "ok", "kernel": "ok", "cgroup": "ok", "cpus": "ok", "relay socket": "ok", "kubelet": "skipped",
+        "kata": "skipped", "systemd": "skipped", "runtime": "ok",
     }  # fmt: skip
     assert set(findings[0]) == {"check", "verdict", "found", "where", "fix"}
 
@@ -103,3 +104,24 @@ def test_the_runtime_is_looked_for_on_the_host(short_path: Path, capsys: pytest.
         sock.bind(str(host.path("/run/containerd/containerd.sock")))
     assert run("--host-root", str(short_path)) == 1
     assert "no such socket" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("machine", "found"),
+    [
+        pytest.param(
+            {"problem": "ReservedResources.CPU leaves\nno CPU"}, ["ReservedResources.CPU leaves no CPU"], id="it"
+        ),
+        pytest.param({"problem": ""}, [], id="nothing is wrong"),
+        pytest.param({}, [], id="nothing is placed"),
+    ],
+)
+def test_the_doctor_tells_what_the_daemon_says_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, machine: dict[str, str], found: list[str]
+) -> None:
+    monkeypatch.setattr("crirm.cli.doctor.ask", lambda _path, _question: {"machine": machine})
+    assert [finding.found for finding in check_daemon("/run/c.sock")] == found
+
+
+def test_without_a_daemon_there_is_nothing_to_ask(short_path: Path) -> None:
+    assert list(check_daemon(str(short_path / "c.sock"))) == []

@@ -327,7 +327,7 @@ def test_a_trace_ends_with_its_machine_and_another_begins(tmp_path: Path) -> Non
         pytest.param(hardware("0"), ["ReservedResources.CPU", "CPU 0 is offline"], id="offline"),
         pytest.param(
             hardware("", limit("/kubepods", "1-7")),
-            ["ReservedResources.CPU", "CPUs 0 cannot be used by pods", "/kubepods has only CPUs 1-7"],
+            ["ReservedResources.CPU", "CPU 0 cannot be used by pods", "/kubepods has only CPUs 1-7"],
             id="not in the cgroup of the kubelet",
         ),
     ],
