@@ -84,11 +84,14 @@ def check_daemon(host: Host, relay_socket: str) -> Iterator[Finding]:
     """Yield what the daemon that runs has found; nothing where none does, or where it may not be asked."""
     path = host.path(control_socket_beside(relay_socket))
     try:
-        findings = ask(str(path), {"ask": "status"}, within_s=PROBE_LIMIT_S).get("findings", [])
+        status = ask(str(path), {"ask": "status"}, within_s=PROBE_LIMIT_S)
     except CrirmError:
         return
-    for found in findings:
+    for found in status.get("findings", []):
         yield Finding("crirm", Verdict.WARNING, found, str(path), "crirm status shows it for as long as it lasts")
+    if problem := status.get("machine", {}).get("problem"):
+        fix = "switch the missing CPUs on, or name others in ReservedResources and AvailableResources"
+        yield Finding("crirm", Verdict.FAIL, _one_line(problem), str(path), fix)
 
 
 async def check_runtime(host: Host, runtime_socket: str, probe: Probe, tested: Sequence[str]) -> Finding:

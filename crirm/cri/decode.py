@@ -6,7 +6,7 @@ holds each against the generated messages.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -66,22 +66,27 @@ class Listed:
     created_at_ns: int
 
 
+FOREIGN_CHARACTERS: Final = 16384  # of annotations that mean nothing to crirm; most pods have some hundred
+OURS: Final = "intel.com"  # in the keys of all annotations that it heeds
+
 _STATES = {0: ContainerState.CREATED, 1: ContainerState.RUNNING, 2: ContainerState.EXITED, 3: ContainerState.CREATED}
 
 
 def sandbox_config(config: Message, pod_id: str) -> Pod:
-    """Read a PodSandboxConfig; a pod whose QoS class cannot be told from its cgroup counts as BestEffort."""
+    """Read a PodSandboxConfig; a pod whose cgroup does not tell its QoS class counts as BestEffort for now."""
     metadata, linux = config.message(1), config.message(8)
     cgroup_parent = linux.text(1)
+    qos = _qos(cgroup_parent)
     return Pod(
         id=PodId(pod_id),
         uid=metadata.text(2),
         name=metadata.text(1),
         namespace=metadata.text(3),
-        qos=_qos(cgroup_parent),
+        qos=qos or QoSClass.BEST_EFFORT,
+        qos_told=qos is not None,
         cgroup_parent=cgroup_parent,
         labels=config.mapping(6),
-        annotations=config.mapping(7),
+        annotations=_heeded(config.mapping(7)),
         overhead=_resources_if_there(linux, 4),
         resources=_resources_if_there(linux, 5),
     )
@@ -91,11 +96,18 @@ def _resources_if_there(message: Message, field: int) -> LinuxResources | None:
     return resources(message.message(field)) if message.has(field) else None
 
 
-def _qos(cgroup_parent: str) -> QoSClass:
+def _qos(cgroup_parent: str) -> QoSClass | None:
     try:
         return qos_class(cgroup_parent)
     except QoSClassError:
-        return QoSClass.BEST_EFFORT
+        return None
+
+
+def _heeded(annotations: dict[str, str]) -> dict[str, str]:
+    """Return *annotations*; of very many only those that crirm heeds, since it holds them as long as the pod lives."""
+    if sum(map(len, annotations)) + sum(map(len, annotations.values())) <= FOREIGN_CHARACTERS:
+        return annotations
+    return {key: value for key, value in annotations.items() if OURS in key}
 
 
 def run_pod_request(request: bytes, pod_id: str) -> Pod:
@@ -124,7 +136,7 @@ def create_request(request: bytes) -> ContainerRequest:
         name=metadata.text(1),
         attempt=metadata.number(2),
         labels=config.mapping(9),
-        annotations=config.mapping(10),
+        annotations=_heeded(config.mapping(10)),
         places=(*map(_mount, config.messages(7)), *map(_device, config.messages(8))),
         resources=resources(linux_resources),
         cpus=CPUSet.parse(linux_resources.text(6)),
@@ -184,7 +196,7 @@ def _listed(item: Message) -> Listed:
         attempt=metadata.number(2),
         state=_STATES.get(item.number(6), ContainerState.CREATED),
         labels=item.mapping(8),
-        annotations=item.mapping(9),
+        annotations=_heeded(item.mapping(9)),
         created_at_ns=item.number(7),
     )
 
@@ -203,13 +215,14 @@ def _listed_pod(item: Message) -> Pod:
         namespace=metadata.text(3),
         qos=QoSClass.BEST_EFFORT,
         labels=item.mapping(5),
-        annotations=item.mapping(6),
+        annotations=_heeded(item.mapping(6)),
     )
 
 
 def with_cgroup_parent(pod: Pod, cgroup_parent: str) -> Pod:
-    """Return *pod* with its cgroup, and the QoS class that follows from it."""
-    return attrs.evolve(pod, cgroup_parent=cgroup_parent, qos=_qos(cgroup_parent))
+    """Return *pod* with its cgroup, and the QoS class that follows from it, if one does."""
+    qos = _qos(cgroup_parent)
+    return attrs.evolve(pod, cgroup_parent=cgroup_parent, qos=qos or QoSClass.BEST_EFFORT, qos_told=qos is not None)
 
 
 def verbose_info(answer: bytes) -> dict[str, str]:

@@ -5,7 +5,8 @@ The language is that of CRI Resource Manager's ``dump.Config``, and takes in the
 - A level holds for the rules that follow until the next level; it starts as *full*. A level with no pattern after its
   colon does nothing else.
 - A pattern is the name of a method, ``*``, or, with any of ``.*?+()[]|`` in it, a regular expression that may match
-  anywhere in the name. Rules are tried in order: an exact name ends the search, of all others the last match counts.
+  anywhere in the name (see `linear_expression`). Rules are tried in order: an exact name ends the search, of all others
+  the last match counts.
 - Words that stand alone: ``reset`` forgets all rules so far, ``on`` and ``enable`` dump, ``off`` and ``disable`` do not
   dump at all, ``debug`` makes dumps debug records.
 """
@@ -13,12 +14,12 @@ The language is that of CRI Resource Manager's ``dump.Config``, and takes in the
 from __future__ import annotations
 
 import enum
-import re
 from difflib import get_close_matches
 from typing import Final
 
 import attrs
 
+from crirm.cri.linear_expression import ExpressionError, LinearExpression
 from crirm.errors import CrirmError
 
 # Source: the defaults of CRI Resource Manager's dump.Config since its version 0.3.
@@ -45,7 +46,8 @@ LEVELS: Final = {
 SWITCHES: Final = {"on": True, "enable": True, "off": False, "disable": False}
 REMEMBERED_METHODS: Final = 1000  # far more than there are; callers can make names up
 _REGEXP_MARKS: Final = frozenset(".*?+()[]|")
-_ANYTHING: Final = re.compile("")
+_ANYTHING: Final = LinearExpression.compile("")
+_LONGEST_NAME: Final = 128  # of a method; what comes after that is not looked at
 
 
 @attrs.frozen
@@ -54,7 +56,7 @@ class _Rule:
 
     level: Level
     exact: str = ""
-    expression: re.Pattern[str] | None = None
+    expression: LinearExpression | None = None
 
 
 _QUOTES: Final = frozenset("'\"")
@@ -102,6 +104,7 @@ class DumpRules:
 
     def level(self, method: str) -> Level:
         """Return how much of a call of *method*, a name without package and service, is shown."""
+        method = method[:_LONGEST_NAME]
         level = self._levels.get(method)
         if level is None:
             level = self._work_out(method)
@@ -147,8 +150,8 @@ def _rule(level: Level, pattern: str, rule: str, where: str) -> _Rule:
     if not _REGEXP_MARKS & set(pattern):
         return _Rule(level, exact=pattern)
     try:
-        return _Rule(level, expression=re.compile(pattern))
-    except re.error as error:
+        return _Rule(level, expression=LinearExpression.compile(pattern))
+    except ExpressionError as error:
         raise DumpRulesError(
             f"{where}: cannot read {rule!r}: {pattern!r} is no regular expression: {error}; "
             "to mean any text write .*, to mean one method write its whole name"

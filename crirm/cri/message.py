@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from crirm.cri.wire import Field, Malformed, WireType, walk
+from crirm.cri.wire import Field, Malformed, WireType, short_text, walk
 from crirm.errors import CrirmError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MAX_FIELDS = 1 << 16  # at one level; lists of all containers and environments have thousands, and each costs 1 us
+_KEY_TAG = 1 << 3 | WireType.BYTES
+_VALUE_TAG = 2 << 3 | WireType.BYTES
 _SIGN = 1 << 63
 _MODULUS = 1 << 64
 
@@ -80,13 +82,23 @@ class Message:
 
     def mapping(self, field: int) -> dict[str, str]:
         """Return a map of strings to strings."""
-        return {entry.text(1): entry.text(2) for entry in self.messages(field)}
+        return dict(map(_entry, self._all_raw(field)))
 
     def _all_raw(self, field: int) -> list[bytes]:
         values = self._values.get(field, [])
         if any(isinstance(value, int) for value in values):
             raise MalformedError(f"field {field} is not of the length-delimited kind")
         return [value for value in values if isinstance(value, bytes)]
+
+
+def _entry(item: bytes) -> tuple[str, str]:
+    """Read one entry of a map; a caller may send ten thousand, and all others wait meanwhile."""
+    key = short_text(item, 0, _KEY_TAG)
+    value = short_text(item, key[1], _VALUE_TAG) if key is not None else None
+    if key is None or value is None or value[1] != len(item):
+        entry = Message(item)
+        return entry.text(1), entry.text(2)
+    return key[0].decode("utf-8", "replace"), value[0].decode("utf-8", "replace")
 
 
 def edited(data: bytes, path: Sequence[int], changes: Mapping[int, int | str]) -> bytes:

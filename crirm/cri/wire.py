@@ -56,6 +56,11 @@ def walk(data: bytes, base: int = 0) -> Iterator[Field | Malformed]:
     position = 0
     while position < len(data):
         start = position
+        found = _short(data, position)
+        if found is not None:  # as nearly all are in a message of many fields, which is no place to be slow
+            begin, position = found
+            yield Field(data[start] >> 3, WireType.BYTES, data[begin:position], base + begin)
+            continue
         try:
             field, position = _field(data, position, base)
         except _MalformedError as fault:
@@ -75,6 +80,38 @@ def packed(data: bytes, wire_type: int, base: int = 0) -> Iterator[Field | Malfo
             yield Malformed(base + start, str(fault), data[start:])
             return
         yield Field(0, wire_type, value, base + start)
+
+
+def short_text(data: bytes, position: int, tag: int) -> tuple[bytes, int] | None:
+    """Return the value of the length-delimited field that begins at *position*, and where the next one begins.
+
+    Args:
+        data: a message.
+        position: anywhere in it, or at its end.
+        tag: that the field has, below 128.
+
+    Returns:
+        None where another field is there, or one that is longer than 16 KiB or broken: `walk` tells then.
+    """
+    if position >= len(data) or data[position] != tag:
+        return None
+    found = _short(data, position)
+    return None if found is None else (data[found[0] : found[1]], found[1])
+
+
+def _short(data: bytes, position: int) -> tuple[int, int] | None:
+    """Return where the value of the field at *position* begins and ends, if it is an ordinary short text or message."""
+    tag, begin = data[position], position + 2
+    if tag & 0x87 != WireType.BYTES or tag < 0x08 or begin > len(data):
+        return None
+    length = data[position + 1]
+    if length >= 0x80:
+        if begin == len(data) or data[begin] >= 0x80:
+            return None
+        length = length & 0x7F | data[begin] << 7
+        begin += 1
+    end = begin + length
+    return (begin, end) if end <= len(data) else None
 
 
 class _MalformedError(Exception):

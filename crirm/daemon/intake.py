@@ -12,6 +12,7 @@ from crirm.logs import get_logger
 from crirm.model.annotations import kept
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.events import ResizeRequested
+from crirm.model.qos_estimate import classed
 from crirm.model.resources import LinuxResources, Requirements, requirements
 from crirm.model.resources_annotation import ANNOTATION, ResourcesAnnotationError, parse_annotation
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, TopologyHint
@@ -61,6 +62,7 @@ class Intake:
     _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
     _longest: int = attrs.field(default=0, init=False)  # characters of an id
     _ids_of: object = attrs.field(default=None, init=False)
+    _told_untold: bool = attrs.field(default=False, init=False)
 
     def pod_of(self, pod: PodId) -> PodId:
         """Return the whole id of a pod sandbox, which callers may shorten as runtimes allow; *pod* if it is unknown."""
@@ -122,6 +124,9 @@ class Intake:
         Raises:
             RefusedError: the pod's annotation is malformed.
         """
+        if not pod.qos_told:
+            pod = classed(pod, resources)
+            self._tell_untold(pod)
         text = pod.annotations.get(ANNOTATION)
         try:
             annotated = parse_annotation(text, name) if text else None
@@ -129,6 +134,16 @@ class Intake:
             where = f"pod {pod.namespace}/{pod.name}, annotation {ANNOTATION}"
             raise RefusedError(RefusalReason.BAD_REQUEST, f"{where}: {error}") from error
         return requirements(resources, pod.qos, self.memory_capacity, annotated)
+
+    def _tell_untold(self, pod: Pod) -> None:
+        """Say once that pods come without a class, whatever their number."""
+        if not self._told_untold:
+            self._told_untold = True
+            log.warning(
+                "a pod's cgroup parent does not tell its QoS class, so the class is worked out from what its containers"
+                " ask for; so are those of other pods; set cgroupsPerQOS: true in the kubelet's configuration",
+                pod=f"{pod.namespace}/{pod.name}", cgroup_parent=pod.cgroup_parent, qos=pod.qos.value,
+            )  # fmt: skip
 
     async def _with_hints(
         self,

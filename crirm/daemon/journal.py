@@ -25,6 +25,7 @@ from crirm.model.events import (
     ResizeFailed,
     ResizeRequested,
     Synchronised,
+    Timer,
     TimerExpired,
     UpdateFailed,
 )
@@ -71,8 +72,19 @@ def entries(at_s: float, event: Event, before: State, decision: Decision) -> lis
     kind, outcome = KINDS[type(event)], _outcome(event, decision)
     if isinstance(event, Synchronised):
         return _found(at_s, kind, before, decision)
+    if _in_vain(event, before, decision):
+        return []
     cpus = _touched(before, decision.state)
     return [attrs.evolve(entry, cpus=cpus) for entry in _entry(at_s, kind, event, before, outcome)]
+
+
+def _in_vain(event: Event, before: State, decision: Decision) -> bool:
+    """Tell whether there was no better place for a degraded container: it is tried every half minute."""
+    return (
+        isinstance(event, TimerExpired)
+        and event.timer is Timer.REPAIR
+        and decision.state.adjustments is before.adjustments
+    )
 
 
 def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) -> list[Entry]:

@@ -17,7 +17,7 @@ from crirm.model.annotations import kept
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import RefusedError
 from crirm.model.events import Synchronised
-from crirm.model.resources import LinuxResources, Requirements
+from crirm.model.resources import LinuxResources, Requirements, with_bound
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod
 from crirm.rpc.grpc_wire import RpcError
 
@@ -108,7 +108,7 @@ class Details:
             labels=item.labels,
             annotations=kept(item.annotations),
             resources=resources,
-            requirements=self._requirements(pod, item.name, resources),
+            requirements=self._requirements(pod, item.name, with_bound(resources, len(cpus))),
             found_on=cpus,
         )
         self.containers.append(self.intake.override(container, pod))

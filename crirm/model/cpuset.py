@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 MAX_ID = 65535
 """Largest number accepted from text; far above what Linux supports, low enough that a typing error costs no memory."""
 
-MAX_TEXT: Final = 32768
-"""Most characters of a list; every second of 8192 CPUs, as many as Linux may be built for, takes 20 kB."""
+MAX_CHARACTERS = 262144
+"""Of a list; one of every other number up to `MAX_ID` has 190,000."""
 
+MAX_STRIDES = 256
+"""Ranges with USED/GROUP in one list; each takes longer than a plain one, and nobody writes more than a few."""
+
+_DIGITS = 20  # of one number
 _ITEM = re.compile(r"\s*(\d+)(?:-(\d+)(?::(\d+)/(\d+))?)?\s*", re.ASCII)
 _new = object.__new__
 _FEW = 16
@@ -82,19 +86,24 @@ class IdSet:
                 *group* members, as in ``0-10:2/4`` (0, 1, 4, 5, 8, 9). Blanks around items and an empty text are fine.
 
         Raises:
-            ListFormatError: which item is wrong, where it stands and how to write it.
+            ListFormatError: which item is wrong, where it stands and how to write it; or the list is too long.
 
         Source: Linux Documentation/admin-guide/kernel-parameters.rst, "cpu lists"; cpuset(7), list format.
         """
-        mask = 0
-        if len(text) > MAX_TEXT:
-            raise ListFormatError(f"a {cls.noun} list of {len(text)} characters; no machine needs more than {MAX_TEXT}")
-        if text and not text.isspace():
-            start = 0
-            for item in text.split(","):
-                mask |= _item_mask(cls, item, text, start)
-                start += len(item) + 1
-        return cls.from_mask(mask)
+        if len(text) > MAX_CHARACTERS:
+            msg = f"{cls.noun} list: has {len(text)} characters, of {MAX_CHARACTERS} at most; join numbers to ranges"
+            raise ListFormatError(msg)
+        ranges, strides, start = list[tuple[int, int]](), set[_Stride](), 0
+        for item in text.split(",") if text and not text.isspace() else ():
+            match _read_item(cls, item, text, start):
+                case (first, last):
+                    ranges.append((first, last))
+                case stride:
+                    strides.add(stride)
+            if len(strides) > MAX_STRIDES:
+                raise _fault(cls, text, start, item, f"is one USED/GROUP too many; a list may have {MAX_STRIDES}")
+            start += len(item) + 1
+        return cls.from_mask(_joined(ranges) | _all_strides(strides))
 
     @property
     def mask(self) -> int:
@@ -241,13 +250,20 @@ def _bits(mask: int) -> Iterator[int]:
         mask ^= bit
 
 
-def _item_mask(kind: type[IdSet], item: str, text: str, start: int) -> int:
-    """Return the bits of one *item* of a list, which begins at character *start* of *text*."""
+_Stride = tuple[int, int, int, int]
+"""First and last member of a range, and how many of every so many count."""
+
+
+def _read_item(kind: type[IdSet], item: str, text: str, start: int) -> tuple[int, int] | _Stride:
+    """Return the range that an *item* of a list stands for; it begins at character *start* of *text*."""
     found = _ITEM.fullmatch(item)
     if found is None:
         fault = f"is not a {kind.noun} number or range" if item.strip() else "is empty"
         raise _fault(kind, text, start, item, f"{fault}; write numbers and ranges such as 0-3,8")
-    first, last, used, group = (None if digits is None else int(digits) for digits in found.groups())
+    digits = found.groups()
+    if any(one is not None and len(one) > _DIGITS for one in digits):  # large numbers take long to read, too
+        raise _fault(kind, text, start, item, f"has a number above {MAX_ID}, the largest {kind.noun} number")
+    first, last, used, group = (None if one is None else int(one) for one in digits)
     assert first is not None  # noqa: S101 - the expression has no match without it
     last = first if last is None else last
     if last < first:
@@ -255,19 +271,42 @@ def _item_mask(kind: type[IdSet], item: str, text: str, start: int) -> int:
     if last > MAX_ID:
         raise _fault(kind, text, start, item, f"is above {MAX_ID}, the largest {kind.noun} number")
     if used is None or group is None:
-        return (1 << last + 1) - (1 << first)
+        return first, last
     if not 1 <= used <= group:
         raise _fault(
             kind, text, start, item, "takes no sensible part of each group; write USED/GROUP with 1 <= USED <= GROUP"
         )
-    mask, groups = (1 << used) - 1, 1
-    while groups * group <= last - first:  # twice as many groups each time, the last perhaps beyond the end
-        mask |= mask << groups * group
-        groups *= 2
-    return mask << first & (1 << last + 1) - 1
+    return (first, last) if used == group else (first, last, used, group)
+
+
+def _joined(ranges: list[tuple[int, int]]) -> int:
+    """Return the bits of all *ranges*, in time that grows with their number and, separately, with the mask's length.
+
+    To set the bits of one range after another in a whole mask would take the product of both.
+    """
+    edges: dict[int, int] = {}
+    for first, last in ranges:
+        edges[first] = edges.get(first, 0) + 1
+        edges[last + 1] = edges.get(last + 1, 0) - 1
+    digits, depth, at = list[str](), 0, 0
+    for edge in sorted(edges):
+        digits.append(("1" if depth else "0") * (edge - at))
+        depth, at = depth + edges[edge], edge
+    return int("".join(digits)[::-1] or "0", 2)
+
+
+def _all_strides(strides: Iterable[_Stride]) -> int:
+    mask = 0
+    for first, last, used, group in strides:
+        length = last - first + 1
+        pattern, reach = (1 << min(used, length)) - 1, group
+        while reach < length:  # doubled, since to set one group after another takes the square of their number
+            pattern |= pattern << reach
+            reach *= 2
+        mask |= (pattern & (1 << length) - 1) << first
+    return mask
 
 
 def _fault(kind: type[IdSet], text: str, start: int, item: str, what: str) -> ListFormatError:
-    return ListFormatError(
-        f"{kind.noun} list {quoted(text.strip())}: {quoted(item.strip())} at character {start + 1} {what}"
-    )
+    where = f"{quoted(item.strip())} at character {start + 1}"
+    return ListFormatError(f"{kind.noun} list {quoted(text.strip())}: {where} {what}")

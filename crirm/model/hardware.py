@@ -99,13 +99,13 @@ def hardware_of(whole: Topology, sight: Sight) -> Hardware:
 def limit_text(limit: Limit, whole: Topology) -> str:
     """Return for people what a cgroup keeps from pods."""
     cpus, mems = whole.online - limit.cpus, whole.memory_nodes - limit.mems
-    missing = [f"CPUs {cpus}"] if cpus else []
-    missing += [f"memory of NUMA nodes {mems}"] if mems else []
+    missing = [_cpus(cpus)] if cpus else []
+    missing += [f"the memory of {_nodes(mems)}"] if mems else []
     return f"{' and '.join(missing)} cannot be used by pods, since the cgroup {limit.cgroup} has only {_has(limit)}"
 
 
 def _has(limit: Limit) -> str:
-    return f"CPUs {limit.cpus or 'none'} and NUMA nodes {limit.mems or 'none'}"
+    return f"{_cpus(limit.cpus)} and the memory of {_nodes(limit.mems)}"
 
 
 def changes_text(before: Topology, after: Topology) -> str:
@@ -123,14 +123,22 @@ def _cpu_changes(before: Topology, after: Topology) -> Iterator[str]:
 
 def _memory_changes(before: Topology, after: Topology) -> Iterator[str]:
     if gone := before.memory_nodes - after.memory_nodes:
-        yield f"the memory of NUMA nodes {gone} is gone"
+        yield f"the memory of {_nodes(gone)} is gone"
     if new := after.memory_nodes - before.memory_nodes:
-        yield f"NUMA nodes {new} have memory now"
+        yield f"the memory of {_nodes(new)} is there now"
     both = before.memory_nodes & after.memory_nodes
     if other := NodeSet(one for one in both if before.node(one).memory != after.node(one).memory):
-        yield f"NUMA nodes {other} have another amount of memory"
+        yield f"the memory of {_nodes(other)} is of another size"
 
 
 def cpus_are(cpus: CPUSet) -> str:
     """Return *cpus* as the beginning of a sentence."""
-    return f"CPU {cpus} is" if len(cpus) == 1 else f"CPUs {cpus} are"
+    return f"{_cpus(cpus)} {'is' if len(cpus) == 1 else 'are'}"
+
+
+def _cpus(cpus: CPUSet) -> str:
+    return f"CPU {cpus}" if len(cpus) == 1 else f"CPUs {cpus}"
+
+
+def _nodes(nodes: NodeSet) -> str:
+    return f"NUMA node {nodes}" if len(nodes) == 1 else f"NUMA nodes {nodes}"

@@ -63,7 +63,7 @@ def shares_to_millicpu(shares: int) -> MilliCPU:
 
     Args:
         shares: 2..262144, 1024 per CPU; 2 stands for every request from 0 to 2 m and counts as none, and so does
-            anything below.
+            anything below. 262144 stands for every request from 256 CPUs up and counts as that many.
 
     Source: kubernetes pkg/kubelet/cm/helpers_linux.go, MilliCPUToShares.
     """
@@ -123,6 +123,8 @@ def estimate(resources: LinuxResources, qos: QoSClass, memory_capacity: Bytes) -
     """Return what *resources* tell about a container's requests and limits, and nothing else does."""
     cpu_request = shares_to_millicpu(resources.cpu_shares)
     cpu_limit = quota_to_millicpu(resources.cpu_quota_us, resources.cpu_period_us)
+    if qos is QoSClass.GUARANTEED and resources.cpu_shares >= MAX_SHARES:
+        cpu_request = max(cpu_request, cpu_limit or NO_CPU)  # these shares say "256 CPUs or more"
     memory_limit = Bytes(resources.memory_limit_bytes) if resources.memory_limit_bytes > 0 else None
     match qos:
         case QoSClass.GUARANTEED:
@@ -134,6 +136,17 @@ def estimate(resources: LinuxResources, qos: QoSClass, memory_capacity: Bytes) -
         case QoSClass.BEST_EFFORT:
             memory_request = NO_MEMORY
     return Requirements(cpu_request, cpu_limit, _at_most(memory_request, memory_limit), memory_limit)
+
+
+def with_bound(resources: LinuxResources, cpus: int) -> LinuxResources:
+    """Return *resources* of a running container that is bound to so many *cpus*, with the quota that these replaced.
+
+    Shares end at 256 CPUs, and who has CPUs to itself has no quota: of more of them only the binding itself tells.
+    """
+    if resources.cpu_shares < MAX_SHARES or resources.cpu_quota_us > 0:
+        return resources
+    period_us = resources.cpu_period_us or DEFAULT_PERIOD_US
+    return attrs.evolve(resources, cpu_quota_us=cpus * period_us, cpu_period_us=period_us)
 
 
 def requirements(

@@ -49,6 +49,8 @@ class Pod:
     """What it takes to run the sandbox itself, as the kubelet says; None where it does not."""
     resources: LinuxResources | None = None
     """What its containers together request and are limited to, likewise."""
+    qos_told: bool = True
+    """Whether its cgroup parent tells its class; else that follows from its containers, see ``qos_estimate``."""
 
 
 @attrs.frozen

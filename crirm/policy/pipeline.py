@@ -60,6 +60,7 @@ from crirm.policy.states import (
     members,
     moves_back,
     pod_resized,
+    with_class,
     with_container,
     with_workload,
     without,
@@ -163,6 +164,7 @@ class _Step:
         if container.pod not in state.workload.pods:
             problem = f"container {container.name}: its pod sandbox {container.pod} is not known"
             return Decision(state, refusal=RefusedError(RefusalReason.BAD_STATE, problem))
+        before, state = state, with_class(state, container.pod, container.resources)
         lingering = [
             other.key
             for other in state.workload.containers.values()
@@ -174,7 +176,7 @@ class _Step:
         try:
             placement, lack = self._allocate(cleared.state, container, overflow)
         except RefusedError as refusal:
-            return Decision(state, refusal=refusal)
+            return Decision(before, refusal=refusal)
         known = with_container(cleared.state, container)
         adjustment = placement.changed.get(container.key, UNADJUSTED)
         told = {**known.told, container.key: adjustment}
@@ -279,10 +281,11 @@ class _Step:
         if old is None or old.state not in HOLDING:
             return Decision(state, adjustment=UNADJUSTED)
         new = attrs.evolve(old, resources=event.resources, requirements=event.requirements)
+        asked, state = state, with_class(state, old.pod, event.resources)
         try:
             placement = self.policy.resize(state.policy, state.workload, new)
         except RefusedError as refusal:
-            return Decision(state, refusal=refusal)
+            return Decision(asked, refusal=refusal)
         before = Before(old, state.policy, state.adjustments, placement.state)
         adjustment = placement.changed.get(event.key, state.adjustments.get(event.key, UNADJUSTED))
         resized = attrs.evolve(

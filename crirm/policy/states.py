@@ -9,6 +9,8 @@ import attrs
 
 from crirm.model.decision import UNADJUSTED, Adjustment, Effect, State, UpdateContainer
 from crirm.model.events import PodResized
+from crirm.model.qos_estimate import classed
+from crirm.model.resources import LinuxResources
 from crirm.model.trail import Move
 from crirm.model.workload import Container, ContainerKey, PodId
 
@@ -60,6 +62,14 @@ def changed(state: State, key: ContainerKey, /, **changes: Any) -> State:
     """Return *state* with *changes* of one container; as it is where that is not known."""
     container = state.workload.containers.get(key)
     return state if container is None else with_container(state, attrs.evolve(container, **changes))
+
+
+def with_class(state: State, pod: PodId, resources: LinuxResources) -> State:
+    """Return *state* in which *pod* has its class, which may follow from the *resources* of one of its containers."""
+    known = state.workload.pods[pod]
+    if known.qos_told:
+        return state
+    return with_workload(state, pods={**state.workload.pods, pod: classed(known, resources)})
 
 
 def with_container(state: State, container: Container) -> State:

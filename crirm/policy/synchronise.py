@@ -15,6 +15,7 @@ from crirm.model.events import (
     Synchronised,
 )
 from crirm.model.qos import QoSClass
+from crirm.model.qos_estimate import classed
 from crirm.model.workload import Container, ContainerState, Pod, PodId, Workload
 
 _QOS_ORDER = {QoSClass.GUARANTEED: 0, QoSClass.BURSTABLE: 1, QoSClass.BEST_EFFORT: 2}
@@ -71,7 +72,7 @@ def hardest_first(containers: Iterable[Container], pods: Mapping[PodId, Pod]) ->
     def order(container: Container) -> tuple[object, ...]:
         pod, asked = pods[container.pod], container.requirements
         return (
-            _QOS_ORDER[pod.qos],
+            _QOS_ORDER[classed(pod, container.resources).qos],
             not container.found_on,  # who is bound already had better stay there
             -asked.memory_request,
             -(asked.memory_limit or 0),

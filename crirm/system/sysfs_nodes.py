@@ -35,7 +35,7 @@ def read_nodes(files: SysFiles, online: CPUSet, packages: tuple[Package, ...]) -
         files.note(Fault.EMPTY_NODE, empty)
     kept = listed - empty
     normal = _read_normal(files, NodeSet(node for node in kept if memory[node]))
-    kinds = memory_kinds(files, {node: memory[node] for node in kept if memory[node]}, cpus)
+    kinds = memory_kinds(files, {node: memory[node] for node in kept if memory[node]}, cpus, normal)
     nodes = tuple(NumaNode(node, cpus[node], memory[node], kinds.get(node), node in normal) for node in kept)
     return nodes, _read_distances(files, listed, kept)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CONTAINERD = RuntimeInfo("containerd", "1.6.20", ("v1", "v1alpha2"), ("RuntimeService",))
 TESTED = ("containerd", "cri-o")
 HEALTHY = {
+    "/sys/devices/system/cpu/online": "0-3\n",
     "/proc/sys/kernel/osrelease": "6.1.0\n",
     "/proc/1/mounts": "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n",
     "/sys/fs/cgroup/cgroup.controllers": "cpuset cpu io memory\n",
@@ -82,8 +83,8 @@ def test_json_holds_every_finding(
     assert run("--host-root", str(short_path), "--json") == 0
     findings = json.loads(capsys.readouterr().out)
     assert {finding["check"]: finding["verdict"] for finding in findings} == {
-        "python": "ok", "kernel": "ok", "cgroup": "ok", "relay socket": "ok", "kubelet": "skipped", "kata": "skipped",
-        "systemd": "skipped", "runtime": "ok",
+        "python": "ok", "kernel": "ok", "cgroup": "ok", "cpus": "ok", "relay socket": "ok", "kubelet": "skipped",
+        "kata": "skipped", "systemd": "skipped", "runtime": "ok",
     }  # fmt: skip
     assert set(findings[0]) == {"check", "verdict", "found", "where", "fix"}
 
@@ -105,18 +106,39 @@ def test_the_runtime_is_looked_for_on_the_host(short_path: Path, capsys: pytest.
     assert "no such socket" not in capsys.readouterr().out
 
 
-def test_what_the_daemon_has_found_is_a_finding(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [
+        pytest.param(
+            {"findings": ["another CPU manager is at work"]},
+            [(Verdict.WARNING, "another CPU manager is at work")],
+            id="a finding",
+        ),
+        pytest.param(
+            {"machine": {"problem": "ReservedResources.CPU leaves\nno CPU"}},
+            [(Verdict.FAIL, "ReservedResources.CPU leaves no CPU")],
+            id="a machine that does not fit the configuration",
+        ),
+        pytest.param({"machine": {"problem": ""}}, [], id="nothing is wrong"),
+        pytest.param({"machine": {}}, [], id="nothing is placed"),
+    ],
+)
+def test_what_the_daemon_has_found_is_a_finding(
+    short_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: dict[str, Any],
+    found: list[tuple[Verdict, str]],
+) -> None:
     asked = []
 
-    def ask(path: str, question: dict[str, str], **_: float) -> dict[str, list[str]]:
+    def ask(path: str, question: dict[str, str], **_: float) -> dict[str, Any]:
         asked.append((path, question))
-        return {"findings": ["another CPU manager is at work"]}
+        return status
 
     monkeypatch.setattr("crirm.cli.doctor.ask", ask)
     host = make_host(short_path, {"/var/run": "-> /run"})
-    (finding,) = check_daemon(host, "/var/run/x/relay.sock")
-    assert (finding.verdict, finding.found) == (Verdict.WARNING, "another CPU manager is at work")
-    assert verdicts([finding])
+    findings = list(check_daemon(host, "/var/run/x/relay.sock"))
+    assert [(finding.verdict, finding.found) for finding in findings] == found
     assert asked == [(f"{short_path}/run/x/relay-control.sock", {"ask": "status"})]
 
 

@@ -40,18 +40,21 @@ def sandbox_config(cgroup_parent: str = "/kubepods/burstable/pod1") -> v1.PodSan
 
 
 @pytest.mark.parametrize(
-    ("cgroup_parent", "qos"),
+    ("cgroup_parent", "qos", "told"),
     [
-        pytest.param("/kubepods/pod1", QoSClass.GUARANTEED, id="guaranteed"),
+        pytest.param("/kubepods/pod1", QoSClass.GUARANTEED, True, id="guaranteed"),
         pytest.param(
-            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice", QoSClass.BURSTABLE, id="systemd"
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice",
+            QoSClass.BURSTABLE,
+            True,
+            id="systemd",
         ),
-        pytest.param("/elsewhere", QoSClass.BEST_EFFORT, id="unknown cgroups count as best effort"),
+        pytest.param("/elsewhere", QoSClass.BEST_EFFORT, False, id="unknown cgroups leave the class open"),
     ],
 )
-def test_a_pod_is_read_from_its_request(cgroup_parent: str, qos: QoSClass) -> None:
+def test_a_pod_is_read_from_its_request(cgroup_parent: str, qos: QoSClass, told: bool) -> None:
     request = bytes(v1.RunPodSandboxRequest(config=sandbox_config(cgroup_parent), runtime_handler="kata"))
-    pod = Pod(PodId("p"), "u1", "web", "shop", qos, cgroup_parent, {"app": "web"}, {"a": "b"})
+    pod = Pod(PodId("p"), "u1", "web", "shop", qos, cgroup_parent, {"app": "web"}, {"a": "b"}, qos_told=told)
     assert pod == decode.run_pod_request(request, "p")
 
 
@@ -207,3 +210,19 @@ def test_a_pods_resources_are_read_from_its_requests() -> None:
     assert (pod.overhead, pod.resources) == (LinuxResources(10), ASKED)
     update = v1.UpdatePodSandboxResourcesRequest("p", resources=RESOURCES)
     assert decode.update_pod_request(bytes(update)) == ("p", None, ASKED)
+
+
+@pytest.mark.parametrize(
+    ("foreign", "kept"),
+    [
+        pytest.param({"a": "b"}, {"a": "b"}, id="a few are kept, whatever they mean"),
+        pytest.param({f"k{number}": "v" for number in range(10_000)}, {}, id="very many are not"),
+        pytest.param({"k": "v" * 20_000}, {}, id="nor is a very long one"),
+    ],
+)
+def test_annotations_that_mean_nothing_to_crirm_take_little_room(foreign: dict[str, str], kept: dict[str, str]) -> None:
+    ours = {"prefer-shared-cpus.cri-resource-manager.intel.com": "true", "intel.com/resources": "{}"}
+    config = v1.PodSandboxConfig(annotations=foreign | ours)
+    assert decode.run_pod_request(bytes(v1.RunPodSandboxRequest(config=config)), "p").annotations == kept | ours
+    request = v1.CreateContainerRequest(config=v1.ContainerConfig(annotations=foreign | ours))
+    assert decode.create_request(bytes(request)).annotations == kept | ours

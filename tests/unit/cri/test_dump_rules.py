@@ -111,3 +111,8 @@ def test_made_up_methods_do_not_fill_the_memory() -> None:
     levels = [rules.level(f"Method{number}") for number in range(2000)]
     assert len(rules._levels) <= 1000
     assert levels[1987] is FULL
+
+
+def test_rules_that_are_meant_to_take_long_do_not() -> None:
+    rules = DumpRules.parse("full:(.+)+[0-9],name:(a|aa)+$")
+    assert [rules.level(name) for name in ("a" * 40 + "!", "a" * 10_000, "x" * 10_000 + "7")] == [OFF, NAME, OFF]

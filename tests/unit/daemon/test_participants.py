@@ -24,6 +24,7 @@ from crirm.daemon.participants import (
     participant,
 )
 from crirm.model.cpuset import CPUSet
+from crirm.model.qos import QoSClass
 from crirm.model.workload import ContainerState, TopologyHint
 from crirm.rpc.held import Answer
 from tests.unit.daemon.nodes import (
@@ -68,6 +69,22 @@ async def test_a_failed_create_gives_the_grant_back(nursery: trio.Nursery, answe
     node = with_pod(nursery)
     node.call(Create, create_request(), answer)
     assert ([], {}, doubts) == (granted(node), node.engine.state.workload.containers, node.doubts)
+
+
+@in_nursery
+async def test_one_warning_tells_of_all_pods_whose_class_is_worked_out(
+    nursery: trio.Nursery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = FakeNode(nursery)
+    for name in ("p1", "p2"):
+        request = pod_request(uid=name)
+        assert request.config is not None
+        assert request.config.linux is not None
+        request.config.linux.cgroup_parent = "/system.slice"
+        node.call(RunPod, request, good(v1.RunPodSandboxResponse(pod_sandbox_id=name)))
+        node.call(Create, create_request(pod=name), good(v1.CreateContainerResponse(container_id=f"c-{name}")))
+    assert {pod.qos for pod in node.engine.state.workload.pods.values()} == {QoSClass.BURSTABLE}
+    assert capsys.readouterr().err.count("does not tell its QoS class") == 1
 
 
 @in_nursery

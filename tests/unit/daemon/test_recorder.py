@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import stat
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest

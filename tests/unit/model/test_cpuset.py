@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crirm.model.cpuset import MAX_ID, MAX_TEXT, NO_CPUS, CPUSet, ListFormatError, NodeSet
+from crirm.model.cpuset import MAX_ID, NO_CPUS, CPUSet, ListFormatError, NodeSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,19 +167,51 @@ def test_negative_numbers_are_no_members(number: int) -> None:
         CPUSet.from_mask(number)
 
 
-@given(st.integers(0, 300), st.integers(0, 300), st.integers(1, 40), st.integers(1, 40))
-def test_groups_are_those_that_counting_finds(first: int, more: int, used: int, more_of_group: int) -> None:
-    group = used + more_of_group - 1
-    expected = {number for number in range(first, first + more + 1) if (number - first) % group < used}
-    assert CPUSet(expected) == CPUSet.parse(f"{first}-{first + more}:{used}/{group}")
+_NUMBER = st.integers(0, 99)
 
 
-def test_many_large_groups_are_read_as_one_would_be() -> None:
-    """300 of these took 50 s."""
-    one = f"0-{MAX_ID}:1/1"
-    assert CPUSet.parse(",".join([one] * 2000)) == CPUSet.parse(one)
+@st.composite
+def items(draw: st.DrawFn) -> tuple[str, set[int]]:
+    """Draw an item of a list, and the numbers that it stands for."""
+    first, last = sorted((draw(_NUMBER), draw(_NUMBER)))
+    if draw(st.booleans()):
+        return f"{first}-{last}", set(range(first, last + 1))
+    used, group = sorted((draw(st.integers(1, 12)), draw(st.integers(1, 12))))
+    numbers = {one for one in range(first, last + 1) if (one - first) % group < used}
+    return f"{first}-{last}:{used}/{group}", numbers
 
 
-def test_a_list_that_no_machine_needs_is_refused() -> None:
-    with pytest.raises(ListFormatError, match="no machine needs more"):
-        CPUSet.parse("0," * MAX_TEXT)
+@given(st.lists(items(), max_size=8))
+def test_a_list_stands_for_all_that_its_items_stand_for(drawn: list[tuple[str, set[int]]]) -> None:
+    assert set(CPUSet.parse(",".join(item for item, _ in drawn))) == set().union(*(numbers for _, numbers in drawn))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        pytest.param("0-65535:1/1," * 20_000 + "0", 65536, id="the same part of groups again and again"),
+        pytest.param("0-65535," * 30_000 + "0", 65536, id="the same range again and again"),
+        pytest.param(",".join(map(str, range(0, 65536, 2))), 32768, id="the longest list that says something"),
+        pytest.param(  # of the 6542 primes up to 65536, 55 are not above 257
+            ",".join(f"0-65535:1/{group}" for group in range(2, 258)), 65535 - (6542 - 55), id="all but 1 and primes"
+        ),
+        pytest.param("0-3:99999999999999999999/99999999999999999999", 4, id="groups larger than any machine"),
+        pytest.param("0-3:99999999999999999998/99999999999999999999", 4, id="parts larger than any machine"),
+    ],
+)
+def test_a_list_that_is_meant_to_take_long_does_not(text: str, size: int) -> None:
+    assert len(CPUSet.parse(text)) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param("0," * 200_000 + "0", "has 400001 characters, of 262144 at most", id="too long"),
+        pytest.param(",".join(f"0-9:1/{group}" for group in range(2, 300)), "one USED/GROUP too many", id="groups"),
+        pytest.param("9" * 5000, f"has a number above {MAX_ID}", id="a number that would take long to read"),
+    ],
+)
+def test_a_list_beyond_all_bounds_is_refused_in_a_short_sentence(text: str, reason: str) -> None:
+    with pytest.raises(ListFormatError, match=reason) as refused:
+        CPUSet.parse(text)
+    assert len(str(refused.value)) < 400

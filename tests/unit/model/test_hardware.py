@@ -40,20 +40,20 @@ def test_a_look_shows_what_has_changed(other: Sight, changed: bool) -> None:
     [
         pytest.param([], "0-7", [], id="no cgroup"),
         pytest.param([limit("/kubepods", "0-9", "0-3")], "0-7", [], id="a cgroup that has all"),
-        pytest.param([limit("/kubepods", "1-7")], "1-7", ["CPUs 0 cannot"], id="a cgroup that lacks one"),
+        pytest.param([limit("/kubepods", "1-7")], "1-7", ["CPU 0 cannot"], id="a cgroup that lacks one"),
         pytest.param(
             [limit("/kubepods", "1-7"), limit("/kubepods/burstable", "1-7")],
             "1-7",
-            ["CPUs 0 cannot be used by pods, since the cgroup /kubepods has only CPUs 1-7"],
+            ["CPU 0 cannot be used by pods, since the cgroup /kubepods has only CPUs 1-7"],
             id="one inside that lacks the same is not told of",
         ),
         pytest.param(
             [limit("/kubepods", "1-7"), limit("/kubepods/burstable", "2-7")],
             "2-7",
-            ["CPUs 0 cannot", "CPUs 0-1 cannot be used by pods, since the cgroup /kubepods/burstable"],
+            ["CPU 0 cannot", "CPUs 0-1 cannot be used by pods, since the cgroup /kubepods/burstable"],
             id="one inside that lacks more is",
         ),
-        pytest.param([limit("/kubepods", "0-7", "0")], "0-7", ["memory of NUMA nodes 1 cannot"], id="memory"),
+        pytest.param([limit("/kubepods", "0-7", "0")], "0-7", ["the memory of NUMA node 1 cannot"], id="memory"),
     ],
 )
 def test_cgroups_above_pods_leave_a_part(limits: list[Limit], usable: str, told: list[str]) -> None:
@@ -69,8 +69,8 @@ def test_cgroups_above_pods_leave_a_part(limits: list[Limit], usable: str, told:
         pytest.param(EIGHT, f"{EIGHT} offline=7", "CPU 7 is gone", id="one CPU goes"),
         pytest.param(f"{EIGHT} offline=5-7", EIGHT, "CPUs 5-7 are there now", id="several come"),
         pytest.param(f"{EIGHT} offline=1", f"{EIGHT} offline=2", "CPU 2 is gone; CPU 1 is there now", id="both"),
-        pytest.param(EIGHT, "2p.4c mem=5Gi", "NUMA nodes 0-1 have another amount of memory", id="memory is plugged"),
-        pytest.param(EIGHT, "1p.4c mem=4Gi", "CPUs 4-7 are gone; the memory of NUMA nodes 1 is gone", id="a node goes"),
+        pytest.param(EIGHT, "2p.4c mem=5Gi", "the memory of NUMA nodes 0-1 is of another size", id="memory is plugged"),
+        pytest.param(EIGHT, "1p.4c mem=4Gi", "CPUs 4-7 are gone; the memory of NUMA node 1 is gone", id="a node goes"),
     ],
 )
 def test_a_change_is_told_in_words(before: str, after: str, told: str) -> None:

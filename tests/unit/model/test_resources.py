@@ -17,6 +17,7 @@ from crirm.model.resources import (
     quota_to_millicpu,
     requirements,
     shares_to_millicpu,
+    with_bound,
 )
 
 GIB = 1 << 30
@@ -51,6 +52,31 @@ def test_shares(shares: int, request_: int) -> None:
 
 def test_shares_end_at_256_cpus() -> None:
     assert millicpu_to_shares(MilliCPU(300_000)) == 262144
+
+
+@pytest.mark.parametrize("cpus", [255, 256, 257, 300, 512, 1024])
+def test_with_a_quota_the_request_of_a_guaranteed_container_has_no_end(cpus: int) -> None:
+    told = LinuxResources(millicpu_to_shares(MilliCPU(1000 * cpus)), 100_000 * cpus, 100_000)
+    whole = MilliCPU(1000 * cpus)
+    assert estimate(told, QoSClass.GUARANTEED, NODE) == Requirements(whole, whole)
+    burstable = estimate(told, QoSClass.BURSTABLE, NODE)
+    assert (burstable.cpu_request, burstable.cpu_limit) == (min(whole, 256_000), whole), "a limit is no request"
+
+
+@pytest.mark.parametrize(
+    ("resources", "bound", "quota_us"),
+    [
+        pytest.param(LinuxResources(262144, -1, 100_000), 300, 30_000_000, id="its CPUs are its limit"),
+        pytest.param(LinuxResources(262144, 0, 0), 300, 30_000_000, id="at the default period"),
+        pytest.param(LinuxResources(262144, 40_000_000, 100_000), 512, 40_000_000, id="it has a quota, so it shares"),
+        pytest.param(LinuxResources(2048, -1, 100_000), 2, -1, id="shares tell"),
+        pytest.param(LinuxResources(262144, -1, 100_000), 0, 0, id="bound to nothing"),
+    ],
+)
+def test_the_cpus_of_a_running_container_tell_what_shares_do_not(
+    resources: LinuxResources, bound: int, quota_us: int
+) -> None:
+    assert with_bound(resources, bound).cpu_quota_us == quota_us
 
 
 @given(st.integers(1, 1_000_000), st.integers(1000, 1_000_000))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.topology import Topology
 from crirm.model.topology_check import TopologyError
 from crirm.model.topology_part import part_of
 from crirm.sim.hosts import HostSpec, parse_spec, topology_of
 from tests.unit.sim.host_specs import host_specs
+
+if TYPE_CHECKING:
+    from crirm.model.topology import Topology
 
 TWO = "2p.4c.2t threads=adjacent mem=4Gi"  # two NUMA nodes: 0-7, 8-15
 

@@ -149,6 +149,18 @@ def test_who_overflows_is_said_to_do_so_until_there_is_room(book: Playbook) -> N
     assert (book.state.degraded, dict(book.state.timers)) == ({}, {})
 
 
+def test_a_pod_whose_class_nobody_tells_gets_it_with_each_container(book: Playbook) -> None:
+    book.tell(PodAdded(attrs.evolve(pod("p3"), qos=QoSClass.BEST_EFFORT, qos_told=False)))
+    asked = wanted("a", 1000, "p3", resources=LinuxResources(1024, 100_000, 100_000, 1 << 30, -997))
+    book.tell(ContainerRequested(asked))
+    assert book.state.workload.pods[PodId("p3")].qos is QoSClass.GUARANTEED
+    book.tell(ResizeRequested(asked.key, LinuxResources(1024, 200_000, 100_000, 1 << 30, 900), asking(1000)))
+    assert book.state.workload.pods[PodId("p3")].qos is QoSClass.BURSTABLE
+    refused = wanted("b", 9000, "p3", resources=LinuxResources(2, 0, 0, 0, 1000))
+    assert book.tell(ContainerRequested(refused)).refusal is not None
+    assert book.state.workload.pods[PodId("p3")].qos is QoSClass.BURSTABLE
+
+
 def test_a_container_of_an_unknown_pod_is_refused(book: Playbook) -> None:
     decision = book.tell(ContainerRequested(wanted("a", 0, "nowhere")))
     assert decision.refusal is not None

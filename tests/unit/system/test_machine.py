@@ -17,7 +17,7 @@ from tests.unit.system.cgroup_rig import MadeV1, MadeV2
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.system.cgroup_rig import Made
+    Made = MadeV1 | MadeV2
 
 SPEC = parse_spec("2p.4c mem=4Gi")
 V1, V2 = pytest.param(MadeV1, id="cgroup v1"), pytest.param(MadeV2, id="cgroup v2")

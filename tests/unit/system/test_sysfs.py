@@ -310,6 +310,72 @@ def test_memory_kinds(tmp_path: Path, changes: list[Change], kinds: str, guessed
     assert [what.split()[-1] for fault, what in warned(found) if fault is Fault.GUESSED_KIND] == guessed.split()
 
 
+GPU = "2p mem=4Gi hbm=8Gi"  # NUMA node 2, larger than the others
+NO_TIERS: Change = ("sys/devices/virtual", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "guessed"),
+    [
+        pytest.param([NO_TIERS], "PMEM", "2", id="nothing tells: its size is a guess"),
+        pytest.param(
+            [NO_TIERS, (f"{NODE}/has_normal_memory", "0-1")], "HBM", "", id="movable memory of no device is no PMEM"
+        ),
+        pytest.param(
+            [NO_TIERS, (f"{NODE}/has_normal_memory", None)], "PMEM", "2", id="a kernel that tells no such list"
+        ),
+        pytest.param(
+            [
+                ("sys/devices/virtual/memory_tiering/memory_tier4/nodelist", "0-2"),
+                (f"{NODE}/has_normal_memory", "0-1"),
+            ],
+            "HBM",
+            "",
+            id="movable memory in the tier of DRAM",
+        ),
+        pytest.param(
+            [
+                ("sys/devices/virtual/memory_tiering/memory_tier2", None),
+                ("sys/devices/virtual/memory_tiering/memory_tier8/nodelist", "2"),
+                (f"{NODE}/has_normal_memory", "0-1"),
+            ],
+            "CXL",
+            "",
+            id="movable memory that the kernel ranks as slower",
+        ),
+        pytest.param(
+            [
+                ("sys/devices/virtual/memory_tiering/memory_tier2", None),
+                ("sys/devices/virtual/memory_tiering/memory_tier8/nodelist", "2"),
+                *((f"{NODE}/node{node}/access0/initiators/read_bandwidth", "400000") for node in (0, 1)),
+                (f"{NODE}/node2/access0/initiators/read_bandwidth", "4000000"),
+            ],
+            "HBM",
+            "",
+            id="slow for CPUs, and faster than DRAM for its GPU",
+        ),
+        pytest.param(
+            [NO_TIERS, *((f"{NODE}/node{n}/access0/initiators/read_bandwidth", str(9 - n)) for n in (0, 1, 2))],
+            "PMEM",
+            "2",
+            id="no faster than DRAM: its size is a guess",
+        ),
+    ],
+)
+def test_memory_of_gpus_is_not_persistent(tmp_path: Path, changes: list[Change], kind: str, guessed: str) -> None:
+    write_tree(parse_spec(GPU), tmp_path)
+    for path, content in changes:
+        place = tmp_path / path
+        if content is None:
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(content)
+    found = discover(tmp_path)
+    assert found.topology.node(2).kind is MemoryKind[kind]
+    assert [what.split()[-1] for fault, what in warned(found) if fault is Fault.GUESSED_KIND] == guessed.split()
+
+
 def test_memory_of_a_node_whose_cpus_are_off_stays_dram(tmp_path: Path) -> None:
     found = found_after(tmp_path, "2p.1c offline=1")
     assert [node.kind for node in found.topology.nodes] == [MemoryKind.DRAM, MemoryKind.DRAM]
