@@ -49,6 +49,7 @@ def test_status_shows_it(evil: str, monkeypatch: pytest.MonkeyPatch) -> None:
     answer: dict[str, Any] = {
         "policy": "static",
         "state_failure": evil,
+        "machine": {"changed_at_s": 0.0, "change": evil, "notes": [evil], "problem": evil},
         "containers": [{"name": evil, "cpu_shares": 2, **container}],
         "configuration": {
             "name": evil,
@@ -60,7 +61,7 @@ def test_status_shows_it(evil: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "ask", lambda *_: answer)
     result = CliRunner().invoke(status.command, catch_exceptions=False)
     check(result.output, evil)
-    assert len(result.output.splitlines()) == 7, "no line is forged"
+    assert len(result.output.splitlines()) == 10, "no line is forged"
 
 
 @pytest.mark.parametrize("evil", EVIL)
