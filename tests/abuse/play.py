@@ -158,7 +158,7 @@ def _check_alive(*programs: Program) -> None:
 
 
 def flood(stage: Stage, names: Iterable[str], for_s: float) -> Iterable[Outcome]:
-    """Every flood of *names* for no longer than *for_s* seconds, from a caller that reads and from one that does not."""
+    """Every flood of *names* for *for_s* seconds at most, from a caller that reads and from one that does not."""
     node = _node(stage)
     relay = node.start()
     for name in names:
