@@ -15,7 +15,7 @@ from crirm.sim.hosts import write_tree
 from tests.abuse import broken_runtimes, floods, mutations, wire
 from tests.abuse.watcher import PATIENCE_S, Figures, Watcher
 from tests.conformance.client import GrpcioClient, unary
-from tests.conformance.cri import OK, V1, Cri, wait_until
+from tests.conformance.cri import INVALID_ARGUMENT, OK, V1, Cri, wait_until
 from tests.integration.deciding import HOST, Node
 from tests.integration.support import MIB, VERSION
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.integration.support import Program, Stage
 
 POLICY = "topology-aware"
+_CREATE = "/runtime.v1.RuntimeService/CreateContainer"
 _AT_ONCE = 16  # mutated requests in flight
 _CALL_S = 5.0  # a call's own deadline
 _RECOVERS_S = 30.0  # until crirm has found a runtime that works again
@@ -112,7 +113,8 @@ def mutate(stage: Stage, count: int, seed: str) -> Outcome:
     relay = node.start()
     dice, statuses, began_s = random.Random(seed), Counter[int](), time.monotonic()
     client = stage.client()
-    with Watcher(stage.relay_socket) as watcher:
+    # The embedded runtime takes long to decode some of it; this one crirm answers by itself.
+    with Watcher(stage.relay_socket, _CREATE, b"\xff", INVALID_ARGUMENT) as watcher:
         in_flight: deque[Call] = deque()
         for number in range(count):
             if not number % 500:
@@ -153,12 +155,12 @@ def _check_alive(*programs: Program) -> None:
     for program in programs:
         assert program.process.poll() is None, program.log
         lines = [line for line in program.log.splitlines() if "Traceback" in line]
-        faults = [line for line in lines if "no protobuf message" not in line]  # of a request that was mutated
+        faults = [line for line in lines if "MalformedError" not in line]  # of a request that was mutated
         assert not faults, "\n".join(faults)
 
 
 def flood(stage: Stage, names: Iterable[str], for_s: float) -> Iterable[Outcome]:
-    """Every flood of *names* for no longer than *for_s* seconds, from a caller that reads and from one that does not."""
+    """Every flood of *names* for *for_s* seconds at most, from a caller that reads and from one that does not."""
     node = _node(stage)
     relay = node.start()
     for name in names:

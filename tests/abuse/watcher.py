@@ -1,4 +1,4 @@
-"""Somebody else: a caller with a connection of its own, which asks for the version again and again."""
+"""Somebody else: a caller with a connection of its own, which makes one call again and again."""
 
 from __future__ import annotations
 
@@ -46,9 +46,17 @@ class Figures:
 
 
 class Watcher:
-    """Calls in a thread of its own while the block lasts."""
+    """Calls in a thread of its own while the block lasts.
 
-    def __init__(self, socket: Path) -> None:
+    Args:
+        socket: crirm's.
+        path: what is called.
+        request: with what.
+        expected: the gRPC code that it ends with when all is well.
+    """
+
+    def __init__(self, socket: Path, path: str = VERSION, request: bytes = b"", expected: int = OK) -> None:
+        self._call, self._expected = (path, request), expected
         self._client = GrpcioClient(socket)
         self._over = threading.Event()
         self._took_s: list[float] = []
@@ -69,7 +77,7 @@ class Watcher:
     def _call_for_ever(self) -> None:
         while not self._over.wait(_PAUSE_S):
             began_s = time.monotonic()
-            self._codes.append(unary(self._client, VERSION, b"", timeout_s=PATIENCE_S).code)
+            self._codes.append(unary(self._client, *self._call, timeout_s=PATIENCE_S).code)
             self._took_s.append(time.monotonic() - began_s)
 
     def figures(self) -> Figures:
@@ -77,6 +85,6 @@ class Watcher:
         wait_until(lambda: bool(self._took_s), PATIENCE_S + 1)
         took_s = sorted(self._took_s)
         assert took_s[-1] < PATIENCE_S, "a call hung"
-        failed = sum(code != OK for code in self._codes)
+        failed = sum(code != self._expected for code in self._codes)
         p50_s, p99_s = took_s[len(took_s) // 2], took_s[len(took_s) * 99 // 100]
         return Figures(len(took_s), failed, p50_s * 1e3, p99_s * 1e3, took_s[-1] * 1e3)

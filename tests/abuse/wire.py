@@ -68,7 +68,7 @@ class Rude:
     def __init__(self, path: Path) -> None:
         self._sock = socket.socket(socket.AF_UNIX)
         self._sock.connect(str(path))
-        self._sock.setblocking(False)
+        self._sock.setblocking(False)  # noqa: FBT003 - it takes no keyword
         self.hung_up = False
         self.said_bytes = 0
 
