@@ -144,12 +144,8 @@ class _Step:
     # --- pods ----------------------------------------------------------------------------------------------------
 
     def _add_pod(self, state: State, pod: Pod) -> Decision:
-        """Take on a pod; an older sandbox of the same pod has nothing left to run."""
-        others = [other.id for other in state.workload.pods.values() if other.uid == pod.uid and other.id != pod.id]
-        lingering = [key for other in others for key in members(state, other)]
-        decision = self._each(state, lingering, self._exit)
-        pods = {**decision.state.workload.pods, pod.id: pod}
-        return attrs.evolve(decision, state=with_workload(decision.state, pods=pods))
+        """Take on a pod; an older sandbox of the same pod, whoever made two, goes on until the runtime says it ended."""
+        return Decision(with_workload(state, pods={**state.workload.pods, pod.id: pod}))
 
     def _remove_pod(self, state: State, pod: PodId) -> Decision:
         decision = self._each(state, members(state, pod), self._remove)
@@ -235,7 +231,9 @@ class _Step:
         return _told(state, (key,))
 
     def _started(self, state: State, key: ContainerKey) -> Decision:
-        if key not in state.workload.containers:
+        """Take note of a start; that of a container which has ended already is old news."""
+        container = state.workload.containers.get(key)
+        if container is None or container.state is ContainerState.EXITED:
             return Decision(state)
         state = changed(state, key, state=ContainerState.RUNNING)
         return self._placed(state, self.policy.started(state.policy, state.workload, key))
