@@ -217,6 +217,11 @@ def status_resources(answer: bytes) -> LinuxResources | None:
     return resources(status.message(16).message(1)) if status.has(16) else None
 
 
+def status_state(answer: bytes) -> ContainerState | None:
+    """Read the state that a ContainerStatusResponse tells; None where that is none that CRI knows."""
+    return _STATES.get(Message(answer).message(1).number(3))
+
+
 def status_cpus(answer: bytes) -> str:
     """Read which CPUs a ContainerStatusResponse says the container is bound to, as it stands there."""
     return Message(answer).message(1).message(16).message(1).text(6)

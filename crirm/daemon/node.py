@@ -14,6 +14,7 @@ from grpclib.const import Status
 from crirm.cri.message import MalformedError
 from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.effects import EffectsWorker
+from crirm.daemon.ending import learn_end
 from crirm.daemon.enforcer import Enforcer
 from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake, as_asked
@@ -207,6 +208,15 @@ class DecidingNode:
             then()
         else:
             self.persistence.when_kept(then, otherwise)
+
+    def ask_about(self, keys: list[ContainerKey], then: Callable[[], None]) -> None:
+        """See ``participants.Node``."""
+        self.intake.nursery.start_soon(self._ask_about, keys, then)
+
+    async def _ask_about(self, keys: list[ContainerKey], then: Callable[[], None]) -> None:
+        for key in keys:
+            await learn_end(self.runtime, self.engine, key)
+        then()
 
     def drift(self) -> Mapping[ContainerKey, str]:
         """See ``control.Observed``."""

@@ -13,6 +13,7 @@ from grpclib.const import Status
 from crirm.cri import decode
 from crirm.cri.encode import adjusted_create, adjusted_update, status_as_asked
 from crirm.cri.message import MalformedError
+from crirm.daemon.guarded import Guarded
 from crirm.logs import get_logger
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.events import (
@@ -31,10 +32,12 @@ from crirm.model.events import (
     ResizeFailed,
 )
 from crirm.model.workload import Container, ContainerId, ContainerKey, PodId
+from crirm.policy.creation import asked_before, running_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from crirm.cri.decode import ContainerRequest
     from crirm.daemon.engine import Engine
     from crirm.daemon.intake import Intake
     from crirm.rpc.held import Answer, Held, Interceptor
@@ -47,6 +50,7 @@ STATUSES = {
     RefusalReason.BAD_STATE: Status.FAILED_PRECONDITION,
     RefusalReason.FAULT: Status.INTERNAL,
 }
+_LATE = (Status.CANCELLED.value, Status.DEADLINE_EXCEEDED.value)  # CRI-O goes on, for whoever asks again
 _GONE = (Status.OK.value, Status.NOT_FOUND.value)  # both mean that it is not there any more
 
 
@@ -65,6 +69,9 @@ class Node(Protocol):
 
         Where it does not and has to, *otherwise* is called, with the reason.
         """
+
+    def ask_about(self, keys: list[ContainerKey], then: Callable[[], None]) -> None:
+        """Ask the runtime whether containers still run, tell the engine if they do not, and call *then*, now or soon."""
 
 
 @attrs.define
@@ -113,9 +120,13 @@ class RunPod(Participant):
 
     def event(self, answer: Answer) -> Event | None:
         """The pod is there."""
-        if not answer.message:
+        if answer.status != Status.OK.value:
             return None
-        return PodAdded(decode.run_pod_request(self.message, decode.first_text(answer.message)))
+        pod = decode.first_text(answer.message or b"")
+        if not pod:
+            self.node.intake.doubt()
+            return None
+        return PodAdded(decode.run_pod_request(self.message, pod))
 
 
 class StopPod(Participant):
@@ -180,7 +191,10 @@ class Create(Participant):
     over: bool = False
 
     def request(self, message: bytes, held: Held) -> None:
-        """Decide, or pass on what cannot be decided about: the runtime has its own words for that."""
+        """Decide, or pass on what cannot be decided about: the runtime has its own words for that.
+
+        An earlier attempt that crirm believes to run is asked about first: its end may be news.
+        """
         self.message = message
         try:
             asked = decode.create_request(message)
@@ -191,45 +205,81 @@ class Create(Participant):
             log.warning("a container of an unknown pod is passed on as it is", pod=asked.pod, container=asked.name)
             held.forward(message)
             return
+        earlier = running_before(self.node.engine.state.workload, asked.pod, asked.name, asked.attempt)
+        if earlier:
+            self.node.ask_about(earlier, lambda: self._go_on(asked, held))
+        else:
+            self._prepare(asked, held)
+
+    def _go_on(self, asked: ContainerRequest, held: Held) -> None:
+        """Prepare where nobody waits who would refuse the call after a fault."""
+        try:
+            self._prepare(asked, held)
+        except Exception:
+            log.exception("a request could not be decided about", container=asked.name)
+            self._fail()
+            held.refuse(Status.INTERNAL, "crirm could not decide because of a fault of its own; see its log")
+
+    def _prepare(self, asked: ContainerRequest, held: Held) -> None:
+        if self.over:
+            return
+        if asked.pod not in self.node.engine.state.workload.pods:  # it has gone meanwhile
+            held.forward(self.message)
+            return
         self.node.intake.prepare(asked, lambda container: self._decide(container, held))
 
     def _decide(self, container: Container | RefusedError, held: Held) -> None:
         if self.over:
             return
         if isinstance(container, RefusedError):
+            self._fail()  # crirm itself has failed, perhaps after the decision
             held.refuse(STATUSES[container.reason], str(container))
             return
         if self.node.unkept:
             held.refuse(Status.UNAVAILABLE, self.node.unkept)
             return
+        if before := asked_before(self.node.engine.state.workload, container):
+            container = attrs.evolve(container, key=before)
+        self.container = container.key
         decision = self.node.engine.apply(ContainerRequested(container))
         if decision.refusal is not None:
+            self.container = None
             held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
             return
-        self.container = container.key
         asked, adjustment = self.message, decision.adjustment
         message = asked if adjustment is None else adjusted_create(asked, adjustment)
         self.node.when_kept(lambda: held.forward(message), lambda why: self.give_up(held, why))
 
     def reply(self, answer: Answer) -> bytes | None:
         """Keep the grant under the runtime's name for the container, or give it back."""
+        container_id = ContainerId(decode.first_text(answer.message) if answer.message else "")
         if self.container is None:
-            if answer.message:
+            if container_id or not _surely_failed(answer):
                 self.node.intake.doubt()  # made without a place: the runtime's lists will tell of it and of its pod
-            return None
-        if answer.message and (container_id := decode.first_text(answer.message)):
-            self.node.engine.apply(ContainerCreated(self.container, ContainerId(container_id)))
+        elif container_id:
+            self.node.engine.apply(ContainerCreated(self.container, container_id))
+            if self.node.intake.key_of(container_id) is None:
+                self.node.intake.doubt()  # it has ended in the meantime, or so it seemed
         else:
-            self.node.engine.apply(CreateFailed(self.container))
-            if not answer.certain:
+            self._fail()
+            if not _surely_failed(answer):
                 self.node.intake.doubt()
         return None
 
     def abandoned(self) -> None:
         """Whatever is still being prepared comes too late; the runtime does not hear of what is decided already."""
         self.over = True
-        if self.container is not None:
-            self.node.engine.apply(CreateFailed(self.container))
+        self._fail()
+
+    def _fail(self) -> None:
+        container, self.container = self.container, None
+        if container is not None:
+            self.node.engine.apply(CreateFailed(container))
+
+
+def _surely_failed(answer: Answer) -> bool:
+    """Tell whether the runtime has surely made nothing."""
+    return answer.certain and answer.status not in {Status.OK.value, *_LATE}
 
 
 @attrs.define
@@ -270,8 +320,10 @@ class Update(Participant):
     def reply(self, answer: Answer) -> bytes | None:
         """Keep the new size, or go back to the old one."""
         if self.container is not None:
-            done = answer.status == Status.OK.value
+            done = answer.status == Status.OK.value and answer.certain
             self.node.engine.apply(ResizeDone(self.container) if done else ResizeFailed(self.container))
+        if not answer.certain:
+            self.node.intake.doubt()
         return None
 
     def abandoned(self) -> None:
@@ -313,4 +365,4 @@ _PARTICIPANTS: dict[str, Callable[[Node], Interceptor]] = {
 def participant(node: Node, method: str) -> Interceptor | None:
     """Return who takes part in a call of the RuntimeService's *method*; None when nobody does."""
     make = _PARTICIPANTS.get(method)
-    return make(node) if make is not None else None
+    return Guarded(method, make(node)) if make is not None else None

@@ -6,7 +6,9 @@ changed into effects. Its rules:
 * A container holds a grant from the moment it is asked for until it has exited; the runtime's refusal gives it back.
 * Whatever is refused leaves the state as it was.
 * The runtime is told of an adjustment only when it differs from what it was told last.
-* An instance is its key. Another instance of the same name, or another sandbox of the same pod, never shares its grant.
+* An instance is its key. Another instance of the same name, or another sandbox of the same pod, never shares its grant,
+  and never ends it: a container that runs ends when the runtime says so.
+* Requests for the same instance share its grant, until the last of them has failed; see ``creation``.
 """
 
 from __future__ import annotations
@@ -50,8 +52,9 @@ from crirm.model.events import (
 )
 from crirm.model.resources import Requirements
 from crirm.model.trail import Move, Trail
-from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Placement, Policy
+from crirm.policy.creation import UNSTARTED, creation_of, failed_once, settled, superseded, tried_again
 from crirm.policy.faults import degraded, marked
 from crirm.policy.states import (
     changed,
@@ -116,8 +119,10 @@ class _Step:
             case ContainerRequested(container):
                 return self._request(state, container, self.overflow)
             case ContainerCreated(key, id):
-                return self._created(changed(state, key, id=id, state=ContainerState.CREATED), key)
-            case CreateFailed(key) | ContainerRemoved(key):
+                return self._created(state, key, id)
+            case CreateFailed(key):
+                return self._not_created(state, key)
+            case ContainerRemoved(key):
                 return self._remove(state, key)
             case ContainerStarted(key):
                 return self._started(state, key)
@@ -150,22 +155,37 @@ class _Step:
     def _remove_pod(self, state: State, pod: PodId) -> Decision:
         decision = self._each(state, members(state, pod), self._remove)
         pods = without(decision.state.workload.pods, pod)
-        return attrs.evolve(decision, state=with_workload(decision.state, pods=pods))
+        tries = {creation: count for creation, count in decision.state.tries.items() if creation[0] != pod}
+        state = attrs.evolve(decision.state, tries=tries)
+        return attrs.evolve(decision, state=with_workload(state, pods=pods))
 
     # --- containers ----------------------------------------------------------------------------------------------
 
     def _request(self, state: State, container: Container, overflow: bool) -> Decision:
+        known = state.workload.containers.get(container.key)
+        if known is not None and known.state in UNSTARTED:
+            return self._request_again(state, known, container)
+        return self._place(state, container, overflow)
+
+    def _request_again(self, state: State, known: Container, container: Container) -> Decision:
+        """Keep the grant for the next try, which may ask for more or less."""
+        decision = Decision(state)
+        if container.requirements != known.requirements:
+            try:
+                placement = self.policy.resize(state.policy, state.workload, attrs.evolve(container, id=known.id))
+            except RefusedError as refusal:
+                return Decision(state, refusal=refusal)
+            decision = self._placed(state, placement)
+        state = with_container(decision.state, attrs.evolve(container, id=known.id, state=known.state))
+        if known.state is ContainerState.CREATING:
+            state = tried_again(state, creation_of(container))
+        return attrs.evolve(decision, state=state, adjustment=state.adjustments.get(container.key, UNADJUSTED))
+
+    def _place(self, state: State, container: Container, overflow: bool) -> Decision:
         if container.pod not in state.workload.pods:
             problem = f"container {container.name}: its pod sandbox {container.pod} is not known"
             return Decision(state, refusal=RefusedError(RefusalReason.BAD_STATE, problem))
-        lingering = [
-            other.key
-            for other in state.workload.containers.values()
-            if (other.pod, other.name) == (container.pod, container.name)
-            and other.key != container.key
-            and other.state in HOLDING
-        ]
-        cleared = self._each(state, lingering, self._exit)
+        cleared = self._each(state, superseded(state.workload, container), self._exit)
         try:
             placement = self._allocate(cleared.state, container, overflow)
         except RefusedError as refusal:
@@ -187,7 +207,7 @@ class _Step:
         there = [one.cpus for one in told.values() if one.cpus is not None]
         asked = attrs.evolve(container, found_on=there[0]) if there else container
         try:
-            decision = self._request(state, asked, self.overflow)
+            decision = self._place(state, asked, self.overflow)
         except Exception as error:  # noqa: BLE001 - one that runs must not keep all others from being known
             why = f"crirm failed to place it ({type(error).__name__}: {error})"
             return degraded(self.policy.name, state, container, self.now_s, why)
@@ -226,9 +246,41 @@ class _Step:
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
         return attrs.evolve(placement, trail=trail)
 
-    def _created(self, state: State, key: ContainerKey) -> Decision:
+    def _created(self, state: State, key: ContainerKey, id: ContainerId) -> Decision:
         """Whatever was decided about it since it was asked for could not be told before it had an id."""
-        return _told(state, (key,))
+        container, twin = state.workload.containers.get(key), _named(state, id)
+        if container is None:
+            return Decision(state)
+        if twin is not None and twin.key != key:
+            return self._created_before(state, key, id, twin)
+        if container.state not in UNSTARTED:  # it has ended or was started meanwhile, which says more
+            return Decision(state if container.id else changed(state, key, id=id))
+        creation = creation_of(container)
+        if creation in state.tries or container.id is not None:
+            state = settled(attrs.evolve(state, told=without(state.told, key)), creation)
+        return _told(changed(state, key, id=id, state=ContainerState.CREATED), (key,))
+
+    def _created_before(self, state: State, key: ContainerKey, id: ContainerId, twin: Container) -> Decision:
+        """The runtime hands out what it had already: there is one container, with one grant."""
+        if twin.state not in HOLDING:
+            removed = self._remove(state, twin.key)
+            created = self._created(removed.state, key, id)
+            return attrs.evolve(created, effects=(*removed.effects, *created.effects))
+        removed = self._remove(state, key)
+        told = _told(attrs.evolve(removed.state, told=without(removed.state.told, twin.key)), (twin.key,))
+        effects = latest([*removed.effects, *told.effects], told.state)
+        return attrs.evolve(removed, state=told.state, effects=effects)
+
+    def _not_created(self, state: State, key: ContainerKey) -> Decision:
+        """Give the grant back with the last request that fails, unless one of them was answered."""
+        container = state.workload.containers.get(key)
+        if container is None or container.id is not None or container.state is ContainerState.RUNNING:
+            return Decision(state)
+        creation = creation_of(container)
+        state = failed_once(state, creation)
+        if state.tries[creation] and container.state is ContainerState.CREATING:
+            return Decision(state)
+        return self._remove(state, key)
 
     def _started(self, state: State, key: ContainerKey) -> Decision:
         """Take note of a start; that of a container which has ended already is old news."""
@@ -348,6 +400,10 @@ class _Step:
         trails = (placement.trail,) if placement.trail else ()
         effects = (*placement.effects, *told.effects)
         return attrs.evolve(told, effects=effects, trails=trails, moves=placement.moves)
+
+
+def _named(state: State, id: ContainerId) -> Container | None:
+    return next((container for container in state.workload.containers.values() if container.id == id), None)
 
 
 def _told(state: State, keys: tuple[ContainerKey, ...] | list[ContainerKey]) -> Decision:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _UNITS_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _MAX_TIMEOUT_VALUE = 99_999_999  # "at most 8 digits"
-_PREFIX_BYTES = 5  # compressed flag, big-endian length
+PREFIX_BYTES = 5  # compressed flag, big-endian length
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
@@ -110,11 +110,11 @@ class Deframer:
         A message compressed in a way that crirm does not know is delivered as it is.
         """
         self._buffer += data
-        while len(self._buffer) >= _PREFIX_BYTES:
-            end = _PREFIX_BYTES + int.from_bytes(self._buffer[1:_PREFIX_BYTES], "big")
+        while len(self._buffer) >= PREFIX_BYTES:
+            end = PREFIX_BYTES + int.from_bytes(self._buffer[1:PREFIX_BYTES], "big")
             if len(self._buffer) < end:
                 return
-            message = bytes(self._buffer[_PREFIX_BYTES:end])
+            message = bytes(self._buffer[PREFIX_BYTES:end])
             compressed = self._buffer[0]
             del self._buffer[:end]
             self._deliver(self._decompress(message) if compressed else message)

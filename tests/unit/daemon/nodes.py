@@ -13,6 +13,7 @@ from crirm.cri.proto.runtime import v1
 from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake
 from crirm.daemon.participants import Create, RunPod
+from crirm.model.events import ContainerExited
 from crirm.model.quantity import Bytes
 from crirm.rpc.grpc_wire import RpcError
 from crirm.rpc.held import Answer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import betterproto
 
     from crirm.cri.decode import Place
-    from crirm.model.workload import ContainerState, TopologyHint
+    from crirm.model.workload import ContainerKey, ContainerState, TopologyHint
     from crirm.rpc.held import Interceptor
 
 
@@ -81,6 +82,8 @@ class FakeNode:
         self.hints = hints
         self.asked_about: list[Place] = []
         self.found = trio.Event()
+        self.asked_about_ends: list[ContainerKey] = []
+        self.ended: set[ContainerKey] = set()
         self.intake = Intake(self.engine, nursery, Bytes(64 << 30), self._find, self._doubt)
 
     def _find(self, places: tuple[Place, ...]) -> tuple[TopologyHint, ...]:
@@ -91,6 +94,12 @@ class FakeNode:
     def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
         self.give_up = otherwise
         then() if self.keeps is None else self.keeps.append(then)
+
+    def ask_about(self, keys: list[ContainerKey], then: Callable[[], None]) -> None:
+        self.asked_about_ends += keys
+        for key in self.ended & set(keys):
+            self.engine.apply(ContainerExited(key))
+        then()
 
     def _doubt(self) -> None:
         self.doubts += 1
