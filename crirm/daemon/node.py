@@ -13,6 +13,7 @@ from grpclib.const import Status
 
 from crirm.cri.message import MalformedError
 from crirm.cri.methods import RUNTIME_SERVICE
+from crirm.daemon.clearing import Clearing
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.ending import learn_end
 from crirm.daemon.enforcer import Enforcer
@@ -28,7 +29,7 @@ from crirm.daemon.watch import relist, take_event
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.decision import Adjustment
-from crirm.model.events import ContainerStarted, Event, ResizeDone, Synchronised
+from crirm.model.events import ContainerStarted, Event, ResizeDone, Synchronised, UpdateFailed
 from crirm.model.topology_json import digest
 from crirm.policy.activation import freed
 from crirm.policy.api import Choice
@@ -155,6 +156,7 @@ class DecidingNode:
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.engine.on_effect(self.effects.perform)
         self.enforcer = self._make_enforcer(host_root, settings.enforce)
+        self.clearing = Clearing(engine, self.effects, nursery, self._check)
         self.persistence: Persistence | None = None
         self.recorder = Recorder(engine, topology, lambda: self.choice)
         self._settled = False
@@ -209,6 +211,22 @@ class DecidingNode:
         else:
             self.persistence.when_kept(then, otherwise)
 
+    def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
+        """See ``participants.Node``."""
+        self.clearing.before_resize(key, then)
+
+    def before_start(self, key: ContainerKey, then: Callable[[], None]) -> None:
+        """See ``participants.Node``."""
+        self.clearing.before_start(key, then)
+
+    def started(self, key: ContainerKey) -> None:
+        """See ``participants.Node``."""
+        self.clearing.started(key)
+
+    def _check(self, key: ContainerKey) -> None:
+        if self.enforcer is not None:
+            self.enforcer.look_at(key, at_once=True)
+
     def ask_about(self, keys: list[ContainerKey], then: Callable[[], None]) -> None:
         """See ``participants.Node``."""
         self.intake.nursery.start_soon(self._ask_about, keys, then)
@@ -221,7 +239,8 @@ class DecidingNode:
     def drift(self) -> Mapping[ContainerKey, str]:
         """See ``control.Observed``."""
         found = self.enforcer.drift if self.enforcer is not None else {}
-        return {key: str(drift) for key, drift in found.items() if drift.present}
+        drifted = {key: str(drift) for key, drift in found.items() if drift.present}
+        return {**self.effects.handover.overdue, **drifted}
 
     def _make_enforcer(self, host_root: Path, mode: Mode) -> Enforcer | None:
         try:
@@ -232,6 +251,7 @@ class DecidingNode:
         enforcer = Enforcer(
             lambda: self.engine.state, ThreadedKernel(cgroups), self.effects.perform, self.effects.in_flight, mode
         )
+        enforcer.agreed = self.effects.handover.confirm
         self.engine.on_event(self._look_at)
         return enforcer
 
@@ -241,6 +261,8 @@ class DecidingNode:
             return
         if isinstance(event, ContainerStarted | ResizeDone):
             self.enforcer.look_at(event.key)
+        elif isinstance(event, UpdateFailed):
+            self.enforcer.look_at(event.key, at_once=True)
         elif isinstance(event, Synchronised):
             for key in self.engine.state.adjustments:
                 self.enforcer.look_at(key)

@@ -5,6 +5,7 @@ One small class per kind of call; each is an ``rpc.held.Interceptor``. What is n
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -31,7 +32,7 @@ from crirm.model.events import (
     ResizeDone,
     ResizeFailed,
 )
-from crirm.model.workload import Container, ContainerId, ContainerKey, PodId
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, PodId
 from crirm.policy.creation import asked_before, running_before
 
 if TYPE_CHECKING:
@@ -69,6 +70,15 @@ class Node(Protocol):
 
         Where it does not and has to, *otherwise* is called, with the reason.
         """
+
+    def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
+        """Call *then*, now or soon, when nobody else may be on the CPUs that container *key* is to have."""
+
+    def before_start(self, key: ContainerKey, then: Callable[[], None]) -> None:
+        """Call *then*, now or soon, when container *key* may be started; `started` has to follow."""
+
+    def started(self, key: ContainerKey) -> None:
+        """Hear that the start of container *key* has been answered, or is given up."""
 
     def ask_about(self, keys: list[ContainerKey], then: Callable[[], None]) -> None:
         """Ask the runtime whether containers still run, tell the engine if they do not, and call *then*, now or soon."""
@@ -156,8 +166,53 @@ class ResizePod(Participant):
         return PodResized(self.node.intake.pod_of(pod), overhead, resources)
 
 
+@attrs.define
 class Start(Participant):
-    """StartContainer."""
+    """StartContainer: waits until the CPUs of the container are clear of others."""
+
+    starting: ContainerKey | None = None
+    over: bool = False
+    had_ended: bool = False
+
+    def request(self, message: bytes, held: Held) -> None:
+        """Let the call go on when the runtime has confirmed what was taken from others, or is too slow."""
+        self.message = message
+        try:
+            key = self.key()
+        except MalformedError:  # the runtime has its own words for that
+            key = None
+        known = self.node.engine.state.workload.containers.get(key) if key else None
+        self.had_ended = known is not None and known.state is ContainerState.EXITED
+        if key is None or known is None or self.had_ended:
+            held.forward(message)
+            return
+        self.node.before_start(key, lambda: self._start(known.key, held))
+
+    def _start(self, key: ContainerKey, held: Held) -> None:
+        self.starting = key
+        if self.over:
+            self._end()
+        else:
+            held.forward(self.message)
+
+    def _end(self) -> None:
+        key, self.starting = self.starting, None
+        if key is not None:
+            self.node.started(key)
+
+    def reply(self, answer: Answer) -> bytes | None:
+        """Turn a good answer into an event, and have looked at what came of it."""
+        try:
+            if self.had_ended and answer.status == Status.OK.value:
+                self.node.intake.doubt()  # it had not ended, then
+            return super().reply(answer)
+        finally:
+            self._end()
+
+    def abandoned(self) -> None:
+        """Nobody waits for it any more."""
+        self.over = True
+        self._end()
 
     def event(self, answer: Answer) -> Event | None:
         """It runs."""
@@ -315,7 +370,8 @@ class Update(Participant):
         self.container = key
         if decision.adjustment:
             message = adjusted_update(message, decision.adjustment)
-        self.node.when_kept(lambda: held.forward(message), lambda why: self.give_up(held, why))
+        grow = partial(self.node.before_resize, key, lambda: held.forward(message))
+        self.node.when_kept(grow, lambda why: self.give_up(held, why))
 
     def reply(self, answer: Answer) -> bytes | None:
         """Keep the new size, or go back to the old one."""

@@ -82,6 +82,9 @@ class FakeNode:
         self.hints = hints
         self.asked_about: list[Place] = []
         self.found = trio.Event()
+        self.clear: list[ContainerKey] = []
+        self.clears: list[Callable[[], None]] | None = None
+        self.starts: list[str] = []
         self.asked_about_ends: list[ContainerKey] = []
         self.ended: set[ContainerKey] = set()
         self.intake = Intake(self.engine, nursery, Bytes(64 << 30), self._find, self._doubt)
@@ -94,6 +97,17 @@ class FakeNode:
     def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
         self.give_up = otherwise
         then() if self.keeps is None else self.keeps.append(then)
+
+    def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
+        self.clear = [*self.clear, key]
+        then()
+
+    def before_start(self, key: ContainerKey, then: Callable[[], None]) -> None:
+        self.starts.append(f"may {key} start?")
+        then() if self.clears is None else self.clears.append(then)
+
+    def started(self, key: ContainerKey) -> None:
+        self.starts.append(f"{key} was started")
 
     def ask_about(self, keys: list[ContainerKey], then: Callable[[], None]) -> None:
         self.asked_about_ends += keys
