@@ -177,7 +177,7 @@ class DecidingNode:
                 opening, settings.state_dir, self.engine, self.effects, facts
             )
         if resume:
-            self.engine.state = freed(self.engine.state, self.machine)
+            self.engine.state = freed(self.engine.policy, self.engine.state, self.machine)
 
     async def record(self, file: str) -> None:
         """Record what happens; a daemon that cannot serves all the same."""

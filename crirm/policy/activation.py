@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from crirm.model.cpuset import CPUSet
 from crirm.model.decision import UNADJUSTED, Adjustment, Before, Effect, State
 from crirm.model.trail import Trail
 from crirm.model.workload import ContainerKey
@@ -68,7 +69,7 @@ def plan(policy: Policy, grants: Mapping[ContainerKey, Json], state: State, mach
     """
     revived = revive(policy, Saved(state.workload, grants, state.told, state.timers))
     resizing = {key: _superseded(before) for key, before in state.resizing.items()}
-    told = tell(attrs.evolve(freed(revived.state, machine), resizing=resizing))
+    told = tell(attrs.evolve(freed(policy, revived.state, machine), resizing=resizing, tries=state.tries))
     return Plan(
         state=told.state,
         effects=told.effects,
@@ -83,12 +84,17 @@ def _superseded(before: Before) -> Before:
     return attrs.evolve(before, policy=_SUPERSEDED, after=_SUPERSEDED)
 
 
-def freed(state: State, machine: Adjustment) -> State:
-    """Return *state* with the whole *machine* for whoever was bound under another configuration and is not any more."""
-    adjustments = dict(state.adjustments)
+def freed(policy: Policy, state: State, machine: Adjustment) -> State:
+    """Return *state* with the whole *machine* for whoever was bound under another configuration and is not any more.
+
+    One that *policy* could not place at all is kept off the CPUs that others have to themselves.
+    """
+    adjustments, owned = dict(state.adjustments), CPUSet.union(policy.exclusive(state.policy).values())
     for key, bound in state.told.items():
         wanted = adjustments.get(key, UNADJUSTED)
-        cpus = machine.cpus if wanted.cpus is None and bound.cpus is not None else wanted.cpus
+        whole = machine.cpus or CPUSet()
+        room = (whole - owned or whole) if key in state.degraded else whole
+        cpus = room if wanted.cpus is None and bound.cpus is not None else wanted.cpus
         mems = machine.mems if wanted.mems is None and bound.mems is not None else wanted.mems
         if (free := attrs.evolve(wanted, cpus=cpus, mems=mems)) != wanted:
             adjustments[key] = free

@@ -30,6 +30,7 @@ from crirm.model.decision import (
     StopTimer,
     UpdateContainer,
 )
+from crirm.model.cpuset import NO_CPUS
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -57,6 +58,7 @@ from crirm.policy.api import Placement, Policy
 from crirm.policy.creation import UNSTARTED, creation_of, failed_once, settled, superseded, tried_again
 from crirm.policy.faults import degraded, marked
 from crirm.policy.states import (
+    unasking,
     changed,
     healed,
     latest,
@@ -210,11 +212,28 @@ class _Step:
             decision = self._place(state, asked, self.overflow)
         except Exception as error:  # noqa: BLE001 - one that runs must not keep all others from being known
             why = f"crirm failed to place it ({type(error).__name__}: {error})"
-            return degraded(self.policy.name, state, container, self.now_s, why)
+            return self._confine(state, container, why)
         if decision.refusal is not None:
-            return decision
+            may_share = self.overflow and decision.refusal.reason is not RefusalReason.BAD_STATE
+            return self._confine(state, container, str(decision.refusal)) if may_share else decision
         state = with_container(decision.state, container)
         return attrs.evolve(decision, state=attrs.evolve(state, told={**without(state.told, container.key), **told}))
+
+    def _confine(self, state: State, container: Container, why: str) -> Decision:
+        """Let a container that runs and cannot be placed share CPUs with others, since run it will: degraded, but no intruder."""
+        told = {container.key: state.told[container.key]} if container.key in state.told else {}
+        workload = unasking(state.workload, container.pod)
+        modest = attrs.evolve(container, requirements=Requirements(), hints=(), found_on=NO_CPUS)
+        try:
+            placement = self.policy.allocate(state.policy, workload, modest)
+        except Exception as error:  # noqa: BLE001 - as above; a refusal, too
+            why = f"{why}; nor can it share CPUs with others ({error})"
+            return degraded(self.policy.name, state, container, self.now_s, why)
+        trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, why))
+        known = with_container(marked(state, container.key, self.now_s, why), container)
+        decision = self._placed(known, attrs.evolve(placement, trail=trail))
+        state = attrs.evolve(decision.state, told={**without(decision.state.told, container.key), **told})
+        return attrs.evolve(decision, state=state, adjustment=placement.changed.get(container.key, UNADJUSTED))
 
     def _repair(self, state: State, key: ContainerKey) -> Decision:
         """Try again to give a degraded container what it should have; it goes on as it is where that cannot be."""

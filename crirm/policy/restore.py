@@ -92,6 +92,8 @@ def _placed(policy: Policy, state: State, containers: list[Container], reasons: 
             continue
         state = decision.state
         if container.key in state.degraded:
+            squeezed.pop(container.key, None)
+            trails += [decision.trail] if decision.trail else []
             lost[container.key] = state.degraded[container.key]
             continue
         moved[container.key] = reasons.get(container.key, NO_GRANT)
