@@ -100,7 +100,7 @@ class EffectsWorker:
                 pass
 
     def begin_resize(self, key: ContainerKey) -> None:
-        """Hear that the kubelet's resize goes to the runtime now: what that answers of the container from now on is late."""
+        """Hear that the kubelet's resize goes to the runtime: an update answered from now on may come before it."""
         self._resizes_sent |= {key} & self.engine.state.resizing.keys()
 
     def begin_start(self, key: ContainerKey) -> None:

@@ -129,7 +129,7 @@ class Enforcer:
     def look_at(self, key: ContainerKey, *, at_once: bool = False) -> None:
         """Compare container *key* soon: the runtime has created, started or updated it.
 
-        *at_once* is for one that others wait for, or that has just started: a difference counts without being confirmed.
+        *at_once* is for one that has just started, or that others wait for: a difference counts without a second look.
         """
         if at_once:
             self._urgent.add(key)

@@ -49,7 +49,9 @@ class Guarded:
             return self.inner.reply(answer)
         except MalformedError as error:
             log.warning(
-                "an answer of the runtime cannot be read; it is asked what it has", method=self.method, reason=str(error)
+                "an answer of the runtime cannot be read; it is asked what it has",
+                method=self.method,
+                reason=str(error),
             )
         except Exception:
             log.exception("an answer could not be taken note of, this is a bug in crirm", method=self.method)

@@ -5,9 +5,9 @@ still run on them. So whoever is to have CPUs for itself does not start, grow or
 have surely let go, and nobody is given CPUs that their last owner may still believe to be its own. Surely means: the
 runtime has answered, or the kernel was read.
 
-An update goes into the specification of a container that is created, and has no effect on one that is being started just
-then: containerd has taken the specification already (internal/cri/server/container_update_resources.go). So no container
-is updated while it starts, and none starts while an update of it is on its way.
+An update goes into the specification of a container that is created, and has no effect on one that is just being
+started: containerd has taken the specification already (internal/cri/server/container_update_resources.go). So no
+container is updated while it starts, and none starts while an update of it is on its way.
 
 All waiting is bounded (`CLEAR_WITHIN_S`): a runtime that does not answer must not keep pods from starting for ever.
 """
@@ -148,7 +148,10 @@ class Handover:
             if other != key
             and (hold.own or own)
             and self._runs(other)
-            and (not adjustment.cpus.isdisjoint(hold.own) or (own and (hold.cpus is None or not hold.cpus.isdisjoint(own))))
+            and (
+                not adjustment.cpus.isdisjoint(hold.own)
+                or (own and (hold.cpus is None or not hold.cpus.isdisjoint(own)))
+            )
         ]
 
     def _runs(self, key: ContainerKey) -> bool:

@@ -201,26 +201,26 @@ class DecidingNode:
 
     @property
     def unkept(self) -> str:
-        """See ``participants.Node``."""
+        """See ``node_api.Node``."""
         return self.persistence.refusal if self.persistence is not None else ""
 
     def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
-        """See ``participants.Node``."""
+        """See ``node_api.Node``."""
         if self.persistence is None:
             then()
         else:
             self.persistence.when_kept(then, otherwise)
 
     def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
-        """See ``participants.Node``."""
+        """See ``node_api.Node``."""
         self.clearing.before_resize(key, then)
 
     def before_start(self, key: ContainerKey, then: Callable[[], None]) -> None:
-        """See ``participants.Node``."""
+        """See ``node_api.Node``."""
         self.clearing.before_start(key, then)
 
     def started(self, key: ContainerKey) -> None:
-        """See ``participants.Node``."""
+        """See ``node_api.Node``."""
         self.clearing.started(key)
 
     def _check(self, key: ContainerKey) -> None:
@@ -228,7 +228,7 @@ class DecidingNode:
             self.enforcer.look_at(key, at_once=True)
 
     def ask_about(self, keys: list[ContainerKey], then: Callable[[], None]) -> None:
-        """See ``participants.Node``."""
+        """See ``node_api.Node``."""
         self.intake.nursery.start_soon(self._ask_about, keys, then)
 
     async def _ask_about(self, keys: list[ContainerKey], then: Callable[[], None]) -> None:

@@ -6,7 +6,7 @@ One small class per kind of call; each is an ``rpc.held.Interceptor``. What is n
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import attrs
 from grpclib.const import Status
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crirm.cri.decode import ContainerRequest
-    from crirm.daemon.engine import Engine
-    from crirm.daemon.intake import Intake
+    from crirm.daemon.node_api import Node
     from crirm.rpc.held import Answer, Held, Interceptor
 
 log = get_logger("policy")
@@ -53,35 +52,6 @@ STATUSES = {
 }
 _LATE = (Status.CANCELLED.value, Status.DEADLINE_EXCEEDED.value)  # CRI-O goes on, for whoever asks again
 _GONE = (Status.OK.value, Status.NOT_FOUND.value)  # both mean that it is not there any more
-
-
-class Node(Protocol):
-    """What participants work with: the daemon's engine and its view of requests."""
-
-    engine: Engine
-    intake: Intake
-
-    @property
-    def unkept(self) -> str:
-        """Why nothing may be granted now; empty where it may."""
-
-    def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
-        """Call *then*, now or soon, when what was decided so far survives the death of this process.
-
-        Where it does not and has to, *otherwise* is called, with the reason.
-        """
-
-    def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
-        """Call *then*, now or soon, when nobody else may be on the CPUs that container *key* is to have."""
-
-    def before_start(self, key: ContainerKey, then: Callable[[], None]) -> None:
-        """Call *then*, now or soon, when container *key* may be started; `started` has to follow."""
-
-    def started(self, key: ContainerKey) -> None:
-        """Hear that the start of container *key* has been answered, or is given up."""
-
-    def ask_about(self, keys: list[ContainerKey], then: Callable[[], None]) -> None:
-        """Ask the runtime whether containers still run, tell the engine if they do not, and call *then*, now or soon."""
 
 
 @attrs.define

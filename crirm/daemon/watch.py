@@ -54,7 +54,7 @@ async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
 
 
 def compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: set[ContainerId | None]) -> None:
-    """Tell what has ended; not to be listed counts only for those known before the list was asked for, untouched since."""
+    """Tell what has ended; not to be listed counts only for those known before it was asked for, untouched since."""
     there = {item.id for item in listed}
     for item in listed:
         key = intake.key_of(item.id)

@@ -16,8 +16,8 @@ from crirm.model.decision import UNADJUSTED, Adjustment, Before, Effect, State
 from crirm.model.trail import Trail
 from crirm.model.workload import ContainerKey
 from crirm.policy.api import Json, Policy
-from crirm.policy.pipeline import tell
 from crirm.policy.restore import NO_GRANT, Saved, revive
+from crirm.policy.telling import tell
 
 RECONFIGURED = "the configuration has changed"
 OTHER_POLICY = "another policy places it"

@@ -13,8 +13,8 @@ changed into effects. Its rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import assert_never
+from collections.abc import Callable, Sequence
+from typing import TypeVar, assert_never
 
 import attrs
 
@@ -30,7 +30,6 @@ from crirm.model.decision import (
     StopTimer,
     UpdateContainer,
 )
-from crirm.model.cpuset import NO_CPUS
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -53,12 +52,17 @@ from crirm.model.events import (
 )
 from crirm.model.resources import Requirements
 from crirm.model.trail import Move, Trail
-from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, Workload
+from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Placement, Policy
-from crirm.policy.creation import UNSTARTED, creation_of, failed_once, settled, superseded, tried_again
-from crirm.policy.faults import degraded, marked
+from crirm.policy.creation import (
+    UNSTARTED,
+    creation_of,
+    forgotten,
+    superseded,
+    tried_again,
+)
+from crirm.policy.faults import degraded, marked, sharing
 from crirm.policy.states import (
-    unasking,
     changed,
     healed,
     latest,
@@ -70,7 +74,9 @@ from crirm.policy.states import (
     without,
 )
 from crirm.policy.synchronise import changes_between
+from crirm.policy.telling import as_told, tell, told_of
 
+T = TypeVar("T")
 HOLDING = frozenset({ContainerState.CREATING, ContainerState.CREATED, ContainerState.RUNNING})
 
 
@@ -97,11 +103,6 @@ def adopt(policy: Policy, state: State, container: Container, *, overflow: bool)
     return _Step(policy, 0.0, overflow).adopt(state, container)  # what is allocated starts no timer
 
 
-def tell(state: State) -> Decision:
-    """Have the runtime told every adjustment that it does not know."""
-    return _told(state, sorted(state.adjustments))
-
-
 @attrs.frozen
 class _Step:
     policy: Policy
@@ -121,9 +122,9 @@ class _Step:
             case ContainerRequested(container):
                 return self._request(state, container, self.overflow)
             case ContainerCreated(key, id):
-                return self._created(state, key, id)
+                return created(state, key, id, self._remove)
             case CreateFailed(key):
-                return self._not_created(state, key)
+                return not_created(state, key, self._remove)
             case ContainerRemoved(key):
                 return self._remove(state, key)
             case ContainerStarted(key):
@@ -151,15 +152,13 @@ class _Step:
     # --- pods ----------------------------------------------------------------------------------------------------
 
     def _add_pod(self, state: State, pod: Pod) -> Decision:
-        """Take on a pod; an older sandbox of the same pod, whoever made two, goes on until the runtime says it ended."""
+        """Take on a pod; an older sandbox of the same pod ends when the runtime says so."""
         return Decision(with_workload(state, pods={**state.workload.pods, pod.id: pod}))
 
     def _remove_pod(self, state: State, pod: PodId) -> Decision:
         decision = self._each(state, members(state, pod), self._remove)
         pods = without(decision.state.workload.pods, pod)
-        tries = {creation: count for creation, count in decision.state.tries.items() if creation[0] != pod}
-        state = attrs.evolve(decision.state, tries=tries)
-        return attrs.evolve(decision, state=with_workload(state, pods=pods))
+        return attrs.evolve(decision, state=with_workload(forgotten(decision.state, pod), pods=pods))
 
     # --- containers ----------------------------------------------------------------------------------------------
 
@@ -205,35 +204,29 @@ class _Step:
 
     def adopt(self, state: State, container: Container) -> Decision:
         """Place a container that runs already: what the runtime was told of it is not what is decided now."""
-        told = {container.key: state.told[container.key]} if container.key in state.told else {}
-        there = [one.cpus for one in told.values() if one.cpus is not None]
-        asked = attrs.evolve(container, found_on=there[0]) if there else container
+        there = state.told.get(container.key, UNADJUSTED).cpus
+        asked = container if there is None else attrs.evolve(container, found_on=there)
         try:
             decision = self._place(state, asked, self.overflow)
         except Exception as error:  # noqa: BLE001 - one that runs must not keep all others from being known
-            why = f"crirm failed to place it ({type(error).__name__}: {error})"
-            return self._confine(state, container, why)
+            return self._confine(state, container, f"crirm failed to place it ({type(error).__name__}: {error})")
         if decision.refusal is not None:
             may_share = self.overflow and decision.refusal.reason is not RefusalReason.BAD_STATE
             return self._confine(state, container, str(decision.refusal)) if may_share else decision
-        state = with_container(decision.state, container)
-        return attrs.evolve(decision, state=attrs.evolve(state, told={**without(state.told, container.key), **told}))
+        return attrs.evolve(decision, state=as_told(with_container(decision.state, container), state, container.key))
 
     def _confine(self, state: State, container: Container, why: str) -> Decision:
-        """Let a container that runs and cannot be placed share CPUs with others, since run it will: degraded, but no intruder."""
-        told = {container.key: state.told[container.key]} if container.key in state.told else {}
-        workload = unasking(state.workload, container.pod)
-        modest = attrs.evolve(container, requirements=Requirements(), hints=(), found_on=NO_CPUS)
+        """Let a container that runs and cannot be placed share CPUs with others: degraded, but no intruder."""
         try:
-            placement = self.policy.allocate(state.policy, workload, modest)
+            placement = sharing(self.policy, state, container)
         except Exception as error:  # noqa: BLE001 - as above; a refusal, too
             why = f"{why}; nor can it share CPUs with others ({error})"
             return degraded(self.policy.name, state, container, self.now_s, why)
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, why))
         known = with_container(marked(state, container.key, self.now_s, why), container)
         decision = self._placed(known, attrs.evolve(placement, trail=trail))
-        state = attrs.evolve(decision.state, told={**without(decision.state.told, container.key), **told})
-        return attrs.evolve(decision, state=state, adjustment=placement.changed.get(container.key, UNADJUSTED))
+        adjustment = placement.changed.get(container.key, UNADJUSTED)
+        return attrs.evolve(decision, state=as_told(decision.state, state, container.key), adjustment=adjustment)
 
     def _repair(self, state: State, key: ContainerKey) -> Decision:
         """Try again to give a degraded container what it should have; it goes on as it is where that cannot be."""
@@ -249,7 +242,7 @@ class _Step:
         decision = self.adopt(state, container)
         if decision.refusal is not None:
             return Decision(marked(state, key, self.now_s, str(decision.refusal)))
-        told = _told(decision.state, (key,))
+        told = told_of(decision.state, (key,))
         return attrs.evolve(decision, state=told.state, adjustment=None, effects=(*decision.effects, *told.effects))
 
     def _allocate(self, state: State, container: Container, overflow: bool) -> Placement:
@@ -264,42 +257,6 @@ class _Step:
             note = f"overflow: nothing is kept for it, since {refusal}"
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
         return attrs.evolve(placement, trail=trail)
-
-    def _created(self, state: State, key: ContainerKey, id: ContainerId) -> Decision:
-        """Whatever was decided about it since it was asked for could not be told before it had an id."""
-        container, twin = state.workload.containers.get(key), _named(state, id)
-        if container is None:
-            return Decision(state)
-        if twin is not None and twin.key != key:
-            return self._created_before(state, key, id, twin)
-        if container.state not in UNSTARTED:  # it has ended or was started meanwhile, which says more
-            return Decision(state if container.id else changed(state, key, id=id))
-        creation = creation_of(container)
-        if creation in state.tries or container.id is not None:
-            state = settled(attrs.evolve(state, told=without(state.told, key)), creation)
-        return _told(changed(state, key, id=id, state=ContainerState.CREATED), (key,))
-
-    def _created_before(self, state: State, key: ContainerKey, id: ContainerId, twin: Container) -> Decision:
-        """The runtime hands out what it had already: there is one container, with one grant."""
-        if twin.state not in HOLDING:
-            removed = self._remove(state, twin.key)
-            created = self._created(removed.state, key, id)
-            return attrs.evolve(created, effects=(*removed.effects, *created.effects))
-        removed = self._remove(state, key)
-        told = _told(attrs.evolve(removed.state, told=without(removed.state.told, twin.key)), (twin.key,))
-        effects = latest([*removed.effects, *told.effects], told.state)
-        return attrs.evolve(removed, state=told.state, effects=effects)
-
-    def _not_created(self, state: State, key: ContainerKey) -> Decision:
-        """Give the grant back with the last request that fails, unless one of them was answered."""
-        container = state.workload.containers.get(key)
-        if container is None or container.id is not None or container.state is ContainerState.RUNNING:
-            return Decision(state)
-        creation = creation_of(container)
-        state = failed_once(state, creation)
-        if state.tries[creation] and container.state is ContainerState.CREATING:
-            return Decision(state)
-        return self._remove(state, key)
 
     def _started(self, state: State, key: ContainerKey) -> Decision:
         """Take note of a start; that of a container which has ended already is old news."""
@@ -361,44 +318,39 @@ class _Step:
         known = attrs.evolve(known, resizing=without(state.resizing, key), told=without(state.told, key))
         if state.policy == before.after:
             undone = attrs.evolve(known, policy=before.policy, adjustments=before.adjustments)
-            told = _told(undone, sorted(before.adjustments))
+            told = told_of(undone, sorted(before.adjustments))
             return attrs.evolve(told, moves=moves_back(state, undone, key))
         try:
             placement = self.policy.resize(known.policy, known.workload, before.container)
         except RefusedError:
-            return _told(known, (key,))  # the larger grant stays: no promise is broken by it
+            return told_of(known, (key,))  # the larger grant stays: no promise is broken by it
         return self._placed(known, placement, also=(key,))
 
     # --- everything at once --------------------------------------------------------------------------------------
 
     def _synchronise(self, state: State, event: Synchronised) -> Decision:
+        decision = self._each(state, changes_between(state.workload, event), self._find)
+        told = tell(decision.state)
+        return attrs.evolve(decision, state=told.state, effects=latest([*decision.effects, *told.effects], told.state))
+
+    def _find(self, state: State, change: Event) -> Decision:
+        if isinstance(change, ContainerRequested):  # it runs already: without room it shares what is left
+            return attrs.evolve(self, overflow=True).adopt(state, change.container)
+        return self.decide(state, change)
+
+    # --- common --------------------------------------------------------------------------------------------------
+
+    def _each(self, state: State, items: Sequence[T], do: Callable[[State, T], Decision]) -> Decision:
         effects: list[Effect] = []
         trails: list[Trail] = []
         moves: list[Move] = []
-        for change in changes_between(state.workload, event):
-            if isinstance(change, ContainerRequested):  # it runs already: without room it shares what is left
-                decision = attrs.evolve(self, overflow=True).adopt(state, change.container)
-            else:
-                decision = self.decide(state, change)
+        for item in items:
+            decision = do(state, item)
             state = decision.state
             effects += decision.effects
             trails += decision.trails
             moves += decision.moves
-        told = tell(state)
-        effects += told.effects
-        return attrs.evolve(told, effects=latest(effects, told.state), trails=tuple(trails), moves=tuple(moves))
-
-    # --- common --------------------------------------------------------------------------------------------------
-
-    def _each(self, state: State, keys: list[ContainerKey], do: Callable[[State, ContainerKey], Decision]) -> Decision:
-        effects: list[Effect] = []
-        moves: list[Move] = []
-        for key in keys:
-            decision = do(state, key)
-            state = decision.state
-            effects += decision.effects
-            moves += decision.moves
-        return Decision(state, effects=latest(effects, state), moves=tuple(moves))
+        return Decision(state, effects=latest(effects, state), trails=tuple(trails), moves=tuple(moves))
 
     def _placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
         """Take over what the policy has decided."""
@@ -415,23 +367,7 @@ class _Step:
                     assert_never(effect)
         adjustments = {**state.adjustments, **placement.changed}
         state = attrs.evolve(state, policy=placement.state, adjustments=adjustments, timers=timers)
-        told = _told(state, sorted({*placement.changed, *also}))
+        told = told_of(state, sorted({*placement.changed, *also}))
         trails = (placement.trail,) if placement.trail else ()
         effects = (*placement.effects, *told.effects)
         return attrs.evolve(told, effects=effects, trails=trails, moves=placement.moves)
-
-
-def _named(state: State, id: ContainerId) -> Container | None:
-    return next((container for container in state.workload.containers.values() if container.id == id), None)
-
-
-def _told(state: State, keys: tuple[ContainerKey, ...] | list[ContainerKey]) -> Decision:
-    """Have the runtime told the adjustments of *keys* where it does not know them."""
-    told, effects = dict(state.told), []
-    for key in keys:
-        container, wanted = state.workload.containers.get(key), state.adjustments.get(key)
-        if container is None or container.id is None or wanted is None or told.get(key) == wanted:
-            continue
-        told[key] = wanted
-        effects.append(UpdateContainer(key, container.id, wanted))
-    return Decision(attrs.evolve(state, told=told), effects=tuple(effects))

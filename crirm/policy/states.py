@@ -10,7 +10,7 @@ import attrs
 from crirm.model.decision import UNADJUSTED, Adjustment, Effect, State, UpdateContainer
 from crirm.model.events import PodResized
 from crirm.model.trail import Move
-from crirm.model.workload import Container, ContainerKey, PodId, Workload
+from crirm.model.workload import Container, ContainerKey, PodId
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -49,12 +49,6 @@ def pod_resized(state: State, event: PodResized) -> State:
 def healed(state: State, key: ContainerKey) -> State:
     """Return *state* without the mark that a container goes on without its place."""
     return attrs.evolve(state, degraded=without(state.degraded, key))
-
-
-def unasking(workload: Workload, pod: PodId) -> Workload:
-    """Return *workload* as if a pod asked for nothing in particular by annotations."""
-    pods = {**workload.pods, pod: attrs.evolve(workload.pods[pod], annotations={})}
-    return attrs.evolve(workload, pods=pods)
 
 
 def members(state: State, pod: PodId) -> list[ContainerKey]:

@@ -21,7 +21,7 @@ def touched(before: Workload, after: Workload) -> frozenset[str]:
     pods = _different(before.pods, after.pods)
     keys = _different(before.containers, after.containers)
     both = [known.containers[key].id for known in (before, after) for key in keys if key in known.containers]
-    return frozenset({*pods, *keys, *(id for id in both if id is not None)})
+    return frozenset({*pods, *keys, *(each for each in both if each is not None)})
 
 
 def _different(before: Mapping[K, object], after: Mapping[K, object]) -> set[K]:

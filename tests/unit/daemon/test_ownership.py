@@ -23,9 +23,7 @@ from crirm.daemon.participants import participant
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.events import UpdateFailed
 from crirm.model.quantity import Bytes
-from crirm.model.resources import Requirements
 from crirm.model.workload import ContainerId, ContainerKey
-from crirm.policy.activation import plan
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
 from crirm.rpc.held import Answer
@@ -134,7 +132,11 @@ class SlowNode:
         self.told: set[ContainerKey] = set()
         self.engine.on_event(self._note)
         clearing = Clearing(self.engine, self.effects, nursery, lambda _key: None)
-        self.before_resize, self.before_start, self.started = clearing.before_resize, clearing.before_start, clearing.started
+        self.before_resize, self.before_start, self.started = (
+            clearing.before_resize,
+            clearing.before_start,
+            clearing.started,
+        )
         nursery.start_soon(self.effects.run)
 
     def when_kept(self, then: Callable[[], None], _otherwise: Callable[[str], None]) -> None:
@@ -154,7 +156,7 @@ class SlowNode:
                 yield key, one.used
 
     def nobody_is_on_another_ones_cpus(self) -> None:
-        """One that becomes an owner while it runs is one from when the runtime has answered; who was late is told of."""
+        """One that becomes an owner while it runs is one when the runtime has answered; who was late is told of."""
         owned = self.engine.policy.exclusive(self.engine.state.policy)
         running, decided = dict(self.running()), self.engine.state.adjustments
         for owner, cpus in running.items():
@@ -166,10 +168,12 @@ class SlowNode:
                 if other in self.told:
                     continue
                 both = owned.get(owner, NO_CPUS) & cpus & used
-                assert other == owner or not both, f"at {trio.current_time():.3f} s {other} is on CPUs {both} of {owner}"
+                assert other == owner or not both, (
+                    f"at {trio.current_time():.3f} s {other} is on CPUs {both} of {owner}"
+                )
 
     async def call(self, method: str, request: Any, perform: Callable[[bytes], Any]) -> Any:
-        part, held = participant(self, method), Waiting()  # type: ignore[arg-type]
+        part, held = participant(self, method), Waiting()
         assert part is not None
         part.request(bytes(request), held)
         await held.decided.wait()
@@ -196,7 +200,7 @@ class SlowNode:
         resources = v1.LinuxContainerResources(cpu_shares=shares, cpu_period=100_000, memory_limit_in_bytes=1 << 26)
         resources.cpu_quota = shares * 100_000 // 1024 or -1
         if shares in {0, 512}:
-            config.linux.cgroup_parent = f"/kubepods/burstable/pod{name}"  # type: ignore[union-attr]
+            config.linux.cgroup_parent = f"/kubepods/burstable/pod{name}"
         container = v1.ContainerConfig(
             metadata=v1.ContainerMetadata(name="c"), linux=v1.LinuxContainerConfig(resources=resources)
         )
@@ -241,8 +245,8 @@ class SlowNode:
 
 async def life_of(name: str, seed: int, grows: float) -> SlowNode:
     dice = random.Random(seed)
-    _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined] # the same seed, the same life
-    _run._r.seed(seed)  # type: ignore[attr-defined]
+    _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc] # the same seed, the same life
+    _run._r.seed(seed)
     async with trio.open_nursery() as nursery:
         node = SlowNode(nursery, make(name), dice, grows)
         async with trio.open_nursery() as pods:

@@ -284,7 +284,9 @@ UNREADABLE = [
 ]
 
 
-@pytest.mark.parametrize("answer", [*UNREADABLE, pytest.param(Answer(4, None), id="a runtime that goes on all the same")])
+@pytest.mark.parametrize(
+    "answer", [*UNREADABLE, pytest.param(Answer(4, None), id="a runtime that goes on all the same")]
+)
 @in_nursery
 async def test_a_creation_whose_answer_cannot_be_read_gives_the_grant_back_and_is_looked_into(
     nursery: trio.Nursery, answer: Answer
@@ -296,7 +298,7 @@ async def test_a_creation_whose_answer_cannot_be_read_gives_the_grant_back_and_i
         create.request(bytes(create_request(f"c{number}")), held)
         assert held.refused is None
         assert create.reply(answer) is None
-    assert ([], {}, 6) == (granted(node), node.engine.state.workload.containers, node.doubts)
+    assert (granted(node), node.engine.state.workload.containers, node.doubts) == ([], {}, 6)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +337,7 @@ async def test_a_pod_whose_id_cannot_be_read_is_looked_into(nursery: trio.Nurser
         assert part is not None
         part.request(bytes(pod_request()), FakeHeld())
         part.reply(answer)
-    assert (2, {}) == (node.doubts, node.engine.state.workload.pods)
+    assert (node.doubts, node.engine.state.workload.pods) == (2, {})
 
 
 @in_nursery
@@ -351,7 +353,7 @@ async def test_a_fault_while_an_answer_is_taken_note_of_has_the_runtime_asked(nu
 
     node.engine.on_event(broken)
     assert create.reply(CREATED) is None
-    assert (["0-1"], [ContainerState.CREATED], 1) == (granted(node), states(node), node.doubts)
+    assert (granted(node), states(node), node.doubts) == (["0-1"], [ContainerState.CREATED], 1)
 
 
 @in_nursery
@@ -361,7 +363,7 @@ async def test_a_fault_after_the_decision_leaves_no_grant_behind(nursery: trio.N
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    node.when_kept = broken  # type: ignore[method-assign] # a bug
+    node.when_kept = broken  # type: ignore[assignment,method-assign] # a bug
     create, held = participant(node, "CreateContainer"), FakeHeld()
     assert create is not None
     with pytest.raises(ZeroDivisionError):
@@ -408,7 +410,7 @@ async def test_a_create_that_is_tried_again_keeps_its_grant_whichever_succeeds(
     assert (["3-4", "0-2"], states(node)) == (granted(node), [ContainerState.CREATED, ContainerState.CREATING])
     other.reply(TAKEN)
     (container,) = node.engine.state.workload.containers.values()
-    assert ID == container.id
+    assert container.id == ID
 
 
 @in_nursery
@@ -420,7 +422,7 @@ async def test_a_create_that_is_given_up_while_another_is_in_flight_takes_nothin
     again, _ = asking(node)
     again.abandoned()
     create.reply(CREATED)
-    assert (["0-1"], [ContainerState.CREATED]) == (granted(node), states(node))
+    assert (granted(node), states(node)) == (["0-1"], [ContainerState.CREATED])
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from crirm.model.cpuset import CPUSet
 from crirm.model.events import ContainerExited
 from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources
-from crirm.model.workload import ContainerState
+from crirm.model.workload import ContainerId, ContainerState, PodId
 from crirm.rpc.grpc_wire import RpcError
 from tests.unit.daemon.nodes import (
     FakeHeld,
@@ -176,7 +176,9 @@ async def test_details_that_cannot_be_read_are_not_known(nursery: trio.Nursery, 
 class Meanwhile(FakeRuntime):
     """Plays what happens on the node between a question and its answer."""
 
-    def __init__(self, answers: dict[str, betterproto.Message | Status], method: str, play: Callable[[], None]) -> None:
+    def __init__(
+        self, answers: dict[str, betterproto.Message | Status], method: str, play: Callable[[], object]
+    ) -> None:
         super().__init__(answers)
         self.method, self.play = method, play
 
@@ -203,7 +205,7 @@ def started(node: FakeNode, id_: str) -> None:
     node.call(Start, v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
 
 
-def known(node: FakeNode) -> tuple[set[str], dict[str | None, str], list[str]]:
+def known(node: FakeNode) -> tuple[set[PodId], dict[ContainerId | None, str], list[str]]:
     """Return the pods, the containers with their states, and all grants."""
     workload = node.engine.state.workload
     containers = {one.id: one.state.value for one in workload.containers.values()}

@@ -17,7 +17,7 @@ from crirm.model.workload import ContainerId
 from tests.unit.daemon.nodes import FakeHeld, FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
 
 if TYPE_CHECKING:
-    import trio.testing
+    from collections.abc import Callable
 
 ID = "c" * 64
 
@@ -142,6 +142,10 @@ async def test_a_stranger_has_the_runtime_asked_for_all_once(
     node = running(nursery)
     runtime = FakeRuntime({"ListContainers": v1.ListContainersResponse().parse(items((ID, 1), ("f" * 64, 1)))})
     nursery.start_soon(relist, runtime, node.engine, node.intake)
-    while len(runtime.calls) < 4:
-        await trio.sleep(0.001)
+    await wait_for(lambda: len(runtime.calls) >= 4)
     assert node.doubts == 1
+
+
+async def wait_for(happened: Callable[[], bool]) -> None:
+    while not happened():
+        await trio.lowlevel.checkpoint()

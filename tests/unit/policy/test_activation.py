@@ -182,7 +182,7 @@ MALFORMED = attrs.evolve(
 
 def with_malformed(policy: Policy) -> State:
     odd = asked("m", 2).container
-    there = [ContainerCreated(key("m"), ContainerId("id-m")), ContainerStarted(key("m"))]
+    there: list[Event] = [ContainerCreated(key("m"), ContainerId("id-m")), ContainerStarted(key("m"))]
     request = ContainerRequested(attrs.evolve(odd, pod=MALFORMED.id))
     return after(policy, PodAdded(POD), PodAdded(MALFORMED), *run("a", 2), request, *there)
 
@@ -207,7 +207,9 @@ def test_who_cannot_be_placed_is_tried_again_and_heals() -> None:
 
 
 def test_a_stranger_that_cannot_be_placed_is_known_and_shares() -> None:
-    stranger = attrs.evolve(asked("m", 2).container, pod=MALFORMED.id, id=ContainerId("x"), state=ContainerState.RUNNING)
+    stranger = attrs.evolve(
+        asked("m", 2).container, pod=MALFORMED.id, id=ContainerId("x"), state=ContainerState.RUNNING
+    )
     state = after(STATIC, PodAdded(POD), *run("a", 2), Synchronised((POD, MALFORMED), (*there("a"), stranger)))
     assert (str(state.adjustments[key("m")].cpus), list(state.degraded)) == ("0,3-7", ["m"])
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
 import pytest
 
 from crirm.model.cpuset import CPUSet
@@ -45,7 +48,9 @@ def book() -> Playbook:
         pytest.param([created(), FAILED], ContainerState.CREATED, "id-a", id="the first succeeds, the second fails"),
         pytest.param([created(), created()], ContainerState.CREATED, "id-a", id="both are answered with the same id"),
         pytest.param([created("x"), created()], ContainerState.CREATED, "id-a", id="the latest id counts"),
-        pytest.param([created(), ASKED, FAILED], ContainerState.CREATED, "id-a", id="one more when it is there already"),
+        pytest.param(
+            [created(), ASKED, FAILED], ContainerState.CREATED, "id-a", id="one more when it is there already"
+        ),
     ],
 )
 def test_the_grant_stays_with_whichever_succeeds_and_nobody_else_gets_it(
@@ -136,9 +141,9 @@ def test_a_failure_after_the_end_of_its_pod_leaves_nothing_behind(book: Playbook
     ],
 )
 def test_the_same_creation_is_told_by_pod_name_and_attempt(
-    book: Playbook, events: list[Event], more: dict[str, object], same: bool
+    book: Playbook, events: list[Event], more: dict[str, Any], same: bool
 ) -> None:
     for event in events:
         book.tell(event)
-    again = wanted("new", 2000, **{"name": "a", **more})
+    again = attrs.evolve(wanted("new", 2000, name="a"), **more)
     assert (asked_before(book.state.workload, again) == KEY) is same

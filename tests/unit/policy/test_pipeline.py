@@ -15,7 +15,6 @@ from crirm.model.events import (
     ContainerRemoved,
     ContainerRequested,
     ContainerStarted,
-    CreateFailed,
     Event,
     PodAdded,
     PodRemoved,

@@ -244,5 +244,5 @@ async def test_a_reply_that_is_no_message_leaves_the_outcome_open_and_passes_as_
     rig.settle()
     assert Answer(0, None, certain=False) == part.seen[-1]
     assert body == rig.kubelet.streams[stream].body
-    assert OK == rig.kubelet.streams[stream].headers[-1]
+    assert rig.kubelet.streams[stream].headers[-1] == OK
     assert rig.idle
