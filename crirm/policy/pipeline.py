@@ -54,13 +54,7 @@ from crirm.model.resources import Requirements
 from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Placement, Policy
-from crirm.policy.creation import (
-    UNSTARTED,
-    creation_of,
-    forgotten,
-    superseded,
-    tried_again,
-)
+from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, not_created, superseded, tried_again
 from crirm.policy.faults import degraded, marked, sharing
 from crirm.policy.states import (
     changed,
