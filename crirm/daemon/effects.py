@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, assert_never
@@ -11,6 +12,7 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri.encode import update_request
+from crirm.daemon.handover import CLEAR_WITHIN_S, Handover
 from crirm.logs import get_logger
 from crirm.model.decision import Effect, StartTimer, StopTimer, UpdateContainer
 from crirm.model.events import ResizeDone, ResizeFailed, ResizeRequested, Timer, TimerExpired, UpdateFailed
@@ -62,31 +64,68 @@ class EffectsWorker:
     when_kept: Callable[[Callable[[], None]], None] = _at_once
     failures: dict[ContainerKey, str] = attrs.field(factory=dict, init=False)
     """Why the runtime has refused the latest update of a container, of those that it has refused."""
+    handover: Handover = attrs.field(
+        default=attrs.Factory(lambda self: Handover(self.engine), takes_self=True), init=False
+    )
     _wanted: dict[ContainerKey, UpdateContainer] = attrs.field(factory=dict, init=False)
     _ready: set[ContainerKey] = attrs.field(factory=set, init=False)
     _busy: set[ContainerKey] = attrs.field(factory=set, init=False)
     _overtaken: set[ContainerKey] = attrs.field(factory=set, init=False)
+    _resizes_sent: set[ContainerKey] = attrs.field(factory=set, init=False)
+    _blocked_s: dict[ContainerKey, float] = attrs.field(factory=dict, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Hear of resizes, which tell the runtime about a container too: of two updates at once, either may be last."""
         self.engine.on_decision(self._heed)
+        self.engine.on_activation(self.handover.heed_activation)
 
-    def _heed(self, event: Event, _before: State, decision: Decision) -> None:
+    def _heed(self, event: Event, before: State, decision: Decision) -> None:
+        self.handover.heed(event, before, decision)
+        if isinstance(event, ResizeDone | ResizeFailed):
+            self._resizes_sent.discard(event.key)
         match event:
             case ResizeRequested(key) if decision.refusal is None:
                 self._wanted.pop(key, None)  # the resize carries what is decided now
                 self._overtaken |= self._busy & {key}
             case ResizeDone(key) if key in self._overtaken:
                 self._overtaken.discard(key)
-                self._tell_again(key)
+                self.handover.resized(key, surely=False)
+                self.tell_again(key)
             case ResizeDone(key) | ResizeFailed(key):
                 self._overtaken.discard(key)
+                self.handover.resized(key, surely=isinstance(event, ResizeDone))
                 self._wake()
             case _:
                 pass
 
-    def _tell_again(self, key: ContainerKey) -> None:
+    def begin_resize(self, key: ContainerKey) -> None:
+        """Hear that the kubelet's resize goes to the runtime: an update answered from now on may come before it."""
+        self._resizes_sent |= {key} & self.engine.state.resizing.keys()
+
+    def begin_start(self, key: ContainerKey) -> None:
+        """Hear that a container is being started: an update that is under way may have no effect on it."""
+        self.handover.starting.add(key)
+        self._overtaken |= self._busy & {key}
+
+    def end_start(self, key: ContainerKey) -> None:
+        """Hear that a container was started, or not: what it may have missed is told again."""
+        self.handover.starting.discard(key)
+        if key in self._overtaken or (self.handover.hold(key) is not None and not self.in_flight(key)):
+            self._overtaken.discard(key)
+            self.tell_again(key)
+        self._wake()
+
+    def unsettled(self, key: ContainerKey) -> list[ContainerKey]:
+        """Return the containers of which the runtime has to confirm something before *key* may start or be resized.
+
+        Itself is one while it is updated: who is being resized is updated no more after what is on its way.
+        """
+        own = [key] if self.in_flight(key) else []
+        return own + self.handover.in_the_way(key)
+
+    def tell_again(self, key: ContainerKey) -> None:
+        """Have the runtime told what a container is to have."""
         container = self.engine.state.workload.containers.get(key)
         adjustment = self.engine.state.adjustments.get(key)
         if container is not None and container.id is not None and adjustment is not None:
@@ -128,6 +167,7 @@ class EffectsWorker:
 
     def _wake(self) -> None:
         self._changed.set()
+        self.handover.wake()
 
     @property
     def idle(self) -> bool:
@@ -140,13 +180,39 @@ class EffectsWorker:
             nursery.start_soon(self._keep_timers)
             while True:
                 self._changed = trio.Event()
-                taken = self._busy | self.engine.state.resizing.keys()
-                free = [key for key in self._wanted if key in self._ready and key not in taken]
-                for key in free[: AT_ONCE - len(self._busy)]:
-                    self._ready.discard(key)
-                    self._busy.add(key)
-                    nursery.start_soon(self._update, self._wanted.pop(key))
-                await self._changed.wait()
+                for effect in self._next(AT_ONCE - len(self._busy)):
+                    self._busy.add(effect.key)
+                    nursery.start_soon(self._update, effect)
+                with trio.move_on_at(min(self._blocked_s.values(), default=math.inf)):
+                    await self._changed.wait()
+
+    def _next(self, at_most: int) -> list[UpdateContainer]:
+        """Take those updates whose turn it is: who is to have another's CPUs waits until that one has let go."""
+        taken = self._busy | self.engine.state.resizing.keys() | self.handover.starting
+        ready = [key for key in self._wanted if key in self._ready and key not in taken]
+        waiting = {key for key in ready if self.handover.in_the_way(key)}
+        now_s = trio.current_time()
+        self._blocked_s = {key: self._blocked_s.get(key, now_s + CLEAR_WITHIN_S) for key in waiting}
+        late = {key for key, until_s in self._blocked_s.items() if until_s <= now_s}
+        free = [key for key in ready if key not in waiting or key in late]
+        if free or taken:
+            return [self._take(key) for key in free[:at_most]]
+        return [self._let_go(key) or self._take(key) for key in ready[:at_most]]  # all wait for one another
+
+    def _take(self, key: ContainerKey) -> UpdateContainer:
+        self._ready.discard(key)
+        self._blocked_s.pop(key, None)
+        return self._wanted.pop(key)
+
+    def _let_go(self, key: ContainerKey) -> UpdateContainer | None:
+        """Return an update that only takes CPUs from *key*, so that others may have them, before it gets new ones."""
+        hold, wanted = self.handover.hold(key), self._wanted[key]
+        if hold is None or hold.cpus is None or wanted.adjustment.cpus is None:
+            return None
+        common = hold.cpus & wanted.adjustment.cpus
+        if not common or common == hold.cpus:
+            return None
+        return attrs.evolve(wanted, adjustment=attrs.evolve(wanted.adjustment, cpus=common))
 
     async def _update(self, effect: UpdateContainer) -> None:
         container = self.engine.state.workload.containers.get(effect.key)
@@ -154,6 +220,8 @@ class EffectsWorker:
             if container is not None:
                 message = update_request(effect.id, container.resources, effect.adjustment)
                 await self.runtime.call("UpdateContainerResources", message, timeout_s=UPDATE_TIMEOUT_S)
+                if not (effect.key in self._overtaken and effect.key in self._resizes_sent | self.handover.starting):
+                    self.handover.confirm(effect.key, effect.adjustment.cpus)
                 self.updated(effect.key)
         except RpcError as error:
             self._failed(effect, error)
@@ -164,6 +232,7 @@ class EffectsWorker:
     def _failed(self, effect: UpdateContainer, error: RpcError) -> None:
         name = self.engine.state.workload.full_name(effect.key)
         if error.status is Status.NOT_FOUND:
+            self.handover.forget(effect.key)
             log.debug("a container was gone before it could be updated", container=name)
         else:
             log.warning("a container could not be updated", container=name, reason=str(error))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from crirm.daemon.kernel import Kernel
+    from crirm.model.cpuset import CPUSet
     from crirm.model.workload import ContainerKey
 
 log = get_logger("enforcer")
@@ -102,6 +103,7 @@ class Enforcer:
         mode: may be changed while it runs.
         pace: when it does what.
         wall_clock: seconds since the epoch, for people.
+        agreed: told of each container that the kernel has on the CPUs that were decided.
     """
 
     state: Callable[[], State]
@@ -111,10 +113,12 @@ class Enforcer:
     mode: Mode = Mode.REPAIR
     pace: Pace = attrs.field(factory=Pace)
     wall_clock: Callable[[], float] = time.time
+    agreed: Callable[[ContainerKey, CPUSet | None], None] = lambda _key, _cpus: None
     _turns: Turns = attrs.field(
         default=attrs.Factory(lambda self: Turns(self.pace.round_s, self.pace.beat_s), takes_self=True), init=False
     )
     _cases: dict[ContainerKey, _Case] = attrs.field(factory=dict, init=False)
+    _urgent: set[ContainerKey] = attrs.field(factory=set, init=False)
     _repairing: set[ContainerKey] = attrs.field(factory=set, init=False)
     _formula: WeightFormula = attrs.field(default=WeightFormula.QUADRATIC, init=False)
     _found_any: bool = attrs.field(default=False, init=False)
@@ -127,9 +131,14 @@ class Enforcer:
         known = self.state().adjustments
         return {key: case.drift() for key, case in self._cases.items() if case.count and key in known}
 
-    def look_at(self, key: ContainerKey) -> None:
-        """Compare container *key* soon: the runtime has created, started or updated it."""
-        self._turns.ask(key, trio.current_time() + self.pace.soon_s)
+    def look_at(self, key: ContainerKey, *, at_once: bool = False) -> None:
+        """Compare container *key* soon: the runtime has created, started or updated it.
+
+        *at_once* is for one that has just started, or that others wait for: a difference counts without a second look.
+        """
+        if at_once:
+            self._urgent.add(key)
+        self._turns.ask(key, trio.current_time() + (0.0 if at_once else self.pace.soon_s))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Compare, report and repair for ever."""
@@ -140,6 +149,7 @@ class Enforcer:
                 known = self.state().adjustments.keys()
                 for key in self._cases.keys() - known:
                     del self._cases[key]
+                self._urgent &= known
                 self._turns.share_out(known)
                 if keys := self._turns.take(_BATCH):
                     await self._look(keys, repairs)
@@ -186,12 +196,17 @@ class Enforcer:
                 self._complain(reading)
             case Reading():
                 self._formula = formula_in_use(want, reading) or self._formula
-                self._compare(key, want, differences(want, reading), repairs)
+                found = differences(want, reading)
+                if reading.cpus is not None and all(each.value is not Value.CPUS for each in found):
+                    self.agreed(key, want.cpus)
+                self._compare(key, want, found, repairs)
             case _:
                 assert_never(reading)
 
     def _compare(self, key: ContainerKey, want: Wanted, found: tuple[Difference, ...], repairs: trio.Nursery) -> None:
         now_s, case = trio.current_time(), self._cases.get(key)
+        urgent = key in self._urgent
+        self._urgent.discard(key)
         if not found:
             if case is not None:
                 self._keep_quiet(key, case, now_s)
@@ -201,6 +216,8 @@ class Enforcer:
             case = self._cases[key] = _Case(self.wall_clock(), pauses)
         if case.suspected != want:
             case.suspected, case.confirm_at_s = want, now_s + self.pace.settle_s
+        if urgent:
+            case.confirm_at_s = now_s
         if now_s < case.confirm_at_s:
             self._turns.ask(key, case.confirm_at_s)
             return
@@ -248,6 +265,8 @@ class Enforcer:
         try:
             if await self.kernel.write(want.place, self._change(want, case.differences)):
                 self._repaired(key, case)
+                if self._wanted(key) == want:
+                    self.agreed(key, want.cpus)
         except CgroupError as error:
             self._failed(key, case, str(error))
             runtime_may_help = error.trouble is not Trouble.LIMITED_ABOVE

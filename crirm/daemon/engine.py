@@ -10,6 +10,7 @@ import itertools
 import re
 import time
 from collections import OrderedDict, deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
@@ -22,9 +23,10 @@ from crirm.model.workload import ContainerKey
 from crirm.policy import pipeline
 from crirm.policy.faults import after_fault
 from crirm.policy.states import moves_of
+from crirm.policy.touched import touched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from crirm.model.decision import Decision, Effect, RefusedError, State
     from crirm.model.events import Event
@@ -79,6 +81,13 @@ class Moved:
     move: Move
 
 
+@attrs.define(eq=False)
+class Since:
+    """Collects what changes while somebody waits for an answer; see ``policy.touched``."""
+
+    touched: frozenset[str] = frozenset()
+
+
 class Engine:
     """State, policy and the trails of decisions.
 
@@ -110,6 +119,7 @@ class Engine:
         self._recorders: list[Callable[[Event, State, Decision], None]] = []
         self._activated: list[Callable[[State, Plan], None]] = []
         self._refused: list[Callable[[Refused], None]] = []
+        self._asked: list[Since] = []
         self.generation = 1  # of the configuration; each that is taken into use is one more
         self._started = f"{time.time_ns():x}"
         self._numbers = itertools.count(1)
@@ -129,6 +139,20 @@ class Engine:
         latest = max((int(name, 16) for name in used if _HEX.fullmatch(name)), default=0)
         if int(self._started, 16) <= latest:  # the clock was set back
             self._started = f"{latest + 1:x}"
+
+    @contextmanager
+    def since_asked(self) -> Iterator[Since]:
+        """Tell what has changed since the beginning of the block, in which the runtime is asked for something."""
+        since = Since()
+        self._asked.append(since)
+        try:
+            yield since
+        finally:
+            self._asked.remove(since)
+
+    def _touch(self, before: State) -> None:
+        for since in self._asked:
+            since.touched |= touched(before.workload, self.state.workload)
 
     def on_effect(self, perform: Callable[[Effect], None]) -> None:
         """Have *perform* called with every effect; it must not block."""
@@ -165,6 +189,7 @@ class Engine:
             overflow: as for the constructor.
         """
         before, self.state = self.state, plan.state
+        self._touch(before)
         self.policy, self.overflow = policy, overflow
         self.generation += not plan.machine
         at_s = self._clock()
@@ -201,6 +226,7 @@ class Engine:
     def take(self, event: Event, decision: Decision) -> None:
         """Take over what `decide` has returned for *event*; nothing may have been decided in between."""
         before, self.state = self.state, decision.state
+        self._touch(before)
         self._note(event, before, decision)
         for record in self._recorders:
             record(event, before, decision)

@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from crirm.cri.methods import RUNTIME_SERVICE
+from crirm.daemon.clearing import Clearing
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.enforcer import Enforcer
 from crirm.daemon.engine import Engine
@@ -30,7 +31,7 @@ from crirm.daemon.watch import relist
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.decision import Adjustment
-from crirm.model.events import ContainerStarted, Event, ResizeDone, Synchronised
+from crirm.model.events import ContainerStarted, Event, ResizeDone, Synchronised, UpdateFailed
 from crirm.model.hardware import Hardware
 from crirm.model.topology_json import digest
 from crirm.policy.activation import freed
@@ -188,6 +189,7 @@ class DecidingNode:
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.engine.on_effect(self.effects.perform)
         self.enforcer = self._make_enforcer(host_root, settings.enforce)
+        self.clearing = Clearing(engine, self.effects, nursery, self._check)
         self.persistence: Persistence | None = None
         self.recorder = Recorder(engine, topology, lambda: self.choice)
         self._settled = False
@@ -237,7 +239,7 @@ class DecidingNode:
             )
             self.intake.cpusets.record = self.persistence.note
         if resume:
-            self.engine.state = freed(self.engine.state, self.machine)
+            self.engine.state = freed(self.engine.policy, self.engine.state, self.machine)
 
     async def record(self, file: str) -> None:
         """Record what happens; a daemon that cannot serves all the same."""
@@ -274,11 +276,11 @@ class DecidingNode:
 
     @property
     def unkept(self) -> str:
-        """See ``participants.Node``."""
+        """See ``node_api.Node``."""
         return self.persistence.refusal if self.persistence is not None else ""
 
     def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
-        """See ``participants.Node``."""
+        """See ``node_api.Node``."""
         if self.persistence is None:
             then()
         else:
@@ -288,10 +290,27 @@ class DecidingNode:
         """See ``control.Observed``."""
         return self.watch.status() if self.watch is not None else {}
 
+    def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
+        """See ``node_api.Node``."""
+        self.clearing.before_resize(key, then)
+
+    def before_start(self, key: ContainerKey, then: Callable[[], None]) -> None:
+        """See ``node_api.Node``."""
+        self.clearing.before_start(key, then)
+
+    def started(self, key: ContainerKey) -> None:
+        """See ``node_api.Node``."""
+        self.clearing.started(key)
+
+    def _check(self, key: ContainerKey) -> None:
+        if self.enforcer is not None:
+            self.enforcer.look_at(key, at_once=True)
+
     def drift(self) -> Mapping[ContainerKey, str]:
         """See ``control.Observed``."""
         found = self.enforcer.drift if self.enforcer is not None else {}
-        return {key: str(drift) for key, drift in found.items() if drift.present}
+        drifted = {key: str(drift) for key, drift in found.items() if drift.present}
+        return {**self.effects.handover.overdue, **drifted}
 
     def _make_enforcer(self, host_root: Path, mode: Mode) -> Enforcer | None:
         try:
@@ -302,6 +321,7 @@ class DecidingNode:
         enforcer = Enforcer(
             lambda: self.engine.state, ThreadedKernel(cgroups), self.effects.perform, self.effects.in_flight, mode
         )
+        enforcer.agreed = self.effects.handover.confirm
         self.engine.on_event(self._look_at)
         return enforcer
 
@@ -311,6 +331,8 @@ class DecidingNode:
             return
         if isinstance(event, ContainerStarted | ResizeDone):
             self.enforcer.look_at(event.key)
+        elif isinstance(event, UpdateFailed):
+            self.enforcer.look_at(event.key, at_once=True)
         elif isinstance(event, Synchronised):
             for key in self.engine.state.adjustments:
                 self.enforcer.look_at(key)

@@ -5,7 +5,8 @@ One small class per kind of call; each is an ``rpc.held.Interceptor``. What is n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 from grpclib.const import Status
@@ -13,6 +14,7 @@ from grpclib.const import Status
 from crirm.cri import decode
 from crirm.cri.encode import adjusted_create, adjusted_update, status_as_asked
 from crirm.cri.message import MalformedError
+from crirm.daemon.guarded import Guarded
 from crirm.logs import get_logger
 from crirm.model.annotations import kept
 from crirm.model.decision import RefusalReason, RefusedError
@@ -32,13 +34,13 @@ from crirm.model.events import (
     ResizeFailed,
     ResizeRequested,
 )
-from crirm.model.workload import Container, ContainerId, ContainerKey, PodId
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, PodId
+from crirm.policy.creation import asked_before, running_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crirm.daemon.engine import Engine
-    from crirm.daemon.intake import Intake
+    from crirm.daemon.node_api import Node
     from crirm.model.decision import Decision
     from crirm.rpc.held import Answer, Held, Interceptor
 
@@ -50,30 +52,8 @@ STATUSES = {
     RefusalReason.BAD_STATE: Status.FAILED_PRECONDITION,
     RefusalReason.FAULT: Status.INTERNAL,
 }
+_LATE = (Status.CANCELLED.value, Status.DEADLINE_EXCEEDED.value)  # CRI-O goes on, for whoever asks again
 _GONE = (Status.OK.value, Status.NOT_FOUND.value)  # both mean that it is not there any more
-
-
-class Node(Protocol):
-    """What participants work with: the daemon's engine and its view of requests."""
-
-    engine: Engine
-    intake: Intake
-
-    @property
-    def unkept(self) -> str:
-        """Why nothing may be granted now; empty where it may."""
-
-    def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
-        """Call *then*, now or soon, when what was decided so far survives the death of this process.
-
-        Where it does not and has to, *otherwise* is called, with the reason.
-        """
-
-    def look(self, again: Callable[[], None], held: Held) -> bool:
-        """Have *again* called once the runtime was asked what has ended; False where nothing can have."""
-
-    def observed(self, method: str, answer: bytes) -> None:
-        """Take note of an answer of the runtime's."""
 
 
 @attrs.define
@@ -122,10 +102,14 @@ class RunPod(Participant):
 
     def event(self, answer: Answer) -> Event | None:
         """The pod is there."""
-        if not answer.message:
+        if answer.status != Status.OK.value:
             return None
-        pod = decode.run_pod_request(self.message, decode.first_text(answer.message))
-        return PodAdded(attrs.evolve(pod, annotations=kept(pod.annotations)))
+        pod = decode.first_text(answer.message or b"")
+        if not pod:
+            self.node.intake.doubt()
+            return None
+        added = decode.run_pod_request(self.message, pod)
+        return PodAdded(attrs.evolve(added, annotations=kept(added.annotations)))
 
 
 class StopPod(Participant):
@@ -155,8 +139,53 @@ class ResizePod(Participant):
         return PodResized(self.node.intake.pod_of(pod), overhead, resources)
 
 
+@attrs.define
 class Start(Participant):
-    """StartContainer."""
+    """StartContainer: waits until the CPUs of the container are clear of others."""
+
+    starting: ContainerKey | None = None
+    over: bool = False
+    had_ended: bool = False
+
+    def request(self, message: bytes, held: Held) -> None:
+        """Let the call go on when the runtime has confirmed what was taken from others, or is too slow."""
+        self.message = message
+        try:
+            key = self.key()
+        except MalformedError:  # the runtime has its own words for that
+            key = None
+        known = self.node.engine.state.workload.containers.get(key) if key else None
+        self.had_ended = known is not None and known.state is ContainerState.EXITED
+        if key is None or known is None or self.had_ended:
+            held.forward(message)
+            return
+        self.node.before_start(key, lambda: self._start(known.key, held))
+
+    def _start(self, key: ContainerKey, held: Held) -> None:
+        self.starting = key
+        if self.over:
+            self._end()
+        else:
+            held.forward(self.message)
+
+    def _end(self) -> None:
+        key, self.starting = self.starting, None
+        if key is not None:
+            self.node.started(key)
+
+    def reply(self, answer: Answer) -> bytes | None:
+        """Turn a good answer into an event, and have looked at what came of it."""
+        try:
+            if self.had_ended and answer.status == Status.OK.value:
+                self.node.intake.doubt()  # it had not ended, then
+            return super().reply(answer)
+        finally:
+            self._end()
+
+    def abandoned(self) -> None:
+        """Nobody waits for it any more."""
+        self.over = True
+        self._end()
 
     def event(self, answer: Answer) -> Event | None:
         """It runs."""
@@ -197,66 +226,100 @@ class Create(Participant):
     looked: bool = False
 
     def request(self, message: bytes, held: Held) -> None:
-        """Decide, or pass on what cannot be decided about: the runtime has its own words for that."""
+        """Decide, or pass on what cannot be decided about: the runtime has its own words for that.
+
+        An earlier attempt that crirm believes to run is asked about first: its end may be news.
+        """
         self.message = message
         self._prepare(held)
 
     def _prepare(self, held: Held) -> None:
-        message = self.message
         try:
-            asked = decode.create_request(message)
+            asked = decode.create_request(self.message)
         except ValueError as error:
             held.refuse(Status.INVALID_ARGUMENT, f"CreateContainer: {error}")
             return
-        if asked.pod not in self.node.engine.state.workload.pods:
+        workload = self.node.engine.state.workload
+        if asked.pod not in workload.pods:
             log.warning("a container of an unknown pod is passed on as it is", pod=asked.pod, container=asked.name)
-            held.forward(message)
+            held.forward(self.message)
+            return
+        if running_before(workload, asked.pod, asked.name, asked.attempt) and self._look_first(held):
             return
         self.node.intake.prepare(asked, lambda container: self._decide(container, held))
+
+    def _look_first(self, held: Held) -> bool:
+        """Prepare afresh once the runtime was asked what has ended; False where that was done, or nothing can have."""
+        if self.looked:
+            return False
+        self.looked = True
+        return self.node.look(lambda: self._prepare_afresh(held), held)
+
+    def _prepare_afresh(self, held: Held) -> None:
+        if self.over:
+            return
+        try:
+            self._prepare(held)
+        except Exception:
+            self._fail()  # who hears of the fault refuses the call
+            raise
 
     def _decide(self, container: Container | RefusedError, held: Held) -> None:
         if self.over:
             return
         if isinstance(container, RefusedError):
+            self._fail()  # crirm itself has failed, perhaps after the decision
             held.refuse(STATUSES[container.reason], str(container))
             return
         if self.node.unkept:
             held.refuse(Status.UNAVAILABLE, self.node.unkept)
             return
+        if before := asked_before(self.node.engine.state.workload, container):
+            container = attrs.evolve(container, key=before)
         event = ContainerRequested(container)
         decision = self.node.engine.decide(event)
-        if not self.looked and could_be_better(decision):
-            self.looked = True
-            if self.node.look(lambda: None if self.over else self._prepare(held), held):
-                return
-        self.node.engine.take(event, decision)
-        if decision.refusal is not None:
-            held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
+        if could_be_better(decision) and self._look_first(held):
             return
         self.container = container.key
+        self.node.engine.take(event, decision)
+        if decision.refusal is not None:
+            self.container = None
+            held.refuse(STATUSES[decision.refusal.reason], str(decision.refusal))
+            return
         asked, adjustment = self.message, decision.adjustment
         message = asked if adjustment is None else adjusted_create(asked, adjustment)
         self.node.when_kept(lambda: held.forward(message), lambda why: self.give_up(held, why))
 
     def reply(self, answer: Answer) -> bytes | None:
         """Keep the grant under the runtime's name for the container, or give it back."""
+        container_id = ContainerId(decode.first_text(answer.message) if answer.message else "")
         if self.container is None:
-            if answer.message:
+            if container_id or not _surely_failed(answer):
                 self.node.intake.doubt()  # made without a place: the runtime's lists will tell of it and of its pod
-            return None
-        if answer.message and (container_id := decode.first_text(answer.message)):
-            self.node.engine.apply(ContainerCreated(self.container, ContainerId(container_id)))
+        elif container_id:
+            self.node.engine.apply(ContainerCreated(self.container, container_id))
+            if self.node.intake.key_of(container_id) is None:
+                self.node.intake.doubt()  # it has ended in the meantime, or so it seemed
         else:
-            self.node.engine.apply(CreateFailed(self.container))
-            if not answer.certain:
+            self._fail()
+            if not _surely_failed(answer):
                 self.node.intake.doubt()
         return None
 
     def abandoned(self) -> None:
         """Whatever is still being prepared comes too late; the runtime does not hear of what is decided already."""
         self.over = True
-        if self.container is not None:
-            self.node.engine.apply(CreateFailed(self.container))
+        self._fail()
+
+    def _fail(self) -> None:
+        container, self.container = self.container, None
+        if container is not None:
+            self.node.engine.apply(CreateFailed(container))
+
+
+def _surely_failed(answer: Answer) -> bool:
+    """Tell whether the runtime has surely made nothing."""
+    return answer.certain and answer.status not in {Status.OK.value, *_LATE}
 
 
 @attrs.define
@@ -308,13 +371,16 @@ class Update(Participant):
         self.container = event.key
         self.node.intake.cpusets.note(event.key, *self.sets)
         message = adjusted_update(self.message, decision.adjustment) if decision.adjustment else self.message
-        self.node.when_kept(lambda: held.forward(message), lambda why: self.give_up(held, why))
+        grow = partial(self.node.before_resize, event.key, lambda: held.forward(message))
+        self.node.when_kept(grow, lambda why: self.give_up(held, why))
 
     def reply(self, answer: Answer) -> bytes | None:
         """Keep the new size, or go back to the old one."""
         if self.container is not None:
-            done = answer.status == Status.OK.value
+            done = answer.status == Status.OK.value and answer.certain
             self.node.engine.apply(ResizeDone(self.container) if done else ResizeFailed(self.container))
+        if not answer.certain:
+            self.node.intake.doubt()
         return None
 
     def abandoned(self) -> None:
@@ -359,4 +425,4 @@ _PARTICIPANTS: dict[str, Callable[[Node], Interceptor]] = {
 def participant(node: Node, method: str) -> Interceptor | None:
     """Return who takes part in a call of the RuntimeService's *method*; None when nobody does."""
     make = _PARTICIPANTS.get(method)
-    return make(node) if make is not None else None
+    return Guarded(method, make(node)) if make is not None else None

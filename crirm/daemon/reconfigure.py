@@ -16,10 +16,12 @@ from crirm import logs
 from crirm.cri.dump_rules import DumpRules
 from crirm.daemon.adjustments import Adjustments
 from crirm.daemon.planning import plan_aside
+from crirm.daemon.resync import resync
 from crirm.daemon.settings import NOTHING, intercepted_by
 from crirm.errors import CrirmError
 from crirm.model.workload import ContainerState
 from crirm.policy.activation import Plan, plan
+from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,6 +179,7 @@ class Reconfiguration:
         old_grants = old_policy.save(engine.state.policy)
         if self.node is None:
             await self._put_to_work(node, settings)
+            await self._catch_up(node)
         if engine.state is not placing.before:
             found = _planned(node, placing.policy, engine.state)
             placing = attrs.evolve(placing, before=engine.state, plan=found)
@@ -207,6 +210,18 @@ class Reconfiguration:
         self.node = self.relay.node = node
         self.relay.runtime.on_up = node.on_up
         self.service.start_soon(node.run)
+
+    async def _catch_up(self, node: DecidingNode) -> None:
+        """Ask the runtime once more: calls have passed unseen until *node* was at work.
+
+        Raises:
+            RejectedError: it does not tell.
+        """
+        try:
+            await resync(node.runtime, node.engine, node.intake)
+        except RpcError as error:
+            self._go_on(node)
+            raise RejectedError(f"the runtime does not tell what runs: {error}; try again") from error
 
     def _go_on(self, node: DecidingNode) -> None:
         """Let *node* retire if nothing is placed any more and nothing is left to do; else it goes on."""

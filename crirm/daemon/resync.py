@@ -36,23 +36,26 @@ _CRIO_CGROUP_PARENT = "io.kubernetes.cri-o.CgroupParent"
 
 
 async def resync(runtime: Runtime, engine: Engine, intake: Intake) -> None:
-    """List pods and containers, ask for the details of those that crirm does not know, and tell the engine.
+    """List containers and pods, ask for the details of those that crirm does not know, and tell the engine.
+
+    Pods come second: then they include the pod of every container that was listed.
 
     Raises:
         RpcError: the runtime does not list.
     """
-    pods = await ask(runtime, "ListPodSandbox", b"", decode.listed_pods, timeout_s=LIST_TIMEOUT_S)
-    listed = await ask(runtime, "ListContainers", b"", decode.listed_containers, timeout_s=LIST_TIMEOUT_S)
-    details = Details(runtime, engine, intake)
-    async with trio.open_nursery() as nursery:
-        limit = trio.CapacityLimiter(AT_ONCE)
-        for pod in pods:
-            nursery.start_soon(details.look_at_pod, pod, limit)
-    async with trio.open_nursery() as nursery:
-        for item in listed:
-            nursery.start_soon(details.look_at_container, item, limit)
-    event = Synchronised(tuple(details.pods), tuple(details.containers))
-    engine.apply(event)
+    with engine.since_asked() as since:
+        listed = await ask(runtime, "ListContainers", b"", decode.listed_containers, timeout_s=LIST_TIMEOUT_S)
+        pods = await ask(runtime, "ListPodSandbox", b"", decode.listed_pods, timeout_s=LIST_TIMEOUT_S)
+        details = Details(runtime, engine, intake)
+        async with trio.open_nursery() as nursery:
+            limit = trio.CapacityLimiter(AT_ONCE)
+            for pod in pods:
+                nursery.start_soon(details.look_at_pod, pod, limit)
+        async with trio.open_nursery() as nursery:
+            for item in listed:
+                nursery.start_soon(details.look_at_container, item, limit)
+        event = Synchronised(tuple(details.pods), tuple(details.containers), since.touched)
+        engine.apply(event)
     log.debug("synchronised with the runtime", pods=len(event.pods), containers=len(event.containers))
 
 

@@ -19,13 +19,17 @@ LIST_TIMEOUT_S = 60.0
 async def settle_creations(runtime: Runtime, engine: Engine) -> None:
     """Find out what has become of the containers that an earlier process was creating.
 
+    One whose call has been answered since the list was asked for needs no list.
+
     Raises:
         RpcError: the runtime does not list.
     """
     creating = [c for c in engine.state.workload.containers.values() if c.state is ContainerState.CREATING]
     if not creating:
         return
-    listed = await ask(runtime, "ListContainers", b"", decode.listed_containers, timeout_s=LIST_TIMEOUT_S)
+    with engine.since_asked() as since:
+        listed = await ask(runtime, "ListContainers", b"", decode.listed_containers, timeout_s=LIST_TIMEOUT_S)
+    creating = [container for container in creating if container.key not in since.touched]
     known = {container.id for container in engine.state.workload.containers.values()}
     there = {(item.pod, item.name, item.attempt): item.id for item in listed if item.id not in known}
     for container in creating:

@@ -33,22 +33,28 @@ STOPPED, DELETED = 2, 3  # ContainerEventType
 
 async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
     """Compare what crirm believes with the runtime's list, for ever."""
+    seen: frozenset[ContainerId] = frozenset()  # strangers; those that cannot be placed stay strange
     while True:
         await trio.sleep(RELIST_S)
         before = engine.state.workload.containers
         if not before:
             continue
         try:
-            answer = await runtime.call("ListContainers", b"", timeout_s=LIST_TIMEOUT_S)
-            listed = await trio.to_thread.run_sync(decode.listed_containers, answer)
+            with engine.since_asked() as since:
+                answer = await runtime.call("ListContainers", b"", timeout_s=LIST_TIMEOUT_S)
+                listed = await trio.to_thread.run_sync(decode.listed_containers, answer)
         except (RpcError, MalformedError) as error:
             log.debug("the runtime's list is not known", reason=str(error))  # the link tells of one that is away
             continue
-        compare(listed, engine, intake, {c.id for c in before.values()})
+        compare(listed, engine, intake, {c.id for c in before.values()} - since.touched)
+        unknown = strangers(listed, engine, intake) - since.touched
+        if unknown - seen:
+            intake.doubt()
+        seen = unknown
 
 
 def compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: set[ContainerId | None]) -> None:
-    """Tell what has ended; not to be listed counts only for those known before the list was asked for."""
+    """Tell what has ended; not to be listed counts only for those known before it was asked for, untouched since."""
     there = {item.id for item in listed}
     ended = [intake.key_of(item.id) for item in listed if item.state is ContainerState.EXITED]
     for key in ended:
@@ -57,6 +63,18 @@ def compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: s
     for container in list(engine.state.workload.containers.values()):
         if container.id in asked_about and container.id is not None and container.id not in there:
             engine.apply(ContainerRemoved(container.key))
+
+
+def strangers(listed: list[Listed], engine: Engine, intake: Intake) -> frozenset[ContainerId]:
+    """Return the ids of containers that live and that crirm does not know: somebody has made them past it."""
+    known = engine.state.workload.containers.values()
+    coming = {(c.pod, c.name, c.attempt) for c in known if c.state is ContainerState.CREATING}
+    alive = [item for item in listed if item.state is not ContainerState.EXITED]
+    return frozenset(
+        item.id
+        for item in alive
+        if intake.key_of(item.id) is None and (item.pod, item.name, item.attempt) not in coming
+    )
 
 
 def tell_end(key: ContainerKey, engine: Engine) -> None:

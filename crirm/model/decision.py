@@ -12,7 +12,7 @@ from crirm.errors import SENTENCE_CHARS, CrirmError, clipped
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.events import Timer
 from crirm.model.trail import Move, Trail
-from crirm.model.workload import Container, ContainerId, ContainerKey, Workload
+from crirm.model.workload import Container, ContainerId, ContainerKey, PodId, Workload
 
 
 @attrs.frozen
@@ -112,6 +112,10 @@ class Before:
     after: Any
 
 
+Creation = tuple[PodId, str, int]
+"""What all requests for one container have in common: pod, name and attempt."""
+
+
 @attrs.frozen
 class State:
     """All that crirm knows and has decided.
@@ -125,6 +129,8 @@ class State:
         timers: seconds of wall-clock time at which each running timer expires.
         resizing: containers whose resize the runtime has not answered yet.
         degraded: containers that go on without the place that they should have, and why; see ``policy.faults``.
+        tries: creations that were asked for more than once, or have failed, and how many requests for each are in
+            flight; see ``policy.creation``.
     """
 
     workload: Workload
@@ -134,6 +140,7 @@ class State:
     timers: Mapping[tuple[ContainerKey, Timer], float] = attrs.field(factory=dict)
     resizing: Mapping[ContainerKey, Before] = attrs.field(factory=dict)
     degraded: Mapping[ContainerKey, str] = attrs.field(factory=dict)
+    tries: Mapping[Creation, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -135,13 +135,20 @@ class UpdateFailed:
 
 @attrs.frozen
 class Synchronised:
-    """The runtime has listed all that it has; whatever else is known is gone.
+    """The runtime has listed all that it has; whatever else was known when it was asked is gone.
 
     Containers that crirm knows already are recognised by their id, and keep key and grant.
+
+    Args:
+        pods: all.
+        containers: all.
+        touched: ids of pods and containers, and keys of containers, that have changed since the runtime was asked: the
+            lists may be older than what is known of these, so they say nothing about them. See ``policy.touched``.
     """
 
     pods: tuple[Pod, ...]
     containers: tuple[Container, ...]
+    touched: frozenset[str] = frozenset()
 
 
 Event = (

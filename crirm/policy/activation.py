@@ -11,12 +11,13 @@ from collections.abc import Mapping
 
 import attrs
 
+from crirm.model.cpuset import CPUSet
 from crirm.model.decision import UNADJUSTED, Adjustment, Before, Effect, State
 from crirm.model.trail import Trail
 from crirm.model.workload import ContainerKey
 from crirm.policy.api import Json, Policy
-from crirm.policy.pipeline import tell
 from crirm.policy.restore import NO_GRANT, Saved, revive
+from crirm.policy.telling import tell
 
 RECONFIGURED = "the configuration has changed"
 OTHER_POLICY = "another policy places it"
@@ -77,7 +78,7 @@ def plan(
     """
     revived = revive(policy, Saved(state.workload, grants, state.told, state.timers))
     resizing = {key: _superseded(before) for key, before in state.resizing.items()}
-    told = tell(attrs.evolve(freed(revived.state, machine), resizing=resizing))
+    told = tell(attrs.evolve(freed(policy, revived.state, machine), resizing=resizing, tries=state.tries))
     return Plan(
         state=told.state,
         effects=told.effects,
@@ -92,12 +93,17 @@ def _superseded(before: Before) -> Before:
     return attrs.evolve(before, policy=_SUPERSEDED, after=_SUPERSEDED)
 
 
-def freed(state: State, machine: Adjustment) -> State:
-    """Return *state* with the whole *machine* for whoever was bound under another configuration and is not any more."""
-    adjustments = dict(state.adjustments)
+def freed(policy: Policy, state: State, machine: Adjustment) -> State:
+    """Return *state* with the whole *machine* for whoever was bound under another configuration and is not any more.
+
+    One that *policy* could not place at all is kept off the CPUs that others have to themselves.
+    """
+    adjustments, owned = dict(state.adjustments), CPUSet.union(policy.exclusive(state.policy).values())
     for key, bound in state.told.items():
         wanted = adjustments.get(key, UNADJUSTED)
-        cpus = machine.cpus if wanted.cpus is None and bound.cpus is not None else wanted.cpus
+        whole = machine.cpus or CPUSet()
+        room = (whole - owned or whole) if key in state.degraded else whole
+        cpus = room if wanted.cpus is None and bound.cpus is not None else wanted.cpus
         mems = machine.mems if wanted.mems is None and bound.mems is not None else wanted.mems
         if (free := attrs.evolve(wanted, cpus=cpus, mems=mems)) != wanted:
             adjustments[key] = free

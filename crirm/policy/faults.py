@@ -10,10 +10,13 @@ from typing import Final
 
 import attrs
 
+from crirm.model.cpuset import NO_CPUS
 from crirm.model.decision import UNADJUSTED, Before, Decision, RefusalReason, RefusedError, State
 from crirm.model.events import ContainerRequested, Event, ResizeRequested, Timer, TimerExpired
+from crirm.model.resources import Requirements
 from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey
+from crirm.policy.api import Placement, Policy
 
 REPAIR_S: Final = 30.0
 """Until a degraded container is tried again; a bug seldom goes away by itself, but its cause may."""
@@ -51,6 +54,19 @@ def degraded(policy: str, state: State, container: Container, now_s: float, why:
     asked = "a place, which it may get later"
     trail = Trail(container.key, policy, asked, "", "what the kubelet has asked for, unchanged", notes=(why,))
     return Decision(marked(known, container.key, now_s, why), UNADJUSTED, trails=(trail,))
+
+
+def sharing(policy: Policy, state: State, container: Container) -> Placement:
+    """Ask *policy* to let *container* share CPUs with others, as if neither it nor its pod asked for anything.
+
+    Raises:
+        RefusedError: even that cannot be, or whatever else goes wrong in the policy.
+    """
+    nothing = Requirements(unpromised_cpu=container.requirements.cpu_request)
+    modest = attrs.evolve(container, requirements=nothing, hints=(), found_on=NO_CPUS)
+    plain = attrs.evolve(state.workload.pods[container.pod], annotations={})
+    workload = attrs.evolve(state.workload, pods={**state.workload.pods, plain.id: plain})
+    return policy.allocate(state.policy, workload, modest)
 
 
 def marked(state: State, key: ContainerKey, now_s: float, why: str) -> State:

@@ -6,13 +6,15 @@ changed into effects. Its rules:
 * A container holds a grant from the moment it is asked for until it has exited; the runtime's refusal gives it back.
 * Whatever is refused leaves the state as it was.
 * The runtime is told of an adjustment only when it differs from what it was told last.
-* An instance is its key. Another instance of the same name, or another sandbox of the same pod, never shares its grant.
+* An instance is its key. Another instance of the same name, or another sandbox of the same pod, never shares its grant,
+  and never ends it: a container that runs ends when the runtime says so.
+* Requests for the same instance share its grant, until the last of them has failed; see ``creation``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import assert_never
+from collections.abc import Callable, Sequence
+from typing import TypeVar, assert_never
 
 import attrs
 
@@ -52,7 +54,8 @@ from crirm.model.resources import Requirements
 from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Placement, Policy
-from crirm.policy.faults import degraded, marked
+from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, not_created, superseded, tried_again
+from crirm.policy.faults import degraded, marked, sharing
 from crirm.policy.states import (
     changed,
     healed,
@@ -66,8 +69,10 @@ from crirm.policy.states import (
     without,
 )
 from crirm.policy.synchronise import changes_between
+from crirm.policy.telling import as_told, tell, told_of
 
 OVERFLOWS = "it overflows, and nothing is kept for it: "
+T = TypeVar("T")
 HOLDING = frozenset({ContainerState.CREATING, ContainerState.CREATED, ContainerState.RUNNING})
 
 
@@ -94,11 +99,6 @@ def adopt(policy: Policy, state: State, container: Container, *, overflow: bool)
     return _Step(policy, 0.0, overflow).adopt(state, container)  # what is allocated starts no timer
 
 
-def tell(state: State) -> Decision:
-    """Have the runtime told every adjustment that it does not know."""
-    return _told(state, sorted(state.adjustments))
-
-
 @attrs.frozen
 class _Step:
     policy: Policy
@@ -118,8 +118,10 @@ class _Step:
             case ContainerRequested(container):
                 return self._request(state, container, self.overflow)
             case ContainerCreated(key, id):
-                return self._created(changed(state, key, id=id, state=ContainerState.CREATED), key)
-            case CreateFailed(key) | ContainerRemoved(key):
+                return created(state, key, id, self._remove)
+            case CreateFailed(key):
+                return not_created(state, key, self._remove)
+            case ContainerRemoved(key):
                 return self._remove(state, key)
             case ContainerStarted(key):
                 return self._started(state, key)
@@ -146,33 +148,42 @@ class _Step:
     # --- pods ----------------------------------------------------------------------------------------------------
 
     def _add_pod(self, state: State, pod: Pod) -> Decision:
-        """Take on a pod; an older sandbox of the same pod has nothing left to run."""
-        others = [other.id for other in state.workload.pods.values() if other.uid == pod.uid and other.id != pod.id]
-        lingering = [key for other in others for key in members(state, other)]
-        decision = self._each(state, lingering, self._exit)
-        pods = {**decision.state.workload.pods, pod.id: pod}
-        return attrs.evolve(decision, state=with_workload(decision.state, pods=pods))
+        """Take on a pod; an older sandbox of the same pod ends when the runtime says so."""
+        return Decision(with_workload(state, pods={**state.workload.pods, pod.id: pod}))
 
     def _remove_pod(self, state: State, pod: PodId) -> Decision:
         decision = self._each(state, members(state, pod), self._remove)
         pods = without(decision.state.workload.pods, pod)
-        return attrs.evolve(decision, state=with_workload(decision.state, pods=pods))
+        return attrs.evolve(decision, state=with_workload(forgotten(decision.state, pod), pods=pods))
 
     # --- containers ----------------------------------------------------------------------------------------------
 
     def _request(self, state: State, container: Container, overflow: bool) -> Decision:
+        known = state.workload.containers.get(container.key)
+        if known is not None and known.state in UNSTARTED:
+            return self._request_again(state, known, container)
+        return self._place(state, container, overflow)
+
+    def _request_again(self, state: State, known: Container, container: Container) -> Decision:
+        """Keep the grant for the next try, which may ask for more or less."""
+        decision = Decision(state)
+        if container.requirements != known.requirements:
+            try:
+                placement = self.policy.resize(state.policy, state.workload, attrs.evolve(container, id=known.id))
+            except RefusedError as refusal:
+                return Decision(state, refusal=refusal)
+            decision = self._placed(state, placement)
+        state = with_container(decision.state, attrs.evolve(container, id=known.id, state=known.state))
+        if known.state is ContainerState.CREATING:
+            state = tried_again(state, creation_of(container))
+        return attrs.evolve(decision, state=state, adjustment=state.adjustments.get(container.key, UNADJUSTED))
+
+    def _place(self, state: State, container: Container, overflow: bool) -> Decision:
         if container.pod not in state.workload.pods:
             problem = f"container {container.name}: its pod sandbox {container.pod} is not known"
             return Decision(state, refusal=RefusedError(RefusalReason.BAD_STATE, problem))
         before, state = state, with_class(state, container.pod, container.resources)
-        lingering = [
-            other.key
-            for other in state.workload.containers.values()
-            if (other.pod, other.name) == (container.pod, container.name)
-            and other.key != container.key
-            and other.state in HOLDING
-        ]
-        cleared = self._each(state, lingering, self._exit)
+        cleared = self._each(state, superseded(state.workload, container), self._exit)
         try:
             placement, lack = self._allocate(cleared.state, container, overflow)
         except RefusedError as refusal:
@@ -191,18 +202,29 @@ class _Step:
 
     def adopt(self, state: State, container: Container) -> Decision:
         """Place a container that runs already: what the runtime was told of it is not what is decided now."""
-        told = {container.key: state.told[container.key]} if container.key in state.told else {}
-        there = [one.cpus for one in told.values() if one.cpus is not None]
-        asked = attrs.evolve(container, found_on=there[0]) if there else container
+        there = state.told.get(container.key, UNADJUSTED).cpus
+        asked = container if there is None else attrs.evolve(container, found_on=there)
         try:
-            decision = self._request(state, asked, self.overflow)
+            decision = self._place(state, asked, self.overflow)
         except Exception as error:  # noqa: BLE001 - one that runs must not keep all others from being known
-            why = f"crirm failed to place it ({type(error).__name__}: {error})"
-            return degraded(self.policy.name, state, container, self.now_s, why)
+            return self._confine(state, container, f"crirm failed to place it ({type(error).__name__}: {error})")
         if decision.refusal is not None:
-            return decision
-        state = with_container(decision.state, container)
-        return attrs.evolve(decision, state=attrs.evolve(state, told={**without(state.told, container.key), **told}))
+            may_share = self.overflow and decision.refusal.reason is not RefusalReason.BAD_STATE
+            return self._confine(state, container, str(decision.refusal)) if may_share else decision
+        return attrs.evolve(decision, state=as_told(with_container(decision.state, container), state, container.key))
+
+    def _confine(self, state: State, container: Container, why: str) -> Decision:
+        """Let a container that runs and cannot be placed share CPUs with others: degraded, but no intruder."""
+        try:
+            placement = sharing(self.policy, state, container)
+        except Exception as error:  # noqa: BLE001 - as above; a refusal, too
+            why = f"{why}; nor can it share CPUs with others ({error})"
+            return degraded(self.policy.name, state, container, self.now_s, why)
+        trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, why))
+        known = with_container(marked(state, container.key, self.now_s, why), container)
+        decision = self._placed(known, attrs.evolve(placement, trail=trail))
+        adjustment = placement.changed.get(container.key, UNADJUSTED)
+        return attrs.evolve(decision, state=as_told(decision.state, state, container.key), adjustment=adjustment)
 
     def _repair(self, state: State, key: ContainerKey) -> Decision:
         """Try again to give a degraded container what it should have; it goes on as it is where that cannot be."""
@@ -219,7 +241,7 @@ class _Step:
         decision = self.adopt(state, container)
         if decision.refusal is not None:
             return Decision(marked(state, key, self.now_s, str(decision.refusal)))
-        told = _told(decision.state, (key,))
+        told = told_of(decision.state, (key,))
         return attrs.evolve(decision, state=told.state, adjustment=None, effects=(*decision.effects, *told.effects))
 
     def _allocate(self, state: State, container: Container, overflow: bool) -> tuple[Placement, str]:
@@ -240,13 +262,10 @@ class _Step:
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
         return attrs.evolve(placement, trail=trail, cramped=True), lack
 
-    def _created(self, state: State, key: ContainerKey) -> Decision:
-        """Whatever was decided about it since it was asked for could not be told before it had an id."""
-        return _told(state, (key,))
-
     def _started(self, state: State, key: ContainerKey) -> Decision:
+        """Take note of a start; that of a container which has ended already is old news."""
         container = state.workload.containers.get(key)
-        if container is None or container.state is ContainerState.EXITED:  # an end is final, whoever told of it first
+        if container is None or container.state is ContainerState.EXITED:
             return Decision(state)
         state = changed(state, key, state=ContainerState.RUNNING)
         return self._placed(state, self.policy.started(state.policy, state.workload, key))
@@ -304,44 +323,39 @@ class _Step:
         known = attrs.evolve(known, resizing=without(state.resizing, key), told=without(state.told, key))
         if state.policy == before.after:
             undone = attrs.evolve(known, policy=before.policy, adjustments=before.adjustments)
-            told = _told(undone, sorted(before.adjustments))
+            told = told_of(undone, sorted(before.adjustments))
             return attrs.evolve(told, moves=moves_back(state, undone, key))
         try:
             placement = self.policy.resize(known.policy, known.workload, before.container)
         except RefusedError:
-            return _told(known, (key,))  # the larger grant stays: no promise is broken by it
+            return told_of(known, (key,))  # the larger grant stays: no promise is broken by it
         return self._placed(known, placement, also=(key,))
 
     # --- everything at once --------------------------------------------------------------------------------------
 
     def _synchronise(self, state: State, event: Synchronised) -> Decision:
+        decision = self._each(state, changes_between(state.workload, event), self._find)
+        told = tell(decision.state)
+        return attrs.evolve(decision, state=told.state, effects=latest([*decision.effects, *told.effects], told.state))
+
+    def _find(self, state: State, change: Event) -> Decision:
+        if isinstance(change, ContainerRequested):  # it runs already: without room it shares what is left
+            return attrs.evolve(self, overflow=True).adopt(state, change.container)
+        return self.decide(state, change)
+
+    # --- common --------------------------------------------------------------------------------------------------
+
+    def _each(self, state: State, items: Sequence[T], do: Callable[[State, T], Decision]) -> Decision:
         effects: list[Effect] = []
         trails: list[Trail] = []
         moves: list[Move] = []
-        for change in changes_between(state.workload, event):
-            if isinstance(change, ContainerRequested):  # it runs already: without room it shares what is left
-                decision = attrs.evolve(self, overflow=True).adopt(state, change.container)
-            else:
-                decision = self.decide(state, change)
+        for item in items:
+            decision = do(state, item)
             state = decision.state
             effects += decision.effects
             trails += decision.trails
             moves += decision.moves
-        told = tell(state)
-        effects += told.effects
-        return attrs.evolve(told, effects=latest(effects, told.state), trails=tuple(trails), moves=tuple(moves))
-
-    # --- common --------------------------------------------------------------------------------------------------
-
-    def _each(self, state: State, keys: list[ContainerKey], do: Callable[[State, ContainerKey], Decision]) -> Decision:
-        effects: list[Effect] = []
-        moves: list[Move] = []
-        for key in keys:
-            decision = do(state, key)
-            state = decision.state
-            effects += decision.effects
-            moves += decision.moves
-        return Decision(state, effects=latest(effects, state), moves=tuple(moves))
+        return Decision(state, effects=latest(effects, state), trails=tuple(trails), moves=tuple(moves))
 
     def _placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
         """Take over what the policy has decided."""
@@ -358,20 +372,8 @@ class _Step:
                     assert_never(effect)
         adjustments = {**state.adjustments, **placement.changed}
         state = attrs.evolve(state, policy=placement.state, adjustments=adjustments, timers=timers)
-        told = _told(state, sorted({*placement.changed, *also}))
+        told = told_of(state, sorted({*placement.changed, *also}))
         trails = (placement.trail,) if placement.trail else ()
         effects = (*placement.effects, *told.effects)
         moves, cramped = placement.moves, placement.cramped
         return attrs.evolve(told, effects=effects, trails=trails, moves=moves, cramped=cramped)
-
-
-def _told(state: State, keys: tuple[ContainerKey, ...] | list[ContainerKey]) -> Decision:
-    """Have the runtime told the adjustments of *keys* where it does not know them."""
-    told, effects = dict(state.told), []
-    for key in keys:
-        container, wanted = state.workload.containers.get(key), state.adjustments.get(key)
-        if container is None or container.id is None or wanted is None or told.get(key) == wanted:
-            continue
-        told[key] = wanted
-        effects.append(UpdateContainer(key, container.id, wanted))
-    return Decision(attrs.evolve(state, told=told), effects=tuple(effects))

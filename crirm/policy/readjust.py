@@ -13,7 +13,8 @@ from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey
 from crirm.policy.activation import Change, Plan
 from crirm.policy.api import Policy
-from crirm.policy.pipeline import step, tell
+from crirm.policy.pipeline import step
+from crirm.policy.telling import tell
 
 BUSY = "it is being resized right now; send the adjustments again"
 

@@ -11,7 +11,7 @@ from crirm.model.events import Timer
 from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey, Workload
 from crirm.policy.api import Json, Policy
-from crirm.policy.pipeline import HOLDING, adopt
+from crirm.policy.pipeline import HOLDING, OVERFLOWS, adopt
 from crirm.policy.synchronise import hardest_first
 
 NO_GRANT = "it had no grant of this policy"
@@ -91,7 +91,9 @@ def _placed(policy: Policy, state: State, containers: list[Container], reasons: 
             lost[container.key] = squeezed.pop(container.key)
             continue
         state = decision.state
-        if container.key in state.degraded and container.key not in squeezed:
+        if container.key in state.degraded and not state.degraded[container.key].startswith(OVERFLOWS):
+            squeezed.pop(container.key, None)
+            trails += [decision.trail] if decision.trail else []
             lost[container.key] = state.degraded[container.key]
             continue
         moved[container.key] = reasons.get(container.key, NO_GRANT)

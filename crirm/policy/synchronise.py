@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import attrs
+
 from crirm.model.events import (
     ContainerExited,
     ContainerRemoved,
@@ -24,42 +26,53 @@ _QOS_ORDER = {QoSClass.GUARANTEED: 0, QoSClass.BURSTABLE: 1, QoSClass.BEST_EFFOR
 def changes_between(known: Workload, listed: Synchronised) -> list[Event]:
     """Return the events that lead from *known* to what is *listed*: what is gone first, then what is new.
 
-    Containers in the middle of their creation are left alone: their own call will tell.
+    Whatever was touched since the runtime was asked is left alone, and so are containers in the middle of their
+    creation: their own call will tell.
     """
-    pods = {pod.id for pod in listed.pods}
+    pods = {pod.id for pod in listed.pods} | listed.touched
+    pods |= {c.pod for c in known.containers.values() if c.key in listed.touched}
     by_id = {container.id: container for container in listed.containers}
-    settled = [c for c in known.containers.values() if c.state is not ContainerState.CREATING]
+    settled = [
+        c for c in known.containers.values() if c.state is not ContainerState.CREATING and c.key not in listed.touched
+    ]
     events: list[Event] = [PodRemoved(pod) for pod in known.pods if pod not in pods]
     events += [ContainerRemoved(c.key) for c in settled if c.id not in by_id and c.pod in pods]
     for container in settled:
         events += _progress(container, by_id.get(container.id))
-    events += [PodAdded(pod) for pod in listed.pods if pod.id not in known.pods]
-    events += [ContainerRequested(container) for container in _newcomers(known, listed)]
+    events += [PodAdded(pod) for pod in listed.pods if pod.id not in known.pods and pod.id not in listed.touched]
+    newcomers = _newcomers(known, listed)
+    pods_of_all = {pod.id: pod for pod in (*listed.pods, *known.pods.values())}
+    events += [ContainerRequested(container) for container in hardest_first(newcomers, pods_of_all)]
     return events
 
 
 def _progress(before: Container, now: Container | None) -> list[Event]:
+    """Return what has become of one container; states follow one another in one direction only."""
     if now is None or now.state is before.state:
         return []
     if now.state is ContainerState.EXITED:
         return [ContainerExited(before.key)]
-    return [ContainerStarted(before.key)] if now.state is ContainerState.RUNNING else []
+    if now.state is not ContainerState.RUNNING:
+        return []
+    if before.state is ContainerState.EXITED:  # it was taken for ended, and runs: it needs a place again
+        return [ContainerRequested(attrs.evolve(before, state=now.state))]
+    return [ContainerStarted(before.key)]
 
 
 def _newcomers(known: Workload, listed: Synchronised) -> list[Container]:
-    """Return the live containers that nobody has told of, in the order in which they are to be placed."""
+    """Return the live containers that nobody has told of."""
     ids = {container.id for container in known.containers.values()}
     in_flight = {(c.pod, c.name, c.attempt) for c in known.containers.values() if c.state is ContainerState.CREATING}
-    pods = {pod.id: pod for pod in (*known.pods.values(), *listed.pods)}
-    new = [
+    pods = known.pods.keys() | ({pod.id for pod in listed.pods} - listed.touched)
+    return [
         c
         for c in listed.containers
         if c.id not in ids
+        and c.id not in listed.touched
         and c.pod in pods
         and c.state is not ContainerState.EXITED
         and (c.pod, c.name, c.attempt) not in in_flight
     ]
-    return hardest_first(new, pods)
 
 
 def hardest_first(containers: Iterable[Container], pods: Mapping[PodId, Pod]) -> list[Container]:

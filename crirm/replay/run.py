@@ -197,7 +197,7 @@ class Replay:
     def _possible(self, listed: Synchronised) -> Synchronised:
         """Return what the runtime could list here."""
         there = (one for one in listed.containers if one.key not in self._refused)
-        return Synchronised(listed.pods, tuple(self._moved_here(one) for one in there))
+        return attrs.evolve(listed, containers=tuple(self._moved_here(one) for one in there))
 
     def _moved_here(self, container: Container) -> Container:
         if self.same_machine or not (container.hints or container.found_on):

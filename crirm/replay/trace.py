@@ -169,6 +169,7 @@ class TraceWriter:
             "event": Synchronised.__name__,
             "pods": [pod.id if self._pods.get(pod.id) == pod else to_record(pod) for pod in pods],
             "containers": [self._listed(container) for container in containers],
+            **({"touched": sorted(event.touched)} if event.touched else {}),
         }
         self._pods = {pod.id: pod for pod in pods}
         self._containers = {container.key: container for container in containers}
@@ -262,7 +263,7 @@ class TraceReader:
         containers = tuple(self._listed(one) for one in record["containers"])
         self._pods = {pod.id: pod for pod in pods}
         self._containers = {container.key: container for container in containers}
-        return Synchronised(pods, containers)
+        return Synchronised(pods, containers, frozenset(map(str, record.get("touched", ()))))
 
     def _listed(self, record: Json) -> Container:
         if not isinstance(record, list):

@@ -21,7 +21,7 @@ from crirm.logs.stdlog import INTERVAL_S, RateLimit
 from crirm.rpc import bridge
 from crirm.rpc.call import Call, CallerLeg, RuntimeLeg
 from crirm.rpc.compression import Packed, UnpackError, unpacking
-from crirm.rpc.grpc_wire import MAX_MESSAGE_BYTES, Deframer, MessageTooLargeError, find, frame, status_of
+from crirm.rpc.grpc_wire import MAX_MESSAGE_BYTES, PREFIX_BYTES, Deframer, MessageTooLargeError, find, frame, status_of
 from crirm.rpc.leg import CANCEL
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class Answer:
     Args:
         status: gRPC code, 0 for OK.
         message: the reply's bytes; None unless the status is OK.
-        certain: False when the connection or the time ran out: the runtime may or may not have acted.
+        certain: False when the connection or the time ran out, or the reply is no message: the runtime may or may not
+            have acted.
     """
 
     status: int
@@ -73,6 +74,20 @@ class Interceptor(Protocol):
 
     def abandoned(self) -> None:
         """The call has ended between ``request`` and the decision: there is nothing to decide any more."""
+
+
+def _only_message(body: bytes, encoding: bytes | None) -> bytes | None:
+    """Return the one message that a unary reply consists of; None where it is anything else, or cannot be unpacked."""
+    messages: list[bytes] = []
+    if len(body) < PREFIX_BYTES or len(body) != PREFIX_BYTES + int.from_bytes(body[1:PREFIX_BYTES], "big"):
+        return None
+    try:
+        Deframer(messages.append, encoding).feed(body)
+    except Exception as error:  # noqa: BLE001 - what the runtime has sent, it may be anything
+        log.debug("a reply cannot be unpacked", reason=str(error))
+        return None
+    packed = bool(body[0])
+    return None if not messages or (packed and messages[0] == body[PREFIX_BYTES:]) else messages[0]
 
 
 class HeldCall(Call):
@@ -219,10 +234,10 @@ class HeldCall(Call):
 
     def _see(self, status: int) -> bytes:
         """Let the interceptor see the reply, and return the bytes to send on."""
-        messages: list[bytes] = []
-        Deframer(messages.append, find(self._reply_headers, b"grpc-encoding")).feed(bytes(self._raw_reply))
-        other = self._tell(Answer(status, messages[0] if messages and not status else None))
-        return bytes(self._raw_reply) if other is None else frame(other)
+        raw = bytes(self._raw_reply)
+        message = _only_message(raw, find(self._reply_headers, b"grpc-encoding")) if not status else None
+        other = self._tell(Answer(status, message, certain=bool(status) or message is not None))
+        return raw if other is None else frame(other)
 
     def _tell(self, answer: Answer) -> bytes | None:
         if self._answered:

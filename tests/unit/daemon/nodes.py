@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import betterproto
 
     from crirm.cri.decode import Place
-    from crirm.model.workload import ContainerState, TopologyHint
+    from crirm.model.workload import ContainerKey, ContainerState, TopologyHint
     from crirm.rpc.held import Held, Interceptor
 
 
@@ -84,6 +84,9 @@ class FakeNode:
         self.asked_about: list[Place] = []
         self.found = trio.Event()
         self.runtime = FakeRuntime()
+        self.clear: list[ContainerKey] = []
+        self.clears: list[Callable[[], None]] | None = None
+        self.starts: list[str] = []
         self.intake = Intake(self.engine, nursery, Bytes(64 << 30), self._find, self._doubt)
         self.observing = Observing(self.engine, self.intake)
         self.looking = Looking(self.runtime, self.observing, nursery)
@@ -102,6 +105,17 @@ class FakeNode:
 
     def observed(self, method: str, answer: bytes) -> None:
         self.observing.observed(method, answer)
+
+    def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
+        self.clear = [*self.clear, key]
+        then()
+
+    def before_start(self, key: ContainerKey, then: Callable[[], None]) -> None:
+        self.starts.append(f"may {key} start?")
+        then() if self.clears is None else self.clears.append(then)
+
+    def started(self, key: ContainerKey) -> None:
+        self.starts.append(f"{key} was started")
 
     def _doubt(self) -> None:
         self.doubts += 1

@@ -372,3 +372,25 @@ async def test_nobody_glances_where_nothing_is_enforced() -> None:
         it.kernel.seen["id-c"] = None
         await trio.sleep(60)
         assert it.kernel.reads == []
+
+
+@in_virtual_time
+async def test_one_that_was_just_started_is_repaired_at_once_and_its_cpus_are_agreed_on() -> None:
+    agreed: list[tuple[ContainerKey, str]] = []
+    async with Node(node(container("c")), FakeKernel(c=having("0-7"))).running() as it:
+        it.enforcer.agreed = lambda key, cpus: agreed.append((key, str(cpus)))
+        it.enforcer.look_at(C, at_once=True)
+        await trio.testing.wait_all_tasks_blocked()
+        assert it.kernel.readings["id-c"] == having("0-1")
+        assert (trio.current_time(), agreed) == (0.0, [(C, "0-1")])
+
+
+@in_virtual_time
+async def test_where_the_host_does_not_tell_the_cpus_nothing_is_agreed_on() -> None:
+    agreed: list[ContainerKey] = []
+    async with Node(node(container("c")), FakeKernel(c=attrs.evolve(having("0"), cpus=None))).running() as it:
+        it.enforcer.agreed = lambda key, _cpus: agreed.append(key)
+        it.enforcer.look_at(C, at_once=True)
+        await trio.sleep(1)
+        assert it.kernel.reads
+        assert agreed == []

@@ -9,15 +9,30 @@ import pytest
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
+from crirm.daemon.participants import Create, Remove, RemovePod, RunPod, Start, Stop
 from crirm.daemon.resync import cgroup_parent, resync, spec_cpus, spec_resources
+from crirm.daemon.settle import settle_creations
 from crirm.model.cpuset import CPUSet
+from crirm.model.events import ContainerExited
 from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources
-from crirm.model.workload import ContainerState
+from crirm.model.workload import ContainerId, ContainerState, PodId
 from crirm.rpc.grpc_wire import RpcError
-from tests.unit.daemon.nodes import FakeNode, FakeRuntime, in_nursery
+from tests.unit.daemon.nodes import (
+    FakeHeld,
+    FakeNode,
+    FakeRuntime,
+    create_request,
+    good,
+    granted,
+    in_nursery,
+    pod_request,
+    with_pod,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import betterproto
     import trio
 
@@ -156,3 +171,109 @@ async def test_details_that_cannot_be_read_are_not_known(nursery: trio.Nursery, 
     node = FakeNode(nursery)
     await resync(Garbled(ANSWERS, method), node.engine, node.intake)
     assert len(node.engine.state.workload.containers) == 1
+
+
+class Meanwhile(FakeRuntime):
+    """Plays what happens on the node between a question and its answer."""
+
+    def __init__(
+        self, answers: dict[str, betterproto.Message | Status], method: str, play: Callable[[], object]
+    ) -> None:
+        super().__init__(answers)
+        self.method, self.play = method, play
+
+    async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
+        answer = await super().call(method, message, timeout_s=timeout_s)
+        if method == self.method:
+            self.play()
+        return answer
+
+
+def lives(node: FakeNode, pod: str, id_: str) -> None:
+    """Play that the kubelet runs a pod with one container."""
+    node.call(RunPod, pod_request(uid=f"u-{pod}"), good(v1.RunPodSandboxResponse(pod_sandbox_id=pod)))
+    node.call(Create, create_request(pod=pod), good(v1.CreateContainerResponse(container_id=id_)))
+    node.call(Start, v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
+
+
+def removed(node: FakeNode, pod: str, id_: str) -> None:
+    node.call(Remove, v1.RemoveContainerRequest(container_id=id_), good(v1.RemoveContainerResponse()))
+    node.call(RemovePod, v1.RemovePodSandboxRequest(pod_sandbox_id=pod), good(v1.RemovePodSandboxResponse()))
+
+
+def started(node: FakeNode, id_: str) -> None:
+    node.call(Start, v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
+
+
+def known(node: FakeNode) -> tuple[set[PodId], dict[ContainerId | None, str], list[str]]:
+    """Return the pods, the containers with their states, and all grants."""
+    workload = node.engine.state.workload
+    containers = {one.id: one.state.value for one in workload.containers.values()}
+    return set(workload.pods), containers, granted(node)
+
+
+EMPTY: dict[str, betterproto.Message | Status] = {
+    "ListPodSandbox": v1.ListPodSandboxResponse(),
+    "ListContainers": v1.ListContainersResponse(),
+}
+OTHER = "d" * 64
+
+
+@pytest.mark.parametrize("method", ["ListPodSandbox", "ListContainers"])
+@in_nursery
+async def test_what_is_made_while_the_runtime_is_asked_is_not_forgotten(nursery: trio.Nursery, method: str) -> None:
+    node = FakeNode(nursery)
+    lives(node, "gone", OTHER)
+    await resync(Meanwhile(EMPTY, method, lambda: lives(node, "p1", ID)), node.engine, node.intake)
+    assert known(node) == ({"p1"}, {ID: "running"}, ["2-3"])
+
+
+@pytest.mark.parametrize("method", ["ListPodSandbox", "ListContainers", "ContainerStatus"])
+@in_nursery
+async def test_what_goes_while_the_runtime_is_asked_does_not_come_back(nursery: trio.Nursery, method: str) -> None:
+    """Neither what was known nor what has come and gone between question and answer."""
+    node = FakeNode(nursery)
+    if method != "ContainerStatus":  # which is asked about strangers only
+        lives(node, "p1", ID)
+    else:
+        node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+
+    def play() -> None:
+        if method == "ContainerStatus":
+            lives(node, "p1", ID)
+        removed(node, "p1", ID)
+
+    await resync(Meanwhile(ANSWERS, method, play), node.engine, node.intake)
+    assert known(node) == (set(), {}, [])
+
+
+@in_nursery
+async def test_a_list_does_not_take_a_container_back_to_a_state_that_it_has_left(nursery: trio.Nursery) -> None:
+    node = FakeNode(nursery)
+    lives(node, "p1", ID)
+    exit_ = v1.StopContainerRequest(container_id=ID)
+    play = lambda: node.call(Stop, exit_, good(v1.StopContainerResponse()))  # noqa: E731
+    await resync(Meanwhile(ANSWERS, "ListContainers", play), node.engine, node.intake)
+    assert known(node) == ({"p1"}, {ID: "exited"}, [])
+
+
+@in_nursery
+async def test_who_runs_though_crirm_took_it_for_ended_is_placed_again(nursery: trio.Nursery) -> None:
+    node = FakeNode(nursery)
+    lives(node, "p1", ID)
+    (key,) = node.engine.state.workload.containers
+    node.engine.apply(ContainerExited(key))
+    await resync(FakeRuntime(ANSWERS), node.engine, node.intake)
+    assert known(node) == ({"p1"}, {ID: "running"}, ["0-1"])
+
+
+@in_nursery
+async def test_creations_of_an_earlier_process_are_not_settled_by_a_list_that_is_older_than_their_answer(
+    nursery: trio.Nursery,
+) -> None:
+    node = with_pod(nursery)
+    create = Create(node)
+    create.request(bytes(create_request()), FakeHeld())
+    play = lambda: create.reply(good(v1.CreateContainerResponse(container_id=ID)))  # noqa: E731
+    await settle_creations(Meanwhile(EMPTY, "ListContainers", play), node.engine)
+    assert known(node) == ({"p1"}, {ID: "created"}, ["0-1"])

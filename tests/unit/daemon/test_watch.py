@@ -9,14 +9,15 @@ import trio
 
 from crirm.cri.decode import listed_containers
 from crirm.cri.proto.runtime import v1
+from crirm.daemon import watch
 from crirm.daemon.participants import Create, RunPod, Start
-from crirm.daemon.watch import compare, take_event
+from crirm.daemon.watch import compare, relist, strangers, take_event
 from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerId
-from tests.unit.daemon.nodes import FakeNode, create_request, good, in_nursery, pod_request
+from tests.unit.daemon.nodes import FakeHeld, FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
 
 if TYPE_CHECKING:
-    import trio.testing
+    from collections.abc import Callable
 
 ID = "c" * 64
 
@@ -92,3 +93,59 @@ async def test_events_of_strangers_and_sandboxes_mean_nothing(nursery: trio.Nurs
     before = node.engine.state
     take_event(bytes(v1.ContainerEventResponse(container_id="f" * 64)), node.engine, node.intake)
     assert before is node.engine.state
+
+
+@in_nursery
+async def test_a_list_that_is_older_than_a_start_or_a_creation_removes_nothing(nursery: trio.Nursery) -> None:
+    """The list is asked for while one container is created but not started, and another not even asked for."""
+    node = FakeNode(nursery)
+    node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    with node.engine.since_asked() as since:
+        asked_about = {one.id for one in node.engine.state.workload.containers.values()}
+        node.call(Start, v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
+        node.call(Create, create_request("d"), good(v1.CreateContainerResponse(container_id="d" * 64)))
+    compare([], node.engine, node.intake, asked_about - since.touched)
+    assert len(node.engine.state.policy) == 2
+
+
+@pytest.mark.parametrize(
+    ("listed", "strange"),
+    [
+        pytest.param(items((ID, 1)), 0, id="the known"),
+        pytest.param(items(("f" * 64, 0)), 1, id="somebody else's"),
+        pytest.param(items(("f" * 64, 2)), 0, id="what has ended"),
+    ],
+)
+@in_nursery
+async def test_strangers_that_live_are_found(nursery: trio.Nursery, listed: bytes, strange: int) -> None:
+    node = running(nursery)
+    assert strange == len(strangers(listed_containers(listed), node.engine, node.intake))
+
+
+@in_nursery
+async def test_a_container_in_the_middle_of_its_creation_is_no_stranger(nursery: trio.Nursery) -> None:
+    node = FakeNode(nursery)
+    node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    Create(node).request(bytes(create_request()), FakeHeld())
+    (one,) = node.engine.state.workload.containers.values()
+    listed = v1.Container(ID, pod_sandbox_id="p1", metadata=v1.ContainerMetadata(name=one.name))
+    there = listed_containers(bytes(v1.ListContainersResponse(containers=[listed])))
+    assert not strangers(there, node.engine, node.intake)
+
+
+@in_nursery
+async def test_a_stranger_has_the_runtime_asked_for_all_once(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "RELIST_S", 0.001)
+    node = running(nursery)
+    runtime = FakeRuntime({"ListContainers": v1.ListContainersResponse().parse(items((ID, 1), ("f" * 64, 1)))})
+    nursery.start_soon(relist, runtime, node.engine, node.intake)
+    await wait_for(lambda: len(runtime.calls) >= 4)
+    assert node.doubts == 1
+
+
+async def wait_for(happened: Callable[[], bool]) -> None:
+    while not happened():
+        await trio.lowlevel.checkpoint()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from crirm.model.cpuset import CPUSet, NodeSet
@@ -16,14 +17,20 @@ from crirm.model.events import (
     PodAdded,
     ResizeFailed,
     ResizeRequested,
+    Synchronised,
+    Timer,
+    TimerExpired,
 )
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy.activation import OTHER_POLICY, RECONFIGURED, Plan, plan
+from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.none import NonePolicy
 from crirm.policy.pipeline import initial, step
+from crirm.policy.registry import KINDS
+from crirm.sim.hosts import HostSpec, topology_of
 from tests.unit.policy.counting import Counting
 
 if TYPE_CHECKING:
@@ -161,3 +168,51 @@ def test_going_back_keeps_who_came_meanwhile() -> None:
     found = after(new, *run("d", 2), state=planned(old, new, state).state)
     back = plan(old, old.save(state.policy), found, MACHINE)
     assert {name: str(one.cpus) for name, one in back.state.adjustments.items()} == {"a": "0", "c": "3-7", "d": "1-2"}
+
+
+STATIC = KINDS["static"].make(
+    topology_of(HostSpec(packages=1, cores=8, threads=1)),
+    Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0))),
+    KINDS["static"].options(),
+)
+MALFORMED = attrs.evolve(
+    POD, id=PodId("q"), annotations={"prefer-isolated-cpus.cri-resource-manager.intel.com": "perhaps"}
+)
+
+
+def with_malformed(policy: Policy) -> State:
+    odd = asked("m", 2).container
+    there: list[Event] = [ContainerCreated(key("m"), ContainerId("id-m")), ContainerStarted(key("m"))]
+    request = ContainerRequested(attrs.evolve(odd, pod=MALFORMED.id))
+    return after(policy, PodAdded(POD), PodAdded(MALFORMED), *run("a", 2), request, *there)
+
+
+def test_who_cannot_be_placed_by_another_policy_shares_with_others_and_is_degraded() -> None:
+    old = Counting(8)
+    found = planned(old, STATIC, with_malformed(old))
+    assert {name: str(one.cpus) for name, one in found.state.adjustments.items()} == {"a": "1-2", "m": "0,3-7"}
+    assert "perhaps" in found.state.degraded[key("m")]
+    assert found.unfit.keys() == {"m"}
+    taken = step(STATIC, found.state, asked("b", 3), 0.0).state
+    assert taken.adjustments[key("m")].cpus == CPUSet.parse("0,6-7"), "it makes room as the others do"
+
+
+def test_who_cannot_be_placed_is_tried_again_and_heals() -> None:
+    old = Counting(8)
+    found = planned(old, STATIC, with_malformed(old))
+    pods = {POD.id: POD, MALFORMED.id: attrs.evolve(MALFORMED, annotations={})}
+    state = attrs.evolve(found.state, workload=attrs.evolve(found.state.workload, pods=pods))
+    healed = step(STATIC, state, TimerExpired(key("m"), Timer.REPAIR), 100.0).state
+    assert (healed.degraded, str(healed.adjustments[key("m")].cpus)) == ({}, "3-4")
+
+
+def test_a_stranger_that_cannot_be_placed_is_known_and_shares() -> None:
+    stranger = attrs.evolve(
+        asked("m", 2).container, pod=MALFORMED.id, id=ContainerId("x"), state=ContainerState.RUNNING
+    )
+    state = after(STATIC, PodAdded(POD), *run("a", 2), Synchronised((POD, MALFORMED), (*there("a"), stranger)))
+    assert (str(state.adjustments[key("m")].cpus), list(state.degraded)) == ("0,3-7", ["m"])
+
+
+def there(name: str) -> tuple[Container, ...]:
+    return (attrs.evolve(asked(name, 2).container, id=ContainerId(f"id-{name}"), state=ContainerState.RUNNING),)

@@ -87,6 +87,16 @@ class ChangingMachine(PolicyMachine):
             super().exclusive_cpus_have_one_owner_and_nobody_else_on_them()
 
     @invariant()
+    def who_cannot_be_placed_is_no_intruder(self) -> None:
+        if not hasattr(self, "state") or not self.binds or self.policy.name == "none":
+            return
+        owned = CPUSet.union(self.policy.exclusive(self.state.policy).values())
+        for key in self.state.degraded:
+            cpus = self.state.adjustments[key].cpus
+            assert cpus is not None
+            assert cpus.isdisjoint(owned)
+
+    @invariant()
     def what_is_saved_comes_back_exactly(self) -> None:
         """But that a policy which does not bind has let everybody have the whole machine."""
         if not hasattr(self, "state"):

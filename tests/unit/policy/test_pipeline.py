@@ -15,7 +15,6 @@ from crirm.model.events import (
     ContainerRemoved,
     ContainerRequested,
     ContainerStarted,
-    CreateFailed,
     Event,
     PodAdded,
     PodRemoved,
@@ -170,13 +169,10 @@ def test_a_container_of_an_unknown_pod_is_refused(book: Playbook) -> None:
 @pytest.mark.parametrize(
     "ending",
     [
-        pytest.param(CreateFailed(ContainerKey("a")), id="create failed"),
         pytest.param(ContainerExited(ContainerKey("a")), id="exited"),
         pytest.param(ContainerRemoved(ContainerKey("a")), id="removed"),
         pytest.param(PodStopped(PodId("p1")), id="pod stopped"),
         pytest.param(PodRemoved(PodId("p1")), id="pod removed"),
-        pytest.param(PodAdded(pod("p9", uid="uid-p1")), id="another sandbox of the same pod"),
-        pytest.param(ContainerRequested(wanted("a2", 0, name="a")), id="another instance of the same name"),
         pytest.param(Synchronised((pod("p2"),), ()), id="gone from the runtime's lists"),
     ],
 )
@@ -189,6 +185,25 @@ def test_every_end_gives_the_grant_back_once(book: Playbook, ending: Event) -> N
     assert ContainerKey("a") not in {*book.state.adjustments, *book.state.told, *book.state.workload.containers}
 
 
+def test_a_second_sandbox_of_a_living_pod_ends_nothing(book: Playbook) -> None:
+    key = book.run("a", 2000)
+    before = book.state
+    assert book.tell(PodAdded(pod("p9", uid="uid-p1"))).effects == ()
+    assert (before.policy, before.adjustments) == (book.state.policy, book.state.adjustments)
+    other = book.run("b", 2000, "p9")
+    assert book.state.policy[key].isdisjoint(book.state.policy[other])
+    book.tell(PodStopped(PodId("p1")))
+    assert set(book.state.policy) == {other}
+
+
+def test_a_start_that_is_heard_of_after_the_end_does_not_bring_a_container_back(book: Playbook) -> None:
+    key = book.run("a", 2000)
+    book.tell(ContainerExited(key))
+    book.tell(ContainerStarted(key))
+    assert book.state.workload.containers[key].state is ContainerState.EXITED
+    assert book.state.policy == {}
+
+
 def test_a_pod_that_goes_moves_none_of_its_own_containers(book: Playbook) -> None:
     book.run("x", 2000)
     book.run("s", 0)
@@ -199,16 +214,18 @@ def test_a_pod_that_goes_moves_none_of_its_own_containers(book: Playbook) -> Non
 
 def test_removing_an_old_instance_leaves_the_new_ones_grant_alone(book: Playbook) -> None:
     old = book.run("a", 2000)
-    new = wanted("a2", 3000, name="a")
+    new = wanted("a2", 3000, name="a", attempt=1)
     book.tell(ContainerRequested(new))
+    assert {old: CPUSet.parse("0-1"), new.key: CPUSet.parse("2-4")} == book.state.policy, "the old one runs still"
     book.tell(ContainerRemoved(old))
-    assert {new.key: CPUSet.parse("0-2")} == book.state.policy
+    assert {new.key: CPUSet.parse("2-4")} == book.state.policy
 
 
 def test_a_new_instance_moves_others_once_not_back_and_forth(book: Playbook) -> None:
     shared = book.run("s", 0)
-    book.run("a", 2000)
-    decision = book.tell(ContainerRequested(wanted("a2", 3000, name="a")))
+    book.tell(ContainerRequested(wanted("a", 2000)))
+    book.tell(ContainerCreated(ContainerKey("a"), ContainerId("id-a")))
+    decision = book.tell(ContainerRequested(wanted("a2", 3000, name="a", attempt=1)))
     assert decision.effects == (UpdateContainer(shared, ContainerId("id-s"), cpus("3-7")),)
 
 

@@ -39,6 +39,7 @@ from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy.api import Constraints, CPUConstraint, Kind
+from crirm.policy.creation import asked_before
 from crirm.policy.pipeline import initial, step
 from crirm.policy.registry import KINDS
 from crirm.sim.hosts import HostSpec, MemoryOnlyNode, topology_of
@@ -206,12 +207,39 @@ class PolicyMachine(RuleBasedStateMachine):
         self.count += 1
         key = ContainerKey(f"k{self.count}")
         container = Container(key, pod.id, name, ContainerState.CREATING, requirements(pod.qos, cpu, memory))
+        if before := asked_before(self.state.workload, container):
+            container = attrs.evolve(container, key=before)
         decision = self.do(ContainerRequested(container))
         if decision.refusal is None:
             assert decision.adjustment is not None
-            self.do(ContainerCreated(key, ContainerId(f"id-{key}")) if works else CreateFailed(key))
+            self.answer(container.key, works)
             if started and works:
-                self.do(ContainerStarted(key))
+                self.do(ContainerStarted(container.key))
+
+    def answer(self, key: ContainerKey, works: bool) -> None:
+        self.do(ContainerCreated(key, ContainerId(f"id-{key}")) if works else CreateFailed(key))
+
+    @rule(data=st.data(), cpu=CPU, tries=st.lists(st.booleans(), min_size=2, max_size=3), attempt=st.integers(0, 2))
+    def ask_more_than_once(self, data: st.DataObject, cpu: int, tries: list[bool], attempt: int) -> None:
+        """A caller that has waited too long asks again, and others come and go before the answers do."""
+        pods = self.state.workload.pods
+        if not pods:
+            return
+        pod = pods[data.draw(st.sampled_from(sorted(pods)))]
+        self.count += 1
+        wanted = requirements(pod.qos, cpu, Bytes(0))
+        key, name = ContainerKey(f"k{self.count}"), f"r{self.count}"
+        asked = Container(key, pod.id, name, ContainerState.CREATING, wanted, attempt=attempt)
+        if self.do(ContainerRequested(asked)).refusal is not None:
+            return
+        for _ in tries[1:]:
+            self.touch(data, data.draw(st.sampled_from((ContainerExited, ContainerRemoved))), but=key)
+            had = self.policy.exclusive(self.state.policy).get(key)
+            assert self.do(ContainerRequested(asked)).refusal is None
+            assert had == self.policy.exclusive(self.state.policy).get(key), "who asks again keeps what it has"
+        for works in tries:
+            self.answer(key, works)
+        assert (key in self.state.workload.containers) is any(tries)
 
     # --- and live ------------------------------------------------------------------------------------------------
 
@@ -221,9 +249,14 @@ class PolicyMachine(RuleBasedStateMachine):
         return self.state.workload.containers[data.draw(st.sampled_from(held))] if held else None
 
     @rule(data=st.data(), what=st.sampled_from((ContainerStarted, ContainerExited, ContainerRemoved)))
-    def touch(self, data: st.DataObject, what: type[ContainerStarted | ContainerExited | ContainerRemoved]) -> None:
+    def touch(
+        self,
+        data: st.DataObject,
+        what: type[ContainerStarted | ContainerExited | ContainerRemoved],
+        but: ContainerKey | None = None,
+    ) -> None:
         container = self.some(data)
-        if container is not None:
+        if container is not None and container.key != but:
             assert self.do(what(container.key)).refusal is None
 
     @rule(data=st.data(), cpu=CPU, memory=MEMORY, accepted=st.booleans())

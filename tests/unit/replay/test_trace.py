@@ -51,14 +51,14 @@ def test_lists_of_the_runtime_describe_only_what_is_new() -> None:
     stranger = attrs.evolve(container("n", 0.1), id=ContainerId("id-n"), state=ContainerState.RUNNING)
     pods = (pod(), pod("q"))
     for listed in (scene.listed("a", "b"), (*scene.listed("a", "b"), stranger)):
-        scene.tell(Synchronised(pods, listed))
+        scene.tell(Synchronised(pods, listed, frozenset({"other"})))
     first, second = (json.loads(line) for line in scene.lines[-2:])
     assert first["pods"][0] == "p"
     assert isinstance(first["pods"][1], dict)
     assert (second["pods"], second["containers"][:2]) == (["p", "q"], [["a", "running"], ["b", "running"]])
     assert second["containers"][2]["name"] == "n"
     last = list(read(scene.text).entries())[-1]
-    assert last.event == Synchronised(pods, (*scene.listed("a", "b"), stranger))
+    assert last.event == Synchronised(pods, (*scene.listed("a", "b"), stranger), frozenset({"other"}))
 
 
 def test_looks_that_bring_nothing_new_are_left_out() -> None:

@@ -344,4 +344,41 @@ async def test_a_reply_that_ends_without_a_status_is_doubtful_and_ends_the_call(
     rig.settle()
     assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"2"
     assert part.seen[-1] == Answer(2, None, certain=False)
+
+
+PACKED = gzip.compress(b"yo")
+
+
+def marked_packed(payload: bytes) -> bytes:
+    return b"\1" + len(payload).to_bytes(4, "big") + payload
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        pytest.param(b"gzip", marked_packed(PACKED[:-6]), id="gzip that is cut off"),
+        pytest.param(b"gzip", marked_packed(b"no gzip at all"), id="gzip that is none"),
+        pytest.param(b"snappy", marked_packed(b"whatever"), id="a compression that crirm does not know"),
+        pytest.param(b"identity", b"", id="no message"),
+        pytest.param(b"identity", frame(b"yo") + frame(b"yo"), id="two messages"),
+        pytest.param(b"identity", frame(b"yo")[:-1], id="a message that is cut off"),
+        pytest.param(b"identity", frame(b"yo") + b"\0", id="a message and a rest"),
+        pytest.param(b"identity", b"\0\0\0", id="less than the length of one"),
+    ],
+)
+@on_loop
+async def test_a_reply_that_is_no_message_leaves_the_outcome_open_and_passes_as_it_is(
+    encoding: bytes, body: bytes
+) -> None:
+    part = Part(replied=None)
+    rig = rig_with(part)
+    stream = rig.call()
+    rig.runtime.h2.send_headers(1, [*REPLY, (b"grpc-encoding", encoding)])
+    if body:
+        rig.runtime.h2.send_data(1, body)
+    rig.runtime.h2.send_headers(1, OK, end_stream=True)
+    rig.settle()
+    assert Answer(0, None, certain=False) == part.seen[-1]
+    assert body == rig.kubelet.streams[stream].body
+    assert rig.kubelet.streams[stream].headers[-1] == OK
     assert rig.idle
