@@ -342,6 +342,7 @@ class Persistence:
             "told": told,
             "timers": {f"{key} {timer.name}": at_s for (key, timer), at_s in state.timers.items()},
             "trails": self._trails,
+            "degraded": state.degraded,
         }
 
 

@@ -63,6 +63,7 @@ def read(rows: Rows) -> tuple[Saved, int]:
         {ContainerKey(key): grant for key, grant in whole["grants"].items()},
         {ContainerKey(key): one for key, one in _valid(Adjustment, whole["told"], damaged).items()},
         _timers(whole["timers"], damaged),
+        {ContainerKey(key): str(why) for key, why in whole["degraded"].items()},
     )
     return saved, len(damaged)
 

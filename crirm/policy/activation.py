@@ -76,7 +76,7 @@ def plan(
         machine: all CPUs and all memory nodes: what a container gets back that the new policy does not bind.
         why: anything changes, in words.
     """
-    revived = revive(policy, Saved(state.workload, grants, state.told, state.timers))
+    revived = revive(policy, Saved(state.workload, grants, state.told, state.timers, state.degraded))
     resizing = {key: _superseded(before) for key, before in state.resizing.items()}
     told = tell(attrs.evolve(freed(policy, revived.state, machine), resizing=resizing, tries=state.tries))
     return Plan(

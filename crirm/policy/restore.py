@@ -26,12 +26,14 @@ class Saved:
         grants: as `Policy.save` returned them; of another policy, or damaged ones, are dropped.
         told: what the runtime surely has been told of containers.
         timers: seconds of wall-clock time at which each running timer expires.
+        degraded: containers that went on without the place that they should have, and why.
     """
 
     workload: Workload = attrs.field(factory=Workload)
     grants: Mapping[ContainerKey, Json] = attrs.field(factory=dict)
     told: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
     timers: Mapping[tuple[ContainerKey, Timer], float] = attrs.field(factory=dict)
+    degraded: Mapping[ContainerKey, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -60,14 +62,15 @@ def revive(policy: Policy, saved: Saved) -> Revived:
     workload = _whole(saved.workload)
     holding = {key for key, container in workload.containers.items() if container.state in HOLDING}
     restored = policy.restore({key: grant for key, grant in saved.grants.items() if key in holding}, workload)
+    kept = holding & saved.grants.keys() - restored.dropped.keys()
     state = State(
         workload=workload,
         policy=restored.state,
         adjustments=restored.adjustments,
         told={key: adjustment for key, adjustment in saved.told.items() if key in holding},
         timers={timer: at_s for timer, at_s in saved.timers.items() if timer[0] in holding},
+        degraded={key: why for key, why in saved.degraded.items() if key in kept},
     )
-    kept = saved.grants.keys() - restored.dropped.keys()
     homeless = [workload.containers[key] for key in holding - kept]
     revived = _placed(policy, state, hardest_first(homeless, workload.pods), restored.dropped)
     return attrs.evolve(revived, weakened=restored.weakened)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 log = get_logger("store")
 
 FILE: Final = "state.db"
-TABLES: Final = ("meta", "pods", "containers", "grants", "told", "timers", "trails")
-VERSION: Final = 2
+_FIRST_TABLES: Final = ("meta", "pods", "containers", "grants", "told", "timers", "trails")
+TABLES: Final = (*_FIRST_TABLES, "degraded")
+VERSION: Final = 3
 APPLICATION: Final = 0x63726972  # "crir", in the file's header
 DIRECTORY_MODE: Final = 0o710
 FILE_MODE: Final = 0o600
@@ -32,9 +33,14 @@ FREE_BYTES: Final = 16 << 20  # in the file, which it keeps for later
 LOOK_EVERY_S: Final = 0.05
 _OTHERS_WRITE: Final = stat.S_IWOTH | stat.S_IWGRP
 
+
+def _table(name: str) -> str:
+    return f"CREATE TABLE {name} (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
-        *(f"CREATE TABLE {table} (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID" for table in TABLES),
+        *(_table(name) for name in _FIRST_TABLES),
         """
         CREATE TABLE journal (
             id INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, kind TEXT NOT NULL, pod TEXT NOT NULL,
@@ -47,6 +53,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE journal ADD COLUMN machine TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE journal ADD COLUMN cpus TEXT NOT NULL DEFAULT ''",
     ),
+    (_table("degraded"),),
 )
 """Statements that lead from each version to the next, the first from an empty file."""
 

@@ -247,7 +247,7 @@ def of_the_first_version(home: Path) -> None:
     home.mkdir()
     (home / FILE).touch(0o600)
     with closing(sqlite3.connect(home / FILE, isolation_level=None)) as connection:
-        for table in TABLES:
+        for table in ("meta", "pods", "containers", "grants", "told", "timers", "trails"):
             connection.execute(f"CREATE TABLE {table} (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
         connection.execute(OLD_JOURNAL)
         connection.execute("PRAGMA application_id = 0x63726972")
