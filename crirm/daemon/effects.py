@@ -31,11 +31,16 @@ log = get_logger("policy")
 
 AT_ONCE = 16  # updates in flight; a runtime takes 5 to 30 ms for each and works on several
 UPDATE_TIMEOUT_S = 30.0
+ENFORCED_WITHIN_S = 60.0  # for all updates of a plan
 _SHORT_S, _LONG_S = 0.01, 3600.0  # between two looks at the timers: a clock may be set back, or forward
 
 
 class Runtime(Protocol):
     """The runtime, as far as effects need it."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is there."""
 
     async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
         """Make a unary call of the RuntimeService; raises RpcError."""
@@ -182,6 +187,18 @@ class EffectsWorker:
         while any(self.in_flight(key) for key in keys):
             await self._changed.wait()
 
+    async def refused(self, keys: Collection[ContainerKey]) -> dict[ContainerKey, str]:
+        """Wait until the runtime has been told of every update of *keys*, and return what it has refused, and why.
+
+        A runtime that is away refuses nothing: it is told when it is back.
+        """
+        with trio.move_on_after(ENFORCED_WITHIN_S):
+            await self.finish(keys)
+        if not self.runtime.connected:
+            return {}
+        late = {key: "it has not answered" for key in keys if self.in_flight(key)}
+        return {**late, **{key: why for key, why in self.failures.items() if key in keys}}
+
     def _wake(self) -> None:
         self._changed.set()
         self.handover.wake()
@@ -277,7 +294,9 @@ class EffectsWorker:
             due_s = {timer: due_s.get(timer, trio.current_time() + timer[1] - now_s) for timer in running}
             for timer in running:
                 if timer[1] <= now_s or due_s[timer] <= trio.current_time():
-                    self.engine.apply(TimerExpired(*timer[0]))
+                    await trio.lowlevel.checkpoint()  # very many may be due at once, and each is a decision
+                    if self.engine.state.timers.get(timer[0]) == timer[1]:
+                        self.engine.apply(TimerExpired(*timer[0]))
             next_s = min((due_s[timer] for timer in self.engine.state.timers.items() if timer in due_s), default=None)
             with trio.move_on_after(_LONG_S if next_s is None else max(_SHORT_S, next_s - trio.current_time())):
                 await self._changed.wait()
