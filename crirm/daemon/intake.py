@@ -9,7 +9,6 @@ import trio
 
 from crirm.daemon.cpusets import Cpusets
 from crirm.logs import get_logger
-from crirm.model.annotations import kept
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.events import ResizeRequested
 from crirm.model.qos_estimate import classed
@@ -115,7 +114,7 @@ class Intake:
             resources=asked.resources,
             requirements=self.requirements(pod, asked.name, asked.resources),
             labels=asked.labels,
-            annotations=kept(asked.annotations),
+            annotations=asked.annotations,
         )
 
     def requirements(self, pod: Pod, name: str, resources: LinuxResources) -> Requirements:

@@ -13,7 +13,6 @@ from crirm.cri import decode
 from crirm.cri.message import edited
 from crirm.daemon.asking import ask
 from crirm.logs import get_logger
-from crirm.model.annotations import kept
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import RefusedError
 from crirm.model.events import Synchronised
@@ -109,7 +108,7 @@ class Details:
             attempt=item.attempt,
             state=item.state,
             labels=item.labels,
-            annotations=kept(item.annotations),
+            annotations=item.annotations,
             resources=resources,
             requirements=self._requirements(pod, item.name, with_bound(resources, len(cpus))),
             found_on=cpus,
@@ -143,7 +142,6 @@ def with_details(pod: Pod, info: str) -> Pod:
     linux = _at(_tree(info), "config", "linux")
     return attrs.evolve(
         decode.with_cgroup_parent(pod, cgroup_parent(info)),
-        annotations=kept(pod.annotations),
         overhead=_given(_at(linux, "overhead")),
         resources=_given(_at(linux, "resources")),
     )
