@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 from grpclib.const import Status
 
-from crirm.errors import CrirmError, clipped
+from crirm.errors import OUR_FAULT, CrirmError, clipped
 from crirm.logs import get_logger
 from crirm.logs.stdlog import INTERVAL_S, RateLimit
 from crirm.rpc import bridge
@@ -177,7 +177,7 @@ class HeldCall(Call):
             self.refuse(Status.INVALID_ARGUMENT, str(error))
         except Exception:
             log.exception("a request could not be decided about", method=self._shown_path)
-            self.refuse(Status.INTERNAL, "crirm could not decide because of a fault of its own; see its log")
+            self.refuse(Status.INTERNAL, OUR_FAULT)
 
     def forward(self, message: bytes) -> None:
         """See ``Held``."""
