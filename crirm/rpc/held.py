@@ -185,7 +185,11 @@ class HeldCall(Call):
             return
         self._decided = True
         self._waiting = [(frame(message), 0, True)]
-        self._pool.start(self, self._path)
+        try:
+            self._pool.start(self, self._path)
+        except Exception:  # whoever forwards later has nobody to tell
+            log.exception("a call could not be sent on, this is a bug in crirm", method=self._shown_path)
+            self.refuse(Status.INTERNAL, OUR_FAULT)
 
     def refuse(self, status: Status, message: str) -> None:
         """See ``Held``; also how the server ends a call."""
