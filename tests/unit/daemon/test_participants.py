@@ -13,7 +13,6 @@ from crirm.cri.methods import INTERCEPTED, METHODS
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.participants import (
     Create,
-    Participant,
     Remove,
     RemovePod,
     RunPod,
@@ -45,6 +44,8 @@ from tests.unit.daemon.nodes import (
 
 if TYPE_CHECKING:
     import betterproto
+
+    from crirm.daemon.participant import Participant
 
 
 @in_nursery
