@@ -127,7 +127,7 @@ class Kubelet:
     async def _work(self, worker: Worker) -> None:
         lifetime_s = worker.spec.lifetime_s
         ends_s = float("inf") if lifetime_s is None else trio.current_time() + lifetime_s
-        while not worker.gone:
+        while True:
             if trio.current_time() >= ends_s:
                 worker.deleted = True
             worker.wake = trio.Event()
@@ -139,6 +139,8 @@ class Kubelet:
                 pause_s = max(0.1, pause_s - trio.current_time())
             except (RpcError, MalformedError):
                 pause_s = self.draw(f"backoff {worker.spec.name}", 10.0, 15.0)
+            if worker.gone:
+                break
             with trio.move_on_at(min(ends_s if not worker.deleted else 1e12, trio.current_time() + pause_s)):
                 await worker.wake.wait()
             if worker.deleted and pause_s != float("inf"):

@@ -137,7 +137,7 @@ def _keep(_logger: Any, level: str, facts: MutableMapping[str, Any]) -> Any:
         world = _current[0]
         told = " ".join(f"{name}={value}" for name, value in facts.items())
         world.log.append((trio.current_time(), level, f"{source}: {event} {told}"))
-        if "bug in crirm" in event or "fault of its own" in event or facts.get("exc_info"):
+        if "bug in crirm" in event or "fault of its own" in event:
             _fail(world, event)
     raise DropEvent
 

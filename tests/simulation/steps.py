@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from crirm.cri import decode
+from crirm.cri.message import MalformedError
 from crirm.model.cpuset import CPUSet
 from crirm.rpc.grpc_wire import RpcError
 from tests.simulation import clocks, messages
@@ -66,11 +68,11 @@ class Steps:
         caller = self.world.caller()
         try:
             request = messages.run_pod(f"{pod}-again", pod, CRICTL, 0, {}, f"/kubepods/pod{pod}")
-            ident = (await caller.call("RunPodSandbox", request))[2:].decode()
+            ident = decode.first_text(await caller.call("RunPodSandbox", request))
             await trio.sleep(for_s)
             await caller.call("StopPodSandbox", messages.by_id(ident))
             await caller.call("RemovePodSandbox", messages.by_id(ident))
-        except RpcError:
+        except (RpcError, MalformedError):
             self._remove_strangers()
 
     def _remove_strangers(self) -> None:
