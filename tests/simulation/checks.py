@@ -44,9 +44,15 @@ class Violation:
 
 @attrs.define(eq=False)
 class Checks:
-    """The checks of one world, and what they have found."""
+    """The checks of one world, and what they have found.
+
+    Args:
+        world: that is looked at.
+        watched: the rules that count; None: all of them.
+    """
 
     world: World
+    watched: frozenset[str] | None = None
     found: list[Violation] = attrs.field(factory=list, init=False)
     quiet_moments: int = attrs.field(default=0, init=False)
     starts: int = attrs.field(default=0, init=False)
@@ -58,6 +64,8 @@ class Checks:
 
     def fail(self, rule: str, what: str) -> None:
         """Take note of a violation."""
+        if self.watched is not None and rule not in self.watched:
+            return
         self.found.append(Violation(rule, trio.current_time(), what))
         self.world.note(f"VIOLATION {rule}: {what}")
 

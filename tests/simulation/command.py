@@ -73,6 +73,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", default="0-99", help="one seed, or the first and the last, as 0-99")
     parser.add_argument("--minutes", type=float, help="of real time, from the first seed on")
     parser.add_argument("--faults", help=f"only these, with commas: {', '.join([*FAMILIES, STREAMS])}")
+    parser.add_argument("--rules", help="only these count, with commas; without it all of them")
     parser.add_argument("--play", type=Path, help="a file with a scenario, as --keep writes it")
     parser.add_argument("--keep", type=Path, help="a directory for the shortest sequences found")
     parser.add_argument("--log", action="store_true", help="show crirm's log of every failure")
@@ -102,11 +103,12 @@ def main(argv: Sequence[str]) -> int:
         _show(result, log=True)
         return int(bool(result.violations))
     only = frozenset(one.strip() for one in options.faults.split(",")) if options.faults is not None else None
+    watched = frozenset(one.strip() for one in options.rules.split(",")) if options.rules else None
     totals, shrunk = Totals(), set[str]()
     gc.disable()
     for seed in _seeds(options):
         scenario = scenario_of(seed, only)
-        result = play(scenario)
+        result = play(scenario, watched)
         totals.add(seed, result)
         if totals.runs % 5 == 0:
             gc.collect()
@@ -126,7 +128,7 @@ def _failed(scenario: Scenario, result: Result, options: argparse.Namespace) -> 
     print(f"seed {scenario.seed}: {result.violations[0]}")
     if not options.no_shrink:
         scenario = shortest(scenario, rule)
-        result = play(scenario)
+        result = play(scenario, frozenset({rule}))
         print(f"the shortest sequence found, {len(scenario.steps)} steps:")
         print(scenario)
     _show(result, log=options.log)

@@ -53,14 +53,19 @@ class Result:
 _current: list[World] = []
 
 
-def play(scenario: Scenario) -> Result:
-    """Play *scenario*; the same one gives the same result every time."""
+def play(scenario: Scenario, watched: frozenset[str] | None = None) -> Result:
+    """Play *scenario*; the same one gives the same result every time.
+
+    Args:
+        scenario: what happens.
+        watched: the rules that count; None: all of them.
+    """
     clock, begun_s = clocks.JumpingClock(), clocks.cpu_time()
     clocks.use(clock)
     random.seed(scenario.seed)
     _scheduler().seed(scenario.seed)
     try:
-        world = trio.run(run, scenario, _Play(scenario).play, clock=clock)
+        world = trio.run(run, scenario, _Play(scenario).play, watched, clock=clock)
     finally:
         clocks.use(None)
     log = tuple(f"{at_s:9.3f} s  {level:8}{text}" for at_s, level, text in world.log)

@@ -45,11 +45,13 @@ class World:
         scenario: what is to happen.
         nursery: of the models.
         directory: real, for the few files beside the state.
+        watched: see `Checks`.
     """
 
     scenario: Scenario
     nursery: trio.Nursery
     directory: Path
+    watched: frozenset[str] | None = None
     loop: VirtualLoop = attrs.field(init=False)
     host: Host = attrs.field(init=False)
     disk: Disk = attrs.field(factory=Disk, init=False)
@@ -64,7 +66,6 @@ class World:
     restarts: int = attrs.field(default=0, init=False)
     events: int = attrs.field(default=0, init=False)
     log: deque[tuple[float, str, str]] = attrs.field(factory=lambda: deque(maxlen=LOG_KEPT), init=False)
-    trace: list[str] | None = attrs.field(default=None, init=False)
     _drawn: Counter[str] = attrs.field(factory=Counter, init=False)
     _numbers: Any = attrs.field(factory=lambda: itertools.count(1), init=False)
     _end_life: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -74,7 +75,7 @@ class World:
         scenario = self.scenario
         self.loop = VirtualLoop(lambda error: self.checks.fail("crirm raises", repr(error)))
         self.host = Host(topology_of(parse_spec(scenario.host)))
-        self.checks = Checks(self)
+        self.checks = Checks(self, self.watched)
         self.host.written = self.checks.written
         self.runtime = ModelRuntime(
             HABITS[scenario.runtime], self.host, self.draw, lambda: int(clocks.wall_s() * 1e9), self.checks.started,
@@ -192,12 +193,11 @@ class World:
             self.life.kill()
 
 
-async def run(scenario: Scenario, play: Callable[[World], Any], trace: list[str] | None = None) -> World:
+async def run(scenario: Scenario, play: Callable[[World], Any], watched: frozenset[str] | None = None) -> World:
     """Play *scenario* to its end, and return what there was."""
     with tempfile.TemporaryDirectory(prefix="crirm-sim-", dir="/dev/shm") as place:
         async with trio.open_nursery() as nursery:
-            world = World(scenario, nursery, Path(place))
-            world.trace = trace
+            world = World(scenario, nursery, Path(place), watched)
             lives.enter(world)
             nursery.start_soon(world.loop.run)
             nursery.start_soon(world.live)
