@@ -167,6 +167,21 @@ class Checks:
         if answered_s is not None and answered_s < trio.current_time() - ANSWERED_WITHIN_S:
             self.fail("an answer is lost", f"{method}: answered at {answered_s:.3f} s, and its caller waited in vain")
 
+    def uncreated(self, pod: str, name: str) -> None:
+        """Check in a moment that nothing is kept for a container whose creation has failed."""
+        self.world.loop.call_later(ANSWERED_WITHIN_S, self._check_uncreated, pod, name)
+
+    def _check_uncreated(self, pod: str, name: str) -> None:
+        node, life = self._node(), self.world.life
+        if node is None or life is None or life.server is None:
+            return
+        if any(call.path.endswith(b"/CreateContainer") for call in life.server.calls):
+            return
+        for one in node.engine.state.workload.containers.values():
+            if (one.pod, one.name, one.state) == (pod, name, ContainerState.CREATING):
+                what = f"{node.engine.state.workload.full_name(one.key)} is being created, and no call creates it"
+                self.fail("a grant without a container", what)
+
     # --- quiet moments -------------------------------------------------------------------------------------------
 
     def quiet(self) -> None:

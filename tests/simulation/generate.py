@@ -117,9 +117,10 @@ class _Burst:
         return self.mishaps(("slow", "late"), 5.0)
 
     def very_late(self) -> Iterator[Step]:
-        for _ in self.some(2):
-            args = {"method": "CreateContainer", "what": self.rng.choice(["slow", "late", "drop"])}
-            yield Step(self.at_s(), "mishap", {**args, "delay_s": round(self.rng.uniform(115.0, 180.0), 3)})
+        """Creations that take longer than the kubelet waits (see `scenario_of`)."""
+        for _ in self.some(3):
+            args = {"method": "CreateContainer", "what": self.rng.choice(["slow", "slow", "late", "drop"])}
+            yield Step(self.at_s(), "mishap", {**args, "delay_s": round(self.rng.uniform(8.0, 40.0), 3)})
 
     def garbage(self) -> Iterator[Step]:
         return self.mishaps(("garbage",))
@@ -205,6 +206,7 @@ def scenario_of(seed: int, only: frozenset[str] | None = None) -> Scenario:
     policy = rng.choice(["static", "static", "static", "topology-aware", "topology-aware", "topology-aware"])
     chosen = {name for name in FAMILIES if rng.random() < USUAL} if only is None else set(only)
     streams = rng.choice([1, 4]) if STREAMS in chosen or (only is None and rng.random() < 0.15) else 0
+    call_s = 10.0 if "very late" in chosen else 120.0
     evented, pods, steps = rng.random() < 0.4, list[dict[str, Any]](), list[Step]()
     begun_s = 2.0
     for number in range(2):
@@ -216,4 +218,4 @@ def scenario_of(seed: int, only: frozenset[str] | None = None) -> Scenario:
         begun_s += BURST_S + PAUSE_S
         steps.append(Step(begun_s - 1.0, "check"))
     steps.sort(key=lambda step: step.at_s)
-    return Scenario(seed, host, policy, runtime, tuple(steps[:-1]), streams, evented, begun_s - 1.0)
+    return Scenario(seed, host, policy, runtime, tuple(steps[:-1]), streams, evented, begun_s - 1.0, call_s)

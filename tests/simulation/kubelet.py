@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.simulation.caller import Caller
     from tests.simulation.pods import ContainerSpec, PodSpec
 
-CALL_S, RUN_POD_S, EVENTS_AGAIN_S = 120.0, 240.0, 5.0
+EVENTS_AGAIN_S = 5.0
 RELIST_S = {False: 1.0, True: 300.0}
 BACKOFF_S = (10.0, 300.0)
 
@@ -69,12 +69,16 @@ class Kubelet:
         draw: returns a number between two others, from the seed.
         evented: whether it listens to events and lists rarely.
         nursery: for its workers.
+        call_s: its ``runtimeRequestTimeout``.
+        uncreated: told of the sandbox and the name of each container whose creation has failed.
     """
 
     caller: Caller
     draw: Callable[[str, float, float], float]
     evented: bool
     nursery: trio.Nursery
+    call_s: float
+    uncreated: Callable[[str, str], None]
     workers: dict[str, Worker] = attrs.field(factory=dict, init=False)
     lived: int = attrs.field(default=0, init=False)
     _states: dict[str, ContainerState] = attrs.field(factory=dict, init=False)
@@ -104,8 +108,8 @@ class Kubelet:
         while True:
             await trio.sleep(RELIST_S[self.evented])
             try:
-                await self.caller.call("ListPodSandbox", b"", CALL_S)
-                listed = decode.listed_containers(await self.caller.call("ListContainers", b"", CALL_S))
+                await self.caller.call("ListPodSandbox", b"", self.call_s)
+                listed = decode.listed_containers(await self.caller.call("ListContainers", b"", self.call_s))
             except (RpcError, MalformedError):
                 continue
             states = {item.id: item.state for item in listed}
@@ -150,7 +154,7 @@ class Kubelet:
 
     async def _look(self, worker: Worker) -> tuple[list[SandboxSeen], list[Listed]]:
         """Return the pod's sandboxes, the newest first, and their containers."""
-        answer = await self.caller.call("ListPodSandbox", b"", CALL_S)
+        answer = await self.caller.call("ListPodSandbox", b"", self.call_s)
         pods = []
         for item in Message(answer).messages(1):
             metadata = item.message(2)
@@ -158,7 +162,7 @@ class Kubelet:
                 pods.append(SandboxSeen(item.text(1), metadata.text(2), metadata.number(4), not item.number(3)))
         pods.sort(key=lambda pod: -pod.attempt)
         ours = {pod.id for pod in pods}
-        listed = decode.listed_containers(await self.caller.call("ListContainers", b"", CALL_S))
+        listed = decode.listed_containers(await self.caller.call("ListContainers", b"", self.call_s))
         return pods, [item for item in listed if item.pod in ours]
 
     async def _sync(self, worker: Worker) -> None:
@@ -178,7 +182,7 @@ class Kubelet:
             await self._call_gone("StopPodSandbox", pod.id)
         spec, attempt = worker.spec, max((pod.attempt for pod in pods), default=-1) + 1
         request = messages.run_pod(spec.name, spec.name, spec.namespace, attempt, spec.annotations, spec.parent)
-        answer = await self.caller.call("RunPodSandbox", request, RUN_POD_S)
+        answer = await self.caller.call("RunPodSandbox", request, 2 * self.call_s)
         return SandboxSeen(decode.first_text(answer), spec.name, attempt, ready=True)
 
     async def _sync_container(self, worker: Worker, pod: str, spec: ContainerSpec, last: Listed | None) -> None:
@@ -214,17 +218,20 @@ class Kubelet:
     async def _start(self, worker: Worker, pod: str, spec: ContainerSpec, attempt: int) -> None:
         millicpu = worker.wanted[spec.name]
         request = messages.create(pod, spec.name, attempt, resources_of(worker.spec, millicpu))
-        answer = await self.caller.call("CreateContainer", request, CALL_S)
-        container = decode.first_text(answer)
+        try:
+            container = decode.first_text(await self.caller.call("CreateContainer", request, self.call_s))
+        except (RpcError, MalformedError):
+            self.uncreated(pod, spec.name)
+            raise
         worker.given[container] = millicpu
-        await self.caller.call("StartContainer", messages.by_id(container), CALL_S)
-        await self.caller.call("ContainerStatus", messages.by_id(container), CALL_S)
+        await self.caller.call("StartContainer", messages.by_id(container), self.call_s)
+        await self.caller.call("ContainerStatus", messages.by_id(container), self.call_s)
 
     async def _resize(self, worker: Worker, spec: ContainerSpec, container: str) -> None:
         wanted = worker.wanted[spec.name]
         if worker.given.setdefault(container, wanted) != wanted:
             request = messages.update(container, resources_of(worker.spec, wanted))
-            await self.caller.call("UpdateContainerResources", request, CALL_S)
+            await self.caller.call("UpdateContainerResources", request, self.call_s)
             worker.given[container] = wanted
 
     async def _end(self, worker: Worker) -> None:
@@ -243,7 +250,7 @@ class Kubelet:
     async def _call_gone(self, method: str, ident: str) -> None:
         """Make a call after which something is not there; that it was not there before is as good."""
         try:
-            await self.caller.call(method, messages.by_id(ident), CALL_S)
+            await self.caller.call(method, messages.by_id(ident), self.call_s)
         except RpcError as error:
             if error.status is not Status.NOT_FOUND:
                 raise

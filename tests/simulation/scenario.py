@@ -42,6 +42,7 @@ class Scenario:
         evented: whether the kubelet listens to events, and lists rarely, or lists every second.
         steps: in order of time.
         last_s: when the pods that are left are deleted.
+        call_s: the kubelet's patience with a call.
     """
 
     seed: int
@@ -52,6 +53,7 @@ class Scenario:
     streams: int = 0
     evented: bool = False
     last_s: float = 120.0
+    call_s: float = 120.0
 
     def to_json(self) -> str:
         """Return it as a text that `from_json` reads."""
@@ -66,5 +68,6 @@ class Scenario:
     def __str__(self) -> str:
         limit = f", {self.streams} streams" if self.streams else ""
         pleg = "events" if self.evented else "lists"
+        pleg += "" if self.call_s == 120.0 else f" and waits {self.call_s:g} s"
         head = f"seed {self.seed}: policy {self.policy} on {self.host}, {self.runtime}{limit}, the kubelet uses {pleg}"
         return "\n".join([head, *(f"  {step}" for step in self.steps), f"  {self.last_s:8.3f} s  all pods are deleted"])

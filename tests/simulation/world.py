@@ -81,7 +81,9 @@ class World:
             HABITS[scenario.runtime], self.host, self.draw, lambda: int(clocks.wall_s() * 1e9), self.checks.started,
             self._lifetime_s, self.nursery,
         )  # fmt: skip
-        self.kubelet = Kubelet(self.caller(), self.draw, scenario.evented, self.nursery)
+        self.kubelet = Kubelet(
+            self.caller(), self.draw, scenario.evented, self.nursery, scenario.call_s, self.checks.uncreated
+        )
 
     # --- chance --------------------------------------------------------------------------------------------------
 
