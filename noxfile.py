@@ -78,6 +78,13 @@ def storm(session: nox.Session) -> None:
 
 
 @nox.session
+def simulate(session: nox.Session) -> None:
+    """A node in virtual time, and all that may go wrong; ``-- --seeds 0-9999``, ``-- --minutes 10``, ``-- --help``."""
+    install(session, "test")
+    session.run("python", "-m", "tests.simulation", *(session.posargs or ["--seeds", "0-199"]))
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Calls made directly and through crirm in turn; ``-- --quick`` for a short look."""
     install(session, "test")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,6 +79,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--keep", type=Path, help="a directory for the shortest sequences found")
     parser.add_argument("--log", action="store_true", help="show crirm's log of every failure")
     parser.add_argument("--keep-going", action="store_true", help="count failures, instead of stopping at the first")
+    parser.add_argument("--fingerprint", action="store_true", help="print a number of each run that stands for all of it")
     parser.add_argument("--no-shrink", action="store_true", help="show failures as they are")
     return parser.parse_args(argv)
 
@@ -110,6 +112,8 @@ def main(argv: Sequence[str]) -> int:
         scenario = scenario_of(seed, only)
         result = play(scenario, watched)
         totals.add(seed, result)
+        if options.fingerprint:
+            print(f"seed {seed}: {zlib.crc32(repr((result.virtual_s, result.events, result.log)).encode()):08x}")
         if totals.runs % 5 == 0:
             gc.collect()
         if result.violations:
