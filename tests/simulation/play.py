@@ -110,7 +110,7 @@ async def _wait_quiet(world: World) -> None:
     caller = world.kubelet.caller
     with trio.move_on_after(PATIENCE_S):
         while True:
-            waits_s = QUIET_S - (trio.current_time() - caller.last_s)
+            waits_s = QUIET_S - (trio.current_time() - max(caller.last_s, world.runtime.ended_s))
             if world.checks.calm_since_s < SETTLED_S:
                 await trio.sleep(SETTLED_S - world.checks.calm_since_s + 0.01)
             elif caller.in_flight or waits_s > 0:
@@ -140,7 +140,7 @@ def _keep(_logger: Any, level: str, facts: MutableMapping[str, Any]) -> Any:
     event, source = facts.pop("event", ""), facts.pop("source", "")
     if _current:
         world = _current[0]
-        told = " ".join(f"{name}={value}" for name, value in facts.items())
+        told = " ".join(f"{name}={value}" for name, value in facts.items()).replace(str(world.directory), "/state")
         world.log.append((trio.current_time(), level, f"{source}: {event} {told}"))
         if "bug in crirm" in event or "fault of its own" in event:
             _fail(world, event)

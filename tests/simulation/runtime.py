@@ -82,6 +82,7 @@ class ModelRuntime:
     updates_fail: bool = attrs.field(default=False, init=False)
     events_lost: bool = attrs.field(default=False, init=False)
     _reserved: dict[tuple[str, str, int], trio.Event] = attrs.field(factory=dict, init=False)
+    ended_s: float = attrs.field(default=0.0, init=False)  # when a process ended last
     _number: int = attrs.field(default=0, init=False)
 
     # --- small things --------------------------------------------------------------------------------------------
@@ -116,6 +117,7 @@ class ModelRuntime:
             self.host.cgroups.pop(box.id, None)
         if box.state != EXITED:
             box.state = EXITED
+            self.ended_s = trio.current_time()
             self._tell(box, STOPPED_EVENT)
 
     def _remove(self, box: Box) -> None:
