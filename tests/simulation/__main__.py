@@ -6,7 +6,9 @@ import os
 import sys
 
 if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings is part of a run
-    os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606, E501
+    os.execve(
+        sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
+    )
 
 from tests.simulation import clocks
 

@@ -20,6 +20,7 @@ CANCEL = 8  # of HTTP/2
 LATENCY_S = 1e-4
 LOOKS = {"ListPodSandbox", "ListContainers", "ContainerStatus"}
 
+
 @attrs.define(eq=False)
 class Asked:
     """A call that waits for its answer."""

@@ -70,7 +70,7 @@ class Checks:
         self.world.note(f"VIOLATION {rule}: {what}")
 
     def disturbed(self, for_s: float = 0.0) -> None:
-        """Take note that something goes wrong, for some seconds: what takes an order of its own is not to be had then."""
+        """Take note that something goes wrong, for some seconds: some rules cannot be kept then."""
         self._disturbed_s = max(self._disturbed_s, trio.current_time() + for_s)
 
     @property
@@ -101,7 +101,9 @@ class Checks:
     def _refresh(self, node: DecidingNode, running: set[str]) -> None:
         """Take over what crirm says of owners that it knows; those that it has forgotten keep what they had."""
         exclusive = node.engine.policy.exclusive(node.engine.state.policy)
-        known = {c.id: exclusive.get(key, NO_CPUS) for key, c in node.engine.state.workload.containers.items() if c.id}
+        known: dict[str, CPUSet] = {
+            c.id: exclusive.get(key, NO_CPUS) for key, c in node.engine.state.workload.containers.items() if c.id
+        }
         for ident in [ident for ident in self._owned if ident not in running]:
             del self._owned[ident]
         self._owned.update({ident: known[ident] for ident in running if ident in known})
@@ -120,7 +122,9 @@ class Checks:
             theirs = self.world.host.cpus_of(other.id)
             quick = now_s - self._started_s.get(other.id, 0.0) < REPAIRED_WITHIN_S
             if own and other.id != box.id and theirs & own and not quick and other.id not in self._strangers(node):
-                what = f"{self._name(box.id)} starts on CPUs {own} of its own, and {self._name(other.id)} is on {theirs}"
+                what = (
+                    f"{self._name(box.id)} starts on CPUs {own} of its own, and {self._name(other.id)} is on {theirs}"
+                )
                 self.fail("not exclusive when its owner starts", what)
 
     def _strangers(self, node: DecidingNode) -> set[str]:
@@ -198,7 +202,7 @@ class Checks:
         if node is None:
             return
         state = node.engine.state
-        by_id = {one.id: one for one in state.workload.containers.values() if one.id}
+        by_id: dict[str, Container] = {one.id: one for one in state.workload.containers.values() if one.id}
         if state.policy != node.engine.policy.initial() or state.adjustments or by_id:
             self._check_known(state, by_id)
             self._check_grants(state)
@@ -257,14 +261,14 @@ class Checks:
         if node is None:
             return
         state = node.engine.state
-        left = {
+        left: dict[str, list[object]] = {
             "pods": list(state.workload.pods.values()),
             "containers": list(state.workload.containers.values()),
-            "adjustments": dict(state.adjustments),
-            "told": dict(state.told),
-            "timers": dict(state.timers),
+            "adjustments": list(state.adjustments.items()),
+            "told": list(state.told.items()),
+            "timers": list(state.timers.items()),
             "resizing": list(state.resizing),
-            "degraded": dict(state.degraded),
+            "degraded": list(state.degraded.items()),
         }
         for what, values in left.items():
             if values:

@@ -59,11 +59,15 @@ class Totals:
     def __str__(self) -> str:
         cpu_s = max(self.cpu_s, 1e-9)
         lines = [
-            f"{self.runs} seeds, {sum(self.broken.values())} failed; {self.virtual_s / 3600:.1f} node-hours in "
-            f"{self.cpu_s:.1f} CPU-seconds; {self.events} events, {self.events / cpu_s:.0f} per CPU-second; "
-            f"{self.runs / cpu_s * 60:.0f} seeds per CPU-minute",
-            f"{self.lives} pod lives, {self.starts} starts of containers, {self.restarts} restarts of crirm, "
-            f"{self.quiet} quiet moments checked",
+            (
+                f"{self.runs} seeds, {sum(self.broken.values())} failed; {self.virtual_s / 3600:.1f} node-hours in "
+                f"{self.cpu_s:.1f} CPU-seconds; {self.events} events, {self.events / cpu_s:.0f} per CPU-second; "
+                f"{self.runs / cpu_s * 60:.0f} seeds per CPU-minute"
+            ),
+            (
+                f"{self.lives} pod lives, {self.starts} starts of containers, {self.restarts} restarts of crirm, "
+                f"{self.quiet} quiet moments checked"
+            ),
         ]
         lines += [f"  {count:5} x {rule} (first: seed {self.first[rule]})" for rule, count in self.broken.most_common()]
         return "\n".join(lines)
@@ -79,7 +83,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--keep", type=Path, help="a directory for the shortest sequences found")
     parser.add_argument("--log", action="store_true", help="show crirm's log of every failure")
     parser.add_argument("--keep-going", action="store_true", help="count failures, instead of stopping at the first")
-    parser.add_argument("--fingerprint", action="store_true", help="print a number of each run that stands for all of it")
+    parser.add_argument(
+        "--fingerprint", action="store_true", help="print a number of each run that stands for all of it"
+    )
     parser.add_argument("--no-shrink", action="store_true", help="show failures as they are")
     return parser.parse_args(argv)
 

@@ -1,4 +1,4 @@
-"""The model disk: stands for ``crirm.system.store.Store``, and is full, hangs or loses what was not synced when told to."""
+"""The model disk: stands for ``crirm.system.store.Store``, and is full or hangs when it is told to."""
 
 from __future__ import annotations
 

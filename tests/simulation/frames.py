@@ -12,9 +12,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
+import h2.events as h2e
 from h2.exceptions import NoSuchStreamError, StreamClosedError, TooManyStreamsError
 
 from crirm.rpc.client import RuntimeConnection
+from crirm.rpc.http2 import Http2Connection
 from crirm.rpc.server import CallerConnection
 
 if TYPE_CHECKING:
@@ -152,7 +154,7 @@ class Plug:
 
     h2: PlainH2
     wire: Wire
-    closed: Callable[[], None]
+    closed: Callable[[], object]
     _closing: bool = False
 
     def flush(self) -> None:
@@ -173,13 +175,24 @@ class Plug:
             self.closed()
 
 
-class _Plain:
+def _event(kind: Any, **values: Any) -> Any:
+    """Return an event of h2; versions of it differ in whether events are made with values or get them afterwards."""
+    event = kind.__new__(kind)
+    for name, value in values.items():
+        setattr(event, name, value)
+    return event
+
+
+class _Plain(Http2Connection):
     """The part of `Http2Connection` that is about bytes, done with frames."""
+
+    h2: Any
+    connection: Any
 
     def plug(self, wire: Wire, soon: Callable[..., object]) -> None:
         """Join it to a wire; stands for ``connection_made``."""
-        self.h2: Any = PlainH2(client_side=self.h2.config.client_side)
-        self.connection: Any = Plug(self.h2, wire, lambda: soon(self.connection_lost, None))
+        self.h2 = PlainH2(client_side=self.h2.config.client_side)
+        self.connection = Plug(self.h2, wire, lambda: soon(self.connection_lost, None))
 
     def frames_received(self, frames: list[Frame]) -> None:
         """Handle one batch of frames, and send what comes of it; stands for ``data_received``."""
@@ -197,13 +210,13 @@ class _Plain:
     def _take(self, kind: str, stream_id: int, *rest: Any) -> None:
         if kind == SETTINGS:
             self.h2.remote_settings.max_concurrent_streams = rest[0]
-            self._settings(None)
+            self._settings(_event(h2e.RemoteSettingsChanged))
         elif kind == RESET:
             if self.h2.streams.pop(stream_id, None) is not None:
-                self._reset(SimpleNamespace(stream_id=stream_id, error_code=rest[0]))
+                self._reset(_event(h2e.StreamReset, stream_id=stream_id, error_code=rest[0]))
         elif kind == HEADERS and not self.h2.config.client_side and stream_id not in self.legs:
             self.h2.open(stream_id)
-            self.on_request(SimpleNamespace(stream_id=stream_id, headers=rest[0], stream_ended=None))
+            self.on_request(_event(h2e.RequestReceived, stream_id=stream_id, headers=rest[0], stream_ended=None))
         elif stream_id in self.h2.streams:
             if rest[1]:
                 self.h2.ended_by_peer(stream_id)

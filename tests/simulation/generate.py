@@ -16,8 +16,21 @@ from tests.simulation.scenario import Scenario, Step
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HOSTS: Final = ("1p.8c.1t mem=32Gi", "2p.4c.1t mem=16Gi", "1p.2n.4c.2t mem=16Gi", "2p.4c.2t mem=16Gi isolated=6-7", "1p.4c.2t mem=32Gi")
-CALLS: Final = ("RunPodSandbox", "CreateContainer", "StartContainer", "StopContainer", "RemoveContainer", "StopPodSandbox")
+HOSTS: Final = (
+    "1p.8c.1t mem=32Gi",
+    "2p.4c.1t mem=16Gi",
+    "1p.2n.4c.2t mem=16Gi",
+    "2p.4c.2t mem=16Gi isolated=6-7",
+    "1p.4c.2t mem=32Gi",
+)
+CALLS: Final = (
+    "RunPodSandbox",
+    "CreateContainer",
+    "StartContainer",
+    "StopContainer",
+    "RemoveContainer",
+    "StopPodSandbox",
+)
 BURST_S, PAUSE_S = 30.0, 30.0
 _AFTER: Final = ("reset", "hang up", "kill")
 
@@ -67,7 +80,11 @@ class _Burst:
 
     def _container(self, qos: str, name: str) -> dict[str, Any]:
         rng = self.rng
-        amounts = {"guaranteed": [1000, 1000, 2000, 2000, 3000, 1500, 500], "burstable": [100, 250, 500, 1200], "besteffort": [0]}
+        amounts = {
+            "guaranteed": [1000, 1000, 2000, 2000, 3000, 1500, 500],
+            "burstable": [100, 250, 500, 1200],
+            "besteffort": [0],
+        }
         container: dict[str, Any] = {"name": name, "millicpu": rng.choice(amounts[qos])}
         if rng.random() < 0.25:
             container["lifetime_s"] = round(rng.uniform(1.0, 30.0), 3)
@@ -87,7 +104,11 @@ class _Burst:
 
     def configurations(self) -> Iterator[Step]:
         for _ in self.some(2):
-            yield Step(self.at_s(), "configure", {"config": self.rng.choice(["static", "topology-aware", "topology-aware-shared", "none"])})
+            yield Step(
+                self.at_s(),
+                "configure",
+                {"config": self.rng.choice(["static", "topology-aware", "topology-aware-shared", "none"])},
+            )
 
     def adjustments(self) -> Iterator[Step]:
         for _ in self.some(2):
@@ -102,7 +123,7 @@ class _Burst:
 
     def mishaps(self, what: tuple[str, ...], longest_s: float = 0.0) -> Iterator[Step]:
         for _ in self.some(4):
-            args = {"method": self.rng.choice(CALLS), "what": self.rng.choice(what)}
+            args: dict[str, Any] = {"method": self.rng.choice(CALLS), "what": self.rng.choice(what)}
             if longest_s:
                 args["delay_s"] = round(self.rng.uniform(0.05, longest_s), 3)
             yield Step(self.at_s(), "mishap", args)
@@ -164,7 +185,9 @@ class _Burst:
             yield Step(self.at_s(), "clock", {"by_s": self.rng.choice([-86400.0, -60.0, 3600.0, 86400.0 * 365])})
 
     def drifts(self) -> Iterator[Step]:
-        yield Step(self.at_s(), "drift", {"which": self.rng.randrange(8), "cpus": self.rng.choice(["0-3", "1", "0-7", "2-3"])})
+        yield Step(
+            self.at_s(), "drift", {"which": self.rng.randrange(8), "cpus": self.rng.choice(["0-3", "1", "0-7", "2-3"])}
+        )
 
 
 FAMILIES: Final[dict[str, Callable[[_Burst], Iterator[Step]]]] = {
@@ -201,7 +224,7 @@ def scenario_of(seed: int, only: frozenset[str] | None = None) -> Scenario:
         only: families of faults, all of which are in it and no others; None: the seed chooses. ``streams`` stands for
             a runtime that takes few streams at once.
     """
-    rng = random.Random(seed)  # noqa: S311 - it has to be the same every time
+    rng = random.Random(seed)
     host, runtime = rng.choice(HOSTS), rng.choice(sorted(HABITS))
     policy = rng.choice(["static", "static", "static", "topology-aware", "topology-aware", "topology-aware"])
     chosen = {name for name in FAMILIES if rng.random() < USUAL} if only is None else set(only)

@@ -2,8 +2,8 @@
 
 Source: kubernetes pkg/kubelet: a sync that fails is tried again after 10 s with up to half as much again
 (``backOffPeriod``), containers that end are started again after 10 s, twice as much each time, up to 300 s
-(``MaxContainerBackOff``); calls have 2 minutes, RunPodSandbox 4; the attempt of a container is one more than that of the
-latest that the runtime lists; a second sandbox is made when no sandbox of the pod is ready.
+(``MaxContainerBackOff``); calls have 2 minutes, RunPodSandbox 4; the attempt of a container is one more than that of
+the latest that the runtime lists; a second sandbox is made when no sandbox of the pod is ready.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from tests.simulation import messages
 from tests.simulation.pods import resources_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from crirm.cri.decode import Listed
+    from crirm.model.workload import ContainerId
     from tests.simulation.caller import Caller
     from tests.simulation.pods import ContainerSpec, PodSpec
 
@@ -81,7 +82,7 @@ class Kubelet:
     uncreated: Callable[[str, str], None]
     workers: dict[str, Worker] = attrs.field(factory=dict, init=False)
     lived: int = attrs.field(default=0, init=False)
-    _states: dict[str, ContainerState] = attrs.field(factory=dict, init=False)
+    _states: Mapping[ContainerId, ContainerState] = attrs.field(factory=dict, init=False)
 
     def run_pod(self, spec: PodSpec) -> None:
         """Begin to run a pod."""
@@ -114,7 +115,7 @@ class Kubelet:
                 continue
             states = {item.id: item.state for item in listed}
             if states != self._states:
-                self._states = dict(states)
+                self._states = states
                 self._wake_all()
 
     async def _listen(self) -> None:
@@ -206,7 +207,10 @@ class Kubelet:
     def _check_backoff(self, worker: Worker, name: str, ended: str) -> None:
         key = f"{name} {ended}"
         if key not in worker.again_s:
-            before = max((pause_s for known, (_, pause_s) in worker.again_s.items() if known.startswith(f"{name} ")), default=BACKOFF_S[0] / 2)  # noqa: E501
+            before = max(
+                (pause_s for known, (_, pause_s) in worker.again_s.items() if known.startswith(f"{name} ")),
+                default=BACKOFF_S[0] / 2,
+            )
             for known in [known for known in worker.again_s if known.startswith(f"{name} ")]:
                 del worker.again_s[known]
             pause_s = min(before * 2, BACKOFF_S[1])

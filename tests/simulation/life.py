@@ -6,7 +6,7 @@ import errno
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
@@ -17,13 +17,14 @@ import crirm.daemon.node
 import crirm.daemon.persistence
 import crirm.rpc.client
 import crirm.rpc.server
+import crirm.system.sysfs
 from crirm.daemon.app import Daemon, Stop
 from crirm.daemon.configurations import begin
 from crirm.daemon.settings import DISABLED, Settings
+from crirm.policy.api import Choice
 from crirm.rpc import bridge
 from crirm.sim.hosts import parse_spec, topology_of
 from crirm.system.sysfs import Discovery
-from tests.simulation.disk import ModelStore
 from tests.simulation.frames import PlainCallerConnection, PlainRuntimeConnection
 from tests.simulation.host import ModelCgroups
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from crirm.rpc.http2 import Flusher
     from crirm.rpc.server import Served, Server
     from tests.simulation.caller import Caller
+    from tests.simulation.disk import ModelStore
     from tests.simulation.frames import Wire
     from tests.simulation.world import World
 
@@ -73,7 +75,7 @@ class Life:
 
 def settings_of(world: World) -> Settings:
     """Return what crirm is told at its start."""
-    policy = crirm.daemon.node.Choice(world.scenario.policy, constraints=world.constraints())
+    policy = Choice(world.scenario.policy, constraints=world.constraints())
     return Settings(
         relay_socket="/sim/relay.sock",
         runtime_socket="/sim/runtime.sock",
@@ -183,7 +185,16 @@ def _relay(settings: Settings, flusher: Flusher) -> Any:
     return relay
 
 
-_RELAY = crirm.daemon.app._relay  # noqa: SLF001 - wrapped, to know the daemon's parts
+_RELAY = crirm.daemon.app._relay
+
+
+def _nothing(*_args: object) -> None:
+    """Do nothing."""
+
+
+_SYSTEMD = SimpleNamespace(
+    inherited_listener=_nothing, watchdog=_no_watchdog, notify_ready=_nothing, notify_stopping=_nothing
+)
 
 
 class _Store:
@@ -204,26 +215,36 @@ def _discover(_root: object) -> Discovery:
     return Discovery(topology_of(parse_spec(_world().scenario.host)), ())
 
 
+_APP = crirm.daemon.app
+_TWINS: Final[tuple[tuple[Any, str, Any], ...]] = (
+    (trio.to_thread, "run_sync", _in_thread),
+    (bridge, "call_asyncio", _call_asyncio),
+    (bridge, "connect_unix", _connect),
+    (bridge, "spawn", _spawn),
+    (bridge, "loop", lambda: _world().loop),
+    (crirm.rpc.client, "RuntimeConnection", PlainRuntimeConnection),
+    (crirm.rpc.server, "CallerConnection", PlainCallerConnection),
+    (crirm.daemon.link, "is_other_file", _is_other_file),
+    (crirm.daemon.node, "discover", _discover),
+    (crirm.system.sysfs, "discover", _discover),
+    (crirm.daemon.node, "Cgroups", lambda _root: ModelCgroups(_world().host)),
+    (crirm.daemon.persistence, "Store", _Store),
+    (crirm.daemon.persistence, "rescued", _rescued),
+    (_APP, "gc", SimpleNamespace(freeze=_nothing)),
+    (_APP, "systemd", _SYSTEMD),
+    (_APP, "check_unserved", _nothing),
+    (_APP, "_listening", _listening),
+    (_APP, "open_server", _open_server),
+    (_APP, "control_listener", _control_listener),
+    (_APP, "serve_control", _serve_control),
+    (_APP, "_relay", _relay),
+)
+"""What stands for the outside of the daemon: where it is looked up, its name there, and its twin."""
+
+
 def install() -> None:
-    """Put all of it in the place of what it stands for; once, in a process that does nothing else."""
-    trio.to_thread.run_sync = _in_thread  # type: ignore[assignment]
-    bridge.call_asyncio, bridge.connect_unix, bridge.spawn = _call_asyncio, _connect, _spawn  # type: ignore[assignment]
-    bridge.loop = lambda: _world().loop  # type: ignore[assignment,return-value]
-    crirm.rpc.client.RuntimeConnection = PlainRuntimeConnection  # type: ignore[misc]
-    crirm.rpc.server.CallerConnection = PlainCallerConnection  # type: ignore[misc]
-    crirm.daemon.link.is_other_file = _is_other_file
-    crirm.daemon.node.discover = _discover  # type: ignore[assignment]
-    crirm.daemon.node.Cgroups = lambda _root: ModelCgroups(_world().host)  # type: ignore[assignment,misc]
-    crirm.daemon.persistence.Store = _Store  # type: ignore[assignment,misc]
-    crirm.daemon.persistence.rescued = _rescued  # type: ignore[assignment]
-    app: Any = crirm.daemon.app
-    app.gc = SimpleNamespace(freeze=lambda: None)
-    app.systemd = SimpleNamespace(
-        inherited_listener=lambda: None, watchdog=_no_watchdog, notify_ready=print_nothing, notify_stopping=print_nothing
-    )
-    app.check_unserved, app._listening, app.open_server = print_nothing, _listening, _open_server  # noqa: SLF001
-    app.control_listener, app.serve_control, app._relay = _control_listener, _serve_control, _relay  # noqa: SLF001
-
-
-def print_nothing(*_args: object) -> None:
-    """Do nothing."""
+    """Put every twin in the place of what it stands for; once, in a process that does nothing else."""
+    for place, name, twin in _TWINS:
+        if not hasattr(place, name):
+            raise LookupError(f"{place.__name__} has no {name} any more: the simulation stands for something else now")
+        setattr(place, name, twin)

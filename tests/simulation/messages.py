@@ -90,7 +90,9 @@ def update(container: str, resources: Resources) -> bytes:
     return text(1, container) + sub(2, resources.encode())
 
 
-def pod_item(ident: str, name: str, uid: str, namespace: str, attempt: int, ready: bool, notes: Mapping[str, str]) -> bytes:  # noqa: E501 - a record
+def pod_item(
+    ident: str, name: str, uid: str, namespace: str, attempt: int, ready: bool, notes: Mapping[str, str]
+) -> bytes:
     """Return an item of a ListPodSandboxResponse."""
     metadata = text(1, name) + text(2, uid) + text(3, namespace) + num(4, attempt)
     return sub(1, text(1, ident) + sub(2, metadata) + num(3, int(not ready)) + mapping(6, notes))

@@ -77,10 +77,10 @@ def play(scenario: Scenario, watched: frozenset[str] | None = None) -> Result:
 
 def _scheduler() -> random.Random:
     """Return what Trio shuffles ready tasks with, which must be sorted before, or the shuffling tells nothing."""
-    from trio._core import _run  # noqa: PLC0415, PLC2701 - as pytest-trio and Hypothesis do
+    from trio._core import _run  # noqa: PLC0415 - as pytest-trio and Hypothesis do
 
-    _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc] # noqa: SLF001
-    return _run._r  # noqa: SLF001
+    _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    return _run._r
 
 
 @attrs.frozen
@@ -124,7 +124,7 @@ async def _wait_gone(world: World) -> None:
     for name in list(world.kubelet.workers):
         world.kubelet.delete(name)
     with trio.move_on_after(GONE_WITHIN_S):
-        while world.kubelet.workers:
+        while world.kubelet.workers:  # noqa: ASYNC110 - the kubelet tells nobody
             await trio.sleep(1.0)
     if world.kubelet.workers:
         world.checks.fail("pods do not go away", ", ".join(world.kubelet.workers))
@@ -151,7 +151,9 @@ def _fail(world: World, event: str) -> None:
     import sys  # noqa: PLC0415
     import traceback  # noqa: PLC0415
 
-    world.checks.fail("crirm says that it has a bug", f"{event}: {''.join(traceback.format_exception(*sys.exc_info()))[-600:]}")
+    world.checks.fail(
+        "crirm says that it has a bug", f"{event}: {''.join(traceback.format_exception(*sys.exc_info()))[-600:]}"
+    )
 
 
 def listen_to_logs() -> None:

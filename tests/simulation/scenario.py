@@ -1,13 +1,12 @@
-"""What happens in a run, as data: a machine, a runtime, and steps that each stand alone, so that any may be left out."""
+"""What happens in a run, as data: a machine, a runtime, and steps, of which any may be left out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping  # noqa: TC003 - attrs resolves field types at run time
 from typing import Any
 
 import attrs
-
 
 
 @attrs.frozen

@@ -22,13 +22,11 @@ if TYPE_CHECKING:
     from tests.simulation.scenario import Step
     from tests.simulation.world import World
 
+_CONFIG = "policy:\n  Active: {}\n  AllowLiveSwitch: true\n  ReservedResources: {{CPU: 'cpuset:0'}}\n"
 CONFIGS = {
-    "static": "policy:\n  Active: static\n  AllowLiveSwitch: true\n  ReservedResources: {CPU: 'cpuset:0'}\n",
-    "topology-aware": "policy:\n  Active: topology-aware\n  AllowLiveSwitch: true\n  ReservedResources: {CPU: 'cpuset:0'}\n",
-    "topology-aware-shared": (
-        "policy:\n  Active: topology-aware\n  AllowLiveSwitch: true\n  ReservedResources: {CPU: 'cpuset:0'}\n"
-        "  topology-aware: {PreferSharedCPUs: true}\n"
-    ),
+    "static": _CONFIG.format("static"),
+    "topology-aware": _CONFIG.format("topology-aware"),
+    "topology-aware-shared": _CONFIG.format("topology-aware") + "  topology-aware: {PreferSharedCPUs: true}\n",
     "none": "policy:\n  Active: none\n  AllowLiveSwitch: true\n",
 }
 CRICTL = "crictl"  # the namespace of pods that are not the kubelet's
@@ -130,21 +128,21 @@ class Steps:
 
     def slow_lists(self, by_s: float, for_s: float) -> None:
         """Let lists take long."""
-        self._for(for_s, "lists_take_s", by_s, 0.0)
+        self._for(for_s, "lists_take_s", value=by_s, after=0.0)
 
     def slow_updates(self, by_s: float, for_s: float) -> None:
         """Let updates take long."""
         self.world.checks.disturbed(for_s + by_s)
-        self._for(for_s, "updates_take_s", by_s, 0.0)
+        self._for(for_s, "updates_take_s", value=by_s, after=0.0)
 
     def failing_updates(self, for_s: float) -> None:
         """Let updates fail."""
         self.world.checks.disturbed(for_s + 30.0)
-        self._for(for_s, "updates_fail", True, False)
+        self._for(for_s, "updates_fail", value=True, after=False)
 
     def lose_events(self, for_s: float) -> None:
         """Let events be lost."""
-        self._for(for_s, "events_lost", True, False)
+        self._for(for_s, "events_lost", value=True, after=False)
 
     def full_disk(self, for_s: float) -> None:
         """Let the disk be full."""
@@ -181,7 +179,7 @@ class Steps:
 
     # --- both ----------------------------------------------------------------------------------------------------
 
-    def _for(self, for_s: float, name: str, value: Any, after: Any) -> None:
+    def _for(self, for_s: float, name: str, *, value: Any, after: Any) -> None:
         setattr(self.world.runtime, name, value)
         self._later(for_s, partial(setattr, self.world.runtime, name, after))
 

@@ -15,7 +15,8 @@ import trio
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.sim.hosts import parse_spec, topology_of
-from tests.simulation import clocks, life as lives
+from tests.simulation import clocks
+from tests.simulation import life as lives
 from tests.simulation.caller import LATENCY_S, Caller
 from tests.simulation.checks import Checks
 from tests.simulation.disk import Disk
