@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import math
 import time
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
+
+if TYPE_CHECKING:
+    from tests.simulation.loop import VirtualLoop
 
 EPOCH_S = 1_700_000_000.0  # wall-clock time at which every run begins
 BOOT_S = 1000.0  # the monotonic clock then
@@ -32,6 +36,7 @@ class JumpingClock(trio.abc.Clock):
     def __init__(self) -> None:
         self.now_s = 0.0
         self._idle = 0
+        self.loop: VirtualLoop | None = None
 
     def start_clock(self) -> None:
         """Nothing runs by itself."""
@@ -41,7 +46,10 @@ class JumpingClock(trio.abc.Clock):
         return self.now_s
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        """Jump to *deadline*."""
+        """Jump to *deadline*, or to a callback before it, which may have made a task ready."""
+        if self.loop is not None and (next_s := self.loop.call_until(self, deadline)) is not None:
+            return next_s
+        deadline = trio._core._run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
         if math.isinf(deadline):  # a task that is to run may just be on its way to the queue
             self._idle += 1
             if self._idle > MOST_IDLE:

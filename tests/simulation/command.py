@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from tests.simulation import clocks
-from tests.simulation.generate import FAMILIES, STREAMS, scenario_of
+from tests.simulation.generate import FAMILIES, STREAMS, busy, scenario_of
 from tests.simulation.life import install
 from tests.simulation.play import listen_to_logs, play
 from tests.simulation.scenario import Scenario
@@ -77,6 +77,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", default="0-99", help="one seed, or the first and the last, as 0-99")
     parser.add_argument("--minutes", type=float, help="of real time, from the first seed on")
+    parser.add_argument("--busy", type=float, help="so many hours of a busy node on which nothing goes wrong, instead")
     parser.add_argument("--faults", help=f"only these, with commas: {', '.join([*FAMILIES, STREAMS])}")
     parser.add_argument("--rules", help="only these count, with commas; without it all of them")
     parser.add_argument("--play", type=Path, help="a file with a scenario, as --keep writes it")
@@ -115,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
     totals, shrunk = Totals(), set[str]()
     gc.disable()
     for seed in _seeds(options):
-        scenario = scenario_of(seed, only)
+        scenario = busy(seed, options.busy) if options.busy else scenario_of(seed, only)
         result = play(scenario, watched)
         totals.add(seed, result)
         if options.fingerprint:

@@ -32,6 +32,7 @@ CALLS: Final = (
     "StopPodSandbox",
 )
 BURST_S, PAUSE_S = 30.0, 30.0
+EVERY_S = 10.0
 _AFTER: Final = ("reset", "hang up", "kill")
 
 
@@ -57,11 +58,11 @@ class _Burst:
 
     def run_pods(self) -> Iterator[Step]:
         for index in range(self.rng.randint(3, 7)):
-            pod = self._pod(f"pod-{self.number}{index}")
+            pod = self.pod(f"pod-{self.number}{index}")
             self.pods.append(pod)
             yield Step(self.at_s(), "pod", pod)
 
-    def _pod(self, name: str) -> dict[str, Any]:
+    def pod(self, name: str) -> dict[str, Any]:
         rng = self.rng
         qos = rng.choice(["guaranteed", "guaranteed", "burstable", "burstable", "besteffort"])
         containers = [self._container(qos, "abc"[index]) for index in range(rng.choice([1, 1, 1, 2, 2, 3]))]
@@ -242,3 +243,14 @@ def scenario_of(seed: int, only: frozenset[str] | None = None) -> Scenario:
         steps.append(Step(begun_s - 1.0, "check"))
     steps.sort(key=lambda step: step.at_s)
     return Scenario(seed, host, policy, runtime, tuple(steps[:-1]), streams, evented, begun_s - 1.0, call_s)
+
+
+def busy(seed: int, hours: float) -> Scenario:
+    """Return a busy node on which nothing goes wrong: a pod life every ten seconds."""
+    rng = random.Random(seed)
+    burst, steps = _Burst(rng, 0.0, 0, []), list[Step]()
+    for index in range(int(hours * 3600 / EVERY_S)):
+        pod = {**burst.pod(f"pod-{index}"), "lifetime_s": round(rng.uniform(5.0, 60.0), 3)}
+        steps.append(Step(2.0 + index * EVERY_S, "pod", pod))
+    last_s = 3600 * hours + 70.0
+    return Scenario(seed, HOSTS[3], "topology-aware", "containerd-2.1", tuple(steps), evented=True, last_s=last_s)

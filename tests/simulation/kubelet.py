@@ -114,18 +114,19 @@ class Kubelet:
             except (RpcError, MalformedError):
                 continue
             states = {item.id: item.state for item in listed}
-            if states != self._states:
-                self._states = states
-                self._wake_all()
+            changed: set[str] = {key for key, _ in states.items() ^ self._states.items()}
+            self._states = states
+            self._wake_pods_of(changed)
 
     async def _listen(self) -> None:
         while True:
-            await self.caller.listen(lambda _event: self._wake_all())
+            await self.caller.listen(lambda event: self._wake_pods_of({decode.first_text(event)}))
             await trio.sleep(EVENTS_AGAIN_S)
 
-    def _wake_all(self) -> None:
+    def _wake_pods_of(self, containers: set[str]) -> None:
         for worker in self.workers.values():
-            worker.wake.set()
+            if not containers.isdisjoint(worker.given):
+                worker.wake.set()
 
     # --- one pod -------------------------------------------------------------------------------------------------
 
@@ -155,15 +156,17 @@ class Kubelet:
 
     async def _look(self, worker: Worker) -> tuple[list[SandboxSeen], list[Listed]]:
         """Return the pod's sandboxes, the newest first, and their containers."""
-        answer = await self.caller.call("ListPodSandbox", b"", self.call_s)
-        pods = []
+        pods, uid = [], worker.spec.name
+        answer = await self.caller.call("ListPodSandbox", messages.of_pod(3, uid), self.call_s)
         for item in Message(answer).messages(1):
             metadata = item.message(2)
             if metadata.text(2) == worker.spec.name and metadata.text(3) == worker.spec.namespace:
                 pods.append(SandboxSeen(item.text(1), metadata.text(2), metadata.number(4), not item.number(3)))
         pods.sort(key=lambda pod: -pod.attempt)
         ours = {pod.id for pod in pods}
-        listed = decode.listed_containers(await self.caller.call("ListContainers", b"", self.call_s))
+        listed = decode.listed_containers(
+            await self.caller.call("ListContainers", messages.of_pod(4, uid), self.call_s)
+        )
         return pods, [item for item in listed if item.pod in ours]
 
     async def _sync(self, worker: Worker) -> None:

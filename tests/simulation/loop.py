@@ -1,4 +1,7 @@
-"""The loop that stands for asyncio's: callbacks in the order of virtual time, run by one Trio task."""
+"""The loop that stands for asyncio's: callbacks in the order of virtual time.
+
+They are called by the clock when no task can run, so that a callback costs no change of task.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ import trio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.simulation.clocks import JumpingClock
 
 
 @attrs.define(eq=False)
@@ -36,8 +41,6 @@ class VirtualLoop:
         self._failed = failed
         self._heap: list[tuple[float, int, Handle]] = []
         self._numbers = itertools.count()
-        self._wake = trio.Event()
-        self._next_s = float("inf")  # until when the task sleeps
         self.called = 0
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> Handle:
@@ -47,30 +50,23 @@ class VirtualLoop:
     def call_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> Handle:
         """Call *callback* in *delay_s* seconds."""
         handle = Handle(callback, args)
-        at_s = trio.current_time() + delay_s
-        heapq.heappush(self._heap, (at_s, next(self._numbers), handle))
-        if at_s < self._next_s:
-            self._next_s = at_s
-            self._wake.set()
+        heapq.heappush(self._heap, (trio.current_time() + delay_s, next(self._numbers), handle))
         return handle
 
-    async def run(self) -> None:
-        """Call them, for ever."""
-        while True:
-            self._call_due()
-            self._wake = trio.Event()
-            self._next_s = self._heap[0][0] if self._heap else float("inf")
-            with trio.move_on_at(self._next_s):
-                await self._wake.wait()
-
-    def _call_due(self) -> None:
-        heap, now_s, self._next_s = self._heap, trio.current_time(), float("-inf")
-        while heap and heap[0][0] <= now_s:
-            _, _, handle = heapq.heappop(heap)
+    def call_until(self, clock: JumpingClock, deadline_s: float) -> float | None:
+        """Call what is due up to *deadline_s*; 0 as soon as a task is ready, None when none became so."""
+        runner, heap = trio._core._run.GLOBAL_RUN_CONTEXT.runner, self._heap
+        while heap and heap[0][0] <= deadline_s:
+            at_s, _, handle = heapq.heappop(heap)
             if handle.callback is None:
                 continue
+            clock.now_s = max(clock.now_s, at_s)
             self.called += 1
             try:
                 handle.callback(*handle.args)
             except Exception as error:  # noqa: BLE001 - as asyncio does
                 self._failed(error)
+            if runner.runq:
+                return 0.0
+            deadline_s = runner.deadlines.next_deadline()
+        return None

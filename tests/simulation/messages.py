@@ -85,6 +85,14 @@ def by_id(ident: str, *, verbose: bool = False) -> bytes:
     return text(1, ident) + num(2, int(verbose))
 
 
+UID_LABEL = "io.kubernetes.pod.uid"
+
+
+def of_pod(selector: int, uid: str) -> bytes:
+    """Return a list request for what belongs to the kubelet's pod *uid*; *selector* is the field of labels."""
+    return sub(1, mapping(selector, {UID_LABEL: uid}))
+
+
 def update(container: str, resources: Resources) -> bytes:
     """Return an UpdateContainerResourcesRequest."""
     return text(1, container) + sub(2, resources.encode())

@@ -65,7 +65,7 @@ def play(scenario: Scenario, watched: frozenset[str] | None = None) -> Result:
     random.seed(scenario.seed)
     _scheduler().seed(scenario.seed)
     try:
-        world = trio.run(run, scenario, _Play(scenario).play, watched, clock=clock)
+        world = trio.run(run, scenario, _Play(scenario).play, clock, watched, clock=clock)
     finally:
         clocks.use(None)
     log = tuple(f"{at_s:9.3f} s  {level:8}{text}" for at_s, level, text in world.log)

@@ -170,10 +170,12 @@ class ModelRuntime:
             raise RpcError(Status.NOT_FOUND, "pod does not exist")
         return messages.pod_status(pod.id, pod.parent, verbose=bool(Message(request).number(2)))
 
-    async def on_ListPodSandbox(self, _request: bytes) -> bytes:
+    async def on_ListPodSandbox(self, request: bytes) -> bytes:
+        uid = Message(request).message(1).mapping(3).get(messages.UID_LABEL)
         items = b"".join(
             messages.pod_item(p.id, p.name, p.uid, p.namespace, p.attempt, p.ready, p.annotations)
             for p in self.pods.values()
+            if uid in {None, p.uid}
         )
         await trio.sleep(self.draw("List", 0.001, 0.003) + self.lists_take_s)
         return items
@@ -270,9 +272,12 @@ class ModelRuntime:
         told = self.habits.tells_resources
         return messages.container_status(box.id, box.state, box.resources, told=told, verbose=verbose)
 
-    async def on_ListContainers(self, _request: bytes) -> bytes:
+    async def on_ListContainers(self, request: bytes) -> bytes:
+        uid = Message(request).message(1).mapping(4).get(messages.UID_LABEL)
         items = b"".join(
-            messages.container_item(b.id, b.pod, b.name, b.attempt, b.state, b.created_ns) for b in self.boxes.values()
+            messages.container_item(b.id, b.pod, b.name, b.attempt, b.state, b.created_ns)
+            for b in self.boxes.values()
+            if uid is None or (b.pod in self.pods and self.pods[b.pod].uid == uid)
         )
         await trio.sleep(self.draw("List", 0.001, 0.003) + self.lists_take_s)
         return items

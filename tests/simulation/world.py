@@ -196,16 +196,19 @@ class World:
             self.life.kill()
 
 
-async def run(scenario: Scenario, play: Callable[[World], Any], watched: frozenset[str] | None = None) -> World:
+async def run(
+    scenario: Scenario, play: Callable[[World], Any], clock: clocks.JumpingClock, watched: frozenset[str] | None = None
+) -> World:
     """Play *scenario* to its end, and return what there was."""
     with tempfile.TemporaryDirectory(prefix="crirm-sim-", dir="/dev/shm") as place:
         async with trio.open_nursery() as nursery:
             world = World(scenario, nursery, Path(place), watched)
             lives.enter(world)
-            nursery.start_soon(world.loop.run)
+            clock.loop = world.loop
             nursery.start_soon(world.live)
             nursery.start_soon(world.kubelet.run)
             await play(world)
             world.events += world.loop.called
+            clock.loop = None
             nursery.cancel_scope.cancel()
     return world
