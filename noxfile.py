@@ -85,6 +85,13 @@ def simulate(session: nox.Session) -> None:
 
 
 @nox.session
+def mutations(session: nox.Session) -> None:
+    """Mends taken out one at a time: the simulation finds each within 500 seeds."""
+    install(session, "test")
+    session.run("python", "-m", "tests.simulation.mutations", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Calls made directly and through crirm in turn; ``-- --quick`` for a short look."""
     install(session, "test")
