@@ -79,9 +79,12 @@ def storm(session: nox.Session) -> None:
 
 @nox.session
 def simulate(session: nox.Session) -> None:
-    """A node in virtual time, and all that may go wrong; ``-- --seeds 0-9999``, ``-- --minutes 10``, ``-- --help``."""
+    """A node in virtual time, and all that may go wrong: some seeds; ``-- --seeds 0-9999``, ``-- --minutes 10``."""
     install(session, "test")
-    session.run("python", "-m", "tests.simulation", *(session.posargs or ["--seeds", "0-199"]))
+    if session.posargs:
+        session.run("python", "-m", "tests.simulation", *session.posargs)
+    else:
+        session.run("pytest", "tests/simulation")
 
 
 @nox.session
