@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.simulation.host import Host
     from tests.simulation.port import Port, Stream
 
+OFTEN, TAIL = 0.1, 8.0  # so many calls take so much longer
 CREATED, RUNNING, EXITED = 0, 1, 2  # ContainerState
 CREATED_EVENT, STARTED_EVENT, STOPPED_EVENT, DELETED_EVENT = range(4)  # ContainerEventType
 
@@ -92,7 +93,12 @@ class ModelRuntime:
         return f"{self._number:08x}" * 8
 
     async def _work(self, method: str, least_s: float, most_s: float) -> None:
-        await trio.sleep(self.draw(method, least_s, most_s))
+        await trio.sleep(self._takes_s(method, least_s, most_s))
+
+    def _takes_s(self, method: str, least_s: float, most_s: float) -> float:
+        """Return how long a call takes: most of them as usual, and some a good deal longer."""
+        tail = TAIL if self.draw(f"{method} tail", 0.0, 1.0) > 1.0 - OFTEN else 1.0
+        return tail * self.draw(method, least_s, most_s)
 
     def running(self) -> list[Box]:
         """Return the containers whose processes run."""
@@ -254,7 +260,7 @@ class ModelRuntime:
     async def on_UpdateContainerResources(self, request: bytes) -> bytes:
         message = Message(request)
         box = self._box(message.text(1))
-        await trio.sleep(self.draw("UpdateContainerResources", 0.005, 0.03) + self.updates_take_s)
+        await trio.sleep(self._takes_s("UpdateContainerResources", 0.005, 0.03) + self.updates_take_s)
         if self.updates_fail:
             raise RpcError(Status.UNKNOWN, "failed to update resources: device or resource busy")
         if box.id not in self.boxes or box.state == EXITED:
