@@ -118,8 +118,7 @@ async def _in_thread(
             return await _in_thread(fn, *args, abandon_on_cancel=abandon_on_cancel)
     world = _world()
     life = world.life
-    with trio.CancelScope(shield=not abandon_on_cancel):
-        await trio.sleep(world.thread_takes_s(fn))
+    await world.loop.pause(world.thread_takes_s(fn), firmly=not abandon_on_cancel)
     if life is not None and life.dead:
         await trio.lowlevel.checkpoint_if_cancelled()
         raise OSError(errno.EIO, "the process is dead")

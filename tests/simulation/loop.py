@@ -53,6 +53,18 @@ class VirtualLoop:
         heapq.heappush(self._heap, (trio.current_time() + delay_s, next(self._numbers), handle))
         return handle
 
+    async def pause(self, delay_s: float, *, firmly: bool = False) -> None:
+        """Sleep, at a part of what ``trio.sleep`` costs; *firmly*: cancelled or not."""
+        handle = self.call_later(delay_s, trio.lowlevel.reschedule, trio.lowlevel.current_task())
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            if firmly:
+                return trio.lowlevel.Abort.FAILED
+            handle.cancel()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
     def call_until(self, clock: JumpingClock, deadline_s: float) -> float | None:
         """Call what is due up to *deadline_s*; 0 as soon as a task is ready, None when none became so."""
         runner, heap = trio._core._run.GLOBAL_RUN_CONTEXT.runner, self._heap

@@ -136,7 +136,8 @@ class Port:
         answer: bytes | RpcError = RpcError(Status.DEADLINE_EXCEEDED, "context deadline exceeded")
         with stream.scope:
             try:
-                await trio.sleep(delay_s)
+                if delay_s:
+                    await trio.sleep(delay_s)
                 answer = await handler(message)
             except RpcError as error:
                 answer = error

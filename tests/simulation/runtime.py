@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tests.simulation.habits import Habits
     from tests.simulation.host import Host
+    from tests.simulation.loop import VirtualLoop
     from tests.simulation.port import Port, Stream
 
 OFTEN, TAIL = 0.1, 8.0  # so many calls take so much longer
@@ -66,6 +67,8 @@ class ModelRuntime:
         wall_ns: the time.
         started: told of each container whose process has just started, before anybody else.
         lifetime_s: how long a container runs by itself; None: until it is stopped.
+        nursery: for calls.
+        loop: keeps the time.
     """
 
     habits: Habits
@@ -75,6 +78,7 @@ class ModelRuntime:
     started: Callable[[Box], None]
     lifetime_s: Callable[[str, str, int], float | None]
     nursery: trio.Nursery
+    loop: VirtualLoop
     pods: dict[str, Sandbox] = attrs.field(factory=dict, init=False)
     boxes: dict[str, Box] = attrs.field(factory=dict, init=False)
     listeners: list[tuple[Port, Stream]] = attrs.field(factory=list, init=False)
@@ -93,7 +97,7 @@ class ModelRuntime:
         return f"{self._number:08x}" * 8
 
     async def _work(self, method: str, least_s: float, most_s: float) -> None:
-        await trio.sleep(self._takes_s(method, least_s, most_s))
+        await self.loop.pause(self._takes_s(method, least_s, most_s))
 
     def _takes_s(self, method: str, least_s: float, most_s: float) -> float:
         """Return how long a call takes: most of them as usual, and some a good deal longer."""
@@ -183,7 +187,7 @@ class ModelRuntime:
             for p in self.pods.values()
             if uid in {None, p.uid}
         )
-        await trio.sleep(self.draw("List", 0.001, 0.003) + self.lists_take_s)
+        await self.loop.pause(self.draw("List", 0.001, 0.003) + self.lists_take_s)
         return items
 
     # --- containers ----------------------------------------------------------------------------------------------
@@ -237,12 +241,8 @@ class ModelRuntime:
         pod = self.pods.get(box.pod)
         lifetime_s = self.lifetime_s(pod.uid, box.name, box.attempt) if pod else None
         if lifetime_s is not None:
-            self.nursery.start_soon(self._end_later, box, lifetime_s)
+            self.loop.call_later(lifetime_s, self.end, box)
         return b""
-
-    async def _end_later(self, box: Box, lifetime_s: float) -> None:
-        await trio.sleep(lifetime_s)
-        self.end(box)
 
     async def on_StopContainer(self, request: bytes) -> bytes:
         box = self._box(Message(request).text(1))
@@ -260,7 +260,7 @@ class ModelRuntime:
     async def on_UpdateContainerResources(self, request: bytes) -> bytes:
         message = Message(request)
         box = self._box(message.text(1))
-        await trio.sleep(self._takes_s("UpdateContainerResources", 0.005, 0.03) + self.updates_take_s)
+        await self.loop.pause(self._takes_s("UpdateContainerResources", 0.005, 0.03) + self.updates_take_s)
         if self.updates_fail:
             raise RpcError(Status.UNKNOWN, "failed to update resources: device or resource busy")
         if box.id not in self.boxes or box.state == EXITED:
@@ -285,7 +285,7 @@ class ModelRuntime:
             for b in self.boxes.values()
             if uid is None or (b.pod in self.pods and self.pods[b.pod].uid == uid)
         )
-        await trio.sleep(self.draw("List", 0.001, 0.003) + self.lists_take_s)
+        await self.loop.pause(self.draw("List", 0.001, 0.003) + self.lists_take_s)
         return items
 
 

@@ -80,7 +80,7 @@ class World:
         self.host.written = self.checks.written
         self.runtime = ModelRuntime(
             HABITS[scenario.runtime], self.host, self.draw, lambda: int(clocks.wall_s() * 1e9), self.checks.started,
-            self._lifetime_s, self.nursery,
+            self._lifetime_s, self.nursery, self.loop,
         )  # fmt: skip
         self.kubelet = Kubelet(
             self.caller(), self.draw, scenario.evented, self.nursery, scenario.call_s, self.checks.uncreated
