@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from crirm.policy.annotations import PREFER_SHARED_CPUS
 from tests.simulation.habits import HABITS
 from tests.simulation.scenario import Scenario, Step
 
@@ -59,6 +60,13 @@ class _Burst:
     def run_pods(self) -> Iterator[Step]:
         for index in range(self.rng.randint(3, 7)):
             pod = self.pod(f"pod-{self.number}{index}")
+            self.pods.append(pod)
+            yield Step(self.at_s(), "pod", pod)
+
+    def annotated(self) -> Iterator[Step]:
+        """Pods with an annotation that only one of the policies reads, and cannot."""
+        for index in self.some(2):
+            pod = {**self.pod(f"noted-{self.number}{index}"), "annotations": {f"{PREFER_SHARED_CPUS}/pod": "perhaps"}}
             self.pods.append(pod)
             yield Step(self.at_s(), "pod", pod)
 
@@ -185,6 +193,11 @@ class _Burst:
         for _ in self.some(2):
             yield Step(self.at_s(), "clock", {"by_s": self.rng.choice([-86400.0, -60.0, 3600.0, 86400.0 * 365])})
 
+    def offline(self) -> Iterator[Step]:
+        for _ in self.some(2):
+            args = {"cpu": self.rng.randrange(1, 8), "for_s": round(self.rng.uniform(1.0, 30.0), 3)}
+            yield Step(self.at_s(), "offline", args)
+
     def drifts(self) -> Iterator[Step]:
         yield Step(
             self.at_s(), "drift", {"which": self.rng.randrange(8), "cpus": self.rng.choice(["0-3", "1", "0-7", "2-3"])}
@@ -193,6 +206,7 @@ class _Burst:
 
 FAMILIES: Final[dict[str, Callable[[_Burst], Iterator[Step]]]] = {
     "resizes": _Burst.resizes,
+    "annotations": _Burst.annotated,
     "second sandboxes": _Burst.second_sandboxes,
     "configurations": _Burst.configurations,
     "adjustments": _Burst.adjustments,
@@ -213,8 +227,11 @@ FAMILIES: Final[dict[str, Callable[[_Burst], Iterator[Step]]]] = {
     "hanging disks": _Burst.hanging_disks,
     "clocks": _Burst.clocks,
     "drifts": _Burst.drifts,
+    "CPUs offline": _Burst.offline,
 }
 USUAL, STREAMS = 0.25, "streams"
+ASKED_FOR: Final = frozenset({"CPUs offline"})
+"""Families that no seed chooses by itself, since crirm is known not to bear them."""
 
 
 def scenario_of(seed: int, only: frozenset[str] | None = None) -> Scenario:
@@ -228,7 +245,9 @@ def scenario_of(seed: int, only: frozenset[str] | None = None) -> Scenario:
     rng = random.Random(seed)
     host, runtime = rng.choice(HOSTS), rng.choice(sorted(HABITS))
     policy = rng.choice(["static", "static", "static", "topology-aware", "topology-aware", "topology-aware"])
-    chosen = {name for name in FAMILIES if rng.random() < USUAL} if only is None else set(only)
+    chosen = (
+        {name for name in FAMILIES if rng.random() < USUAL and name not in ASKED_FOR} if only is None else set(only)
+    )
     streams = rng.choice([1, 4]) if STREAMS in chosen or (only is None and rng.random() < 0.15) else 0
     call_s = 10.0 if "very late" in chosen else 120.0
     evented, pods, steps = rng.random() < 0.4, list[dict[str, Any]](), list[Step]()

@@ -211,7 +211,10 @@ def _rescued(_directory: str) -> tuple[Any, float]:
 
 
 def _discover(_root: object) -> Discovery:
-    return Discovery(topology_of(parse_spec(_world().scenario.host)), ())
+    world = _world()
+    spec = parse_spec(world.scenario.host)
+    gone = world.host.topology.online - world.host.online
+    return Discovery(topology_of(attrs.evolve(spec, offline=spec.offline | gone)), ())
 
 
 _APP = crirm.daemon.app
