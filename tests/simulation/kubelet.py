@@ -82,6 +82,7 @@ class Kubelet:
     uncreated: Callable[[str, str], None]
     workers: dict[str, Worker] = attrs.field(factory=dict, init=False)
     lived: int = attrs.field(default=0, init=False)
+    _sandboxes: set[tuple[str, str, int]] = attrs.field(factory=set, init=False)
     _states: Mapping[ContainerId, ContainerState] = attrs.field(factory=dict, init=False)
 
     def run_pod(self, spec: PodSpec) -> None:
@@ -109,7 +110,7 @@ class Kubelet:
         while True:
             await trio.sleep(RELIST_S[self.evented])
             try:
-                await self.caller.call("ListPodSandbox", b"", self.call_s)
+                pods = Message(await self.caller.call("ListPodSandbox", b"", self.call_s)).messages(1)
                 listed = decode.listed_containers(await self.caller.call("ListContainers", b"", self.call_s))
             except (RpcError, MalformedError):
                 continue
@@ -117,11 +118,19 @@ class Kubelet:
             changed: set[str] = {key for key, _ in states.items() ^ self._states.items()}
             self._states = states
             self._wake_pods_of(changed)
+            self._wake_pods({(pod.text(1), pod.message(2).text(2), pod.number(3)) for pod in pods})
 
     async def _listen(self) -> None:
         while True:
             await self.caller.listen(lambda event: self._wake_pods_of({decode.first_text(event)}))
             await trio.sleep(EVENTS_AGAIN_S)
+
+    def _wake_pods(self, sandboxes: set[tuple[str, str, int]]) -> None:
+        """Wake the pods whose sandboxes are new, gone, or in another state."""
+        for _, uid, _ in sandboxes ^ self._sandboxes:
+            if uid in self.workers:
+                self.workers[uid].wake.set()
+        self._sandboxes = sandboxes
 
     def _wake_pods_of(self, containers: set[str]) -> None:
         for worker in self.workers.values():
