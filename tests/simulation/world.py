@@ -209,6 +209,7 @@ async def run(
             nursery.start_soon(world.kubelet.run)
             await play(world)
             world.events += world.loop.called
-            clock.loop = None
+            world.checks.over = True
             nursery.cancel_scope.cancel()
+        clock.loop = None  # calls in threads end before
     return world
