@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
-from crirm.cri import decode
 from crirm.cri.message import MalformedError
 from crirm.model.cpuset import CPUSet
 from crirm.rpc.grpc_wire import RpcError
@@ -19,6 +19,7 @@ from tests.simulation.port import Mishap
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.simulation.caller import Caller
     from tests.simulation.scenario import Step
     from tests.simulation.world import World
 
@@ -29,6 +30,7 @@ CONFIGS = {
     "topology-aware-shared": _CONFIG.format("topology-aware") + "  topology-aware: {PreferSharedCPUs: true}\n",
     "none": "policy:\n  Active: none\n  AllowLiveSwitch: true\n",
 }
+AGAIN_S = 2.0
 CRICTL = "crictl"  # the namespace of pods that are not the kubelet's
 
 
@@ -64,20 +66,21 @@ class Steps:
 
     async def _second_sandbox(self, pod: str, for_s: float) -> None:
         caller = self.world.caller()
-        try:
-            request = messages.run_pod(f"{pod}-again", pod, CRICTL, 0, {}, f"/kubepods/pod{pod}")
-            ident = decode.first_text(await caller.call("RunPodSandbox", request))
-            await trio.sleep(for_s)
-            await caller.call("StopPodSandbox", messages.by_id(ident))
-            await caller.call("RemovePodSandbox", messages.by_id(ident))
-        except (RpcError, MalformedError):
-            self._remove_strangers()
+        with suppress(RpcError, MalformedError):  # the runtime may have made it all the same
+            await caller.call(
+                "RunPodSandbox", messages.run_pod(f"{pod}-again", pod, CRICTL, 0, {}, f"/kubepods/pod{pod}")
+            )
+        await trio.sleep(for_s)
+        for ident in [one.id for one in self.world.runtime.pods.values() if (one.uid, one.namespace) == (pod, CRICTL)]:
+            await self._until_done(caller, "StopPodSandbox", ident)
+            await self._until_done(caller, "RemovePodSandbox", ident)
 
-    def _remove_strangers(self) -> None:
-        """Have the runtime forget what the failed call has made."""
-        pods = self.world.runtime.pods
-        for ident in [ident for ident, pod in pods.items() if pod.namespace == CRICTL]:
-            del pods[ident]
+    async def _until_done(self, caller: Caller, method: str, ident: str) -> None:
+        while True:
+            with suppress(RpcError):
+                await caller.call(method, messages.by_id(ident))
+                return
+            await trio.sleep(AGAIN_S)
 
     def configure(self, config: str) -> None:
         """Take another configuration into use."""
