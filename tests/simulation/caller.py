@@ -50,11 +50,13 @@ class Caller:
         dial: returns a wire to crirm that ends at the given caller; None where nobody listens.
         overdue: told of a call that ended by its deadline, with its number and when it began.
         numbers: of calls, each used once.
+        tells_deadline: whether calls carry it; else crirm only hears that the caller has gone.
     """
 
     dial: Callable[[Caller], Wire | None]
     overdue: Callable[[str, bytes, float], None]
     numbers: Iterator[int]
+    tells_deadline: bool = True
     asked: dict[int, Asked] = attrs.field(factory=dict, init=False)
     in_flight: int = attrs.field(default=0, init=False)
     last_s: float = attrs.field(default=0.0, init=False)
@@ -90,7 +92,8 @@ class Caller:
     async def _call(self, method: str, message: bytes, timeout_s: float) -> bytes:
         replies: list[bytes] = []
         begun_s = trio.current_time()
-        stream_id = self._open(method, message, timeout_s, replies.append)
+        told_s = timeout_s if self.tells_deadline else None
+        stream_id = self._open(method, message, told_s, replies.append)
         asked, wire = self.asked[stream_id], self._wire
         with trio.move_on_after(timeout_s):
             await asked.ended.wait()

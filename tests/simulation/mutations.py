@@ -52,7 +52,9 @@ class Mutation:
 
 MUTATIONS: Final = (
     Mutation("a resync forgets what was made while it ran", "resets,slow lists", UNKNOWN),
-    Mutation("a creation tried again loses its grant", "very late", f"{UNKNOWN},the runtime has something else"),
+    Mutation(
+        "a creation tried again loses its grant", "very late", f"{UNKNOWN},the runtime has something else,not told"
+    ),
     Mutation(
         "an owner starts before others have left its CPUs",
         "resizes",

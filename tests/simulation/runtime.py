@@ -199,10 +199,11 @@ class ModelRuntime:
         pod = self.pods.get(name[0])
         if pod is None or not pod.ready:
             raise RpcError(Status.NOT_FOUND, f"sandbox {name[0][:12]} does not run")
-        if name in self._reserved and self.habits.creation_goes_on:
+        waited = name in self._reserved and self.habits.creation_goes_on
+        if waited:
             await self._reserved[name].wait()
         there = next((box for box in self.boxes.values() if (box.pod, box.name, box.attempt) == name), None)
-        if there is not None and self.habits.creation_goes_on and not there.told:
+        if there is not None and (waited or (self.habits.creation_goes_on and not there.told)):
             return messages.text(1, there.id)
         if there is not None or name in self._reserved:
             raise RpcError(Status.UNKNOWN, f"name {name[1]}_{name[2]} is reserved")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
 LOG_KEPT = 400
+PATIENT_S = 120.0  # the kubelet's default; others may cancel calls without having told a deadline
 RESTART_S = (0.5, 3.0)  # systemd's RestartSec, and Python's start
 
 
@@ -82,8 +83,10 @@ class World:
             HABITS[scenario.runtime], self.host, self.draw, lambda: int(clocks.wall_s() * 1e9), self.checks.started,
             self._lifetime_s, self.nursery, self.loop,
         )  # fmt: skip
+        kubelets = self.caller()
+        kubelets.tells_deadline = scenario.call_s == PATIENT_S or bool(scenario.seed % 2)
         self.kubelet = Kubelet(
-            self.caller(), self.draw, scenario.evented, self.nursery, scenario.call_s, self.checks.uncreated
+            kubelets, self.draw, scenario.evented, self.nursery, scenario.call_s, self.checks.uncreated
         )
 
     # --- chance --------------------------------------------------------------------------------------------------
