@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.participants import (
-    participant,
-)
+from crirm.daemon.participants import participant
 from crirm.model.events import ContainerCreated, Event
 from crirm.model.workload import ContainerState
 from crirm.rpc.held import Answer
@@ -31,6 +29,13 @@ from tests.unit.daemon.nodes import (
 if TYPE_CHECKING:
     import betterproto
     import trio
+
+GARBAGE = b"\x0a\xff"
+UNREADABLE = [
+    pytest.param(Answer(0, GARBAGE), id="garbage"),
+    pytest.param(Answer(0, b""), id="nothing in it"),
+    pytest.param(Answer(0, None, certain=False), id="wrong frames"),
+]
 
 
 @pytest.mark.parametrize(

@@ -303,11 +303,3 @@ async def test_a_resize_whose_sets_are_no_texts_leaves_nothing_behind(nursery: t
     assert held.refused is not None
     assert held.refused[0] is Status.INVALID_ARGUMENT
     assert before is node.engine.state
-
-
-GARBAGE = b"\x0a\xff"
-UNREADABLE = [
-    pytest.param(Answer(0, GARBAGE), id="garbage"),
-    pytest.param(Answer(0, b""), id="nothing in it"),
-    pytest.param(Answer(0, None, certain=False), id="wrong frames"),
-]
