@@ -133,6 +133,9 @@ def good(message: betterproto.Message) -> Answer:
     return Answer(0, bytes(message))
 
 
+CREATED = good(v1.CreateContainerResponse(container_id=ID))
+
+
 def pod_request(uid: str = "u1", annotations: dict[str, str] | None = None) -> v1.RunPodSandboxRequest:
     return v1.RunPodSandboxRequest(
         config=v1.PodSandboxConfig(
