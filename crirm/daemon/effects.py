@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from functools import partial
+from itertools import filterfalse, islice
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 import attrs
@@ -30,14 +31,32 @@ log = get_logger("policy")
 
 AT_ONCE = 16  # updates in flight; a runtime takes 5 to 30 ms for each and works on several
 UPDATE_TIMEOUT_S = 30.0
+ENFORCED_WITHIN_S = 60.0  # for all updates of a plan
 _SHORT_S, _LONG_S = 0.01, 3600.0  # between two looks at the timers: a clock may be set back, or forward
 
 
 class Runtime(Protocol):
     """The runtime, as far as effects need it."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether it is there."""
+
     async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
         """Make a unary call of the RuntimeService; raises RpcError."""
+
+
+@attrs.frozen
+class Blocked:
+    """An update that waits for another container to let go of CPUs.
+
+    Args:
+        by: the other, or one of them.
+        until_s: by Trio's clock, in seconds; then it goes out all the same.
+    """
+
+    by: ContainerKey | None
+    until_s: float
 
 
 def _at_once(then: Callable[[], None]) -> None:
@@ -72,7 +91,7 @@ class EffectsWorker:
     _busy: set[ContainerKey] = attrs.field(factory=set, init=False)
     _overtaken: set[ContainerKey] = attrs.field(factory=set, init=False)
     _resizes_sent: set[ContainerKey] = attrs.field(factory=set, init=False)
-    _blocked_s: dict[ContainerKey, float] = attrs.field(factory=dict, init=False)
+    _blocked: dict[ContainerKey, Blocked] = attrs.field(factory=dict, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -82,11 +101,14 @@ class EffectsWorker:
 
     def _heed(self, event: Event, before: State, decision: Decision) -> None:
         self.handover.heed(event, before, decision)
+        for key in self.failures.keys() - decision.state.adjustments.keys():
+            del self.failures[key]
         if isinstance(event, ResizeDone | ResizeFailed):
             self._resizes_sent.discard(event.key)
         match event:
             case ResizeRequested(key) if decision.refusal is None:
                 self._wanted.pop(key, None)  # the resize carries what is decided now
+                self._blocked.pop(key, None)
                 self._overtaken |= self._busy & {key}
             case ResizeDone(key) if key in self._overtaken:
                 self._overtaken.discard(key)
@@ -165,6 +187,18 @@ class EffectsWorker:
         while any(self.in_flight(key) for key in keys):
             await self._changed.wait()
 
+    async def refused(self, keys: Collection[ContainerKey]) -> dict[ContainerKey, str]:
+        """Wait until the runtime has been told of every update of *keys*, and return what it has refused, and why.
+
+        A runtime that is away refuses nothing: it is told when it is back.
+        """
+        with trio.move_on_after(ENFORCED_WITHIN_S):
+            await self.finish(keys)
+        if not self.runtime.connected:
+            return {}
+        late = {key: "it has not answered" for key in keys if self.in_flight(key)}
+        return {**late, **{key: why for key, why in self.failures.items() if key in keys}}
+
     def _wake(self) -> None:
         self._changed.set()
         self.handover.wake()
@@ -183,25 +217,38 @@ class EffectsWorker:
                 for effect in self._next(AT_ONCE - len(self._busy)):
                     self._busy.add(effect.key)
                     nursery.start_soon(self._update, effect)
-                with trio.move_on_at(min(self._blocked_s.values(), default=math.inf)):
+                with trio.move_on_at(self._next_late_s()):
                     await self._changed.wait()
 
     def _next(self, at_most: int) -> list[UpdateContainer]:
         """Take those updates whose turn it is: who is to have another's CPUs waits until that one has let go."""
         taken = self._busy | self.engine.state.resizing.keys() | self.handover.starting
-        ready = [key for key in self._wanted if key in self._ready and key not in taken]
-        waiting = {key for key in ready if self.handover.in_the_way(key)}
+        ready = (key for key in self._wanted if key in self._ready and key not in taken)
+        free = list(islice(filterfalse(self._is_blocked, ready), at_most))
+        if free or taken or at_most <= 0:
+            return [self._take(key) for key in free]
+        blocked = [key for key in self._wanted if key in self._ready][:at_most]  # by one another
+        return [self._let_go(key) or self._take(key) for key in blocked]
+
+    def _is_blocked(self, key: ContainerKey) -> bool:
+        """Tell whether *key* has to wait for another to let go; none waits longer than may be."""
         now_s = trio.current_time()
-        self._blocked_s = {key: self._blocked_s.get(key, now_s + CLEAR_WITHIN_S) for key in waiting}
-        late = {key for key, until_s in self._blocked_s.items() if until_s <= now_s}
-        free = [key for key in ready if key not in waiting or key in late]
-        if free or taken:
-            return [self._take(key) for key in free[:at_most]]
-        return [self._let_go(key) or self._take(key) for key in ready[:at_most]]  # all wait for one another
+        before = self._blocked.get(key, Blocked(None, now_s + CLEAR_WITHIN_S))
+        by = self.handover.first_in_the_way(key, before.by)
+        if by is None:
+            self._blocked.pop(key, None)
+        else:
+            self._blocked[key] = Blocked(by, before.until_s)
+        return by is not None and now_s < before.until_s
+
+    def _next_late_s(self) -> float:
+        """Return when the next that is blocked has waited for long enough."""
+        now_s = trio.current_time()  # who is late already waits for one of those under way
+        return min((each.until_s for each in self._blocked.values() if each.until_s > now_s), default=math.inf)
 
     def _take(self, key: ContainerKey) -> UpdateContainer:
         self._ready.discard(key)
-        self._blocked_s.pop(key, None)
+        self._blocked.pop(key, None)
         return self._wanted.pop(key)
 
     def _let_go(self, key: ContainerKey) -> UpdateContainer | None:
@@ -247,7 +294,9 @@ class EffectsWorker:
             due_s = {timer: due_s.get(timer, trio.current_time() + timer[1] - now_s) for timer in running}
             for timer in running:
                 if timer[1] <= now_s or due_s[timer] <= trio.current_time():
-                    self.engine.apply(TimerExpired(*timer[0]))
+                    await trio.lowlevel.checkpoint()  # very many may be due at once, and each is a decision
+                    if self.engine.state.timers.get(timer[0]) == timer[1]:
+                        self.engine.apply(TimerExpired(*timer[0]))
             next_s = min((due_s[timer] for timer in self.engine.state.timers.items() if timer in due_s), default=None)
             with trio.move_on_after(_LONG_S if next_s is None else max(_SHORT_S, next_s - trio.current_time())):
                 await self._changed.wait()

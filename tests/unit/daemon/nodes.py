@@ -163,6 +163,8 @@ def create_request(
 class FakeRuntime:
     """Answers unary calls from a table, by method; values may be statuses to fail with."""
 
+    connected = True
+
     def __init__(self, answers: dict[str, betterproto.Message | Status] | None = None) -> None:
         self.answers = answers or {}
         self.calls: list[tuple[str, bytes]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
+import pytest
 import trio
 import trio.testing
 from grpclib.const import Status
@@ -14,13 +15,15 @@ from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.participants import Create, RunPod
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, UpdateContainer
-from crirm.model.events import ContainerStarted, ResizeDone, Timer
+from crirm.model.events import ContainerStarted, ResizeDone, Timer, TimerExpired
 from crirm.model.workload import ContainerId, ContainerKey
 from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
 from tests.unit.policy.test_pipeline import resize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from crirm.model.events import Event
 
 ID = "c" * 64
 OK = v1.UpdateContainerResourcesResponse()
@@ -202,3 +205,55 @@ def test_a_timer_does_not_wait_for_a_clock_that_was_set_back() -> None:
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@in_nursery
+async def test_a_timer_that_another_has_stopped_does_not_run_out(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, OK)
+    engine, due_s = bench.node.engine, bench.now_s
+    other = ContainerKey("other")
+    timers = {(bench.key, Timer.COLD_START): due_s, (other, Timer.COLD_START): due_s}
+    engine.state = attrs.evolve(engine.state, timers=timers)
+    expired: list[ContainerKey] = []
+
+    def stop_all(event: Event) -> None:
+        assert isinstance(event, TimerExpired)
+        expired.append(event.key)
+        engine.state = attrs.evolve(engine.state, timers={})
+
+    engine.on_event(stop_all)
+    nursery.start_soon(bench.worker.run)
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(expired) == 1
+
+
+@in_nursery
+async def test_others_have_their_turn_between_timers_that_are_due_at_once(nursery: trio.Nursery) -> None:
+    bench, turns = Bench(nursery, OK), list[str]()
+    engine = bench.node.engine
+    engine.state = attrs.evolve(
+        engine.state, timers={(ContainerKey(f"{n}"), Timer.COLD_START): bench.now_s for n in range(9)}
+    )
+    engine.on_event(lambda _event: turns.append("timer"))
+    nursery.start_soon(bench.worker.run)
+    for _ in range(20):
+        await trio.lowlevel.checkpoint()
+        turns.append("other")
+    assert turns.count("timer") == 9
+    assert "timer timer timer" not in " ".join(turns)
+
+
+@pytest.mark.parametrize(
+    ("connected", "refused"),
+    [
+        pytest.param(True, True, id="what the runtime refuses is told"),
+        pytest.param(False, False, id="a runtime that is away refuses nothing"),
+    ],
+)
+@in_nursery
+async def test_what_was_refused_of_a_plan(nursery: trio.Nursery, connected: bool, refused: bool) -> None:
+    bench = Bench(nursery, Status.UNAVAILABLE)
+    bench.runtime.connected = connected
+    nursery.start_soon(bench.worker.run)
+    bench.worker.perform(bench.update("2-3"))
+    assert list(await bench.worker.refused([bench.key])) == ([bench.key] if refused else [])
