@@ -20,6 +20,7 @@ from crirm.daemon.kernel import ThreadedKernel
 from crirm.daemon.listening import EVENTS, listen
 from crirm.daemon.looking import Looking
 from crirm.daemon.machine import HostSights, MachineWatch, policy_at_start
+from crirm.daemon.meeting import Meeting
 from crirm.daemon.observing import Observing
 from crirm.daemon.participants import participant
 from crirm.daemon.persistence import Persistence, open_persistence
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from crirm.daemon.runtime_info import RuntimeInfo
     from crirm.daemon.settings import Settings
     from crirm.model.topology import Topology
-    from crirm.model.workload import ContainerKey
+    from crirm.model.workload import ContainerKey, Pod, PodId
     from crirm.policy.activation import Plan
     from crirm.rpc.client import Pool
     from crirm.rpc.held import Held, Interceptor
@@ -186,6 +187,7 @@ class DecidingNode:
         self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self.doubt)
         self.observing = Observing(self.engine, self.intake)
         self.looking = Looking(self.runtime, self.observing, nursery)
+        self.meeting = Meeting(self.runtime, self.engine, self.intake, nursery)
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.engine.on_effect(self.effects.perform)
         self.enforcer = self._make_enforcer(host_root, settings.enforce)
@@ -263,6 +265,10 @@ class DecidingNode:
     def look(self, again: Callable[[], None], held: Held) -> bool:
         """See ``participants.Node``."""
         return self.looking.look(again, held)
+
+    def meet(self, pod: PodId, described: Pod | None, again: Callable[[], None], held: Held) -> None:
+        """See ``node_api.Node``."""
+        self.meeting.meet(pod, described, again, held)
 
     @property
     def state_failure(self) -> str:

@@ -40,6 +40,7 @@ from crirm.policy.creation import asked_before, running_before
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from crirm.cri.decode import ContainerRequest
     from crirm.daemon.node_api import Node
     from crirm.model.decision import Decision
     from crirm.rpc.held import Answer, Held, Interceptor
@@ -224,11 +225,13 @@ class Create(Participant):
     container: ContainerKey | None = None
     over: bool = False
     looked: bool = False
+    met: bool = False
 
     def request(self, message: bytes, held: Held) -> None:
         """Decide, or pass on what cannot be decided about: the runtime has its own words for that.
 
-        An earlier attempt that crirm believes to run is asked about first: its end may be news.
+        An earlier attempt that crirm believes to run is asked about first: its end may be news. So is a pod that crirm
+        does not know: it may have been made by a call of which nobody has heard the answer.
         """
         self.message = message
         self._prepare(held)
@@ -239,14 +242,24 @@ class Create(Participant):
         except ValueError as error:
             held.refuse(Status.INVALID_ARGUMENT, f"CreateContainer: {error}")
             return
+        asked = attrs.evolve(asked, pod=self.node.intake.pod_of(asked.pod))
         workload = self.node.engine.state.workload
         if asked.pod not in workload.pods:
-            log.warning("a container of an unknown pod is passed on as it is", pod=asked.pod, container=asked.name)
-            held.forward(self.message)
+            self._meet(asked, held)
             return
         if running_before(workload, asked.pod, asked.name, asked.attempt) and self._look_first(held):
             return
         self.node.intake.prepare(asked, lambda container: self._decide(container, held))
+
+    def _meet(self, asked: ContainerRequest, held: Held) -> None:
+        """Prepare afresh once the runtime was asked about the pod; one that nobody knows is the runtime's business."""
+        if self.met:
+            log.warning("a container of an unknown pod is passed on as it is", pod=asked.pod, container=asked.name)
+            held.forward(self.message)
+            return
+        self.met = True
+        described = decode.pod_in_create(self.message, asked.pod)
+        self.node.meet(asked.pod, described, lambda: self._prepare_afresh(held), held)
 
     def _look_first(self, held: Held) -> bool:
         """Prepare afresh once the runtime was asked what has ended; False where that was done, or nothing can have."""
