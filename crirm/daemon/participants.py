@@ -97,6 +97,11 @@ class Participant:
         """Return the container that the request names, None when crirm does not know it."""
         return self.node.intake.key_of(ContainerId(decode.first_text(self.message)))
 
+    def ended(self) -> ContainerKey | None:
+        """Return the same of one that is no more; a list that is under way does not bring one back that is unknown."""
+        self.node.engine.touch((decode.first_text(self.message),))
+        return self.key()
+
 
 class RunPod(Participant):
     """RunPodSandbox."""
@@ -199,7 +204,7 @@ class Stop(Participant):
 
     def event(self, answer: Answer) -> Event | None:  # noqa: ARG002
         """It has ended."""
-        key = self.key()
+        key = self.ended()
         return ContainerExited(key) if key else None
 
 
@@ -208,7 +213,7 @@ class Remove(Participant):
 
     def event(self, answer: Answer) -> Event | None:  # noqa: ARG002
         """It is gone."""
-        key = self.key()
+        key = self.ended()
         return ContainerRemoved(key) if key else None
 
 
