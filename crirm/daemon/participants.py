@@ -151,7 +151,7 @@ class Start(Participant):
 
     starting: ContainerKey | None = None
     over: bool = False
-    had_ended: bool = False
+    unplaced: bool = False
 
     def request(self, message: bytes, held: Held) -> None:
         """Let the call go on when the runtime has confirmed what was taken from others, or is too slow."""
@@ -161,8 +161,8 @@ class Start(Participant):
         except MalformedError:  # the runtime has its own words for that
             key = None
         known = self.node.engine.state.workload.containers.get(key) if key else None
-        self.had_ended = known is not None and known.state is ContainerState.EXITED
-        if key is None or known is None or self.had_ended:
+        self.unplaced = known is None or known.state is ContainerState.EXITED
+        if known is None or self.unplaced:
             held.forward(message)
             return
         self.node.before_start(key, lambda: self._start(known.key, held))
@@ -182,8 +182,8 @@ class Start(Participant):
     def reply(self, answer: Answer) -> bytes | None:
         """Turn a good answer into an event, and have looked at what came of it."""
         try:
-            if self.had_ended and answer.status == Status.OK.value:
-                self.node.intake.doubt()  # it had not ended, then
+            if self.unplaced and answer.status == Status.OK.value:
+                self.node.intake.doubt()  # it was made past crirm, or had not ended
             return super().reply(answer)
         finally:
             self._end()

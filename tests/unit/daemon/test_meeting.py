@@ -35,7 +35,8 @@ TERSE = v1.PodSandboxStatusResponse(status=POD)
 
 def asked(described: bool = False) -> v1.CreateContainerRequest:
     request = create_request()
-    request.sandbox_config = pod_request().config if described else None
+    if described:
+        request.sandbox_config = pod_request().config
     return request
 
 
