@@ -165,7 +165,7 @@ class Start(Participant):
         if known is None or self.unplaced:
             held.forward(message)
             return
-        self.node.before_start(key, lambda: self._start(known.key, held))
+        self.node.before_start(known.key, lambda: self._start(known.key, held))
 
     def _start(self, key: ContainerKey, held: Held) -> None:
         self.starting = key

@@ -78,7 +78,7 @@ def strangers(listed: list[Listed], engine: Engine, intake: Intake) -> frozenset
 
 
 def misjudged(listed: list[Listed], engine: Engine, intake: Intake) -> frozenset[ContainerId]:
-    """Return the ids of containers that run, though crirm takes them for ended or not started: they may have no place."""
+    """Return the ids of containers that run, though crirm takes them for ended or not started."""
     containers = engine.state.workload.containers
     running = [(item.id, intake.key_of(item.id)) for item in listed if item.state is ContainerState.RUNNING]
     return frozenset(id_ for id_, key in running if key and containers[key].state is not ContainerState.RUNNING)
