@@ -56,11 +56,6 @@ STATUSES = {
 }
 _LATE = (Status.CANCELLED.value, Status.DEADLINE_EXCEEDED.value)  # CRI-O goes on, for whoever asks again
 
-    def ended(self) -> ContainerKey | None:
-        """Return the same of one that is no more; a list that is under way does not bring one back that is unknown."""
-        self.node.engine.touch((decode.first_text(self.message),))
-        return self.key()
-
 
 class RunPod(Participant):
     """RunPodSandbox."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from crirm.daemon.node import DecidingNode
-    from crirm.rpc.http2 import Flusher
+    from crirm.rpc.flusher import Flusher
     from crirm.rpc.server import Served, Server
     from tests.simulation.caller import Caller
     from tests.simulation.disk import ModelStore
