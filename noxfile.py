@@ -99,6 +99,23 @@ def abuse(session: nox.Session) -> None:
 
 
 @nox.session
+def simulate(session: nox.Session) -> None:
+    """A node in virtual time, and all that may go wrong: some seeds; ``-- --seeds 0-9999``, ``-- --minutes 10``."""
+    install(session, "test")
+    if session.posargs:
+        session.run("python", "-m", "tests.simulation", *session.posargs)
+    else:
+        session.run("pytest", "tests/simulation")
+
+
+@nox.session
+def mutations(session: nox.Session) -> None:
+    """Mends taken out one at a time: the simulation finds each within 500 seeds."""
+    install(session, "test")
+    session.run("python", "-m", "tests.simulation.mutations", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Calls made directly and through crirm in turn; ``-- --quick`` for a short look."""
     install(session, "test")

@@ -14,13 +14,14 @@ from grpclib.const import Status
 
 from crirm.cri.encode import update_request
 from crirm.daemon.handover import CLEAR_WITHIN_S, Handover
+from crirm.daemon.link import doubling
 from crirm.logs import get_logger
 from crirm.model.decision import Effect, StartTimer, StopTimer, UpdateContainer
 from crirm.model.events import ResizeDone, ResizeFailed, ResizeRequested, Timer, TimerExpired, UpdateFailed
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from crirm.daemon.engine import Engine
     from crirm.model.decision import Decision, State
@@ -32,6 +33,7 @@ log = get_logger("policy")
 AT_ONCE = 16  # updates in flight; a runtime takes 5 to 30 ms for each and works on several
 UPDATE_TIMEOUT_S = 30.0
 ENFORCED_WITHIN_S = 60.0  # for all updates of a plan
+AGAIN_FIRST_S, AGAIN_LAST_S = 5.0, 60.0  # pauses before a refused update is tried again; doubled every time
 _SHORT_S, _LONG_S = 0.01, 3600.0  # between two looks at the timers: a clock may be set back, or forward
 
 
@@ -64,6 +66,15 @@ def _at_once(then: Callable[[], None]) -> None:
 
 
 @attrs.define
+class _Refused:
+    """An update that the runtime has refused, perhaps several times."""
+
+    pauses: Iterator[float] = attrs.field(factory=lambda: doubling(AGAIN_FIRST_S, AGAIN_LAST_S))
+    reason: str = ""
+    again_s: float = math.inf
+
+
+@attrs.define
 class EffectsWorker:
     """Performs effects: those of one container in order, and of several updates of it only the last.
 
@@ -92,6 +103,7 @@ class EffectsWorker:
     _overtaken: set[ContainerKey] = attrs.field(factory=set, init=False)
     _resizes_sent: set[ContainerKey] = attrs.field(factory=set, init=False)
     _blocked: dict[ContainerKey, Blocked] = attrs.field(factory=dict, init=False)
+    _refused: dict[ContainerKey, _Refused] = attrs.field(factory=dict, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -161,6 +173,8 @@ class EffectsWorker:
                 self._wanted[key] = effect
                 self._ready.discard(key)
                 self.failures.pop(key, None)
+                if key in self._refused:
+                    self._refused[key].again_s = math.inf
                 self.when_kept(partial(self._release, effect))
             case StartTimer() | StopTimer():
                 pass  # the state has the times; the timer task looks there
@@ -214,11 +228,22 @@ class EffectsWorker:
             nursery.start_soon(self._keep_timers)
             while True:
                 self._changed = trio.Event()
+                self._try_again()
                 for effect in self._next(AT_ONCE - len(self._busy)):
                     self._busy.add(effect.key)
                     nursery.start_soon(self._update, effect)
-                with trio.move_on_at(self._next_late_s()):
+                again_s = (refused.again_s for refused in self._refused.values())
+                with trio.move_on_at(min((self._next_late_s(), *again_s))):
                     await self._changed.wait()
+
+    def _try_again(self) -> None:
+        """Have the runtime told again what it has refused a while ago: the kernel is not seen everywhere."""
+        now_s, known = trio.current_time(), self.engine.state.adjustments
+        for key in [key for key in self._refused if key not in known]:
+            del self._refused[key]
+        for key in [key for key, refused in self._refused.items() if refused.again_s <= now_s]:
+            self._refused[key].again_s = math.inf
+            self.tell_again(key)
 
     def _next(self, at_most: int) -> list[UpdateContainer]:
         """Take those updates whose turn it is: who is to have another's CPUs waits until that one has let go."""
@@ -267,6 +292,7 @@ class EffectsWorker:
             if container is not None:
                 message = update_request(effect.id, container.resources, effect.adjustment)
                 await self.runtime.call("UpdateContainerResources", message, timeout_s=UPDATE_TIMEOUT_S)
+                self._refused.pop(effect.key, None)
                 if not (effect.key in self._overtaken and effect.key in self._resizes_sent | self.handover.starting):
                     self.handover.confirm(effect.key, effect.adjustment.cpus)
                 self.updated(effect.key)
@@ -277,14 +303,19 @@ class EffectsWorker:
             self._wake()
 
     def _failed(self, effect: UpdateContainer, error: RpcError) -> None:
-        name = self.engine.state.workload.full_name(effect.key)
+        key, reason = effect.key, str(error)
+        name = self.engine.state.workload.full_name(key)
         if error.status is Status.NOT_FOUND:
-            self.handover.forget(effect.key)
+            self.handover.forget(key)
             log.debug("a container was gone before it could be updated", container=name)
-        else:
-            log.warning("a container could not be updated", container=name, reason=str(error))
-            self.failures[effect.key] = str(error)
-            self.engine.apply(UpdateFailed(effect.key, str(error)))
+            return
+        refused = self._refused.setdefault(key, _Refused())
+        refused.again_s = trio.current_time() + next(refused.pauses)
+        self.failures[key] = reason
+        if refused.reason != reason:
+            refused.reason = reason
+            log.warning("a container could not be updated; it is tried again", container=name, reason=reason)
+            self.engine.apply(UpdateFailed(key, reason))
 
     async def _keep_timers(self) -> None:
         due_s: dict[tuple[tuple[ContainerKey, Timer], float], float] = {}  # by a clock that nobody sets back

@@ -1,4 +1,4 @@
-"""What those who take part in calls have in common."""
+"""What all participants have in common: they keep the request, and learn from a good answer."""
 
 from __future__ import annotations
 
@@ -57,3 +57,8 @@ class Participant:
     def key(self) -> ContainerKey | None:
         """Return the container that the request names, None when crirm does not know it."""
         return self.node.intake.key_of(ContainerId(decode.first_text(self.message)))
+
+    def ended(self) -> ContainerKey | None:
+        """Return the same of one that is no more; a list that is under way does not bring one back that is unknown."""
+        self.node.engine.touch((decode.first_text(self.message),))
+        return self.key()

@@ -15,7 +15,7 @@ from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.participants import Create, RunPod
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, UpdateContainer
-from crirm.model.events import ContainerStarted, ResizeDone, Timer, TimerExpired
+from crirm.model.events import ContainerRemoved, ContainerStarted, ResizeDone, Timer, TimerExpired
 from crirm.model.workload import ContainerId, ContainerKey
 from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
 from tests.unit.policy.test_pipeline import resize
@@ -257,3 +257,37 @@ async def test_what_was_refused_of_a_plan(nursery: trio.Nursery, connected: bool
     nursery.start_soon(bench.worker.run)
     bench.worker.perform(bench.update("2-3"))
     assert list(await bench.worker.refused([bench.key])) == ([bench.key] if refused else [])
+
+
+def test_a_refused_update_is_tried_again_until_the_runtime_takes_it() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            bench = Bench(nursery, Status.UNKNOWN)
+            nursery.start_soon(bench.worker.run)
+            wanted = bench.node.engine.state.adjustments[bench.key].cpus
+            bench.worker.tell_again(bench.key)
+            await trio.sleep(40)  # after 5 s, 10 s and 20 s
+            assert bench.sent() == [str(wanted)] * 4
+            assert bench.worker.failures
+            bench.runtime.answers["UpdateContainerResources"] = OK
+            await trio.sleep(100)
+            assert bench.sent() == [str(wanted)] * 5
+            assert not bench.worker.failures
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_refused_update_is_not_tried_again_for_a_container_that_is_gone() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            bench = Bench(nursery, Status.UNKNOWN)
+            nursery.start_soon(bench.worker.run)
+            bench.worker.tell_again(bench.key)
+            await trio.sleep(1)
+            bench.node.engine.apply(ContainerRemoved(bench.key))
+            await trio.sleep(1000)
+            assert len(bench.sent()) == 1
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

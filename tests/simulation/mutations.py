@@ -1,0 +1,162 @@
+"""Mends taken out one at a time: the simulation has to find what each of them mends, within `MOST_SEEDS` seeds.
+
+``nox -s mutations`` copies crirm, makes the edits of one mutation in the copy, and plays seeds there until its rule is
+broken. A mend whose text is not there any more is told, since its mutation would prove nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT: Final = Path(__file__).parents[2]
+MOST_SEEDS: Final = 500
+UNKNOWN: Final = "running but unknown,runs without a grant,two owners"
+
+
+@attrs.frozen
+class Edit:
+    """A text of a source file, and what stands there instead without the mend."""
+
+    file: str
+    mended: str
+    undone: str
+
+
+@attrs.frozen
+class Mutation:
+    """One mend taken out.
+
+    Args:
+        name: what is wrong without it.
+        faults: families of ``generate.FAMILIES`` that are played.
+        rules: of ``checks`` of which one has to be broken.
+        edits: that take it out; none where it is not in yet.
+    """
+
+    name: str
+    faults: str
+    rules: str
+    edits: tuple[Edit, ...] = ()
+
+
+_OLDER_SANDBOXES: Final = """\
+        others = [other.id for other in state.workload.pods.values() if other.uid == pod.uid and other.id != pod.id]
+        decision = self._each(state, [key for other in others for key in members(state, other)], self._exit)
+        pods = {**decision.state.workload.pods, pod.id: pod}
+        return attrs.evolve(decision, state=with_workload(decision.state, pods=pods))
+"""
+MUTATIONS: Final = (
+    Mutation(
+        "a resync forgets what was made while it ran", "resets,slow lists", UNKNOWN,
+        (Edit("crirm/daemon/resync.py", "tuple(details.containers), since.touched)", "tuple(details.containers))"),),
+    ),
+    Mutation(
+        "a creation tried again loses its grant", "very late", f"{UNKNOWN},the runtime has something else,not told",
+        (
+            Edit(
+                "crirm/policy/creation.py",
+                "    if state.tries[creation] and container.state is ContainerState.CREATING:",
+                "    if False:",
+            ),
+        ),
+    ),
+    Mutation(
+        "an owner starts before others have left its CPUs", "resizes",
+        "not exclusive when its owner starts,starts on CPUs of another",
+        (
+            Edit("crirm/daemon/clearing.py", "        if self.effects.unsettled(key):", "        if False:"),
+            Edit(
+                "crirm/daemon/effects.py",
+                "waiting = {key for key in ready if self.handover.in_the_way(key)}",
+                "waiting = set()",
+            ),
+        ),
+    ),
+    Mutation(
+        "a second sandbox ends the containers of the first", "second sandboxes", UNKNOWN,
+        (
+            Edit(
+                "crirm/policy/pipeline.py",
+                "        return Decision(with_workload(state, pods={**state.workload.pods, pod.id: pod}))\n",
+                _OLDER_SANDBOXES,
+            ),
+        ),
+    ),
+    Mutation(
+        "a reply that cannot be read keeps its grant", "garbage", "a grant without a container",
+        (Edit("crirm/daemon/guarded.py", "        self.inner.reply(NOTHING_KNOWN)", "        pass"),),
+    ),
+    Mutation(
+        "crirm's own calls meet the limit of streams", "streams",
+        "the runtime has something else,a grant without a container,an answer is lost,calls never end",
+        (
+            Edit(
+                "crirm/rpc/client.py",
+                "        call = OwnCall(message, timeout_s, messages.append)\n        self.start(call, path.encode())\n",
+                "        call = OwnCall(message, timeout_s, messages.append)\n"
+                "        call.start(self._connections[0], path.encode())\n",
+            ),
+        ),
+    ),
+)  # fmt: skip
+
+
+def made(mutation: Mutation, place: Path) -> None:
+    """Copy crirm and the simulation to *place*, with *mutation* in them.
+
+    Raises:
+        LookupError: what it takes out is not there.
+    """
+    for name in ("crirm", "tests"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for edit in mutation.edits:
+        file = place / edit.file
+        text = file.read_text()
+        if text.count(edit.mended) != 1:
+            raise LookupError(
+                f"{mutation.name}: {edit.file} has this text {text.count(edit.mended)} times:\n{edit.mended}"
+            )
+        file.write_text(text.replace(edit.mended, edit.undone))
+
+
+def found(mutation: Mutation, most_seeds: int = MOST_SEEDS) -> subprocess.CompletedProcess[str]:
+    """Play seeds until what is wrong shows; returns what the simulation says: 1 where it did."""
+    with tempfile.TemporaryDirectory(prefix="crirm-mutation-") as place:
+        made(mutation, Path(place))
+        command = [sys.executable, "-m", "tests.simulation", "--seeds", f"0-{most_seeds - 1}", "--no-shrink"]
+        command += ["--faults", mutation.faults, "--rules", mutation.rules]
+        return subprocess.run(command, cwd=place, text=True, capture_output=True, check=False)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Try every mutation, and return 1 where one was not found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutations", description=__doc__)
+    parser.add_argument("--only", default="", help="those whose name has this in it")
+    parser.add_argument("--most-seeds", type=int, default=MOST_SEEDS)
+    options = parser.parse_args(argv)
+    missed = 0
+    for mutation in MUTATIONS:
+        if options.only not in mutation.name:
+            continue
+        done = found(mutation, options.most_seeds)
+        first = next(iter(done.stdout.splitlines()), "")
+        told = first if done.returncode == 1 and first.startswith("seed") else f"NOT FOUND {done.stdout}{done.stderr}"
+        missed += told is not first
+        sys.stdout.write(f"{mutation.name}: {told}\n")
+        sys.stdout.flush()
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

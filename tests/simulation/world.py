@@ -1,0 +1,217 @@
+"""One run: the models, crirm's lives, and the checks, put together."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import zlib
+from collections import Counter, deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from crirm.model.cpuset import CPUSet
+from crirm.policy.api import Constraints, CPUConstraint
+from tests.simulation import clocks
+from tests.simulation import life as lives
+from tests.simulation.caller import LATENCY_S, Caller
+from tests.simulation.checks import Checks
+from tests.simulation.disk import Disk
+from tests.simulation.frames import NO_LIMIT, PlainRuntimeConnection, Wire
+from tests.simulation.habits import HABITS
+from tests.simulation.host import Host
+from tests.simulation.kubelet import Kubelet
+from tests.simulation.life import Life
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.port import Mishap, Port
+from tests.simulation.runtime import ModelRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.simulation.scenario import Scenario
+
+LOG_KEPT = 400
+PATIENT_S = 120.0  # the kubelet's default; others may cancel calls without having told a deadline
+RESTART_S = (0.5, 3.0)  # systemd's RestartSec, and Python's start
+
+
+@attrs.define(eq=False)
+class World:
+    """Everything of one run.
+
+    Args:
+        scenario: what is to happen.
+        nursery: of the models.
+        directory: real, for the few files beside the state.
+        watched: see `Checks`.
+    """
+
+    scenario: Scenario
+    nursery: trio.Nursery
+    directory: Path
+    watched: frozenset[str] | None = None
+    loop: VirtualLoop = attrs.field(init=False)
+    host: Host = attrs.field(init=False)
+    disk: Disk = attrs.field(factory=Disk, init=False)
+    runtime: ModelRuntime = attrs.field(init=False)
+    kubelet: Kubelet = attrs.field(init=False)
+    checks: Checks = attrs.field(init=False)
+    life: Life | None = attrs.field(default=None, init=False)
+    ports: list[Port] = attrs.field(factory=list, init=False)
+    mishaps: list[Mishap] = attrs.field(factory=list, init=False)
+    runtime_down: bool = attrs.field(default=False, init=False)
+    disk_hangs_until_s: float = attrs.field(default=0.0, init=False)
+    restarts: int = attrs.field(default=0, init=False)
+    events: int = attrs.field(default=0, init=False)
+    log: deque[tuple[float, str, str]] = attrs.field(factory=lambda: deque(maxlen=LOG_KEPT), init=False)
+    _drawn: Counter[str] = attrs.field(factory=Counter, init=False)
+    _numbers: Any = attrs.field(factory=lambda: itertools.count(1), init=False)
+    _end_life: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Build the models."""
+        scenario = self.scenario
+        self.loop = VirtualLoop(lambda error: self.checks.fail("crirm raises", repr(error)))
+        self.host = Host(scenario.host)
+        self.checks = Checks(self, self.watched)
+        self.host.written = self.checks.written
+        self.runtime = ModelRuntime(
+            HABITS[scenario.runtime], self.host, self.draw, lambda: int(clocks.wall_s() * 1e9), self.checks.started,
+            self._lifetime_s, self.nursery, self.loop,
+        )  # fmt: skip
+        kubelets = self.caller()
+        kubelets.tells_deadline = scenario.call_s == PATIENT_S or bool(scenario.seed % 2)
+        self.kubelet = Kubelet(
+            kubelets, self.draw, scenario.evented, self.nursery, scenario.call_s, self.checks.uncreated
+        )
+
+    # --- chance --------------------------------------------------------------------------------------------------
+
+    def draw(self, what: str, least: float, most: float) -> float:
+        """Return a number of the seed; those of one name do not depend on how often others were drawn."""
+        self._drawn[what] += 1
+        part = zlib.crc32(f"{self.scenario.seed}/{what}/{self._drawn[what]}".encode()) / (1 << 32)
+        return least + (most - least) * part
+
+    def thread_takes_s(self, fn: object) -> float:
+        """Return how long a call in a thread takes."""
+        if getattr(fn, "__name__", "") in {"_write_now", "sync"} and self.disk_hangs_until_s > trio.current_time():
+            return self.disk_hangs_until_s - trio.current_time()
+        return self.draw("thread", 0.0002, 0.004)
+
+    def constraints(self) -> Constraints:
+        """Return what bounds every policy: one reserved CPU."""
+        return Constraints(reserved=CPUConstraint(cpus=CPUSet([0])))
+
+    def _lifetime_s(self, uid: str, name: str, _attempt: int) -> float | None:
+        worker = self.kubelet.workers.get(uid)
+        if worker is None:
+            return None
+        return next((one.lifetime_s for one in worker.spec.containers if one.name == name), None)
+
+    def note(self, what: str) -> None:
+        """Keep a line for whoever looks into a failure."""
+        self.log.append((trio.current_time(), "", what))
+
+    # --- connections ---------------------------------------------------------------------------------------------
+
+    def caller(self) -> Caller:
+        """Return a new client of crirm."""
+        return Caller(self._dial, self.checks.overdue, self._numbers)
+
+    def _dial(self, caller: Caller) -> Wire | None:
+        life = self.life
+        if life is None or life.dead or life.server is None:
+            return None
+        connection: Any = life.server.new_connection()
+        back = Wire(caller, self.loop.call_later, LATENCY_S)
+        there = Wire(connection, self.loop.call_later, LATENCY_S)
+        connection.plug(back, self.loop.call_soon)
+        life.wires += [back, there]
+        life.callers.append(caller)
+        return there
+
+    def connect_to_runtime(self, connection: PlainRuntimeConnection) -> None:
+        """Connect crirm to the runtime.
+
+        Raises:
+            ConnectionRefusedError: it is down.
+        """
+        life = self.life
+        if self.runtime_down or life is None or life.dead:
+            raise ConnectionRefusedError("nobody listens")
+        port = Port(self.runtime, self.mishap, self.kill, self.checks.answered)
+        there, back = Wire(port, self.loop.call_later, LATENCY_S), Wire(connection, self.loop.call_later, LATENCY_S)
+        connection.plug(there, self.loop.call_soon)
+        port.wire = back
+        life.wires += [there, back]
+        self.ports.append(port)
+        port.greet(self.scenario.streams or NO_LIMIT)
+
+    def mishap(self, method: str) -> Mishap | None:
+        """Return what happens to this call of *method*, if anything does."""
+        self.events += 1
+        for mishap in self.mishaps:
+            if mishap.method == method:
+                self.mishaps.remove(mishap)
+                self.note(f"{method}: {mishap.what} {mishap.delay_s:g}")
+                return mishap
+        return None
+
+    def drop_connections(self) -> None:
+        """End the runtime's connections."""
+        ports, self.ports = self.ports, []
+        for port in ports:
+            port.close()
+        self.checks.disturbed()
+
+    # --- crirm's lives -------------------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """Run crirm, and again when it was killed, for ever."""
+        while True:
+            async with trio.open_nursery() as nursery:
+                life = self.life = Life(self, nursery)
+                try:
+                    await lives.live(self, life)
+                except* Exception as group:  # noqa: BLE001 - told
+                    if not life.dead:
+                        self.checks.fail("crirm dies", repr(group.exceptions))
+                nursery.cancel_scope.cancel()
+            life.dead = True
+            ports, self.ports = self.ports, []
+            for port in ports:
+                port.connection_lost(None)
+            for caller in life.callers:
+                caller.connection_lost(None)
+            await trio.sleep(self.draw("restart", *RESTART_S))
+
+    def kill(self) -> None:
+        """Kill crirm; it is started again."""
+        if self.life is not None and not self.life.dead:
+            self.restarts += 1
+            self.note("crirm is killed")
+            self.checks.disturbed()
+            self.life.kill()
+
+
+async def run(
+    scenario: Scenario, play: Callable[[World], Any], clock: clocks.JumpingClock, watched: frozenset[str] | None = None
+) -> World:
+    """Play *scenario* to its end, and return what there was."""
+    with tempfile.TemporaryDirectory(prefix="crirm-sim-", dir="/dev/shm") as place:
+        async with trio.open_nursery() as nursery:
+            world = World(scenario, nursery, Path(place), watched)
+            lives.enter(world)
+            clock.loop = world.loop
+            nursery.start_soon(world.live)
+            nursery.start_soon(world.kubelet.run)
+            await play(world)
+            world.events += world.loop.called
+            world.checks.over = True
+            nursery.cancel_scope.cancel()
+        clock.loop = None  # calls in threads end before
+    return world
