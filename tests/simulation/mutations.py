@@ -78,8 +78,8 @@ MUTATIONS: Final = (
             Edit("crirm/daemon/clearing.py", "        if self.effects.unsettled(key):", "        if False:"),
             Edit(
                 "crirm/daemon/effects.py",
-                "waiting = {key for key in ready if self.handover.in_the_way(key)}",
-                "waiting = set()",
+                "return by is not None and now_s < before.until_s",
+                "return False",
             ),
         ),
     ),
@@ -103,7 +103,8 @@ MUTATIONS: Final = (
         (
             Edit(
                 "crirm/rpc/client.py",
-                "        call = OwnCall(message, timeout_s, messages.append)\n        self.start(call, path.encode())\n",
+                "        call = OwnCall(message, timeout_s, messages.append)\n"
+                "        self.start(call, path.encode())\n",
                 "        call = OwnCall(message, timeout_s, messages.append)\n"
                 "        call.start(self._connections[0], path.encode())\n",
             ),
