@@ -103,9 +103,9 @@ MUTATIONS: Final = (
         (
             Edit(
                 "crirm/rpc/client.py",
-                "        call = OwnCall(message, timeout_s, messages.append)\n"
+                "        call = OwnCall(message, timeout_s, keep)\n"
                 "        self.start(call, path.encode())\n",
-                "        call = OwnCall(message, timeout_s, messages.append)\n"
+                "        call = OwnCall(message, timeout_s, keep)\n"
                 "        call.start(self._connections[0], path.encode())\n",
             ),
         ),
