@@ -98,6 +98,7 @@ def abuse(session: nox.Session) -> None:
     session.run("python", "-m", "tests.abuse", *session.posargs)
 
 
+@nox.session
 def simulate(session: nox.Session) -> None:
     """A node in virtual time, and all that may go wrong: some seeds; ``-- --seeds 0-9999``, ``-- --minutes 10``."""
     install(session, "test")

@@ -65,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             again = " ".join(["nox -s random -- --seed", str(seed), *given.tests])
             print(f"seed {seed} has failed; to play it again: {again}")
             return code
+    if not rounds:
+        print(f"not one round was over after {given.seconds:.0f} s, so nothing is known; allow more with --seconds")
+        return 1
     print(f"{rounds} whole rounds of {len(tests)} files, each with a seed of its own, and none has failed")
     return 0
 

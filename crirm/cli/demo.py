@@ -23,7 +23,7 @@ from crirm.errors import CrirmError
 from crirm.logs.settings import Level, LogSettings
 from crirm.rpc import bridge
 from crirm.rpc.client import Pool
-from crirm.rpc.http2 import Flusher
+from crirm.rpc.flusher import Flusher
 from crirm.sim.containerd import find_installed, open_containerd
 from crirm.sim.oci_image import BUSYBOX_IMAGE, find_busybox, write_archive
 from crirm.sim.pod_life import PodLife

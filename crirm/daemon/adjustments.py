@@ -202,7 +202,7 @@ class Readjustment:
         before = {key: known[key].requirements for key in wanted.requirements}
         self.change.adjustments.in_force = new
         engine.activate(engine.policy, found, overflow=engine.overflow)
-        if refused := await self.change.refused(node, found):
+        if refused := await node.effects.refused(found.changes):
             log.warning("the runtime refuses what adjustments need; all goes back", containers=len(refused))
             self.change.adjustments.in_force = old
             now = engine.state.workload.containers
@@ -211,7 +211,7 @@ class Readjustment:
             grants = {**engine.policy.save(state.policy), **{k: g for k, g in grants.items() if k not in resized}}
             back = plan(engine.policy, grants, state, node.machine)
             engine.activate(engine.policy, back, overflow=engine.overflow)
-            await self.change.refused(node, back)
+            await node.effects.refused(back.changes)
         return {key: f"the runtime refuses it: {why}" for key, why in refused.items()}
 
 

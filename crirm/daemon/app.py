@@ -38,7 +38,7 @@ from crirm.errors import CrirmError
 from crirm.kube.config_service import serve_config
 from crirm.logs import configure, get_logger, toggle_full_debug
 from crirm.rpc.client import Pool
-from crirm.rpc.http2 import Flusher
+from crirm.rpc.flusher import Flusher
 from crirm.rpc.server import Refusal, Served, Server, open_server
 from crirm.system import systemd
 from crirm.system.unix_socket import check_unserved, make_directory_of, open_listener, owner_of

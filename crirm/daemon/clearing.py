@@ -62,9 +62,10 @@ class Clearing:
             then()
 
     async def _wait(self, key: ContainerKey, begin: Callable[[ContainerKey], None], then: Callable[[], None]) -> None:
+        handover, first = self.effects.handover, None
         with trio.move_on_after(CLEAR_WITHIN_S):
-            while self.effects.unsettled(key):
-                await self.effects.handover.wait()
+            while self.effects.in_flight(key) or (first := handover.first_in_the_way(key, first)):
+                await handover.wait()
         try:
             if late := self.effects.unsettled(key):
                 self._tell(key, late)
@@ -82,4 +83,4 @@ class Clearing:
         for other in late:
             why = f"{LATE} {name(key)} waits for it to start or grow"
             self.effects.handover.overdue[other] = why
-            self.engine.apply(UpdateFailed(other, why, CLEAR_WITHIN_S))
+            self.engine.apply(UpdateFailed(other, why))

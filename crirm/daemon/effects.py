@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from functools import partial
+from itertools import filterfalse, islice
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 import attrs
@@ -16,16 +17,7 @@ from crirm.daemon.handover import CLEAR_WITHIN_S, Handover
 from crirm.daemon.link import doubling
 from crirm.logs import get_logger
 from crirm.model.decision import Effect, StartTimer, StopTimer, UpdateContainer
-from crirm.model.events import (
-    ContainerExited,
-    ContainerRemoved,
-    ResizeDone,
-    ResizeFailed,
-    ResizeRequested,
-    Timer,
-    TimerExpired,
-    UpdateFailed,
-)
+from crirm.model.events import ResizeDone, ResizeFailed, ResizeRequested, Timer, TimerExpired, UpdateDone, UpdateFailed
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
@@ -40,19 +32,46 @@ log = get_logger("policy")
 
 AT_ONCE = 16  # updates in flight; a runtime takes 5 to 30 ms for each and works on several
 UPDATE_TIMEOUT_S = 30.0
-AGAIN_S, LONGEST_S = 1.0, 60.0  # until an update that has failed is sent again: at first, and at most
+ENFORCED_WITHIN_S = 60.0  # for all updates of a plan
+AGAIN_FIRST_S, AGAIN_LAST_S = 5.0, 60.0  # pauses before a refused update is tried again; doubled every time
 _SHORT_S, _LONG_S = 0.01, 3600.0  # between two looks at the timers: a clock may be set back, or forward
 
 
 class Runtime(Protocol):
     """The runtime, as far as effects need it."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether it is there."""
+
     async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
         """Make a unary call of the RuntimeService; raises RpcError."""
 
 
+@attrs.frozen
+class Blocked:
+    """An update that waits for another container to let go of CPUs.
+
+    Args:
+        by: the other, or one of them.
+        until_s: by Trio's clock, in seconds; then it goes out all the same.
+    """
+
+    by: ContainerKey | None
+    until_s: float
+
+
 def _at_once(then: Callable[[], None]) -> None:
     then()
+
+
+@attrs.define
+class _Refused:
+    """An update that the runtime has refused, perhaps several times."""
+
+    pauses: Iterator[float] = attrs.field(factory=lambda: doubling(AGAIN_FIRST_S, AGAIN_LAST_S))
+    reason: str = ""
+    again_s: float = math.inf
 
 
 @attrs.define
@@ -83,8 +102,8 @@ class EffectsWorker:
     _busy: set[ContainerKey] = attrs.field(factory=set, init=False)
     _overtaken: set[ContainerKey] = attrs.field(factory=set, init=False)
     _resizes_sent: set[ContainerKey] = attrs.field(factory=set, init=False)
-    _blocked_s: dict[ContainerKey, float] = attrs.field(factory=dict, init=False)
-    _pauses: dict[ContainerKey, Iterator[float]] = attrs.field(factory=dict, init=False)
+    _blocked: dict[ContainerKey, Blocked] = attrs.field(factory=dict, init=False)
+    _refused: dict[ContainerKey, _Refused] = attrs.field(factory=dict, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -94,11 +113,14 @@ class EffectsWorker:
 
     def _heed(self, event: Event, before: State, decision: Decision) -> None:
         self.handover.heed(event, before, decision)
+        for key in self.failures.keys() - decision.state.adjustments.keys():
+            del self.failures[key]
         if isinstance(event, ResizeDone | ResizeFailed):
             self._resizes_sent.discard(event.key)
         match event:
             case ResizeRequested(key) if decision.refusal is None:
                 self._wanted.pop(key, None)  # the resize carries what is decided now
+                self._blocked.pop(key, None)
                 self._overtaken |= self._busy & {key}
             case ResizeDone(key) if key in self._overtaken:
                 self._overtaken.discard(key)
@@ -108,8 +130,6 @@ class EffectsWorker:
                 self._overtaken.discard(key)
                 self.handover.resized(key, surely=isinstance(event, ResizeDone))
                 self._wake()
-            case ContainerExited(key) | ContainerRemoved(key):
-                self._pauses.pop(key, None)
             case _:
                 pass
 
@@ -153,6 +173,8 @@ class EffectsWorker:
                 self._wanted[key] = effect
                 self._ready.discard(key)
                 self.failures.pop(key, None)
+                if key in self._refused:
+                    self._refused[key].again_s = math.inf
                 self.when_kept(partial(self._release, effect))
             case StartTimer() | StopTimer():
                 pass  # the state has the times; the timer task looks there
@@ -179,6 +201,18 @@ class EffectsWorker:
         while any(self.in_flight(key) for key in keys):
             await self._changed.wait()
 
+    async def refused(self, keys: Collection[ContainerKey]) -> dict[ContainerKey, str]:
+        """Wait until the runtime has been told of every update of *keys*, and return what it has refused, and why.
+
+        A runtime that is away refuses nothing: it is told when it is back.
+        """
+        with trio.move_on_after(ENFORCED_WITHIN_S):
+            await self.finish(keys)
+        if not self.runtime.connected:
+            return {}
+        late = {key: "it has not answered" for key in keys if self.in_flight(key)}
+        return {**late, **{key: why for key, why in self.failures.items() if key in keys}}
+
     def _wake(self) -> None:
         self._changed.set()
         self.handover.wake()
@@ -194,28 +228,52 @@ class EffectsWorker:
             nursery.start_soon(self._keep_timers)
             while True:
                 self._changed = trio.Event()
+                self._try_again()
                 for effect in self._next(AT_ONCE - len(self._busy)):
                     self._busy.add(effect.key)
                     nursery.start_soon(self._update, effect)
-                with trio.move_on_at(min(self._blocked_s.values(), default=math.inf)):
+                again_s = (refused.again_s for refused in self._refused.values())
+                with trio.move_on_at(min((self._next_late_s(), *again_s))):
                     await self._changed.wait()
+
+    def _try_again(self) -> None:
+        """Have the runtime told again what it has refused a while ago: the kernel is not seen everywhere."""
+        now_s, known = trio.current_time(), self.engine.state.adjustments
+        for key in [key for key in self._refused if key not in known]:
+            del self._refused[key]
+        for key in [key for key, refused in self._refused.items() if refused.again_s <= now_s]:
+            self._refused[key].again_s = math.inf
+            self.tell_again(key)
 
     def _next(self, at_most: int) -> list[UpdateContainer]:
         """Take those updates whose turn it is: who is to have another's CPUs waits until that one has let go."""
         taken = self._busy | self.engine.state.resizing.keys() | self.handover.starting
-        ready = [key for key in self._wanted if key in self._ready and key not in taken]
-        waiting = {key for key in ready if self.handover.in_the_way(key)}
+        ready = (key for key in self._wanted if key in self._ready and key not in taken)
+        free = list(islice(filterfalse(self._is_blocked, ready), at_most))
+        if free or taken or at_most <= 0:
+            return [self._take(key) for key in free]
+        blocked = [key for key in self._wanted if key in self._ready][:at_most]  # by one another
+        return [self._let_go(key) or self._take(key) for key in blocked]
+
+    def _is_blocked(self, key: ContainerKey) -> bool:
+        """Tell whether *key* has to wait for another to let go; none waits longer than may be."""
         now_s = trio.current_time()
-        self._blocked_s = {key: self._blocked_s.get(key, now_s + CLEAR_WITHIN_S) for key in waiting}
-        late = {key for key, until_s in self._blocked_s.items() if until_s <= now_s}
-        free = [key for key in ready if key not in waiting or key in late]
-        if free or taken:
-            return [self._take(key) for key in free[:at_most]]
-        return [self._let_go(key) or self._take(key) for key in ready[:at_most]]  # all wait for one another
+        before = self._blocked.get(key, Blocked(None, now_s + CLEAR_WITHIN_S))
+        by = self.handover.first_in_the_way(key, before.by)
+        if by is None:
+            self._blocked.pop(key, None)
+        else:
+            self._blocked[key] = Blocked(by, before.until_s)
+        return by is not None and now_s < before.until_s
+
+    def _next_late_s(self) -> float:
+        """Return when the next that is blocked has waited for long enough."""
+        now_s = trio.current_time()  # who is late already waits for one of those under way
+        return min((each.until_s for each in self._blocked.values() if each.until_s > now_s), default=math.inf)
 
     def _take(self, key: ContainerKey) -> UpdateContainer:
         self._ready.discard(key)
-        self._blocked_s.pop(key, None)
+        self._blocked.pop(key, None)
         return self._wanted.pop(key)
 
     def _let_go(self, key: ContainerKey) -> UpdateContainer | None:
@@ -234,10 +292,10 @@ class EffectsWorker:
             if container is not None:
                 message = update_request(effect.id, container.resources, effect.adjustment)
                 await self.runtime.call("UpdateContainerResources", message, timeout_s=UPDATE_TIMEOUT_S)
+                self._refused.pop(effect.key, None)
                 if not (effect.key in self._overtaken and effect.key in self._resizes_sent | self.handover.starting):
                     self.handover.confirm(effect.key, effect.adjustment.cpus)
-                if self._pauses.pop(effect.key, None) is not None:
-                    log.info("a container could be updated at last", container=self._name(effect.key))
+                    self._done(effect)
                 self.updated(effect.key)
         except RpcError as error:
             self._failed(effect, error)
@@ -245,23 +303,28 @@ class EffectsWorker:
             self._busy.discard(effect.key)
             self._wake()
 
+    def _done(self, effect: UpdateContainer) -> None:
+        """Take note that what had failed, or was late, is done; nothing new where the update was the first."""
+        state = self.engine.state
+        if effect.key not in state.told and state.adjustments.get(effect.key) == effect.adjustment:
+            log.info("a container could be updated at last", container=state.workload.full_name(effect.key))
+            self.engine.apply(UpdateDone(effect.key))
+
     def _failed(self, effect: UpdateContainer, error: RpcError) -> None:
-        key, name = effect.key, self._name(effect.key)
+        key, reason = effect.key, str(error)
+        name = self.engine.state.workload.full_name(key)
         if error.status is Status.NOT_FOUND:
-            self._pauses.pop(key, None)
             self.handover.forget(key)
             log.debug("a container was gone before it could be updated", container=name)
             return
-        first = key not in self._pauses
-        again_s = next(self._pauses.setdefault(key, doubling(AGAIN_S, LONGEST_S)))
-        (log.warning if first else log.debug)(
-            "a container could not be updated", container=name, reason=str(error), again_in_s=again_s
-        )
-        self.failures[key] = str(error)
-        self.engine.apply(UpdateFailed(key, str(error), again_s))
-
-    def _name(self, key: ContainerKey) -> str:
-        return self.engine.state.workload.full_name(key)
+        refused = self._refused.setdefault(key, _Refused())
+        refused.again_s = trio.current_time() + next(refused.pauses)
+        self.failures[key] = reason
+        news, refused.reason = refused.reason != reason, reason
+        if news:
+            log.warning("a container could not be updated; it is tried again", container=name, reason=reason)
+        if news or key in self.engine.state.told:  # another decision may have counted it as told meanwhile
+            self.engine.apply(UpdateFailed(key, reason))
 
     async def _keep_timers(self) -> None:
         due_s: dict[tuple[tuple[ContainerKey, Timer], float], float] = {}  # by a clock that nobody sets back
@@ -271,7 +334,9 @@ class EffectsWorker:
             due_s = {timer: due_s.get(timer, trio.current_time() + timer[1] - now_s) for timer in running}
             for timer in running:
                 if timer[1] <= now_s or due_s[timer] <= trio.current_time():
-                    self.engine.apply(TimerExpired(*timer[0]))
+                    await trio.lowlevel.checkpoint()  # very many may be due at once, and each is a decision
+                    if self.engine.state.timers.get(timer[0]) == timer[1]:
+                        self.engine.apply(TimerExpired(*timer[0]))
             next_s = min((due_s[timer] for timer in self.engine.state.timers.items() if timer in due_s), default=None)
             with trio.move_on_after(_LONG_S if next_s is None else max(_SHORT_S, next_s - trio.current_time())):
                 await self._changed.wait()

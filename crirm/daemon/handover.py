@@ -14,7 +14,7 @@ All waiting is bounded (`CLEAR_WITHIN_S`): a runtime that does not answer must n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
@@ -25,7 +25,7 @@ from crirm.model.events import ResizeRequested
 from crirm.model.workload import ContainerState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from crirm.daemon.engine import Engine
     from crirm.model.decision import Decision, Effect, State
@@ -72,6 +72,7 @@ class Handover:
     _holds: dict[ContainerKey, Hold] = attrs.field(factory=dict, init=False)
     _resizes: dict[ContainerKey, CPUSet | None] = attrs.field(factory=dict, init=False)
     _policy: Policy = attrs.field(default=attrs.Factory(lambda self: self.engine.policy, takes_self=True), init=False)
+    _owned: tuple[Policy, Any, Mapping[ContainerKey, CPUSet]] | None = attrs.field(default=None, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     # --- what happens --------------------------------------------------------------------------------------------
@@ -105,15 +106,13 @@ class Handover:
             hold = Hold(told.cpus if told is not None else None, own.get(key, NO_CPUS))
             if told is None or wanted is None or told.cpus != wanted.cpus or key in self._holds:
                 self._holds[key] = hold.with_more(self._holds.get(key, hold))
-        for key in [key for key in self._holds if key not in after.adjustments]:
+        for key in (self._holds.keys() | self.overdue.keys()) - after.adjustments.keys():
             self.forget(key)
 
     def confirm(self, key: ContainerKey, cpus: CPUSet | None) -> None:
         """Take note that container *key* has surely got *cpus*, and no others."""
         hold, wanted = self._holds.get(key), self.engine.state.adjustments.get(key)
-        if hold is None:
-            return
-        if wanted is None or wanted.cpus == cpus:
+        if hold is None or wanted is None or wanted.cpus == cpus:
             self.forget(key)
         else:
             self._holds[key] = attrs.evolve(hold, cpus=cpus)
@@ -137,22 +136,36 @@ class Handover:
 
     def in_the_way(self, key: ContainerKey) -> list[ContainerKey]:
         """Return the containers that may still be on CPUs which *key* is to have, where one of the two owns them."""
-        state = self.engine.state
-        adjustment = state.adjustments.get(key)
+        return list(self._in_the_way(key, self._holds))
+
+    def first_in_the_way(self, key: ContainerKey, before: ContainerKey | None) -> ContainerKey | None:
+        """Return one of those, None where there is none; *before*, found earlier, is asked first: it saves the search.
+
+        Very many may wait for one another, and each looks again whenever the runtime has confirmed anything.
+        """
+        if before in self._holds and next(self._in_the_way(key, (before,)), None):
+            return before
+        return next(self._in_the_way(key, self._holds), None)
+
+    def _in_the_way(self, key: ContainerKey, others: Iterable[ContainerKey]) -> Iterator[ContainerKey]:
+        adjustment = self.engine.state.adjustments.get(key)
         if not self._holds or adjustment is None or adjustment.cpus is None:
-            return []
-        own = self.engine.policy.exclusive(state.policy).get(key, NO_CPUS)
-        return [
-            other
-            for other, hold in self._holds.items()
-            if other != key
-            and (hold.own or own)
-            and self._runs(other)
-            and (
-                not adjustment.cpus.isdisjoint(hold.own)
-                or (own and (hold.cpus is None or not hold.cpus.isdisjoint(own)))
-            )
-        ]
+            return
+        cpus, own = adjustment.cpus, self._owners().get(key, NO_CPUS)
+        for other in others:
+            hold = self._holds[other]
+            if other == key or not (hold.own or own) or not self._runs(other):
+                continue
+            on_own = own and (hold.cpus is None or not hold.cpus.isdisjoint(own))
+            if on_own or not cpus.isdisjoint(hold.own):
+                yield other
+
+    def _owners(self) -> Mapping[ContainerKey, CPUSet]:
+        """Return who has CPUs to itself, worked out once for each decision."""
+        now = self.engine.policy, self.engine.state.policy
+        if self._owned is None or self._owned[0] is not now[0] or self._owned[1] is not now[1]:
+            self._owned = (*now, now[0].exclusive(now[1]))
+        return self._owned[2]
 
     def _runs(self, key: ContainerKey) -> bool:
         container = self.engine.state.workload.containers.get(key)

@@ -27,6 +27,7 @@ from crirm.model.events import (
     Synchronised,
     Timer,
     TimerExpired,
+    UpdateDone,
     UpdateFailed,
 )
 from crirm.model.workload import ContainerKey
@@ -62,6 +63,7 @@ KINDS = {
     ResizeFailed: "not resized",
     TimerExpired: "timer expired",
     UpdateFailed: "update failed",
+    UpdateDone: "updated at last",
     Synchronised: "synchronised",
 }
 """What each event is called."""
@@ -79,10 +81,10 @@ def entries(at_s: float, event: Event, before: State, decision: Decision) -> lis
 
 
 def _in_vain(event: Event, before: State, decision: Decision) -> bool:
-    """Tell whether a try was in vain that comes again: for a better place, or to have the runtime told."""
+    """Tell whether there was no better place for a degraded container: it is tried every half minute."""
     return (
         isinstance(event, TimerExpired)
-        and event.timer in (Timer.REPAIR, Timer.RETELL)
+        and event.timer is Timer.REPAIR
         and decision.state.adjustments is before.adjustments
     )
 
@@ -109,6 +111,7 @@ def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) ->
             | ResizeFailed()
             | TimerExpired()
             | UpdateFailed()
+            | UpdateDone()
         ):
             known_container = before.workload.containers.get(event.key)
             return [_about(at_s, kind, known_container, before.workload, outcome)] if known_container else []

@@ -19,8 +19,8 @@ from crirm.daemon.runtime_info import RuntimeInfo
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.rpc.client import NotGrpcError, Pool
+from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import RpcError
-from crirm.rpc.http2 import Flusher
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -77,8 +77,11 @@ class Looking:
             answer = await self.runtime.call("ListContainers", LIST_EXITED, timeout_s=WITHIN_S)
         except RpcError as error:
             log.debug("the runtime does not tell what has ended", reason=str(error))
-        else:
+            return
+        try:
             await self.observing.read("ListContainers", answer)
+        except Exception:  # those who wait are decided about as before
+            log.exception("a list could not be taken note of, this is a bug in crirm")
 
 
 def decide_afresh(again: Callable[[], None], held: Held) -> None:

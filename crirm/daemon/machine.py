@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from crirm.daemon.effects import EffectsWorker
     from crirm.daemon.engine import Engine
     from crirm.model.decision import State
     from crirm.model.topology import Topology
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 log = get_logger("machine")
 
 LOOK_EVERY_S: Final = 1.0
-ENFORCED_WITHIN_S: Final = 30.0
 NAMED: Final = 5  # containers in one record
 
 
@@ -83,6 +83,7 @@ class Deciding(Protocol):
     """The node whose machine it is."""
 
     engine: Engine
+    effects: EffectsWorker
     hardware: Hardware
     changing: trio.Lock
     """Held while something changes how the node decides: one thing at a time."""
@@ -93,9 +94,6 @@ class Deciding(Protocol):
 
     def settle_on(self, hardware: Hardware) -> None:
         """Take *hardware* for what there is from now on."""
-
-    async def updated(self, found: Plan, within_s: float) -> dict[str, str]:
-        """Wait until the runtime has been told of a plan; return what it has refused, by name."""
 
     def doubt(self) -> None:
         """Have the runtime asked again, and told what it has not taken."""
@@ -124,10 +122,7 @@ class MachineWatch:
         async with trio.open_nursery() as telling:
             while True:
                 await trio.sleep(LOOK_EVERY_S)
-                try:
-                    await self.look(telling)
-                except Exception:
-                    log.exception("the machine could not be looked at, this is a bug in crirm")
+                await self.look(telling)
 
     async def look(self, telling: trio.Nursery) -> bool:
         """Look once, and adapt to what is there; returns whether anything has changed."""
@@ -202,9 +197,10 @@ class MachineWatch:
 
     async def _see_through(self, found: Plan) -> None:
         """Have the runtime told again where it has refused an update."""
-        refused = await self.node.updated(found, ENFORCED_WITHIN_S)
+        refused = await self.node.effects.refused(found.changes)
         if refused:
-            first = dict(list(refused.items())[:NAMED])
+            name = self.node.engine.state.workload.full_name
+            first = {name(key): why for key, why in list(refused.items())[:NAMED]}
             log.error("the runtime refuses what the machine needs now; it is told again", containers=first)
             self.node.doubt()
 

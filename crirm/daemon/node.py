@@ -29,6 +29,7 @@ from crirm.daemon.recorder import Recorder, RecordingError
 from crirm.daemon.resync import resync
 from crirm.daemon.settings import NOTHING
 from crirm.daemon.settle import settle_creations
+from crirm.daemon.steady import steadily
 from crirm.daemon.watch import relist
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from crirm.daemon.settings import Settings
     from crirm.model.topology import Topology
     from crirm.model.workload import ContainerKey, Pod, PodId
-    from crirm.policy.activation import Plan
     from crirm.rpc.client import Pool
     from crirm.rpc.held import Held, Interceptor
 
@@ -81,6 +81,11 @@ class RuntimeCalls:
     async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
         """See ``effects.Runtime``."""
         return await self.pool.unary(self.path(method), message, timeout_s=timeout_s)
+
+    @property
+    def connected(self) -> bool:
+        """See ``effects.Runtime``."""
+        return self.pool.connected
 
     def stream(self, method: str, message: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """See ``listening.Streams``."""
@@ -218,14 +223,6 @@ class DecidingNode:
         except RecordingError as error:
             log.warning("nothing is recorded any more", reason=str(error))
 
-    async def updated(self, found: Plan, within_s: float) -> dict[str, str]:
-        """See ``machine.Deciding``."""
-        with trio.move_on_after(within_s):
-            await self.effects.finish(found.changes)
-        name = self.engine.state.workload.full_name
-        late = {name(key): "it has not answered" for key in found.changes if self.effects.in_flight(key)}
-        return {**late, **{name(key): why for key, why in self.effects.failures.items() if key in found.changes}}
-
     @property
     def machine(self) -> Adjustment:
         """All CPUs and all memory nodes: what a container has that nobody binds."""
@@ -360,16 +357,24 @@ class DecidingNode:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.effects.run)
             nursery.start_soon(self.recorder.run)
-            nursery.start_soon(relist, self.runtime, self.engine, self.intake)
-            nursery.start_soon(self.doubts.run)
-            nursery.start_soon(self.observing.run)
-            nursery.start_soon(listen, self.runtime, partial(self.observed, EVENTS))
-            if self.watch is not None:
-                nursery.start_soon(self.watch.run)
-            if self.enforcer is not None:
-                nursery.start_soon(self.enforcer.run)
+            for what, task in self._watching().items():
+                nursery.start_soon(steadily, what, task)
             if self.persistence is not None:
                 nursery.start_soon(self.persistence.run)
+
+    def _watching(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Return the tasks that look on: a bug in one of them ends nothing else."""
+        tasks: dict[str, Callable[[], Awaitable[None]]] = {
+            "relist": partial(relist, self.runtime, self.engine, self.intake),
+            "doubts": self.doubts.run,
+            "long lists": self.observing.run,
+            "runtime events": partial(listen, self.runtime, partial(self.observed, EVENTS)),
+        }
+        if self.watch is not None:
+            tasks["watch of the machine"] = self.watch.run
+        if self.enforcer is not None:
+            tasks["enforcer"] = self.enforcer.run
+        return tasks
 
     def doubt(self) -> None:
         """Have the runtime asked again soon what it has."""

@@ -15,6 +15,7 @@ from crirm.cri import decode
 from crirm.cri.encode import adjusted_create, adjusted_update, status_as_asked
 from crirm.cri.message import MalformedError
 from crirm.daemon.guarded import Guarded
+from crirm.daemon.participant import Participant
 from crirm.logs import get_logger
 from crirm.model.annotations import kept
 from crirm.model.decision import RefusalReason, RefusedError
@@ -34,7 +35,7 @@ from crirm.model.events import (
     ResizeFailed,
     ResizeRequested,
 )
-from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, PodId
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState
 from crirm.policy.creation import asked_before, running_before
 
 if TYPE_CHECKING:
@@ -54,53 +55,6 @@ STATUSES = {
     RefusalReason.FAULT: Status.INTERNAL,
 }
 _LATE = (Status.CANCELLED.value, Status.DEADLINE_EXCEEDED.value)  # CRI-O goes on, for whoever asks again
-_GONE = (Status.OK.value, Status.NOT_FOUND.value)  # both mean that it is not there any more
-
-
-@attrs.define
-class Participant:
-    """Passes everything on; the others differ where they must."""
-
-    node: Node
-    message: bytes = b""
-
-    def request(self, message: bytes, held: Held) -> None:
-        """Keep the request for when the answer is there, and pass it on."""
-        self.message = message
-        held.forward(message)
-
-    def reply(self, answer: Answer) -> bytes | None:
-        """Turn a good answer into an event."""
-        if not answer.certain:
-            self.node.intake.doubt()
-        elif answer.status in _GONE and (event := self.event(answer)):
-            self.node.engine.apply(event)
-        return None
-
-    def abandoned(self) -> None:
-        """Nothing was reserved."""
-
-    def give_up(self, held: Held, why: str) -> None:
-        """Undo what was decided, since it cannot be kept."""
-        self.abandoned()
-        held.refuse(Status.UNAVAILABLE, why)
-
-    def event(self, answer: Answer) -> Event | None:
-        """Return what the good *answer* means."""
-        raise NotImplementedError
-
-    def pod(self) -> PodId:
-        """Return the pod sandbox that the request names."""
-        return self.node.intake.pod_of(PodId(decode.first_text(self.message)))
-
-    def key(self) -> ContainerKey | None:
-        """Return the container that the request names, None when crirm does not know it."""
-        return self.node.intake.key_of(ContainerId(decode.first_text(self.message)))
-
-    def ended(self) -> ContainerKey | None:
-        """Return the same of one that is no more; a list that is under way does not bring one back that is unknown."""
-        self.node.engine.touch((decode.first_text(self.message),))
-        return self.key()
 
 
 class RunPod(Participant):

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 log = logs.get_logger("config")
 
-ENFORCED_WITHIN_S = 60.0
 NEEDED_EVERY_S = 5.0  # it is looked whether a node that places nothing any more has still something to do
 NAMED_IN_REFUSAL = 5  # containers; the plan has them all
 
@@ -191,12 +190,12 @@ class Reconfiguration:
         found = placing.plan
         old_choice, node.choice = node.choice, settings.policy
         engine.activate(placing.policy, found, overflow=settings.policy.overflow)
-        if refused := await self.refused(node, found):
+        if refused := await node.effects.refused(found.changes):
             back = plan(old_policy, _right_still(old_grants, placing.before, engine.state), engine.state, node.machine)
             node.choice = old_choice
             engine.activate(old_policy, back, overflow=old_overflow)
             log.warning("the runtime refuses what the configuration needs; all goes back", containers=len(refused))
-            await self.refused(node, back)
+            await node.effects.refused(back.changes)
         else:
             engine.fail_open = settings.policy.fail_open
             if node.persistence is not None:
@@ -256,18 +255,6 @@ class Reconfiguration:
         untold = any(state.told.get(key) != wanted for key, wanted in state.adjustments.items())
         busy = creating or untold or state.resizing or node.effects.pending()
         return bool(self.relay.runtime.info is None or busy or node.recorder.file)
-
-    async def refused(self, node: DecidingNode, done: Plan) -> Mapping[ContainerKey, str]:
-        """Wait until the runtime has been told of every change, and return what it has refused.
-
-        A runtime that is away refuses nothing: it is told when it is back.
-        """
-        with trio.move_on_after(ENFORCED_WITHIN_S):
-            await node.effects.finish(done.changes)
-        if self.relay.runtime.info is None:
-            return {}
-        late = {key: "it has not answered" for key in done.changes if node.effects.in_flight(key)}
-        return {**late, **{key: why for key, why in node.effects.failures.items() if key in done.changes}}
 
 
 def _right_still(grants: Mapping[ContainerKey, Json], before: State, now: State) -> Mapping[ContainerKey, Json]:

@@ -196,7 +196,7 @@ def _cpus(text: object) -> CPUSet:
 def _tree(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

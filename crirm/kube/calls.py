@@ -10,8 +10,8 @@ from grpclib.const import Status
 
 from crirm.errors import CrirmError
 from crirm.rpc.client import NotGrpcError, Pool
+from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import RpcError
-from crirm.rpc.http2 import Flusher
 
 if TYPE_CHECKING:
     import betterproto

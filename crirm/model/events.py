@@ -19,8 +19,6 @@ class Timer(enum.Enum):
     COLD_START = "cold start"
     REPAIR = "repair"
     """Until another try to place a container that crirm could not place because of a fault of its own."""
-    RETELL = "retell"
-    """Until the runtime is told again of what it has refused."""
 
 
 @attrs.frozen
@@ -129,17 +127,17 @@ class TimerExpired:
 
 @attrs.frozen
 class UpdateFailed:
-    """The runtime has refused an update that crirm sent; what the container has is not what was decided.
-
-    Args:
-        key: of the container.
-        reason: in the runtime's words.
-        again_s: after so many seconds it is told again; 0: with the next change.
-    """
+    """The runtime has refused an update that crirm sent; what the container has is not what was decided."""
 
     key: ContainerKey
     reason: str
-    again_s: float = 0.0
+
+
+@attrs.frozen
+class UpdateDone:
+    """The runtime has made an update that it had refused before: what the container has is what is decided now."""
+
+    key: ContainerKey
 
 
 @attrs.frozen
@@ -176,5 +174,6 @@ Event = (
     | ResizeFailed
     | TimerExpired
     | UpdateFailed
+    | UpdateDone
     | Synchronised
 )

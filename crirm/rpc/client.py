@@ -18,11 +18,13 @@ from h2.exceptions import NoAvailableStreamIDError, TooManyStreamsError
 from crirm.errors import CrirmError
 from crirm.rpc import bridge
 from crirm.rpc.grpc_wire import RpcError
-from crirm.rpc.http2 import Flusher, Http2Connection
+from crirm.rpc.http2 import Http2Connection
 from crirm.rpc.own_leg import OwnCall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from crirm.rpc.flusher import Flusher
 
 MAX_CONNECTIONS = 8
 _TIDY_LENGTH = 64  # calls that may wait before it is looked for those that nobody wants any more

@@ -18,7 +18,7 @@ from crirm.rpc.call import Call, CallerLeg
 from crirm.rpc.grpc_wire import find
 from crirm.rpc.header_cache import MAX_HEADERS, TooLong
 from crirm.rpc.held import HeldCall, Interceptor
-from crirm.rpc.http2 import Flusher, Http2Connection
+from crirm.rpc.http2 import Http2Connection
 from crirm.rpc.lean_h2 import MAX_HEADER_LIST_BYTES
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import h2.events as h2e
 
     from crirm.rpc.client import Pool
+    from crirm.rpc.flusher import Flusher
     from crirm.rpc.http2 import Headers
     from crirm.rpc.tap import Outcome, Tap
 

@@ -81,10 +81,11 @@ class PlainH2:
     """What legs and calls ask of h2's connection."""
 
     max_outbound_frame_size = 1 << 24
+    outbound_flow_control_window = (1 << 31) - 1
 
     def __init__(self, *, client_side: bool) -> None:
         self.config = SimpleNamespace(client_side=client_side)
-        self.remote_settings = SimpleNamespace(max_concurrent_streams=NO_LIMIT)
+        self.remote_settings = SimpleNamespace(max_concurrent_streams=NO_LIMIT, max_header_list_size=None)
         self.waiting: list[Frame] = []
         self.streams: dict[int, int] = {}
         self._next = 1
@@ -204,6 +205,7 @@ class _Plain(Http2Connection):
         try:
             for frame in frames:
                 self._take(*frame)
+            self._conclude_turn()
         finally:
             self.flusher.flush()
 

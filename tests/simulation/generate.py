@@ -230,8 +230,6 @@ FAMILIES: Final[dict[str, Callable[[_Burst], Iterator[Step]]]] = {
     "CPUs offline": _Burst.offline,
 }
 USUAL, STREAMS = 0.25, "streams"
-ASKED_FOR: Final = frozenset({"CPUs offline"})
-"""Families that no seed chooses by itself, since crirm is known not to bear them."""
 
 
 def scenario_of(seed: int, only: frozenset[str] | None = None) -> Scenario:
@@ -245,9 +243,7 @@ def scenario_of(seed: int, only: frozenset[str] | None = None) -> Scenario:
     rng = random.Random(seed)
     host, runtime = rng.choice(HOSTS), rng.choice(sorted(HABITS))
     policy = rng.choice(["static", "static", "static", "topology-aware", "topology-aware", "topology-aware"])
-    chosen = (
-        {name for name in FAMILIES if rng.random() < USUAL and name not in ASKED_FOR} if only is None else set(only)
-    )
+    chosen = {name for name in FAMILIES if rng.random() < USUAL} if only is None else set(only)
     streams = rng.choice([1, 4]) if STREAMS in chosen or (only is None and rng.random() < 0.15) else 0
     call_s = 10.0 if "very late" in chosen else 120.0
     evented, pods, steps = rng.random() < 0.4, list[dict[str, Any]](), list[Step]()

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import attrs
 
 from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.hardware import Hardware, Sight, hardware_of
+from crirm.model.quantity import Bytes
+from crirm.sim.hosts import parse_spec, topology_of
 from crirm.system.cgroup import Change, Reading
 from crirm.system.cgroup_cpu import Quota, WeightFormula
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from crirm.model.topology import Topology
     from crirm.system.cgroup_files import CgroupError
@@ -34,18 +37,25 @@ class Host:
     """The machine.
 
     Args:
-        topology: as it was at boot.
+        spec: in the language of ``crirm sim --host``.
         written: told of each container whose CPUs have changed.
     """
 
-    topology: Topology
+    spec: str
     written: Callable[[str], None] = lambda _: None
+    topology: Topology = attrs.field(init=False)
     online: CPUSet = attrs.field(init=False)
     cgroups: dict[str, Cgroup] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """All CPUs of the topology are there."""
+        """All CPUs are there at boot."""
+        self.topology = topology_of(parse_spec(self.spec))
         self.online = self.topology.online
+
+    def now(self) -> Topology:
+        """Return the machine as it is now."""
+        spec = parse_spec(self.spec)
+        return topology_of(attrs.evolve(spec, offline=spec.offline | (self.topology.online - self.online)))
 
     def cpus_of(self, container: str) -> CPUSet:
         """Return where a container's processes may run: what was written, as far as it is there, or all."""
@@ -66,15 +76,61 @@ class Host:
         self.written(container)
 
 
+@attrs.frozen
+class ModelSights:
+    """Stands for ``crirm.daemon.machine.HostSights``.
+
+    Args:
+        host: is looked at.
+        pause: takes as long as a look does.
+    """
+
+    host: Host
+    pause: Callable[[], Awaitable[None]]
+
+    async def look(self, _parents: Collection[str]) -> Sight:
+        """Return which CPUs are there; memory stays as it is."""
+        await self.pause()
+        return self._sight()
+
+    async def read(self, _parents: Collection[str]) -> Hardware:
+        """Return the machine as it is now."""
+        await self.pause()
+        return hardware_of(self.host.now(), self._sight())
+
+    def _sight(self) -> Sight:
+        return Sight((str(self.host.online),), Bytes(0))
+
+
 @attrs.define
 class ModelCgroups:
     """Stands for ``crirm.system.cgroup.Cgroups``."""
 
     host: Host
+    _seen: dict[str, Reading] = attrs.field(factory=dict, init=False)
 
     def read(self, places: Sequence[Place]) -> list[Reading | CgroupError | None]:
         """Return what each container has; None for one without a cgroup."""
-        return [self._read(place.id) for place in places]
+        return [self._read_and_keep(place.id) for place in places]
+
+    def changed(self, part: int, parts: int) -> list[str]:
+        """Return which of one part of the containers are not as they were read last."""
+        found = []
+        for container in list(self._seen)[part::parts]:
+            reading = self._read(container)
+            if reading is None:
+                del self._seen[container]
+            elif reading != self._seen[container]:
+                found.append(container)
+        return found
+
+    def _read_and_keep(self, container: str) -> Reading | None:
+        reading = self._read(container)
+        if reading is None:
+            self._seen.pop(container, None)
+        else:
+            self._seen[container] = reading
+        return reading
 
     def _read(self, container: str) -> Reading | None:
         cgroup = self.host.cgroups.get(container)

@@ -17,22 +17,19 @@ import crirm.daemon.node
 import crirm.daemon.persistence
 import crirm.rpc.client
 import crirm.rpc.server
-import crirm.system.sysfs
 from crirm.daemon.app import Daemon, Stop
 from crirm.daemon.configurations import begin
 from crirm.daemon.settings import DISABLED, Settings
 from crirm.policy.api import Choice
 from crirm.rpc import bridge
-from crirm.sim.hosts import parse_spec, topology_of
-from crirm.system.sysfs import Discovery
 from tests.simulation.frames import PlainCallerConnection, PlainRuntimeConnection
-from tests.simulation.host import ModelCgroups
+from tests.simulation.host import ModelCgroups, ModelSights
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from crirm.daemon.node import DecidingNode
-    from crirm.rpc.http2 import Flusher
+    from crirm.rpc.flusher import Flusher
     from crirm.rpc.server import Served, Server
     from tests.simulation.caller import Caller
     from tests.simulation.disk import ModelStore
@@ -210,11 +207,13 @@ def _rescued(_directory: str) -> tuple[Any, float]:
     return {table: dict(rows) for table, rows in disk.rows.items()}, disk.latest_s
 
 
-def _discover(_root: object) -> Discovery:
-    world = _world()
-    spec = parse_spec(world.scenario.host)
-    gone = world.host.topology.online - world.host.online
-    return Discovery(topology_of(attrs.evolve(spec, offline=spec.offline | gone)), ())
+class _HostSights:
+    """Stands for the class ``HostSights``."""
+
+    @staticmethod
+    def of(_root: object) -> ModelSights:
+        world = _world()
+        return ModelSights(world.host, lambda: world.loop.pause(world.draw("sight", 0.0002, 0.004)))
 
 
 _APP = crirm.daemon.app
@@ -227,8 +226,7 @@ _TWINS: Final[tuple[tuple[Any, str, Any], ...]] = (
     (crirm.rpc.client, "RuntimeConnection", PlainRuntimeConnection),
     (crirm.rpc.server, "CallerConnection", PlainCallerConnection),
     (crirm.daemon.link, "is_other_file", _is_other_file),
-    (crirm.daemon.node, "discover", _discover),
-    (crirm.system.sysfs, "discover", _discover),
+    (crirm.daemon.node, "HostSights", _HostSights),
     (crirm.daemon.node, "Cgroups", lambda _root: ModelCgroups(_world().host)),
     (crirm.daemon.persistence, "Store", _Store),
     (crirm.daemon.persistence, "rescued", _rescued),

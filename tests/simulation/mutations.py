@@ -50,24 +50,66 @@ class Mutation:
     edits: tuple[Edit, ...] = ()
 
 
+_OLDER_SANDBOXES: Final = """\
+        others = [other.id for other in state.workload.pods.values() if other.uid == pod.uid and other.id != pod.id]
+        decision = self._each(state, [key for other in others for key in members(state, other)], self._exit)
+        pods = {**decision.state.workload.pods, pod.id: pod}
+        return attrs.evolve(decision, state=with_workload(decision.state, pods=pods))
+"""
 MUTATIONS: Final = (
-    Mutation("a resync forgets what was made while it ran", "resets,slow lists", UNKNOWN),
     Mutation(
-        "a creation tried again loses its grant", "very late", f"{UNKNOWN},the runtime has something else,not told"
+        "a resync forgets what was made while it ran", "resets,slow lists", UNKNOWN,
+        (Edit("crirm/daemon/resync.py", "tuple(details.containers), since.touched)", "tuple(details.containers))"),),
     ),
     Mutation(
-        "an owner starts before others have left its CPUs",
-        "resizes",
+        "a creation tried again loses its grant", "very late", f"{UNKNOWN},the runtime has something else,not told",
+        (
+            Edit(
+                "crirm/policy/creation.py",
+                "    if state.tries[creation] and container.state is ContainerState.CREATING:",
+                "    if False:",
+            ),
+        ),
+    ),
+    Mutation(
+        "an owner starts before others have left its CPUs", "resizes",
         "not exclusive when its owner starts,starts on CPUs of another",
+        (
+            Edit("crirm/daemon/clearing.py", "        if self.effects.unsettled(key):", "        if False:"),
+            Edit(
+                "crirm/daemon/effects.py",
+                "waiting = {key for key in ready if self.handover.in_the_way(key)}",
+                "waiting = set()",
+            ),
+        ),
     ),
-    Mutation("a second sandbox ends the containers of the first", "second sandboxes", UNKNOWN),
-    Mutation("a reply that cannot be read keeps its grant", "garbage", "a grant without a container"),
     Mutation(
-        "crirm's own calls meet the limit of streams",
-        "streams",
-        "the runtime has something else,a grant without a container,an answer is lost,calls never end",
+        "a second sandbox ends the containers of the first", "second sandboxes", UNKNOWN,
+        (
+            Edit(
+                "crirm/policy/pipeline.py",
+                "        return Decision(with_workload(state, pods={**state.workload.pods, pod.id: pod}))\n",
+                _OLDER_SANDBOXES,
+            ),
+        ),
     ),
-)
+    Mutation(
+        "a reply that cannot be read keeps its grant", "garbage", "a grant without a container",
+        (Edit("crirm/daemon/guarded.py", "        self.inner.reply(NOTHING_KNOWN)", "        pass"),),
+    ),
+    Mutation(
+        "crirm's own calls meet the limit of streams", "streams",
+        "the runtime has something else,a grant without a container,an answer is lost,calls never end",
+        (
+            Edit(
+                "crirm/rpc/client.py",
+                "        call = OwnCall(message, timeout_s, messages.append)\n        self.start(call, path.encode())\n",
+                "        call = OwnCall(message, timeout_s, messages.append)\n"
+                "        call.start(self._connections[0], path.encode())\n",
+            ),
+        ),
+    ),
+)  # fmt: skip
 
 
 def made(mutation: Mutation, place: Path) -> None:

@@ -14,7 +14,6 @@ import trio
 
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import Constraints, CPUConstraint
-from crirm.sim.hosts import parse_spec, topology_of
 from tests.simulation import clocks
 from tests.simulation import life as lives
 from tests.simulation.caller import LATENCY_S, Caller
@@ -76,7 +75,7 @@ class World:
         """Build the models."""
         scenario = self.scenario
         self.loop = VirtualLoop(lambda error: self.checks.fail("crirm raises", repr(error)))
-        self.host = Host(topology_of(parse_spec(scenario.host)))
+        self.host = Host(scenario.host)
         self.checks = Checks(self, self.watched)
         self.host.written = self.checks.written
         self.runtime = ModelRuntime(

@@ -51,6 +51,14 @@ def test_time_that_is_up_is_no_failure(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert len(set(seeds)) == 3
 
 
+def test_a_run_without_one_whole_round_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(random_run, "play", lambda *_: None)
+    assert random_run.main(["--seconds", "60", "x"]) == 1
+    assert capsys.readouterr().out.startswith("not one round was over after 60 s")
+
+
 def test_it_finds_the_generated_tests() -> None:
     found = random_run.generated()
     assert {"tests/unit/model/test_cpuset.py", "tests/unit/policy/test_policies.py"} <= set(found)

@@ -138,6 +138,9 @@ def good(message: betterproto.Message) -> Answer:
     return Answer(0, bytes(message))
 
 
+CREATED = good(v1.CreateContainerResponse(container_id=ID))
+
+
 def pod_request(uid: str = "u1", annotations: dict[str, str] | None = None) -> v1.RunPodSandboxRequest:
     return v1.RunPodSandboxRequest(
         config=v1.PodSandboxConfig(
@@ -164,6 +167,8 @@ def create_request(
 
 class FakeRuntime:
     """Answers unary calls from a table, by method; values may be statuses to fail with."""
+
+    connected = True
 
     def __init__(self, answers: dict[str, betterproto.Message | Status] | None = None) -> None:
         self.answers = answers or {}

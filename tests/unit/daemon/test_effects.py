@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
+import pytest
 import trio
 import trio.testing
 from grpclib.const import Status
@@ -14,14 +15,15 @@ from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.participants import Create, RunPod
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, UpdateContainer
-from crirm.model.events import ContainerExited, ContainerStarted, ResizeDone, Timer
+from crirm.model.events import ContainerRemoved, ContainerStarted, ResizeDone, Timer, TimerExpired, UpdateDone
 from crirm.model.workload import ContainerId, ContainerKey
-from tests.unit.daemon.fake_pool import in_virtual_time
 from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
 from tests.unit.policy.test_pipeline import resize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from crirm.model.events import Event
 
 ID = "c" * 64
 OK = v1.UpdateContainerResourcesResponse()
@@ -159,33 +161,6 @@ async def test_a_refused_update_is_told_to_the_engine(nursery: trio.Nursery) -> 
     assert not bench.updated
 
 
-@in_virtual_time
-async def test_an_update_that_failed_is_sent_again_with_growing_pauses_until_it_succeeds() -> None:
-    async with trio.open_nursery() as nursery:
-        bench = Bench(nursery, Status.UNAVAILABLE)
-        bench.worker.clock = lambda: 1000.0 + trio.current_time()
-        bench.node.engine._clock = bench.worker.clock
-        nursery.start_soon(bench.worker.run)
-        wanted = bench.node.engine.state.adjustments[bench.key]
-        bench.worker.tell_again(bench.key)
-        await trio.sleep(200)
-        failed = len(bench.sent())
-        assert failed == 9, "at 0, 1, 3, 7, 15, 31, 63, 123 and 183 s"
-        assert bench.key not in bench.node.engine.state.told
-        bench.runtime.answers["UpdateContainerResources"] = OK
-        await trio.sleep(3600)
-        assert bench.sent() == [str(wanted.cpus)] * (failed + 1)
-        assert (bench.node.engine.state.told[bench.key], bench.worker.failures) == (wanted, {})
-        bench.runtime.answers["UpdateContainerResources"] = Status.UNAVAILABLE
-        bench.worker.tell_again(bench.key)
-        await trio.sleep(2)
-        assert len(bench.sent()) == failed + 3, "pauses begin anew"
-        bench.node.engine.apply(ContainerExited(bench.key))
-        await trio.sleep(3600)
-        assert len(bench.sent()) == failed + 3, "who has ended is left alone"
-        nursery.cancel_scope.cancel()
-
-
 @in_nursery
 async def test_a_container_that_is_gone_is_no_failure(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, Status.NOT_FOUND)
@@ -227,6 +202,109 @@ def test_a_timer_does_not_wait_for_a_clock_that_was_set_back() -> None:
             assert engine.state.timers
             await trio.sleep(2)
             assert not engine.state.timers
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@in_nursery
+async def test_a_timer_that_another_has_stopped_does_not_run_out(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, OK)
+    engine, due_s = bench.node.engine, bench.now_s
+    other = ContainerKey("other")
+    timers = {(bench.key, Timer.COLD_START): due_s, (other, Timer.COLD_START): due_s}
+    engine.state = attrs.evolve(engine.state, timers=timers)
+    expired: list[ContainerKey] = []
+
+    def stop_all(event: Event) -> None:
+        assert isinstance(event, TimerExpired)
+        expired.append(event.key)
+        engine.state = attrs.evolve(engine.state, timers={})
+
+    engine.on_event(stop_all)
+    nursery.start_soon(bench.worker.run)
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(expired) == 1
+
+
+@in_nursery
+async def test_others_have_their_turn_between_timers_that_are_due_at_once(nursery: trio.Nursery) -> None:
+    bench, turns = Bench(nursery, OK), list[str]()
+    engine = bench.node.engine
+    engine.state = attrs.evolve(
+        engine.state, timers={(ContainerKey(f"{n}"), Timer.COLD_START): bench.now_s for n in range(9)}
+    )
+    engine.on_event(lambda _event: turns.append("timer"))
+    nursery.start_soon(bench.worker.run)
+    for _ in range(20):
+        await trio.lowlevel.checkpoint()
+        turns.append("other")
+    assert turns.count("timer") == 9
+    assert "timer timer timer" not in " ".join(turns)
+
+
+@pytest.mark.parametrize(
+    ("connected", "refused"),
+    [
+        pytest.param(True, True, id="what the runtime refuses is told"),
+        pytest.param(False, False, id="a runtime that is away refuses nothing"),
+    ],
+)
+@in_nursery
+async def test_what_was_refused_of_a_plan(nursery: trio.Nursery, connected: bool, refused: bool) -> None:
+    bench = Bench(nursery, Status.UNAVAILABLE)
+    bench.runtime.connected = connected
+    nursery.start_soon(bench.worker.run)
+    bench.worker.perform(bench.update("2-3"))
+    assert list(await bench.worker.refused([bench.key])) == ([bench.key] if refused else [])
+
+
+def test_a_refused_update_is_tried_again_until_the_runtime_takes_it() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            bench = Bench(nursery, Status.UNKNOWN)
+            nursery.start_soon(bench.worker.run)
+            wanted = bench.node.engine.state.adjustments[bench.key].cpus
+            bench.worker.tell_again(bench.key)
+            await trio.sleep(40)  # after 5 s, 10 s and 20 s
+            assert bench.sent() == [str(wanted)] * 4
+            assert bench.worker.failures
+            assert bench.key not in bench.node.engine.state.told
+            bench.runtime.answers["UpdateContainerResources"] = OK
+            await trio.sleep(100)
+            assert bench.sent() == [str(wanted)] * 5
+            assert not bench.worker.failures
+            assert bench.node.engine.state.told[bench.key].cpus == wanted
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_what_is_refused_for_the_same_reason_again_does_not_count_as_told() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            bench = Bench(nursery, Status.UNKNOWN)
+            nursery.start_soon(bench.worker.run)
+            for _ in range(2):
+                bench.node.engine.apply(UpdateDone(bench.key))  # as a decision does that has it told
+                bench.worker.tell_again(bench.key)
+                await trio.sleep(1)
+                assert bench.key not in bench.node.engine.state.told
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_refused_update_is_not_tried_again_for_a_container_that_is_gone() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            bench = Bench(nursery, Status.UNKNOWN)
+            nursery.start_soon(bench.worker.run)
+            bench.worker.tell_again(bench.key)
+            await trio.sleep(1)
+            bench.node.engine.apply(ContainerRemoved(bench.key))
+            await trio.sleep(1000)
+            assert len(bench.sent()) == 1
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

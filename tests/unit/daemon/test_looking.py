@@ -11,6 +11,7 @@ import trio.testing
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
+from crirm.daemon.observing import Observing
 from crirm.daemon.participants import Create, RemovePod, Start, Update
 from tests.unit.daemon.nodes import (
     ID,
@@ -193,3 +194,19 @@ async def test_a_fault_of_ours_refuses_the_one_and_decides_about_the_others(nurs
     assert first.refused[0] is Status.INTERNAL
     assert second.refused is not None
     assert second.refused[0] is Status.RESOURCE_EXHAUSTED
+
+
+@in_nursery
+async def test_a_fault_in_the_answer_costs_nobody_a_decision(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, held = running(nursery, EXITED), FakeHeld()
+
+    async def read(_self: Observing, _method: str, _answer: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Observing, "read", read)
+    Create(node).request(bytes(create_request("d", cpus=4)), held)
+    await held.decided.wait()
+    assert held.refused is not None
+    assert held.refused[0] is Status.RESOURCE_EXHAUSTED

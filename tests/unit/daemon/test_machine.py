@@ -80,6 +80,7 @@ class FakeRuntime:
     """Takes updates, or refuses all of them."""
 
     socket_path: str = "/nowhere"
+    connected: bool = True
     error: RpcError | None = None
     told: dict[str, str] = attrs.field(factory=dict)
 

@@ -61,6 +61,7 @@ class SlowRuntime:
     changed: Callable[[], None]
     there: dict[str, There] = attrs.field(factory=dict)
     count: int = 0
+    connected: bool = True
     refuses: float = 0.0
 
     async def _pause(self) -> None:

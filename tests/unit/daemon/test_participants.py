@@ -13,7 +13,6 @@ from crirm.cri.methods import INTERCEPTED, METHODS
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.participants import (
     Create,
-    Participant,
     Remove,
     RemovePod,
     RunPod,
@@ -24,7 +23,6 @@ from crirm.daemon.participants import (
     participant,
 )
 from crirm.model.cpuset import CPUSet
-from crirm.model.events import ContainerCreated, ContainerStarted, Event
 from crirm.model.qos import QoSClass
 from crirm.model.workload import ContainerState, TopologyHint
 from crirm.rpc.held import Answer
@@ -45,6 +43,8 @@ from tests.unit.daemon.nodes import (
 
 if TYPE_CHECKING:
     import betterproto
+
+    from crirm.daemon.participant import Participant
 
 
 @in_nursery
@@ -309,173 +309,3 @@ async def test_a_resize_whose_sets_are_no_texts_leaves_nothing_behind(nursery: t
     assert held.refused is not None
     assert held.refused[0] is Status.INVALID_ARGUMENT
     assert before is node.engine.state
-
-
-GARBAGE = b"\x0a\xff"
-UNREADABLE = [
-    pytest.param(Answer(0, GARBAGE), id="garbage"),
-    pytest.param(Answer(0, b""), id="nothing in it"),
-    pytest.param(Answer(0, None, certain=False), id="wrong frames"),
-]
-
-
-@pytest.mark.parametrize(
-    "answer", [*UNREADABLE, pytest.param(Answer(4, None), id="a runtime that goes on all the same")]
-)
-@in_nursery
-async def test_a_creation_whose_answer_cannot_be_read_gives_the_grant_back_and_is_looked_into(
-    nursery: trio.Nursery, answer: Answer
-) -> None:
-    node = with_pod(nursery)
-    for number in range(6):  # of two CPUs each, on eight
-        held, create = FakeHeld(), participant(node, "CreateContainer")
-        assert create is not None
-        create.request(bytes(create_request(f"c{number}")), held)
-        assert held.refused is None
-        assert create.reply(answer) is None
-    assert (granted(node), node.engine.state.workload.containers, node.doubts) == ([], {}, 6)
-
-
-@pytest.mark.parametrize(
-    ("method", "request_"),
-    [
-        pytest.param("RunPodSandbox", pod_request(uid="u2"), id="a pod may be there"),
-        pytest.param("StartContainer", v1.StartContainerRequest(container_id=ID), id="a container may have started"),
-        pytest.param("StopContainer", v1.StopContainerRequest(container_id=ID), id="a container may have stopped"),
-        pytest.param("UpdateContainerResources", update(4), id="a container may have been resized"),
-    ],
-)
-@in_nursery
-async def test_after_an_answer_that_cannot_be_read_all_is_as_before_and_the_runtime_is_asked(
-    nursery: trio.Nursery, method: str, request_: betterproto.Message
-) -> None:
-    node = with_container(nursery)
-    before = node.engine.state
-    part = participant(node, method)
-    assert part is not None
-    part.request(bytes(request_), FakeHeld())
-    assert part.reply(Answer(0, None, certain=False)) is None
-    assert (1, before.policy, before.adjustments) == (
-        node.doubts,
-        node.engine.state.policy,
-        node.engine.state.adjustments,
-    )
-    assert not node.engine.state.resizing
-    assert before.workload == node.engine.state.workload
-
-
-@in_nursery
-async def test_a_pod_whose_id_cannot_be_read_is_looked_into(nursery: trio.Nursery) -> None:
-    node = FakeNode(nursery)
-    for answer in (Answer(0, GARBAGE), Answer(0, b"")):
-        part = participant(node, "RunPodSandbox")
-        assert part is not None
-        part.request(bytes(pod_request()), FakeHeld())
-        part.reply(answer)
-    assert (node.doubts, node.engine.state.workload.pods) == (2, {})
-
-
-@in_nursery
-async def test_a_fault_while_an_answer_is_taken_note_of_has_the_runtime_asked(nursery: trio.Nursery) -> None:
-    node = with_pod(nursery)
-    create = participant(node, "CreateContainer")
-    assert create is not None
-    create.request(bytes(create_request()), FakeHeld())
-
-    def broken(event: Event) -> None:
-        if isinstance(event, ContainerCreated):
-            raise ZeroDivisionError
-
-    node.engine.on_event(broken)
-    assert create.reply(CREATED) is None
-    assert (granted(node), states(node), node.doubts) == (["0-1"], [ContainerState.CREATED], 1)
-
-
-@in_nursery
-async def test_a_fault_after_the_decision_leaves_no_grant_behind(nursery: trio.Nursery) -> None:
-    node = with_pod(nursery)
-
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError
-
-    node.when_kept = broken  # type: ignore[assignment,method-assign] # a bug
-    create, held = participant(node, "CreateContainer"), FakeHeld()
-    assert create is not None
-    with pytest.raises(ZeroDivisionError):
-        create.request(bytes(create_request()), held)
-    assert granted(node) == []
-
-
-def asking(node: FakeNode, name: str = "c", cpus: int = 2, attempt: int = 0) -> tuple[Create, FakeHeld]:
-    create, held = Create(node), FakeHeld()
-    request = create_request(name, cpus)
-    assert request.config.metadata is not None
-    request.config.metadata.attempt = attempt
-    create.request(bytes(request), held)
-    return create, held
-
-
-CREATED = good(v1.CreateContainerResponse(container_id=ID))
-TAKEN = Answer(Status.UNKNOWN.value, None)
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        pytest.param(CREATED, CREATED, id="both with the same id"),
-        pytest.param(TAKEN, CREATED, id="the second"),
-        pytest.param(CREATED, TAKEN, id="the first"),
-        pytest.param(Answer(4, None), CREATED, id="the second, with what the first has made too late"),
-    ],
-)
-@in_nursery
-async def test_a_create_that_is_tried_again_keeps_its_grant_whichever_succeeds(
-    nursery: trio.Nursery, first: Answer, second: Answer
-) -> None:
-    node = with_pod(nursery)
-    keeper, _ = asking(node, "k", 3)
-    create, held = asking(node)
-    keeper.reply(TAKEN)  # CPUs 0-2 are free again
-    again, held_again = asking(node)
-    assert held.forwarded is not None
-    assert held.forwarded == held_again.forwarded, "with the same CPUs"
-    create.reply(first)
-    other, _ = asking(node, "o", 3)
-    again.reply(second)
-    assert (["3-4", "0-2"], states(node)) == (granted(node), [ContainerState.CREATED, ContainerState.CREATING])
-    other.reply(TAKEN)
-    (container,) = node.engine.state.workload.containers.values()
-    assert container.id == ID
-
-
-@in_nursery
-async def test_a_create_that_is_given_up_while_another_is_in_flight_takes_nothing_from_it(
-    nursery: trio.Nursery,
-) -> None:
-    node = with_pod(nursery)
-    create, _ = asking(node)
-    again, _ = asking(node)
-    again.abandoned()
-    create.reply(CREATED)
-    assert (granted(node), states(node)) == (["0-1"], [ContainerState.CREATED])
-
-
-@pytest.mark.parametrize(
-    ("ended", "grants"),
-    [
-        pytest.param(True, ["0-1"], id="whose place is free then"),
-        pytest.param(False, ["0-1", "2-3"], id="that runs on"),
-    ],
-)
-@in_nursery
-async def test_the_runtime_is_asked_about_an_earlier_attempt(
-    nursery: trio.Nursery, ended: bool, grants: list[str]
-) -> None:
-    node = with_container(nursery)
-    (key,) = node.engine.state.workload.containers
-    node.engine.apply(ContainerStarted(key))
-    listed = v1.Container(id=ID, pod_sandbox_id="p1", state=v1.ContainerState(2))
-    node.runtime.answers["ListContainers"] = v1.ListContainersResponse(containers=[listed] if ended else [])
-    asking(node, attempt=1)
-    await trio.testing.wait_all_tasks_blocked()
-    assert (["ListContainers"], grants) == ([method for method, _ in node.runtime.calls], granted(node))

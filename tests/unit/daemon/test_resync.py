@@ -129,6 +129,7 @@ async def test_a_pod_that_goes_away_while_we_ask_is_left_out(nursery: trio.Nurse
         ),
         pytest.param('{"config":null}', "", id="nothing of the kind"),
         pytest.param("not JSON", "", id="no JSON"),
+        pytest.param("[" * 100_000, "", id="JSON that nobody can read"),
         pytest.param("", "", id="nothing"),
     ],
 )

@@ -37,7 +37,13 @@ class ChangingMachine(PolicyMachine):
     def __init__(self) -> None:
         super().__init__()
         self.changes: list[tuple[int, Policy]] = []
-        self.binds = True
+        self.changed_options: object = None
+
+    @property
+    def binds(self) -> bool:
+        """Whether the options in force, the first ones included, bind containers to CPUs."""
+        options = self.changed_options if self.changes else self.options
+        return getattr(options, "pin_cpu", True)
 
     @rule(data=st.data(), name=st.sampled_from(sorted(KINDS)), reserved=st.sets(st.integers(0, 9), min_size=1))
     def reconfigure(self, data: st.DataObject, name: str, reserved: set[int]) -> None:
@@ -56,7 +62,7 @@ class ChangingMachine(PolicyMachine):
         self.one_can_go_back(found)
         self.changes.append((len(self.journal), policy))
         self.policy, self.state = policy, found.state
-        self.binds = getattr(options, "pin_cpu", True)
+        self.changed_options = options
         self.reserved = reserved_cpus if name != "none" else self.reserved
 
     def the_plan_tells_all(self, found: Plan) -> None:

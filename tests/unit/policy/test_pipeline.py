@@ -25,6 +25,7 @@ from crirm.model.events import (
     Synchronised,
     Timer,
     TimerExpired,
+    UpdateDone,
     UpdateFailed,
 )
 from crirm.model.qos import QoSClass
@@ -270,25 +271,16 @@ def test_an_update_that_failed_is_told_again_with_the_next_change(book: Playbook
     assert [effect.key for effect in decision.effects if isinstance(effect, UpdateContainer)] == [shared]
 
 
-def test_an_update_that_failed_is_told_again_when_its_time_has_come(book: Playbook) -> None:
+def test_an_update_that_is_made_at_last_counts_as_told(book: Playbook) -> None:
     shared = book.run("s", 0)
     book.run("a", 1000)
-    wanted_cpus = book.state.adjustments[shared]
-    book.tell(UpdateFailed(shared, "not now", 2.0))
-    assert (book.state.told.get(shared), book.state.timers) == (None, {(shared, Timer.RETELL): 1002.0})
-    decision = book.tell(TimerExpired(shared, Timer.RETELL))
-    assert [effect.adjustment for effect in decision.effects if isinstance(effect, UpdateContainer)] == [wanted_cpus]
-    assert (book.state.told[shared], book.state.timers) == (wanted_cpus, {})
-    book.tell(UpdateFailed(shared, "not now", 4.0))
-    book.tell(ContainerRequested(wanted("b", 1000)))  # which tells it
-    assert book.tell(TimerExpired(shared, Timer.RETELL)).effects == ()
-
-
-def test_who_is_gone_is_not_told_again(book: Playbook) -> None:
-    shared = book.run("s", 0)
+    told = book.state.told[shared]
+    book.tell(UpdateFailed(shared, "not now"))
+    book.tell(UpdateDone(shared))
+    assert book.state.told[shared] == told
     book.tell(ContainerExited(shared))
-    book.tell(UpdateFailed(shared, "not now", 2.0))
-    assert book.state.timers == {}
+    book.tell(UpdateDone(shared))
+    assert shared not in book.state.told, "who is gone has nothing"
 
 
 def test_timers_carry_their_time_and_go_with_their_container(book: Playbook) -> None:

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import NO_QUOTA, Decision, UpdateContainer
 from crirm.model.events import (
@@ -391,11 +390,3 @@ def test_any_sequence(name: str) -> None:
         kind = KINDS[name]
 
     run_state_machine_as_test(Machine, settings=SETTINGS)
-
-
-@pytest.mark.parametrize("name", sorted(set(KINDS) - {"none"}))
-def test_a_machine_that_does_not_fit_is_refused(name: str) -> None:
-    kind = KINDS[name]
-    topology = topology_of(HostSpec(cores=4))
-    with pytest.raises(CrirmError, match="CPUs 9"):
-        kind.make(topology, Constraints(reserved=CPUConstraint(cpus=CPUSet.of(9))), kind.options())

@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
+from crirm.errors import CrirmError
+from crirm.model.cpuset import CPUSet
+from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
+from crirm.sim.hosts import HostSpec, topology_of
 
 if TYPE_CHECKING:
     from crirm.policy.api import Kind
@@ -22,3 +26,11 @@ def test_every_kind_can_be_shown_and_set_up(kind: Kind) -> None:
     assert attrs.has(kind.options)
     assert kind.options() == kind.options(), "every option has a default"
     assert all(field.metadata["key"] for field in attrs.fields(kind.options))
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS) - {"none"}))
+def test_a_machine_that_does_not_fit_is_refused(name: str) -> None:
+    kind = KINDS[name]
+    topology = topology_of(HostSpec(cores=4))
+    with pytest.raises(CrirmError, match="CPUs 9"):
+        kind.make(topology, Constraints(reserved=CPUConstraint(cpus=CPUSet.of(9))), kind.options())

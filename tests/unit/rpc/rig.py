@@ -12,14 +12,15 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 
 from crirm.rpc.client import Pool, RuntimeConnection
+from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import frame
-from crirm.rpc.http2 import Flusher, Http2Connection
 from crirm.rpc.server import Refusal, Route, Served, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from crirm.rpc.held import Interceptor
+    from crirm.rpc.http2 import Http2Connection
     from crirm.rpc.tap import Outcome, Tap
 
 VERSION = b"/runtime.v1.RuntimeService/Version"

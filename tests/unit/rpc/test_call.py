@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-from functools import partial
-from typing import TYPE_CHECKING
 
-import attrs
 import pytest
 from grpclib.const import Status
-from h2.settings import SettingCodes
 from hpack.hpack import Encoder
 from hyperframe.frame import GoAwayFrame, HeadersFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crirm.rpc.budget import Account, Budget
-from crirm.rpc.compression import plain
 from crirm.rpc.grpc_wire import find, frame, parse_timeout_s
-from crirm.rpc.header_cache import MAX_HEADERS
-from crirm.rpc.http2 import STREAM_WINDOW_BYTES
 from crirm.rpc.server import Refusal
 from tests.unit.rpc.rig import OK, REPLY, VERSION, Rig, on_loop, request
-
-if TYPE_CHECKING:
-    from crirm.rpc.tap import CallTap, Outcome
 
 
 @pytest.mark.parametrize(
@@ -213,64 +201,6 @@ async def test_an_answer_before_the_end_of_the_request_ends_both_sides() -> None
 
 
 @on_loop
-async def test_a_slow_reader_stops_the_sender_at_one_window() -> None:
-    rig = Rig(kubelet_acknowledges=False)
-    stream = rig.call()
-    window = rig.kubelet.h2.remote_flow_control_window(stream)
-    rig.runtime.h2.send_headers(1, REPLY)
-    rig.settle()
-    big = bytes(range(256)) * 4096 * 3
-    sent = 0
-    while (room := rig.runtime.h2.local_flow_control_window(1)) > 0:
-        piece = big[sent : sent + min(room, rig.runtime.h2.max_outbound_frame_size)]
-        rig.runtime.h2.send_data(1, piece)
-        sent += len(piece)
-        rig.settle()
-    assert sent <= STREAM_WINDOW_BYTES + window
-    assert rig.kubelet.streams[stream].body == big[:window]
-    other = rig.call()
-    rig.answer(3)
-    assert not rig.kubelet.streams[other].body, "the kubelet's own connection window is shut"
-    assert find(rig.runtime.streams[3].headers[0], b":path") == VERSION, "but calls still reach the runtime"
-    while len(rig.kubelet.streams[stream].body) < sent:
-        rig.kubelet.h2.acknowledge_received_data(window, stream)
-        rig.settle()
-    assert big[:sent] == rig.kubelet.streams[stream].body
-
-
-@on_loop
-async def test_trailers_wait_for_the_bytes_before_them() -> None:
-    rig = Rig(kubelet_acknowledges=False)
-    stream = rig.call()
-    window = rig.kubelet.h2.remote_flow_control_window(stream)
-    rig.answer(1, body=b"x" * (window + 10))
-    assert not rig.kubelet.streams[stream].ended
-    rig.kubelet.h2.acknowledge_received_data(window, stream)
-    rig.settle()
-    assert (window + 10, True) == (len(rig.kubelet.streams[stream].body), rig.kubelet.streams[stream].ended)
-    assert rig.idle
-
-
-@pytest.mark.parametrize("vanishes", [pytest.param(False, id="resets the stream"), pytest.param(True, id="vanishes")])
-@on_loop
-async def test_a_whole_reply_reaches_a_slow_caller_whatever_the_runtime_does_next(vanishes: bool) -> None:
-    rig = Rig(kubelet_acknowledges=False)
-    stream = rig.call(body=None)
-    window = rig.kubelet.h2.remote_flow_control_window(stream)
-    rig.answer(1, body=b"x" * (window + 10))
-    if vanishes:
-        rig.upstream.connection_lost(None)
-    else:
-        rig.runtime.h2.reset_stream(1, 0)
-    rig.settle()
-    rig.kubelet.h2.acknowledge_received_data(window, stream)
-    rig.settle()
-    seen = rig.kubelet.streams[stream]
-    assert (window + 10, OK) == (len(seen.body), seen.headers[-1])
-    assert rig.idle
-
-
-@on_loop
 async def test_a_refused_call_never_reaches_the_runtime() -> None:
     rig = Rig()
     rig.refusal = Refusal(Status.UNAVAILABLE, "50 % gone — sorry")
@@ -280,40 +210,6 @@ async def test_a_refused_call_never_reaches_the_runtime() -> None:
     assert seen.ended
     assert not rig.runtime.streams
     assert rig.idle
-
-
-@attrs.define
-class Recorder:
-    """A tap that keeps everything."""
-
-    messages: list[tuple[str, bytes]] = attrs.field(factory=list)
-    outcomes: list[Outcome] = attrs.field(factory=list)
-
-    def open(self, path: str) -> CallTap | None:
-        return self if path.endswith("/Version") else None
-
-    def request(self, message: bytes) -> None:
-        self.messages.append(("request", plain(message, 100)))
-
-    def reply(self, message: bytes) -> None:
-        self.messages.append(("reply", message))
-
-    def close(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
-
-
-@on_loop
-async def test_a_tap_sees_whole_messages_of_the_calls_it_asked_for() -> None:
-    tap = Recorder()
-    rig = Rig(tap=tap, piece_bytes=3)
-    packed = gzip.compress(b"one")
-    rig.call((b"grpc-encoding", b"gzip"), body=b"\1" + len(packed).to_bytes(4, "big") + packed)
-    rig.answer(1, body=frame(b"first") + frame(b""))
-    rig.call(path=b"/other/Method")
-    rig.answer(3)
-    assert tap.messages == [("request", b"one"), ("reply", b"first"), ("reply", b"")]
-    assert [outcome.status for outcome in tap.outcomes] == [0]
-    assert all(part >= 0 for part in attrs.astuple(tap.outcomes[0].latency))
 
 
 @settings(max_examples=30, deadline=None)
@@ -338,63 +234,6 @@ def test_calls_side_by_side_never_mix(bodies: list[tuple[bytes, bytes]], piece_b
     asyncio.run(check())
 
 
-@pytest.mark.parametrize("trailers", [pytest.param(False, id="alone"), pytest.param(True, id="as trailers")])
-@on_loop
-async def test_headers_beyond_the_limit_cost_that_call_only(*, trailers: bool) -> None:
-    rig = Rig()
-    stream, other = rig.call(), rig.call()
-    if trailers:
-        rig.runtime.h2.send_headers(1, REPLY)
-    flood = [(b"x-%d" % number, b"") for number in range(MAX_HEADERS + 1)]
-    rig.runtime.h2.send_headers(1, [*([] if trailers else REPLY), *flood], end_stream=True)
-    rig.settle()
-    await _turns(rig)
-    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"13"
-    assert b"headers" in (find(rig.kubelet.streams[stream].headers[-1], b"grpc-message") or b"")
-    rig.answer(3)
-    assert rig.kubelet.streams[other].headers == [REPLY, OK]
-    assert rig.idle
-
-
-@on_loop
-async def test_metadata_beyond_the_limit_costs_that_call_only() -> None:
-    rig = Rig()
-    stream = rig.call(*((b"x-%d" % number, b"") for number in range(MAX_HEADERS + 1)))
-    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"8"
-    other = rig.call()
-    assert rig.runtime.order == [1]
-    rig.answer(1)
-    assert rig.kubelet.streams[other].headers == [REPLY, OK]
-    assert rig.idle
-
-
-@on_loop
-async def test_a_long_message_arrives_whole_and_is_quoted_in_part() -> None:
-    rig = Rig()
-    stream = rig.call()
-    message = b"m" * 2_000_000
-    rig.kubelet.h2.decoder.max_header_list_size = 1 << 24
-    rig.runtime.h2.encoder.encode = partial(rig.runtime.h2.encoder.encode, huffman=False)  # type: ignore[method-assign]
-    rig.runtime.h2.send_headers(1, [*REPLY, (b"grpc-status", b"2"), (b"grpc-message", message)], end_stream=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("h2.frame_buffer.CONTINUATION_BACKLOG", 1000)  # of the kubelet, which is h2 here
-        rig.settle()
-    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-message") == message
-    assert len(rig.outcomes[0][1].message) < 250
-
-
-@on_loop
-async def test_a_status_that_is_no_number_passes_and_breaks_nothing() -> None:
-    rig = Rig()
-    stream, other = rig.call(), rig.call()
-    odd = [(b"grpc-status", b"1" * 5000)]
-    rig.answer(1, trailers=odd)
-    assert odd == rig.kubelet.streams[stream].headers[-1]
-    assert rig.outcomes[0][1].status == Status.UNKNOWN.value
-    rig.answer(3)
-    assert rig.kubelet.streams[other].headers[-1] == OK
-
-
 @on_loop
 async def test_noise_of_the_runtime_ends_calls_at_once() -> None:
     rig = Rig()
@@ -405,59 +244,6 @@ async def test_noise_of_the_runtime_ends_calls_at_once() -> None:
     assert rig.pool.lost.is_set()
 
 
-async def _turns(rig: Rig) -> None:
-    for _ in range(100):
-        await asyncio.sleep(0)
-    assert (rig.upstream.behind, rig.downstream.behind) == (False, False)
-    rig.settle()
-
-
-@pytest.mark.parametrize("big", [pytest.param("request", id="request"), pytest.param("reply", id="reply")])
-@on_loop
-async def test_what_is_larger_than_a_window_passes_to_its_end(big: str) -> None:
-    """Window is given back for what was sent on; without that, the sender stops after the first."""
-    rig = Rig()
-    body = bytes(range(256)) * (3 << 12)
-    stream = rig.call(body=body if big == "request" else b"ask")
-    rig.answer(1, body=body if big == "reply" else b"told")
-    seen = rig.runtime.streams[1].body if big == "request" else rig.kubelet.streams[stream].body
-    assert body == seen
-    assert rig.idle
-
-
-@on_loop
-async def test_what_waits_for_a_slow_caller_is_bounded_and_others_keep_theirs() -> None:
-    rig = Rig(kubelet_acknowledges=False)
-    rig.server.budget = Budget(most_bytes=4 << 20, most_of_one_bytes=3 << 20)
-    rig.downstream.account = Account(rig.server.budget)
-    streams = [rig.call() for _ in range(6)]
-    for number in range(len(streams)):
-        rig.answer(2 * number + 1, body=b"x" * (1 << 20))
-    assert rig.server.budget.held_bytes <= 3 << 20
-    ends = [rig.kubelet.streams[stream] for stream in streams]
-    refused = [find(end.headers[-1], b"grpc-status") for end in ends if end.ended]
-    assert refused
-    assert set(refused) == {b"8"}
-    rig.downstream.connection_lost(None)
-    rig.settle()
-    assert rig.server.budget.held_bytes == 0
-    assert not rig.server.budget.accounts
-
-
-@on_loop
-async def test_a_dumped_message_without_end_is_not_kept() -> None:
-    tap = Recorder()
-    rig = Rig(tap=tap)
-    stream = rig.call(body=None)
-    rig.send(rig.kubelet, stream, b"\0\xff\xff\xff\xff" + b"x" * (3 << 20), end=True)
-    rig.settle()
-    assert rig.server.budget.held_bytes < 10_000, "the call itself"
-    assert len(rig.runtime.streams[1].body) == 5 + (3 << 20)
-    assert not tap.messages
-    rig.answer(1)
-    assert rig.idle
-
-
 @on_loop
 async def test_a_runtime_that_begins_a_call_is_left() -> None:
     rig = Rig()
@@ -466,15 +252,3 @@ async def test_a_runtime_that_begins_a_call_is_left() -> None:
     rig.settle()
     assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"14"
     assert rig.pool.lost.is_set()
-
-
-@on_loop
-async def test_metadata_that_the_runtime_does_not_take_costs_that_call_only() -> None:
-    rig = Rig()
-    rig.runtime.h2.update_settings({SettingCodes.MAX_HEADER_LIST_SIZE: 10_000})
-    rig.settle()
-    stream, other = rig.call((b"x", b"y" * 20_000)), rig.call()
-    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"8"
-    rig.answer(1)
-    assert rig.kubelet.streams[other].headers == [REPLY, OK]
-    assert rig.idle

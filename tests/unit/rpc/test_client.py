@@ -13,8 +13,8 @@ from h2.settings import SettingCodes
 
 from crirm.rpc import bridge, client
 from crirm.rpc.client import MAX_CONNECTIONS, NotGrpcError, Pool, RuntimeConnection
+from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import RpcError, find, frame
-from crirm.rpc.http2 import Flusher
 from tests.integration.pretenders import HTTP1, NOISE, pretender
 from tests.unit.rpc.rig import OK, REPLY, Peer, Rig, on_loop
 

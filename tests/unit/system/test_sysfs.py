@@ -12,38 +12,9 @@ from hypothesis import strategies as st
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.topology import Die, EnergyPreference, FrequencyBin, MemoryKind, Package
 from crirm.sim.hosts import parse_spec, topology_of, write_tree
-from crirm.system.sysfs import Discovery, DiscoveryError, discover
+from crirm.system.sysfs import DiscoveryError, discover
 from crirm.system.sysfs_files import Fault
-
-CPU = "sys/devices/system/cpu"
-NODE = "sys/devices/system/node"
-
-Change = tuple[str, str | None]
-
-
-def found_after(root: Path, text: str, *changes: Change) -> Discovery:
-    """Discover a synthetic host some of whose files were changed, or removed where the new content is None.
-
-    A path with ``*`` stands for all files that it matches.
-    """
-    write_tree(parse_spec(text), root)
-    for pattern, content in changes:
-        paths = list(root.glob(pattern)) if "*" in pattern else [root / pattern]
-        assert paths, f"{pattern} is not there"
-        for path in paths:
-            if content is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(content)
-            elif path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-    return discover(root)
-
-
-def warned(found: Discovery) -> list[tuple[Fault, str]]:
-    return [(oddity.fault, oddity.what) for oddity in found.warnings]
-
+from tests.unit.system.changed_hosts import CPU, NODE, Change, found_after, warned
 
 HOST = "2p.2d.1n.1c.2t"  # CPUs 0-3 are the first threads, 4-7 the second ones; each die is a NUMA node
 
@@ -281,105 +252,6 @@ def test_cpus_of_no_node_join_one_of_their_package(tmp_path: Path) -> None:
     found = found_after(tmp_path, "2p.2n.2c", (f"{NODE}/node3/cpulist", "7"))
     assert found.topology.node_of(6).id == 2
     assert warned(found) == [(Fault.NO_NODE, "CPU 6")]
-
-
-KINDS = "2p mem=4Gi pmem=8Gi hbm=2Gi cxl=2Gi"  # NUMA nodes 2, 3 and 4
-
-
-@pytest.mark.parametrize(
-    ("changes", "kinds", "guessed"),
-    [
-        pytest.param([], "PMEM HBM CXL", "", id="devices and tiers tell"),
-        pytest.param([("sys/bus", None)], "CXL HBM CXL", "", id="tiers alone tell what is faster and what is slower"),
-        pytest.param([("sys/devices/virtual", None)], "PMEM HBM CXL", "3", id="devices alone do not know HBM"),
-        pytest.param([("sys/devices/virtual", None), ("sys/bus", None)], "PMEM HBM HBM", "2-4", id="sizes are a guess"),
-        pytest.param([("sys/bus/dax/devices/*/target_node", "-1")], "CXL HBM CXL", "", id="devices of no node"),
-        pytest.param([("sys/bus/dax/devices/*/target_node", None)], "CXL HBM CXL", "", id="devices that tell no node"),
-        pytest.param(
-            [("sys/bus", None), ("sys/devices/virtual/memory_tiering/memory_tier4/nodelist", "0-4")],
-            "CXL HBM CXL",
-            "",
-            id="the other tiers still name the nodes",
-        ),
-    ],
-)
-def test_memory_kinds(tmp_path: Path, changes: list[Change], kinds: str, guessed: str) -> None:
-    found = found_after(tmp_path, KINDS, *changes)
-    nodes = found.topology.nodes
-    assert [node.kind for node in nodes] == [MemoryKind[kind] for kind in f"DRAM DRAM {kinds}".split()]
-    assert [what.split()[-1] for fault, what in warned(found) if fault is Fault.GUESSED_KIND] == guessed.split()
-
-
-GPU = "2p mem=4Gi hbm=8Gi"  # NUMA node 2, larger than the others
-NO_TIERS: Change = ("sys/devices/virtual", None)
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind", "guessed"),
-    [
-        pytest.param([NO_TIERS], "PMEM", "2", id="nothing tells: its size is a guess"),
-        pytest.param(
-            [NO_TIERS, (f"{NODE}/has_normal_memory", "0-1")], "HBM", "", id="movable memory of no device is no PMEM"
-        ),
-        pytest.param(
-            [NO_TIERS, (f"{NODE}/has_normal_memory", None)], "PMEM", "2", id="a kernel that tells no such list"
-        ),
-        pytest.param(
-            [
-                ("sys/devices/virtual/memory_tiering/memory_tier4/nodelist", "0-2"),
-                (f"{NODE}/has_normal_memory", "0-1"),
-            ],
-            "HBM",
-            "",
-            id="movable memory in the tier of DRAM",
-        ),
-        pytest.param(
-            [
-                ("sys/devices/virtual/memory_tiering/memory_tier2", None),
-                ("sys/devices/virtual/memory_tiering/memory_tier8/nodelist", "2"),
-                (f"{NODE}/has_normal_memory", "0-1"),
-            ],
-            "CXL",
-            "",
-            id="movable memory that the kernel ranks as slower",
-        ),
-        pytest.param(
-            [
-                ("sys/devices/virtual/memory_tiering/memory_tier2", None),
-                ("sys/devices/virtual/memory_tiering/memory_tier8/nodelist", "2"),
-                *((f"{NODE}/node{node}/access0/initiators/read_bandwidth", "400000") for node in (0, 1)),
-                (f"{NODE}/node2/access0/initiators/read_bandwidth", "4000000"),
-            ],
-            "HBM",
-            "",
-            id="slow for CPUs, and faster than DRAM for its GPU",
-        ),
-        pytest.param(
-            [NO_TIERS, *((f"{NODE}/node{n}/access0/initiators/read_bandwidth", str(9 - n)) for n in (0, 1, 2))],
-            "PMEM",
-            "2",
-            id="no faster than DRAM: its size is a guess",
-        ),
-    ],
-)
-def test_memory_of_gpus_is_not_persistent(tmp_path: Path, changes: list[Change], kind: str, guessed: str) -> None:
-    write_tree(parse_spec(GPU), tmp_path)
-    for path, content in changes:
-        place = tmp_path / path
-        if content is None:
-            shutil.rmtree(place) if place.is_dir() else place.unlink()
-        else:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(content)
-    found = discover(tmp_path)
-    assert found.topology.node(2).kind is MemoryKind[kind]
-    assert [what.split()[-1] for fault, what in warned(found) if fault is Fault.GUESSED_KIND] == guessed.split()
-
-
-def test_memory_of_a_node_whose_cpus_are_off_stays_dram(tmp_path: Path) -> None:
-    found = found_after(tmp_path, "2p.1c offline=1")
-    assert [node.kind for node in found.topology.nodes] == [MemoryKind.DRAM, MemoryKind.DRAM]
-    assert found.topology.offline == CPUSet.of(1)
 
 
 def test_efficiency_cores_by_capacity(tmp_path: Path) -> None:

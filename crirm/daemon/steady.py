@@ -1,0 +1,33 @@
+"""Tasks that begin again after a bug: what only looks on must not end what serves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from crirm.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+log = get_logger("runtime")
+
+AGAIN_S = 5.0
+
+
+async def steadily(what: str, task: Callable[[], Awaitable[None]]) -> None:
+    """Run *task* until it returns; where it raises instead, log that and begin anew after a pause.
+
+    Args:
+        what: the task is, for people.
+        task: may be called any number of times, one after the other.
+    """
+    while True:
+        try:
+            await task()
+        except Exception:
+            log.exception("a task has failed and begins anew, this is a bug in crirm", task=what, again_in_s=AGAIN_S)
+        else:
+            return
+        await trio.sleep(AGAIN_S)

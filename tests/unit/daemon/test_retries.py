@@ -1,0 +1,99 @@
+"""Creations that the kubelet asks for again."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from grpclib.const import Status
+
+from crirm.cri.proto.runtime import v1
+from crirm.daemon.participants import Create
+from crirm.model.events import ContainerStarted
+from crirm.model.workload import ContainerState
+from crirm.rpc.held import Answer
+from tests.unit.daemon.nodes import (
+    CREATED,
+    ID,
+    FakeHeld,
+    FakeNode,
+    create_request,
+    granted,
+    in_nursery,
+    states,
+    with_container,
+    with_pod,
+)
+
+
+def asking(node: FakeNode, name: str = "c", cpus: int = 2, attempt: int = 0) -> tuple[Create, FakeHeld]:
+    create, held = Create(node), FakeHeld()
+    request = create_request(name, cpus)
+    assert request.config.metadata is not None
+    request.config.metadata.attempt = attempt
+    create.request(bytes(request), held)
+    return create, held
+
+
+TAKEN = Answer(Status.UNKNOWN.value, None)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(CREATED, CREATED, id="both with the same id"),
+        pytest.param(TAKEN, CREATED, id="the second"),
+        pytest.param(CREATED, TAKEN, id="the first"),
+        pytest.param(Answer(4, None), CREATED, id="the second, with what the first has made too late"),
+    ],
+)
+@in_nursery
+async def test_a_create_that_is_tried_again_keeps_its_grant_whichever_succeeds(
+    nursery: trio.Nursery, first: Answer, second: Answer
+) -> None:
+    node = with_pod(nursery)
+    keeper, _ = asking(node, "k", 3)
+    create, held = asking(node)
+    keeper.reply(TAKEN)  # CPUs 0-2 are free again
+    again, held_again = asking(node)
+    assert held.forwarded is not None
+    assert held.forwarded == held_again.forwarded, "with the same CPUs"
+    create.reply(first)
+    other, _ = asking(node, "o", 3)
+    again.reply(second)
+    assert (["3-4", "0-2"], states(node)) == (granted(node), [ContainerState.CREATED, ContainerState.CREATING])
+    other.reply(TAKEN)
+    (container,) = node.engine.state.workload.containers.values()
+    assert container.id == ID
+
+
+@in_nursery
+async def test_a_create_that_is_given_up_while_another_is_in_flight_takes_nothing_from_it(
+    nursery: trio.Nursery,
+) -> None:
+    node = with_pod(nursery)
+    create, _ = asking(node)
+    again, _ = asking(node)
+    again.abandoned()
+    create.reply(CREATED)
+    assert (granted(node), states(node)) == (["0-1"], [ContainerState.CREATED])
+
+
+@pytest.mark.parametrize(
+    ("ended", "grants"),
+    [
+        pytest.param(True, ["0-1"], id="whose place is free then"),
+        pytest.param(False, ["0-1", "2-3"], id="that runs on"),
+    ],
+)
+@in_nursery
+async def test_the_runtime_is_asked_about_an_earlier_attempt(
+    nursery: trio.Nursery, ended: bool, grants: list[str]
+) -> None:
+    node = with_container(nursery)
+    (key,) = node.engine.state.workload.containers
+    node.engine.apply(ContainerStarted(key))
+    listed = v1.Container(id=ID, pod_sandbox_id="p1", state=v1.ContainerState(2))
+    node.runtime.answers["ListContainers"] = v1.ListContainersResponse(containers=[listed] if ended else [])
+    asking(node, attempt=1)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (["ListContainers"], grants) == ([method for method, _ in node.runtime.calls], granted(node))
