@@ -224,5 +224,18 @@ def test_a_stranger_that_cannot_be_placed_is_known_and_shares() -> None:
     assert (str(state.adjustments[key("m")].cpus), list(state.degraded)) == ("0,3-7", ["m"])
 
 
+def test_a_stranger_that_topology_aware_cannot_read_is_known_and_shares() -> None:
+    policy = KINDS["topology-aware"].make(
+        topology_of(HostSpec(packages=1, cores=8, threads=1)),
+        Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0))),
+        KINDS["topology-aware"].options(),
+    )
+    pod = attrs.evolve(MALFORMED, annotations={"prefer-shared-cpus.cri-resource-manager.intel.com": "perhaps"})
+    stranger = attrs.evolve(asked("m", 2).container, pod=pod.id, id=ContainerId("x"), state=ContainerState.RUNNING)
+    state = after(policy, PodAdded(POD), *run("a", 2), Synchronised((POD, pod), (*there("a"), stranger)))
+    assert {name: str(one.cpus) for name, one in state.adjustments.items()} == {"a": "1-2", "m": "3-7"}
+    assert "perhaps" in state.degraded[key("m")]
+
+
 def there(name: str) -> tuple[Container, ...]:
     return (attrs.evolve(asked(name, 2).container, id=ContainerId(f"id-{name}"), state=ContainerState.RUNNING),)
