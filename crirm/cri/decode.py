@@ -115,6 +115,12 @@ def run_pod_request(request: bytes, pod_id: str) -> Pod:
     return sandbox_config(Message(request).message(1), pod_id)
 
 
+def pod_in_create(request: bytes, pod_id: str) -> Pod | None:
+    """Read the pod that a CreateContainerRequest describes once more; None where the caller has left it out."""
+    config = Message(request).message(3)
+    return sandbox_config(config, pod_id) if config.message(1).text(2) else None
+
+
 def first_text(message: bytes) -> str:
     """Read field 1 of a message: the id in every CRI message that carries one there.
 
@@ -206,7 +212,7 @@ def listed_pods(answer: bytes) -> list[Pod]:
     return [_listed_pod(item) for item in Message(answer).messages(1)]
 
 
-def _listed_pod(item: Message) -> Pod:
+def _listed_pod(item: Message, labels: int = 5, annotations: int = 6) -> Pod:
     metadata = item.message(2)
     return Pod(
         id=PodId(item.text(1)),
@@ -214,9 +220,14 @@ def _listed_pod(item: Message) -> Pod:
         name=metadata.text(1),
         namespace=metadata.text(3),
         qos=QoSClass.BEST_EFFORT,
-        labels=item.mapping(5),
-        annotations=_heeded(item.mapping(6)),
+        labels=item.mapping(labels),
+        annotations=_heeded(item.mapping(annotations)),
     )
+
+
+def pod_status(answer: bytes) -> Pod:
+    """Read the pod of a PodSandboxStatusResponse, as from a list; only the verbose info tells its cgroup."""
+    return _listed_pod(Message(answer).message(1), labels=7, annotations=8)
 
 
 def with_cgroup_parent(pod: Pod, cgroup_parent: str) -> Pod:

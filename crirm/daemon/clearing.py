@@ -82,4 +82,4 @@ class Clearing:
         for other in late:
             why = f"{LATE} {name(key)} waits for it to start or grow"
             self.effects.handover.overdue[other] = why
-            self.engine.apply(UpdateFailed(other, why))
+            self.engine.apply(UpdateFailed(other, why, CLEAR_WITHIN_S))

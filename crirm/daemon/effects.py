@@ -13,13 +13,23 @@ from grpclib.const import Status
 
 from crirm.cri.encode import update_request
 from crirm.daemon.handover import CLEAR_WITHIN_S, Handover
+from crirm.daemon.link import doubling
 from crirm.logs import get_logger
 from crirm.model.decision import Effect, StartTimer, StopTimer, UpdateContainer
-from crirm.model.events import ResizeDone, ResizeFailed, ResizeRequested, Timer, TimerExpired, UpdateFailed
+from crirm.model.events import (
+    ContainerExited,
+    ContainerRemoved,
+    ResizeDone,
+    ResizeFailed,
+    ResizeRequested,
+    Timer,
+    TimerExpired,
+    UpdateFailed,
+)
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from crirm.daemon.engine import Engine
     from crirm.model.decision import Decision, State
@@ -30,6 +40,7 @@ log = get_logger("policy")
 
 AT_ONCE = 16  # updates in flight; a runtime takes 5 to 30 ms for each and works on several
 UPDATE_TIMEOUT_S = 30.0
+AGAIN_S, LONGEST_S = 1.0, 60.0  # until an update that has failed is sent again: at first, and at most
 _SHORT_S, _LONG_S = 0.01, 3600.0  # between two looks at the timers: a clock may be set back, or forward
 
 
@@ -73,6 +84,7 @@ class EffectsWorker:
     _overtaken: set[ContainerKey] = attrs.field(factory=set, init=False)
     _resizes_sent: set[ContainerKey] = attrs.field(factory=set, init=False)
     _blocked_s: dict[ContainerKey, float] = attrs.field(factory=dict, init=False)
+    _pauses: dict[ContainerKey, Iterator[float]] = attrs.field(factory=dict, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -96,6 +108,8 @@ class EffectsWorker:
                 self._overtaken.discard(key)
                 self.handover.resized(key, surely=isinstance(event, ResizeDone))
                 self._wake()
+            case ContainerExited(key) | ContainerRemoved(key):
+                self._pauses.pop(key, None)
             case _:
                 pass
 
@@ -222,6 +236,8 @@ class EffectsWorker:
                 await self.runtime.call("UpdateContainerResources", message, timeout_s=UPDATE_TIMEOUT_S)
                 if not (effect.key in self._overtaken and effect.key in self._resizes_sent | self.handover.starting):
                     self.handover.confirm(effect.key, effect.adjustment.cpus)
+                if self._pauses.pop(effect.key, None) is not None:
+                    log.info("a container could be updated at last", container=self._name(effect.key))
                 self.updated(effect.key)
         except RpcError as error:
             self._failed(effect, error)
@@ -230,14 +246,22 @@ class EffectsWorker:
             self._wake()
 
     def _failed(self, effect: UpdateContainer, error: RpcError) -> None:
-        name = self.engine.state.workload.full_name(effect.key)
+        key, name = effect.key, self._name(effect.key)
         if error.status is Status.NOT_FOUND:
-            self.handover.forget(effect.key)
+            self._pauses.pop(key, None)
+            self.handover.forget(key)
             log.debug("a container was gone before it could be updated", container=name)
-        else:
-            log.warning("a container could not be updated", container=name, reason=str(error))
-            self.failures[effect.key] = str(error)
-            self.engine.apply(UpdateFailed(effect.key, str(error)))
+            return
+        first = key not in self._pauses
+        again_s = next(self._pauses.setdefault(key, doubling(AGAIN_S, LONGEST_S)))
+        (log.warning if first else log.debug)(
+            "a container could not be updated", container=name, reason=str(error), again_in_s=again_s
+        )
+        self.failures[key] = str(error)
+        self.engine.apply(UpdateFailed(key, str(error), again_s))
+
+    def _name(self, key: ContainerKey) -> str:
+        return self.engine.state.workload.full_name(key)
 
     async def _keep_timers(self) -> None:
         due_s: dict[tuple[tuple[ContainerKey, Timer], float], float] = {}  # by a clock that nobody sets back

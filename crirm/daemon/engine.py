@@ -23,7 +23,7 @@ from crirm.model.workload import ContainerKey
 from crirm.policy import pipeline
 from crirm.policy.faults import after_fault
 from crirm.policy.states import moves_of
-from crirm.policy.touched import touched
+from crirm.policy.touched import named, touched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -150,9 +150,14 @@ class Engine:
         finally:
             self._asked.remove(since)
 
-    def _touch(self, before: State) -> None:
+    def touch(self, ids: Iterable[str]) -> None:
+        """Take note of pods or containers to which something has happened, whether they are known or not."""
         for since in self._asked:
-            since.touched |= touched(before.workload, self.state.workload)
+            since.touched |= frozenset(ids)
+
+    def _touch(self, before: State) -> None:
+        if self._asked:
+            self.touch(touched(before.workload, self.state.workload))
 
     def on_effect(self, perform: Callable[[Effect], None]) -> None:
         """Have *perform* called with every effect; it must not block."""
@@ -227,6 +232,7 @@ class Engine:
         """Take over what `decide` has returned for *event*; nothing may have been decided in between."""
         before, self.state = self.state, decision.state
         self._touch(before)
+        self.touch(named(event))
         self._note(event, before, decision)
         for record in self._recorders:
             record(event, before, decision)

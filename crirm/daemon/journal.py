@@ -79,10 +79,10 @@ def entries(at_s: float, event: Event, before: State, decision: Decision) -> lis
 
 
 def _in_vain(event: Event, before: State, decision: Decision) -> bool:
-    """Tell whether there was no better place for a degraded container: it is tried every half minute."""
+    """Tell whether a try was in vain that comes again: for a better place, or to have the runtime told."""
     return (
         isinstance(event, TimerExpired)
-        and event.timer is Timer.REPAIR
+        and event.timer in (Timer.REPAIR, Timer.RETELL)
         and decision.state.adjustments is before.adjustments
     )
 

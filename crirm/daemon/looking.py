@@ -68,7 +68,7 @@ class Looking:
                 waiting, self._waiting = self._waiting, []
                 await self._ask()
                 for again, held in waiting:
-                    _decide(again, held)
+                    decide_afresh(again, held)
         finally:
             self._asking = False
 
@@ -81,7 +81,8 @@ class Looking:
             await self.observing.read("ListContainers", answer)
 
 
-def _decide(again: Callable[[], None], held: Held) -> None:
+def decide_afresh(again: Callable[[], None], held: Held) -> None:
+    """Call *again*; a bug in it refuses the call that it is about."""
     try:
         again()
     except Exception:

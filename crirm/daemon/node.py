@@ -12,6 +12,7 @@ import trio
 
 from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.clearing import Clearing
+from crirm.daemon.doubts import Doubts
 from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.enforcer import Enforcer
 from crirm.daemon.engine import Engine
@@ -20,6 +21,7 @@ from crirm.daemon.kernel import ThreadedKernel
 from crirm.daemon.listening import EVENTS, listen
 from crirm.daemon.looking import Looking
 from crirm.daemon.machine import HostSights, MachineWatch, policy_at_start
+from crirm.daemon.meeting import Meeting
 from crirm.daemon.observing import Observing
 from crirm.daemon.participants import participant
 from crirm.daemon.persistence import Persistence, open_persistence
@@ -52,14 +54,13 @@ if TYPE_CHECKING:
     from crirm.daemon.runtime_info import RuntimeInfo
     from crirm.daemon.settings import Settings
     from crirm.model.topology import Topology
-    from crirm.model.workload import ContainerKey
+    from crirm.model.workload import ContainerKey, Pod, PodId
     from crirm.policy.activation import Plan
     from crirm.rpc.client import Pool
     from crirm.rpc.held import Held, Interceptor
 
 log = get_logger("runtime")
 
-DOUBT_S = 1.0  # lets calls that are about to end tell for themselves
 CGROUPS = "sys/fs/cgroup"  # under the host's root
 
 
@@ -183,9 +184,11 @@ class DecidingNode:
         self.runtime = RuntimeCalls(pool)
         host_root, memory_capacity = Path(settings.host_root), topology.memory_of(topology.node_ids)
         find_hints = partial(hints_of, host_root=host_root)
+        self.doubts = Doubts(self.resync)
         self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self.doubt)
         self.observing = Observing(self.engine, self.intake)
         self.looking = Looking(self.runtime, self.observing, nursery)
+        self.meeting = Meeting(self.runtime, self.engine, self.intake, nursery)
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.engine.on_effect(self.effects.perform)
         self.enforcer = self._make_enforcer(host_root, settings.enforce)
@@ -193,7 +196,6 @@ class DecidingNode:
         self.persistence: Persistence | None = None
         self.recorder = Recorder(engine, topology, lambda: self.choice)
         self._settled = False
-        self._doubted = trio.Event()
         self._life = trio.CancelScope()
 
     @property
@@ -263,6 +265,10 @@ class DecidingNode:
     def look(self, again: Callable[[], None], held: Held) -> bool:
         """See ``participants.Node``."""
         return self.looking.look(again, held)
+
+    def meet(self, pod: PodId, described: Pod | None, again: Callable[[], None], held: Held) -> None:
+        """See ``node_api.Node``."""
+        self.meeting.meet(pod, described, again, held)
 
     @property
     def state_failure(self) -> str:
@@ -343,7 +349,7 @@ class DecidingNode:
         if not self._settled:
             await settle_creations(self.runtime, self.engine)
             self._settled = True
-        await resync(self.runtime, self.engine, self.intake)
+        await self.resync()
 
     async def run(self) -> None:
         """Perform effects and watch the runtime, until cancelled or retired."""
@@ -355,7 +361,7 @@ class DecidingNode:
             nursery.start_soon(self.effects.run)
             nursery.start_soon(self.recorder.run)
             nursery.start_soon(relist, self.runtime, self.engine, self.intake)
-            nursery.start_soon(self._settle_doubts)
+            nursery.start_soon(self.doubts.run)
             nursery.start_soon(self.observing.run)
             nursery.start_soon(listen, self.runtime, partial(self.observed, EVENTS))
             if self.watch is not None:
@@ -367,18 +373,15 @@ class DecidingNode:
 
     def doubt(self) -> None:
         """Have the runtime asked again soon what it has."""
-        self._doubted.set()
+        self.doubts.doubt()
 
-    async def _settle_doubts(self) -> None:
-        """Ask the runtime again after a call whose outcome is not known."""
-        while True:
-            await self._doubted.wait()
-            await trio.sleep(DOUBT_S)
-            self._doubted = trio.Event()
-            try:
-                await resync(self.runtime, self.engine, self.intake)
-            except RpcError as error:
-                log.debug("the runtime could not be asked again; the link does so when it is back", reason=str(error))
+    async def resync(self) -> None:
+        """Ask the runtime for all that it has.
+
+        Raises:
+            RpcError: it does not tell.
+        """
+        await resync(self.runtime, self.engine, self.intake)
 
     def _updated(self, key: ContainerKey) -> None:
         """The runtime says that it has updated a container."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from crirm.daemon.engine import Engine
     from crirm.daemon.intake import Intake
-    from crirm.model.workload import ContainerKey
+    from crirm.model.workload import ContainerKey, Pod, PodId
     from crirm.rpc.held import Held
 
 
@@ -40,6 +40,9 @@ class Node(Protocol):
 
     def look(self, again: Callable[[], None], held: Held) -> bool:
         """Have *again* called once the runtime was asked what has ended; False where nothing can have."""
+
+    def meet(self, pod: PodId, described: Pod | None, again: Callable[[], None], held: Held) -> None:
+        """Have *again* called once the runtime was asked about a pod that is not known; see ``meeting``."""
 
     def observed(self, method: str, answer: bytes) -> None:
         """Take note of an answer of the runtime's."""

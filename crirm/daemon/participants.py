@@ -40,6 +40,7 @@ from crirm.policy.creation import asked_before, running_before
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from crirm.cri.decode import ContainerRequest
     from crirm.daemon.node_api import Node
     from crirm.model.decision import Decision
     from crirm.rpc.held import Answer, Held, Interceptor
@@ -96,6 +97,11 @@ class Participant:
         """Return the container that the request names, None when crirm does not know it."""
         return self.node.intake.key_of(ContainerId(decode.first_text(self.message)))
 
+    def ended(self) -> ContainerKey | None:
+        """Return the same of one that is no more; a list that is under way does not bring one back that is unknown."""
+        self.node.engine.touch((decode.first_text(self.message),))
+        return self.key()
+
 
 class RunPod(Participant):
     """RunPodSandbox."""
@@ -145,7 +151,7 @@ class Start(Participant):
 
     starting: ContainerKey | None = None
     over: bool = False
-    had_ended: bool = False
+    unplaced: bool = False
 
     def request(self, message: bytes, held: Held) -> None:
         """Let the call go on when the runtime has confirmed what was taken from others, or is too slow."""
@@ -155,11 +161,11 @@ class Start(Participant):
         except MalformedError:  # the runtime has its own words for that
             key = None
         known = self.node.engine.state.workload.containers.get(key) if key else None
-        self.had_ended = known is not None and known.state is ContainerState.EXITED
-        if key is None or known is None or self.had_ended:
+        self.unplaced = known is None or known.state is ContainerState.EXITED
+        if known is None or self.unplaced:
             held.forward(message)
             return
-        self.node.before_start(key, lambda: self._start(known.key, held))
+        self.node.before_start(known.key, lambda: self._start(known.key, held))
 
     def _start(self, key: ContainerKey, held: Held) -> None:
         self.starting = key
@@ -176,8 +182,8 @@ class Start(Participant):
     def reply(self, answer: Answer) -> bytes | None:
         """Turn a good answer into an event, and have looked at what came of it."""
         try:
-            if self.had_ended and answer.status == Status.OK.value:
-                self.node.intake.doubt()  # it had not ended, then
+            if self.unplaced and answer.status == Status.OK.value:
+                self.node.intake.doubt()  # it was made past crirm, or had not ended
             return super().reply(answer)
         finally:
             self._end()
@@ -198,7 +204,7 @@ class Stop(Participant):
 
     def event(self, answer: Answer) -> Event | None:  # noqa: ARG002
         """It has ended."""
-        key = self.key()
+        key = self.ended()
         return ContainerExited(key) if key else None
 
 
@@ -207,7 +213,7 @@ class Remove(Participant):
 
     def event(self, answer: Answer) -> Event | None:  # noqa: ARG002
         """It is gone."""
-        key = self.key()
+        key = self.ended()
         return ContainerRemoved(key) if key else None
 
 
@@ -224,11 +230,13 @@ class Create(Participant):
     container: ContainerKey | None = None
     over: bool = False
     looked: bool = False
+    met: bool = False
 
     def request(self, message: bytes, held: Held) -> None:
         """Decide, or pass on what cannot be decided about: the runtime has its own words for that.
 
-        An earlier attempt that crirm believes to run is asked about first: its end may be news.
+        An earlier attempt that crirm believes to run is asked about first: its end may be news. So is a pod that crirm
+        does not know: it may have been made by a call of which nobody has heard the answer.
         """
         self.message = message
         self._prepare(held)
@@ -239,14 +247,24 @@ class Create(Participant):
         except ValueError as error:
             held.refuse(Status.INVALID_ARGUMENT, f"CreateContainer: {error}")
             return
+        asked = attrs.evolve(asked, pod=self.node.intake.pod_of(asked.pod))
         workload = self.node.engine.state.workload
         if asked.pod not in workload.pods:
-            log.warning("a container of an unknown pod is passed on as it is", pod=asked.pod, container=asked.name)
-            held.forward(self.message)
+            self._meet(asked, held)
             return
         if running_before(workload, asked.pod, asked.name, asked.attempt) and self._look_first(held):
             return
         self.node.intake.prepare(asked, lambda container: self._decide(container, held))
+
+    def _meet(self, asked: ContainerRequest, held: Held) -> None:
+        """Prepare afresh once the runtime was asked about the pod; one that nobody knows is the runtime's business."""
+        if self.met:
+            log.warning("a container of an unknown pod is passed on as it is", pod=asked.pod, container=asked.name)
+            held.forward(self.message)
+            return
+        self.met = True
+        described = decode.pod_in_create(self.message, asked.pod)
+        self.node.meet(asked.pod, described, lambda: self._prepare_afresh(held), held)
 
     def _look_first(self, held: Held) -> bool:
         """Prepare afresh once the runtime was asked what has ended; False where that was done, or nothing can have."""

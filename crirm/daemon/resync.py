@@ -74,16 +74,20 @@ class Details:
         known = self.engine.state.workload.pods.get(pod.id)
         if known is None:
             async with limit:
-                known = with_details(pod, await self._info(pod))
+                info = await self._info(pod)
+            if info is None:
+                return  # it went away while we asked
+            known = with_details(pod, info)
         self.pods.append(known)
 
-    async def _info(self, pod: Pod) -> str:
+    async def _info(self, pod: Pod) -> str | None:
+        """Return what only the verbose status tells, empty where the runtime does not; None if the pod is gone."""
         request = edited(b"", (), {1: pod.id, 2: 1})  # pod_sandbox_id, verbose
         try:
             info = await ask(self.runtime, "PodSandboxStatus", request, decode.verbose_info, timeout_s=STATUS_TIMEOUT_S)
         except RpcError as error:
             log.debug("a pod's cgroup is not known", pod=f"{pod.namespace}/{pod.name}", reason=str(error))
-            return ""
+            return None if error.status is Status.NOT_FOUND else ""
         return info.get("info", "")
 
     async def look_at_container(self, item: Listed, limit: trio.CapacityLimiter) -> None:

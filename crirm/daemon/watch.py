@@ -33,7 +33,7 @@ STOPPED, DELETED = 2, 3  # ContainerEventType
 
 async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
     """Compare what crirm believes with the runtime's list, for ever."""
-    seen: frozenset[ContainerId] = frozenset()  # strangers; those that cannot be placed stay strange
+    seen: frozenset[ContainerId] = frozenset()  # strangers and misjudged; some may stay so
     while True:
         await trio.sleep(RELIST_S)
         before = engine.state.workload.containers
@@ -47,7 +47,7 @@ async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
             log.debug("the runtime's list is not known", reason=str(error))  # the link tells of one that is away
             continue
         compare(listed, engine, intake, {c.id for c in before.values()} - since.touched)
-        unknown = strangers(listed, engine, intake) - since.touched
+        unknown = (strangers(listed, engine, intake) | misjudged(listed, engine, intake)) - since.touched
         if unknown - seen:
             intake.doubt()
         seen = unknown
@@ -75,6 +75,13 @@ def strangers(listed: list[Listed], engine: Engine, intake: Intake) -> frozenset
         for item in alive
         if intake.key_of(item.id) is None and (item.pod, item.name, item.attempt) not in coming
     )
+
+
+def misjudged(listed: list[Listed], engine: Engine, intake: Intake) -> frozenset[ContainerId]:
+    """Return the ids of containers that run, though crirm takes them for ended or not started."""
+    containers = engine.state.workload.containers
+    running = [(item.id, intake.key_of(item.id)) for item in listed if item.state is ContainerState.RUNNING]
+    return frozenset(id_ for id_, key in running if key and containers[key].state is not ContainerState.RUNNING)
 
 
 def tell_end(key: ContainerKey, engine: Engine) -> None:

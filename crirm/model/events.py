@@ -19,6 +19,8 @@ class Timer(enum.Enum):
     COLD_START = "cold start"
     REPAIR = "repair"
     """Until another try to place a container that crirm could not place because of a fault of its own."""
+    RETELL = "retell"
+    """Until the runtime is told again of what it has refused."""
 
 
 @attrs.frozen
@@ -127,10 +129,17 @@ class TimerExpired:
 
 @attrs.frozen
 class UpdateFailed:
-    """The runtime has refused an update that crirm sent; what the container has is not what was decided."""
+    """The runtime has refused an update that crirm sent; what the container has is not what was decided.
+
+    Args:
+        key: of the container.
+        reason: in the runtime's words.
+        again_s: after so many seconds it is told again; 0: with the next change.
+    """
 
     key: ContainerKey
     reason: str
+    again_s: float = 0.0
 
 
 @attrs.frozen

@@ -69,7 +69,7 @@ from crirm.policy.states import (
     without,
 )
 from crirm.policy.synchronise import changes_between
-from crirm.policy.telling import as_told, tell, told_of
+from crirm.policy.telling import as_told, tell, told_of, untold
 
 OVERFLOWS = "it overflows, and nothing is kept for it: "
 T = TypeVar("T")
@@ -135,11 +135,13 @@ class _Step:
                 return self._undo_resize(state, key)
             case TimerExpired(key, Timer.REPAIR):
                 return self._repair(attrs.evolve(state, timers=without(state.timers, (key, Timer.REPAIR))), key)
+            case TimerExpired(key, Timer.RETELL):
+                return told_of(attrs.evolve(state, timers=without(state.timers, (key, Timer.RETELL))), (key,))
             case TimerExpired(key, timer):
                 state = attrs.evolve(state, timers=without(state.timers, (key, timer)))
                 return self._placed(state, self.policy.expired(state.policy, state.workload, key))
-            case UpdateFailed(key, _):
-                return Decision(attrs.evolve(state, told=without(state.told, key)))
+            case UpdateFailed(key, _, again_s):
+                return Decision(untold(state, key, self.now_s + again_s if again_s else None))
             case Synchronised():
                 return self._synchronise(state, event)
             case _:

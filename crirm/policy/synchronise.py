@@ -68,7 +68,7 @@ def _newcomers(known: Workload, listed: Synchronised) -> list[Container]:
         c
         for c in listed.containers
         if c.id not in ids
-        and c.id not in listed.touched
+        and listed.touched.isdisjoint((c.id, c.pod))
         and c.pod in pods
         and c.state is not ContainerState.EXITED
         and (c.pod, c.name, c.attempt) not in in_flight

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from crirm.model.decision import Decision, State, UpdateContainer
+from crirm.model.events import Timer
 from crirm.model.workload import ContainerKey
 from crirm.policy.states import without
 
@@ -32,3 +33,11 @@ def told_of(state: State, keys: Sequence[ContainerKey]) -> Decision:
         told[key] = wanted
         effects.append(UpdateContainer(key, container.id, wanted))
     return Decision(attrs.evolve(state, told=told), effects=tuple(effects))
+
+
+def untold(state: State, key: ContainerKey, again_at_s: float | None) -> State:
+    """Return *state* with the runtime not told of *key*, until *again_at_s* if that is given and it has to be told."""
+    state = attrs.evolve(state, told=without(state.told, key))
+    if again_at_s is None or key not in state.adjustments:
+        return state
+    return attrs.evolve(state, timers={**state.timers, (key, Timer.RETELL): again_at_s})

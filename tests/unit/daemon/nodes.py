@@ -13,6 +13,7 @@ from crirm.cri.proto.runtime import v1
 from crirm.daemon.engine import Engine
 from crirm.daemon.intake import Intake
 from crirm.daemon.looking import Looking
+from crirm.daemon.meeting import Meeting
 from crirm.daemon.observing import Observing
 from crirm.daemon.participants import Create, RunPod
 from crirm.model.quantity import Bytes
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import betterproto
 
     from crirm.cri.decode import Place
-    from crirm.model.workload import ContainerKey, ContainerState, TopologyHint
+    from crirm.model.workload import ContainerKey, ContainerState, Pod, PodId, TopologyHint
     from crirm.rpc.held import Held, Interceptor
 
 
@@ -90,6 +91,7 @@ class FakeNode:
         self.intake = Intake(self.engine, nursery, Bytes(64 << 30), self._find, self._doubt)
         self.observing = Observing(self.engine, self.intake)
         self.looking = Looking(self.runtime, self.observing, nursery)
+        self.meeting = Meeting(self.runtime, self.engine, self.intake, nursery)
 
     def _find(self, places: tuple[Place, ...]) -> tuple[TopologyHint, ...]:
         self.asked_about += places
@@ -102,6 +104,9 @@ class FakeNode:
 
     def look(self, again: Callable[[], None], held: Held) -> bool:
         return self.looking.look(again, held)
+
+    def meet(self, pod: PodId, described: Pod | None, again: Callable[[], None], held: Held) -> None:
+        self.meeting.meet(pod, described, again, held)
 
     def observed(self, method: str, answer: bytes) -> None:
         self.observing.observed(method, answer)

@@ -17,6 +17,7 @@ from crirm.daemon.handover import CLEAR_WITHIN_S
 from crirm.daemon.participants import Create, RunPod, Start
 from crirm.model.cpuset import CPUSet
 from crirm.model.events import Event, UpdateFailed
+from crirm.rpc.held import Answer
 from tests.unit.daemon.nodes import (
     FakeHeld,
     FakeNode,
@@ -241,5 +242,20 @@ async def test_a_start_whose_caller_has_left_is_over(nursery: trio.Nursery) -> N
 @in_nursery
 async def test_a_start_of_what_crirm_does_not_know_passes(nursery: trio.Nursery, request_: bytes) -> None:
     node, held = with_container(nursery), FakeHeld()
-    Start(node).request(request_, held)
+    start = Start(node)
+    start.request(request_, held)
     assert (held.forwarded, node.starts) == (request_, [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "doubts"),
+    [
+        pytest.param(good(v1.StartContainerResponse()), 1, id="it runs without a place"),
+        pytest.param(Answer(Status.NOT_FOUND.value, None), 0, id="nor does the runtime know it"),
+    ],
+)
+@in_nursery
+async def test_who_starts_and_is_not_known_is_doubted(nursery: trio.Nursery, answer: Answer, doubts: int) -> None:
+    node = with_container(nursery)
+    node.call(Start, v1.StartContainerRequest(container_id="unknown"), answer)
+    assert node.doubts == doubts

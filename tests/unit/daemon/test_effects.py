@@ -14,8 +14,9 @@ from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.participants import Create, RunPod
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, UpdateContainer
-from crirm.model.events import ContainerStarted, ResizeDone, Timer
+from crirm.model.events import ContainerExited, ContainerStarted, ResizeDone, Timer
 from crirm.model.workload import ContainerId, ContainerKey
+from tests.unit.daemon.fake_pool import in_virtual_time
 from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
 from tests.unit.policy.test_pipeline import resize
 
@@ -156,6 +157,33 @@ async def test_a_refused_update_is_told_to_the_engine(nursery: trio.Nursery) -> 
     await trio.testing.wait_all_tasks_blocked()
     assert bench.key not in bench.node.engine.state.told
     assert not bench.updated
+
+
+@in_virtual_time
+async def test_an_update_that_failed_is_sent_again_with_growing_pauses_until_it_succeeds() -> None:
+    async with trio.open_nursery() as nursery:
+        bench = Bench(nursery, Status.UNAVAILABLE)
+        bench.worker.clock = lambda: 1000.0 + trio.current_time()
+        bench.node.engine._clock = bench.worker.clock
+        nursery.start_soon(bench.worker.run)
+        wanted = bench.node.engine.state.adjustments[bench.key]
+        bench.worker.tell_again(bench.key)
+        await trio.sleep(200)
+        failed = len(bench.sent())
+        assert failed == 9, "at 0, 1, 3, 7, 15, 31, 63, 123 and 183 s"
+        assert bench.key not in bench.node.engine.state.told
+        bench.runtime.answers["UpdateContainerResources"] = OK
+        await trio.sleep(3600)
+        assert bench.sent() == [str(wanted.cpus)] * (failed + 1)
+        assert (bench.node.engine.state.told[bench.key], bench.worker.failures) == (wanted, {})
+        bench.runtime.answers["UpdateContainerResources"] = Status.UNAVAILABLE
+        bench.worker.tell_again(bench.key)
+        await trio.sleep(2)
+        assert len(bench.sent()) == failed + 3, "pauses begin anew"
+        bench.node.engine.apply(ContainerExited(bench.key))
+        await trio.sleep(3600)
+        assert len(bench.sent()) == failed + 3, "who has ended is left alone"
+        nursery.cancel_scope.cancel()
 
 
 @in_nursery

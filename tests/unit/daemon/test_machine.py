@@ -263,7 +263,7 @@ async def test_what_the_runtime_refuses_is_told_again_and_not_undone(nursery: tr
     await bench.becomes(hardware("4-7"))
     assert bench.cpus() == {"s": "0-3"}
     assert "s" not in bench.node.engine.state.told
-    assert bench.node._doubted.is_set()
+    assert bench.node.doubts.present
 
 
 @in_nursery

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from crirm.model.events import Event
+    from crirm.model.workload import Pod, PodId
     from crirm.policy.api import Policy
     from crirm.rpc.held import Held
 
@@ -145,6 +146,9 @@ class SlowNode:
 
     def look(self, _again: Callable[[], None], _held: Held) -> bool:
         return False
+
+    def meet(self, _pod: PodId, _described: Pod | None, again: Callable[[], None], _held: Held) -> None:
+        again()
 
     def observed(self, method: str, answer: bytes) -> None:
         """Hear nothing in answers: the test tells of ends."""

@@ -112,13 +112,19 @@ async def test_a_bad_annotation_is_refused_with_its_place(
 @in_nursery
 async def test_a_container_of_an_unknown_pod_is_the_runtimes_business(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
+    node.runtime.answers["PodSandboxStatus"] = Status.NOT_FOUND
     request = create_request(pod="elsewhere")
-    held, _ = node.call(Create, request, good(v1.CreateContainerResponse(container_id=ID)))
-    assert bytes(request) == held.forwarded
-    assert not node.engine.state.workload.containers
-    assert node.doubts == 1, "the runtime's lists will tell of it"
-    node.call(Create, request, Answer(Status.NOT_FOUND.value, None))
-    assert node.doubts == 1
+    for answer, doubts, why in (
+        (Answer(Status.NOT_FOUND.value, None), 0, "there is none"),
+        (good(v1.CreateContainerResponse(container_id=ID)), 1, "the runtime's lists will tell of it"),
+    ):
+        held, create = FakeHeld(), Create(node)
+        create.request(bytes(request), held)
+        await held.decided.wait()
+        create.reply(answer)
+        assert bytes(request) == held.forwarded
+        assert not node.engine.state.workload.containers
+        assert node.doubts == doubts, why
 
 
 @in_nursery

@@ -9,7 +9,7 @@ import pytest
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.participants import Create, Remove, RemovePod, RunPod, Start, Stop
+from crirm.daemon.participants import Create, Remove, RemovePod, RunPod, Start, Stop, StopPod
 from crirm.daemon.resync import cgroup_parent, resync, spec_cpus, spec_resources
 from crirm.daemon.settle import settle_creations
 from crirm.model.cpuset import CPUSet
@@ -113,6 +113,13 @@ async def test_a_container_that_goes_away_while_we_ask_is_left_out(nursery: trio
     assert not node.engine.state.workload.containers
 
 
+@in_nursery
+async def test_a_pod_that_goes_away_while_we_ask_is_left_out(nursery: trio.Nursery) -> None:
+    node = FakeNode(nursery)
+    await resync(FakeRuntime({**ANSWERS, "PodSandboxStatus": Status.NOT_FOUND}), node.engine, node.intake)
+    assert known(node) == (set(), {}, [])
+
+
 @pytest.mark.parametrize(
     ("info", "parent"),
     [
@@ -201,6 +208,11 @@ def removed(node: FakeNode, pod: str, id_: str) -> None:
     node.call(RemovePod, v1.RemovePodSandboxRequest(pod_sandbox_id=pod), good(v1.RemovePodSandboxResponse()))
 
 
+def stopped(node: FakeNode, pod: str, id_: str) -> None:
+    del id_
+    node.call(StopPod, v1.StopPodSandboxRequest(pod_sandbox_id=pod), good(v1.StopPodSandboxResponse()))
+
+
 def started(node: FakeNode, id_: str) -> None:
     node.call(Start, v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
 
@@ -245,6 +257,32 @@ async def test_what_goes_while_the_runtime_is_asked_does_not_come_back(nursery: 
 
     await resync(Meanwhile(ANSWERS, method, play), node.engine, node.intake)
     assert known(node) == (set(), {}, [])
+
+
+@pytest.mark.parametrize(
+    ("method", "ends"),
+    [
+        pytest.param("ListPodSandbox", removed, id="the pod and its container are removed"),
+        pytest.param("PodSandboxStatus", removed, id="they are removed after all lists"),
+        pytest.param("ContainerStatus", removed, id="they are removed at last"),
+        pytest.param("ContainerStatus", stopped, id="the pod is stopped at last"),
+    ],
+)
+@in_nursery
+async def test_a_stranger_that_ends_while_the_runtime_is_asked_is_not_taken_in(
+    nursery: trio.Nursery, method: str, ends: Callable[[FakeNode, str, str], None]
+) -> None:
+    node = FakeNode(nursery)
+    await resync(Meanwhile(ANSWERS, method, lambda: ends(node, "p1", ID)), node.engine, node.intake)
+    assert known(node) == (set(), {}, [])
+
+
+@in_nursery
+async def test_a_stranger_in_a_pod_that_was_stopped_meanwhile_is_not_taken_in(nursery: trio.Nursery) -> None:
+    node = with_pod(nursery)
+    play = lambda: stopped(node, "p1", ID)  # noqa: E731
+    await resync(Meanwhile(ANSWERS, "ContainerStatus", play), node.engine, node.intake)
+    assert known(node) == ({"p1"}, {}, [])
 
 
 @in_nursery

@@ -11,7 +11,7 @@ from crirm.cri.decode import listed_containers
 from crirm.cri.proto.runtime import v1
 from crirm.daemon import watch
 from crirm.daemon.participants import Create, RunPod, Start
-from crirm.daemon.watch import compare, relist, strangers, take_event
+from crirm.daemon.watch import compare, misjudged, relist, strangers, take_event
 from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerId
 from tests.unit.daemon.nodes import FakeHeld, FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
@@ -132,6 +132,41 @@ async def test_a_container_in_the_middle_of_its_creation_is_no_stranger(nursery:
     listed = v1.Container(ID, pod_sandbox_id="p1", metadata=v1.ContainerMetadata(name=one.name))
     there = listed_containers(bytes(v1.ListContainersResponse(containers=[listed])))
     assert not strangers(there, node.engine, node.intake)
+
+
+@pytest.mark.parametrize(
+    ("end", "listed", "misjudged_ones"),
+    [
+        pytest.param(True, items((ID, 1)), {ID}, id="crirm takes it for ended, and it runs"),
+        pytest.param(True, items((ID, 0)), set(), id="who does not run needs no place"),
+        pytest.param(True, items((ID, 2)), set(), id="it has ended"),
+        pytest.param(False, items((ID, 1)), set(), id="it runs as crirm says"),
+        pytest.param(False, items(("f" * 64, 1)), set(), id="strangers are another matter"),
+    ],
+)
+@in_nursery
+async def test_who_runs_although_crirm_does_not_think_so_is_seen(
+    nursery: trio.Nursery, end: bool, listed: bytes, misjudged_ones: set[str]
+) -> None:
+    node = running(nursery)
+    (key,) = node.engine.state.workload.containers
+    if end:
+        node.engine.apply(ContainerExited(key))
+    assert misjudged(listed_containers(listed), node.engine, node.intake) == misjudged_ones
+
+
+@in_nursery
+async def test_who_runs_without_a_place_has_the_runtime_asked_for_all_once(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "RELIST_S", 0.001)
+    node = running(nursery)
+    (key,) = node.engine.state.workload.containers
+    node.engine.apply(ContainerExited(key))
+    runtime = FakeRuntime({"ListContainers": v1.ListContainersResponse().parse(items((ID, 1)))})
+    nursery.start_soon(relist, runtime, node.engine, node.intake)
+    await wait_for(lambda: len(runtime.calls) >= 4)
+    assert node.doubts == 1
 
 
 @in_nursery

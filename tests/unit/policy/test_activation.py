@@ -20,6 +20,7 @@ from crirm.model.events import (
     Synchronised,
     Timer,
     TimerExpired,
+    UpdateFailed,
 )
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
@@ -129,6 +130,15 @@ def test_who_has_no_room_is_named_and_would_share_what_is_left() -> None:
     found = planned(policy, Counting(4), state)
     assert found.unfit == {"a": "wants 5 CPUs, 4 are free and one must stay"}
     assert {name: str(one.cpus) for name, one in found.state.adjustments.items()} == {"a": "2-3", "b": "0-1"}
+
+
+def test_who_could_not_be_told_last_is_set_free_as_well() -> None:
+    """Its update has failed, so nobody knows what it has; it was bound to something."""
+    old = Counting(8)
+    state = after(old, PodAdded(POD), *run("a", 2), UpdateFailed(key("a"), "not now"))
+    assert not state.told
+    found = planned(old, NOTHING, state)
+    assert updates(found) == {"a": "0-7"}
 
 
 def test_a_container_in_the_middle_of_its_creation_is_told_once_it_is_there() -> None:

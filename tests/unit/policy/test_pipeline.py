@@ -270,6 +270,27 @@ def test_an_update_that_failed_is_told_again_with_the_next_change(book: Playbook
     assert [effect.key for effect in decision.effects if isinstance(effect, UpdateContainer)] == [shared]
 
 
+def test_an_update_that_failed_is_told_again_when_its_time_has_come(book: Playbook) -> None:
+    shared = book.run("s", 0)
+    book.run("a", 1000)
+    wanted_cpus = book.state.adjustments[shared]
+    book.tell(UpdateFailed(shared, "not now", 2.0))
+    assert (book.state.told.get(shared), book.state.timers) == (None, {(shared, Timer.RETELL): 1002.0})
+    decision = book.tell(TimerExpired(shared, Timer.RETELL))
+    assert [effect.adjustment for effect in decision.effects if isinstance(effect, UpdateContainer)] == [wanted_cpus]
+    assert (book.state.told[shared], book.state.timers) == (wanted_cpus, {})
+    book.tell(UpdateFailed(shared, "not now", 4.0))
+    book.tell(ContainerRequested(wanted("b", 1000)))  # which tells it
+    assert book.tell(TimerExpired(shared, Timer.RETELL)).effects == ()
+
+
+def test_who_is_gone_is_not_told_again(book: Playbook) -> None:
+    shared = book.run("s", 0)
+    book.tell(ContainerExited(shared))
+    book.tell(UpdateFailed(shared, "not now", 2.0))
+    assert book.state.timers == {}
+
+
 def test_timers_carry_their_time_and_go_with_their_container(book: Playbook) -> None:
     key = book.run("a", 1000, annotations={"cold": "yes"})
     assert book.state.timers == {(key, Timer.COLD_START): 1060.0}
