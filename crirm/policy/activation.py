@@ -96,9 +96,12 @@ def _superseded(before: Before) -> Before:
 def freed(policy: Policy, state: State, machine: Adjustment) -> State:
     """Return *state* with the whole *machine* for whoever was bound under another configuration and is not any more.
 
-    One that *policy* could not place at all is kept off the CPUs that others have to themselves.
+    One that *policy* could not place at all is kept off the CPUs that others have to themselves; where they are not
+    bound to them, nobody has.
     """
-    adjustments, owned = dict(state.adjustments), CPUSet.union(policy.exclusive(state.policy).values())
+    adjustments = dict(state.adjustments)
+    bound_owners = {key: cpus for key, cpus in policy.exclusive(state.policy).items() if _is_bound(adjustments, key)}
+    owned = CPUSet.union(bound_owners.values())
     for key, bound in state.told.items():
         wanted = adjustments.get(key, UNADJUSTED)
         whole = machine.cpus or CPUSet()
@@ -108,6 +111,10 @@ def freed(policy: Policy, state: State, machine: Adjustment) -> State:
         if (free := attrs.evolve(wanted, cpus=cpus, mems=mems)) != wanted:
             adjustments[key] = free
     return attrs.evolve(state, adjustments=adjustments)
+
+
+def _is_bound(adjustments: Mapping[ContainerKey, Adjustment], key: ContainerKey) -> bool:
+    return adjustments.get(key, UNADJUSTED).cpus is not None
 
 
 def plan_for_machine(
