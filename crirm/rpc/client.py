@@ -251,7 +251,14 @@ class Pool:
             RpcError: the call ended with another status than OK.
         """
         messages: list[bytes] = []
-        call = OwnCall(message, timeout_s, messages.append)
+
+        def keep(answer: bytes) -> None:
+            if messages:
+                call.fail(Status.INTERNAL, f"{path} is answered with more than one message")
+            else:
+                messages.append(answer)
+
+        call = OwnCall(message, timeout_s, keep)
         self.start(call, path.encode())
         try:
             with trio.move_on_after(timeout_s):

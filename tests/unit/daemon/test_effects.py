@@ -308,3 +308,15 @@ def test_a_refused_update_is_not_tried_again_for_a_container_that_is_gone() -> N
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@in_nursery
+async def test_what_is_refused_twice_for_one_reason_was_told_neither_time(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, Status.UNKNOWN)
+    engine = bench.node.engine
+    nursery.start_soon(bench.worker.run)
+    for cpus in ("2-3", "4-5"):
+        engine.state = attrs.evolve(engine.state, told={bench.key: Adjustment(cpus=CPUSet.parse(cpus))})
+        bench.worker.perform(bench.update(cpus))
+        await trio.testing.wait_all_tasks_blocked()
+        assert bench.key not in engine.state.told
