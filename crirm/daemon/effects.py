@@ -256,7 +256,7 @@ class EffectsWorker:
         return [self._let_go(key) or self._take(key) for key in blocked[:at_most]]
 
     def _pauses(self, key: ContainerKey) -> bool:
-        """Tell whether the runtime has just refused something about *key*: what it was to let go is asked again then."""
+        """Tell whether the runtime has just refused an update of *key*, and is told again after a pause."""
         refused = self._refused.get(key)
         return refused is not None and refused.again_s < math.inf
 
