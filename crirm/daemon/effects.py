@@ -252,8 +252,13 @@ class EffectsWorker:
         free = list(islice(filterfalse(self._is_blocked, ready), at_most))
         if free or taken or at_most <= 0:
             return [self._take(key) for key in free]
-        blocked = [key for key in self._wanted if key in self._ready][:at_most]  # by one another
-        return [self._let_go(key) or self._take(key) for key in blocked]
+        blocked = [key for key in self._wanted if key in self._ready and not self._pauses(key)]  # by one another
+        return [self._let_go(key) or self._take(key) for key in blocked[:at_most]]
+
+    def _pauses(self, key: ContainerKey) -> bool:
+        """Tell whether the runtime has just refused an update of *key*, and is told again after a pause."""
+        refused = self._refused.get(key)
+        return refused is not None and refused.again_s < math.inf
 
     def _is_blocked(self, key: ContainerKey) -> bool:
         """Tell whether *key* has to wait for another to let go; none waits longer than may be."""

@@ -28,6 +28,7 @@ REPAIRED_WITHIN_S = 0.5  # what a runtime has lost between create and start is r
 ANSWERED_WITHIN_S = 5.0  # from the runtime's answer to the caller's
 CALM_S = 10.0  # after a disturbance, before updates can be expected to be in order
 ENDLESS = b"GetContainerEvents"
+FORGOTTEN = "starts, and crirm does not know it"
 UNTOLD = "an update that failed is not tried again"
 UNPLACED = "a container of an unknown pod runs on CPUs of another"
 
@@ -104,6 +105,8 @@ class Checks:
         own = self._owned.get(box.id, NO_CPUS)
         self._check_owners(box, own, running)
         if self.calm_since_s > CALM_S:
+            if box.id in self._strangers(node) and node.engine.policy.name != NOTHING:
+                self.fail(FORGOTTEN, self._name(box.id))
             self._check_alone(node, box, own)
             self.world.nursery.start_soon(self._check_later, box)
 

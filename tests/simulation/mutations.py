@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 MOST_SEEDS: Final = 500
-UNKNOWN: Final = "running but unknown,runs without a grant,two owners"
+UNKNOWN: Final = "starts, and crirm does not know it,running but unknown,runs without a grant,two owners"
 
 
 @attrs.frozen
