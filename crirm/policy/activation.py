@@ -101,7 +101,8 @@ def freed(
 ) -> State:
     """Return *state* with the whole *machine* for whoever was bound under another configuration and is not any more.
 
-    One that *policy* could not place at all is kept off the CPUs that others have to themselves.
+    One that *policy* could not place at all is kept off the CPUs that others have to themselves; where they are not
+    bound to them, nobody has.
 
     Args:
         policy: decides from now on.
@@ -111,7 +112,9 @@ def freed(
     """
     containers, bound = state.workload.containers, state.told if bound is None else bound
     bound = {key: one for key, one in bound.items() if key in containers and containers[key].state in HOLDING}
-    adjustments, owned = dict(state.adjustments), CPUSet.union(policy.exclusive(state.policy).values())
+    adjustments = dict(state.adjustments)
+    bound_owners = {key: cpus for key, cpus in policy.exclusive(state.policy).items() if _is_bound(adjustments, key)}
+    owned = CPUSet.union(bound_owners.values())
     for key, had in bound.items():
         wanted = adjustments.get(key, UNADJUSTED)
         whole = machine.cpus or CPUSet()
@@ -121,6 +124,10 @@ def freed(
         if (free := attrs.evolve(wanted, cpus=cpus, mems=mems)) != wanted:
             adjustments[key] = free
     return attrs.evolve(state, adjustments=adjustments)
+
+
+def _is_bound(adjustments: Mapping[ContainerKey, Adjustment], key: ContainerKey) -> bool:
+    return adjustments.get(key, UNADJUSTED).cpus is not None
 
 
 def plan_for_machine(

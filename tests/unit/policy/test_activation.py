@@ -207,6 +207,18 @@ def test_who_cannot_be_placed_by_another_policy_shares_with_others_and_is_degrad
     assert taken.adjustments[key("m")].cpus == CPUSet.parse("0,6-7"), "it makes room as the others do"
 
 
+def test_where_nobody_is_bound_who_cannot_be_placed_is_not_either() -> None:
+    host = topology_of(HostSpec(packages=1, cores=8, threads=1))
+    reserved = Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0)))
+    kind = KINDS["memtier"]
+    binding, loose = (kind.make(host, reserved, kind.options(pin_cpu=pin)) for pin in (True, False))
+    bound = planned(Counting(8), binding, with_malformed(Counting(8))).state
+    assert bound.adjustments[key("m")].cpus == CPUSet.parse("3-7")
+    found = planned(binding, loose, bound)
+    assert found.state.degraded.keys() == {"m"}
+    assert {name: str(one.cpus) for name, one in found.state.adjustments.items()} == {"a": "0-7", "m": "0-7"}
+
+
 def test_who_cannot_be_placed_is_tried_again_and_heals() -> None:
     old = Counting(8)
     found = planned(old, STATIC, with_malformed(old))
