@@ -340,3 +340,15 @@ def test_synchronising_leaves_a_container_alone_that_is_being_created(book: Play
         Synchronised((pod("p1"), pod("p2")), (attrs.evolve(listed("x", 2000, ContainerState.CREATED), name="a"),))
     )
     assert {ContainerKey("a")} == set(book.state.policy)
+
+
+def test_a_later_attempt_that_is_found_does_not_end_the_one_that_runs(book: Playbook) -> None:
+    """CRI-O finishes a creation that the kubelet has given up, while an earlier attempt runs on."""
+    running = book.run("a", 2000)
+    known = attrs.evolve(listed("a", 2000, ContainerState.RUNNING), id=book.state.workload.containers[running].id)
+    late = attrs.evolve(listed("late", 2000, ContainerState.CREATED), name=known.name, attempt=1)
+    book.tell(Synchronised((pod("p1"),), (known, late)))
+    assert book.state.workload.containers[running].state is ContainerState.RUNNING
+    granted = book.state.policy
+    assert granted.keys() == {running, late.key}
+    assert granted[running].isdisjoint(granted[late.key])
