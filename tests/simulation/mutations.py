@@ -103,7 +103,8 @@ MUTATIONS: Final = (
         (
             Edit(
                 "crirm/rpc/client.py",
-                "        call = OwnCall(message, timeout_s, messages.append)\n        self.start(call, path.encode())\n",
+                "        call = OwnCall(message, timeout_s, messages.append)\n"
+                "        self.start(call, path.encode())\n",
                 "        call = OwnCall(message, timeout_s, messages.append)\n"
                 "        call.start(self._connections[0], path.encode())\n",
             ),
