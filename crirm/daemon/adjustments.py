@@ -54,7 +54,7 @@ class Adjustments:
             case {"node": str(node_name), "adjustments": dict(document)}:
                 decoded, errors = decode_adjustments(document)
                 if errors:
-                    log.warning("adjustments of before cannot be used", reasons=errors)
+                    log.warning("adjustments kept from before cannot be used", reasons=errors)
                 return cls(_on_node(decoded, node_name))
         return cls()
 
@@ -203,7 +203,7 @@ class Readjustment:
         self.change.adjustments.in_force = new
         engine.activate(engine.policy, found, overflow=engine.overflow)
         if refused := await node.effects.refused(found.changes):
-            log.warning("the runtime refuses what adjustments need; all goes back", containers=len(refused))
+            log.warning("the runtime refuses what the adjustments need; they are undone", containers=len(refused))
             self.change.adjustments.in_force = old
             now = engine.state.workload.containers
             resized = {key for key, one in wanted.requirements.items() if key in now and now[key].requirements != one}

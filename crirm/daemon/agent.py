@@ -20,4 +20,4 @@ async def greet_agent(path: str) -> None:
     except AgentError as error:
         log.warning("the node agent does not answer; what it has to say comes when it does", reason=str(error))
         return
-    log.info("the node agent is there", socket=path, trouble=trouble or "none")
+    log.info("the node agent answers", socket=path, trouble=trouble or "none")

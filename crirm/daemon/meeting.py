@@ -76,7 +76,7 @@ class Meeting:
         with self.engine.since_asked() as since:
             found = await self._ask(pod, described)
             if found is not None and found.id not in since.touched | self.engine.state.workload.pods.keys():
-                log.info("a pod that crirm did not know is there", pod=f"{found.namespace}/{found.name}")
+                log.info("crirm learns of a pod that it did not know", pod=f"{found.namespace}/{found.name}")
                 self.engine.apply(PodAdded(found))
 
     async def _ask(self, pod: PodId, described: Pod | None) -> Pod | None:
