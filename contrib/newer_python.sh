@@ -5,7 +5,7 @@ SUITE=trixie
 ROOT=$PWD/.cache/$SUITE
 
 [ "$(id -u)" = 0 ] || fail "makes a root directory of another Debian release; run it as root"
-install_packages mmdebstrap debian-archive-keyring
+install_packages mmdebstrap debian-archive-keyring git
 mirror=$(apt-get indextargets --format '$(SITE)' 'Origin: Debian' | head -n 1)
 [ -n "$mirror" ] || fail "this machine's package sources name no Debian mirror, so there is no $SUITE to be had"
 

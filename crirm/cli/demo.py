@@ -174,7 +174,7 @@ def _next_steps(relay_socket: str, runtime_socket: str) -> str:
 crirm stays up until Ctrl-C and prints every call that passes. Next, from another terminal:
 
   {crirm} status --control-socket {control_socket_beside(relay_socket)}
-      what each container has; explain instead of status says why
+      what each container has; `explain POD/CONTAINER` instead of `status` says why
   {crirm} doctor --runtime-socket {runtime_socket}
       what of this host is ready for crirm, and what to mend
   crictl --runtime-endpoint unix://{relay_socket} ps

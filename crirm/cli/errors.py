@@ -32,10 +32,6 @@ def run_command(program: str, command: Callable[[], object]) -> int:
         raise
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # the reader of our output went away; the interpreter would complain when it flushes standard output
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
     except BaseException as error:  # noqa: BLE001  # the last place that can turn a fault into a sentence
         return _explain(program, error)
     return result if isinstance(result, int) else ExitCode.OK
@@ -68,6 +64,10 @@ def leave(code: int) -> NoReturn:
 
 def _explain(program: str, error: BaseException) -> int:
     causes = list(_leaves(error))
+    if all(isinstance(cause, BrokenPipeError) for cause in causes):
+        # the reader of our output went away; the interpreter would complain when it flushes standard output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
     if all(isinstance(cause, CrirmError) for cause in causes):
         for cause in causes:
             _say(f"{program}: {cause}")

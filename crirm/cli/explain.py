@@ -40,7 +40,7 @@ def command(*, what: str, why_not: str | None, control_socket: str, as_json: boo
 def refusal_text(refusal: dict[str, Any]) -> str:
     """Return why a container has not been placed."""
     times = "once" if refusal["times"] == 1 else f"{refusal['times']} times, the last"
-    return f"{refusal['name']}, refused {times} at {local_time(refusal['at_s'])}\n  since      {refusal['refused']}\n"
+    return f"{refusal['name']}, refused {times} at {local_time(refusal['at_s'])}\n  because    {refusal['refused']}\n"
 
 
 def _tell(entry: dict[str, Any]) -> None:

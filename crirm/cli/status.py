@@ -26,8 +26,11 @@ def command(*, control_socket: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(status, indent=2))
         return
+    rejected = status["configuration"]["rejected"]
     status = harmless(status)
     say(f"policy {status['policy']}, {len(status['containers'])} containers; {_origin(status['configuration'])}")
+    if rejected is not None:
+        say(rejected_text(rejected))
     if status["state_failure"]:
         say(f"what is decided cannot be kept: {status['state_failure']}")
     for finding in status.get("findings", []):
@@ -44,13 +47,17 @@ def command(*, control_socket: str, as_json: bool) -> None:
 
 
 def _origin(configuration: dict[str, Any]) -> str:
-    """Return where the configuration comes from, and what has become of the latest if it is not that one."""
-    name, rejected = configuration["name"], configuration["rejected"]
-    text = f"configuration: {configuration['source']}{f' {name}' if name else ''}"
-    if rejected is None:
-        return text
-    when = local_time(rejected["at_s"])
-    return f"{text}\nrejected at {when}, from {rejected['source']} {rejected['name']}: {rejected['reason']}"
+    """Return where the configuration comes from."""
+    name = configuration["name"]
+    return f"configuration: {configuration['source']}{f' {name}' if name else ''}"
+
+
+def rejected_text(rejected: dict[str, Any]) -> str:
+    """Return what has become of the latest configuration that is not in force: a line for each of its faults."""
+    first, *others = rejected["reason"].split("\n")
+    source = harmless(f"{rejected['source']} {rejected['name']}")
+    head = f"rejected at {local_time(rejected['at_s'])}, from {source}: {first}"
+    return "\n".join([head, *(f"  {line}" for line in others)])
 
 
 def _machine(machine: dict[str, Any]) -> Iterator[str]:

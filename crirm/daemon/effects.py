@@ -17,7 +17,7 @@ from crirm.daemon.handover import CLEAR_WITHIN_S, Handover
 from crirm.daemon.link import doubling
 from crirm.logs import get_logger
 from crirm.model.decision import Effect, StartTimer, StopTimer, UpdateContainer
-from crirm.model.events import ResizeDone, ResizeFailed, ResizeRequested, Timer, TimerExpired, UpdateFailed
+from crirm.model.events import ResizeDone, ResizeFailed, ResizeRequested, Timer, TimerExpired, UpdateDone, UpdateFailed
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
@@ -295,12 +295,20 @@ class EffectsWorker:
                 self._refused.pop(effect.key, None)
                 if not (effect.key in self._overtaken and effect.key in self._resizes_sent | self.handover.starting):
                     self.handover.confirm(effect.key, effect.adjustment.cpus)
+                    self._done(effect)
                 self.updated(effect.key)
         except RpcError as error:
             self._failed(effect, error)
         finally:
             self._busy.discard(effect.key)
             self._wake()
+
+    def _done(self, effect: UpdateContainer) -> None:
+        """Take note that what had failed, or was late, is done; nothing new where the update was the first."""
+        state = self.engine.state
+        if effect.key not in state.told and state.adjustments.get(effect.key) == effect.adjustment:
+            log.info("a container could be updated at last", container=state.workload.full_name(effect.key))
+            self.engine.apply(UpdateDone(effect.key))
 
     def _failed(self, effect: UpdateContainer, error: RpcError) -> None:
         key, reason = effect.key, str(error)

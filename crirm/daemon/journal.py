@@ -27,6 +27,7 @@ from crirm.model.events import (
     Synchronised,
     Timer,
     TimerExpired,
+    UpdateDone,
     UpdateFailed,
 )
 from crirm.model.workload import ContainerKey
@@ -62,6 +63,7 @@ KINDS = {
     ResizeFailed: "not resized",
     TimerExpired: "timer expired",
     UpdateFailed: "update failed",
+    UpdateDone: "updated at last",
     Synchronised: "synchronised",
 }
 """What each event is called."""
@@ -109,6 +111,7 @@ def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) ->
             | ResizeFailed()
             | TimerExpired()
             | UpdateFailed()
+            | UpdateDone()
         ):
             known_container = before.workload.containers.get(event.key)
             return [_about(at_s, kind, known_container, before.workload, outcome)] if known_container else []
@@ -167,7 +170,7 @@ def _found_pods(at_s: float, kind: str, before: State, after: State) -> list[Ent
 
 def activation_entries(at_s: float, policy: str, before: State, plan: Plan) -> list[Entry]:
     """Return what to write down about another configuration, or another machine."""
-    sums = f"policy {policy}, {len(plan.changes)} containers changed, {len(plan.unfit)} without room"
+    sums = f"policy {policy}, containers changed: {len(plan.changes)}, without room: {len(plan.unfit)}"
     if plan.machine:
         sums = f"{plan.machine}; {sums}"
     first = Entry(at_s, _kind(plan), outcome=sums, cpus=_touched(before, plan.state))
@@ -214,7 +217,8 @@ def _moves(moves: Iterable[Move]) -> list[str]:
     """Return who else was moved and why, those to whom the same happened together."""
     alike = Counter((move.what, move.before, move.after, move.why) for move in moves)
     told = [
-        f"{what} {before} -> {after} of {count}, since {why}" for (what, before, after, why), count in alike.items()
+        f"{what} {before} -> {after} of {count} container{'' if count == 1 else 's'}, since {why}"
+        for (what, before, after, why), count in alike.items()
     ]
     return told if len(told) <= MOVES_TOLD else [*told[:MOVES_TOLD], f"{len(told) - MOVES_TOLD} more kinds of moves"]
 

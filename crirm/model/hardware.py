@@ -118,14 +118,14 @@ def _cpu_changes(before: Topology, after: Topology) -> Iterator[str]:
     if gone := before.online - after.online:
         yield f"{cpus_are(gone)} gone"
     if new := after.online - before.online:
-        yield f"{cpus_are(new)} there now"
+        yield f"{cpus_are(new)} available now"
 
 
 def _memory_changes(before: Topology, after: Topology) -> Iterator[str]:
     if gone := before.memory_nodes - after.memory_nodes:
         yield f"the memory of {_nodes(gone)} is gone"
     if new := after.memory_nodes - before.memory_nodes:
-        yield f"the memory of {_nodes(new)} is there now"
+        yield f"the memory of {_nodes(new)} is available now"
     both = before.memory_nodes & after.memory_nodes
     if other := NodeSet(one for one in both if before.node(one).memory != after.node(one).memory):
         yield f"the memory of {_nodes(other)} is of another size"

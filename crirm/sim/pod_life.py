@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=betterproto.Message)
 
 _TIMEOUT_S = 60.0
+_UID = "crirm-demo"
 
 
 @attrs.frozen
@@ -40,12 +41,12 @@ class PodLife:
     Args:
         pool: connected.
         image: what the container runs; it must have a shell.
-        cgroup_parent: below which cgroup the pod goes; empty: where the runtime puts it.
+        root: below which cgroup the pod goes, where the kubelet would put a Burstable one; empty: the root of all.
     """
 
     pool: Pool
     image: str
-    cgroup_parent: str
+    root: str
 
     async def __call__(self) -> AsyncIterator[Step]:
         """Trio-flavoured: live it, and yield each step once it is done."""
@@ -99,9 +100,9 @@ class PodLife:
             network=v1.NamespaceMode(v1.NamespaceMode.NODE)
         )  # so that no CNI plug-in is needed
         return v1.PodSandboxConfig(
-            metadata=v1.PodSandboxMetadata(name="demo", namespace="default", uid="crirm-demo"),
+            metadata=v1.PodSandboxMetadata(name="demo", namespace="default", uid=_UID),
             linux=v1.LinuxPodSandboxConfig(
-                cgroup_parent=self.cgroup_parent,
+                cgroup_parent=f"{self.root}/kubepods/burstable/pod{_UID}",
                 security_context=v1.LinuxSandboxSecurityContext(namespace_options=host_network),
             ),
         )

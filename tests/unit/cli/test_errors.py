@@ -79,8 +79,15 @@ def test_an_exit_that_was_asked_for_is_no_fault(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == ""
 
 
-def test_a_reader_that_went_away_is_no_fault() -> None:
-    script = "import sys; from crirm.cli.errors import run_command; sys.exit(run_command('x', lambda: print('y' * 99)))"
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param("print('y' * 99)", id="when what was printed is flushed"),
+        pytest.param("(_ for _ in ()).throw(ExceptionGroup('', [BrokenPipeError()]))", id="in a nursery"),
+    ],
+)
+def test_a_reader_that_went_away_is_no_fault(told: str) -> None:
+    script = f"import sys; from crirm.cli.errors import run_command; sys.exit(run_command('x', lambda: {told}))"
     read_end, write_end = os.pipe()
     os.close(read_end)
     with os.fdopen(write_end, "wb") as nobody_reads:

@@ -61,7 +61,14 @@ def test_status_shows_it(evil: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "ask", lambda *_: answer)
     result = CliRunner().invoke(status.command, catch_exceptions=False)
     check(result.output, evil)
-    assert len(result.output.splitlines()) == 10, "no line is forged"
+    assert len([line for line in result.output.splitlines() if line[:2] != "  "]) == 10, "no line is forged"
+
+
+def test_status_has_a_line_for_each_fault_of_a_rejected_configuration() -> None:
+    faults = {"at_s": 0.0, "source": "forced file", "name": "/c.yaml", "reason": "/c.yaml: 2 faults\n  one\n  two"}
+    told = status.rejected_text(faults).splitlines()
+    assert told[0].endswith("from forced file /c.yaml: /c.yaml: 2 faults")
+    assert [line.strip() for line in told[1:]] == ["one", "two"]
 
 
 @pytest.mark.parametrize("evil", EVIL)

@@ -124,7 +124,7 @@ def test_who_gets_cpus_because_another_ends_can_learn_that(policy: str, ending: 
         ("CPUs", shared, fewer, f"shop/db/main has CPUs {own} to itself now"),
         ("CPUs", fewer, shared, f"shop/db/main has given CPUs {own} back"),
     ]
-    assert f"CPUs {fewer} -> {shared} of 1, since shop/db/main has given CPUs {own} back" in node.journal[-1]
+    assert f"CPUs {fewer} -> {shared} of 1 container, since shop/db/main has given CPUs {own} back" in node.journal[-1]
 
 
 def test_a_resize_and_its_undoing_are_told_to_those_whom_they_touch() -> None:

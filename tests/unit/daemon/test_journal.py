@@ -70,7 +70,7 @@ def test_a_configuration_that_is_taken_into_use_is_written_down(home: str, first
     first.end()
     told = [(e.kind, e.generation, e.container, e.cpus, e.outcome) for _, e in read_journal(home) if e.generation == 2]
     assert told == [
-        ("configured", 2, "", "1-2,5-6", "policy another, 1 containers changed, 0 without room"),
+        ("configured", 2, "", "1-2,5-6", "policy another, containers changed: 1, without room: 0"),
         ("configured", 2, "b", "1-2,5-6", "CPUs 1-2 -> CPUs 5-6, since the configuration has changed"),
     ]
     second = Process(home, policy)

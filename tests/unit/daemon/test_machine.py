@@ -293,7 +293,7 @@ def test_the_next_process_and_the_journal_know_the_machine_of_the_last(tmp_path:
 
     trio.run(main)
     told = [(e.machine, e.outcome.partition(";")[0]) for _, e in read_journal(str(tmp_path)) if "machine" in e.kind]
-    assert [outcome for _, outcome in told] == ["CPU 7 is gone", "CPU 7 is there now"]
+    assert [outcome for _, outcome in told] == ["CPU 7 is gone", "CPU 7 is available now"]
     assert told[0][0] != told[1][0]
 
 

@@ -25,6 +25,7 @@ from crirm.model.events import (
     Synchronised,
     Timer,
     TimerExpired,
+    UpdateDone,
     UpdateFailed,
 )
 from crirm.model.qos import QoSClass
@@ -268,6 +269,18 @@ def test_an_update_that_failed_is_told_again_with_the_next_change(book: Playbook
     assert shared not in book.state.told
     decision = book.tell(ContainerRequested(wanted("b", 1000)))
     assert [effect.key for effect in decision.effects if isinstance(effect, UpdateContainer)] == [shared]
+
+
+def test_an_update_that_is_made_at_last_counts_as_told(book: Playbook) -> None:
+    shared = book.run("s", 0)
+    book.run("a", 1000)
+    told = book.state.told[shared]
+    book.tell(UpdateFailed(shared, "not now"))
+    book.tell(UpdateDone(shared))
+    assert book.state.told[shared] == told
+    book.tell(ContainerExited(shared))
+    book.tell(UpdateDone(shared))
+    assert shared not in book.state.told, "who is gone has nothing"
 
 
 def test_timers_carry_their_time_and_go_with_their_container(book: Playbook) -> None:
