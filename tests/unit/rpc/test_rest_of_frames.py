@@ -12,8 +12,8 @@ from h2.connection import H2Connection
 
 from crirm.rpc import bridge, client
 from crirm.rpc.client import Pool
+from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import RpcError
-from crirm.rpc.http2 import Flusher
 
 if TYPE_CHECKING:
     from pathlib import Path
