@@ -70,7 +70,7 @@ class Meeting:
         with self.engine.since_asked() as since:
             found = await self._ask(pod, described)
             if found is not None and found.id not in since.touched | self.engine.state.workload.pods.keys():
-                log.info("crirm learns of a pod that it did not know", pod=f"{found.namespace}/{found.name}")
+                log.info("a pod that crirm did not know is there", pod=f"{found.namespace}/{found.name}")
                 self.engine.apply(PodAdded(attrs.evolve(found, annotations=kept(found.annotations))))
         decide_afresh(again, held)
 
