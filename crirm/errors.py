@@ -8,6 +8,9 @@ QUOTED_CHARS: Final = 200
 SENTENCE_CHARS: Final = 1000
 """Characters of a sentence that is kept or shown: several quotations and what is said about them."""
 
+OUR_FAULT: Final = "crirm could not decide because of a fault of its own; see its log"
+"""What a caller is told whose request met a bug."""
+
 
 class CrirmError(Exception):
     """What went wrong, where, and what would be right, in one sentence that an operator understands."""

@@ -80,9 +80,7 @@ def _explain(program: str, error: BaseException) -> int:
         case click.ClickException():
             _say(f"{program}: {error.format_message()}")
             return ExitCode.FAILED
-        case click.Abort():
-            return ExitCode.INTERRUPTED
-    if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
+    if isinstance(error, click.Abort) or any(isinstance(cause, KeyboardInterrupt) for cause in causes):
         return ExitCode.INTERRUPTED
     traceback.print_exception(error)
     _say(f"{program}: this is a fault in crirm, please report it together with the lines above")

@@ -16,7 +16,8 @@ from typing import assert_never
 
 import attrs
 
-from crirm.config.faults import ValueFault, clipped, kind_of
+from crirm.config.faults import ValueFault, kind_of
+from crirm.errors import quoted
 from crirm.model.cpuset import CPUSet, ListFormatError
 from crirm.model.quantity import MilliCPU, QuantityError, format_millicpu, parse_millicpu
 
@@ -89,7 +90,7 @@ def _parse_text(text: str) -> CPUs:
             raise ValueFault("cgroup: names no cgroup; write its directory, such as cgroup:/sys/fs/cgroup/system.slice")
         case _:
             raise ValueFault(
-                f"{clipped(qualifier)} is no way to say which CPUs; write cpuset:LIST, cgroup:DIR or an amount"
+                f"{quoted(qualifier)} is no way to say which CPUs; write cpuset:LIST, cgroup:DIR or an amount"
             )
 
 

@@ -8,10 +8,9 @@ from typing import Final
 
 import attrs
 
-from crirm.errors import CrirmError
+from crirm.errors import CrirmError, clipped, quoted
 
 ROOT: Final = "$"
-_LONGEST: Final = 60
 
 
 @attrs.frozen
@@ -57,7 +56,7 @@ def in_order(faults: Iterable[Fault]) -> tuple[Fault, ...]:
 
 def joined(*parts: str | int) -> str:
     """Return the path of *parts*: keys and places in lists."""
-    return ROOT + "".join(f"[{part}]" if isinstance(part, int) else f".{_cut(part)}" for part in parts)
+    return ROOT + "".join(f"[{part}]" if isinstance(part, int) else f".{clipped(part)}" for part in parts)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -65,15 +64,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     by_folded = {one.casefold(): one for one in known}
     near = get_close_matches(word.casefold(), by_folded, n=1)
     return f" (did you mean {by_folded[near[0]]}?)" if near else ""
-
-
-def clipped(text: str) -> str:
-    """Return *text* in quotes, cut where it is too long for a sentence."""
-    return repr(_cut(text))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def kind_of(value: object) -> str:
@@ -86,7 +76,7 @@ def kind_of(value: object) -> str:
         case int() | float():
             return f"the number {value}"
         case str():
-            return f"the text {clipped(value)}"
+            return f"the text {quoted(value)}"
         case list():
             return "a list"
         case _:

@@ -7,9 +7,10 @@ from typing import Final
 
 import attrs
 
-from crirm.config.faults import ValueFault, clipped, nearest
+from crirm.config.faults import ValueFault, nearest
 from crirm.config.static import StaticOptions
 from crirm.config.topology_aware import TopologyAwareOptions
+from crirm.errors import quoted
 
 DEFAULT: Final = "none"
 
@@ -92,7 +93,7 @@ def choose(name: str) -> PolicyName:
     """
     known = f"this version has {', '.join(CHOOSABLE[:-1])} and {CHOOSABLE[-1]}"
     if name not in POLICIES:
-        raise ValueFault(f"there is no policy {clipped(name)}{nearest(name, POLICIES)}; {known}")
+        raise ValueFault(f"there is no policy {quoted(name)}{nearest(name, POLICIES)}; {known}")
     if POLICIES[name].comes_later:
         raise ValueFault(f"the policy {name} comes in a later version of crirm; {known}")
     return POLICIES[name]

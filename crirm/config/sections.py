@@ -11,10 +11,11 @@ from collections.abc import Mapping
 
 import attrs
 
-from crirm.config.faults import Fault, clipped, joined, kind_of, nearest
+from crirm.config.faults import Fault, joined, kind_of, nearest
 from crirm.config.nodes import Node, node_of, plain
 from crirm.config.schema import SECTIONS, children_of, homes_of
 from crirm.config.yaml_text import parse_yaml
+from crirm.errors import quoted
 
 
 @attrs.frozen
@@ -121,4 +122,4 @@ def unknown_key(key: str, section: str) -> str:
         hint = f"; it is an option of {' and '.join(homes)}"
     else:
         hint = nearest(key, (*(option.key for option in options), *children_of(section)))
-    return f"there is no {'option' if section else 'section'} {clipped(key)}{hint}"
+    return f"there is no {'option' if section else 'section'} {quoted(key)}{hint}"

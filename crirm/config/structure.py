@@ -14,11 +14,12 @@ from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError, Ite
 from cattrs.gen import make_dict_structure_fn, override
 
 from crirm.config.cpus import CPUs, parse_cpus
-from crirm.config.faults import ValueFault, clipped, kind_of, nearest
+from crirm.config.faults import ValueFault, kind_of, nearest
 from crirm.config.logger import Flags
 from crirm.config.option import KEY, keys_of
 from crirm.config.scalars import as_text
 from crirm.config.schema import SECTIONS
+from crirm.errors import quoted
 from crirm.model.go_text import GoTextError, parse_duration_s
 
 Seconds = NewType("Seconds", float)
@@ -66,7 +67,7 @@ def _faults(error: BaseException, path: Path) -> Iterator[tuple[Path, str]]:
                 yield from _faults(inner, (*path, place.index))
         case ForbiddenExtraKeysError():
             for key in sorted(error.extra_fields):
-                yield (*path, key), f"there is no option {clipped(key)}{nearest(key, keys_of(error.cl))}"
+                yield (*path, key), f"there is no option {quoted(key)}{nearest(key, keys_of(error.cl))}"
         case ValueFault():
             yield path, str(error)
         case _:

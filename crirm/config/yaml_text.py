@@ -14,9 +14,10 @@ from typing import Any, Final
 import attrs
 import yaml
 
-from crirm.config.faults import Fault, ValueFault, clipped, joined
+from crirm.config.faults import Fault, ValueFault, joined
 from crirm.config.nodes import MAX_DEPTH, MAX_NODES, Document, Node, Value, node_of
 from crirm.config.scalars import Scalar, as_text, resolve
+from crirm.errors import quoted
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PREFIX: Final = "tag:yaml.org,2002:"
@@ -187,7 +188,7 @@ class _Reader:
             return str(event.value)
         value = resolve(event.value)
         if not plain and not isinstance(value, _SCALAR_TAGS.get(event.tag, ())):
-            self._fault(f"the tag {clipped(event.tag)} does not fit; leave it out", self._here, line)
+            self._fault(f"the tag {quoted(event.tag)} does not fit; leave it out", self._here, line)
         if isinstance(value, float) and not isfinite(value):
             self._fault(f"{event.value} is no number that an option can have", self._here, line)
         return value
@@ -196,7 +197,7 @@ class _Reader:
         if len(self._open) >= MAX_DEPTH:
             raise self.stop(f"is nested more than {MAX_DEPTH} levels deep", self._here[:1], line)
         if event.tag not in _COLLECTION_TAGS:
-            self._fault(f"the tag {clipped(event.tag)} does not fit; leave it out", self._here, line)
+            self._fault(f"the tag {quoted(event.tag)} does not fit; leave it out", self._here, line)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         empty: list[Node] | dict[str, Node] = {} if isinstance(event, yaml.MappingStartEvent) else []

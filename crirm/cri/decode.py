@@ -6,11 +6,12 @@ holds each against the generated messages.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import attrs
 
 from crirm.cri.message import Message
+from crirm.model.annotations import kept
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.qos import QoSClass, QoSClassError, qos_class
 from crirm.model.resources import LinuxResources
@@ -66,9 +67,6 @@ class Listed:
     created_at_ns: int
 
 
-FOREIGN_CHARACTERS: Final = 16384  # of annotations that mean nothing to crirm; most pods have some hundred
-OURS: Final = "intel.com"  # in the keys of all annotations that it heeds
-
 _STATES = {0: ContainerState.CREATED, 1: ContainerState.RUNNING, 2: ContainerState.EXITED, 3: ContainerState.CREATED}
 
 
@@ -86,7 +84,7 @@ def sandbox_config(config: Message, pod_id: str) -> Pod:
         qos_told=qos is not None,
         cgroup_parent=cgroup_parent,
         labels=config.mapping(6),
-        annotations=_heeded(config.mapping(7)),
+        annotations=kept(config.mapping(7)),
         overhead=_resources_if_there(linux, 4),
         resources=_resources_if_there(linux, 5),
     )
@@ -101,13 +99,6 @@ def _qos(cgroup_parent: str) -> QoSClass | None:
         return qos_class(cgroup_parent)
     except QoSClassError:
         return None
-
-
-def _heeded(annotations: dict[str, str]) -> dict[str, str]:
-    """Return *annotations*; of very many only those that crirm heeds, since it holds them as long as the pod lives."""
-    if sum(map(len, annotations)) + sum(map(len, annotations.values())) <= FOREIGN_CHARACTERS:
-        return annotations
-    return {key: value for key, value in annotations.items() if OURS in key}
 
 
 def run_pod_request(request: bytes, pod_id: str) -> Pod:
@@ -142,7 +133,7 @@ def create_request(request: bytes) -> ContainerRequest:
         name=metadata.text(1),
         attempt=metadata.number(2),
         labels=config.mapping(9),
-        annotations=_heeded(config.mapping(10)),
+        annotations=kept(config.mapping(10)),
         places=(*map(_mount, config.messages(7)), *map(_device, config.messages(8))),
         resources=resources(linux_resources),
         cpus=CPUSet.parse(linux_resources.text(6)),
@@ -202,7 +193,7 @@ def _listed(item: Message) -> Listed:
         attempt=metadata.number(2),
         state=_STATES.get(item.number(6), ContainerState.CREATED),
         labels=item.mapping(8),
-        annotations=_heeded(item.mapping(9)),
+        annotations=kept(item.mapping(9)),
         created_at_ns=item.number(7),
     )
 
@@ -221,7 +212,7 @@ def _listed_pod(item: Message, labels: int = 5, annotations: int = 6) -> Pod:
         namespace=metadata.text(3),
         qos=QoSClass.BEST_EFFORT,
         labels=item.mapping(labels),
-        annotations=_heeded(item.mapping(annotations)),
+        annotations=kept(item.mapping(annotations)),
     )
 
 

@@ -17,7 +17,7 @@ from crirm.daemon.handover import CLEAR_WITHIN_S, Handover
 from crirm.daemon.link import doubling
 from crirm.logs import get_logger
 from crirm.model.decision import Effect, StartTimer, StopTimer, UpdateContainer
-from crirm.model.events import ResizeDone, ResizeFailed, ResizeRequested, Timer, TimerExpired, UpdateFailed
+from crirm.model.events import ResizeDone, ResizeFailed, ResizeRequested, Timer, TimerExpired, UpdateDone, UpdateFailed
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
@@ -92,8 +92,6 @@ class EffectsWorker:
     updated: Callable[[ContainerKey], None]
     clock: Callable[[], float] = time.time
     when_kept: Callable[[Callable[[], None]], None] = _at_once
-    failures: dict[ContainerKey, str] = attrs.field(factory=dict, init=False)
-    """Why the runtime has refused the latest update of a container, of those that it has refused."""
     handover: Handover = attrs.field(
         default=attrs.Factory(lambda self: Handover(self.engine), takes_self=True), init=False
     )
@@ -113,8 +111,8 @@ class EffectsWorker:
 
     def _heed(self, event: Event, before: State, decision: Decision) -> None:
         self.handover.heed(event, before, decision)
-        for key in self.failures.keys() - decision.state.adjustments.keys():
-            del self.failures[key]
+        for key in self._refused.keys() - decision.state.adjustments.keys():
+            del self._refused[key]
         if isinstance(event, ResizeDone | ResizeFailed):
             self._resizes_sent.discard(event.key)
         match event:
@@ -172,7 +170,6 @@ class EffectsWorker:
                 self._wanted.pop(key, None)  # the newest goes to the end of the queue
                 self._wanted[key] = effect
                 self._ready.discard(key)
-                self.failures.pop(key, None)
                 if key in self._refused:
                     self._refused[key].again_s = math.inf
                 self.when_kept(partial(self._release, effect))
@@ -200,6 +197,11 @@ class EffectsWorker:
         """Wait until no update of *keys* waits or is being made."""
         while any(self.in_flight(key) for key in keys):
             await self._changed.wait()
+
+    @property
+    def failures(self) -> dict[ContainerKey, str]:
+        """Why the runtime has refused the latest update of a container, of those that it has refused."""
+        return {key: refused.reason for key, refused in self._refused.items() if refused.again_s < math.inf}
 
     async def refused(self, keys: Collection[ContainerKey]) -> dict[ContainerKey, str]:
         """Wait until the runtime has been told of every update of *keys*, and return what it has refused, and why.
@@ -238,9 +240,7 @@ class EffectsWorker:
 
     def _try_again(self) -> None:
         """Have the runtime told again what it has refused a while ago: the kernel is not seen everywhere."""
-        now_s, known = trio.current_time(), self.engine.state.adjustments
-        for key in [key for key in self._refused if key not in known]:
-            del self._refused[key]
+        now_s = trio.current_time()
         for key in [key for key, refused in self._refused.items() if refused.again_s <= now_s]:
             self._refused[key].again_s = math.inf
             self.tell_again(key)
@@ -252,8 +252,13 @@ class EffectsWorker:
         free = list(islice(filterfalse(self._is_blocked, ready), at_most))
         if free or taken or at_most <= 0:
             return [self._take(key) for key in free]
-        blocked = [key for key in self._wanted if key in self._ready][:at_most]  # by one another
-        return [self._let_go(key) or self._take(key) for key in blocked]
+        blocked = [key for key in self._wanted if key in self._ready and not self._pauses(key)]  # by one another
+        return [self._let_go(key) or self._take(key) for key in blocked[:at_most]]
+
+    def _pauses(self, key: ContainerKey) -> bool:
+        """Tell whether the runtime has just refused an update of *key*, and is told again after a pause."""
+        refused = self._refused.get(key)
+        return refused is not None and refused.again_s < math.inf
 
     def _is_blocked(self, key: ContainerKey) -> bool:
         """Tell whether *key* has to wait for another to let go; none waits longer than may be."""
@@ -295,12 +300,20 @@ class EffectsWorker:
                 self._refused.pop(effect.key, None)
                 if not (effect.key in self._overtaken and effect.key in self._resizes_sent | self.handover.starting):
                     self.handover.confirm(effect.key, effect.adjustment.cpus)
+                    self._done(effect)
                 self.updated(effect.key)
         except RpcError as error:
             self._failed(effect, error)
         finally:
             self._busy.discard(effect.key)
             self._wake()
+
+    def _done(self, effect: UpdateContainer) -> None:
+        """Take note that what had failed, or was late, is done; nothing new where the update was the first."""
+        state = self.engine.state
+        if effect.key not in state.told and state.adjustments.get(effect.key) == effect.adjustment:
+            log.info("a container could be updated at last", container=state.workload.full_name(effect.key))
+            self.engine.apply(UpdateDone(effect.key))
 
     def _failed(self, effect: UpdateContainer, error: RpcError) -> None:
         key, reason = effect.key, str(error)
@@ -311,10 +324,10 @@ class EffectsWorker:
             return
         refused = self._refused.setdefault(key, _Refused())
         refused.again_s = trio.current_time() + next(refused.pauses)
-        self.failures[key] = reason
-        if refused.reason != reason:
-            refused.reason = reason
+        news, refused.reason = refused.reason != reason, reason
+        if news:
             log.warning("a container could not be updated; it is tried again", container=name, reason=reason)
+        if news or key in self.engine.state.told:
             self.engine.apply(UpdateFailed(key, reason))
 
     async def _keep_timers(self) -> None:

@@ -8,8 +8,8 @@ import attrs
 import trio
 
 from crirm.daemon.cpusets import Cpusets
+from crirm.errors import OUR_FAULT
 from crirm.logs import get_logger
-from crirm.model.annotations import kept
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.events import ResizeRequested
 from crirm.model.qos_estimate import classed
@@ -115,7 +115,7 @@ class Intake:
             resources=asked.resources,
             requirements=self.requirements(pod, asked.name, asked.resources),
             labels=asked.labels,
-            annotations=kept(asked.annotations),
+            annotations=asked.annotations,
         )
 
     def requirements(self, pod: Pod, name: str, resources: LinuxResources) -> Requirements:
@@ -160,7 +160,7 @@ class Intake:
                 then(attrs.evolve(container, hints=hints or ()))
         except Exception:
             log.exception("a request could not be decided about", container=container.name)
-            then(RefusedError(RefusalReason.FAULT, "crirm could not decide because of a fault of its own; see its log"))
+            then(RefusedError(RefusalReason.FAULT, OUR_FAULT))
 
     async def _hints(self, name: str, places: tuple[Place, ...]) -> tuple[TopologyHint, ...] | None:
         """Return what is known of *places*; None where that could not be found out."""

@@ -27,6 +27,7 @@ from crirm.model.events import (
     Synchronised,
     Timer,
     TimerExpired,
+    UpdateDone,
     UpdateFailed,
 )
 from crirm.model.workload import ContainerKey
@@ -62,6 +63,7 @@ KINDS = {
     ResizeFailed: "not resized",
     TimerExpired: "timer expired",
     UpdateFailed: "update failed",
+    UpdateDone: "updated at last",
     Synchronised: "synchronised",
 }
 """What each event is called."""
@@ -109,6 +111,7 @@ def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) ->
             | ResizeFailed()
             | TimerExpired()
             | UpdateFailed()
+            | UpdateDone()
         ):
             known_container = before.workload.containers.get(event.key)
             return [_about(at_s, kind, known_container, before.workload, outcome)] if known_container else []

@@ -44,7 +44,7 @@ async def listen(runtime: Streams, take: Callable[[bytes], None]) -> None:
     silent: RuntimeInfo | None = None
     while True:
         info = runtime.info
-        if info != silent:
+        if info is not silent:  # made anew whenever the link comes up: a restart may have switched events on
             silent = info if await _silent(runtime, take) else None
         await trio.sleep(AGAIN_S)
 

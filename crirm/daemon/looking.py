@@ -13,6 +13,7 @@ import attrs
 from grpclib.const import Status
 
 from crirm.cri.ended import LIST_EXITED
+from crirm.errors import OUR_FAULT
 from crirm.logs import get_logger
 from crirm.rpc.grpc_wire import RpcError
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 log = get_logger("runtime")
 
 WITHIN_S: Final = 2.0  # the kubelet waits 2 minutes; who is not answered by then is decided about as before
-_OUR_FAULT: Final = "crirm could not decide because of a fault of its own; see its log"
 
 
 @attrs.define
@@ -90,4 +90,4 @@ def decide_afresh(again: Callable[[], None], held: Held) -> None:
         again()
     except Exception:
         log.exception("a request could not be decided about")
-        held.refuse(Status.INTERNAL, _OUR_FAULT)
+        held.refuse(Status.INTERNAL, OUR_FAULT)

@@ -19,7 +19,6 @@ from crirm.daemon.asking import ask
 from crirm.daemon.looking import decide_afresh
 from crirm.daemon.resync import with_details
 from crirm.logs import get_logger
-from crirm.model.annotations import kept
 from crirm.model.events import PodAdded
 from crirm.rpc.grpc_wire import RpcError
 
@@ -67,12 +66,18 @@ class Meeting:
         self.nursery.start_soon(self._meet, pod, described, again, held)
 
     async def _meet(self, pod: PodId, described: Pod | None, again: Callable[[], None], held: Held) -> None:
+        try:
+            await self._learn(pod, described)
+        except Exception:  # the call is decided about as before
+            log.exception("a pod could not be taken note of, this is a bug in crirm", pod=pod)
+        decide_afresh(again, held)
+
+    async def _learn(self, pod: PodId, described: Pod | None) -> None:
         with self.engine.since_asked() as since:
             found = await self._ask(pod, described)
             if found is not None and found.id not in since.touched | self.engine.state.workload.pods.keys():
-                log.info("a pod that crirm did not know is there", pod=f"{found.namespace}/{found.name}")
-                self.engine.apply(PodAdded(attrs.evolve(found, annotations=kept(found.annotations))))
-        decide_afresh(again, held)
+                log.info("crirm learns of a pod that it did not know", pod=f"{found.namespace}/{found.name}")
+                self.engine.apply(PodAdded(found))
 
     async def _ask(self, pod: PodId, described: Pod | None) -> Pod | None:
         request = edited(b"", (), {1: pod, 2: 1})  # pod_sandbox_id, verbose

@@ -17,7 +17,6 @@ from crirm.cri.message import MalformedError
 from crirm.daemon.guarded import Guarded
 from crirm.daemon.participant import Participant
 from crirm.logs import get_logger
-from crirm.model.annotations import kept
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.events import (
     ContainerCreated,
@@ -68,8 +67,7 @@ class RunPod(Participant):
         if not pod:
             self.node.intake.doubt()
             return None
-        added = decode.run_pod_request(self.message, pod)
-        return PodAdded(attrs.evolve(added, annotations=kept(added.annotations)))
+        return PodAdded(decode.run_pod_request(self.message, pod))
 
 
 class StopPod(Participant):

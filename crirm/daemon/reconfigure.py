@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logs.get_logger("config")
 
+NEEDED_EVERY_S = 5.0  # it is looked whether a node that places nothing any more has still something to do
 NAMED_IN_REFUSAL = 5  # containers; the plan has them all
 
 
@@ -111,6 +112,7 @@ class Reconfiguration:
     node: DecidingNode | None
     adjustments: Adjustments = attrs.field(factory=Adjustments)
     one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock)
+    _retiring: DecidingNode | None = attrs.field(default=None, init=False)
 
     async def propose(self, settings: Settings) -> Proposal:
         """Return what *settings* would do.
@@ -224,18 +226,35 @@ class Reconfiguration:
 
     def _go_on(self, node: DecidingNode) -> None:
         """Let *node* retire if nothing is placed any more and nothing is left to do; else it goes on."""
-        if node.engine.policy.name == NOTHING and not self._is_needed(node):
-            self.node = self.relay.node = self.relay.runtime.on_up = None
-            node.retire()
-        else:
+        if not self._retire(node):
             node.doubt()  # calls that began before this node took part
+            if node.engine.policy.name == NOTHING and self._retiring is not node:
+                self._retiring = node
+                self.service.start_soon(self._retire_later, node)
+
+    async def _retire_later(self, node: DecidingNode) -> None:
+        """Let *node* retire once all is done, unless it is to place containers again by then."""
+        while self.node is node and node.engine.policy.name == NOTHING:
+            await trio.sleep(NEEDED_EVERY_S)
+            async with self.one_at_a_time:
+                self._retire(node)
+        self._retiring = None
+
+    def _retire(self, node: DecidingNode) -> bool:
+        """Let *node* retire if it may."""
+        if self.node is not node or node.engine.policy.name != NOTHING or self._is_needed(node):
+            return False
+        self.node = self.relay.node = self.relay.runtime.on_up = None
+        node.retire()
+        return True
 
     def _is_needed(self, node: DecidingNode) -> bool:
         """Tell whether somebody has still to be told what was decided, or wants to see what happens."""
         state = node.engine.state
         creating = any(one.state is ContainerState.CREATING for one in state.workload.containers.values())
-        untold = self.relay.runtime.info is None or creating or state.resizing or node.effects.pending()
-        return bool(untold or node.recorder.file)
+        untold = any(state.told.get(key) != wanted for key, wanted in state.adjustments.items())
+        busy = creating or untold or state.resizing or node.effects.pending()
+        return bool(self.relay.runtime.info is None or busy or node.recorder.file)
 
 
 def _right_still(grants: Mapping[ContainerKey, Json], before: State, now: State) -> Mapping[ContainerKey, Json]:

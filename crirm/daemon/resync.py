@@ -13,12 +13,11 @@ from crirm.cri import decode
 from crirm.cri.message import edited
 from crirm.daemon.asking import ask
 from crirm.logs import get_logger
-from crirm.model.annotations import kept
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import RefusedError
 from crirm.model.events import Synchronised
 from crirm.model.resources import LinuxResources, Requirements, with_bound
-from crirm.model.workload import Container, ContainerKey, ContainerState, Pod
+from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ async def resync(runtime: Runtime, engine: Engine, intake: Intake) -> None:
         async with trio.open_nursery() as nursery:
             for item in listed:
                 nursery.start_soon(details.look_at_container, item, limit)
-        event = Synchronised(tuple(details.pods), tuple(details.containers), since.touched)
+        event = Synchronised(tuple(details.pods.values()), tuple(details.containers), since.touched)
         engine.apply(event)
     log.debug("synchronised with the runtime", pods=len(event.pods), containers=len(event.containers))
 
@@ -66,7 +65,7 @@ class Details:
     runtime: Runtime
     engine: Engine
     intake: Intake
-    pods: list[Pod] = attrs.field(factory=list)
+    pods: dict[PodId, Pod] = attrs.field(factory=dict)
     containers: list[Container] = attrs.field(factory=list)
 
     async def look_at_pod(self, pod: Pod, limit: trio.CapacityLimiter) -> None:
@@ -78,7 +77,7 @@ class Details:
             if info is None:
                 return  # it went away while we asked
             known = with_details(pod, info)
-        self.pods.append(known)
+        self.pods[known.id] = known
 
     async def _info(self, pod: Pod) -> str | None:
         """Return what only the verbose status tells, empty where the runtime does not; None if the pod is gone."""
@@ -101,7 +100,7 @@ class Details:
             return  # it has nothing any more, and may be listed for days
         async with limit:
             has = await self._has(item)
-        pod = next((pod for pod in self.pods if pod.id == item.pod), None)
+        pod = self.pods.get(item.pod)
         if pod is None or has is None:
             return  # it went away while we asked
         resources, cpus = has
@@ -113,7 +112,7 @@ class Details:
             attempt=item.attempt,
             state=item.state,
             labels=item.labels,
-            annotations=kept(item.annotations),
+            annotations=item.annotations,
             resources=resources,
             requirements=self._requirements(pod, item.name, with_bound(resources, len(cpus))),
             found_on=cpus,
@@ -147,7 +146,6 @@ def with_details(pod: Pod, info: str) -> Pod:
     linux = _at(_tree(info), "config", "linux")
     return attrs.evolve(
         decode.with_cgroup_parent(pod, cgroup_parent(info)),
-        annotations=kept(pod.annotations),
         overhead=_given(_at(linux, "overhead")),
         resources=_given(_at(linux, "resources")),
     )

@@ -134,6 +134,13 @@ class UpdateFailed:
 
 
 @attrs.frozen
+class UpdateDone:
+    """The runtime has made an update that it had refused before: what the container has is what is decided now."""
+
+    key: ContainerKey
+
+
+@attrs.frozen
 class Synchronised:
     """The runtime has listed all that it has; whatever else was known when it was asked is gone.
 
@@ -167,5 +174,6 @@ Event = (
     | ResizeFailed
     | TimerExpired
     | UpdateFailed
+    | UpdateDone
     | Synchronised
 )

@@ -16,6 +16,7 @@ from crirm.model.decision import UNADJUSTED, Adjustment, Before, Effect, State
 from crirm.model.trail import Trail
 from crirm.model.workload import ContainerKey
 from crirm.policy.api import Json, Policy
+from crirm.policy.pipeline import HOLDING
 from crirm.policy.restore import NO_GRANT, Saved, revive
 from crirm.policy.telling import tell
 
@@ -78,7 +79,9 @@ def plan(
     """
     revived = revive(policy, Saved(state.workload, grants, state.told, state.timers, state.degraded))
     resizing = {key: _superseded(before) for key, before in state.resizing.items()}
-    told = tell(attrs.evolve(freed(policy, revived.state, machine), resizing=resizing, tries=state.tries))
+    bound = {**state.adjustments, **state.told}  # who could not be told may have the one or the other
+    free = freed(policy, revived.state, machine, bound)
+    told = tell(attrs.evolve(free, resizing=resizing, tries=state.tries))
     return Plan(
         state=told.state,
         effects=told.effects,
@@ -93,21 +96,38 @@ def _superseded(before: Before) -> Before:
     return attrs.evolve(before, policy=_SUPERSEDED, after=_SUPERSEDED)
 
 
-def freed(policy: Policy, state: State, machine: Adjustment) -> State:
+def freed(
+    policy: Policy, state: State, machine: Adjustment, bound: Mapping[ContainerKey, Adjustment] | None = None
+) -> State:
     """Return *state* with the whole *machine* for whoever was bound under another configuration and is not any more.
 
-    One that *policy* could not place at all is kept off the CPUs that others have to themselves.
+    One that *policy* could not place at all is kept off the CPUs that others have to themselves; where they are not
+    bound to them, nobody has.
+
+    Args:
+        policy: decides from now on.
+        state: of now.
+        machine: all CPUs and all memory nodes.
+        bound: what each container may have; None: what the runtime was told.
     """
-    adjustments, owned = dict(state.adjustments), CPUSet.union(policy.exclusive(state.policy).values())
-    for key, bound in state.told.items():
+    containers, bound = state.workload.containers, state.told if bound is None else bound
+    bound = {key: one for key, one in bound.items() if key in containers and containers[key].state in HOLDING}
+    adjustments = dict(state.adjustments)
+    bound_owners = {key: cpus for key, cpus in policy.exclusive(state.policy).items() if _is_bound(adjustments, key)}
+    owned = CPUSet.union(bound_owners.values())
+    for key, had in bound.items():
         wanted = adjustments.get(key, UNADJUSTED)
         whole = machine.cpus or CPUSet()
         room = (whole - owned or whole) if key in state.degraded else whole
-        cpus = room if wanted.cpus is None and bound.cpus is not None else wanted.cpus
-        mems = machine.mems if wanted.mems is None and bound.mems is not None else wanted.mems
+        cpus = room if wanted.cpus is None and had.cpus is not None else wanted.cpus
+        mems = machine.mems if wanted.mems is None and had.mems is not None else wanted.mems
         if (free := attrs.evolve(wanted, cpus=cpus, mems=mems)) != wanted:
             adjustments[key] = free
     return attrs.evolve(state, adjustments=adjustments)
+
+
+def _is_bound(adjustments: Mapping[ContainerKey, Adjustment], key: ContainerKey) -> bool:
+    return adjustments.get(key, UNADJUSTED).cpus is not None
 
 
 def plan_for_machine(

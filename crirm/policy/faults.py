@@ -10,6 +10,7 @@ from typing import Final
 
 import attrs
 
+from crirm.errors import OUR_FAULT
 from crirm.model.cpuset import NO_CPUS
 from crirm.model.decision import UNADJUSTED, Before, Decision, RefusalReason, RefusedError, State
 from crirm.model.events import ContainerRequested, Event, ResizeRequested, Timer, TimerExpired
@@ -20,8 +21,6 @@ from crirm.policy.api import Placement, Policy
 
 REPAIR_S: Final = 30.0
 """Until a degraded container is tried again; a bug seldom goes away by itself, but its cause may."""
-
-_REFUSED = "crirm could not decide because of a fault of its own; see its log"
 
 
 def after_fault(policy: str, state: State, event: Event, now_s: float, *, fail_open: bool) -> Decision:
@@ -40,7 +39,7 @@ def after_fault(policy: str, state: State, event: Event, now_s: float, *, fail_o
         case ResizeRequested(key) if fail_open and key in state.workload.containers:
             return _resized(state, event, now_s)
         case ContainerRequested() | ResizeRequested():
-            return Decision(state, refusal=RefusedError(RefusalReason.FAULT, _REFUSED))
+            return Decision(state, refusal=RefusedError(RefusalReason.FAULT, OUR_FAULT))
         case TimerExpired(key, timer):  # a timer that has run out would run out again at once
             return Decision(attrs.evolve(state, timers={**state.timers, (key, timer): now_s + REPAIR_S}))
         case _:

@@ -48,6 +48,7 @@ from crirm.model.events import (
     Synchronised,
     Timer,
     TimerExpired,
+    UpdateDone,
     UpdateFailed,
 )
 from crirm.model.resources import Requirements
@@ -69,7 +70,7 @@ from crirm.policy.states import (
     without,
 )
 from crirm.policy.synchronise import changes_between
-from crirm.policy.telling import as_told, tell, told_of
+from crirm.policy.telling import as_told, tell, told_of, with_told
 
 OVERFLOWS = "it overflows, and nothing is kept for it: "
 T = TypeVar("T")
@@ -140,6 +141,8 @@ class _Step:
                 return self._placed(state, self.policy.expired(state.policy, state.workload, key))
             case UpdateFailed(key, _):
                 return Decision(attrs.evolve(state, told=without(state.told, key)))
+            case UpdateDone(key):
+                return Decision(state if key not in state.adjustments else with_told(state, key))
             case Synchronised():
                 return self._synchronise(state, event)
             case _:

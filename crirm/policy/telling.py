@@ -32,3 +32,8 @@ def told_of(state: State, keys: Sequence[ContainerKey]) -> Decision:
         told[key] = wanted
         effects.append(UpdateContainer(key, container.id, wanted))
     return Decision(attrs.evolve(state, told=told), effects=tuple(effects))
+
+
+def with_told(state: State, key: ContainerKey) -> State:
+    """Return *state* with the runtime told of *key* what is decided."""
+    return attrs.evolve(state, told={**state.told, key: state.adjustments[key]})

@@ -12,10 +12,10 @@ from typing import Any, Final, get_args
 
 import attrs
 
-from crirm.model.decision import Adjustment, Before, State
+from crirm.model.decision import Adjustment, Before, Creation, State
 from crirm.model.events import Event, Timer, UpdateFailed
 from crirm.model.record_json import RecordError, from_record, to_record
-from crirm.model.workload import Container, ContainerKey, Pod, Workload
+from crirm.model.workload import Container, ContainerKey, Pod, PodId, Workload
 from crirm.policy.annotations import NS
 from crirm.policy.api import Choice, Constraints, Json, Policy
 from crirm.policy.registry import KINDS
@@ -53,6 +53,7 @@ class Start:
         resizing: resizes in flight.
         degraded: containers without the place that they should have, and why.
         pools: in which pool each container was, where the policy has pools.
+        tries: requests in flight for containers that were asked for more than once; see ``policy.creation``.
     """
 
     workload: Workload = attrs.field(factory=Workload)
@@ -63,6 +64,7 @@ class Start:
     resizing: Mapping[ContainerKey, Unfinished] = attrs.field(factory=dict)
     degraded: Mapping[ContainerKey, str] = attrs.field(factory=dict)
     pools: Mapping[ContainerKey, str] = attrs.field(factory=dict)
+    tries: Mapping[Creation, int] = attrs.field(factory=dict)
 
 
 def bare_pod(pod: Pod) -> Pod:
@@ -94,6 +96,7 @@ def start_of(policy: Policy, state: State, pools: Mapping[ContainerKey, str]) ->
         resizing={key: _unfinished(policy, state, before) for key, before in state.resizing.items()},
         degraded=state.degraded,
         pools=pools,
+        tries=state.tries,
     )
 
 
@@ -116,6 +119,7 @@ def start_record(start: Start) -> dict[str, Any]:
         "resizing": {key: _unfinished_record(one) for key, one in start.resizing.items()},
         "degraded": dict(start.degraded),
         "pools": dict(start.pools),
+        "tries": [[*creation, count] for creation, count in start.tries.items()],
     }
 
 
@@ -140,6 +144,7 @@ def read_start(record: Json) -> Start:
             resizing={ContainerKey(key): _read_unfinished(one) for key, one in record["resizing"].items()},
             degraded={ContainerKey(key): str(why) for key, why in record["degraded"].items()},
             pools={ContainerKey(key): str(pool) for key, pool in record["pools"].items()},
+            tries={(PodId(pod), name, attempt): count for pod, name, attempt, count in record.get("tries", ())},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"the state at its start cannot be read ({_reason(error)})") from error

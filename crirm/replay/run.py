@@ -217,6 +217,7 @@ def _resumed(policy: Policy, start: Start) -> tuple[State, Mapping[ContainerKey,
         timers=start.timers,
         resizing={key: _unfinished(policy, one, start) for key, one in start.resizing.items()},
         degraded=start.degraded,
+        tries=start.tries,
     )
     return state, {**restored.dropped, **restored.weakened}
 

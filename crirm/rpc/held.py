@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 from grpclib.const import Status
 
-from crirm.errors import CrirmError, clipped
+from crirm.errors import OUR_FAULT, CrirmError, clipped
 from crirm.logs import get_logger
 from crirm.logs.stdlog import INTERVAL_S, RateLimit
 from crirm.rpc import bridge
@@ -177,7 +177,7 @@ class HeldCall(Call):
             self.refuse(Status.INVALID_ARGUMENT, str(error))
         except Exception:
             log.exception("a request could not be decided about", method=self._shown_path)
-            self.refuse(Status.INTERNAL, "crirm could not decide because of a fault of its own; see its log")
+            self.refuse(Status.INTERNAL, OUR_FAULT)
 
     def forward(self, message: bytes) -> None:
         """See ``Held``."""
@@ -185,7 +185,11 @@ class HeldCall(Call):
             return
         self._decided = True
         self._waiting = [(frame(message), 0, True)]
-        self._pool.start(self, self._path)
+        try:
+            self._pool.start(self, self._path)
+        except Exception:  # whoever forwards later has nobody to tell
+            log.exception("a call could not be sent on, this is a bug in crirm", method=self._shown_path)
+            self.refuse(Status.INTERNAL, OUR_FAULT)
 
     def refuse(self, status: Status, message: str) -> None:
         """See ``Held``; also how the server ends a call."""

@@ -233,7 +233,7 @@ class Http2Connection(H2Protocol):
         raise ProtocolError(f"a server begins a call, on stream {event.stream_id}")
 
     def on_lost(self, reason: str) -> None:
-        """Called once, after all legs have been told that the connection is gone."""
+        """Called once, when the connection is gone; where it had very many legs, some of them hear of it later."""
 
     def on_settings(self) -> None:
         """Called when the peer has changed its settings."""

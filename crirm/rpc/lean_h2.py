@@ -128,6 +128,16 @@ class _Buffer(FrameBuffer):
 
     block_bytes = 0  # of the header block that is not whole yet
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether the rest of a frame, or of a header block, has still to come."""
+        return bool(self._data or self._headers_buffer)
+
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes of an unfinished frame are there."""
+        return len(self._data)
+
     def __next__(self) -> Frame:
         while True:
             data = self._data
@@ -271,7 +281,7 @@ class LeanH2Connection(H2Connection):
         self.encoder: CachingEncoder = CachingEncoder()
         self._closed_streams = SizeLimitDict(size_limit=_CLOSED_STREAMS)
         self._count_at = 0
-        self.incoming_buffer = _Buffer(server=not config.client_side)
+        self.incoming_buffer: _Buffer = _Buffer(server=not config.client_side)
         short_ways: dict[Any, Any] = {
             _Data: self._receive_data_frame,
             _Headers: self._receive_headers_frame,

@@ -67,9 +67,13 @@ class OwnCall:
 
     def cancel(self) -> None:
         """End now, wherever it is; nothing when it has ended."""
+        self.fail(Status.CANCELLED, "crirm does not wait for it any more")
+
+    def fail(self, status: Status, message: str) -> None:
+        """End now with *status*, wherever it is; nothing when it has ended."""
         if self._leg is not None and self.wanted:
             self._leg.reset(CANCEL)
-        self.end(Status.CANCELLED.value, "crirm does not wait for it any more")
+        self.end(status.value, message)
 
     def end(self, status: int, message: str) -> None:
         """Take note of how the call ended; the first word counts."""

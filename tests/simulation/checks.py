@@ -28,10 +28,9 @@ REPAIRED_WITHIN_S = 0.5  # what a runtime has lost between create and start is r
 ANSWERED_WITHIN_S = 5.0  # from the runtime's answer to the caller's
 CALM_S = 10.0  # after a disturbance, before updates can be expected to be in order
 ENDLESS = b"GetContainerEvents"
+FORGOTTEN = "starts, and crirm does not know it"
 UNTOLD = "an update that failed is not tried again"
 UNPLACED = "a container of an unknown pod runs on CPUs of another"
-OPEN = frozenset({UNTOLD, UNPLACED})
-"""Rules that crirm is known to break; they count only where they are asked for."""
 
 
 @attrs.frozen
@@ -75,7 +74,7 @@ class Checks:
 
     def fail(self, rule: str, what: str) -> None:
         """Take note of a violation."""
-        if self.over or (rule in OPEN if self.watched is None else rule not in self.watched):
+        if self.over or (self.watched is not None and rule not in self.watched):
             return
         self.found.append(Violation(rule, trio.current_time(), what))
         self.world.note(f"VIOLATION {rule}: {what}")
@@ -106,6 +105,8 @@ class Checks:
         own = self._owned.get(box.id, NO_CPUS)
         self._check_owners(box, own, running)
         if self.calm_since_s > CALM_S:
+            if box.id in self._strangers(node) and node.engine.policy.name != NOTHING:
+                self.fail(FORGOTTEN, self._name(box.id))
             self._check_alone(node, box, own)
             self.world.nursery.start_soon(self._check_later, box)
 
@@ -183,6 +184,10 @@ class Checks:
         if answered_s is not None and answered_s < trio.current_time() - ANSWERED_WITHIN_S:
             self.fail("an answer is lost", f"{method}: answered at {answered_s:.3f} s, and its caller waited in vain")
 
+    def unwelcome(self) -> None:
+        """Take note that crirm listens where that is at the cost of others."""
+        self.fail("events are taken from others", f"crirm listens to {self.world.scenario.runtime}")
+
     def uncreated(self, pod: str, name: str) -> None:
         """Check in a moment that nothing is kept for a container whose creation has failed."""
         self.world.loop.call_later(ANSWERED_WITHIN_S, self._check_uncreated, pod, name)
@@ -254,6 +259,8 @@ class Checks:
         name, has = self._name(box.id), box.resources
         rule = UNTOLD if failed else "the runtime has something else"
         if wanted.cpus is not None:
+            if gone := wanted.cpus - self.world.host.online:
+                self.fail("given what is not there", f"{name}: CPUs {wanted.cpus}, of which {gone} are offline")
             if has.cpus != str(wanted.cpus):
                 self.fail(rule, f"{name}: CPUs {has.cpus} instead of {wanted.cpus}")
             cpus = self.world.host.cpus_of(box.id)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
+import signal
+import sys
+import traceback
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from tests.simulation.play import Result
 
 LOG_SHOWN = 60
+MOST_CPU_S = 60.0  # of one seed, of which others take half a second: time stands still in it
 
 
 @attrs.define
@@ -115,9 +120,12 @@ def main(argv: Sequence[str]) -> int:
     watched = frozenset(one.strip() for one in options.rules.split(",")) if options.rules else None
     totals, shrunk = Totals(), set[str]()
     gc.disable()
+    signal.signal(signal.SIGVTALRM, _stands_still)
     for seed in _seeds(options):
         scenario = busy(seed, options.busy) if options.busy else scenario_of(seed, only)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0 if options.busy else MOST_CPU_S)
         result = play(scenario, watched)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
         totals.add(seed, result)
         if options.fingerprint:
             print(f"seed {seed}: {zlib.crc32(repr((result.virtual_s, result.events, result.log)).encode()):08x}")
@@ -132,6 +140,14 @@ def main(argv: Sequence[str]) -> int:
                 break
     print(totals)
     return int(bool(totals.broken))
+
+
+def _stands_still(_signal: int, _frame: object) -> None:
+    """End: something goes on and on at one moment, so that no check is ever reached."""
+    print(f"time stands still at {clocks.monotonic_s() - clocks.BOOT_S:.3f} s of a seed; --fingerprint tells which:")
+    traceback.print_stack(limit=12, file=sys.stdout)
+    sys.stdout.flush()
+    os._exit(1)
 
 
 def _failed(scenario: Scenario, result: Result, options: argparse.Namespace) -> None:

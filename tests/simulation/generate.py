@@ -195,7 +195,8 @@ class _Burst:
 
     def offline(self) -> Iterator[Step]:
         for _ in self.some(2):
-            args = {"cpu": self.rng.randrange(1, 8), "for_s": round(self.rng.uniform(1.0, 30.0), 3)}
+            longest_s = self.rng.choice([30.0, 200.0])  # the latter beyond the next quiet moment
+            args = {"cpu": self.rng.randrange(1, 8), "for_s": round(self.rng.uniform(1.0, longest_s), 3)}
             yield Step(self.at_s(), "offline", args)
 
     def drifts(self) -> Iterator[Step]:

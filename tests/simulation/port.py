@@ -61,12 +61,14 @@ class Port:
         mishap: returns what goes wrong with a call of a method, if anything.
         kill: kills crirm.
         answered: told the number of every call that was answered.
+        unwelcome: told that crirm listens for itself where that is at the cost of others.
     """
 
     runtime: ModelRuntime
     mishap: Callable[[str], Mishap | None]
     kill: Callable[[], None]
     answered: Callable[[bytes], None]
+    unwelcome: Callable[[], None]
     wire: Wire = attrs.field(init=False)
     _streams: dict[int, Stream] = attrs.field(factory=dict, init=False)
 
@@ -102,12 +104,14 @@ class Port:
     def _abandon(self, stream: Stream) -> None:
         stream.gone = True
         self._streams.pop(stream.id, None)
-        self.runtime.listeners[:] = [one for one in self.runtime.listeners if one[1] is not stream]
+        self.runtime.leave(stream)
         if not (self.runtime.habits.creation_goes_on and stream.method == "CreateContainer"):
             stream.scope.cancel()
 
     async def _serve(self, stream: Stream, message: bytes) -> None:
         if stream.method == "GetContainerEvents" and self.runtime.habits.events is not Events.NOBODY:
+            if not stream.call and not self.runtime.habits.bears_listeners:
+                self.unwelcome()
             self.runtime.listeners.append((self, stream))
             self._send(stream, [(HEADERS, stream.id, _OK, False)])
             return

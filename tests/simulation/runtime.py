@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.simulation.loop import VirtualLoop
     from tests.simulation.port import Port, Stream
 
+PANICS = 0.3  # of the times that somebody leaves
 OFTEN, TAIL = 0.1, 8.0  # so many calls take so much longer
 CREATED, RUNNING, EXITED = 0, 1, 2  # ContainerState
 CREATED_EVENT, STARTED_EVENT, STOPPED_EVENT, DELETED_EVENT = range(4)  # ContainerEventType
@@ -69,6 +70,7 @@ class ModelRuntime:
         lifetime_s: how long a container runs by itself; None: until it is stopped.
         nursery: for calls.
         loop: keeps the time.
+        panic: ends the process of the runtime, which is started again.
     """
 
     habits: Habits
@@ -79,6 +81,7 @@ class ModelRuntime:
     lifetime_s: Callable[[str, str, int], float | None]
     nursery: trio.Nursery
     loop: VirtualLoop
+    panic: Callable[[], None]
     pods: dict[str, Sandbox] = attrs.field(factory=dict, init=False)
     boxes: dict[str, Box] = attrs.field(factory=dict, init=False)
     listeners: list[tuple[Port, Stream]] = attrs.field(factory=list, init=False)
@@ -86,6 +89,7 @@ class ModelRuntime:
     updates_take_s: float = attrs.field(default=0.0, init=False)
     updates_fail: bool = attrs.field(default=False, init=False)
     events_lost: bool = attrs.field(default=False, init=False)
+    _gone_listeners: int = attrs.field(default=0, init=False)  # that have still to notice
     _reserved: dict[tuple[str, str, int], trio.Event] = attrs.field(factory=dict, init=False)
     ended_s: float = attrs.field(default=0.0, init=False)  # when a process ended last
     _number: int = attrs.field(default=0, init=False)
@@ -113,11 +117,22 @@ class ModelRuntime:
             raise RpcError(Status.NOT_FOUND, f"container {ident[:12]} does not exist")
         return self.boxes[ident]
 
+    def leave(self, stream: Stream) -> None:
+        """Take note that whoever listened on *stream* does not any more."""
+        stay = [one for one in self.listeners if one[1] is not stream]
+        left, self.listeners = len(stay) < len(self.listeners), stay
+        self._gone_listeners += left
+        if left and self.habits.panics and self.draw("panic", 0.0, 1.0) < PANICS:
+            self.loop.call_later(0.0, self.panic)
+
     def _tell(self, box: Box, kind: int) -> None:
-        if self.events_lost or not self.listeners or self.habits.events is Events.NOBODY:
+        if self.events_lost or self.habits.events is Events.NOBODY:
             return
         if self.habits.events is Events.ONE:
-            self.listeners.append(self.listeners.pop(0))  # each takes its turn
+            if self._gone_listeners:
+                self._gone_listeners -= 1  # and takes this one along
+                return
+            self.listeners[:] = [*self.listeners[1:], *self.listeners[:1]]  # each takes its turn
         for port, stream in self.listeners if self.habits.events is Events.ALL else self.listeners[-1:]:
             port.push(stream, messages.event(box.id, kind))
 

@@ -122,12 +122,7 @@ class Steps:
 
     def restart_runtime(self, down_s: float) -> None:
         """Restart the runtime; containers go on."""
-        self.world.runtime_down = True
-        self.world.drop_connections()
-        self._later(down_s, self._runtime_is_back)
-
-    def _runtime_is_back(self) -> None:
-        self.world.runtime_down = False
+        self.world.restart_runtime(down_s)
 
     def slow_lists(self, by_s: float, for_s: float) -> None:
         """Let lists take long."""
@@ -174,11 +169,12 @@ class Steps:
     def offline(self, cpu: int, for_s: float) -> None:
         """Take a CPU offline, and bring it back."""
         self.world.host.online -= CPUSet([cpu])
-        self.world.checks.disturbed(for_s + 40.0)
+        self.world.checks.disturbed(40.0)
         self._later(for_s, partial(self._online, cpu))
 
     def _online(self, cpu: int) -> None:
         self.world.host.online |= CPUSet([cpu])
+        self.world.checks.disturbed(40.0)
 
     # --- both ----------------------------------------------------------------------------------------------------
 

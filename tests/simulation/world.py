@@ -80,7 +80,7 @@ class World:
         self.host.written = self.checks.written
         self.runtime = ModelRuntime(
             HABITS[scenario.runtime], self.host, self.draw, lambda: int(clocks.wall_s() * 1e9), self.checks.started,
-            self._lifetime_s, self.nursery, self.loop,
+            self._lifetime_s, self.nursery, self.loop, self._panic,
         )  # fmt: skip
         kubelets = self.caller()
         kubelets.tells_deadline = scenario.call_s == PATIENT_S or bool(scenario.seed % 2)
@@ -143,7 +143,7 @@ class World:
         life = self.life
         if self.runtime_down or life is None or life.dead:
             raise ConnectionRefusedError("nobody listens")
-        port = Port(self.runtime, self.mishap, self.kill, self.checks.answered)
+        port = Port(self.runtime, self.mishap, self.kill, self.checks.answered, self.checks.unwelcome)
         there, back = Wire(port, self.loop.call_later, LATENCY_S), Wire(connection, self.loop.call_later, LATENCY_S)
         connection.plug(there, self.loop.call_soon)
         port.wire = back
@@ -167,6 +167,20 @@ class World:
         for port in ports:
             port.close()
         self.checks.disturbed()
+
+    def restart_runtime(self, down_s: float) -> None:
+        """Restart the runtime; containers go on."""
+        self.runtime_down = True
+        self.drop_connections()
+        self.loop.call_later(down_s, self._runtime_is_back)
+
+    def _runtime_is_back(self) -> None:
+        self.runtime_down = False
+
+    def _panic(self) -> None:
+        if not self.runtime_down:
+            self.note("the runtime panics")
+            self.restart_runtime(self.draw("panic", *RESTART_S))
 
     # --- crirm's lives -------------------------------------------------------------------------------------------
 

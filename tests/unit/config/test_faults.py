@@ -15,7 +15,7 @@ from crirm.config.faults import Fault, in_order, joined, kind_of, nearest
         pytest.param(8, "the number 8", id="whole number"),
         pytest.param(1.5, "the number 1.5", id="fraction"),
         pytest.param("x", "the text 'x'", id="text"),
-        pytest.param("x" * 61, f"the text '{'x' * 57}...'", id="long text"),
+        pytest.param("x" * 201, f"the text '{'x' * 200}'... (201 characters)", id="long text"),
         pytest.param([], "a list", id="list"),
         pytest.param({}, "a mapping", id="mapping"),
     ],

@@ -160,8 +160,8 @@ def test_the_policy_none_has_no_options() -> None:
             id="a list for a flag",
         ),
         pytest.param(
-            f"policy: {{{'x' * 100}: 1}}",
-            f"there is no option '{'x' * 57}...' @ $.policy.{'x' * 57}... (line 1)",
+            f"policy: {{? {'x' * 300} : 1}}",
+            f"there is no option '{'x' * 200}'... (300 characters) @ $.policy.{'x' * 200}... (300 characters) (line 1)",
             id="a very long key is cut",
         ),
     ],

@@ -15,7 +15,7 @@ from crirm.daemon.effects import EffectsWorker
 from crirm.daemon.participants import Create, RunPod
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, UpdateContainer
-from crirm.model.events import ContainerRemoved, ContainerStarted, ResizeDone, Timer, TimerExpired
+from crirm.model.events import ContainerRemoved, ContainerStarted, ResizeDone, Timer, TimerExpired, UpdateDone
 from crirm.model.workload import ContainerId, ContainerKey
 from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
 from tests.unit.policy.test_pipeline import resize
@@ -269,10 +269,27 @@ def test_a_refused_update_is_tried_again_until_the_runtime_takes_it() -> None:
             await trio.sleep(40)  # after 5 s, 10 s and 20 s
             assert bench.sent() == [str(wanted)] * 4
             assert bench.worker.failures
+            assert bench.key not in bench.node.engine.state.told
             bench.runtime.answers["UpdateContainerResources"] = OK
             await trio.sleep(100)
             assert bench.sent() == [str(wanted)] * 5
             assert not bench.worker.failures
+            assert bench.node.engine.state.told[bench.key].cpus == wanted
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_what_is_refused_for_the_same_reason_again_does_not_count_as_told() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            bench = Bench(nursery, Status.UNKNOWN)
+            nursery.start_soon(bench.worker.run)
+            for _ in range(2):
+                bench.node.engine.apply(UpdateDone(bench.key))  # as a decision does that has it told
+                bench.worker.tell_again(bench.key)
+                await trio.sleep(1)
+                assert bench.key not in bench.node.engine.state.told
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
@@ -291,3 +308,15 @@ def test_a_refused_update_is_not_tried_again_for_a_container_that_is_gone() -> N
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@in_nursery
+async def test_what_is_refused_twice_for_one_reason_was_told_neither_time(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, Status.UNKNOWN)
+    engine = bench.node.engine
+    nursery.start_soon(bench.worker.run)
+    for cpus in ("2-3", "4-5"):
+        engine.state = attrs.evolve(engine.state, told={bench.key: Adjustment(cpus=CPUSet.parse(cpus))})
+        bench.worker.perform(bench.update(cpus))
+        await trio.testing.wait_all_tasks_blocked()
+        assert bench.key not in engine.state.told

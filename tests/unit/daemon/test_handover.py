@@ -10,8 +10,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.effects import AT_ONCE
-from crirm.daemon.handover import CLEAR_WITHIN_S, Handover
+from crirm.daemon.handover import CLEAR_WITHIN_S, Handover, Hold
 from crirm.daemon.participants import Remove
+from crirm.model.cpuset import NO_CPUS, CPUSet
 from tests.unit.daemon.nodes import good, in_nursery
 from tests.unit.daemon.test_clearing import Bench, in_virtual_time
 
@@ -74,6 +75,23 @@ async def test_an_update_that_took_nothing_from_anybody_is_late_only_until_it_is
     await wait_all_tasks_blocked()
     await bench.answers()
     assert bench.effects.handover.overdue == {}
+
+
+@in_nursery
+async def test_who_waits_for_one_another_is_not_updated_again_and_again_at_once(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery)
+    sharing, owner = bench.create("s", 0, started=True), bench.create("o", 2, started=True)
+    await wait_all_tasks_blocked()
+    await bench.answers()
+    bench.runtime.answers["UpdateContainerResources"], before = Status.UNAVAILABLE, len(bench.sent())
+    bench.runtime.answering.set()
+    holds = {sharing: Hold(CPUSet.parse("0-5"), NO_CPUS), owner: Hold(CPUSet.parse("6-7"), CPUSet.parse("6-7"))}
+    bench.effects.handover._holds.update(holds)
+    for key in holds:
+        bench.effects.tell_again(key)
+    for _ in range(200):
+        await trio.lowlevel.checkpoint()
+    assert bench.sent()[before:] == [("id-s", "2-5"), ("id-o", "0-1")]
 
 
 @in_virtual_time

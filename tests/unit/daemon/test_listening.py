@@ -88,6 +88,19 @@ async def test_another_runtime_is_listened_to_after_one_that_tells_nothing() -> 
 
 
 @in_virtual_time
+async def test_a_runtime_without_events_is_asked_again_when_it_was_away() -> None:
+    runtime = FakeStreams(called("cri-o", "1.34.0"), NO_EVENTS)  # enable_pod_events = false
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listen, runtime, lambda _: None)
+        await trio.sleep(2.5 * AGAIN_S)
+        assert len(runtime.asked_at_s) == 1
+        runtime.info = called("cri-o", "1.34.0")
+        await trio.sleep(2.5 * AGAIN_S)
+        assert len(runtime.asked_at_s) == 2
+        nursery.cancel_scope.cancel()
+
+
+@in_virtual_time
 async def test_a_runtime_is_listened_to_as_soon_as_it_is_known() -> None:
     runtime = FakeStreams(None)
     runtime.identified = trio.Event()

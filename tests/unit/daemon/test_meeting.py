@@ -110,3 +110,17 @@ async def test_the_id_of_a_known_pod_may_be_shortened(nursery: trio.Nursery) -> 
     request = create_request(pod="p")
     node.call(Create, request, good(v1.CreateContainerResponse(container_id=ID)))
     assert (granted(node), node.runtime.calls) == (["0-1"], [])
+
+
+@in_nursery
+async def test_a_fault_in_the_answer_about_a_pod_costs_nobody_a_decision(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(_answer: bytes) -> None:
+        raise ZeroDivisionError
+
+    node = FakeNode(nursery)
+    node.runtime.answers["PodSandboxStatus"] = TOLD
+    monkeypatch.setattr("crirm.daemon.meeting.decode.pod_status", fault)
+    held, _ = await created(node, asked())
+    assert held.forwarded is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -19,6 +20,8 @@ from crirm.daemon.settings import Settings
 from crirm.model.events import ContainerRemoved
 from crirm.policy.activation import plan
 from crirm.policy.api import Choice
+from crirm.policy.none import NonePolicy
+from tests.unit.daemon.fake_pool import in_virtual_time
 from tests.unit.daemon.nodes import good, in_nursery
 from tests.unit.daemon.test_adjustments import Bench
 from tests.unit.policy.counting import Counting
@@ -110,3 +113,40 @@ async def test_what_was_resized_before_all_went_back_keeps_its_new_size(nursery:
     await trio.testing.wait_all_tasks_blocked()
     assert "refused to update 1 containers" in refusals[0]
     assert (bench.engine.policy, bench.cpus()) == (Counting(8), {"b": 3})
+
+
+@in_virtual_time
+async def test_a_node_that_places_nothing_retires_when_everybody_has_been_told() -> None:
+    async with trio.open_nursery() as nursery:
+        bench = bench_with(nursery)
+        retired: list[float] = []
+        bench.recorder, bench.retire = SimpleNamespace(file=""), lambda: retired.append(trio.current_time())
+        bench.runtime.answers["UpdateContainerResources"] = Status.UNAVAILABLE
+        nothing = NonePolicy()
+        bench.engine.activate(nothing, plan(nothing, {}, bench.engine.state, bench.machine), overflow=False)
+        await bench.effects.finish(bench.engine.state.adjustments)
+        for _ in range(2):  # a second change has nobody look twice
+            bench.change._go_on(bench)
+        await trio.sleep(100)
+        assert (retired, bench.change.node) == ([], bench), "it has still to be told"
+        bench.runtime.answers["UpdateContainerResources"] = v1.UpdateContainerResourcesResponse()
+        await trio.sleep(100)
+        assert (len(retired), bench.change.node, bench.change.relay.node) == (1, None, None)
+        assert bench.sent() == {"id-a": "0-7"}
+        nursery.cancel_scope.cancel()
+
+
+@in_virtual_time
+async def test_a_node_that_is_to_place_again_does_not_retire() -> None:
+    async with trio.open_nursery() as nursery:
+        bench = bench_with(nursery)
+        bench.recorder, bench.retire = SimpleNamespace(file="a"), lambda: pytest.fail("it is needed")
+        old, nothing = bench.engine.policy, NonePolicy()
+        bench.engine.activate(nothing, plan(nothing, {}, bench.engine.state, bench.machine), overflow=False)
+        bench.change._go_on(bench)
+        await trio.sleep(20)
+        bench.engine.activate(old, plan(old, {}, bench.engine.state, bench.machine), overflow=False)
+        bench.recorder.file = ""
+        await trio.sleep(20)
+        assert (bench.change.node, bench.change._retiring) == (bench, None)
+        nursery.cancel_scope.cancel()

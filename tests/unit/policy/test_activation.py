@@ -20,6 +20,7 @@ from crirm.model.events import (
     Synchronised,
     Timer,
     TimerExpired,
+    UpdateFailed,
 )
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
@@ -131,6 +132,15 @@ def test_who_has_no_room_is_named_and_would_share_what_is_left() -> None:
     assert {name: str(one.cpus) for name, one in found.state.adjustments.items()} == {"a": "2-3", "b": "0-1"}
 
 
+def test_who_could_not_be_told_last_is_set_free_as_well() -> None:
+    """Its update has failed, so nobody knows what it has; it was bound to something."""
+    old = Counting(8)
+    state = after(old, PodAdded(POD), *run("a", 2), UpdateFailed(key("a"), "not now"))
+    assert not state.told
+    found = planned(old, NOTHING, state)
+    assert updates(found) == {"a": "0-7"}
+
+
 def test_a_container_in_the_middle_of_its_creation_is_told_once_it_is_there() -> None:
     policy = Counting(8)
     state = after(policy, PodAdded(POD), asked("a", 2))
@@ -197,6 +207,18 @@ def test_who_cannot_be_placed_by_another_policy_shares_with_others_and_is_degrad
     assert taken.adjustments[key("m")].cpus == CPUSet.parse("0,6-7"), "it makes room as the others do"
 
 
+def test_where_nobody_is_bound_who_cannot_be_placed_is_not_either() -> None:
+    host = topology_of(HostSpec(packages=1, cores=8, threads=1))
+    reserved = Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0)))
+    kind = KINDS["memtier"]
+    binding, loose = (kind.make(host, reserved, kind.options(pin_cpu=pin)) for pin in (True, False))
+    bound = planned(Counting(8), binding, with_malformed(Counting(8))).state
+    assert bound.adjustments[key("m")].cpus == CPUSet.parse("3-7")
+    found = planned(binding, loose, bound)
+    assert found.state.degraded.keys() == {"m"}
+    assert {name: str(one.cpus) for name, one in found.state.adjustments.items()} == {"a": "0-7", "m": "0-7"}
+
+
 def test_who_cannot_be_placed_is_tried_again_and_heals() -> None:
     old = Counting(8)
     found = planned(old, STATIC, with_malformed(old))
@@ -212,6 +234,19 @@ def test_a_stranger_that_cannot_be_placed_is_known_and_shares() -> None:
     )
     state = after(STATIC, PodAdded(POD), *run("a", 2), Synchronised((POD, MALFORMED), (*there("a"), stranger)))
     assert (str(state.adjustments[key("m")].cpus), list(state.degraded)) == ("0,3-7", ["m"])
+
+
+def test_a_stranger_that_topology_aware_cannot_read_is_known_and_shares() -> None:
+    policy = KINDS["topology-aware"].make(
+        topology_of(HostSpec(packages=1, cores=8, threads=1)),
+        Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0))),
+        KINDS["topology-aware"].options(),
+    )
+    pod = attrs.evolve(MALFORMED, annotations={"prefer-shared-cpus.cri-resource-manager.intel.com": "perhaps"})
+    stranger = attrs.evolve(asked("m", 2).container, pod=pod.id, id=ContainerId("x"), state=ContainerState.RUNNING)
+    state = after(policy, PodAdded(POD), *run("a", 2), Synchronised((POD, pod), (*there("a"), stranger)))
+    assert {name: str(one.cpus) for name, one in state.adjustments.items()} == {"a": "1-2", "m": "3-7"}
+    assert "perhaps" in state.degraded[key("m")]
 
 
 def there(name: str) -> tuple[Container, ...]:

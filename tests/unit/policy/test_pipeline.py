@@ -25,6 +25,7 @@ from crirm.model.events import (
     Synchronised,
     Timer,
     TimerExpired,
+    UpdateDone,
     UpdateFailed,
 )
 from crirm.model.qos import QoSClass
@@ -270,6 +271,18 @@ def test_an_update_that_failed_is_told_again_with_the_next_change(book: Playbook
     assert [effect.key for effect in decision.effects if isinstance(effect, UpdateContainer)] == [shared]
 
 
+def test_an_update_that_is_made_at_last_counts_as_told(book: Playbook) -> None:
+    shared = book.run("s", 0)
+    book.run("a", 1000)
+    told = book.state.told[shared]
+    book.tell(UpdateFailed(shared, "not now"))
+    book.tell(UpdateDone(shared))
+    assert book.state.told[shared] == told
+    book.tell(ContainerExited(shared))
+    book.tell(UpdateDone(shared))
+    assert shared not in book.state.told, "who is gone has nothing"
+
+
 def test_timers_carry_their_time_and_go_with_their_container(book: Playbook) -> None:
     key = book.run("a", 1000, annotations={"cold": "yes"})
     assert book.state.timers == {(key, Timer.COLD_START): 1060.0}
@@ -327,3 +340,15 @@ def test_synchronising_leaves_a_container_alone_that_is_being_created(book: Play
         Synchronised((pod("p1"), pod("p2")), (attrs.evolve(listed("x", 2000, ContainerState.CREATED), name="a"),))
     )
     assert {ContainerKey("a")} == set(book.state.policy)
+
+
+def test_a_later_attempt_that_is_found_does_not_end_the_one_that_runs(book: Playbook) -> None:
+    """CRI-O finishes a creation that the kubelet has given up, while an earlier attempt runs on."""
+    running = book.run("a", 2000)
+    known = attrs.evolve(listed("a", 2000, ContainerState.RUNNING), id=book.state.workload.containers[running].id)
+    late = attrs.evolve(listed("late", 2000, ContainerState.CREATED), name=known.name, attempt=1)
+    book.tell(Synchronised((pod("p1"),), (known, late)))
+    assert book.state.workload.containers[running].state is ContainerState.RUNNING
+    granted = book.state.policy
+    assert granted.keys() == {running, late.key}
+    assert granted[running].isdisjoint(granted[late.key])

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.decision import Adjustment
 from crirm.model.events import PodAdded
 from crirm.model.qos import QoSClass
+from crirm.model.workload import ContainerKey
 from crirm.policy.api import Choice
 from crirm.replay.moments import Free, Moment, NodeUse, far, moment
 from crirm.sim.hosts import parse_spec, topology_of
@@ -53,6 +56,17 @@ def test_what_containers_take_is_counted_where_they_are() -> None:
     assert [use.promised_bytes for use in found.nodes] == [5 * GIB, 2 * GIB]
     assert found.cpu == Free(3500, 2000, 43), "3.5 CPUs are free, of which 2 are in one place"
     assert found.memory == Free(9 * GIB, 6 * GIB, 25)
+
+
+def test_cpus_and_memory_that_are_not_on_this_machine_are_left_out() -> None:
+    """They come from a trace of another machine, or one that has lost some."""
+    scene = Scene(choice=STATIC)
+    scene.tell(PodAdded(pod()))
+    scene.run(container("a", 2, 1))
+    there = Adjustment(cpus=CPUSet.parse("1,99"), mems=NodeSet.parse("0,7"))
+    for adjustment, promised in ((there, [GIB, 0]), (attrs.evolve(there, mems=NodeSet.of(7)), [0, 0])):
+        scene.state = attrs.evolve(scene.state, adjustments={ContainerKey("a"): adjustment})
+        assert [use.promised_bytes for use in now(scene).nodes] == promised
 
 
 def test_who_spans_nodes_and_who_may_use_far_memory_is_named() -> None:

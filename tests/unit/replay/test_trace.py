@@ -19,6 +19,7 @@ from crirm.model.events import (
 from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerId, ContainerKey, ContainerState, PodId, TopologyHint
 from crirm.replay import trace
+from crirm.replay.records import Start, read_start, start_record
 from crirm.replay.trace import TraceError, TraceReader
 from tests.unit.replay.scenes import BEGIN_S, Scene, container, pod, web
 
@@ -157,3 +158,12 @@ def test_a_line_beyond_all_measure_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(trace, "MAX_LINE_BYTES", 10)
     with pytest.raises(TraceError, match="line 1: is longer than"):
         read("x" * 10)
+
+
+def test_requests_in_flight_when_the_trace_begins_are_kept() -> None:
+    """Who was asked for twice is told again when it is there; a trace of before knows of none."""
+    start = Start(tries={(PodId("p1"), "web", 3): 2})
+    record = json.loads(json.dumps(start_record(start)))
+    assert read_start(record) == start
+    del record["tries"]
+    assert read_start(record) == Start()

@@ -300,3 +300,22 @@ async def test_an_answer_that_reads_as_gigabytes_is_refused_at_once() -> None:
     assert failures == [Status.RESOURCE_EXHAUSTED]
     assert rig.runtime.streams[1].reset == 8
     assert rig.idle
+
+
+@in_guest
+async def test_a_call_of_our_own_that_is_answered_with_very_many_messages_ends_at_the_second() -> None:
+    rig = Rig()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_fail, rig, "INTERNAL.*more than one message")
+        await trio.testing.wait_all_tasks_blocked()
+        rig.settle()
+        rig.runtime.h2.send_headers(1, REPLY)
+        rig.runtime.h2.send_data(1, frame(b"told") * 3)
+        rig.settle()
+    assert rig.runtime.streams[1].reset == 8
+    assert rig.idle
+
+
+async def _fail(rig: Rig, words: str) -> None:
+    with pytest.raises(RpcError, match=words):
+        await rig.pool.unary("/a.B/Own", b"ask", timeout_s=30)

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from crirm.errors import CrirmError
 from crirm.rpc.budget import Account, Budget
+from crirm.rpc.client import Pool
 from crirm.rpc.grpc_wire import find, frame
 from crirm.rpc.held import Answer, _complaints
 from tests.unit.rpc.rig import OK, REPLY, Peer, Rig, on_loop, request
@@ -381,4 +382,24 @@ async def test_a_reply_that_is_no_message_leaves_the_outcome_open_and_passes_as_
     assert Answer(0, None, certain=False) == part.seen[-1]
     assert body == rig.kubelet.streams[stream].body
     assert rig.kubelet.streams[stream].headers[-1] == OK
+    assert rig.idle
+
+
+@on_loop
+async def test_a_call_that_cannot_be_sent_on_ends_and_what_was_decided_is_undone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    part = Part(patient=True)
+    rig = rig_with(part)
+    stream = rig.call()
+    assert part.held is not None
+
+    def start(*_args: object, **_more: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Pool, "start", start)
+    part.held.forward(b"late")
+    rig.settle()
+    assert find(rig.kubelet.streams[stream].headers[0], b"grpc-status") == b"13"
+    assert part.seen[-1] == Answer(Status.INTERNAL.value, None)
     assert rig.idle
