@@ -281,6 +281,8 @@ class Checks:
                 what = f"{state.workload.full_name(key)}: {container.state.value if container else 'unknown'}"
                 self.fail("a grant without a container", what)
         for key, told in state.told.items():
+            if self._is_creating() and state.workload.containers[key].id is None:
+                continue  # it is told when it is there
             if told != state.adjustments.get(key, told):
                 self.fail("not told", f"{state.workload.full_name(key)}: {told} instead of {state.adjustments[key]}")
         if gone := [pod.name for pod in state.workload.pods.values() if pod.id not in self.world.runtime.pods]:
