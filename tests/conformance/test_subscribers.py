@@ -109,6 +109,8 @@ def test_the_table_of_habits_is_right(runtime: Runtime, everybody: bool) -> None
         runtime.run_pods(cri, PROBES, "probe")
         pods = runtime.run_pods(cri, PODS, "counted")
         wait_until(lambda: len({*one.of(pods), *two.of(pods)}) == PODS * KINDS)
+        if everybody:  # one may be slower to hear than the other
+            wait_until(lambda: len(one.of(pods)) == len(two.of(pods)) == PODS * KINDS)
         both_heard_all = len(one.of(pods)) == len(two.of(pods)) == PODS * KINDS
         assert both_heard_all or not set(one.of(pods)) & set(two.of(pods))
     assert both_heard_all is everybody

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 MOST_SEEDS: Final = 500
+AT_START: Final = "not exclusive when its owner starts,starts on CPUs of another"
 UNKNOWN: Final = "starts, and crirm does not know it,running but unknown,runs without a grant,two owners"
 
 
@@ -62,18 +63,30 @@ MUTATIONS: Final = (
         (Edit("crirm/daemon/resync.py", "tuple(details.containers), since.touched)", "tuple(details.containers))"),),
     ),
     Mutation(
-        "a creation tried again loses its grant", "very late", f"{UNKNOWN},the runtime has something else,not told",
+        "a creation tried again loses its grant", "very late",
+        f"{UNKNOWN},{AT_START},the runtime has something else,not told",
         (
             Edit(
+                "crirm/daemon/participants.py",
+                "        if before := asked_before(self.node.engine.state.workload, container):",
+                "        if before := None:",
+            ),
+            Edit(
                 "crirm/policy/creation.py",
-                "    if state.tries[creation] and container.state is ContainerState.CREATING:",
+                "        and other.attempt < container.attempt\n        and other.state in UNSTARTED",
+                "        and other.key != container.key\n        and other.state in UNSTARTED",
+            ),
+            Edit("crirm/policy/creation.py", "    if twin is not None and twin.key != key:", "    if False:"),
+            Edit(
+                "crirm/policy/creation.py",
+                "    if creation in state.tries or container.id is not None:",
                 "    if False:",
             ),
         ),
     ),
     Mutation(
         "an owner starts before others have left its CPUs", "resizes",
-        "not exclusive when its owner starts,starts on CPUs of another",
+        AT_START,
         (
             Edit("crirm/daemon/clearing.py", "        if self.effects.unsettled(key):", "        if False:"),
             Edit(
