@@ -10,7 +10,7 @@ import trio
 from crirm.daemon.settings import NOTHING
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.decision import NO_QUOTA, Adjustment
-from crirm.model.workload import ContainerState
+from crirm.model.workload import ContainerId, ContainerState
 from crirm.rpc.held import LONGEST_S
 from tests.simulation.clocks import monotonic_s
 
@@ -29,6 +29,7 @@ ANSWERED_WITHIN_S = 5.0  # from the runtime's answer to the caller's
 CALM_S = 10.0  # after a disturbance, before updates can be expected to be in order
 ENDLESS = b"GetContainerEvents"
 FORGOTTEN = "starts, and crirm does not know it"
+BELIEF = "what the runtime was told is not what it has"
 UNTOLD = "an update that failed is not tried again"
 UNPLACED = "a container of an unknown pod runs on CPUs of another"
 
@@ -107,8 +108,18 @@ class Checks:
         if self.calm_since_s > CALM_S:
             if box.id in self._strangers(node) and node.engine.policy.name != NOTHING:
                 self.fail(FORGOTTEN, self._name(box.id))
+            self._check_belief(node, box)
             self._check_alone(node, box, own)
             self.world.nursery.start_soon(self._check_later, box)
+
+    def _check_belief(self, node: DecidingNode, box: Box) -> None:
+        """What crirm takes for told is what the runtime has, when nothing is on its way to it."""
+        key = node.intake.key_of(ContainerId(box.id))
+        told = node.engine.state.told.get(key) if key else None
+        if key is None or told is None or told.cpus is None or key in node.engine.state.resizing:
+            return
+        if not node.effects.in_flight(key) and str(told.cpus) != box.resources.cpus:
+            self.fail(BELIEF, f"{self._name(box.id)} starts with CPUs {box.resources.cpus}, and was told {told.cpus}")
 
     def _refresh(self, node: DecidingNode, running: set[str]) -> None:
         """Take over what crirm says of owners that it knows; those that it has forgotten keep what they had."""

@@ -64,7 +64,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a creation tried again loses its grant", "very late",
-        f"{UNKNOWN},{AT_START},the runtime has something else,not told",
+        f"{UNKNOWN},{AT_START},what the runtime was told is not what it has",
         (
             Edit(
                 "crirm/daemon/participants.py",
