@@ -256,11 +256,11 @@ class DecidingNode:
         return participant(self, method)
 
     def observed(self, method: str, answer: bytes) -> None:
-        """See ``participants.Node`` and ``observing.Observer``."""
+        """See ``node_api.Node`` and ``observing_tap``."""
         self.observing.observed(method, answer)
 
     def look(self, again: Callable[[], None], held: Held) -> bool:
-        """See ``participants.Node``."""
+        """See ``node_api.Node``."""
         return self.looking.look(again, held)
 
     def meet(self, pod: PodId, described: Pod | None, again: Callable[[], None], held: Held) -> None:

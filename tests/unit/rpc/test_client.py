@@ -211,6 +211,12 @@ def test_a_call_of_our_own_that_nobody_waits_for_any_more_is_withdrawn(*, waits:
     bridge.run(give_up)
 
 
+async def _ask_in_vain(rig: Rig, failures: list[Status]) -> None:
+    with pytest.raises(RpcError) as failure:
+        await rig.pool.unary("/a.B/Own", b"ask", timeout_s=30.0)
+    failures.append(failure.value.status)
+
+
 @in_guest
 async def test_a_call_of_our_own_fails_with_the_runtime() -> None:
     rig = Rig()
@@ -218,13 +224,8 @@ async def test_a_call_of_our_own_fails_with_the_runtime() -> None:
     rig.call()
     failures: list[Status] = []
 
-    async def ask() -> None:
-        with pytest.raises(RpcError) as failure:
-            await rig.pool.unary("/a.B/Own", b"ask", timeout_s=30.0)
-        failures.append(failure.value.status)
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask)
+        nursery.start_soon(_ask_in_vain, rig, failures)
         await trio.testing.wait_all_tasks_blocked()
         rig.upstream.connection_lost(None)
     assert failures == [Status.UNAVAILABLE]
@@ -285,13 +286,8 @@ async def test_an_answer_that_reads_as_gigabytes_is_refused_at_once() -> None:
     rig = Rig()
     failures: list[Status] = []
 
-    async def ask() -> None:
-        with pytest.raises(RpcError) as failure:
-            await rig.pool.unary("/a.B/Own", b"ask", timeout_s=30.0)
-        failures.append(failure.value.status)
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask)
+        nursery.start_soon(_ask_in_vain, rig, failures)
         await trio.testing.wait_all_tasks_blocked()
         rig.settle()
         rig.runtime.h2.send_headers(1, REPLY)
