@@ -19,8 +19,8 @@ from bench.rig import open_embedded, open_private_containerd
 from bench.targets import judge
 from crirm import logs
 from crirm.errors import CrirmError
+from crirm.launcher.containerd import find_installed
 from crirm.logs.settings import Level, LogSettings
-from crirm.sim.containerd import find_installed
 
 _TABLE_COLUMNS = 150  # where the output is no terminal
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 from rich.table import Table
 
-from crirm.daemon.engine import Engine
+from crirm.daemon.placement.engine import Engine
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.events import ContainerCreated, ContainerExited, ContainerRequested, Event, PodAdded
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
@@ -17,7 +18,6 @@ from crirm.model.resources import Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
-from crirm.sim.hosts import parse_spec, topology_of
 
 if TYPE_CHECKING:
     from rich.box import Box

@@ -12,8 +12,8 @@ from bench.client import Client
 from bench.pods import Pods
 from bench.processes import CRIRM, BenchError, running
 from bench.turns import TurnRecord
-from crirm.sim.containerd import find_installed, open_containerd
-from crirm.sim.oci_image import BUSYBOX_IMAGE, find_busybox
+from crirm.launcher.containerd import find_installed, open_containerd
+from crirm.launcher.oci_image import BUSYBOX_IMAGE, find_busybox
 from crirm.sim.seed import IMAGE as EMBEDDED_IMAGE
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ hypothesis.settings.register_profile(  # for tests/random_run.py: all comes from
 hypothesis.settings.load_profile("crirm")
 pytest.register_assert_rewrite("tests.conformance", "tests.daemons")
 
-from crirm.sim.containerd import Installation, find_installed  # noqa: E402 - after the line above
+from crirm.launcher.containerd import Installation, find_installed  # noqa: E402 - after the line above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import yaml
 from crirm.cli.exit_codes import ExitCode
 from crirm.cli.printing import say
 from crirm.config.text import is_toml
-from crirm.daemon.configuration import read
+from crirm.daemon.configuration.meaning import read
 from crirm.daemon.settings import Settings
 from crirm.errors import CrirmError, visible
 

@@ -22,11 +22,11 @@ from crirm.config.load import Loaded, load
 from crirm.config.machine import Verdict, judge
 from crirm.config.text import decoded
 from crirm.config.write import dump
-from crirm.daemon.config_grammars import GRAMMARS
-from crirm.daemon.configuration import constraints_of, read, read_cgroup
+from crirm.daemon.configuration.grammars import GRAMMARS
+from crirm.daemon.configuration.meaning import constraints_of, read, read_cgroup
 from crirm.errors import CrirmError, UsageError
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.policy.registry import KINDS
-from crirm.sim.hosts import parse_spec, topology_of
 from crirm.system.sysfs import discover
 
 if TYPE_CHECKING:

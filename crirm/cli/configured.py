@@ -9,7 +9,7 @@ from crirm.config.cpus import parse_cpus
 from crirm.config.faults import ValueFault
 from crirm.config.policies import POLICIES
 from crirm.config.policy import PolicySection, Resources
-from crirm.daemon.configuration import choice_of
+from crirm.daemon.configuration.meaning import choice_of
 from crirm.errors import UsageError
 
 if TYPE_CHECKING:

@@ -20,12 +20,12 @@ from crirm.cli.printing import say
 from crirm.daemon import app
 from crirm.daemon.settings import Settings, control_socket_beside
 from crirm.errors import CrirmError
+from crirm.launcher.containerd import find_installed, open_containerd
+from crirm.launcher.oci_image import BUSYBOX_IMAGE, find_busybox, write_archive
 from crirm.logs.settings import Level, LogSettings
 from crirm.rpc import bridge
 from crirm.rpc.client import Pool
 from crirm.rpc.flusher import Flusher
-from crirm.sim.containerd import find_installed, open_containerd
-from crirm.sim.oci_image import BUSYBOX_IMAGE, find_busybox, write_archive
 from crirm.sim.pod_life import PodLife
 from crirm.sim.runtime import open_runtime
 

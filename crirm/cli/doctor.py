@@ -19,7 +19,7 @@ from crirm.system.doctor import Finding, Host, Verdict, check_host
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from crirm.daemon.runtime_info import RuntimeInfo
+    from crirm.daemon.relay.runtime_info import RuntimeInfo
 
     Probe = Callable[[str], Awaitable[RuntimeInfo]]
 
@@ -55,7 +55,7 @@ def command(relay_socket: str, runtime_socket: str, host_root: Path, *, as_json:
 
     Nothing is changed. The exit code is 0 when no check failed, 1 otherwise.
     """
-    from crirm.daemon.link import TESTED_RUNTIMES, probe  # noqa: PLC0415  # grpclib takes its time, --help needs none
+    from crirm.daemon.relay.link import TESTED_RUNTIMES, probe  # noqa: PLC0415  # grpclib takes its time, --help needs none
 
     settings = Settings(relay_socket=relay_socket, runtime_socket=runtime_socket)
     findings = tuple(examine(Host(host_root.absolute()), settings, probe, TESTED_RUNTIMES))

@@ -13,8 +13,9 @@ import click
 
 from crirm.cli.configured import choice_from_options
 from crirm.cli.replay_text import diff_text, report_text
-from crirm.daemon.configuration import constraints_of, read_cgroup, read_config
+from crirm.daemon.configuration.meaning import constraints_of, read_cgroup, read_config
 from crirm.errors import CrirmError, UsageError
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.record_json import to_record
 from crirm.policy.api import Choice, Constraints
 from crirm.replay.decisions import canonical, decision_record, state_record
@@ -22,7 +23,6 @@ from crirm.replay.diff import compare
 from crirm.replay.report import Observer, Report, read_report, report_record
 from crirm.replay.run import Replay
 from crirm.replay.trace import MAX_LINE_BYTES, TraceError, TraceReader
-from crirm.sim.hosts import parse_spec, topology_of
 from crirm.system.sysfs import discover
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import click
 from crirm.cli.printing import console
 from crirm.cli.topology_text import render
 from crirm.errors import UsageError
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.topology_json import digest, to_json
-from crirm.sim.hosts import parse_spec, topology_of
 from crirm.system.sysfs import Discovery, discover
 
 """Columns where the output goes to a file or pipe: nothing is wrapped, so every fact stays on its line for grep."""

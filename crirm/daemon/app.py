@@ -24,15 +24,15 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri.dump_rules import DumpRules
-from crirm.daemon.adjustments import Adjustments
-from crirm.daemon.agent import greet_agent
-from crirm.daemon.configurations import Configurations, InForce, begin
+from crirm.daemon.configuration.agent import greet_agent
+from crirm.daemon.configuration.change import Reconfiguration
+from crirm.daemon.configuration.in_force import Configurations, InForce, begin
+from crirm.daemon.configuration.overrides import Adjustments
 from crirm.daemon.control import Answers, control_listener, serve_control
-from crirm.daemon.dumper import Dumper
-from crirm.daemon.link import Link
-from crirm.daemon.observing_tap import ObservingTap
-from crirm.daemon.reconfigure import Reconfiguration
-from crirm.daemon.relay import Relay, is_endless
+from crirm.daemon.dump.dumper import Dumper
+from crirm.daemon.observation.observing_tap import ObservingTap
+from crirm.daemon.relay.link import Link
+from crirm.daemon.relay.router import Relay, is_endless
 from crirm.daemon.settings import NOTHING, control_socket_beside, intercepted_by
 from crirm.errors import CrirmError
 from crirm.kube.config_service import serve_config
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from crirm.daemon.node import DecidingNode
+    from crirm.daemon.placement.node import DecidingNode
     from crirm.daemon.settings import Settings
     from crirm.rpc.tap import Outcome, Tap
 
@@ -193,7 +193,7 @@ async def _placed(
     """Start what decides, if anything is to be placed or recorded."""
     if settings.policy.name == NOTHING and not settings.record:
         return None
-    from crirm.daemon.node import open_node  # noqa: PLC0415 - a daemon that only relays stays small
+    from crirm.daemon.placement.node import open_node  # noqa: PLC0415 - a daemon that only relays stays small
 
     node = await open_node(settings, relay.runtime.pool, service, adjustments.override)
     relay.node = node

@@ -21,10 +21,10 @@ from crirm.system.unix_socket import ListeningSocket, SocketOwner, open_listener
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from crirm.daemon.configurations import Configurations
-    from crirm.daemon.engine import Engine, Explained
-    from crirm.daemon.reconfigure import Proposal
-    from crirm.daemon.recorder import Recorder
+    from crirm.daemon.configuration.change import Proposal
+    from crirm.daemon.configuration.in_force import Configurations
+    from crirm.daemon.placement.engine import Engine, Explained
+    from crirm.daemon.state.recorder import Recorder
     from crirm.model.decision import Adjustment
     from crirm.model.workload import Container, ContainerKey
 

@@ -11,7 +11,7 @@ import attrs
 
 from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, DumpRulesError
 from crirm.cri.methods import INTERCEPTED
-from crirm.daemon.enforcement import Mode
+from crirm.daemon.enforcer.enforcement import Mode
 from crirm.errors import UsageError
 from crirm.logs.settings import LogSettings
 from crirm.policy.api import Choice

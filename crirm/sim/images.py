@@ -12,7 +12,7 @@ from grpclib import GRPCError
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime.v1 import Image
-from crirm.sim.oci_image import BUSYBOX_IMAGE, PAUSE_IMAGE
+from crirm.launcher.oci_image import BUSYBOX_IMAGE, PAUSE_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from crirm.cri.proto.runtime import v1
-from crirm.sim.hosts import write_tree
+from crirm.hosts.synthetic import write_tree
 from tests.abuse import broken_runtimes, floods, mutations, wire
 from tests.abuse.watcher import PATIENCE_S, Figures, Watcher
 from tests.conformance.client import GrpcioClient, unary

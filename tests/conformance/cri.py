@@ -10,7 +10,7 @@ import attrs
 import betterproto
 
 from crirm.cri.proto.runtime import v1
-from crirm.sim.oci_image import BUSYBOX_IMAGE
+from crirm.launcher.oci_image import BUSYBOX_IMAGE
 from tests.conformance import client as grpc_client
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import attrs
 import pytest
 
 from crirm.cri.proto.runtime import v1
-from crirm.sim import oci_image
-from crirm.sim.containerd import Containerd, Installation, open_containerd
+from crirm.launcher import oci_image
+from crirm.launcher.containerd import Containerd, Installation, open_containerd
 from tests.conformance import client as grpc_client
 from tests.conformance.cri import V1, V1ALPHA2, Cri
 from tests.daemons import running_daemon

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crirm.cri.proto.runtime import v1
-from crirm.sim.oci_image import BUSYBOX_IMAGE
+from crirm.launcher.oci_image import BUSYBOX_IMAGE
 from tests.conformance.cri import OK, World
 
 Outcome = dict[str, Any]

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.event_habits import tells_everybody
+from crirm.daemon.observation.event_habits import tells_everybody
 from tests.conformance.client import GrpcioClient
 from tests.conformance.cri import HOST, OK, V1, Cri, wait_until
 from tests.daemons import running_daemon

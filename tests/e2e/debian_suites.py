@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from crirm.sim.containerd import Installation, find_installed, inspect_installation
+from crirm.launcher.containerd import Installation, find_installed, inspect_installation
 
 CACHE = Path(__file__).parents[2] / ".cache" / "debian-suites"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")

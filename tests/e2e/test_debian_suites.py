@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crirm.sim.containerd import Installation
+from crirm.launcher.containerd import Installation
 from tests.e2e import debian_suites
 from tests.e2e.debian_suites import MissingError, fetch
 

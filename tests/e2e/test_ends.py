@@ -16,7 +16,7 @@ from tests.e2e.test_placement import REST, containerd, crirm
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crirm.sim.containerd import Containerd, Installation
+    from crirm.launcher.containerd import Containerd, Installation
 
 pytestmark = pytest.mark.containerd
 

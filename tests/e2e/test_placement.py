@@ -14,9 +14,9 @@ import attrs
 import pytest
 
 from crirm.cri.proto.runtime import v1
+from crirm.launcher.containerd import Containerd, Installation, open_containerd
+from crirm.launcher.oci_image import BUSYBOX_IMAGE, write_archive
 from crirm.model.cpuset import CPUSet
-from crirm.sim.containerd import Containerd, Installation, open_containerd
-from crirm.sim.oci_image import BUSYBOX_IMAGE, write_archive
 from tests.conformance.client import GrpcioClient
 from tests.conformance.cri import NOT_FOUND, OK, RESOURCE_EXHAUSTED, V1, Cri, wait_until
 from tests.daemons import CRIRM, running_daemon

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crirm.cri.proto.runtime import v1
-from crirm.sim import containerd_cleanup
-from crirm.sim.containerd import Containerd, ContainerdError, Installation, open_containerd
+from crirm.launcher import cleanup as containerd_cleanup
+from crirm.launcher.containerd import Containerd, ContainerdError, Installation, open_containerd
 from tests.conformance.client import GrpcioClient
 from tests.conformance.cri import V1, Cri, Pod, World, wait_until
 from tests.conformance.normal import Masks
@@ -177,7 +177,7 @@ def test_takes_down_what_a_killed_owner_left(installation: Installation, short_p
 _OWNER = """
 import sys, trio
 from pathlib import Path
-from crirm.sim.containerd import find_installed, open_containerd
+from crirm.launcher.containerd import find_installed, open_containerd
 
 async def main():
     async with open_containerd(find_installed(), Path(sys.argv[1])):

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from crirm.cri.proto.runtime import v1
-from crirm.sim.containerd import Containerd, Installation, open_containerd
+from crirm.launcher.containerd import Containerd, Installation, open_containerd
 from tests.conformance.cri import V1, Cri, Pod, World, wait_until
 from tests.conformance.normal import Masks
 from tests.integration.load import Load, Question

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from crirm.daemon.persistence import FAILED_CLOSED, FAILED_OPEN
+from crirm.daemon.state.persistence import FAILED_CLOSED, FAILED_OPEN
 from tests.conformance.cri import wait_until
 from tests.integration.deciding import Node, make_node
 from tests.integration.support import OK, UNAVAILABLE, Stage

@@ -13,7 +13,7 @@ from tests.storm.storm import Storm
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crirm.sim.containerd import Installation
+    from crirm.launcher.containerd import Installation
     from tests.trio_thread import TrioThread
 
 pytestmark = pytest.mark.containerd

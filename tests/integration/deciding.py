@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from crirm.cri.proto.runtime import v1
-from crirm.sim.hosts import HostSpec, write_tree
+from crirm.hosts.synthetic import HostSpec, write_tree
 from tests.conformance.cri import OK, V1, Cri
 from tests.daemons import CRIRM
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.persistence import FAILED_OPEN
+from crirm.daemon.state.persistence import FAILED_OPEN
 from tests.conformance.cri import OK, RESOURCE_EXHAUSTED, V1, Cri, wait_until
 from tests.integration.deciding import Node, crirm, make_node
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crirm.cri.proto.runtime import v1
-from crirm.sim.hosts import write_tree
+from crirm.hosts.synthetic import write_tree
 from tests.conformance.cri import OK, V1, Cri, wait_until
 from tests.integration.deciding import HOST, Node
 from tests.integration.support import EVENTS

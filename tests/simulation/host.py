@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.hardware import Hardware, Sight, hardware_of
 from crirm.model.quantity import Bytes
-from crirm.sim.hosts import parse_spec, topology_of
 from crirm.system.cgroup import Change, Reading
 from crirm.system.cgroup_cpu import Quota, WeightFormula
 
@@ -78,7 +78,7 @@ class Host:
 
 @attrs.frozen
 class ModelSights:
-    """Stands for ``crirm.daemon.machine.HostSights``.
+    """Stands for ``crirm.daemon.placement.machine.HostSights``.
 
     Args:
         host: is looked at.

@@ -12,13 +12,13 @@ import attrs
 import trio
 
 import crirm.daemon.app
-import crirm.daemon.link
-import crirm.daemon.node
-import crirm.daemon.persistence
+import crirm.daemon.placement.node
+import crirm.daemon.relay.link
+import crirm.daemon.state.persistence
 import crirm.rpc.client
 import crirm.rpc.server
 from crirm.daemon.app import Daemon, Stop
-from crirm.daemon.configurations import begin
+from crirm.daemon.configuration.in_force import begin
 from crirm.daemon.settings import DISABLED, Settings
 from crirm.policy.api import Choice
 from crirm.rpc import bridge
@@ -28,7 +28,7 @@ from tests.simulation.host import ModelCgroups, ModelSights
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from crirm.daemon.node import DecidingNode
+    from crirm.daemon.placement.node import DecidingNode
     from crirm.rpc.flusher import Flusher
     from crirm.rpc.server import Served, Server
     from tests.simulation.caller import Caller
@@ -225,11 +225,11 @@ _TWINS: Final[tuple[tuple[Any, str, Any], ...]] = (
     (bridge, "loop", lambda: _world().loop),
     (crirm.rpc.client, "RuntimeConnection", PlainRuntimeConnection),
     (crirm.rpc.server, "CallerConnection", PlainCallerConnection),
-    (crirm.daemon.link, "is_other_file", _is_other_file),
-    (crirm.daemon.node, "HostSights", _HostSights),
-    (crirm.daemon.node, "Cgroups", lambda _root: ModelCgroups(_world().host)),
-    (crirm.daemon.persistence, "Store", _Store),
-    (crirm.daemon.persistence, "rescued", _rescued),
+    (crirm.daemon.relay.link, "is_other_file", _is_other_file),
+    (crirm.daemon.placement.node, "HostSights", _HostSights),
+    (crirm.daemon.placement.node, "Cgroups", lambda _root: ModelCgroups(_world().host)),
+    (crirm.daemon.state.persistence, "Store", _Store),
+    (crirm.daemon.state.persistence, "rescued", _rescued),
     (_APP, "gc", SimpleNamespace(freeze=_nothing)),
     (_APP, "systemd", _SYSTEMD),
     (_APP, "check_unserved", _nothing),

@@ -60,14 +60,20 @@ _OLDER_SANDBOXES: Final = """\
 MUTATIONS: Final = (
     Mutation(
         "a resync forgets what was made while it ran", "resets,slow lists", UNKNOWN,
-        (Edit("crirm/daemon/resync.py", "tuple(details.containers), since.touched)", "tuple(details.containers))"),),
+        (
+            Edit(
+                "crirm/daemon/observation/resync.py",
+                "tuple(details.containers), since.touched)",
+                "tuple(details.containers))",
+            ),
+        ),
     ),
     Mutation(
         "a creation tried again loses its grant", "very late",
         f"{UNKNOWN},{AT_START},what the runtime was told is not what it has",
         (
             Edit(
-                "crirm/daemon/participants.py",
+                "crirm/daemon/placement/participants.py",
                 "        if before := asked_before(self.node.engine.state.workload, container):",
                 "        if before := None:",
             ),
@@ -88,9 +94,9 @@ MUTATIONS: Final = (
         "an owner starts before others have left its CPUs", "resizes",
         AT_START,
         (
-            Edit("crirm/daemon/clearing.py", "        if self.effects.unsettled(key):", "        if False:"),
+            Edit("crirm/daemon/placement/clearing.py", "        if self.effects.unsettled(key):", "        if False:"),
             Edit(
-                "crirm/daemon/effects.py",
+                "crirm/daemon/placement/effects.py",
                 "return by is not None and now_s < before.until_s",
                 "return False",
             ),
@@ -108,7 +114,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a reply that cannot be read keeps its grant", "garbage", "a grant without a container",
-        (Edit("crirm/daemon/guarded.py", "        self.inner.reply(NOTHING_KNOWN)", "        pass"),),
+        (Edit("crirm/daemon/placement/guarded.py", "        self.inner.reply(NOTHING_KNOWN)", "        pass"),),
     ),
     Mutation(
         "crirm's own calls meet the limit of streams", "streams",
@@ -125,13 +131,13 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "crirm takes events from the kubelet", "subscribers", "events are taken from others",
-        (Edit("crirm/daemon/event_habits.py", '"containerd": (2, 0)', '"containerd": (1, 0)'),),
+        (Edit("crirm/daemon/observation/event_habits.py", '"containerd": (2, 0)', '"containerd": (1, 0)'),),
     ),
     Mutation(
         "CPUs that go are not missed", "CPUs offline", "given what is not there",
         (
             Edit(
-                "crirm/daemon/machine.py",
+                "crirm/daemon/placement/machine.py",
                 "        if not sight.shows_change(self.node.hardware.sight):",
                 "        if True:",
             ),

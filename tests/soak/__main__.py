@@ -14,7 +14,7 @@ import attrs
 import click
 
 from crirm.cri.proto.runtime import v1
-from crirm.sim.hosts import HostSpec, write_tree
+from crirm.hosts.synthetic import HostSpec, write_tree
 from tests.conformance.client import GrpcioClient
 from tests.conformance.cri import V1, Cri
 from tests.daemons import running_daemon

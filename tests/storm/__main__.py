@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from crirm.sim.containerd import find_installed
+from crirm.launcher.containerd import find_installed
 from tests.storm.machines import Machine, real_machine
 from tests.storm.quick_start import QuickStage
 from tests.storm.storm import Figures, Storm
 from tests.trio_thread import open_trio_thread
 
 if TYPE_CHECKING:
-    from crirm.sim.containerd import Installation
+    from crirm.launcher.containerd import Installation
     from tests.integration.support import Stage
 
 EACH = 50  # kills on one machine

@@ -11,7 +11,7 @@ import attrs
 
 from crirm.cli.control import ask
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.stored import read
+from crirm.daemon.state.stored import read
 from crirm.model.cpuset import CPUSet
 from crirm.policy.restore import revive
 from crirm.system.store import Store

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import attrs
 
 from crirm.cri.proto.runtime import v1
+from crirm.hosts.synthetic import HostSpec, write_tree
+from crirm.launcher.containerd import open_containerd
+from crirm.launcher.oci_image import BUSYBOX_IMAGE, write_archive
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
-from crirm.sim.containerd import open_containerd
-from crirm.sim.hosts import HostSpec, write_tree
-from crirm.sim.oci_image import BUSYBOX_IMAGE, write_archive
 from crirm.system.sysfs import discover
 from tests.conformance.cri import V1, Cri
 
 if TYPE_CHECKING:
+    from crirm.launcher.containerd import Containerd, Installation
     from crirm.policy.api import Policy
-    from crirm.sim.containerd import Containerd, Installation
     from tests.integration.support import Program, Stage
     from tests.trio_thread import TrioThread
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from crirm.hosts.spec import usual_distances
 from crirm.model.topology import MemoryKind
-from crirm.sim.hosts_spec import usual_distances
 from tests.vm.servers import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crirm.sim.hosts import HostSpec
+    from crirm.hosts.synthetic import HostSpec
 
 _BLOCK = 128 * MIB  # the kernel adds memory by these; an NVDIMM is one larger, for its own first pages
 PROGRAM = "qemu-system-x86_64"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from crirm.errors import UsageError
+from crirm.hosts.spec import slots
+from crirm.hosts.synthetic import HostSpec, parse_spec
 from crirm.model.topology import MemoryKind
-from crirm.sim.hosts import HostSpec, parse_spec
-from crirm.sim.hosts_spec import slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,13 +16,13 @@ from crirm.config.load import load
 from crirm.config.policies import CHOOSABLE, POLICIES
 from crirm.config.policy import PolicySection, Resources
 from crirm.cri.dump_rules import DEFAULT_RULES
-from crirm.daemon.config_grammars import GRAMMARS
-from crirm.daemon.configuration import UnreadableError, constraints_of, read_cgroup
+from crirm.daemon.configuration.grammars import GRAMMARS
+from crirm.daemon.configuration.meaning import UnreadableError, constraints_of, read_cgroup
 from crirm.errors import UsageError
+from crirm.hosts.synthetic import parse_spec, write_tree
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import CPUConstraint
 from crirm.policy.registry import KINDS
-from crirm.sim.hosts import parse_spec, write_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import trio
 
 from crirm.cli.doctor import PROBE_LIMIT_S, check_daemon, check_runtime
 from crirm.cli.main import crirm
-from crirm.daemon.runtime_info import RuntimeInfo
+from crirm.daemon.relay.runtime_info import RuntimeInfo
 from crirm.errors import CrirmError
 from crirm.system.doctor import Host, Verdict
 from tests.unit.system.doctor.tree import make_host, verdicts
@@ -78,7 +78,7 @@ def run(*argv: str) -> int:
 def test_json_holds_every_finding(
     short_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crirm.daemon.link.probe", answering(CONTAINERD))
+    monkeypatch.setattr("crirm.daemon.relay.link.probe", answering(CONTAINERD))
     make_host(short_path, HEALTHY)
     assert run("--host-root", str(short_path), "--json") == 0
     findings = json.loads(capsys.readouterr().out)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from crirm.cli.replay import command
 from crirm.errors import CrirmError
-from crirm.sim.hosts import parse_spec, write_tree
+from crirm.hosts.synthetic import parse_spec, write_tree
 from tests.unit.replay.scenes import Scene, web
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from rich.console import Console
 from crirm.cli.topology import command
 from crirm.cli.topology_text import human_size, render
 from crirm.errors import CrirmError, UsageError
+from crirm.hosts.synthetic import parse_spec, topology_of, write_tree
 from crirm.model.topology_json import from_json
-from crirm.sim.hosts import parse_spec, topology_of, write_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

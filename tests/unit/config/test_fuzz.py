@@ -13,8 +13,8 @@ from crirm.config.faults import ConfigFaults
 from crirm.config.load import Loaded, load, load_config_map
 from crirm.config.machine import judge
 from crirm.config.write import dump
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
-from crirm.sim.hosts import parse_spec, topology_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ import pytest
 from crirm.config.load import load
 from crirm.config.machine import Verdict, judge
 from crirm.errors import CrirmError
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
-from crirm.sim.hosts import parse_spec, topology_of
 
 TOPOLOGY = topology_of(parse_spec("1p.1n.4c.2t isolated=2-3 offline=7"))  # CPUs 0-6 are online
 RESERVED = "@ $.policy.ReservedResources.CPU (line 6)"

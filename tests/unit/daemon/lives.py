@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from crirm.daemon.effects import EffectsWorker
-from crirm.daemon.engine import Engine
-from crirm.daemon.persistence import Persistence, open_persistence
+from crirm.daemon.placement.effects import EffectsWorker
+from crirm.daemon.placement.engine import Engine
+from crirm.daemon.state.persistence import Persistence, open_persistence
 from crirm.model.events import (
     ContainerCreated,
     ContainerRequested,

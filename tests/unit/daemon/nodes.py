@@ -10,12 +10,12 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.engine import Engine
-from crirm.daemon.intake import Intake
-from crirm.daemon.looking import Looking
-from crirm.daemon.meeting import Meeting
-from crirm.daemon.observing import Observing
-from crirm.daemon.participants import Create, RunPod
+from crirm.daemon.observation.looking import Looking
+from crirm.daemon.observation.meeting import Meeting
+from crirm.daemon.observation.observing import Observing
+from crirm.daemon.placement.engine import Engine
+from crirm.daemon.placement.intake import Intake
+from crirm.daemon.placement.participants import Create, RunPod
 from crirm.model.quantity import Bytes
 from crirm.rpc.grpc_wire import RpcError
 from crirm.rpc.held import Answer

@@ -11,7 +11,7 @@ import trio
 from structlog.testing import capture_logs
 
 from crirm.daemon.app import STOPPING, Daemon, Stop, _drain, _relay
-from crirm.daemon.configurations import InForce, Source
+from crirm.daemon.configuration.in_force import InForce, Source
 from crirm.daemon.settings import Settings
 from crirm.rpc.flusher import Flusher
 from tests.unit.daemon.fake_pool import in_virtual_time

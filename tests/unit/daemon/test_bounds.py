@@ -9,10 +9,10 @@ import attrs
 import pytest
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.effects import EffectsWorker
-from crirm.daemon.engine import OTHERS_KEPT, REFUSALS_KEPT, Engine
-from crirm.daemon.participants import Create, RunPod
-from crirm.daemon.persistence import open_persistence
+from crirm.daemon.placement.effects import EffectsWorker
+from crirm.daemon.placement.engine import OTHERS_KEPT, REFUSALS_KEPT, Engine
+from crirm.daemon.placement.participants import Create, RunPod
+from crirm.daemon.state.persistence import open_persistence
 from crirm.logs import LogSettings, configure
 from crirm.model.annotations import MOST_CHARS, kept
 from crirm.model.decision import RefusalReason, RefusedError

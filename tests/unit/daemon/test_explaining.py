@@ -12,8 +12,9 @@ from crirm.cli import explain
 from crirm.config.static import StaticOptions
 from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.daemon.control import explanations, refusals
-from crirm.daemon.engine import Engine, Explained
-from crirm.daemon.journal import entries
+from crirm.daemon.placement.engine import Engine, Explained
+from crirm.daemon.state.journal import entries
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment
 from crirm.model.events import (
@@ -38,7 +39,6 @@ from crirm.model.workload import Container, ContainerId, ContainerKey, Container
 from crirm.policy.activation import RECONFIGURED, plan
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
-from crirm.sim.hosts import parse_spec, topology_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

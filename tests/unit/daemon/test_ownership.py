@@ -15,11 +15,12 @@ from trio._core import _run
 
 from crirm.cri import decode
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.clearing import Clearing
-from crirm.daemon.effects import EffectsWorker
-from crirm.daemon.engine import Engine
-from crirm.daemon.intake import Intake
-from crirm.daemon.participants import participant
+from crirm.daemon.placement.clearing import Clearing
+from crirm.daemon.placement.effects import EffectsWorker
+from crirm.daemon.placement.engine import Engine
+from crirm.daemon.placement.intake import Intake
+from crirm.daemon.placement.participants import participant
+from crirm.hosts.synthetic import HostSpec, topology_of
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.events import UpdateFailed
 from crirm.model.quantity import Bytes
@@ -27,7 +28,6 @@ from crirm.model.workload import ContainerId, ContainerKey
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
 from crirm.rpc.held import Answer
-from crirm.sim.hosts import HostSpec, topology_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

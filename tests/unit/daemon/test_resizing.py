@@ -8,7 +8,7 @@ import pytest
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.participants import (
+from crirm.daemon.placement.participants import (
     RemovePod,
     ResizePod,
     RunPod,

@@ -7,7 +7,7 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.participants import Create
+from crirm.daemon.placement.participants import Create
 from crirm.model.events import ContainerStarted
 from crirm.model.workload import ContainerState
 from crirm.rpc.held import Answer

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from crirm.daemon import persistence as module
+from crirm.daemon.state import persistence as module
 from crirm.model.events import (
     ContainerRemoved,
     PodAdded,

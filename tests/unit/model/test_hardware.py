@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.hardware import MEMORY_STEP, Limit, Sight, changes_text, hardware_of
 from crirm.model.quantity import Bytes
-from crirm.sim.hosts import parse_spec, topology_of
 
 EIGHT = "2p.4c mem=4Gi"
 

@@ -7,6 +7,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 
+from crirm.hosts.synthetic import HostSpec, parse_spec, topology_of
 from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
 from crirm.model.quantity import Bytes
 from crirm.model.topology import (
@@ -22,8 +23,7 @@ from crirm.model.topology import (
 )
 from crirm.model.topology_check import TopologyError
 from crirm.model.topology_json import digest, from_json, to_json
-from crirm.sim.hosts import HostSpec, parse_spec, topology_of
-from tests.unit.sim.host_specs import host_specs
+from tests.unit.hosts.host_specs import host_specs
 
 GIB = 1 << 30
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crirm.hosts.synthetic import HostSpec, parse_spec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.topology_check import TopologyError
 from crirm.model.topology_part import part_of
-from crirm.sim.hosts import HostSpec, parse_spec, topology_of
-from tests.unit.sim.host_specs import host_specs
+from tests.unit.hosts.host_specs import host_specs
 
 if TYPE_CHECKING:
     from crirm.model.topology import Topology

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
+from crirm.hosts.synthetic import HostSpec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import Adjustment, State, UpdateContainer
 from crirm.model.events import (
@@ -31,7 +32,6 @@ from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.none import NonePolicy
 from crirm.policy.pipeline import initial, step
 from crirm.policy.registry import KINDS
-from crirm.sim.hosts import HostSpec, topology_of
 from tests.unit.policy.counting import Counting
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crirm.hosts.synthetic import HostSpec, parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
 from crirm.policy.cpu_allocator import CPUAllocator
 from crirm.policy.priorities import Priority, priorities_of
-from crirm.sim.hosts import HostSpec, parse_spec, topology_of
-from tests.unit.sim.host_specs import host_specs
+from tests.unit.hosts.host_specs import host_specs
 
 if TYPE_CHECKING:
     import random

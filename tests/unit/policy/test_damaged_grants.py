@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from crirm.hosts.synthetic import HostSpec, topology_of
 from crirm.model.quantity import MilliCPU
 from crirm.model.workload import ContainerKey, Workload
 from crirm.policy.api import Choice, Constraints, CPUConstraint
 from crirm.policy.registry import KINDS, make_policy
-from crirm.sim.hosts import HostSpec, topology_of
 
 if TYPE_CHECKING:
     from crirm.policy.api import Json

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from crirm.daemon.engine import Engine
+from crirm.daemon.placement.engine import Engine
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import UNADJUSTED, Adjustment, Decision, RefusalReason, UpdateContainer
 from crirm.model.events import (

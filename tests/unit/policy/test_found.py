@@ -9,6 +9,7 @@ import pytest
 
 from crirm.config.static import StaticOptions
 from crirm.config.topology_aware import TopologyAwareOptions
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import Adjustment
 from crirm.model.events import Synchronised
@@ -20,7 +21,6 @@ from crirm.policy.activation import plan
 from crirm.policy.api import Constraints, CPUConstraint, Policy
 from crirm.policy.pipeline import initial, step
 from crirm.policy.registry import KINDS
-from crirm.sim.hosts import parse_spec, topology_of
 
 if TYPE_CHECKING:
     from crirm.model.decision import State

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.cpu_allocator import CPUAllocator
 from crirm.policy.partition import Partition, PartitionError, partition
 from crirm.policy.priorities import priorities_of
-from crirm.sim.hosts import parse_spec, topology_of
 from tests.unit.policy.topology_aware.support import reserve
 
 N4C16 = "2p.2n.2c.2t threads=adjacent"

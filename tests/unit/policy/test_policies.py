@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from crirm.hosts.synthetic import HostSpec, MemoryOnlyNode, topology_of
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import NO_QUOTA, Decision, UpdateContainer
 from crirm.model.events import (
@@ -41,7 +42,6 @@ from crirm.policy.api import Constraints, CPUConstraint, Kind
 from crirm.policy.creation import asked_before
 from crirm.policy.pipeline import initial, step
 from crirm.policy.registry import KINDS
-from crirm.sim.hosts import HostSpec, MemoryOnlyNode, topology_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
+from crirm.hosts.synthetic import HostSpec, parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
 from crirm.policy.priorities import Priorities, Priority, priorities_of
-from crirm.sim.hosts import HostSpec, parse_spec, topology_of
-from tests.unit.sim.host_specs import host_specs
+from tests.unit.hosts.host_specs import host_specs
 
 
 @pytest.mark.parametrize(

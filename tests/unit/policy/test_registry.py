@@ -6,10 +6,10 @@ import attrs
 import pytest
 
 from crirm.errors import CrirmError
+from crirm.hosts.synthetic import HostSpec, topology_of
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
-from crirm.sim.hosts import HostSpec, topology_of
 
 if TYPE_CHECKING:
     from crirm.policy.api import Kind

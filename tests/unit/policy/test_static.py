@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from crirm.config.static import StaticOptions
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
@@ -14,7 +15,6 @@ from crirm.model.resources import Requirements
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
-from crirm.sim.hosts import parse_spec, topology_of
 
 if TYPE_CHECKING:
     from crirm.model.trail import Trail

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from crirm.config.topology_aware import TopologyAwareOptions
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.decision import Adjustment, Decision
 from crirm.model.events import ContainerCreated, ContainerRequested, ContainerStarted, PodAdded
 from crirm.model.qos import QoSClass
@@ -22,7 +23,6 @@ from crirm.replay.records import start_of
 from crirm.replay.report import Observer, Report
 from crirm.replay.run import Replay, Step
 from crirm.replay.trace import Header, Reconfigured, TraceReader, TraceWriter
-from crirm.sim.hosts import parse_spec, topology_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,6 +3,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import Adjustment
 from crirm.model.events import PodAdded
@@ -10,7 +11,6 @@ from crirm.model.qos import QoSClass
 from crirm.model.workload import ContainerKey
 from crirm.policy.api import Choice
 from crirm.replay.moments import Free, Moment, NodeUse, far, moment
-from crirm.sim.hosts import parse_spec, topology_of
 from tests.unit.replay.scenes import AWARE, GIB, STATIC, Scene, container, pod
 
 TIERED = topology_of(parse_spec("2p.2c.1t mem=8Gi pmem=2x32Gi"))

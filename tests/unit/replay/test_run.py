@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, run_state_machine_as_test
 
 from crirm.errors import CrirmError
+from crirm.hosts.synthetic import HostSpec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.events import (
     ContainerRemoved,
@@ -36,7 +37,6 @@ from crirm.replay.records import start_of
 from crirm.replay.report import Observer, read_report, report_record
 from crirm.replay.run import Replay
 from crirm.replay.trace import Header, TraceReader, TraceWriter
-from crirm.sim.hosts import HostSpec, topology_of
 from tests.unit.policy.test_policies import PolicyMachine
 from tests.unit.replay.scenes import AWARE, BEGIN_S, STATIC, Replayed, Scene, container, pod, replayed, web
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from crirm.sim.hosts import parse_spec, write_tree
+from crirm.hosts.synthetic import parse_spec, write_tree
 from crirm.system.sysfs import Discovery, discover
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
+from crirm.hosts.synthetic import parse_spec, write_tree
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.sim.hosts import parse_spec, write_tree
 from crirm.system.doctor import Host, Verdict
 from crirm.system.doctor.cpus import check_cpus
 from crirm.system.machine import MachineFiles, kubelet_cgroups

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crirm.hosts.synthetic import parse_spec, topology_of, write_tree
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.topology import Die, EnergyPreference, FrequencyBin, MemoryKind, Package
-from crirm.sim.hosts import parse_spec, topology_of, write_tree
 from crirm.system.sysfs import DiscoveryError, discover
 from crirm.system.sysfs_files import Fault
 from tests.unit.system.changed_hosts import CPU, NODE, Change, found_after, warned

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from crirm.hosts.synthetic import parse_spec, write_tree
 from crirm.model.cpuset import CPUSet
 from crirm.model.topology import MemoryKind
-from crirm.sim.hosts import parse_spec, write_tree
 from crirm.system.sysfs import discover
 from crirm.system.sysfs_files import Fault
 from tests.unit.system.changed_hosts import NODE, Change, found_after, warned

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crirm.sim.hosts import HostSpec, parse_spec
+from crirm.hosts.synthetic import HostSpec, parse_spec
 from tests.vm.qemu import Boot, Disk, command_line, kernel_words, machine
 from tests.vm.servers import SERVERS
 

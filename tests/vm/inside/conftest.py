@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crirm.sim.hosts import topology_of
+from crirm.hosts.synthetic import topology_of
 from tests.trio_thread import open_trio_thread
 from tests.vm.inside.facts import this_server
 from tests.vm.inside.node import Node, Nodes, start_containerd
@@ -14,8 +14,8 @@ from tests.vm.inside.node import Node, Nodes, start_containerd
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from crirm.launcher.containerd import Containerd, Installation
     from crirm.model.topology import Topology
-    from crirm.sim.containerd import Containerd, Installation
     from tests.trio_thread import TrioThread
     from tests.vm.servers import Server
 

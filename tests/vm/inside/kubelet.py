@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import attrs
 
 from crirm.cri.proto.runtime import v1
+from crirm.launcher.oci_image import BUSYBOX_IMAGE
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import parse_bytes, parse_millicpu
-from crirm.sim.oci_image import BUSYBOX_IMAGE
 from tests.conformance.cri import OK, Cri
 from tests.vm.inside import kernel
 

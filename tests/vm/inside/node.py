@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from crirm.sim import containerd as private_containerd
-from crirm.sim.containerd import Containerd, Installation, open_containerd
+from crirm.launcher import containerd as private_containerd
+from crirm.launcher.containerd import Containerd, Installation, open_containerd
 from tests import daemons
 from tests.conformance.client import GrpcioClient
 from tests.conformance.cri import V1, Cri

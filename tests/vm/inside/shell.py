@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from crirm.sim.containerd import find_installed
+from crirm.launcher.containerd import find_installed
 from tests.trio_thread import open_trio_thread
 from tests.vm.inside.facts import this_server
 from tests.vm.inside.node import FOLDER, Node, start_containerd

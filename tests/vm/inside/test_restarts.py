@@ -10,7 +10,7 @@ from crirm.model.cpuset import CPUSet
 from tests.vm.inside.expect import wait_for
 
 if TYPE_CHECKING:
-    from crirm.sim.containerd import Containerd
+    from crirm.launcher.containerd import Containerd
     from tests.trio_thread import TrioThread
     from tests.vm.inside.kubelet import Container
     from tests.vm.inside.node import Node

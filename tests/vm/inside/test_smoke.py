@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
+from crirm.hosts.synthetic import topology_of
 from crirm.model.quantity import Bytes
 from crirm.model.topology import CacheGroup, NumaNode, Topology
 from crirm.model.topology_json import from_json
-from crirm.sim.hosts import topology_of
 from tests.daemons import CRIRM
 from tests.vm.inside.kernel import allowed_cpus, cgroup_of, effective_cpus
 

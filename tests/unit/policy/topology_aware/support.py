@@ -8,6 +8,7 @@ import attrs
 from hypothesis import HealthCheck, settings
 
 from crirm.config.topology_aware import TopologyAwareOptions
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
@@ -15,7 +16,6 @@ from crirm.model.resources import Requirements
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, TopologyHint, Workload
 from crirm.policy.api import Constraints, CPUConstraint, Placement
 from crirm.policy.topology_aware import TopologyAware, make
-from crirm.sim.hosts import parse_spec, topology_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crirm.hosts.synthetic import HostSpec, parse_spec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.topology import MemoryKind
 from crirm.policy.partition import Partition
 from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
 from crirm.policy.topology_aware.pools import build_pools
-from crirm.sim.hosts import HostSpec, parse_spec, topology_of
+from tests.unit.hosts.host_specs import host_specs
 from tests.unit.policy.topology_aware.support import PATIENT
-from tests.unit.sim.host_specs import host_specs
 
 DRAM, PMEM, HBM, CXL = (frozenset({kind}) for kind in MemoryKind)
 

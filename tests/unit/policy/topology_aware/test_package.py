@@ -5,9 +5,9 @@ import pytest
 
 from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.errors import CrirmError
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.policy.api import Constraints, Policy
 from crirm.policy.topology_aware import KINDS
-from crirm.sim.hosts import parse_spec, topology_of
 from tests.unit.policy.topology_aware.support import make_policy, reserve
 
 

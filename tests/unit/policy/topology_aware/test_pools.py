@@ -6,12 +6,12 @@ import attrs
 import pytest
 from hypothesis import given
 
+from crirm.hosts.synthetic import HostSpec, parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
 from crirm.policy.partition import Partition
 from crirm.policy.topology_aware.pools import Pool, build_pools
-from crirm.sim.hosts import HostSpec, parse_spec, topology_of
+from tests.unit.hosts.host_specs import host_specs
 from tests.unit.policy.topology_aware.support import PATIENT
-from tests.unit.sim.host_specs import host_specs
 
 if TYPE_CHECKING:
     from crirm.model.topology import Topology

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.topology import MemoryKind
 from crirm.policy.partition import Partition
 from crirm.policy.topology_aware.memory_sets import MemorySets
 from crirm.policy.topology_aware.pools import build_pools
 from crirm.policy.topology_aware.protection import Claim, Home, needs, room, settle, shortage, uses
-from crirm.sim.hosts import parse_spec, topology_of
 from tests.unit.policy.topology_aware.invariants import largest_flow
 from tests.unit.policy.topology_aware.support import PATIENT
 

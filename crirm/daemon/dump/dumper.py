@@ -1,0 +1,256 @@
+"""The message dump: a tap that keeps what it is shown, and a task that turns it into text elsewhere.
+
+A call that is not dumped costs one dictionary look-up. Of a dumped call the event loop only keeps references; decoding
+and writing happen in a worker thread.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from crirm.cri.dump_rules import Level
+from crirm.cri.methods import PACKAGES, find, split
+from crirm.cri.schema import schema
+from crirm.daemon.dump.queue import Queue
+from crirm.daemon.dump.text import (
+    INTERCEPTED,
+    PASSTHROUGH,
+    RELAYED,
+    CallInfo,
+    End,
+    Plan,
+    Record,
+    Reply,
+    Request,
+    Text,
+    text,
+)
+from crirm.logs import get_logger
+from crirm.logs.record_file import RecordFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from crirm.cri.dump_rules import DumpRules
+    from crirm.cri.methods import Method
+    from crirm.rpc.tap import CallTap, Outcome
+
+log = get_logger("message")
+
+QUEUE_BYTES: Final = 64 << 20  # what may wait for the writer; a message of the largest size still fits
+QUEUE_RECORDS: Final = 20_000
+BATCH_BYTES: Final = 1 << 20  # written in one go; bounds how long a cancelled dump goes on
+BATCH_RECORDS: Final = 256
+REMEMBERED_PATHS: Final = 1000  # far more than there are; callers can make paths up
+GATHER_S: Final = 0.1  # what comes within this goes to the worker thread together: handing over costs 0.4 ms
+LAST_WORDS_S: Final = 2.0  # for what still waits when the daemon stops
+PAUSE_S: Final = 0.0001  # between messages and within long ones, lets the event loop have the interpreter
+SWITCH_INTERVAL_S: Final = 0.0005  # and so does this; Python's 0.005 would hold up every other call that long
+
+
+class _Call:
+    """The tap of one dumped call."""
+
+    def __init__(self, plan: Plan, queue: Queue) -> None:
+        self._call = CallInfo(plan, time.monotonic())
+        self._queue = queue
+        self._replies = 0
+
+    def request(self, message: bytes) -> None:
+        self._call.request = message
+        if self._call.plan.level is Level.FULL:
+            self._queue.put(Request(self._call, time.time(), message), len(message))
+
+    def reply(self, message: bytes) -> None:
+        self._replies += 1
+        plan = self._call.plan
+        if plan.level is Level.FULL:
+            self._queue.put(Reply(self._call, self._elapsed_s(), message), len(message))
+        elif plan.kind == RELAYED:  # each is worth a line, without its contents
+            self._queue.put(Reply(self._call, self._elapsed_s(), b""), 0)
+
+    def close(self, outcome: Outcome) -> None:
+        end = End(self._call, self._elapsed_s(), outcome.status, outcome.message, self._replies)
+        self._queue.put(end, len(outcome.message) + len(self._call.request or b""))
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._call.began_s
+
+
+class Dumper:
+    """The tap for the relay, and the task that writes what it caught to the log and to a file.
+
+    Args:
+        rules: which calls, and how much of them.
+        file: also written, from its beginning; empty: the log only.
+        show_secrets: do not mask environment values and credentials.
+        intercepted: names of the methods that crirm takes part in itself.
+        count_period_s: seconds between two sums of the methods at level count.
+    """
+
+    def __init__(
+        self,
+        rules: DumpRules,
+        *,
+        file: str = "",
+        show_secrets: bool = False,
+        intercepted: Collection[str] = frozenset(),
+        count_period_s: float = 60.0,
+    ) -> None:
+        self._rules = rules
+        self._file_path = file
+        self._file: RecordFile | None = None
+        self._show_secrets = show_secrets
+        self._intercepted = intercepted
+        self._count_period_s = count_period_s
+        self._counts: Counter[str] = Counter()
+        self._plans: dict[str, Plan | None] = {}
+        self._queue = Queue(QUEUE_BYTES, QUEUE_RECORDS)
+        self._writing = trio.Lock()
+
+    async def configure(
+        self, rules: DumpRules, file: str, intercepted: Collection[str], *, afresh: bool = True
+    ) -> None:
+        """Do from now on as it would have been told at the start; not *afresh*, another file keeps what is in it.
+
+        Raises:
+            RecordFileError: the file cannot be opened; everything stays as it was.
+        """
+        if file != self._file_path:
+            new = await trio.to_thread.run_sync(lambda: RecordFile(file, truncate=afresh)) if file else None
+            async with self._writing:
+                self._file, old = new, self._file
+            self._file_path = file
+            if old:
+                old.close()
+        if rules.enabled:
+            await trio.to_thread.run_sync(schema, "VersionRequest")  # imports what the first call would wait for
+        self._rules, self._intercepted = rules, intercepted
+        self._plans.clear()
+
+    def open(self, path: str) -> CallTap | None:
+        """See ``rpc.tap.Tap``."""
+        try:
+            plan = self._plans[path]
+        except KeyError:
+            plan = self._plan(path)
+        if plan is None or self._nobody_reads():
+            return None
+        if plan.level is Level.COUNT:
+            self._counts[plan.name] += 1
+            return None
+        return _Call(plan, self._queue)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write what the tap catches until cancelled, then what still waits; started once the file is open.
+
+        Raises:
+            RecordFileError: the file cannot be opened.
+        """
+        if self._file_path:
+            self._file = await trio.to_thread.run_sync(lambda: RecordFile(self._file_path, truncate=True))
+            log.info("messages are dumped to a file too", path=self._file_path)
+        if self._rules.enabled:
+            await trio.to_thread.run_sync(schema, "VersionRequest")  # imports what the first call would wait for
+        try:
+            with _quick_switches():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._tell_counts_for_ever)
+                    task_status.started()
+                    await self._write_for_ever()
+        finally:
+            await self._finish()
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            await self._queue.wait()
+            await trio.sleep(GATHER_S)
+            await self._write_batch(_pause)
+
+    async def _write_batch(self, pause: Callable[[], None]) -> None:
+        """Write what has waited longest; a batch once taken is written."""
+        batch = self._queue.take(BATCH_BYTES, BATCH_RECORDS)
+        with trio.CancelScope(shield=True):
+            async with self._writing:
+                await trio.to_thread.run_sync(self._write, batch, pause)
+
+    async def _finish(self) -> None:
+        """Write what still waits, as far as time allows, and say what was not written."""
+        last_moment = trio.current_time() + LAST_WORDS_S
+        while len(self._queue) and trio.current_time() < last_moment:
+            await self._write_batch(lambda: None)
+        if unwritten := len(self._queue):
+            log.warning("the daemon ends before the dump is whole", messages_left_out=unwritten)
+        self._tell_counts()
+        if self._file:
+            self._file.close()
+
+    async def _tell_counts_for_ever(self) -> None:
+        while True:
+            await trio.sleep(self._count_period_s)
+            self._tell_counts()
+
+    def _tell_counts(self) -> None:
+        if self._counts:
+            counts, self._counts = self._counts, Counter()
+            log.info("calls since the last count", **counts)
+
+    def _write(self, batch: list[Record], pause: Callable[[], None]) -> None:
+        """Runs in a worker thread."""
+        for record in batch:
+            pause()
+            try:
+                shown = text(record, show_secrets=self._show_secrets, pause=pause)
+            except Exception:
+                log.exception("a message cannot be shown, this is a bug in crirm")
+            else:
+                if shown:
+                    self._show(shown)
+
+    def _show(self, shown: Text) -> None:
+        level = "warning" if shown.failed else "info"
+        facts = {"block": shown.block} if shown.block else {}
+        if self._rules.as_debug:
+            log.debug(shown.header, **facts)
+        else:
+            log.emit(level, shown.header, **facts)
+        if self._file and (trouble := self._file.write(shown.for_file())):
+            log.warning(trouble)
+
+    def _plan(self, path: str) -> Plan | None:
+        name = split(path)
+        level = self._rules.level(name.method)
+        known = find(path)
+        shown_name = name.method if name.package in PACKAGES else path.removeprefix("/")
+        plan = None if level is Level.OFF else Plan(shown_name, known, level, self._kind(name.method, known))
+        if len(self._plans) < REMEMBERED_PATHS:
+            self._plans[path] = plan
+        return plan
+
+    def _kind(self, method: str, known: Method | None) -> str:
+        if known is not None and known.streams:
+            return RELAYED
+        return INTERCEPTED if method in self._intercepted else PASSTHROUGH
+
+    def _nobody_reads(self) -> bool:
+        return self._rules.as_debug and not self._file_path and not log.debug_on
+
+
+def _pause() -> None:
+    time.sleep(PAUSE_S)
+
+
+@contextmanager
+def _quick_switches() -> Iterator[None]:
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before_s)

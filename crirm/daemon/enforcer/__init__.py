@@ -1,0 +1,1 @@
+"""What the kernel has for containers, held against what was decided."""

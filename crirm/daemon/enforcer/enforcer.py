@@ -1,0 +1,326 @@
+"""The cgroup enforcer: keeps what the kernel has for each container equal to what was decided.
+
+Every container has a time at which it is looked at next: soon after the runtime has said that it did something, soon
+after a glance has shown that its files are not as they were, and otherwise once a round. A difference counts only
+when it is still there, against the same decision, after a while: until then it may be a call that is on its way; and
+while one is known to be, nothing is compared. Drift is reported, and repaired in the container's cgroup. Whoever
+holds a record of its own (containerd's specification, systemd's unit) would restore the wrong value one day, so the
+runtime can be told again as well.
+
+A drift that comes back has an author, and fighting it helps nobody: it is reported as such once, and the pauses between
+repairs grow. That a container's cgroup has vanished is how containers end, and no error.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from typing import TYPE_CHECKING, Final, assert_never
+
+import attrs
+import trio
+
+from crirm.daemon.enforcer.drift import Difference, Drift, Value, Wanted, differences, formula_in_use, wanted_of
+from crirm.daemon.enforcer.enforcement import Mode
+from crirm.daemon.enforcer.turns import Turns
+from crirm.daemon.relay.link import doubling
+from crirm.logs import get_logger
+from crirm.model.decision import State, UpdateContainer
+from crirm.system.cgroup import Change, Reading
+from crirm.system.cgroup_cpu import WeightFormula
+from crirm.system.cgroup_files import CgroupError, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from crirm.daemon.enforcer.kernel import Kernel
+    from crirm.model.cpuset import CPUSet
+    from crirm.model.workload import ContainerKey
+
+log = get_logger("enforcer")
+
+_BATCH: Final = 64  # containers read in one go; one that was asked about waits for no more than these
+_PARTS: Final = 3  # a third of the containers at each glance
+_KEEPS_DRIFTING: Final = 3  # so many drifts of one container have an author
+_NOTHING_FOUND: Final = 5  # so many looks in vain, and none that was not, mean that we look in the wrong place
+
+
+@attrs.frozen
+class Pace:
+    """When the enforcer does what, in seconds.
+
+    Args:
+        round_s: within which every container is looked at, whatever glances show; a look takes 200 us, a glance 10.
+        glance_s: within which a change of what was read is noticed; with *soon_s* and *settle_s* after it, less than 5.
+        beat_s: routine looks are done together, so often at most, to let the machine sleep in between.
+        soon_s: from being asked for a look until it is taken; more that come meanwhile are taken together.
+        settle_s: how long a difference has to last to count as drift.
+        first_pause_s: between the first repair and the next one of the same container; doubled every time.
+        last_pause_s: what that pause grows to.
+        forget_s: without drift, after which a container's history is forgotten.
+    """
+
+    round_s: float = 120.0
+    glance_s: float = 3.0
+    beat_s: float = 1.0
+    soon_s: float = 0.1
+    settle_s: float = 1.0
+    first_pause_s: float = 5.0
+    last_pause_s: float = 600.0
+    forget_s: float = 1800.0
+
+
+@attrs.define
+class _Case:
+    """What is known of a container that differs, or did."""
+
+    since_s: float
+    pauses: Iterator[float]
+    suspected: Wanted | None = None
+    confirm_at_s: float = 0.0
+    differences: tuple[Difference, ...] = ()
+    present: bool = False
+    count: int = 0
+    repairs: int = 0
+    repair_from_s: float = -math.inf
+    trouble: str = ""
+    quiet_from_s: float = 0.0
+
+    def drift(self) -> Drift:
+        return Drift(self.differences, self.present, self.count, self.repairs, self.since_s, self.trouble)
+
+
+@attrs.define(eq=False)
+class Enforcer:
+    """The task, and what it has found.
+
+    Args:
+        state: returns the present state.
+        kernel: the host's cgroups.
+        tell: has the runtime told once more what a container is to have; None where nobody keeps a record of that.
+        in_flight: whether the runtime is being told something about a container right now; it is left alone then.
+        mode: may be changed while it runs.
+        pace: when it does what.
+        wall_clock: seconds since the epoch, for people.
+        agreed: told of each container that the kernel has on the CPUs that were decided.
+    """
+
+    state: Callable[[], State]
+    kernel: Kernel
+    tell: Callable[[UpdateContainer], None] | None = None
+    in_flight: Callable[[ContainerKey], bool] = lambda _: False
+    mode: Mode = Mode.REPAIR
+    pace: Pace = attrs.field(factory=Pace)
+    wall_clock: Callable[[], float] = time.time
+    agreed: Callable[[ContainerKey, CPUSet | None], None] = lambda _key, _cpus: None
+    _turns: Turns = attrs.field(
+        default=attrs.Factory(lambda self: Turns(self.pace.round_s, self.pace.beat_s), takes_self=True), init=False
+    )
+    _cases: dict[ContainerKey, _Case] = attrs.field(factory=dict, init=False)
+    _urgent: set[ContainerKey] = attrs.field(factory=set, init=False)
+    _repairing: set[ContainerKey] = attrs.field(factory=set, init=False)
+    _formula: WeightFormula = attrs.field(default=WeightFormula.QUADRATIC, init=False)
+    _found_any: bool = attrs.field(default=False, init=False)
+    _looks_in_vain: int = attrs.field(default=0, init=False)
+    _complaints: set[tuple[Trouble, str]] = attrs.field(factory=set, init=False)
+
+    @property
+    def drift(self) -> Mapping[ContainerKey, Drift]:
+        """Every container that has drifted, or had and is watched for it."""
+        known = self.state().adjustments
+        return {key: case.drift() for key, case in self._cases.items() if case.count and key in known}
+
+    def look_at(self, key: ContainerKey, *, at_once: bool = False) -> None:
+        """Compare container *key* soon: the runtime has created, started or updated it.
+
+        *at_once* is for one that has just started, or that others wait for: a difference counts without a second look.
+        """
+        if at_once:
+            self._urgent.add(key)
+        self._turns.ask(key, trio.current_time() + (0.0 if at_once else self.pace.soon_s))
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Compare, report and repair for ever."""
+        async with trio.open_nursery() as repairs:
+            repairs.start_soon(self._glance)
+            task_status.started()
+            while True:
+                known = self.state().adjustments.keys()
+                for key in self._cases.keys() - known:
+                    del self._cases[key]
+                self._urgent &= known
+                self._turns.share_out(known)
+                if keys := self._turns.take(_BATCH):
+                    await self._look(keys, repairs)
+                else:
+                    await self._turns.wait()
+
+    async def _glance(self) -> None:
+        """Have whatever has changed looked at, for ever; a part of the containers each time, so none takes long."""
+        for part in itertools.cycle(range(_PARTS)):
+            await trio.sleep(self.pace.glance_s / _PARTS)
+            if self.mode is Mode.OFF:
+                continue
+            if changed := set(await self.kernel.changed(part, _PARTS)):
+                for container in self.state().workload.containers.values():
+                    if container.id in changed:
+                        self.look_at(container.key)
+
+    # --- what is found -------------------------------------------------------------------------------------------
+
+    async def _look(self, keys: list[ContainerKey], repairs: trio.Nursery) -> None:
+        wanted = {key: want for key in keys if (want := self._wanted(key)) and key not in self._repairing}
+        if self.mode is Mode.OFF:
+            self._cases.clear()
+        if self.mode is Mode.OFF or not wanted:
+            return
+        found = await self.kernel.read([want.place for want in wanted.values()])
+        self._note_whether_found(wanted.values(), found)
+        for (key, want), reading in zip(wanted.items(), found, strict=True):
+            self._judge(key, want, reading, repairs)
+
+    def _wanted(self, key: ContainerKey) -> Wanted | None:
+        return None if self.in_flight(key) else wanted_of(self.state(), key)
+
+    def _judge(
+        self, key: ContainerKey, want: Wanted, reading: Reading | CgroupError | None, repairs: trio.Nursery
+    ) -> None:
+        if self._wanted(key) != want:
+            self.look_at(key)  # decided anew while we looked
+            return
+        match reading:
+            case None:
+                self._cases.pop(key, None)
+            case CgroupError():
+                self._complain(reading)
+            case Reading():
+                self._formula = formula_in_use(want, reading) or self._formula
+                found = differences(want, reading)
+                if reading.cpus is not None and all(each.value is not Value.CPUS for each in found):
+                    self.agreed(key, want.cpus)
+                self._compare(key, want, found, repairs)
+            case _:
+                assert_never(reading)
+
+    def _compare(self, key: ContainerKey, want: Wanted, found: tuple[Difference, ...], repairs: trio.Nursery) -> None:
+        now_s, case = trio.current_time(), self._cases.get(key)
+        urgent = key in self._urgent
+        self._urgent.discard(key)
+        if not found:
+            if case is not None:
+                self._keep_quiet(key, case, now_s)
+            return
+        if case is None:
+            pauses = doubling(self.pace.first_pause_s, self.pace.last_pause_s)
+            case = self._cases[key] = _Case(self.wall_clock(), pauses)
+        if case.suspected != want:
+            case.suspected, case.confirm_at_s = want, now_s + self.pace.settle_s
+        if urgent:
+            case.confirm_at_s = now_s
+        if now_s < case.confirm_at_s:
+            self._turns.ask(key, case.confirm_at_s)
+            return
+        self._confirm(key, case, found)
+        if self.mode is not Mode.REPAIR:
+            return
+        if now_s < case.repair_from_s:
+            self._turns.ask(key, case.repair_from_s)
+            return
+        self._repairing.add(key)
+        repairs.start_soon(self._repair, key, want, case)
+
+    def _confirm(self, key: ContainerKey, case: _Case, found: tuple[Difference, ...]) -> None:
+        case.differences = found
+        if case.present:
+            return
+        case.present = True
+        case.count += 1
+        facts = {"container": self._name(key), "drift": str(case.drift()), "mode": self.mode.value}
+        if case.count == 1:
+            log.warning("cgroup is not as decided", **facts)
+        elif case.count == _KEEPS_DRIFTING:
+            log.warning(
+                "cgroup keeps drifting: something else writes to it, such as kubelet's CPU manager or systemd",
+                **facts, drifts=case.count,
+            )  # fmt: skip
+        else:
+            log.debug("cgroup has drifted again", **facts, drifts=case.count)
+
+    def _keep_quiet(self, key: ContainerKey, case: _Case, now_s: float) -> None:
+        case.suspected = None
+        if case.present:
+            case.present, case.trouble, case.quiet_from_s = False, "", now_s
+        if case.count == 0:
+            del self._cases[key]
+        elif now_s - case.quiet_from_s >= self.pace.forget_s:
+            log.info("cgroup has stayed as decided", container=self._name(key), drifts_before=case.count)
+            del self._cases[key]
+
+    # --- what is done about it -----------------------------------------------------------------------------------
+
+    async def _repair(self, key: ContainerKey, want: Wanted, case: _Case) -> None:
+        case.repair_from_s = trio.current_time() + next(case.pauses)
+        runtime_may_help = True
+        try:
+            if await self.kernel.write(want.place, self._change(want, case.differences)):
+                self._repaired(key, case)
+                if self._wanted(key) == want:
+                    self.agreed(key, want.cpus)
+        except CgroupError as error:
+            self._failed(key, case, str(error))
+            runtime_may_help = error.trouble is not Trouble.LIMITED_ABOVE
+        finally:
+            self._repairing.discard(key)
+        case.suspected = None
+        if self._wanted(key) != want:
+            case.repair_from_s = -math.inf  # decided anew while we wrote: what we wrote may have come too late
+        elif runtime_may_help:
+            self._tell(key)
+        self._turns.ask(key, trio.current_time() + self.pace.settle_s)
+
+    def _change(self, want: Wanted, found: tuple[Difference, ...]) -> Change:
+        values = {difference.value for difference in found}
+        return Change(
+            cpus=want.cpus if Value.CPUS in values else None,
+            mems=want.mems if Value.MEMS in values else None,
+            shares=want.shares if values & {Value.SHARES, Value.WEIGHT} else None,
+            formula=self._formula,
+            quota=want.quota if Value.QUOTA in values else None,
+        )
+
+    def _failed(self, key: ContainerKey, case: _Case, reason: str) -> None:
+        if reason != case.trouble:
+            log.warning("cgroup cannot be repaired", container=self._name(key), reason=reason)
+        case.trouble = reason
+
+    def _repaired(self, key: ContainerKey, case: _Case) -> None:
+        if case.repairs == 0 or case.trouble:
+            log.info("cgroup is repaired", container=self._name(key), was=str(case.drift()))
+        case.present, case.trouble, case.quiet_from_s = False, "", trio.current_time()
+        case.repairs += 1
+
+    def _tell(self, key: ContainerKey) -> None:
+        state = self.state()
+        container = state.workload.containers[key]
+        if self.tell is not None and container.id is not None:
+            self.tell(UpdateContainer(key, container.id, state.adjustments[key]))
+
+    # --- what people are told ------------------------------------------------------------------------------------
+
+    def _name(self, key: ContainerKey) -> str:
+        return self.state().workload.full_name(key)
+
+    def _complain(self, error: CgroupError) -> None:
+        kind = (error.trouble, error.path.name)
+        if kind not in self._complaints:
+            self._complaints.add(kind)
+            log.warning("a cgroup cannot be read, so drift there goes unseen", reason=str(error))
+
+    def _note_whether_found(self, wanted: Collection[Wanted], found: Sequence[Reading | CgroupError | None]) -> None:
+        if self._found_any or not any(want.place.search and want.place.cgroup_parent for want in wanted):
+            return
+        self._found_any = any(reading is not None for reading in found)
+        self._looks_in_vain += 1
+        if not self._found_any and self._looks_in_vain == _NOTHING_FOUND:
+            log.warning("no running container has its cgroup where crirm looks; are the host's cgroups mounted?")

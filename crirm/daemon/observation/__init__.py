@@ -1,0 +1,1 @@
+"""Learning what the runtime has, from its answers, lists and events."""

@@ -1,0 +1,66 @@
+"""A subscription of crirm's own to the runtime's events, where that takes them from nobody.
+
+Elsewhere crirm hears the events that pass on their way to somebody else, and reads lists.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+from grpclib.const import Status
+
+from crirm.daemon.observation.event_habits import tells_everybody
+from crirm.logs import get_logger
+from crirm.rpc.grpc_wire import RpcError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from crirm.daemon.relay.runtime_info import RuntimeInfo
+
+log = get_logger("runtime")
+
+AGAIN_S = 5.0
+EVENTS = "GetContainerEvents"
+
+
+class Streams(Protocol):
+    """The runtime, as far as it can be listened to."""
+
+    info: RuntimeInfo | None
+    """What it said of itself when it was last there."""
+    identified: trio.Event
+    """Set once there is that."""
+
+    def stream(self, method: str, message: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Make a server-streaming call of the RuntimeService."""
+
+
+async def listen(runtime: Streams, take: Callable[[bytes], None]) -> None:
+    """Give every event to *take*, for ever, as long as the runtime has events for everybody."""
+    await runtime.identified.wait()
+    silent: RuntimeInfo | None = None
+    while True:
+        info = runtime.info
+        if info is not silent:  # made anew whenever the link comes up: a restart may have switched events on
+            silent = info if await _silent(runtime, take) else None
+        await trio.sleep(AGAIN_S)
+
+
+async def _silent(runtime: Streams, take: Callable[[bytes], None]) -> bool:
+    """Listen once; True where that is of no use, or at the cost of others, until another runtime is there."""
+    name, version = (runtime.info.name, runtime.info.version) if runtime.info is not None else (None, None)
+    if not tells_everybody(name, version):
+        log.info("the runtime tells each event to one listener only, so crirm hears those that pass", runtime=name)
+        return True
+    try:
+        async with runtime.stream(EVENTS, b"") as events:
+            async for message in events:
+                take(message)
+    except RpcError as error:
+        if error.status is Status.UNIMPLEMENTED:
+            log.debug("the runtime has no events; its lists are read instead")
+            return True
+    return False

@@ -1,0 +1,103 @@
+"""Containers that end without anybody calling: noticed by events where the runtime has them, by lists everywhere.
+
+The kubelet relists every second but its lists pass as bytes; crirm asks for one of its own from time to time, and takes
+it apart in a thread, since a list of 1500 containers takes longer than the event loop may stand still.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from crirm.cri import decode
+from crirm.cri.message import MalformedError, Message
+from crirm.logs import get_logger
+from crirm.model.events import ContainerExited, ContainerRemoved
+from crirm.model.workload import ContainerId, ContainerState
+from crirm.rpc.grpc_wire import RpcError
+
+if TYPE_CHECKING:
+    from crirm.cri.decode import Listed
+    from crirm.daemon.placement.effects import Runtime
+    from crirm.daemon.placement.engine import Engine
+    from crirm.daemon.placement.intake import Intake
+    from crirm.model.workload import ContainerKey
+
+log = get_logger("runtime")
+
+RELIST_S = 5.0
+LIST_TIMEOUT_S = 30.0
+STOPPED, DELETED = 2, 3  # ContainerEventType
+
+
+async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
+    """Compare what crirm believes with the runtime's list, for ever."""
+    seen: frozenset[ContainerId] = frozenset()  # strangers and misjudged; some may stay so
+    while True:
+        await trio.sleep(RELIST_S)
+        before = engine.state.workload.containers
+        if not before:
+            continue
+        try:
+            with engine.since_asked() as since:
+                answer = await runtime.call("ListContainers", b"", timeout_s=LIST_TIMEOUT_S)
+                listed = await trio.to_thread.run_sync(decode.listed_containers, answer)
+        except (RpcError, MalformedError) as error:
+            log.debug("the runtime's list is not known", reason=str(error))  # the link tells of one that is away
+            continue
+        compare(listed, engine, intake, {c.id for c in before.values()} - since.touched)
+        unknown = (strangers(listed, engine, intake) | misjudged(listed, engine, intake)) - since.touched
+        if unknown - seen:
+            intake.doubt()
+        seen = unknown
+
+
+def compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: set[ContainerId | None]) -> None:
+    """Tell what has ended; not to be listed counts only for those known before it was asked for, untouched since."""
+    there = {item.id for item in listed}
+    ended = [intake.key_of(item.id) for item in listed if item.state is ContainerState.EXITED]
+    for key in ended:
+        if key is not None:
+            tell_end(key, engine)
+    for container in list(engine.state.workload.containers.values()):
+        if container.id in asked_about and container.id is not None and container.id not in there:
+            engine.apply(ContainerRemoved(container.key))
+
+
+def strangers(listed: list[Listed], engine: Engine, intake: Intake) -> frozenset[ContainerId]:
+    """Return the ids of containers that live and that crirm does not know: somebody has made them past it."""
+    known = engine.state.workload.containers.values()
+    coming = {(c.pod, c.name, c.attempt) for c in known if c.state is ContainerState.CREATING}
+    alive = [item for item in listed if item.state is not ContainerState.EXITED]
+    return frozenset(
+        item.id
+        for item in alive
+        if intake.key_of(item.id) is None and (item.pod, item.name, item.attempt) not in coming
+    )
+
+
+def misjudged(listed: list[Listed], engine: Engine, intake: Intake) -> frozenset[ContainerId]:
+    """Return the ids of containers that run, though crirm takes them for ended or not started."""
+    containers = engine.state.workload.containers
+    running = [(item.id, intake.key_of(item.id)) for item in listed if item.state is ContainerState.RUNNING]
+    return frozenset(id_ for id_, key in running if key and containers[key].state is not ContainerState.RUNNING)
+
+
+def tell_end(key: ContainerKey, engine: Engine) -> None:
+    """Tell of an end that is not known yet: lists tell of it for as long as the container is there."""
+    container = engine.state.workload.containers.get(key)
+    if container is not None and container.state is not ContainerState.EXITED:
+        engine.apply(ContainerExited(key))
+
+
+def take_event(message: bytes, engine: Engine, intake: Intake) -> None:
+    """Take note of one ContainerEventResponse."""
+    event = Message(message)
+    key = intake.key_of(ContainerId(event.text(1)))
+    if key is None:
+        return
+    if event.number(2) == STOPPED:
+        tell_end(key, engine)
+    elif event.number(2) == DELETED:
+        engine.apply(ContainerRemoved(key))

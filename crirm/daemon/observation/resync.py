@@ -1,0 +1,209 @@
+"""What the runtime has right now, asked when the link comes up and whenever in doubt."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+from grpclib.const import Status
+
+from crirm.cri import decode
+from crirm.cri.message import edited
+from crirm.daemon.relay.asking import ask
+from crirm.logs import get_logger
+from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
+from crirm.model.decision import RefusedError
+from crirm.model.events import Synchronised
+from crirm.model.resources import LinuxResources, Requirements, with_bound
+from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId
+from crirm.rpc.grpc_wire import RpcError
+
+if TYPE_CHECKING:
+    from crirm.cri.decode import Listed
+    from crirm.daemon.placement.effects import Runtime
+    from crirm.daemon.placement.engine import Engine
+    from crirm.daemon.placement.intake import Intake
+
+log = get_logger("runtime")
+
+LIST_TIMEOUT_S = 60.0
+STATUS_TIMEOUT_S = 30.0
+AT_ONCE = 16
+_CRIO_CGROUP_PARENT = "io.kubernetes.cri-o.CgroupParent"
+
+
+async def resync(runtime: Runtime, engine: Engine, intake: Intake) -> None:
+    """List containers and pods, ask for the details of those that crirm does not know, and tell the engine.
+
+    Pods come second: then they include the pod of every container that was listed.
+
+    Raises:
+        RpcError: the runtime does not list.
+    """
+    with engine.since_asked() as since:
+        listed = await ask(runtime, "ListContainers", b"", decode.listed_containers, timeout_s=LIST_TIMEOUT_S)
+        pods = await ask(runtime, "ListPodSandbox", b"", decode.listed_pods, timeout_s=LIST_TIMEOUT_S)
+        details = Details(runtime, engine, intake)
+        async with trio.open_nursery() as nursery:
+            limit = trio.CapacityLimiter(AT_ONCE)
+            for pod in pods:
+                nursery.start_soon(details.look_at_pod, pod, limit)
+        async with trio.open_nursery() as nursery:
+            for item in listed:
+                nursery.start_soon(details.look_at_container, item, limit)
+        event = Synchronised(tuple(details.pods.values()), tuple(details.containers), since.touched)
+        engine.apply(event)
+    log.debug("synchronised with the runtime", pods=len(event.pods), containers=len(event.containers))
+
+
+@attrs.define
+class Details:
+    """Collects pods and containers with all that the lists do not tell."""
+
+    runtime: Runtime
+    engine: Engine
+    intake: Intake
+    pods: dict[PodId, Pod] = attrs.field(factory=dict)
+    containers: list[Container] = attrs.field(factory=list)
+
+    async def look_at_pod(self, pod: Pod, limit: trio.CapacityLimiter) -> None:
+        """Add *pod*, with the cgroup that only the verbose status tells."""
+        known = self.engine.state.workload.pods.get(pod.id)
+        if known is None:
+            async with limit:
+                info = await self._info(pod)
+            if info is None:
+                return  # it went away while we asked
+            known = with_details(pod, info)
+        self.pods[known.id] = known
+
+    async def _info(self, pod: Pod) -> str | None:
+        """Return what only the verbose status tells, empty where the runtime does not; None if the pod is gone."""
+        request = edited(b"", (), {1: pod.id, 2: 1})  # pod_sandbox_id, verbose
+        try:
+            info = await ask(self.runtime, "PodSandboxStatus", request, decode.verbose_info, timeout_s=STATUS_TIMEOUT_S)
+        except RpcError as error:
+            log.debug("a pod's cgroup is not known", pod=f"{pod.namespace}/{pod.name}", reason=str(error))
+            return None if error.status is Status.NOT_FOUND else ""
+        return info.get("info", "")
+
+    async def look_at_container(self, item: Listed, limit: trio.CapacityLimiter) -> None:
+        """Add the container *item*; what it has been given is asked for when crirm has not given it."""
+        key = self.intake.key_of(item.id)
+        known = self.engine.state.workload.containers.get(key) if key else None
+        if known is not None:
+            self.containers.append(attrs.evolve(known, state=item.state))
+            return
+        if item.state is ContainerState.EXITED:
+            return  # it has nothing any more, and may be listed for days
+        async with limit:
+            has = await self._has(item)
+        pod = self.pods.get(item.pod)
+        if pod is None or has is None:
+            return  # it went away while we asked
+        resources, cpus = has
+        container = Container(
+            key=ContainerKey(item.id),
+            id=item.id,
+            pod=item.pod,
+            name=item.name,
+            attempt=item.attempt,
+            state=item.state,
+            labels=item.labels,
+            annotations=item.annotations,
+            resources=resources,
+            requirements=self._requirements(pod, item.name, with_bound(resources, len(cpus))),
+            found_on=cpus,
+        )
+        self.containers.append(self.intake.override(container, pod))
+
+    def _requirements(self, pod: Pod, name: str, resources: LinuxResources) -> Requirements:
+        try:
+            return self.intake.requirements(pod, name, resources)
+        except RefusedError as error:  # it runs already: its annotation cannot be sent back
+            log.warning("a running container's annotation is ignored", container=name, reason=str(error))
+            return Requirements()
+
+    async def _has(self, item: Listed) -> tuple[LinuxResources, CPUSet] | None:
+        """Return what a container has been given, and the CPUs that it is bound to; None if it is gone."""
+        request = edited(b"", (), {1: item.id, 2: 1})  # container_id, verbose
+        try:
+            return await ask(self.runtime, "ContainerStatus", request, _given_in, timeout_s=STATUS_TIMEOUT_S)
+        except RpcError as error:
+            return None if error.status is Status.NOT_FOUND else (LinuxResources(), NO_CPUS)
+
+
+def _given_in(status: bytes) -> tuple[LinuxResources, CPUSet]:
+    told, info = decode.status_resources(status), decode.verbose_info(status).get("info", "")
+    resources = spec_resources(info) if told is None else told
+    return resources, _cpus(decode.status_cpus(status)) or spec_cpus(info)
+
+
+def with_details(pod: Pod, info: str) -> Pod:
+    """Return *pod* with what only its verbose *info* tells."""
+    linux = _at(_tree(info), "config", "linux")
+    return attrs.evolve(
+        decode.with_cgroup_parent(pod, cgroup_parent(info)),
+        overhead=_given(_at(linux, "overhead")),
+        resources=_given(_at(linux, "resources")),
+    )
+
+
+def _given(values: Any) -> LinuxResources | None:
+    if not isinstance(values, dict):
+        return None
+    names = ("cpu_shares", "cpu_quota", "cpu_period", "memory_limit_in_bytes", "oom_score_adj")
+    return LinuxResources(*(_number(values, name) for name in names))
+
+
+def cgroup_parent(info: str) -> str:
+    """Read a pod's cgroup parent from the verbose info of containerd or CRI-O; empty where it is in neither form."""
+    tree = _tree(info)
+    containerd = _at(tree, "config", "linux", "cgroup_parent")
+    crio = _at(tree, "runtimeSpec", "annotations", _CRIO_CGROUP_PARENT)
+    return str(containerd or crio or "")
+
+
+def spec_resources(info: str) -> LinuxResources:
+    """Read a container's resources from its OCI spec in the verbose info, as containerd before 1.7 has no other way."""
+    resources = _at(_tree(info), "runtimeSpec", "linux", "resources")
+    process = _at(_tree(info), "runtimeSpec", "process")
+    return LinuxResources(
+        cpu_shares=_number(resources, "cpu", "shares"),
+        cpu_quota_us=_number(resources, "cpu", "quota"),
+        cpu_period_us=_number(resources, "cpu", "period"),
+        memory_limit_bytes=_number(resources, "memory", "limit"),
+        oom_score_adj=_number(process, "oomScoreAdj"),
+    )
+
+
+def spec_cpus(info: str) -> CPUSet:
+    """Read the CPUs that a container is bound to from its OCI spec in the verbose info."""
+    return _cpus(_at(_tree(info), "runtimeSpec", "linux", "resources", "cpu", "cpus"))
+
+
+def _cpus(text: object) -> CPUSet:
+    try:
+        return CPUSet.parse(text) if isinstance(text, str) else NO_CPUS
+    except ListFormatError:
+        return NO_CPUS
+
+
+def _tree(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _at(tree: Any, *path: str) -> Any:
+    for name in path:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree
+
+
+def _number(tree: Any, *path: str) -> int:
+    value = _at(tree, *path)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,37 @@
+"""Creations that an earlier process was in the middle of: the runtime's lists tell what has become of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crirm.cri import decode
+from crirm.daemon.relay.asking import ask
+from crirm.model.events import ContainerCreated, CreateFailed
+from crirm.model.workload import ContainerState
+
+if TYPE_CHECKING:
+    from crirm.daemon.placement.effects import Runtime
+    from crirm.daemon.placement.engine import Engine
+
+LIST_TIMEOUT_S = 60.0
+
+
+async def settle_creations(runtime: Runtime, engine: Engine) -> None:
+    """Find out what has become of the containers that an earlier process was creating.
+
+    One whose call has been answered since the list was asked for needs no list.
+
+    Raises:
+        RpcError: the runtime does not list.
+    """
+    creating = [c for c in engine.state.workload.containers.values() if c.state is ContainerState.CREATING]
+    if not creating:
+        return
+    with engine.since_asked() as since:
+        listed = await ask(runtime, "ListContainers", b"", decode.listed_containers, timeout_s=LIST_TIMEOUT_S)
+    creating = [container for container in creating if container.key not in since.touched]
+    known = {container.id for container in engine.state.workload.containers.values()}
+    there = {(item.pod, item.name, item.attempt): item.id for item in listed if item.id not in known}
+    for container in creating:
+        found = there.get((container.pod, container.name, container.attempt))
+        engine.apply(CreateFailed(container.key) if found is None else ContainerCreated(container.key, found))

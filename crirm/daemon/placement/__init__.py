@@ -1,0 +1,1 @@
+"""Deciding about containers, and doing what was decided."""

@@ -1,0 +1,396 @@
+"""The deciding half of the daemon: engine, intake, effects and the watch on the runtime, as one thing to start."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from crirm.cri.methods import RUNTIME_SERVICE
+from crirm.daemon.enforcer.enforcer import Enforcer
+from crirm.daemon.enforcer.kernel import ThreadedKernel
+from crirm.daemon.observation.doubts import Doubts
+from crirm.daemon.observation.listening import EVENTS, listen
+from crirm.daemon.observation.looking import Looking
+from crirm.daemon.observation.meeting import Meeting
+from crirm.daemon.observation.observing import Observing
+from crirm.daemon.observation.polling import relist
+from crirm.daemon.observation.resync import resync
+from crirm.daemon.observation.settle import settle_creations
+from crirm.daemon.placement.clearing import Clearing
+from crirm.daemon.placement.effects import EffectsWorker
+from crirm.daemon.placement.engine import Engine
+from crirm.daemon.placement.intake import Intake, as_asked
+from crirm.daemon.placement.machine import HostSights, MachineWatch, policy_at_start
+from crirm.daemon.placement.participants import participant
+from crirm.daemon.settings import NOTHING
+from crirm.daemon.state.persistence import Persistence, open_persistence
+from crirm.daemon.state.recorder import Recorder, RecordingError
+from crirm.daemon.steady import steadily
+from crirm.errors import CrirmError
+from crirm.logs import get_logger
+from crirm.model.decision import Adjustment
+from crirm.model.events import ContainerStarted, Event, ResizeDone, Synchronised, UpdateFailed
+from crirm.model.hardware import Hardware
+from crirm.model.topology_json import digest
+from crirm.policy.activation import freed
+from crirm.policy.api import Choice
+from crirm.policy.registry import make_policy
+from crirm.rpc.grpc_wire import RpcError
+from crirm.system.cgroup import Cgroups, CgroupsUnusableError
+from crirm.system.hints import hints_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from crirm.daemon.enforcer.enforcement import Mode
+    from crirm.daemon.placement.intake import Override
+    from crirm.daemon.placement.machine import Sights
+    from crirm.daemon.relay.link import Link
+    from crirm.daemon.relay.runtime_info import RuntimeInfo
+    from crirm.daemon.settings import Settings
+    from crirm.model.topology import Topology
+    from crirm.model.workload import ContainerKey, Pod, PodId
+    from crirm.rpc.client import Pool
+    from crirm.rpc.held import Held, Interceptor
+
+log = get_logger("runtime")
+
+CGROUPS = "sys/fs/cgroup"  # under the host's root
+
+
+class UnknownWorkloadError(CrirmError):
+    """What runs on the node cannot be told."""
+
+
+@attrs.define
+class RuntimeCalls:
+    """Calls of the RuntimeService in a version that the runtime has."""
+
+    pool: Pool
+    version: str = "v1"
+    info: RuntimeInfo | None = None
+    """What it said of itself when it was last there."""
+    identified: trio.Event = attrs.field(factory=trio.Event)
+
+    async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
+        """See ``effects.Runtime``."""
+        return await self.pool.unary(self.path(method), message, timeout_s=timeout_s)
+
+    @property
+    def connected(self) -> bool:
+        """See ``effects.Runtime``."""
+        return self.pool.connected
+
+    def stream(self, method: str, message: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See ``listening.Streams``."""
+        return self.pool.open_stream(self.path(method), message)
+
+    def is_there(self, info: RuntimeInfo) -> None:
+        """Take note of what the runtime says of itself."""
+        self.info, self.version = info, info.api_versions[0]
+        self.identified.set()
+
+    def path(self, method: str) -> str:
+        """Return the full name of *method*."""
+        return f"/runtime.{self.version}.{RUNTIME_SERVICE}/{method}"
+
+
+async def open_node(
+    settings: Settings, pool: Pool, nursery: trio.Nursery, override: Override = as_asked
+) -> DecidingNode:
+    """Discover the machine, make the policy for it, and find the state of before.
+
+    Raises:
+        CrirmError: the policy does not exist, or does not fit the machine.
+    """
+    sights = HostSights.of(Path(settings.host_root))
+    hardware = await sights.read(())
+    policy = policy_at_start(settings.policy, hardware)
+    engine = Engine(policy, overflow=settings.policy.overflow, fail_open=settings.policy.fail_open)
+    node = DecidingNode(engine, pool, hardware.usable, settings, nursery, Machine(hardware, sights))
+    node.intake.override = override
+    for note in hardware.notes if settings.policy.name != NOTHING else ():
+        log.warning("this machine has more than containers can be given", what=note)
+    await node.keep_state(settings, resume=True)
+    if settings.record:
+        await node.record(settings.record)
+    return node
+
+
+async def open_bare_node(
+    settings: Settings, link: Link, nursery: trio.Nursery, override: Override = as_asked
+) -> DecidingNode:
+    """Return a node that knows what runs, and decides nothing: for a daemon that has placed nothing so far.
+
+    Raises:
+        UnknownWorkloadError: the runtime does not tell what it has.
+    """
+    sights = HostSights.of(Path(settings.host_root))
+    hardware = await sights.read(())
+    engine = Engine(make_policy(Choice(), hardware.usable))
+    node = DecidingNode(engine, link.pool, hardware.usable, settings, nursery, Machine(hardware, sights))
+    node.intake.override = override
+    if link.info is None:
+        raise UnknownWorkloadError(
+            f"{link.pool.socket_path}: the runtime is away, so what runs is not known; try again"
+        )
+    try:
+        await node.on_up(link.info)
+    except RpcError as error:
+        raise UnknownWorkloadError(f"{link.pool.socket_path}: the runtime does not tell what runs: {error}") from error
+    return node
+
+
+@attrs.frozen
+class Machine:
+    """What a node knows of its machine.
+
+    Args:
+        hardware: as it is.
+        sights: tell when it is something else.
+    """
+
+    hardware: Hardware
+    sights: Sights
+
+
+class DecidingNode:
+    """Everything that decides, for one policy.
+
+    Args:
+        engine: with the policy for this machine.
+        pool: the connection to the runtime.
+        topology: what of this machine may be used, as it is.
+        settings: where the host's files are seen, and what to do where the kernel has something else than was decided.
+        nursery: for what takes time; outlives every call.
+        machine: what is known of the machine; None: *topology* stays true.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        pool: Pool,
+        topology: Topology,
+        settings: Settings,
+        nursery: trio.Nursery,
+        machine: Machine | None = None,
+    ) -> None:
+        self.engine = engine
+        self.choice = settings.policy
+        self.hardware = machine.hardware if machine is not None else Hardware(topology, topology)
+        self.changing = trio.Lock()
+        self.watch = MachineWatch(self, machine.sights) if machine is not None else None
+        self.runtime = RuntimeCalls(pool)
+        host_root, memory_capacity = Path(settings.host_root), topology.memory_of(topology.node_ids)
+        find_hints = partial(hints_of, host_root=host_root)
+        self.doubts = Doubts(self.resync)
+        self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self.doubt)
+        self.observing = Observing(self.engine, self.intake)
+        self.looking = Looking(self.runtime, self.observing, nursery)
+        self.meeting = Meeting(self.runtime, self.engine, self.intake, nursery)
+        self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
+        self.engine.on_effect(self.effects.perform)
+        self.enforcer = self._make_enforcer(host_root, settings.enforce)
+        self.clearing = Clearing(engine, self.effects, nursery, self._check)
+        self.persistence: Persistence | None = None
+        self.recorder = Recorder(engine, topology, lambda: self.choice)
+        self._settled = False
+        self._life = trio.CancelScope()
+
+    @property
+    def topology(self) -> Topology:
+        """What of the machine may be used."""
+        return self.hardware.usable
+
+    def settle_on(self, hardware: Hardware) -> None:
+        """See ``machine.Deciding``."""
+        usable, self.hardware = hardware.usable, hardware
+        self.intake.memory_capacity = usable.memory_of(usable.node_ids)
+        if self.persistence is not None:
+            self.persistence.settle_on(digest(usable))
+        if (go_on := self.recorder.leave_machine(usable)) is not None:
+            self.intake.nursery.start_soon(self._record_on, go_on)
+
+    async def _record_on(self, go_on: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await go_on()
+        except RecordingError as error:
+            log.warning("nothing is recorded any more", reason=str(error))
+
+    @property
+    def machine(self) -> Adjustment:
+        """All CPUs and all memory nodes: what a container has that nobody binds."""
+        return Adjustment(cpus=self.topology.online, mems=self.topology.memory_nodes)
+
+    async def keep_state(self, settings: Settings, *, resume: bool = False) -> None:
+        """Have what is decided kept on disk, if *settings* say where; *resume* takes over what is kept there first."""
+        if settings.state_dir:
+            facts = {"machine": digest(self.topology), "version": version("crirm")}
+            opening = partial(open_persistence, resume=resume, fail_closed=settings.state_fail_closed)
+            self.persistence = await trio.to_thread.run_sync(
+                opening, settings.state_dir, self.engine, self.effects, facts
+            )
+            self.intake.cpusets.record = self.persistence.note
+        if resume:
+            self.engine.state = freed(self.engine.policy, self.engine.state, self.machine)
+
+    async def record(self, file: str) -> None:
+        """Record what happens; a daemon that cannot serves all the same."""
+        try:
+            await self.recorder.start(file)
+        except RecordingError as error:
+            log.warning("nothing is recorded", reason=str(error))
+
+    def retire(self) -> None:
+        """End `run`: nothing is placed any more."""
+        self._life.cancel()
+
+    def participant(self, method: str) -> Interceptor | None:
+        """See ``relay.Deciding``."""
+        return participant(self, method)
+
+    def observed(self, method: str, answer: bytes) -> None:
+        """See ``node_api.Node`` and ``observing_tap``."""
+        self.observing.observed(method, answer)
+
+    def look(self, again: Callable[[], None], held: Held) -> bool:
+        """See ``node_api.Node``."""
+        return self.looking.look(again, held)
+
+    def meet(self, pod: PodId, described: Pod | None, again: Callable[[], None], held: Held) -> None:
+        """See ``node_api.Node``."""
+        self.meeting.meet(pod, described, again, held)
+
+    @property
+    def state_failure(self) -> str:
+        """See ``control.Observed``."""
+        return self.persistence.failure if self.persistence is not None else ""
+
+    @property
+    def findings(self) -> Sequence[str]:
+        """See ``control.Observed``."""
+        return self.intake.cpusets.findings()
+
+    @property
+    def unkept(self) -> str:
+        """See ``node_api.Node``."""
+        return self.persistence.refusal if self.persistence is not None else ""
+
+    def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
+        """See ``node_api.Node``."""
+        if self.persistence is None:
+            then()
+        else:
+            self.persistence.when_kept(then, otherwise)
+
+    def machine_status(self) -> dict[str, Any]:
+        """See ``control.Observed``."""
+        return self.watch.status() if self.watch is not None else {}
+
+    def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
+        """See ``node_api.Node``."""
+        self.clearing.before_resize(key, then)
+
+    def before_start(self, key: ContainerKey, then: Callable[[], None]) -> None:
+        """See ``node_api.Node``."""
+        self.clearing.before_start(key, then)
+
+    def started(self, key: ContainerKey) -> None:
+        """See ``node_api.Node``."""
+        self.clearing.started(key)
+
+    def _check(self, key: ContainerKey) -> None:
+        if self.enforcer is not None:
+            self.enforcer.look_at(key, at_once=True)
+
+    def drift(self) -> Mapping[ContainerKey, str]:
+        """See ``control.Observed``."""
+        found = self.enforcer.drift if self.enforcer is not None else {}
+        drifted = {key: str(drift) for key, drift in found.items() if drift.present}
+        return {**self.effects.handover.overdue, **drifted}
+
+    def _make_enforcer(self, host_root: Path, mode: Mode) -> Enforcer | None:
+        try:
+            cgroups = Cgroups(host_root / CGROUPS)
+        except CgroupsUnusableError as error:
+            log.warning("what the kernel has for containers is not looked at", reason=str(error))
+            return None
+        enforcer = Enforcer(
+            lambda: self.engine.state, ThreadedKernel(cgroups), self.effects.perform, self.effects.in_flight, mode
+        )
+        enforcer.agreed = self.effects.handover.confirm
+        self.engine.on_event(self._look_at)
+        return enforcer
+
+    def _look_at(self, event: Event) -> None:
+        """Have the enforcer look at what the runtime has just done something to, or says that it has."""
+        if self.enforcer is None:
+            return
+        if isinstance(event, ContainerStarted | ResizeDone):
+            self.enforcer.look_at(event.key)
+        elif isinstance(event, UpdateFailed):
+            self.enforcer.look_at(event.key, at_once=True)
+        elif isinstance(event, Synchronised):
+            for key in self.engine.state.adjustments:
+                self.enforcer.look_at(key)
+
+    async def on_up(self, info: RuntimeInfo) -> None:
+        """Learn what the runtime has before calls pass; for ``Link``."""
+        self.runtime.is_there(info)
+        if not self._settled:
+            await settle_creations(self.runtime, self.engine)
+            self._settled = True
+        await self.resync()
+
+    async def run(self) -> None:
+        """Perform effects and watch the runtime, until cancelled or retired."""
+        with self._life:
+            await self._work()
+
+    async def _work(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.effects.run)
+            nursery.start_soon(self.recorder.run)
+            for what, task in self._watching().items():
+                nursery.start_soon(steadily, what, task)
+            if self.persistence is not None:
+                nursery.start_soon(self.persistence.run)
+
+    def _watching(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Return the tasks that look on: a bug in one of them ends nothing else."""
+        tasks: dict[str, Callable[[], Awaitable[None]]] = {
+            "relist": partial(relist, self.runtime, self.engine, self.intake),
+            "doubts": self.doubts.run,
+            "long lists": self.observing.run,
+            "runtime events": partial(listen, self.runtime, partial(self.observed, EVENTS)),
+        }
+        if self.watch is not None:
+            tasks["watch of the machine"] = self.watch.run
+        if self.enforcer is not None:
+            tasks["enforcer"] = self.enforcer.run
+        return tasks
+
+    def doubt(self) -> None:
+        """Have the runtime asked again soon what it has."""
+        self.doubts.doubt()
+
+    async def resync(self) -> None:
+        """Ask the runtime for all that it has.
+
+        Raises:
+            RpcError: it does not tell.
+        """
+        await resync(self.runtime, self.engine, self.intake)
+
+    def _updated(self, key: ContainerKey) -> None:
+        """The runtime says that it has updated a container."""
+        if self.enforcer is not None:
+            self.enforcer.look_at(key)
+        if self.persistence is not None:
+            self.persistence.wake()

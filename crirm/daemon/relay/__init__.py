@@ -1,0 +1,1 @@
+"""Calls on their way: where each goes, and the runtime at the other end."""

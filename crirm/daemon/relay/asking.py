@@ -1,0 +1,37 @@
+"""Questions of our own to the runtime, whose answers are read and not passed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from grpclib.const import Status
+
+from crirm.cri.message import MalformedError
+from crirm.rpc.grpc_wire import RpcError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crirm.daemon.placement.effects import Runtime
+
+T = TypeVar("T")
+
+
+async def ask(runtime: Runtime, method: str, message: bytes, read: Callable[[bytes], T], *, timeout_s: float) -> T:
+    """Return the runtime's answer, as *read* has it.
+
+    Args:
+        runtime: that is asked.
+        method: of the RuntimeService.
+        message: the request.
+        read: takes the answer apart; may raise MalformedError.
+        timeout_s: seconds.
+
+    Raises:
+        RpcError: the call fails, or its answer cannot be read.
+    """
+    answer = await runtime.call(method, message, timeout_s=timeout_s)
+    try:
+        return read(answer)
+    except MalformedError as error:
+        raise RpcError(Status.INTERNAL, f"{method} is answered with what cannot be read: {error}") from error

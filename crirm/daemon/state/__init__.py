@@ -1,0 +1,1 @@
+"""What survives the process: saved state, journal and traces."""

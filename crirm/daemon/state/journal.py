@@ -1,0 +1,257 @@
+"""What the journal says about an event and what was decided about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, assert_never
+
+import attrs
+
+from crirm.model.cpuset import CPUSet
+from crirm.model.decision import UpdateContainer
+from crirm.model.events import (
+    ContainerCreated,
+    ContainerExited,
+    ContainerRemoved,
+    ContainerRequested,
+    ContainerStarted,
+    CreateFailed,
+    Event,
+    PodAdded,
+    PodRemoved,
+    PodResized,
+    PodStopped,
+    ResizeDone,
+    ResizeFailed,
+    ResizeRequested,
+    Synchronised,
+    Timer,
+    TimerExpired,
+    UpdateDone,
+    UpdateFailed,
+)
+from crirm.model.workload import ContainerKey
+from crirm.system.store import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from crirm.daemon.placement.engine import Refused
+    from crirm.model.decision import Adjustment, Decision, State
+    from crirm.model.resources import LinuxResources
+    from crirm.model.trail import Move
+    from crirm.model.workload import Container, Pod, PodId, Workload
+    from crirm.policy.activation import Plan
+
+MOVES_TOLD = 8  # kinds of moves, of one decision; a pool has one or two
+
+CONFIGURED = "configured"
+MACHINE = "machine changed"
+KINDS = {
+    PodAdded: "pod added",
+    PodResized: "pod resized",
+    PodStopped: "pod stopped",
+    PodRemoved: "pod removed",
+    ContainerRequested: "asked for",
+    ContainerCreated: "created",
+    CreateFailed: "not created",
+    ContainerStarted: "started",
+    ContainerExited: "exited",
+    ContainerRemoved: "removed",
+    ResizeRequested: "resize asked for",
+    ResizeDone: "resized",
+    ResizeFailed: "not resized",
+    TimerExpired: "timer expired",
+    UpdateFailed: "update failed",
+    UpdateDone: "updated at last",
+    Synchronised: "synchronised",
+}
+"""What each event is called."""
+
+
+def entries(at_s: float, event: Event, before: State, decision: Decision) -> list[Entry]:
+    """Return what to write down about *event*; nothing where a look at the runtime's lists has brought nothing new."""
+    kind, outcome = KINDS[type(event)], _outcome(event, decision)
+    if isinstance(event, Synchronised):
+        return _found(at_s, kind, before, decision)
+    if _in_vain(event, before, decision):
+        return []
+    cpus = _touched(before, decision.state)
+    return [attrs.evolve(entry, cpus=cpus) for entry in _entry(at_s, kind, event, before, outcome)]
+
+
+def _in_vain(event: Event, before: State, decision: Decision) -> bool:
+    """Tell whether there was no better place for a degraded container: it is tried every half minute."""
+    return (
+        isinstance(event, TimerExpired)
+        and event.timer is Timer.REPAIR
+        and decision.state.adjustments is before.adjustments
+    )
+
+
+def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) -> list[Entry]:
+    match event:
+        case PodAdded(pod):
+            return [Entry(at_s, kind, _pod_name(pod), outcome=outcome)]
+        case PodStopped() | PodRemoved() | PodResized():
+            known = before.workload.pods.get(event.id)
+            return [Entry(at_s, kind, _pod_name(known), outcome=outcome)] if known else []
+        case ContainerRequested(container):
+            return [_about(at_s, kind, container, before.workload, outcome)]
+        case Synchronised():
+            return []
+        case (
+            ContainerCreated()
+            | CreateFailed()
+            | ContainerStarted()
+            | ContainerExited()
+            | ContainerRemoved()
+            | ResizeRequested()
+            | ResizeDone()
+            | ResizeFailed()
+            | TimerExpired()
+            | UpdateFailed()
+            | UpdateDone()
+        ):
+            known_container = before.workload.containers.get(event.key)
+            return [_about(at_s, kind, known_container, before.workload, outcome)] if known_container else []
+        case _:
+            assert_never(event)
+
+
+def refusal_entry(refused: Refused) -> Entry:
+    """Return what to write down about a container that was refused before anything could be decided about it."""
+    kind = KINDS[ContainerRequested]
+    return Entry(refused.at_s, kind, refused.pod, refused.container, outcome=f"refused: {refused.why}")
+
+
+def _touched(before: State, after: State, key: ContainerKey | None = None) -> str:
+    """Return the CPUs that containers were given or lost, as a list; those of *key* alone where it is given."""
+    if before.adjustments is after.adjustments:
+        return ""
+    keys = before.adjustments.keys() | after.adjustments.keys() if key is None else {key}
+    pairs = ((before.adjustments.get(each), after.adjustments.get(each)) for each in keys)
+    touched = CPUSet()
+    for old, new in pairs:
+        if old is not new:
+            had, has = _cpus(old), _cpus(new)
+            touched |= (had - has) | (has - had)
+    return str(touched)
+
+
+def _cpus(adjustment: Adjustment | None) -> CPUSet:
+    return adjustment.cpus if adjustment and adjustment.cpus else CPUSet()
+
+
+def _found(at_s: float, kind: str, before: State, decision: Decision) -> list[Entry]:
+    """Return what the runtime's lists have brought: pods and containers that are new, gone, or in another state."""
+    after = decision.state
+    if before.workload is after.workload:
+        return []
+    old, new = before.workload.containers, after.workload.containers
+    found = [_about(at_s, kind, new[key], after.workload, _gets(key, decision)) for key in new.keys() - old]
+    gone = [_about(at_s, kind, old[key], before.workload, "it is gone") for key in old.keys() - new]
+    changed = [
+        _about(at_s, kind, new[key], after.workload, f"it is {new[key].state.value}")
+        for key in new.keys() & old
+        if new[key].state is not old[key].state
+    ]
+    containers = sorted((*found, *gone, *changed), key=lambda entry: entry.key)
+    cpus = [_touched(before, after, ContainerKey(entry.key)) for entry in containers]
+    told = [attrs.evolve(entry, cpus=its) for entry, its in zip(containers, cpus, strict=True)]
+    return [*_found_pods(at_s, kind, before, after), *told]
+
+
+def _found_pods(at_s: float, kind: str, before: State, after: State) -> list[Entry]:
+    old, new = before.workload.pods, after.workload.pods
+    found = [Entry(at_s, kind, _pod_name(new[pod]), outcome="found") for pod in sorted(new.keys() - old)]
+    return found + [Entry(at_s, kind, _pod_name(old[pod]), outcome="it is gone") for pod in sorted(old.keys() - new)]
+
+
+def activation_entries(at_s: float, policy: str, before: State, plan: Plan) -> list[Entry]:
+    """Return what to write down about another configuration, or another machine."""
+    sums = f"policy {policy}, containers changed: {len(plan.changes)}, without room: {len(plan.unfit)}"
+    if plan.machine:
+        sums = f"{plan.machine}; {sums}"
+    first = Entry(at_s, _kind(plan), outcome=sums, cpus=_touched(before, plan.state))
+    return [first, *(_reconfigured(at_s, key, before, plan) for key in plan.changes)]
+
+
+def _reconfigured(at_s: float, key: ContainerKey, before: State, plan: Plan) -> Entry:
+    change, unfit = plan.changes[key], plan.unfit.get(key)
+    outcome = f"{adjustment_text(change.before)} -> {adjustment_text(change.after)}, since {change.why}"
+    told = f"{outcome}; {unfit}" if unfit else outcome
+    entry = _about(at_s, _kind(plan), before.workload.containers[key], before.workload, told)
+    return attrs.evolve(entry, cpus=_touched(before, plan.state, key))
+
+
+def _kind(plan: Plan) -> str:
+    return MACHINE if plan.machine else CONFIGURED
+
+
+def _gets(key: ContainerKey, decision: Decision) -> str:
+    adjustment = decision.state.adjustments.get(key)
+    return f"found, {adjustment_text(adjustment)}" if adjustment else "found, without a grant"
+
+
+def _outcome(event: Event, decision: Decision) -> str:
+    if decision.refusal is not None:
+        return f"refused: {decision.refusal}"
+    said = []
+    if decision.trail is not None:
+        said.append(f"{decision.trail.granted} in {decision.trail.chosen}" if decision.trail.chosen else "")
+    if isinstance(event, UpdateFailed):
+        said.append(event.reason)
+    if isinstance(event, PodResized):
+        said += [resources_text("overhead", event.overhead), resources_text("resources", event.resources)]
+    if decision.adjustment is not None:
+        said.append(adjustment_text(decision.adjustment))
+    said += _moves(decision.moves)
+    others = {e.key for e in decision.effects if isinstance(e, UpdateContainer)}
+    if others:
+        said.append(f"containers to update: {len(others)}")
+    return "; ".join(filter(None, said))
+
+
+def _moves(moves: Iterable[Move]) -> list[str]:
+    """Return who else was moved and why, those to whom the same happened together."""
+    alike = Counter((move.what, move.before, move.after, move.why) for move in moves)
+    told = [
+        f"{what} {before} -> {after} of {count} container{'' if count == 1 else 's'}, since {why}"
+        for (what, before, after, why), count in alike.items()
+    ]
+    return told if len(told) <= MOVES_TOLD else [*told[:MOVES_TOLD], f"{len(told) - MOVES_TOLD} more kinds of moves"]
+
+
+def resources_text(what: str, resources: LinuxResources | None) -> str:
+    """Return for people what the kubelet has given; empty where it has not."""
+    values = attrs.asdict(resources) if resources is not None else {}
+    return (
+        f"{what} {', '.join(f'{name} {value}' for name, value in values.items() if value) or 'none'}" if values else ""
+    )
+
+
+def adjustment_text(adjustment: Adjustment) -> str:
+    """Return what a container is to have, for people."""
+    facts: dict[str, object] = {
+        "CPUs": adjustment.cpus,
+        "memory nodes": adjustment.mems,
+        "CPU shares": adjustment.cpu_shares,
+    }
+    if adjustment.cpu_quota_us is not None:
+        facts["CPU limit"] = "none" if adjustment.cpu_quota_us < 0 else f"{adjustment.cpu_quota_us} us per period"
+    return ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None) or "as the kubelet asked"
+
+
+def _about(at_s: float, kind: str, container: Container, workload: Workload, outcome: str) -> Entry:
+    pod = _pod_named(workload, container.pod)
+    return Entry(at_s, kind, pod, container.name, container.key, outcome)
+
+
+def _pod_named(workload: Workload, pod_id: PodId) -> str:
+    pod = workload.pods.get(pod_id)
+    return _pod_name(pod) if pod else ""
+
+
+def _pod_name(pod: Pod) -> str:
+    return f"{pod.namespace}/{pod.name}"

@@ -1,0 +1,399 @@
+"""The state of the deciding half, kept on disk and found again at start.
+
+Every decision wakes one task, which has a thread compare the present state with what was
+written last (entries of mappings that are the same object need no look) and write the difference in one transaction,
+together with the journal; while that is under way, what comes next gathers. So the disk sees the size of the change,
+memory holds no queue of changes, and after a time without a disk the first success writes everything that is missing.
+
+What that promises: no grant is lost that anybody was told of. A request that carries a decision goes to the runtime
+when the kernel has the bytes of that decision (`Persistence.when_kept`), so that ``kill -9`` cannot undo it, and so do
+the updates of other containers that it asks for; that takes about a millisecond, in which the event loop does other
+things. Nobody waits for the disk itself: it gets the bytes a little later, which matters in a power cut only.
+
+A disk that fails or hangs is for configuration to judge. Either decisions go on, and an error says that a restart would
+lose them; even then a container is still found in the runtime's lists, and placed anew, which changes its CPUs at
+worst. Or requests that need a grant are refused. All else passes either way, and writing is tried again and again.
+
+What is in flight when the process dies is left in doubt on purpose: updates that the runtime has not confirmed, and
+resizes that it has not answered, are not saved as *told*, so they are sent again. A container that was being created is
+looked for in the runtime's lists by pod, name and attempt (`settle.settle_creations`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from crirm.daemon.placement.engine import Explained
+from crirm.daemon.state.journal import activation_entries, entries, refusal_entry
+from crirm.daemon.state.stored import NOTHING_KNOWN, differences, generation_in, on_time, read, text_of, trails_in
+from crirm.logs import get_logger
+from crirm.policy.restore import NO_GRANT, Revived, revive
+from crirm.system.store import Batch, Entry, Store, rescued
+from crirm.system.store_file import InUseError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from crirm.daemon.placement.effects import EffectsWorker
+    from crirm.daemon.placement.engine import Engine, Refused
+    from crirm.daemon.state.stored import View
+    from crirm.model.decision import Decision, State
+    from crirm.model.events import Event
+    from crirm.model.workload import ContainerKey
+    from crirm.policy.activation import Plan
+    from crirm.policy.api import Policy
+    from crirm.system.store import Rows
+
+log = get_logger("store")
+
+JOURNAL_WAITING = 10_000  # entries while the disk takes none; each is some 300 bytes
+AGAIN_S = 5.0  # after a failure
+REMIND_S = 300.0  # while it goes on failing
+PATIENCE_S = 1.0  # with a disk that hangs; a write takes a millisecond
+PREDECESSOR_S = 5.0  # for a process that is about to end, or resets what is kept
+SYNC_EVERY_S = 0.2
+LAST_S = 5.0  # for what is left at the end; systemd waits longer
+FAILED_OPEN = "the state cannot be kept; decisions go on, but a restart now would lose them"
+FAILED_CLOSED = "the state cannot be kept; containers are neither created nor resized until it can"
+MACHINE_DIGITS = 12  # of a digest, in each entry of the journal
+
+
+@attrs.frozen
+class Waiter:
+    """Somebody who waits until what was decided is kept.
+
+    Args:
+        then: called when it is.
+        otherwise: called instead, with a sentence, where it is not and shall not go on; None: *then* is called anyway.
+    """
+
+    then: Callable[[], None]
+    otherwise: Callable[[str], None] | None = None
+
+
+@attrs.define
+class Persistence:
+    """Keeps the state of one engine in one store.
+
+    Args:
+        directory: of the store.
+        engine: whose state it is.
+        effects: tells which updates are not confirmed.
+        facts: about this process, for the table of facts and the journal: machine, version.
+        fail_closed: whether what needs a grant is refused while nothing can be kept.
+        store: open; None while it cannot be.
+        clock: wall-clock seconds.
+    """
+
+    directory: str
+    engine: Engine
+    effects: EffectsWorker
+    facts: Mapping[str, str]
+    fail_closed: bool = False
+    store: Store | None = None
+    clock: Callable[[], float] = time.time
+    _waiting: deque[Entry] = attrs.field(factory=lambda: deque(maxlen=JOURNAL_WAITING), init=False)
+    _trails: Mapping[ContainerKey, Explained] = attrs.field(factory=dict, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _written: View = attrs.field(factory=dict, init=False)
+    _failure: str = attrs.field(default="", init=False)
+    _reminded_s: float = attrs.field(default=0.0, init=False)
+    _hangs: bool = attrs.field(default=False, init=False)
+    _ending: bool = attrs.field(default=False, init=False)
+    _kept: list[Waiter] = attrs.field(factory=list, init=False)
+    _unsynced: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def resume(self, rows: Rows, latest_s: float) -> None:
+        """Give the engine the state that an earlier process has left; before anything is decided.
+
+        Args:
+            rows: of the store.
+            latest_s: the latest wall-clock time that this process is known to have seen.
+        """
+        now_s = self.clock()
+        saved, damaged = read(rows)
+        if rows["meta"].get("policy") != text_of(self.engine.policy.name):
+            saved = attrs.evolve(saved, grants={})
+        revived = revive(self.engine.policy, on_time(saved, now_s, latest_s))
+        name = revived.state.workload.full_name
+        anew = [Explained(now_s, name(trail.key), trail) for trail in revived.trails]
+        self.engine.resume(revived.state, [*trails_in(rows), *anew])
+        self._trails = dict(self.engine.trails)
+        self._tell(revived, known=bool(rows["meta"]), damaged=damaged)
+
+    def _tell(self, revived: Revived, *, known: bool, damaged: int) -> None:
+        """Log and write down what has become of the state of before."""
+        name = revived.state.workload.full_name
+        for key, reason in revived.moved.items():
+            (log.info if reason == NO_GRANT else log.warning)(
+                "a container is placed anew", container=name(key), reason=reason
+            )
+        for key, reason in revived.squeezed.items():
+            log.warning("a container has no room and shares what is left", container=name(key), reason=reason)
+        for key, reason in revived.weakened.items():
+            log.warning("a container is promised less than before", container=name(key), reason=reason)
+        for key, reason in revived.lost.items():
+            log.warning("a container goes on without a grant", container=name(key), reason=reason)
+        counts = {
+            "containers": len(revived.state.workload.containers),
+            "placed_anew": len(revived.moved),
+            "without_room": len(revived.squeezed),
+            "without_grant": len(revived.lost),
+            "damaged_rows": damaged,
+        }
+        if known:
+            log.info("what was decided before is restored", **counts)
+        known_facts = {"policy": self.engine.policy.name, **self.facts, "machine": self._machine}
+        facts = ", ".join(f"{fact} {value}" for fact, value in known_facts.items() if value)
+        found = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
+        self._note([Entry(self.clock(), "crirm started", outcome=f"{facts}; {found}")])
+
+    def record(self, event: Event, before: State, decision: Decision) -> None:
+        """Take note of a decision; returns at once."""
+        self._note(entries(self.clock(), event, before, decision))
+        if decision.trails:
+            self._trails = {}  # to be copied anew
+        self.wake()
+
+    def note(self, entry: Entry) -> None:
+        """Take note of what no decision comes with; returns at once."""
+        self._note([entry])
+        self.wake()
+
+    def record_refusal(self, refused: Refused) -> None:
+        """Take note of a refusal that came before any decision; returns at once."""
+        self.note(refusal_entry(refused))
+
+    def record_activation(self, before: State, plan: Plan) -> None:
+        """Take note of a configuration that was taken into use; returns at once."""
+        self._note(activation_entries(self.clock(), self.engine.policy.name, before, plan))
+        self._trails = {}
+        self.wake()
+
+    def settle_on(self, machine: str) -> None:
+        """Have what is written down from now on bear the digest *machine*."""
+        self.facts = {**self.facts, "machine": machine}
+        self.wake()
+
+    def _note(self, found: Iterable[Entry]) -> None:
+        generation, machine = self.engine.generation, self._machine
+        self._waiting.extend(attrs.evolve(e, generation=generation, machine=machine) for e in found)
+
+    @property
+    def _machine(self) -> str:
+        return self.facts.get("machine", "")[:MACHINE_DIGITS]
+
+    def wake(self) -> None:
+        """Have whatever has changed written."""
+        self._changed.set()
+
+    @property
+    def failure(self) -> str:
+        """Why nothing can be kept now; empty where it can."""
+        return self._failure or (f"{self.directory}: the disk does not answer" if self._hangs else "")
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing may be granted now; empty where it may."""
+        if not self.fail_closed or not self.failure:
+            return ""
+        rule = "crirm cannot keep its state and is told to grant nothing until it can (state.FailClosed)"
+        return f"{rule}: {self.failure}"
+
+    def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None] | None = None) -> None:
+        """Have somebody told when all that was decided so far survives the death of this process; see `Waiter`."""
+        waiter = Waiter(then, otherwise)
+        if self.failure or self._ending:
+            self._let_go([waiter])
+        else:
+            self._kept.append(waiter)
+            self.wake()
+
+    def _let_go(self, waiters: list[Waiter]) -> None:
+        """End the waiting of *waiters* and empty the list."""
+        refusal = self.refusal
+        for waiter in waiters:
+            try:
+                if refusal and waiter.otherwise is not None:
+                    waiter.otherwise(refusal)
+                else:
+                    waiter.then()
+            except Exception:
+                log.exception("a request could not go on, this is a bug in crirm")
+        waiters.clear()
+
+    async def run(self) -> None:
+        """Write until cancelled, and then what is left."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_synced)
+                await self._keep_written()
+        finally:
+            self._ending = True
+            with trio.move_on_after(LAST_S, shield=True):
+                await self._write(last=True)
+                if self.store is not None:
+                    self.store.close()
+
+    async def _keep_written(self) -> None:
+        while True:
+            self._changed = trio.Event()
+            await self._write()
+            self._unsynced.set()
+            if self._failure:
+                await trio.sleep(AGAIN_S)
+            else:
+                await self._changed.wait()
+
+    async def _keep_synced(self) -> None:
+        """Have the disk take what the kernel has, every now and then."""
+        while True:
+            await self._unsynced.wait()
+            self._unsynced = trio.Event()
+            if self.store is not None:
+                try:
+                    await trio.to_thread.run_sync(self.store.sync)
+                except OSError as error:
+                    self.fail(error)
+                    self.wake()
+            await trio.sleep(SYNC_EVERY_S)
+
+    async def _write(self, *, last: bool = False) -> None:
+        journal, waiters = tuple(self._waiting), self._kept
+        policy, state = self.engine.policy, self.engine.state
+        self._waiting.clear()
+        self._kept = []
+        self._trails = self._trails or dict(self.engine.trails)
+        view = self._view(state, self.effects.pending() | state.resizing.keys())
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._lose_patience, waiters)
+                unsynced = await trio.to_thread.run_sync(
+                    self._write_now, view, policy, state.policy, journal, abandon_on_cancel=last
+                )
+                nursery.cancel_scope.cancel()
+        except* (sqlite3.Error, StoreError, OSError) as group:
+            self._waiting = deque((*journal, *self._waiting), maxlen=JOURNAL_WAITING)
+            self.fail(group.exceptions[0])
+        else:
+            self._written = view
+            self._recover(unsynced)
+        finally:
+            self._hangs = False
+            self._let_go(waiters)
+            if self._failure or last:
+                self._let_go(self._kept)
+
+    async def _lose_patience(self, waiters: list[Waiter]) -> None:
+        """Let requests go that wait for a disk that hangs."""
+        await trio.sleep(PATIENCE_S)
+        log.warning("writing the state takes long; requests do not wait for it", directory=self.directory)
+        self._hangs = True
+        self._let_go(waiters)
+        self._let_go(self._kept)
+
+    def fail(self, error: Exception) -> None:
+        """Take note that nothing can be kept for now."""
+        again, self._failure, self._written = bool(self._failure), str(error), {}
+        if again and time.monotonic() < self._reminded_s + REMIND_S:
+            return
+        self._reminded_s = time.monotonic()
+        log.error(FAILED_CLOSED if self.fail_closed else FAILED_OPEN, reason=self._failure, again_in_s=AGAIN_S)
+
+    def _recover(self, unsynced: OSError | None) -> None:
+        if unsynced is not None:
+            self.fail(unsynced)
+        elif self._failure:
+            log.warning("the state is kept again, with all that was decided meanwhile", directory=self.directory)
+            self._failure = ""
+
+    def _write_now(self, view: View, policy: Policy, policy_state: Any, journal: tuple[Entry, ...]) -> OSError | None:
+        """Write the difference, in a thread; after a failure, return whether the disk has still not taken it."""
+        if self.store is None:
+            self.store = Store.open(self.directory, self.clock)
+        elif self._failure:
+            self.store.reopen()  # another file may stand there now, so nothing is taken for written
+        view["grants"] = policy.save(policy_state)
+        put, gone = differences(self._written, view)
+        if journal or any(put.values()) or any(gone.values()):
+            self.store.write(Batch(put, gone, journal, fresh=not self._written))
+        return self._unsyncable() if self._failure else None
+
+    def _unsyncable(self) -> OSError | None:
+        try:
+            if self.store is not None:
+                self.store.sync()
+        except OSError as error:
+            return error
+        return None
+
+    def _view(self, state: State, pending: frozenset[ContainerKey]) -> View:
+        told = {key: one for key, one in state.told.items() if key not in pending} if pending else state.told
+        return {
+            "meta": {**self.facts, "policy": self.engine.policy.name, "generation": str(self.engine.generation)},
+            "pods": state.workload.pods,
+            "containers": state.workload.containers,
+            "told": told,
+            "timers": {f"{key} {timer.name}": at_s for (key, timer), at_s in state.timers.items()},
+            "trails": self._trails,
+            "degraded": state.degraded,
+        }
+
+
+def open_persistence(
+    directory: str,
+    engine: Engine,
+    effects: EffectsWorker,
+    facts: Mapping[str, str],
+    *,
+    resume: bool = True,
+    fail_closed: bool = False,
+    clock: Callable[[], float] = time.time,
+) -> Persistence:
+    """Open the store in *directory*, and say so where that cannot be done; it is tried again then.
+
+    Args:
+        directory: made where it is missing.
+        engine: whose state is to be kept.
+        effects: see `Persistence`.
+        facts: see `Persistence`.
+        resume: whether the engine goes on from what is kept there, or what is there is replaced by its state.
+        fail_closed: see `Persistence`.
+        clock: see `Persistence`.
+
+    Raises:
+        InUseError: another process keeps its state there, so it most likely decides about the same containers.
+    """
+    persistence = Persistence(directory, engine, effects, facts, fail_closed, clock=clock)
+    rows, latest_s = _found(persistence)
+    effects.when_kept = persistence.when_kept
+    engine.generation += generation_in(rows)
+    engine.on_decision(persistence.record)
+    engine.on_activation(persistence.record_activation)
+    engine.on_refusal(persistence.record_refusal)
+    if resume:
+        persistence.resume(rows, latest_s)
+    return persistence
+
+
+def _found(persistence: Persistence) -> tuple[Rows, float]:
+    """Open the store, and return what is in it and the latest time in its journal, as far as that can be read."""
+    directory = persistence.directory
+    try:
+        store = persistence.store = Store.open(directory, persistence.clock, patience_s=PREDECESSOR_S)
+        return store.load(), store.latest_s()
+    except InUseError:
+        raise
+    except (StoreError, sqlite3.Error) as error:
+        persistence.fail(error)
+    try:
+        return rescued(directory)
+    except StoreError as error:
+        log.warning("what was decided before is not known", reason=str(error))
+        return NOTHING_KNOWN, 0.0

@@ -1,0 +1,1 @@
+"""Synthetic hosts: sysfs trees written from a short description."""

@@ -1,0 +1,212 @@
+"""Ends that passing answers tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from crirm.cri.proto.runtime import v1
+from crirm.daemon.observation import observing
+from crirm.daemon.observation.observing_tap import CALLS_WATCHED, PASSING, ObservingTap
+from crirm.daemon.placement.participants import Create, ShowStatus, Start
+from crirm.model.events import ContainerExited, Event
+from crirm.model.workload import ContainerState
+from crirm.rpc.tap import Latency, Outcome
+from tests.unit.daemon.nodes import ID, FakeHeld, FakeNode, create_request, good, granted, in_nursery, states, with_pod
+
+if TYPE_CHECKING:
+    import betterproto
+
+    from crirm.rpc.tap import CallTap
+
+OTHER = "f" * 64
+DONE = Outcome(0, "", Latency(0, 0, 0))
+LIST = "/runtime.v1.RuntimeService/ListContainers"
+
+
+def running(nursery: trio.Nursery, *ids: str) -> FakeNode:
+    node = with_pod(nursery, cpus=4000)
+    for id_ in ids or (ID,):
+        node.call(Create, create_request(id_), good(v1.CreateContainerResponse(container_id=id_)))
+        node.call(Start, v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
+    return node
+
+
+def status(id_: str, state: int = 2) -> v1.ContainerStatus:
+    return v1.ContainerStatus(id=id_, state=v1.ContainerState(state))
+
+
+def listing(*ids: str, state: int = 2) -> v1.ListContainersResponse:
+    return v1.ListContainersResponse([v1.Container(id=id_, state=v1.ContainerState(state)) for id_ in ids])
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        pytest.param("ListContainers", listing(OTHER, ID), id="a list"),
+        pytest.param("StreamContainers", v1.StreamContainersResponse(listing(ID).containers), id="a part of a list"),
+        pytest.param("PodSandboxStatus", v1.PodSandboxStatusResponse(containers_statuses=[status(ID)]), id="a pod"),
+        pytest.param(
+            "GetContainerEvents", v1.ContainerEventResponse(ID, v1.ContainerEventType(2)), id="the event itself"
+        ),
+        pytest.param(
+            "GetContainerEvents",
+            v1.ContainerEventResponse(OTHER, v1.ContainerEventType(0), containers_statuses=[status(ID)]),
+            id="an event of another container of the pod",
+        ),
+    ],
+)
+@in_nursery
+async def test_a_passing_answer_tells_the_end(nursery: trio.Nursery, method: str, answer: betterproto.Message) -> None:
+    node = running(nursery)
+    node.observed(method, bytes(answer))
+    assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
+
+
+@in_nursery
+async def test_a_status_tells_the_end_before_the_kubelet_has_it(nursery: trio.Nursery) -> None:
+    node = running(nursery)
+    request = v1.ContainerStatusRequest(container_id=ID[:12])
+    _, shown = node.call(ShowStatus, request, good(v1.ContainerStatusResponse(status=status(ID))))
+    assert (shown, states(node), granted(node)) == (None, [ContainerState.EXITED], [])
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        pytest.param("ListContainers", bytes(listing()), id="absence: the list may be filtered, or older"),
+        pytest.param("ListContainers", bytes(listing(ID, state=1)), id="another state: it may be older"),
+        pytest.param("ListContainers", bytes(listing(OTHER, ID[:12])), id="ids that are not whole"),
+        pytest.param("ListContainers", b"\xff\xff", id="no message"),
+        pytest.param("GetContainerEvents", b"\xff\xff", id="no event"),
+        pytest.param("ListImages", bytes(listing(ID)), id="another method"),
+    ],
+)
+@in_nursery
+async def test_only_an_end_is_taken_from_it(nursery: trio.Nursery, method: str, answer: bytes) -> None:
+    node = running(nursery)
+    before = node.engine.state
+    node.observed(method, answer)
+    assert node.engine.state is before
+
+
+@in_nursery
+async def test_an_end_is_told_once(nursery: trio.Nursery) -> None:
+    node, told = running(nursery), list[Event]()
+    node.engine.on_event(told.append)
+    for _ in range(3):
+        node.observed("ListContainers", bytes(listing(ID)))
+    assert [type(event) for event in told] == [ContainerExited]
+
+
+@in_nursery
+async def test_a_long_list_is_read_in_parts(nursery: trio.Nursery) -> None:
+    ids = [f"{number:064x}" for number in range(2 * observing.AT_A_TIME)]
+    last = ids[-1]
+    node = running(nursery, ids[0], last)
+    strangers = [v1.Container(id=id_, state=v1.ContainerState(2)) for id_ in ids]
+    node.observed("ListContainers", bytes(v1.ListContainersResponse(strangers)))
+    assert states(node) == [ContainerState.EXITED, ContainerState.RUNNING]
+    nursery.start_soon(node.observing.run)
+    await trio.testing.wait_all_tasks_blocked()
+    assert states(node) == [ContainerState.EXITED, ContainerState.EXITED]
+
+
+@in_nursery
+async def test_many_ends_are_told_a_few_at_a_time(nursery: trio.Nursery) -> None:
+    ids = [f"{number:064x}" for number in range(2 * observing.ENDS_AT_A_TIME + 1)]
+    node = running(nursery, *ids)
+    node.observed("ListContainers", bytes(listing(*ids)))
+    assert states(node).count(ContainerState.EXITED) == observing.ENDS_AT_A_TIME
+    nursery.start_soon(node.observing.run)
+    await trio.testing.wait_all_tasks_blocked()
+    assert set(states(node)) == {ContainerState.EXITED}
+    assert granted(node) == []
+
+
+@in_nursery
+async def test_an_end_that_is_seen_before_the_start_is_answered_stays_one(nursery: trio.Nursery) -> None:
+    node = with_pod(nursery)
+    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    held, start = FakeHeld(), Start(node)
+    start.request(bytes(v1.StartContainerRequest(container_id=ID)), held)
+    node.observed("ListContainers", bytes(listing(ID)))
+    start.reply(good(v1.StartContainerResponse()))
+    assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
+
+
+@in_nursery
+async def test_lists_that_come_faster_than_they_are_read_do_not_pile_up(nursery: trio.Nursery) -> None:
+    node = running(nursery)
+    long = bytes(listing(*[OTHER] * 1000))
+    for _ in range(100):
+        node.observed("ListContainers", long)
+    assert len(node.observing._unread) == observing.UNREAD
+
+
+class FakeTap:
+    """A dump that wants every call, or none."""
+
+    def __init__(self, *, wants: bool) -> None:
+        self.wants = wants
+        self.seen: list[object] = []
+
+    def open(self, path: str) -> CallTap | None:
+        self.seen.append(path)
+        return self if self.wants else None
+
+    def request(self, message: bytes) -> None:
+        self.seen.append(message)
+
+    def reply(self, message: bytes) -> None:
+        self.seen.append(message)
+
+    def close(self, outcome: Outcome) -> None:
+        self.seen.append(outcome)
+
+
+@pytest.mark.parametrize("wants", [pytest.param(True, id="dumped as well"), pytest.param(False, id="not dumped")])
+@in_nursery
+async def test_the_tap_shows_answers_to_both(nursery: trio.Nursery, wants: bool) -> None:
+    node, dump = running(nursery), FakeTap(wants=wants)
+    call = ObservingTap(lambda: node, dump).open(LIST)
+    assert call is not None
+    answer = bytes(listing(ID))
+    call.request(b"?")
+    call.reply(answer)
+    call.close(DONE)
+    assert granted(node) == []
+    assert dump.seen == [LIST, *([b"?", answer, DONE] if wants else [])]
+
+
+@in_nursery
+async def test_calls_that_tell_nothing_and_nodes_that_place_nothing_are_left_to_the_dump(
+    nursery: trio.Nursery,
+) -> None:
+    node, dump = running(nursery), FakeTap(wants=False)
+    paths = (
+        "/runtime.v1.ImageService/ListContainers",
+        "/runtime.v1.RuntimeService/ContainerStatus",
+        "/x/ListContainers",
+    )
+    assert [ObservingTap(lambda: node, dump).open(path) for path in paths] == [None] * 3
+    assert ObservingTap(lambda: None, dump).open(LIST) is None
+    assert sorted(set(PASSING.values())) == [
+        "GetContainerEvents", "ListContainers", "PodSandboxStatus", "StreamContainers",
+    ]  # fmt: skip
+
+
+@in_nursery
+async def test_so_many_calls_are_watched_at_once_and_no_more(nursery: trio.Nursery) -> None:
+    node = running(nursery)
+    tap = ObservingTap(lambda: node, FakeTap(wants=False))
+    calls = [tap.open(LIST) for _ in range(CALLS_WATCHED + 2)]
+    assert calls[CALLS_WATCHED:] == [None, None]
+    assert tap.open(LIST.replace("ListContainers", "GetContainerEvents")) is not None
+    first = calls[0]
+    assert first is not None
+    first.close(DONE)
+    assert tap.open(LIST) is not None
