@@ -1,0 +1,68 @@
+"""What the rest of crirm sees of a call: a held call and its handler, and how a call ended.
+
+A *held* call is handled by a function that is a Trio task of its own in the requests nursery:
+
+    async def handler(call: HeldCall) -> bytes | None:
+        ...                                    # decode, prepare, decide, keep
+        answer = await call.forward(message)   # the runtime acts
+        ...                                    # note
+        return None                            # the caller gets what the runtime answered
+
+Deadline, hang-up and drain cancel the task, as any Trio task is cancelled. ``forward`` is shielded from that, because
+the runtime may have acted: whoever has forwarded always gets an `Answer`, even if nobody waits for it any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+from crirm.errors import CrirmError
+
+if TYPE_CHECKING:
+    from grpclib.const import Status
+
+
+@attrs.frozen
+class Answer:
+    """How a held call ended at the runtime.
+
+    Args:
+        status: gRPC code, 0 for OK.
+        message: the reply's bytes; None unless the status is OK.
+        certain: False when the connection or the time ran out, or the reply is no message: the runtime may or may not
+            have acted.
+    """
+
+    status: int
+    message: bytes | None
+    certain: bool = True
+
+
+class CallRefusedError(CrirmError):
+    """Raised by a handler: the call ends with *status*, and the runtime does not hear of it."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class HeldCall(Protocol):
+    """A call whose request is whole, and of which the runtime has not heard yet."""
+
+    @property
+    def message(self) -> bytes:
+        """The request, uncompressed."""
+
+    async def forward(self, message: bytes) -> Answer:
+        """Send *message* to the runtime in place of the request, once, and return what has become of it.
+
+        Not interrupted by a cancelled scope; raises only `trio.Cancelled`, and that only where nothing was sent.
+        """
+
+
+Handler = Callable[[HeldCall], Awaitable[bytes | None]]
+"""Handles one call; returns the reply's bytes to send in place of the runtime's, or None for the runtime's own."""
