@@ -12,14 +12,16 @@ asyncio side from its first byte to its last (see ``rpc/call.py``).
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import outcome
 import trio
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
@@ -27,6 +29,8 @@ T = TypeVar("T")
 Loop = asyncio.AbstractEventLoop
 TimerHandle = asyncio.TimerHandle
 BaseTransport = asyncio.BaseTransport
+Transport = asyncio.Transport
+Protocol = asyncio.Protocol
 
 _BACKLOG = 1024  # connections that wait to be accepted
 _spawned: set[asyncio.Task[None]] = set()  # asyncio itself keeps only weak references to tasks
@@ -90,6 +94,21 @@ async def call_asyncio(fn: Callable[..., Coroutine[Any, Any, T]], *args: Any) ->
     return result
 
 
+def now(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run an asyncio-flavoured *coroutine* that has nothing to wait for, and return its result; from both sides.
+
+    Raises:
+        RuntimeError: it does wait.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError(f"{coroutine!r} waits for something")
+
+
 def loop() -> Loop:
     """Return the asyncio loop that hosts this run; callable from both sides."""
     return asyncio.get_running_loop()
@@ -115,6 +134,22 @@ def spawn(fn: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
     task = loop().create_task(fn(*args))
     _spawned.add(task)
     task.add_done_callback(_spawned.discard)
+
+
+def set_reading(transport: asyncio.Transport, wanted: bool) -> None:
+    """Have *transport* read, or not; nothing where it does already, or is closed."""
+    if wanted != transport.is_reading() and not transport.is_closing():
+        (transport.resume_reading if wanted else transport.pause_reading)()
+
+
+def rest_of(transport: asyncio.BaseTransport) -> bytes:
+    """Return what the peer of a broken Unix connection had sent and nobody has read; asyncio would throw it away."""
+    rest = bytearray()
+    with suppress(OSError), socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as sock:
+        sock.settimeout(0)
+        while piece := sock.recv(1 << 16):
+            rest += piece
+    return bytes(rest)
 
 
 def as_transport(transport: asyncio.BaseTransport) -> asyncio.Transport:

@@ -20,6 +20,7 @@ from crirm.rpc import bridge
 from crirm.rpc.grpc_wire import RpcError
 from crirm.rpc.http2 import Http2Connection
 from crirm.rpc.own_leg import OwnCall
+from crirm.rpc.rest_of_frames import RestOfFrames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,7 +31,6 @@ MAX_CONNECTIONS = 8
 _TIDY_LENGTH = 64  # calls that may wait before it is looked for those that nobody wants any more
 STREAM_BACKLOG = 1024  # messages of a stream of our own that wait to be read
 GREETING_TIMEOUT_S = 5.0  # for the settings frame that an HTTP/2 server sends first
-REST_WITHIN_S = 5.0  # of a frame that has begun; it has 16 KiB at most, which a runtime writes at once
 
 
 class NotGrpcError(CrirmError):
@@ -297,37 +297,16 @@ class RuntimeConnection(Http2Connection):
     """One connection of a pool."""
 
     def __init__(self, pool: Pool, flusher: Flusher, *, joins: bool = False) -> None:
-        super().__init__(flusher, client_side=True)
+        super().__init__(flusher)
         self._pool = pool
         self._joins = joins  # it is added to the pool when it has told how many streams it takes
         self.greeted = trio.Event()
-        self._received_bytes = 0
-        self._watched = False  # whether somebody will see that the rest of a frame does not come
+        self._rest = RestOfFrames(self)
 
     def data_received(self, data: bytes) -> None:
         """Handle one batch of frames; the rest of the last one has to follow."""
-        self._received_bytes += len(data)
         super().data_received(data)
-        if not self._watched and self.h2.incoming_buffer.unfinished:
-            self._watch_for_rest()
-
-    def _watch_for_rest(self) -> None:
-        self._watched = True
-        bridge.loop().call_later(REST_WITHIN_S, self._look_for_rest, self._read_bytes)
-
-    @property
-    def _read_bytes(self) -> int:
-        return self._received_bytes - self.h2.incoming_buffer.kept_bytes
-
-    def _look_for_rest(self, read_bytes: int) -> None:
-        """Give up where garbage reads as the head of a frame: all that comes would be taken for the rest of it."""
-        self._watched = False
-        if self.lost or not self.h2.incoming_buffer.unfinished:
-            return
-        if self._read_bytes == read_bytes and not self.behind:
-            self.fail(f"the rest of a frame did not come within {REST_WITHIN_S:g} s")
-        else:
-            self._watch_for_rest()
+        self._rest.received(len(data))
 
     def on_settings(self) -> None:
         """The runtime has said how many streams it takes; perhaps more than before."""

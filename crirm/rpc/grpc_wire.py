@@ -12,11 +12,14 @@ from grpclib.const import Status
 from hpack.struct import NeverIndexedHeaderTuple
 
 from crirm.errors import QUOTED_CHARS, CrirmError, clipped
+from crirm.logs import get_logger
 from crirm.rpc.compression import Packed, plain
-from crirm.rpc.header_cache import Coded
+from crirm.rpc.header_blocks import Coded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+log = get_logger("relay")
 
 _UNITS_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _MAX_TIMEOUT_VALUE = 99_999_999  # "at most 8 digits"
@@ -171,3 +174,17 @@ class Deframer:
         self.clear()
         if self._strict:
             raise MessageTooLargeError(f"a message of {size_bytes} bytes; the most is {MAX_MESSAGE_BYTES}")
+
+
+def only_message(body: bytes, encoding: bytes | None) -> bytes | None:
+    """Return the one message that a unary reply consists of; None where it is anything else, or cannot be unpacked."""
+    messages: list[bytes] = []
+    if len(body) < PREFIX_BYTES or len(body) != PREFIX_BYTES + int.from_bytes(body[1:PREFIX_BYTES], "big"):
+        return None
+    try:
+        Deframer(messages.append, encoding).feed(body)
+    except Exception as error:  # noqa: BLE001 - what the runtime has sent, it may be anything
+        log.debug("a reply cannot be unpacked", reason=str(error))
+        return None
+    packed = bool(body[0])
+    return None if not messages or (packed and messages[0] == body[PREFIX_BYTES:]) else messages[0]

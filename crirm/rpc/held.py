@@ -1,307 +1,314 @@
-"""Calls that crirm takes part in: the request is held until somebody has decided, the reply until somebody has seen it.
+"""Calls that are kept from the splice: held ones, and those that go to another socket than the spliced one.
 
-    caller ─▶ whole request ─▶ Interceptor.request ──forward(bytes)──▶ runtime
-           ◀─ reply, perhaps edited ─ Interceptor.reply ◀─ whole reply, or how the call ended
+Each is a call of the grpclib server (``memory_server``) and, once its request is whole, a Trio task in the requests
+nursery. It lives in these states, and no other way leads from one to the next:
 
-Everything but these two messages passes as in ``rpc/call.py``: metadata, deadline, status, trailers. Once forwarded, a
-call is seen through to its end even if the caller hangs up, because the runtime may have acted. asyncio-flavoured
-throughout.
+    state      begins with                     ends with
+    coming     the caller's HEADERS            its END_STREAM; or a reset, the budget, the deadline: nobody has acted
+    handled    the task                        `forward`; or a refusal, hang-up, deadline, drain: nothing was sent
+    forwarded  the request sent to the pool    the runtime's answer, or none (not certain); the task is shielded
+    noted      the handler goes on             its return: the reply, edited or as it came
+    replied    the reply handed to the splice  -
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from time import monotonic
+from typing import TYPE_CHECKING
 
-import attrs
+import trio
 from grpclib.const import Status
 
 from crirm.errors import OUR_FAULT, CrirmError, clipped
 from crirm.logs import get_logger
 from crirm.logs.stdlog import INTERVAL_S, RateLimit
 from crirm.rpc import bridge
-from crirm.rpc.call import Call, CallerLeg, RuntimeLeg
+from crirm.rpc.calls import Answer, CallRefusedError
 from crirm.rpc.compression import Packed, UnpackError, unpacking
-from crirm.rpc.grpc_wire import MAX_MESSAGE_BYTES, PREFIX_BYTES, Deframer, MessageTooLargeError, find, frame, status_of
-from crirm.rpc.leg import CANCEL
+from crirm.rpc.forwarded import Forwarded
+from crirm.rpc.grpc_wire import (
+    MAX_MESSAGE_BYTES,
+    PREFIX_BYTES,
+    Deframer,
+    find,
+    frame,
+    only_message,
+    parse_timeout_s,
+    status_trailers,
+)
+from crirm.rpc.tap import Latency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
+    from grpclib.protocol import Stream
+
+    from crirm.rpc.budget import Account
+    from crirm.rpc.calls import Handler
     from crirm.rpc.client import Pool
-    from crirm.rpc.http2 import Headers
-    from crirm.rpc.tap import Outcome
+    from crirm.rpc.header_blocks import Headers
+    from crirm.rpc.memory_server import MemoryServer
+    from crirm.rpc.spliced_streams import Kept
+    from crirm.rpc.tap import CallTap, Outcome
 
 log = get_logger("relay")
 
-LONGEST_S = 600.0  # for a call without a deadline whose caller is gone
 _complaints = RateLimit(INTERVAL_S)
 
 
-@attrs.frozen
-class Answer:
-    """How a held call ended at the runtime.
+class Held:
+    """One call, see the module; a `spliced_streams.Sink` for its request, a `calls.HeldCall` for its handler.
 
     Args:
-        status: gRPC code, 0 for OK.
-        message: the reply's bytes; None unless the status is OK.
-        certain: False when the connection or the time ran out, or the reply is no message: the runtime may or may not
-            have acted.
+        headers: of the caller.
+        handler: handles it; None passes it on as it is.
+        pool: where it is forwarded to.
+        path: under which it is.
+        tap: sees its messages; None when nobody does.
+        account: what its caller holds in memory.
     """
-
-    status: int
-    message: bytes | None
-    certain: bool = True
-
-
-class Held(Protocol):
-    """What an interceptor does with a call: exactly one of these, once, now or later."""
-
-    def forward(self, message: bytes) -> None:
-        """Send *message* to the runtime instead of what the caller sent."""
-
-    def refuse(self, status: Status, message: str) -> None:
-        """End the call with *status*; the runtime never hears of it."""
-
-
-class Interceptor(Protocol):
-    """Takes part in one call; every method is called on the event loop and must be quick."""
-
-    def request(self, message: bytes, held: Held) -> None:
-        """Decide about the whole request *message*."""
-
-    def reply(self, answer: Answer) -> bytes | None:
-        """Take note of the runtime's answer, once per forwarded call; return other bytes to reply with, or None."""
-
-    def abandoned(self) -> None:
-        """The call has ended between ``request`` and the decision: there is nothing to decide any more."""
-
-
-def _only_message(body: bytes, encoding: bytes | None) -> bytes | None:
-    """Return the one message that a unary reply consists of; None where it is anything else, or cannot be unpacked."""
-    messages: list[bytes] = []
-    if len(body) < PREFIX_BYTES or len(body) != PREFIX_BYTES + int.from_bytes(body[1:PREFIX_BYTES], "big"):
-        return None
-    try:
-        Deframer(messages.append, encoding).feed(body)
-    except Exception as error:  # noqa: BLE001 - what the runtime has sent, it may be anything
-        log.debug("a reply cannot be unpacked", reason=str(error))
-        return None
-    packed = bool(body[0])
-    return None if not messages or (packed and messages[0] == body[PREFIX_BYTES:]) else messages[0]
-
-
-class HeldCall(Call):
-    """A call between a caller, an interceptor and the runtime."""
 
     def __init__(
         self,
-        caller: CallerLeg,
         headers: Headers,
-        finished: Callable[[Call, Outcome], None],
-        interceptor: Interceptor,
+        handler: Handler | None,
         pool: Pool,
         path: bytes,
+        tap: CallTap | None,
+        account: Account,
     ) -> None:
-        super().__init__(caller, headers, finished)
-        self._interceptor = interceptor
+        self.message = b""
+        self._headers = headers
+        self._handler = handler
         self._pool = pool
         self._path = path
-        self._messages: list[bytes] = []
-        self._request = Deframer(self._messages.append, find(headers, b"grpc-encoding"), strict=True, unpacks=False)
+        self._tap = tap
+        self._account = account
         self._size_bytes = 0
-        self._asked = self._decided = self._answered = self._caller_gone = False
-        self._reply_headers: Headers = []
-        self._raw_reply = bytearray()
+        self._scope = trio.CancelScope()
+        self._forwarded: Forwarded | None = None
+        self._started = False  # the task has, or will
+        self._gone = False  # the caller waits for nothing more
+        self.ended_s = self.forwarded_s = monotonic()  # the request was whole, and on its way
+        timeout = find(headers, b"grpc-timeout")
+        timeout_s = parse_timeout_s(timeout) if timeout is not None else None
+        self._deadline_s = None if timeout_s is None else self.ended_s + timeout_s
 
-    # --- the request ---------------------------------------------------------------------------------------------
+    def begin(self, kept: Kept, server: MemoryServer, start: Callable[[Held], None]) -> None:
+        """Begin on *server*; *start* is called when the request is whole."""
+        self._kept = kept
+        self._server = server
+        self._start = start
+        server.begin(kept, self._accepted)
 
-    def request_data(self, data: bytes, credit_bytes: int, *, end: bool) -> None:
-        """Keep request bytes until the message is whole."""
-        self._caller.credit(credit_bytes)
-        self._size_bytes += len(data)
-        if self.over or self._decided:
-            return
-        if self._size_bytes > MAX_MESSAGE_BYTES:
+    def _accepted(self, stream: Stream, release: Callable[[], None]) -> None:
+        self._stream = stream
+        self._release = release
+
+    # --- the request comes ----------------------------------------------------------------------------------------
+
+    def data(self, piece: bytes) -> None:
+        """Take the next bytes of the request."""
+        self._size_bytes += len(piece)
+        if self._size_bytes > MAX_MESSAGE_BYTES + PREFIX_BYTES:
             self.refuse(Status.RESOURCE_EXHAUSTED, f"the request is larger than {MAX_MESSAGE_BYTES} bytes")
             return
-        self.hold(len(data))
-        if self._decided:  # for it is too much
-            return
+        self._server.data(self._kept, piece)
+        self._hold(len(piece))
+
+    def ended(self) -> None:
+        """The request is whole."""
+        self._started, self.ended_s = True, monotonic()
+        self._server.ended(self._kept)
+        self._start(self)
+
+    def cancelled(self) -> None:
+        """Nobody waits for the reply."""
+        self._gone = True
+        self._scope.cancel()
+        self._server.cancelled(self._kept)
+        self._leave()
+
+    def let_go(self, why: str) -> None:
+        """Make room: too much is held in memory."""
+        self.refuse(Status.RESOURCE_EXHAUSTED, why)
+
+    def _hold(self, more_bytes: int) -> None:
+        if not self._gone:
+            self._account.hold(self, more_bytes)
+
+    # --- the task -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Trio-flavoured: handle the call to its end; raises nothing but `trio.Cancelled`."""
+        if self._deadline_s is not None:
+            self._scope.deadline = trio.current_time() + self._deadline_s - monotonic()
+        try:
+            with self._scope:
+                await self._handle()
+            if self._scope.cancelled_caught:
+                self._cut_short()
+        finally:
+            self._account.release(self)
+            self._release()
+
+    def _cut_short(self) -> None:
+        """End a call whose task was cancelled: its deadline has passed, unless nobody waits any more."""
+        if self._forwarded is None:
+            self.refuse(Status.DEADLINE_EXCEEDED, "crirm has not decided about the call within its deadline")
+        else:
+            self._reply(None)
+
+    async def _handle(self) -> None:
+        """The way of a held call, from the request to the reply."""
+        try:
+            await self._read()
+            edited = await (self._handler or _pass_on)(self)
+        except CallRefusedError as refusal:
+            self.refuse(refusal.status, refusal.message)
+        except CrirmError as error:
+            self._failed(Status.INVALID_ARGUMENT, str(error), error)
+        except Exception:
+            log.exception("handling a call failed, this is a bug in crirm", method=self._shown_path)
+            self._failed(Status.INTERNAL, OUR_FAULT, None)
+        else:
+            self._reply(edited)
+
+    async def _read(self) -> None:
+        """Take the request's only message out of its stream, unpacked."""
+        body = bridge.now(self._stream.recv_data(self._size_bytes))
+        messages: list[bytes] = []
+        Deframer(messages.append, find(self._headers, b"grpc-encoding"), unpacks=False).feed(body)
+        if len(messages) != 1:
+            raise CallRefusedError(Status.INTERNAL, f"{self._shown_path} takes one message, {len(messages)} came")
+        self.message = messages[0]
         if self._tap is not None:
-            self._show(self._deframe_request, data)
-        try:
-            self._request.feed(data)
-        except MessageTooLargeError as error:
-            self.refuse(Status.RESOURCE_EXHAUSTED, f"the request says that it is {error}")
-            return
-        if end:
-            self._request_ended_s = self._caller.connection.arrived_s
-            self._take_whole()
+            self._tap.request(self.message)
+        if self._handler is None:
+            self.message = body
+        elif isinstance(self.message, Packed):
+            self.message = await self._unpacked(self.message)
 
-    def _take_whole(self) -> None:
-        if len(self._messages) != 1:
-            self.refuse(Status.INTERNAL, f"{self._shown_path} takes one message, {len(self._messages)} came")
-            return
-        message = self._messages[0]
-        if not isinstance(message, Packed):
-            self._hand_over(message)
-        elif message.is_known:
-            self._unpack(unpacking(message, MAX_MESSAGE_BYTES))
-        else:
-            encoding = clipped(message.encoding.decode("ascii", "replace"))
-            self.refuse(Status.UNIMPLEMENTED, f"crirm has to read this request, and does not know {encoding!r}")
-
-    def _unpack(self, steps: Generator[int, None, bytes]) -> None:
+    async def _unpacked(self, message: Packed) -> bytes:
         """Unpack the request, a step in each turn of the loop."""
-        if self.over or self._decided:
+        if not message.is_known:
+            encoding = clipped(message.encoding.decode("ascii", "replace"))
+            why = f"crirm has to read this request and does not know its encoding {encoding!r}"
+            raise CallRefusedError(Status.UNIMPLEMENTED, why)
+        steps = unpacking(message, MAX_MESSAGE_BYTES)
+        while True:
+            try:
+                self._hold(next(steps))
+            except StopIteration as end:
+                unpacked: bytes = end.value
+                return unpacked
+            except UnpackError as error:
+                status = Status.RESOURCE_EXHAUSTED if error.too_large else Status.INTERNAL
+                raise CallRefusedError(status, f"the request is {error}") from error
+            await trio.lowlevel.checkpoint()
+
+    async def forward(self, message: bytes) -> Answer:
+        """See `calls.HeldCall`."""
+        headers = [header for header in self._headers if header[0] != b"grpc-encoding"]
+        return await self._send(Forwarded(headers, frame(message), self._deadline_s, self._hold))
+
+    async def pass_on(self) -> None:
+        """Send the request as it came, and the reply as it comes."""
+        await self._send(Forwarded(self._headers, self.message, self._deadline_s, self._hold, self))
+
+    async def _send(self, call: Forwarded) -> Answer:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._forwarded, self.forwarded_s = call, monotonic()
+        self._pool.start(call, self._path)
+        with trio.CancelScope(shield=True):
+            await call.ended.wait()
+        message = None if call.status else only_message(bytes(call.body), find(call.headers, b"grpc-encoding"))
+        if message is not None and self._tap is not None:
+            self._tap.reply(message)
+        return Answer(call.status, message, certain=call.certain and (bool(call.status) or message is not None))
+
+    def on_headers(self, headers: Headers) -> None:
+        """Pass headers of the reply on as they come."""
+        if not self._gone:
+            bridge.now(self._server.send_headers(self._stream, headers, end=False))
+
+    def on_data(self, data: bytes) -> None:
+        """Pass bytes of the reply on as they come."""
+        if not self._gone:
+            bridge.now(self._stream.send_data(data))
+
+    def latency(self) -> Latency:
+        """Return where the call's time has gone."""
+        call, now_s = self._forwarded, monotonic()
+        if call is None:
+            return Latency(before_s=now_s - self.ended_s, runtime_s=0.0, after_s=0.0)
+        replied_s = call.replied_s or now_s
+        return Latency(self.forwarded_s - self.ended_s, replied_s - self.forwarded_s, now_s - replied_s)
+
+    def close_tap(self, outcome: Outcome) -> None:
+        """Tell who looks on that the caller has its answer."""
+        if self._tap is not None:
+            self._tap.close(outcome)
+
+    # --- the reply ------------------------------------------------------------------------------------------------
+
+    def _reply(self, edited: bytes | None) -> None:
+        """Answer with *edited*, or with what the runtime has answered."""
+        call = self._forwarded
+        if self._gone:
             return
-        try:
-            self.hold(next(steps))
-        except StopIteration as end:
-            self._hand_over(end.value)
-        except UnpackError as error:
-            self.refuse(Status.RESOURCE_EXHAUSTED if error.too_large else Status.INTERNAL, f"the request is {error}")
+        if call is None:
+            log.error("a handler did not forward its call, this is a bug in crirm", method=self._shown_path)
+            self.refuse(Status.INTERNAL, OUR_FAULT)
+        elif call.reset_code is not None:
+            self._gone = True
+            self._stream.reset_nowait(call.reset_code)  # type: ignore[arg-type] # any number, as the runtime sent it
         else:
-            bridge.loop().call_soon(self._unpack, steps)
+            self._gone = True
+            if self._handler is not None and call.headers:
+                bridge.now(self._server.send_headers(self._stream, call.headers, end=False))
+                bridge.now(self._stream.send_data(bytes(call.body) if edited is None else frame(edited)))
+            bridge.now(self._server.send_headers(self._stream, call.trailers, end=True))
+
+    def _failed(self, status: Status, message: str, error: CrirmError | None) -> None:
+        """Refuse what was not forwarded; else the caller gets what the runtime has answered."""
+        if self._forwarded is None:
+            _complain("a request cannot be read", self._path, error)
+            self.refuse(status, message)
+        else:
+            _complain("what a reply is about cannot be read", self._path, error)
+            self._reply(None)
+
+    def refuse(self, status: Status, message: str) -> None:
+        """End the call with *status*; the runtime never hears of it."""
+        if self._gone:
+            return
+        self._gone = True
+        self._scope.cancel()
+        bridge.now(self._server.send_headers(self._stream, status_trailers(status, message, alone=True), end=True))
+        if not self._kept.caller_ended:
+            self._stream.reset_nowait()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Leave nothing behind of a call that has no task."""
+        if not self._started:
+            self._account.release(self)
+            self._release()
 
     @property
     def _shown_path(self) -> str:
-        return clipped(self.path.decode("ascii", "replace"))
-
-    def _hand_over(self, message: bytes) -> None:
-        self._asked = True
-        try:
-            self._interceptor.request(message, self)
-        except CrirmError as error:
-            _complain("a request cannot be read", self.path, error)
-            self.refuse(Status.INVALID_ARGUMENT, str(error))
-        except Exception:
-            log.exception("a request could not be decided about", method=self._shown_path)
-            self.refuse(Status.INTERNAL, OUR_FAULT)
-
-    def forward(self, message: bytes) -> None:
-        """See ``Held``."""
-        if self.over or self._decided:
-            return
-        self._decided = True
-        self._waiting = [(frame(message), 0, True)]
-        try:
-            self._pool.start(self, self._path)
-        except Exception:  # whoever forwards later has nobody to tell
-            log.exception("a call could not be sent on, this is a bug in crirm", method=self._shown_path)
-            self.refuse(Status.INTERNAL, OUR_FAULT)
-
-    def refuse(self, status: Status, message: str) -> None:
-        """See ``Held``; also how the server ends a call."""
-        self._decided = True
-        self._end_by_us(status, message)
-
-    def _abandon(self, code: int, reason: str) -> None:
-        if self._answered or (self._runtime is None and not self._waiting):
-            if self._asked and not self._decided:
-                self._interceptor.abandoned()
-            super()._abandon(code, reason)
-            return
-        self._caller_gone = True
-        self._caller.forget()
-        if self._timer is None:
-            self._timer = bridge.loop().call_later(LONGEST_S, self._expire)
-
-    # --- the reply -----------------------------------------------------------------------------------------------
-
-    def reply_headers(self, runtime: RuntimeLeg, headers: Headers, *, end: bool) -> None:
-        """Keep response headers; with the trailers, show the whole reply and send it on."""
-        if not end:
-            self._reply_headers = headers
-            return
-        self._reply_ended_s = runtime.connection.arrived_s
-        self._outcome = status_of(headers)
-        body = self._see(self._outcome[0])
-        if self._caller_gone:
-            self._conclude()
-            return
-        if self._reply_headers:
-            super().reply_headers(runtime, self._reply_headers, end=False)
-            if body:
-                super().reply_data(runtime, body, 0, end=False)
-        super().reply_headers(runtime, headers, end=True)
-
-    def reply_data(self, runtime: RuntimeLeg, data: bytes, credit_bytes: int, *, end: bool) -> None:
-        """Keep reply bytes; a gRPC reply never ends with them, and one that does tells no outcome."""
-        runtime.credit(credit_bytes)
-        self._raw_reply += data
-        self.hold(len(data))
-        if len(self._raw_reply) > MAX_MESSAGE_BYTES:
-            self._end_by_us(Status.RESOURCE_EXHAUSTED, f"the reply is larger than {MAX_MESSAGE_BYTES} bytes")
-        elif end:
-            self._end_by_us(Status.UNKNOWN, "the runtime ended its reply without a status")
-
-    def _see(self, status: int) -> bytes:
-        """Let the interceptor see the reply, and return the bytes to send on."""
-        raw = bytes(self._raw_reply)
-        message = _only_message(raw, find(self._reply_headers, b"grpc-encoding")) if not status else None
-        other = self._tell(Answer(status, message, certain=bool(status) or message is not None))
-        return raw if other is None else frame(other)
-
-    def _tell(self, answer: Answer) -> bytes | None:
-        if self._answered:
-            return None
-        self._answered = True
-        try:
-            return self._interceptor.reply(answer)
-        except CrirmError as error:
-            _complain("what a reply is about cannot be read", self.path, error)
-            return None
-        except Exception:
-            log.exception("a reply could not be taken note of", method=self._shown_path)
-            return None
-
-    def runtime_reset(self, code: int) -> None:
-        """The runtime has cut the stream: nobody knows what it has done."""
-        self._tell(Answer(Status.UNAVAILABLE.value, None, certain=False))
-        if self._caller_gone:
-            self._outcome = (Status.UNAVAILABLE.value, f"the runtime reset the stream (HTTP/2 error {code})")
-            self._conclude()
-        else:
-            super().runtime_reset(code)
-
-    def _end_by_us(self, status: Status, message: str) -> None:
-        if self.over:
-            return
-        if self._runtime is not None or self._waiting:
-            self._tell(Answer(status.value, None, certain=self._runtime is None))
-        elif self._asked and not self._decided:
-            self._interceptor.abandoned()
-        self._decided = True
-        self._let_go_messages()
-        if self._caller_gone:
-            self._outcome = (status.value, message)
-            if self._runtime is not None:
-                self._runtime.reset(CANCEL)
-            self._conclude()
-        else:
-            super()._end_by_us(status, message)
-
-    def _let_go_messages(self) -> None:
-        """Free what was held now: a call is part of a cycle of references, and those are found late."""
-        self._messages.clear()
-        self._request.clear()
-        self._raw_reply = bytearray()
-
-    def _finish(self, status: int, message: str, *, sent_s: float | None = None) -> None:
-        super()._finish(status, message, sent_s=sent_s)
-        self._let_go_messages()
-
-    def _conclude(self) -> None:
-        """End a call whose caller is gone."""
-        if self._runtime is not None:
-            self._runtime.forget()
-        self._finish(*self._outcome)
+        return clipped(self._path.decode("ascii", "replace"))
 
 
-def _complain(what: str, path: bytes, error: CrirmError) -> None:
+async def _pass_on(call: Held) -> None:
+    """The handler of calls that nobody decides about."""
+    await call.pass_on()
+
+
+def _complain(what: str, path: bytes, error: CrirmError | None) -> None:
     """Tell of bytes that are no message, at most once a minute; whoever sends some sends many."""
     method = path.decode("ascii", "replace")
-    held_back = _complaints.admit(f"{what} {method}")
+    held_back = _complaints.admit(f"{what} {method}") if error is not None else None
     if held_back is not None:
         log.warning(what, method=method, reason=str(error), **({"held_back": held_back} if held_back else {}))

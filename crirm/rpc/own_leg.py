@@ -9,12 +9,13 @@ import trio
 from grpclib.const import Status
 
 from crirm.rpc.grpc_wire import Deframer, MessageTooLargeError, RpcError, frame, request_headers, status_of
-from crirm.rpc.leg import CANCEL, Leg
+from crirm.rpc.leg import Leg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crirm.rpc.http2 import Headers, Http2Connection
+    from crirm.rpc.header_blocks import Headers
+    from crirm.rpc.http2 import Http2Connection
 
 
 class OwnCall:
@@ -36,7 +37,7 @@ class OwnCall:
     ) -> None:
         self.ended = trio.Event()
         self._deadline_s = None if timeout_s is None else monotonic() + timeout_s
-        self._message = message
+        self.message = message
         self._deliver = deliver
         self._closed = closed
         self._leg: OwnLeg | None = None
@@ -59,7 +60,6 @@ class OwnCall:
         connection.h2.send_headers(stream_id, request_headers(path, timeout_s))
         connection.flusher.add(connection)
         self._leg = OwnLeg(connection, stream_id, self, self._deliver)
-        self._leg.send_data(frame(self._message), credit_bytes=0, source=None, end=True)
 
     def refuse(self, status: Status, message: str) -> None:
         """End without an answer."""
@@ -72,7 +72,7 @@ class OwnCall:
     def fail(self, status: Status, message: str) -> None:
         """End now with *status*, wherever it is; nothing when it has ended."""
         if self._leg is not None and self.wanted:
-            self._leg.reset(CANCEL)
+            self._leg.reset()
         self.end(status.value, message)
 
     def end(self, status: int, message: str) -> None:
@@ -95,9 +95,9 @@ class OwnLeg(Leg):
     def __init__(
         self, connection: Http2Connection, stream_id: int, call: OwnCall, deliver: Callable[[bytes], None]
     ) -> None:
-        super().__init__(connection, stream_id)
         self._call = call
         self._deframer = Deframer(deliver, None, strict=True)
+        super().__init__(connection, stream_id, frame(call.message))
 
     def on_headers(self, headers: Headers, *, end: bool) -> None:
         """Take the status that ends the call."""
@@ -132,7 +132,7 @@ class OwnLeg(Leg):
         self._end(Status.UNAVAILABLE.value, reason)
 
     def _give_up(self, status: Status, message: str) -> None:
-        self.reset(CANCEL)
+        self.reset()
         self._end(status.value, message)
 
     def _end(self, status: int, message: str) -> None:

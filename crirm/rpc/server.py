@@ -6,40 +6,41 @@ asyncio-flavoured but for what says that it is Trio-flavoured: the daemon's task
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
 from grpclib.const import Status
 
 from crirm.rpc import bridge
-from crirm.rpc.budget import Account, Budget
-from crirm.rpc.call import Call, CallerLeg
-from crirm.rpc.grpc_wire import find
-from crirm.rpc.header_cache import MAX_HEADERS, TooLong
-from crirm.rpc.held import HeldCall, Interceptor
-from crirm.rpc.http2 import Http2Connection
-from crirm.rpc.lean_h2 import MAX_HEADER_LIST_BYTES
+from crirm.rpc.budget import Budget
+from crirm.rpc.connection import CallerConnection
+from crirm.rpc.followed import Followed
+from crirm.rpc.grpc_wire import find, format_timeout, parse_timeout_s, status_of, status_trailers
+from crirm.rpc.header_blocks import MAX_HEADER_LIST_BYTES, MAX_HEADERS, TooLong, literal, literals
+from crirm.rpc.held import Held
+from crirm.rpc.spliced_streams import Kept, Passing
+from crirm.rpc.tap import Both, Latency, Outcome
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
-    import h2.events as h2e
-
+    from crirm.rpc.calls import Handler
     from crirm.rpc.client import Pool
-    from crirm.rpc.flusher import Flusher
-    from crirm.rpc.http2 import Headers
-    from crirm.rpc.tap import Outcome, Tap
+    from crirm.rpc.header_blocks import Headers
+    from crirm.rpc.tap import CallTap, Tap
 
 
 @attrs.frozen
 class Route:
-    """Where a call goes, under which path, who takes part in it, if anybody, and whether it ever ends by itself."""
+    """Where a call goes, under which path, who decides about it or looks on, and whether it ever ends by itself."""
 
     pool: Pool
     path: bytes
-    interceptor: Interceptor | None = None
+    handler: Handler | None = None
+    observer: CallTap | None = None
     endless: bool = False
 
 
@@ -51,11 +52,14 @@ class Refusal:
     message: str
 
 
-CALL_BYTES = 8 << 10  # about what a call in flight takes besides its messages
-_TOO_MUCH_METADATA = Refusal(
+CALL_BYTES: Final = 8 << 10  # about what a call in flight takes besides its messages
+_TOO_MUCH_METADATA: Final = Refusal(
     Status.RESOURCE_EXHAUSTED,
     f"the call comes with more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers of metadata",
 )
+_MOST_REMEMBERED: Final = 256
+_SHORT_BYTES: Final = 4 << 10
+NO_TIME: Final = Latency(0.0, 0.0, 0.0)
 
 
 @attrs.frozen
@@ -64,64 +68,126 @@ class Served:
 
     Args:
         route: decides by path; called once per call on the event loop, so it must be quick.
+        runtime: the pool of the runtime that callers are spliced to; None while it is away.
+        nursery: of held calls.
         tap: shows chosen calls' messages to somebody else; None when nobody looks.
-        finished: told the path and the outcome of every call.
+        finished: told the path and the outcome of every call; None when nobody listens.
+        connect: asyncio-flavoured: connects a protocol to a socket.
     """
 
     route: Callable[[bytes], Route | Refusal]
-    tap: Tap | None
-    finished: Callable[[bytes, Outcome], None]
+    runtime: Callable[[], Pool | None]
+    nursery: trio.Nursery
+    tap: Tap | None = None
+    finished: Callable[[bytes, Outcome], None] | None = None
+    connect: Callable[[bridge.Protocol, str], Coroutine[Any, Any, None]] = bridge.connect_unix
 
 
 class Server:
     """All connections of callers and all calls in flight."""
 
-    def __init__(self, served: Served, flusher: Flusher) -> None:
+    def __init__(self, served: Served) -> None:
         self._served = served
-        self._flusher = flusher
+        self.connect = served.connect
         self._shut: Refusal | None = None
         self._idle = trio.Event()
+        self._tasks = 0  # held calls that are being handled
+        self._requests = RequestBlocks()
         self.budget = Budget()
-        self.calls: set[Call] = set()
         self.connections: set[CallerConnection] = set()
 
     def new_connection(self) -> CallerConnection:
         """Make the protocol of a connection that was just accepted."""
-        return CallerConnection(self, self._flusher)
+        return CallerConnection(self)
 
-    def begin(self, connection: Http2Connection, event: h2e.RequestReceived) -> None:
-        """Take on a new call."""
-        leg = CallerLeg(connection, event.stream_id)
-        leg.received_end = event.stream_ended is not None
-        headers = list(event.headers)
-        if type(event.headers) is TooLong:
-            route: Route | Refusal = _TOO_MUCH_METADATA
-        else:
-            route = self._shut or self._served.route(find(headers, b":path") or b"")
-        leg.call = call = self._make_call(leg, headers, route)
-        self.calls.add(call)
-        call.hold(CALL_BYTES + call.header_list_bytes)
-        if not call.wanted:
-            return
-        if self._served.tap is not None and (tap := self._served.tap.open(call.path.decode("ascii", "replace"))):
-            call.watch(tap)
+    def runtime_socket(self) -> str | None:
+        """Return the socket that a new caller is to be spliced to; None while the runtime is away."""
+        pool = self._served.runtime()
+        return pool.socket_path if pool is not None and self._shut is None else None
+
+    def refusal_while_away(self, path: bytes) -> Refusal:
+        """Return why the call of *path* goes nowhere while the runtime is away."""
+        route = self._shut or self._served.route(path)
         if isinstance(route, Refusal):
-            call.refuse(route.status, route.message)
-        elif route.interceptor is None:
-            route.pool.start(call, route.path, endless=route.endless)
+            return route
+        return Refusal(Status.UNAVAILABLE, f"crirm has lost the container runtime at {route.pool.socket_path}")
 
-    def _make_call(self, leg: CallerLeg, headers: Headers, route: Route | Refusal) -> Call:
-        if isinstance(route, Refusal) or route.interceptor is None:
-            return Call(leg, headers, self._end)
-        return HeldCall(leg, headers, self._end, route.interceptor, route.pool, route.path)
+    # --- calls ----------------------------------------------------------------------------------------------------
 
-    def _end(self, call: Call, outcome: Outcome) -> None:
-        self.calls.discard(call)
-        self._served.finished(call.path, outcome)
-        if self._shut is not None and not self.calls:
+    def begin(self, connection: CallerConnection, stream_id: int, headers: Headers) -> Passing | Kept:
+        """Take on a new call."""
+        path = find(headers, b":path") or b""
+        if type(headers) is TooLong:
+            return _refused(stream_id, path, _TOO_MUCH_METADATA)
+        route = self._shut or self._served.route(path)
+        if isinstance(route, Refusal):
+            return _refused(stream_id, path, route)
+        tap = self._tap(path, route)
+        if route.handler is not None or route.pool is not self._served.runtime():
+            held = Held(headers, route.handler, route.pool, route.path, tap, connection.account)
+            kept = Kept(stream_id, path, held)
+            connection.account.hold(held, CALL_BYTES)
+            connection.hold(kept, held)
+            return kept
+        watch = None
+        if tap is not None or self._served.finished is not None:
+            watch = Followed(headers, tap, connection.account, partial(self._finish, path))
+        spent_s = bridge.loop().time() - connection.splice.now_s
+        return Passing(stream_id, path, self._requests.block_for(headers, route.path, spent_s), watch)
+
+    def _tap(self, path: bytes, route: Route) -> CallTap | None:
+        dumped = self._served.tap.open(path.decode("ascii", "replace")) if self._served.tap is not None else None
+        if route.observer is None or dumped is None:
+            return route.observer or dumped
+        return Both(route.observer, dumped)
+
+    def start(self, held: Held) -> None:
+        """Handle a held call whose request is whole."""
+        self._tasks += 1
+        self._served.nursery.start_soon(self._run, held)
+
+    async def _run(self, held: Held) -> None:
+        try:
+            await held.run()
+        finally:
+            self._tasks -= 1
+            self.look_whether_idle()
+
+    def answered(self, stream: Passing | Kept, trailers: Headers) -> None:
+        """Hear that a call has got its whole reply."""
+        if type(stream) is Kept:
+            self._end_kept(stream, *status_of(trailers))
+        self.look_whether_idle()
+
+    def broken(self, stream: Passing | Kept, status: int, message: str) -> None:
+        """Hear that a call has ended without one."""
+        if type(stream) is Kept:
+            self._end_kept(stream, status, message)
+        self.look_whether_idle()
+
+    def _end_kept(self, stream: Kept, status: int, message: str) -> None:
+        latency = NO_TIME
+        if isinstance(stream.sink, Held):
+            latency = stream.sink.latency()
+            stream.sink.close_tap(Outcome(status, message, latency))
+        self._finish(stream.path, Outcome(status, message, latency))
+
+    def _finish(self, path: bytes, outcome: Outcome) -> None:
+        if self._served.finished is not None:
+            self._served.finished(path, outcome)
+
+    # --- for the daemon -------------------------------------------------------------------------------------------
+
+    @property
+    def calls(self) -> list[bytes]:
+        """The paths of all calls in flight."""
+        streams = (stream for each in self.connections for stream in each.splice.streams.values())
+        return [stream.path for stream in streams if not stream.over]
+
+    def look_whether_idle(self) -> None:
+        """Hear that a call, or a connection, has ended."""
+        if self._shut is not None and not self._tasks and not self.calls:
             self._idle.set()
-
-    # --- for the daemon ------------------------------------------------------------------------------------------
 
     def shut_gate(self, refusal: Refusal, endless: Callable[[bytes], bool]) -> None:
         """Refuse new calls from now on, and end at once those in flight that never end by themselves.
@@ -131,14 +197,24 @@ class Server:
             endless: whether the call of a path is such a one.
         """
         self._shut = refusal
-        for call in [c for c in self.calls if endless(c.path)]:
-            call.refuse(refusal.status, refusal.message)
-        if not self.calls:
-            self._idle.set()
+        self._cut(refusal.status, refusal.message, endless)
+        self.look_whether_idle()
+
+    def _cut(self, status: Status, message: str, chosen: Callable[[bytes], bool]) -> None:
+        for connection in list(self.connections):
+            for stream in list(connection.splice.streams.values()):
+                if not stream.over and chosen(stream.path):
+                    connection.cut(stream, status, message)
+            connection.flush()
 
     async def wait_idle(self) -> None:
         """Trio-flavoured: wait until the last call in flight is over; only after ``shut_gate``."""
         await self._idle.wait()
+
+    def runtime_is_back(self) -> None:
+        """Have callers that were told that the runtime is away come again."""
+        for connection in list(self.connections):
+            connection.runtime_is_back()
 
     async def hang_up(self, reason: str) -> None:
         """Trio-flavoured: as ``close``, then wait until callers were sent what still lay here for them."""
@@ -149,41 +225,47 @@ class Server:
 
     def close(self, reason: str) -> None:
         """Close every connection; calls still in flight end with UNAVAILABLE and *reason*."""
-        for call in list(self.calls):
-            call.refuse(Status.UNAVAILABLE, reason)
-        self._flusher.flush()
+        self._cut(Status.UNAVAILABLE, reason, lambda _path: True)
         for connection in list(self.connections):
-            connection.fail(reason)
+            connection.close()
 
 
-class CallerConnection(Http2Connection):
-    """A connection that a caller has opened."""
+def _refused(stream_id: int, path: bytes, refusal: Refusal) -> Kept:
+    return Kept(stream_id, path, None, status_trailers(refusal.status, refusal.message, alone=True))
 
-    def __init__(self, server: Server, flusher: Flusher) -> None:
-        super().__init__(flusher, client_side=False)
-        self._server = server
-        self.account = Account(server.budget)
-        self.closed = trio.Event()  # the socket too: nothing is left to send
-        server.connections.add(self)
 
-    def on_request(self, event: h2e.RequestReceived) -> None:
-        """Take on a new call."""
-        self._server.begin(self, event)
+class RequestBlocks:
+    """Header blocks for the runtime: those of callers with another path, and a deadline that is closer by now.
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Take note that the socket is closed."""
-        super().connection_lost(exc)
-        self.closed.set()
+    The lists that a `BlockDecoder` returns are shared, so most blocks are known already.
+    """
 
-    def on_lost(self, reason: str) -> None:  # noqa: ARG002 - callers come and go
-        """Forget it."""
-        self._server.connections.discard(self)
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Headers, bytes, bytes | None]] = {}
+
+    def block_for(self, headers: Headers, path: bytes, spent_s: float) -> bytes:
+        """Return the block of *headers* with *path*, *spent_s* seconds after they came."""
+        known = self._known.get(id(headers))
+        if known is None or known[0] is not headers:
+            rest = literals(header for header in headers if header[0] not in {b":path", b"grpc-timeout"})
+            known = (headers, rest, find(headers, b"grpc-timeout"))
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            if len(rest) < _SHORT_BYTES:
+                self._known[id(headers)] = known
+        block = literal((b":path", path)) + known[1]
+        if (timeout := known[2]) is None:
+            return block
+        timeout_s = parse_timeout_s(timeout)
+        if timeout_s is not None:
+            timeout = format_timeout(max(0.0, timeout_s - spent_s))
+        return block + literal((b"grpc-timeout", timeout))
 
 
 @asynccontextmanager
-async def open_server(sock: socket.socket, served: Served, flusher: Flusher) -> AsyncIterator[Server]:
+async def open_server(sock: socket.socket, served: Served) -> AsyncIterator[Server]:
     """Trio-flavoured: serve on *sock*, already listening, until the block is left; then every connection is closed."""
-    server = Server(served, flusher)
+    server = Server(served)
     listener = await bridge.call_asyncio(bridge.listen_unix, server.new_connection, sock)
     try:
         yield server

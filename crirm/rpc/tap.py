@@ -26,6 +26,7 @@ class Outcome:
     status: int  # gRPC status code, 0 is OK
     message: str  # gRPC status message, empty when OK
     latency: Latency
+    certain: bool = True  # False where the runtime may have done something else than the status says
 
 
 class CallTap(Protocol):
@@ -50,3 +51,26 @@ class Tap(Protocol):
         Args:
             path: ``/package.Service/Method`` as the caller sent it.
         """
+
+
+@attrs.frozen
+class Both:
+    """Shows a call to two watchers."""
+
+    first: CallTap
+    second: CallTap
+
+    def request(self, message: bytes) -> None:
+        """See `CallTap`."""
+        self.first.request(message)
+        self.second.request(message)
+
+    def reply(self, message: bytes) -> None:
+        """See `CallTap`."""
+        self.first.reply(message)
+        self.second.reply(message)
+
+    def close(self, outcome: Outcome) -> None:
+        """See `CallTap`."""
+        self.first.close(outcome)
+        self.second.close(outcome)

@@ -1,27 +1,31 @@
-"""A kubelet and a runtime made of bare HTTP/2 state machines, with the relay between them and no socket anywhere."""
+"""A kubelet and a runtime made of bare HTTP/2 state machines, with crirm's half between them and no socket anywhere."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import h2.events as h2e
+import trio
+import trio.testing
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
+from crirm.rpc import bridge
 from crirm.rpc.client import Pool, RuntimeConnection
 from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import frame
 from crirm.rpc.server import Refusal, Route, Served, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from crirm.rpc.held import Interceptor
-    from crirm.rpc.http2 import Http2Connection
-    from crirm.rpc.tap import Outcome, Tap
+    from crirm.rpc.calls import Handler
+    from crirm.rpc.tap import CallTap, Outcome, Tap
 
 VERSION = b"/runtime.v1.RuntimeService/Version"
 Pairs = list[tuple[bytes, bytes]]
@@ -61,6 +65,9 @@ class Transport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
+    def is_reading(self) -> bool:
+        return self.reading
+
     def pause_reading(self) -> None:
         self.reading = False
 
@@ -68,6 +75,9 @@ class Transport(asyncio.Transport):
         self.reading = True
 
     def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
         self.closed = True
 
 
@@ -81,10 +91,20 @@ class Stream:
     reset: int | None = None
 
 
+class Half(Protocol):
+    """crirm's end of a connection."""
+
+    def connection_made(self, transport: bridge.BaseTransport) -> None: ...
+
+    def data_received(self, data: bytes) -> None: ...
+
+    def connection_lost(self, exc: BaseException | None) -> None: ...
+
+
 class Peer:
     """One end of an HTTP/2 connection whose other end is crirm's."""
 
-    def __init__(self, other: Http2Connection, *, client_side: bool, acknowledges: bool = True) -> None:
+    def __init__(self, other: Half, *, client_side: bool, acknowledges: bool = True) -> None:
         self.h2 = H2Connection(H2Configuration(client_side=client_side, header_encoding=None))
         self.h2.initiate_connection()
         self.other = other
@@ -93,19 +113,27 @@ class Peer:
         self.streams: dict[int, Stream] = defaultdict(Stream)
         self.order: list[int] = []
         self.goodbye = False
+        self.raw = bytearray()  # bytes to send that are no frames of h2
         other.connection_made(self.transport)
 
     def exchange(self, piece_bytes: int) -> bool:
         """Move what both sides have written, *piece_bytes* at a time towards crirm; True when anything moved."""
-        outgoing, incoming = self.h2.data_to_send(), self.transport.take()
-        for start in range(0, len(outgoing), piece_bytes):
-            if not self.other.lost:
-                self.other.data_received(outgoing[start : start + piece_bytes])
-            while self.other.behind and not self.other.lost:
-                self.other.handle_some()  # as the loop would
+        incoming = self.transport.take()
         for event in self.h2.receive_data(incoming) if incoming else ():
             self._note(event)
+        if not self.transport.reading:
+            return bool(incoming)
+        outgoing = self.h2.data_to_send() + bytes(self.raw)
+        self.raw.clear()
+        for start in range(0, len(outgoing), piece_bytes):
+            if not self.transport.closed:
+                self.other.data_received(outgoing[start : start + piece_bytes])
         return bool(outgoing or incoming)
+
+    def vanish(self, exc: BaseException | None = None) -> None:
+        """Be gone."""
+        self.transport.closed = True
+        self.other.connection_lost(exc)
 
     def _note(self, event: h2e.Event) -> None:
         match event:
@@ -130,56 +158,70 @@ class Peer:
 
 
 class Rig:
-    """kubelet — crirm — runtime."""
+    """kubelet — crirm — runtime; the runtime has one connection for the kubelet's, and one for crirm's pool."""
 
-    def __init__(
-        self, *, tap: Tap | None = None, kubelet_acknowledges: bool = True, piece_bytes: int = 1 << 16
-    ) -> None:
+    def __init__(self, nursery: trio.Nursery, *, tap: Tap | None, kubelet_acknowledges: bool, piece_bytes: int) -> None:
         self.outcomes: list[tuple[bytes, Outcome]] = []
-        self.finished = asyncio.Event()
         self.refusal: Refusal | None = None
         self.renamed: dict[bytes, bytes] = {}
-        self.interceptor: Interceptor | None = None
+        self.handler: Handler | None = None
+        self.observer: CallTap | None = None
         self.endless = False
+        self.away = False
         self.piece_bytes = piece_bytes
         self.flusher = Flusher()
         self.pool = Pool("/run/test.sock", self.flusher)
-        self.server = Server(Served(self._route, tap, self._finish), self.flusher)
+        served = Served(
+            self._route, lambda: None if self.away else self.pool, nursery, tap, self._finish, self._connect
+        )
+        self.server = Server(served)
         self.upstream = RuntimeConnection(self.pool, self.flusher)
-        self.runtime = Peer(self.upstream, client_side=False)
+        self.pool_runtime = Peer(self.upstream, client_side=False)
         self.pool.add(self.upstream)
+        self.runtime: Peer | None = None
         self.downstream = self.server.new_connection()
         self.kubelet = Peer(self.downstream, client_side=True, acknowledges=kubelet_acknowledges)
-        self.settle()
 
     def _route(self, path: bytes) -> Route | Refusal:
-        return self.refusal or Route(self.pool, self.renamed.get(path, path), self.interceptor, self.endless)
+        if self.refusal is not None:
+            return self.refusal
+        return Route(self.pool, self.renamed.get(path, path), self.handler, self.observer, self.endless)
+
+    async def _connect(self, half: Any, _path: str) -> None:
+        self.runtime = Peer(half, client_side=False)
 
     def _finish(self, path: bytes, outcome: Outcome) -> None:
         self.outcomes.append((path, outcome))
-        self.finished.set()
 
-    def settle(self) -> None:
-        """Move bytes until nobody has anything to say."""
-        self.flusher.flush()
-        while self.kubelet.exchange(self.piece_bytes) | self.runtime.exchange(self.piece_bytes):
-            pass
+    @property
+    def peers(self) -> list[Peer]:
+        return [peer for peer in (self.kubelet, self.runtime, self.pool_runtime) if peer is not None]
 
-    def call(self, *more: tuple[bytes, bytes], path: bytes = VERSION, body: bytes | None = frame(b"hi")) -> int:
+    async def settle(self) -> None:
+        """Move bytes and let tasks run until nobody has anything to say."""
+        quiet = 0
+        while quiet < 3:
+            self.flusher.flush()
+            moved = [peer.exchange(self.piece_bytes) for peer in self.peers]
+            quiet = 0 if any(moved) else quiet + 1
+            await trio.testing.wait_all_tasks_blocked()
+            await bridge.call_asyncio(asyncio.sleep, 0)
+
+    async def call(self, *more: tuple[bytes, bytes], path: bytes = VERSION, body: bytes | None = frame(b"hi")) -> int:
         """Let the kubelet begin a call; *body* None leaves its request open."""
         stream_id = self.kubelet.h2.get_next_available_stream_id()
         self.kubelet.h2.send_headers(stream_id, request(path, *more))
         if body is not None:
-            self.send(self.kubelet, stream_id, body, end=True)
-        self.settle()
+            await self.send(self.kubelet, stream_id, body, end=True)
+        await self.settle()
         return stream_id
 
-    def send(self, peer: Peer, stream_id: int, body: bytes, *, end: bool = False) -> None:
+    async def send(self, peer: Peer, stream_id: int, body: bytes, *, end: bool = False) -> None:
         """Let *peer* send *body*, as its windows allow."""
         rest = body
         while rest:
             if peer.h2.local_flow_control_window(stream_id) <= 0:
-                self.settle()
+                await self.settle()
             room = min(peer.h2.local_flow_control_window(stream_id), peer.h2.max_outbound_frame_size)
             assert room > 0, "no window left; send less"
             peer.h2.send_data(stream_id, rest[:room])
@@ -187,25 +229,42 @@ class Rig:
         if end:
             peer.h2.send_data(stream_id, b"", end_stream=True)
 
-    def answer(self, stream_id: int, body: bytes = frame(b"yo"), trailers: Pairs = OK) -> None:
-        """Let the runtime answer completely."""
-        self.runtime.h2.send_headers(stream_id, REPLY)
-        self.send(self.runtime, stream_id, body)
-        self.runtime.h2.send_headers(stream_id, trailers, end_stream=True)
-        self.settle()
+    async def answer(
+        self, stream_id: int, body: bytes = frame(b"yo"), trailers: Pairs = OK, *, peer: Peer | None = None
+    ) -> None:
+        """Let the runtime answer completely; on the connection of the pool where *peer* says so."""
+        peer = peer or self.runtime
+        assert peer is not None
+        peer.h2.send_headers(stream_id, REPLY)
+        await self.send(peer, stream_id, body)
+        peer.h2.send_headers(stream_id, trailers, end_stream=True)
+        await self.settle()
 
     @property
     def idle(self) -> bool:
         """Nothing of any call is left in crirm."""
-        return not (self.server.calls or self.upstream.legs or self.downstream.legs)
+        return not (self.server.calls or self.upstream.legs or self.downstream.splice.streams) and not (
+            self.downstream.account.held_bytes
+        )
 
 
-def on_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[..., None]:
-    """Run the coroutine function *test* on an event loop of its own."""
+@asynccontextmanager
+async def open_rig(
+    *, tap: Tap | None = None, kubelet_acknowledges: bool = True, piece_bytes: int = 1 << 16
+) -> AsyncIterator[Rig]:
+    """Trio-flavoured: a rig whose connections are open."""
+    async with trio.open_nursery() as nursery:
+        rig = Rig(nursery, tap=tap, kubelet_acknowledges=kubelet_acknowledges, piece_bytes=piece_bytes)
+        await rig.settle()
+        yield rig
+        nursery.cancel_scope.cancel()
 
+
+def in_guest_mode(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run the Trio-flavoured *test* as the daemon runs: as a guest of an asyncio loop."""
+
+    @functools.wraps(test)
     def run(*args: object, **kwargs: object) -> None:
-        asyncio.run(test(*args, **kwargs))
+        bridge.run(functools.partial(test, *args, **kwargs))
 
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    run.__signature__ = __import__("inspect").signature(test)  # type: ignore[attr-defined] # pytest reads it
     return run

@@ -1,0 +1,84 @@
+"""What goes to the caller of a spliced connection, in an order and amount that it takes.
+
+The runtime believes that it alone uses the caller's window for the connection. The replies of kept calls use it too, so
+as many bytes of the caller's next updates are not passed on (the *debt*). Until they have come, the runtime believes in
+more window than there is, and its DATA may have to wait: then everything behind it waits too, since header blocks have
+to stay in their order. That is never more than the debt.
+
+Source: RFC 9113 sections 4.3 and 6.9.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from crirm.rpc.frames import USUAL_WINDOW_BYTES
+
+
+class CallerWindow:
+    """The caller's window for the connection, and what waits for it.
+
+    Args:
+        out: frames that may go to the caller now.
+    """
+
+    def __init__(self, out: list[bytes]) -> None:
+        self._out = out
+        self.window_bytes = USUAL_WINDOW_BYTES
+        self._debt_bytes = 0
+        self._waiting: deque[tuple[bytes, int, bool]] = deque()  # a frame, its flow-controlled size, whether it is ours
+        self.in_block = False  # a header block of the runtime has begun and not ended
+        self._after_block: list[tuple[bytes, int]] = []
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._waiting or self._after_block)
+
+    def passes(self, size_bytes: int) -> bool:
+        """Tell whether a frame of the runtime with *size_bytes* of DATA may go out now; then they are counted."""
+        if self._waiting or size_bytes > self.window_bytes:
+            return False
+        self.window_bytes -= size_bytes
+        return True
+
+    def wait(self, frame: bytes, size_bytes: int = 0) -> None:
+        """Send *frame* of the runtime when its turn comes."""
+        self._waiting.append((frame, size_bytes, False))
+
+    def send(self, frame: bytes, size_bytes: int = 0) -> None:
+        """Send *frame* of our own, with *size_bytes* of DATA, as soon as that may be."""
+        if self.in_block:
+            self._after_block.append((frame, size_bytes))
+        elif self._waiting or size_bytes > self.window_bytes:
+            self._waiting.append((frame, size_bytes, True))
+        else:
+            self.window_bytes -= size_bytes
+            self._debt_bytes += size_bytes
+            self._out.append(frame)
+
+    def send_at_once(self, frame: bytes) -> None:
+        """Send *frame*, an update of a window, past what waits."""
+        if self.in_block:
+            self._after_block.append((frame, 0))
+        else:
+            self._out.append(frame)
+
+    def block_ended(self) -> None:
+        """Take note that a header block of the runtime is whole."""
+        self.in_block = False
+        after, self._after_block = self._after_block, []
+        for frame, size_bytes in after:
+            self.send(frame, size_bytes)
+
+    def opened(self, size_bytes: int) -> int:
+        """Take note that the caller takes *size_bytes* more, and return how many of these the runtime may hear of."""
+        self.window_bytes += size_bytes
+        paid_bytes = min(size_bytes, self._debt_bytes)
+        self._debt_bytes -= paid_bytes
+        while self._waiting and self._waiting[0][1] <= self.window_bytes:
+            frame, used_bytes, ours = self._waiting.popleft()
+            self.window_bytes -= used_bytes
+            self._debt_bytes += used_bytes if ours else 0
+            self._out.append(frame)
+        return size_bytes - paid_bytes

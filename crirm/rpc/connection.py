@@ -1,0 +1,339 @@
+"""One caller's connection: spliced to a connection to the runtime, or served by grpclib alone while there is none.
+
+    caller ◀─socket─▶ CallerConnection ─ Splice ─ RuntimeHalf ◀─socket─▶ runtime
+                          └─ Held calls ─ MemoryServer, and the pool
+
+A side that does not read its socket stops the other from being read, so what waits here is bounded by two socket
+buffers. A read that holds very many frames is looked at in several turns of the loop, so that one caller neither holds
+up the others nor waits for its last call before its first goes out. asyncio-flavoured: nothing waits.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import trio
+from hpack.exceptions import HPACKError
+
+from crirm.errors import clipped
+from crirm.logs import get_logger
+from crirm.rpc import bridge
+from crirm.rpc import frames as h2
+from crirm.rpc.budget import Account
+from crirm.rpc.frames import FrameError
+from crirm.rpc.held import Held
+from crirm.rpc.lone_server import LoneServer
+from crirm.rpc.memory_server import MOST_CALLS, MemoryServer
+from crirm.rpc.rest_of_frames import RestOfFrames
+from crirm.rpc.splice import Splice
+from crirm.rpc.spliced_streams import Kept, Passing
+
+if TYPE_CHECKING:
+    from grpclib.const import Status
+
+    from crirm.rpc.header_blocks import Headers
+    from crirm.rpc.server import Server
+
+log = get_logger("relay")
+
+LINGER_S = 5.0  # for a peer to read the last of what it was sent
+
+
+class CallerConnection(bridge.Protocol):
+    """A connection that a caller has opened.
+
+    Args:
+        server: of which it is one.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.closed = trio.Event()  # the socket too: nothing is left to send
+        self.splice = Splice(self)
+        self.account = Account(server.budget)
+        self.lost = False
+        self._server = server
+        self._transport: bridge.Transport | None = None
+        self._runtime: RuntimeHalf | None = None
+        self._alone: LoneServer | None = None
+        self._memory: list[MemoryServer] = []
+        self._writable = True
+        self._scheduled = False
+        server.connections.add(self)
+
+    # --- the caller's socket --------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: bridge.BaseTransport) -> None:
+        """Look for the runtime; the caller is not read before it is there, or known to be away."""
+        self._transport = bridge.as_transport(transport)
+        if self.lost:  # given up between the accepting and now
+            self._transport.close()
+            return
+        path = self._server.runtime_socket()
+        if path is None:
+            self._serve_alone()
+        else:
+            self._transport.pause_reading()
+            bridge.spawn(self._join, path)
+
+    async def _join(self, path: str) -> None:
+        runtime = RuntimeHalf(self)
+        try:
+            await self._server.connect(runtime, path)
+        except OSError as error:
+            log.debug("runtime not reached for a new caller", reason=str(error))
+            if not self.lost:
+                self._serve_alone()
+        else:
+            if self.lost:
+                runtime.close()
+        if self._transport is not None and not self.lost:
+            self._transport.resume_reading()
+
+    def joined(self, runtime: RuntimeHalf) -> None:
+        """Use *runtime*, which is open."""
+        self._runtime = runtime
+
+    def _serve_alone(self) -> None:
+        if self._transport is not None:
+            self._alone = LoneServer(self._server.refusal_while_away, self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Look at what the caller has sent."""
+        if self._alone is not None:
+            self._alone.data_received(data)
+            return
+        self.splice.now_s = monotonic()
+        self.splice.caller.reader.add(data)
+        self.work()
+
+    def pause_writing(self) -> None:
+        """Stop reading the runtime: the caller does not read its socket."""
+        self._writable = self.splice.caller.reads = False
+        self._set_reading()
+
+    def resume_writing(self) -> None:
+        """Go on where `pause_writing` has stopped."""
+        self._writable = self.splice.caller.reads = True
+        self._set_reading()
+
+    def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - callers come and go
+        """End everything that the caller was in the middle of."""
+        self.closed.set()
+        self._leave()
+
+    # --- both sockets ---------------------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """Look at what has come from both sides, and send what comes of it."""
+        self._scheduled = False
+        if self.lost:
+            return
+        try:
+            self.splice.caller.work()
+        except (FrameError, HPACKError) as error:
+            self._end_badly(error)
+            return
+        except Exception:
+            self.fail(h2.goaway(self.splice.latest, h2.INTERNAL_ERROR))
+            raise
+        if self._runtime is not None:
+            self._work_for(self._runtime)
+        self.flush()
+        if not self.lost:
+            self._set_reading()
+
+    def _work_for(self, runtime: RuntimeHalf) -> None:
+        try:
+            self.splice.runtime.work()
+        except (FrameError, HPACKError) as error:
+            reason = "broken headers" if isinstance(error, HPACKError) else str(error)
+            runtime.fail(f"the runtime does not speak HTTP/2 as it should: {reason}")
+
+    def _set_reading(self) -> None:
+        """Read from each side what the other can take; come back for what was not looked at."""
+        splice, runtime = self.splice, self._runtime
+        behind = splice.caller.reader.unread, splice.runtime.reader.unread
+        if self._transport is not None and self._alone is None:
+            bridge.set_reading(self._transport, not behind[0] and (runtime is None or runtime.writable))
+        if runtime is not None:
+            runtime.set_reading(wanted=not behind[1] and self._writable)
+        if any(behind):
+            self._work_soon()
+
+    def flush(self) -> None:
+        """Send what lies here: one system call per socket."""
+        splice = self.splice
+        if splice.to_runtime:
+            if self._runtime is not None:
+                self._runtime.write(b"".join(splice.to_runtime))
+            splice.to_runtime.clear()
+        if splice.to_caller:
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.write(b"".join(splice.to_caller))
+            splice.to_caller.clear()
+        if splice.leaving and splice.is_idle and not self.lost:
+            self.fail()
+
+    def _work_soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            bridge.loop().call_soon(self.work)
+
+    # --- calls, for Splice ----------------------------------------------------------------------------------------
+
+    def begin(self, stream_id: int, headers: Headers) -> Passing | Kept:
+        """See `splice.Calls`."""
+        return self._server.begin(self, stream_id, headers)
+
+    def answered(self, stream: Passing | Kept, trailers: Headers) -> None:
+        """See `splice.Calls`."""
+        self._server.answered(stream, trailers)
+
+    def broken(self, stream: Passing | Kept, status: int, message: str) -> None:
+        """See `splice.Calls`."""
+        self._server.broken(stream, status, message)
+
+    def hold(self, kept: Kept, held: Held) -> None:
+        """Give a call to the grpclib server."""
+        for memory in self._memory:
+            if len(memory.calls) < MOST_CALLS:
+                break
+        else:
+            memory = MemoryServer(self.splice, self._work_soon)
+            self._memory.append(memory)
+        held.begin(kept, memory, self._server.start)
+
+    # --- ends -----------------------------------------------------------------------------------------------------
+
+    def runtime_lost(self, reason: str) -> None:
+        """End what has passed to the runtime; the caller is to come again."""
+        self._runtime = None
+        in_block = self.splice.window.in_block  # half a header block has gone out: nothing else can follow it
+        self.splice.runtime_lost(f"crirm lost the container runtime during the call: {reason}")
+        if in_block:
+            self.fail()
+        else:
+            self.flush()
+
+    def cut(self, stream: Passing | Kept, status: Status, message: str) -> None:
+        """End one call with *status*."""
+        if type(stream) is Kept and isinstance(stream.sink, Held):
+            stream.sink.refuse(status, message)
+        else:
+            self.splice.cut(stream, status, message)
+
+    def close(self) -> None:
+        """Close the connection in good order."""
+        self.splice.leave()
+        self.fail()
+
+    def runtime_is_back(self) -> None:
+        """Have a caller that is served alone come again."""
+        if self._alone is not None:
+            self.fail(h2.goaway(h2.LARGEST_STREAM_ID, h2.NO_ERROR))
+
+    def _end_badly(self, error: FrameError | HPACKError) -> None:
+        code = error.code if isinstance(error, FrameError) else h2.COMPRESSION_ERROR
+        log.debug("caller does not speak HTTP/2 as it should", reason=clipped(str(error)))
+        self.fail(h2.goaway(self.splice.latest, code))
+
+    def fail(self, last_words: bytes = b"") -> None:
+        """Close the connection, after *last_words*."""
+        if self.lost:
+            return
+        if self._transport is not None:
+            lying = b"".join((*self.splice.to_caller, last_words))
+            if lying and not self._transport.is_closing():
+                self._transport.write(lying)
+            self._transport.close()
+            if not self._writable:  # a peer that does not read would keep the socket for ever
+                bridge.loop().call_later(LINGER_S, self._transport.abort)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self.lost:
+            return
+        self.lost = True
+        self._server.connections.discard(self)
+        self.splice.caller_lost()
+        if self._runtime is not None:
+            self.flush()
+            self._runtime.close()
+        for memory in self._memory:
+            memory.close()
+        if self._alone is not None:
+            self._alone.close()
+        self._server.look_whether_idle()
+
+
+class RuntimeHalf(bridge.Protocol):
+    """The connection to the runtime that belongs to one caller.
+
+    Args:
+        caller: whose it is.
+    """
+
+    def __init__(self, caller: CallerConnection) -> None:
+        self.writable = True
+        self.lost = False
+        self._caller = caller
+        self._rest = RestOfFrames(self)
+
+    def connection_made(self, transport: bridge.BaseTransport) -> None:
+        """Begin."""
+        self._transport = bridge.as_transport(transport)
+        self._caller.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Look at what the runtime has sent."""
+        splice = self._caller.splice
+        splice.now_s = monotonic()
+        splice.runtime.reader.add(data)
+        self._caller.work()
+        self._rest.received(len(data))
+
+    @property
+    def half_a_frame(self) -> int:
+        """See `rest_of_frames.Connection`."""
+        return len(self._caller.splice.runtime.reader.late)
+
+    def pause_writing(self) -> None:
+        """Stop reading the caller: the runtime does not read its socket."""
+        self.writable = False
+        self._caller.work()
+
+    def resume_writing(self) -> None:
+        """Go on where `pause_writing` has stopped."""
+        self.writable = True
+        self._caller.work()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End what has passed to it, after what it had still to say."""
+        if self.lost:
+            return
+        if exc is not None and (rest := bridge.rest_of(self._transport)):
+            self._caller.splice.runtime.reader.add(rest)
+        while not self.lost and self._caller.splice.runtime.reader.unread:
+            self._caller.work()
+        self.fail(f"the connection was closed{f' ({exc})' if exc else ''}")
+
+    def write(self, data: bytes) -> None:
+        """Send *data*."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def set_reading(self, *, wanted: bool) -> None:
+        """Read, or do not."""
+        bridge.set_reading(self._transport, wanted)
+
+    def fail(self, reason: str) -> None:
+        """Close it because it is of no use any more."""
+        if not self.lost:
+            self.close()
+            self._caller.runtime_lost(reason)
+
+    def close(self) -> None:
+        """Close it."""
+        self.lost = True
+        self._transport.close()

@@ -1,0 +1,204 @@
+"""A call of a caller's that crirm makes to the runtime in its place: over the pool, with all its metadata.
+
+asyncio-flavoured, but for `Forwarded.ended`, for which Trio tasks wait.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+from grpclib.const import Status
+
+from crirm.rpc import bridge
+from crirm.rpc.grpc_wire import MAX_MESSAGE_BYTES, format_timeout, status_of, status_trailers
+from crirm.rpc.leg import Leg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crirm.rpc.header_blocks import Headers
+    from crirm.rpc.http2 import Http2Connection
+
+DEADLINE_SLACK_S = 0.25  # the runtime knows the deadline too, and answers it in its own words
+LONGEST_S = 600.0  # for a call without a deadline
+
+
+class Listener(Protocol):
+    """Takes a reply as it comes."""
+
+    def on_headers(self, headers: Headers) -> None:
+        """Take the headers."""
+
+    def on_data(self, data: bytes) -> None:
+        """Take the next bytes."""
+
+
+class Forwarded:
+    """One call; what the runtime answers is kept until it is whole, unless somebody takes it as it comes.
+
+    Args:
+        headers: of the caller.
+        body: the request, framed as gRPC does.
+        deadline_s: monotonic seconds, when nobody waits for the answer any more; None: for `LONGEST_S` from now.
+        hold: told how many bytes more are kept.
+        listener: takes the reply as it comes, else None.
+    """
+
+    def __init__(
+        self,
+        headers: Headers,
+        body: bytes,
+        deadline_s: float | None,
+        hold: Callable[[int], None],
+        listener: Listener | None = None,
+    ) -> None:
+        self.ended = trio.Event()
+        self.headers: Headers = []  # of the reply
+        self.body = bytearray()
+        self.trailers: Headers = []
+        self.reset_code: int | None = None  # the runtime has cut the stream with it
+        self.certain = True  # False where the runtime may have acted and did not say so
+        self.sent = False
+        self.replied_s = 0.0  # monotonic time at which the reply was whole
+        self._hold = hold
+        self._listener = listener
+        self._request_headers = headers
+        self._request_body = body
+        self._deadline_s = deadline_s
+        self._leg: _ForwardedLeg | None = None
+        left_s = LONGEST_S if deadline_s is None else max(0.0, deadline_s - monotonic()) + DEADLINE_SLACK_S
+        self._timer = bridge.loop().call_later(left_s, self._expire)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it has not ended."""
+        return not self.ended.is_set()
+
+    @property
+    def status(self) -> int:
+        """The gRPC code with which it has ended."""
+        return status_of(self.trailers)[0]
+
+    def start(self, connection: Http2Connection, path: bytes) -> None:
+        """Open a stream and send the whole request.
+
+        Raises:
+            ProtocolError: of h2, when the connection has no room for another stream; the call can be started again.
+        """
+        headers = self._headers_for(path)
+        size_bytes = sum(len(name) + len(value) + 32 for name, value in headers)  # RFC 9113 section 6.5.2
+        most_bytes = connection.h2.remote_settings.max_header_list_size
+        if most_bytes is not None and size_bytes > most_bytes:
+            what = f"{size_bytes} bytes of metadata, and the runtime takes {most_bytes}"
+            self.give_up(Status.RESOURCE_EXHAUSTED, f"the call comes with {what}")
+            return
+        stream_id = connection.h2.get_next_available_stream_id()
+        connection.h2.send_headers(stream_id, headers)
+        connection.flusher.add(connection)
+        self.sent = True
+        self._leg = _ForwardedLeg(connection, stream_id, self._request_body, self)
+
+    def _headers_for(self, path: bytes) -> Headers:
+        headers: Headers = [(b":path", path)]
+        for header in self._request_headers:
+            if header[0] == b"grpc-timeout" and self._deadline_s is not None:
+                headers.append((b"grpc-timeout", format_timeout(max(0.0, self._deadline_s - monotonic()))))
+            elif header[0] != b":path":
+                headers.append(header)
+        return headers
+
+    def refuse(self, status: Status, message: str) -> None:
+        """End with a status of our own; what was sent may have been acted upon."""
+        self.give_up(status, message)
+
+    def give_up(self, status: Status, message: str) -> None:
+        """End now with *status*, wherever it is; nothing when it has ended."""
+        if self.wanted:
+            self.certain = not self.sent
+            if self._leg is not None:
+                self._leg.reset()
+            self.trailers = status_trailers(status, message, alone=not self.headers)
+            self._end()
+
+    def _expire(self) -> None:
+        self.give_up(Status.DEADLINE_EXCEEDED, "the runtime did not answer within the call's deadline")
+
+    # --- told by its stream ---------------------------------------------------------------------------------------
+
+    def on_headers(self, headers: Headers) -> None:
+        """Keep the headers of the reply."""
+        self.headers = headers
+        if self._listener is not None:
+            self._listener.on_headers(headers)
+
+    def on_data(self, data: bytes) -> None:
+        """Keep bytes of the reply."""
+        if self._listener is not None:
+            self._listener.on_data(data)
+            return
+        self.body += data
+        self._hold(len(data))
+        if len(self.body) > MAX_MESSAGE_BYTES:
+            self.give_up(Status.RESOURCE_EXHAUSTED, f"the reply is larger than {MAX_MESSAGE_BYTES} bytes")
+
+    def on_trailers(self, trailers: Headers) -> None:
+        """The reply is whole."""
+        self.trailers = trailers
+        self._end()
+
+    def on_reset(self, code: int) -> None:
+        """The runtime has cut the stream: nobody knows what it has done."""
+        self.certain, self.reset_code = False, code
+        self.trailers = status_trailers(
+            Status.UNAVAILABLE, f"the runtime reset the stream (HTTP/2 error {code})", alone=not self.headers
+        )
+        self._end()
+
+    def _end(self) -> None:
+        self.replied_s = monotonic()
+        self._timer.cancel()
+        self.ended.set()
+
+
+class _ForwardedLeg(Leg):
+    """The stream of one call."""
+
+    def __init__(self, connection: Http2Connection, stream_id: int, body: bytes, call: Forwarded) -> None:
+        self._call = call
+        super().__init__(connection, stream_id, body)
+
+    def on_headers(self, headers: Headers, *, end: bool) -> None:
+        """Keep them."""
+        if not end:
+            self._call.on_headers(headers)
+            return
+        self.received_end = True
+        self._finish()
+        self._call.on_trailers(headers)
+
+    def _finish(self) -> None:
+        """Leave the stream; servers that did not need all of the request are told that no more of it comes."""
+        (self.forget if self.sent_end else self.reset)()
+
+    def on_data(self, data: bytes, credit_bytes: int, *, end: bool) -> None:
+        """Keep them."""
+        self.credit(credit_bytes)
+        self._call.on_data(data)
+        if end and self._call.wanted:
+            self.received_end = True
+            self._call.give_up(Status.UNKNOWN, "the runtime ended its reply without a status")
+
+    def on_reset(self, code: int) -> None:
+        """Hand on."""
+        if self._call.wanted:
+            self._call.on_reset(code)
+
+    def on_too_long(self, what: str) -> None:
+        """End the call: grpc-go ends such a one with the same code."""
+        self._call.give_up(Status.INTERNAL, f"the runtime answered with {what}")
+
+    def lost(self, reason: str) -> None:
+        """End the call."""
+        self._call.give_up(Status.UNAVAILABLE, f"crirm lost the container runtime during the call: {reason}")

@@ -1,0 +1,59 @@
+"""A runtime that begins a frame and does not end it is left: garbage reads as the head of a frame of megabytes.
+
+All that comes after it would be taken for the rest of that frame, and nobody would ever be answered.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from crirm.rpc import bridge
+
+REST_WITHIN_S = 5.0  # a frame has 16 KiB, which a runtime writes at once
+
+
+class Connection(Protocol):
+    """To the runtime."""
+
+    @property
+    def half_a_frame(self) -> int:
+        """How many bytes of a frame have come whose rest has not."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is closed."""
+
+    def fail(self, reason: str) -> None:
+        """Close it."""
+
+
+class RestOfFrames:
+    """Watches one connection to the runtime."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._received_bytes = 0
+        self._watching = False
+
+    def received(self, size_bytes: int) -> None:
+        """Take note of *size_bytes* more, which were looked at."""
+        self._received_bytes += size_bytes
+        if not self._watching and self._connection.half_a_frame and not self._connection.lost:
+            self._watch()
+
+    @property
+    def _read_bytes(self) -> int:
+        return self._received_bytes - self._connection.half_a_frame
+
+    def _watch(self) -> None:
+        self._watching = True
+        bridge.loop().call_later(REST_WITHIN_S, self._look, self._read_bytes)
+
+    def _look(self, read_bytes: int) -> None:
+        self._watching = False
+        if self._connection.lost or not self._connection.half_a_frame:
+            return
+        if self._read_bytes == read_bytes:
+            self._connection.fail(f"the rest of a frame did not come within {REST_WITHIN_S:g} s")
+        else:
+            self._watch()
