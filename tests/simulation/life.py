@@ -28,6 +28,7 @@ from tests.simulation.host import ModelCgroups, ModelSights
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+    from crirm.daemon.placement.decider import Decider
     from crirm.daemon.placement.node import DecidingNode
     from crirm.rpc.flusher import Flusher
     from crirm.rpc.server import Served, Server
@@ -60,7 +61,7 @@ class Life:
     @property
     def node(self) -> DecidingNode | None:
         """What decides now, if anything does."""
-        return self.relay.node if self.relay is not None else None
+        return self.relay.decider.node if self.relay is not None else None
 
     def kill(self) -> None:
         """End it as ``kill -9`` does: nothing that it has not done yet is done."""
@@ -173,8 +174,8 @@ async def _no_watchdog() -> None:
     """There is no systemd."""
 
 
-def _relay(settings: Settings, flusher: Flusher) -> Any:
-    relay = _RELAY(settings, flusher)
+def _relay(settings: Settings, flusher: Flusher, decider: Decider) -> Any:
+    relay = _RELAY(settings, flusher, decider)
     life = _world().life
     if life is not None:
         life.relay = relay

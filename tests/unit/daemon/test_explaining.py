@@ -12,7 +12,8 @@ from crirm.cli import explain
 from crirm.config.static import StaticOptions
 from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.daemon.control import explanations, refusals
-from crirm.daemon.placement.engine import Engine, Explained
+from crirm.daemon.placement.engine import Engine
+from crirm.daemon.placement.explained import Explained
 from crirm.daemon.state.journal import entries
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
@@ -39,6 +40,7 @@ from crirm.model.workload import Container, ContainerId, ContainerKey, Container
 from crirm.policy.activation import RECONFIGURED, plan
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
+from tests.unit.daemon.listeners import hear_decisions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +63,7 @@ class Node:
         self.recorder: Any = None
         self.state_failure = ""
         self.findings: tuple[str, ...] = ()
-        self.engine.on_decision(self._write_down)
+        hear_decisions(self.engine, self._write_down)
         self.journal: list[str] = []
 
     def _write_down(self, event: Event, before: State, decision: Decision) -> None:
@@ -176,7 +178,7 @@ def test_another_configuration_is_a_cause_too() -> None:
     constraints = Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0)), available=CPUConstraint(cpus=CPUSet(range(6))))
     smaller = KINDS["static"].make(topology_of(parse_spec("8c")), constraints, StaticOptions())
     state, machine = node.engine.state, Adjustment(cpus=CPUSet(range(8)))
-    node.engine.activate(smaller, plan(smaller, node.engine.policy.save(state.policy), state, machine), overflow=False)
+    node.engine.activate(smaller, plan(smaller, node.engine.policy.save(state.policy), state, machine))
     assert node.since("web")[-1] == ("CPUs", "0,3-7", "0,3-5", RECONFIGURED)
 
 

@@ -28,6 +28,7 @@ from crirm.model.workload import ContainerId, ContainerKey
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
 from crirm.rpc.held import Answer
+from tests.unit.daemon.listeners import hear_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,9 +132,9 @@ class SlowNode:
         self.runtime = SlowRuntime(dice, self.nobody_is_on_another_ones_cpus)
         self.intake = Intake(self.engine, nursery, Bytes(64 << 30), lambda _: (), lambda: None)
         self.effects = EffectsWorker(self.engine, self.runtime, lambda _key: None, clock=lambda: 1000.0)
-        self.engine.on_effect(self.effects.perform)
+        self.engine.listen((self.effects,))
         self.told: set[ContainerKey] = set()
-        self.engine.on_event(self._note)
+        hear_events(self.engine, self._note)
         clearing = Clearing(self.engine, self.effects, nursery, lambda _key: None)
         self.before_resize, self.before_start, self.started = (
             clearing.before_resize,

@@ -20,8 +20,8 @@ from crirm.model.topology import (
     NumaNode,
     Package,
     Topology,
+    TopologyError,
 )
-from crirm.model.topology_check import TopologyError
 from crirm.model.topology_json import digest, from_json, to_json
 from tests.unit.hosts.host_specs import host_specs
 

@@ -15,7 +15,8 @@ from crirm.config.faults import Fault
 from crirm.config.load import load
 from crirm.daemon.configuration.grammars import GRAMMARS
 from crirm.daemon.configuration.in_force import EMPTY, Configurations, InForce, Source, _tell_warnings, begin
-from crirm.daemon.configuration.overrides import Adjustments
+from crirm.daemon.configuration.overrides import Overrides
+from crirm.daemon.placement.decider import Decider
 from crirm.daemon.settings import Settings
 from tests.unit.daemon.nodes import in_nursery
 
@@ -36,8 +37,7 @@ class FakeChange:
     may: trio.Event = attrs.field(factory=trio.Event)
     fault: Exception | None = None
     taken: list[Settings] = attrs.field(factory=list)
-    node: None = None
-    adjustments: Adjustments = attrs.field(factory=Adjustments)
+    decider: Decider = attrs.field(factory=Decider)
 
     async def activate(self, settings: Settings) -> None:
         await self.may.wait()
@@ -48,7 +48,7 @@ class FakeChange:
 
 def configurations(change: FakeChange, in_force: InForce | None = None, **base: Any) -> Configurations:
     settings = Settings(state_dir="", **base)
-    return Configurations(settings, in_force or begin(settings), cast("Any", change))
+    return Configurations(settings, in_force or begin(settings), cast("Any", change), Overrides(change.decider, ""))
 
 
 def allowed(fault: Exception | None = None) -> FakeChange:

@@ -24,7 +24,7 @@ from crirm.model.hardware import Hardware, Sight, hardware_of
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.resources import Requirements
-from crirm.model.topology_check import TopologyError
+from crirm.model.topology import TopologyError
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy.api import Choice, Constraints, CPUConstraint
 from crirm.policy.partition import PartitionError
@@ -102,9 +102,9 @@ class Bench:
         self.nursery, self.sights, self.runtime = nursery, FakeSights(hardware()), FakeRuntime()
         settings = Settings(host_root="/nowhere", policy=chosen, state_dir=state_dir)
         machine = Machine(hardware(), self.sights)
-        engine = Engine(policy_at_start(chosen, machine.hardware))
+        engine = Engine(policy_at_start(chosen, machine.hardware), chosen)
         pool = cast("Any", self.runtime)
-        self.node = DecidingNode(engine, pool, machine.hardware.usable, settings, nursery, machine)
+        self.node = DecidingNode(engine, pool, settings, nursery, machine)
         self.settings = settings
         nursery.start_soon(self.node.effects.run)
 
