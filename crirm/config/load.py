@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -10,12 +11,13 @@ import attrs
 from crirm.config.config import Config
 from crirm.config.faults import ConfigFaults, Fault, ValueFault, in_order, joined
 from crirm.config.nodes import Document, Node, line_at, node_of, plain
-from crirm.config.policies import POLICIES, choose
+from crirm.config.policies import choose
 from crirm.config.schema import SECTIONS
 from crirm.config.sections import sort_sections, unknown_key
 from crirm.config.structure import Path, WrongValuesError, structure
 from crirm.config.text import MAX_BYTES, parse
 from crirm.errors import CrirmError
+from crirm.policy.registry import POLICIES
 
 Grammar = Callable[[Any], Iterable[str]]
 """Reads a text that is a language of its own: returns what one should know about it, raises CrirmError for a fault."""
@@ -148,13 +150,24 @@ def _understand(
     faults: list[Fault],
     warnings: list[Fault],
 ) -> None:
-    for dotted, grammar in grammars.items():
+    for dotted, grammar in {**_checks(), **grammars}.items():
         section, _, key = dotted.rpartition(".")
         for path, text in _items(config, section, key):
             try:
                 warnings += [_fault(sections, remark, section, path) for remark in grammar(text)]
             except CrirmError as error:
                 faults.append(_fault(sections, str(error), section, path))
+
+
+def _checks() -> dict[str, Grammar]:
+    """Return the readers of those options that say themselves what cannot be."""
+    found = ((f"{one.name}.{option.key}", option.check) for one in SECTIONS.values() for option in one.options)
+    return {dotted: partial(_checked, check) for dotted, check in found if check is not None}
+
+
+def _checked(check: Callable[[Any], object], value: Any) -> Iterable[str]:
+    check(value)
+    return ()
 
 
 def _items(config: Config, section: str, key: str) -> list[tuple[Path, Any]]:

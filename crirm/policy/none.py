@@ -9,12 +9,7 @@ import attrs
 from crirm.model.cpuset import CPUSet
 from crirm.model.topology import Topology
 from crirm.model.workload import Container, ContainerKey, Workload
-from crirm.policy.api import Constraints, Json, Kind, Placement, Restored
-
-
-@attrs.frozen
-class NoOptions:
-    """A policy without options."""
+from crirm.policy.api import Constraints, Json, NoOptions, Placement, PolicyDescription, Restored
 
 
 @attrs.frozen
@@ -64,4 +59,4 @@ def make(_topology: Topology, _constraints: Constraints, _options: NoOptions) ->
     return NonePolicy()
 
 
-KIND = Kind("none", "Places nothing: every container gets what the kubelet asked for.", NoOptions, make)
+POLICY = PolicyDescription("none", "Places nothing: every request is relayed unchanged.", make, needs_reserved=False)

@@ -9,17 +9,19 @@ import attrs
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.decision import Effect, RefusalReason, RefusedError, StartTimer, StopTimer
 from crirm.model.events import Timer
+from crirm.model.topology import Topology
 from crirm.model.trail import Verdict
 from crirm.model.workload import Container, ContainerKey, ContainerState, Workload
-from crirm.policy.api import Json, Placement, Restored
+from crirm.policy.api import Constraints, Json, Placement, Restored
 from crirm.policy.topology_aware import saving
 from crirm.policy.topology_aware.admission import admit
 from crirm.policy.topology_aware.choice import Choice
 from crirm.policy.topology_aware.cramped import cramped
 from crirm.policy.topology_aware.effects import Adjuster, changes, warming
 from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant, settled
-from crirm.policy.topology_aware.machine import Machine
-from crirm.policy.topology_aware.reading import Reader
+from crirm.policy.topology_aware.machine import Machine, make_machine
+from crirm.policy.topology_aware.options import TopologyAwareOptions
+from crirm.policy.topology_aware.reading import Reader, make_reader
 from crirm.policy.topology_aware.request import Request
 from crirm.policy.topology_aware.state import PolicyState, empty
 from crirm.policy.topology_aware.trail import facts, make_trail, refusal, verdicts
@@ -169,3 +171,14 @@ class TopologyAware:
 
     def _adjuster(self, state: PolicyState) -> Adjuster:
         return Adjuster(self.machine, self.reader.options, state)
+
+
+def make(name: str, topology: Topology, constraints: Constraints, options: TopologyAwareOptions) -> TopologyAware:
+    """Return the policy for one machine and configuration.
+
+    Raises:
+        PartitionError: the available and reserved CPUs do not fit the machine.
+        GlobError: a pattern of reserved namespaces is none.
+    """
+    machine = make_machine(topology, constraints)
+    return TopologyAware(name, machine, make_reader(options, machine.sets))

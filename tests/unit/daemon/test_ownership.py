@@ -26,7 +26,7 @@ from crirm.model.events import UpdateFailed
 from crirm.model.quantity import Bytes
 from crirm.model.workload import ContainerId, ContainerKey
 from crirm.policy.api import Constraints, CPUConstraint
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
 from crirm.rpc.held import Answer
 from tests.unit.daemon.listeners import hear_events
 
@@ -43,7 +43,7 @@ TOPOLOGY = topology_of(HostSpec(packages=2, cores=8, threads=1))
 
 def make(name: str, reserved: str = "0") -> Policy:
     constraints = Constraints(reserved=CPUConstraint(cpus=CPUSet.parse(reserved)))
-    return KINDS[name].make(TOPOLOGY, constraints, KINDS[name].options())
+    return POLICIES[name].make(TOPOLOGY, constraints, POLICIES[name].options())
 
 
 @attrs.define

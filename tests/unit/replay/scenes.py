@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.decision import Adjustment, Decision
 from crirm.model.events import ContainerCreated, ContainerRequested, ContainerStarted, PodAdded
@@ -19,6 +18,7 @@ from crirm.policy.activation import plan
 from crirm.policy.api import Choice, Constraints, CPUConstraint
 from crirm.policy.readjust import plan_requirements
 from crirm.policy.registry import make_policy
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.replay.records import start_of
 from crirm.replay.report import Observer, Report
 from crirm.replay.run import Replay, Step

@@ -10,7 +10,6 @@ import pytest
 import trio
 from grpclib.const import Status
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.placement.engine import Engine
 from crirm.daemon.placement.machine import policy_at_start
@@ -28,6 +27,7 @@ from crirm.model.topology import TopologyError
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy.api import Choice, Constraints, CPUConstraint
 from crirm.policy.partition import PartitionError
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.replay.trace import TraceReader
 from crirm.rpc.grpc_wire import RpcError
 from crirm.system.store import read_journal
