@@ -65,7 +65,7 @@ class Restored:
 
 
 class Policy(Protocol):
-    """One way of deciding; see the module."""
+    """One way of deciding; see the module. One without timers, or without exclusive CPUs, inherits what says so."""
 
     @property
     def name(self) -> str:
@@ -91,14 +91,17 @@ class Policy(Protocol):
             RefusedError: it does not fit.
         """
 
-    def started(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:
+    def started(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
         """Take note that a container has started."""
+        return Placement(state)
 
-    def expired(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:
+    def expired(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
         """Take note that the timer of a container has run out."""
+        return Placement(state)
 
-    def exclusive(self, state: Any) -> Mapping[ContainerKey, CPUSet]:
+    def exclusive(self, state: Any) -> Mapping[ContainerKey, CPUSet]:  # noqa: ARG002 - the interface
         """Return the CPUs of those who have some to themselves; nobody else may run on these."""
+        return {}
 
     def save(self, state: Any) -> Mapping[ContainerKey, Json]:
         """Return the grant of every container that has one, so that `restore` can make the same state of them."""

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 
 import attrs
 
-from crirm.model.cpuset import CPUSet
 from crirm.model.topology import Topology
 from crirm.model.workload import Container, ContainerKey, Workload
-from crirm.policy.api import Constraints, Json, NoOptions, Placement, PolicyDescription, Restored
+from crirm.policy.api import Constraints, Json, NoOptions, Placement, Policy, PolicyDescription, Restored
 
 
 @attrs.frozen
-class NonePolicy:
+class NonePolicy(Policy):
     """Changes nothing, and remembers nothing."""
 
     name: str = "none"
@@ -32,18 +31,6 @@ class NonePolicy:
     def resize(self, state: None, workload: Workload, container: Container) -> Placement:  # noqa: ARG002 - the interface
         """Leave *container* as it is."""
         return Placement(state)
-
-    def started(self, state: None, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
-        """There is nothing to note."""
-        return Placement(state)
-
-    def expired(self, state: None, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
-        """There are no timers."""
-        return Placement(state)
-
-    def exclusive(self, state: None) -> Mapping[ContainerKey, CPUSet]:  # noqa: ARG002 - the interface
-        """Nobody has CPUs to itself."""
-        return {}
 
     def save(self, state: None) -> Mapping[ContainerKey, Json]:  # noqa: ARG002 - the interface
         """There are no grants."""
