@@ -30,9 +30,9 @@ from crirm.daemon.configuration.change import Reconfiguration
 from crirm.daemon.configuration.in_force import Configurations, InForce, begin
 from crirm.daemon.configuration.overrides import Overrides
 from crirm.daemon.control import Answers, control_listener, serve_control
+from crirm.daemon.decider import Decider
 from crirm.daemon.dump.dumper import Dumper
 from crirm.daemon.observation.observing_tap import ObservingTap
-from crirm.daemon.placement.decider import Decider
 from crirm.daemon.relay.link import Link
 from crirm.daemon.relay.router import Relay, is_endless
 from crirm.daemon.settings import NOTHING, control_socket_beside, intercepted_by
@@ -195,7 +195,7 @@ async def _place(
     """Start what decides, if anything is to be placed or recorded."""
     if settings.policy.name == NOTHING and not settings.record:
         return
-    from crirm.daemon.placement.node import open_node  # noqa: PLC0415 - a daemon that only relays stays small
+    from crirm.daemon.node import open_node  # noqa: PLC0415 - a daemon that only relays stays small
 
     decider.node = await open_node(settings, relay.runtime.pool, service, override, decider.changing)
     service.start_soon(decider.node.run)

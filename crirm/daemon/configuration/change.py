@@ -23,10 +23,10 @@ from crirm.policy.activation import Plan, plan
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
+    from crirm.daemon.decider import Decider
     from crirm.daemon.dump.dumper import Dumper
-    from crirm.daemon.placement.decider import Decider
+    from crirm.daemon.node import DecidingNode
     from crirm.daemon.placement.intake import Overriding
-    from crirm.daemon.placement.node import DecidingNode
     from crirm.daemon.relay.link import Link
     from crirm.daemon.settings import Settings
     from crirm.model.decision import State
@@ -122,7 +122,7 @@ class Reconfiguration:
             return proposal
 
     async def _propose(self, settings: Settings) -> Proposal:
-        from crirm.daemon.placement.node import open_bare_node  # noqa: PLC0415 - a daemon that only relays stays small
+        from crirm.daemon.node import open_bare_node  # noqa: PLC0415 - a daemon that only relays stays small
         from crirm.policy.registry import make_policy  # noqa: PLC0415
 
         node, decider = self.decider.node, self.decider

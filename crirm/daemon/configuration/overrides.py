@@ -21,8 +21,8 @@ from crirm.system.json_file import JsonFileError, read_json, write_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from crirm.daemon.placement.decider import Decider
-    from crirm.daemon.placement.node import DecidingNode
+    from crirm.daemon.decider import Decider
+    from crirm.daemon.node import DecidingNode
     from crirm.model.decision import State
     from crirm.model.resources import Requirements
     from crirm.model.workload import Container, ContainerKey, Pod, Workload

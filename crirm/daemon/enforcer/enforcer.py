@@ -22,10 +22,10 @@ import attrs
 import trio
 
 from crirm.daemon.enforcer.drift import Difference, Drift, Value, Wanted, differences, formula_in_use, wanted_of
-from crirm.daemon.enforcer.enforcement import Mode
 from crirm.daemon.enforcer.turns import Turns
 from crirm.daemon.placement.ladder import Listener
 from crirm.daemon.relay.link import doubling
+from crirm.daemon.settings import Mode
 from crirm.logs import get_logger
 from crirm.model.decision import State, UpdateContainer
 from crirm.model.events import ContainerStarted, ResizeDone, Synchronised, UpdateFailed

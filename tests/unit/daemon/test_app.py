@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from crirm.daemon.app import STOPPING, Daemon, Stop, _drain, _relay
 from crirm.daemon.configuration.in_force import InForce, Source
-from crirm.daemon.placement.decider import Decider
+from crirm.daemon.decider import Decider
 from crirm.daemon.settings import Settings
 from crirm.rpc.flusher import Flusher
 from tests.unit.daemon.fake_pool import in_virtual_time

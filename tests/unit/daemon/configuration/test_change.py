@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from crirm.daemon.placement.node import DecidingNode
+    from crirm.daemon.node import DecidingNode
     from crirm.model.workload import ContainerKey
     from crirm.policy.api import Json
 

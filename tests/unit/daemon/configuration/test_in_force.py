@@ -16,7 +16,7 @@ from crirm.config.load import load
 from crirm.daemon.configuration.grammars import GRAMMARS
 from crirm.daemon.configuration.in_force import EMPTY, Configurations, InForce, Source, _tell_warnings, begin
 from crirm.daemon.configuration.overrides import Overrides
-from crirm.daemon.placement.decider import Decider
+from crirm.daemon.decider import Decider
 from crirm.daemon.settings import Settings
 from tests.unit.daemon.nodes import in_nursery
 

@@ -14,7 +14,7 @@ from grpclib.const import Status
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.configuration.change import Reconfiguration
 from crirm.daemon.configuration.overrides import Overrides
-from crirm.daemon.placement.decider import Decider
+from crirm.daemon.decider import Decider
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.participants import Create, RunPod, Update
 from crirm.daemon.settings import Settings
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import betterproto
 
-    from crirm.daemon.placement.node import DecidingNode
+    from crirm.daemon.node import DecidingNode
 
 TOLD = v1.UpdateContainerResourcesResponse()
 MORE = {"more": {"scope": [{"containers": [{"key": "name", "operator": "Equals", "values": ["a"]}]}]}}

@@ -11,8 +11,8 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from crirm.daemon.enforcer.enforcement import Mode
 from crirm.daemon.enforcer.enforcer import Enforcer, Pace
+from crirm.daemon.settings import Mode
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, State, UpdateContainer
 from crirm.model.workload import ContainerId, ContainerKey, ContainerState

@@ -11,9 +11,9 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
+from crirm.daemon.node import DecidingNode, Machine
 from crirm.daemon.placement.engine import Engine
 from crirm.daemon.placement.machine import policy_at_start
-from crirm.daemon.placement.node import DecidingNode, Machine
 from crirm.daemon.settings import Settings
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet

@@ -46,12 +46,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from crirm.daemon.enforcer.enforcement import Mode
     from crirm.daemon.placement.intake import Overriding
     from crirm.daemon.placement.machine import Sights
     from crirm.daemon.relay.link import Link
     from crirm.daemon.relay.runtime_info import RuntimeInfo
-    from crirm.daemon.settings import Settings
+    from crirm.daemon.settings import Mode, Settings
     from crirm.model.hardware import Hardware
     from crirm.model.topology import Topology
     from crirm.model.workload import ContainerKey, Pod, PodId

@@ -8,7 +8,7 @@ import attrs
 import trio
 
 if TYPE_CHECKING:
-    from crirm.daemon.placement.node import DecidingNode
+    from crirm.daemon.node import DecidingNode
     from crirm.daemon.relay.runtime_info import RuntimeInfo
 
 
