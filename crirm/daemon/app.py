@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from crirm.daemon.settings import Settings
     from crirm.rpc.tap import Outcome, Tap
 
-    Watch = Callable[[bytes, Outcome], None]
+    Note = Callable[[bytes, Outcome], None]
 
 log = get_logger("daemon")
 
@@ -69,13 +69,13 @@ class Stop:
 
 
 async def serve(
-    settings: Settings, watch: Watch | None = None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    settings: Settings, note: Note | None = None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Run the daemon until a signal ends it; started once it accepts calls.
 
     Args:
         settings: what it is told.
-        watch: told the path and the outcome of every call.
+        note: told the path and the outcome of every call.
         task_status: told once calls are accepted.
 
     Raises:
@@ -88,7 +88,7 @@ async def serve(
         if in_force.settings.log != settings.log:
             configure(in_force.settings.log)
         async with trio.open_nursery() as app:
-            daemon = Daemon(settings, in_force, stop, watch)
+            daemon = Daemon(settings, in_force, stop, note)
             app.start_soon(daemon.obey, signals)
             await daemon.run(task_status)
             app.cancel_scope.cancel()
@@ -102,14 +102,14 @@ class Daemon:
         base: what command line and environment say.
         in_force: the configuration to begin with.
         stop: to be waited for.
-        watch: told the path and the outcome of every call.
+        note: told the path and the outcome of every call.
         configurations: there once the runtime has answered.
     """
 
     base: Settings
     in_force: InForce
     stop: Stop
-    watch: Watch | None
+    note: Note | None
     configurations: Configurations | None = None
     _reload: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -147,7 +147,7 @@ class Daemon:
                 change = Reconfiguration(decider, relay.runtime, dumper, service, settings, overrides.override)
                 self.configurations = Configurations(self.base, self.in_force, change, overrides)
                 await self._start_asking(service, decider, self.configurations)
-                served = _served(relay, ObservingTap(lambda: decider.node, dumper), self.watch)
+                served = _served(relay, ObservingTap(lambda: decider.node, dumper), self.note)
                 async with trio.open_nursery() as requests:  # held calls; cancelled after their grace
                     with _listening(settings, inherited) as sock:
                         async with open_server(sock, served, flusher) as server:  # accepts; the first to end
@@ -166,7 +166,7 @@ class Daemon:
         await service.start(_control, self.base, decider, configurations)
         service.start_soon(self._reload_when_asked, configurations)
         if self.base.forced_config:
-            service.start_soon(configurations.watch)
+            service.start_soon(configurations.follow_file)
         if self.base.config_interface:
             await service.start(_serve_agent, self.base.config_interface, configurations)
         if self.base.node_agent:
@@ -258,11 +258,11 @@ async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def _served(relay: Relay, tap: Tap, watch: Watch | None) -> Served:
+def _served(relay: Relay, tap: Tap, note: Note | None) -> Served:
     def finished(path: bytes, outcome: Outcome) -> None:
         relay.finished(path, outcome)
-        if watch is not None:
-            watch(path, outcome)
+        if note is not None:
+            note(path, outcome)
 
     return Served(route=relay.route, tap=tap, finished=finished)
 

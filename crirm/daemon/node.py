@@ -111,7 +111,7 @@ async def open_node(
     hardware = await sights.read(())
     policy = policy_at_start(settings.policy, hardware)
     engine = Engine(policy, settings.policy)
-    node = DecidingNode(engine, pool, settings, nursery, Machine(hardware, sights), override, changing)
+    node = DecidingNode(engine, pool, settings, nursery, HostView(hardware, sights), override, changing)
     for note in hardware.notes if settings.policy.name != NOTHING else ():
         log.warning("this machine has more than containers can be given", what=note)
     await node.keep_state(settings, resume=True)
@@ -131,7 +131,7 @@ async def open_bare_node(
     sights = HostSights.of(Path(settings.host_root))
     hardware = await sights.read(())
     engine = Engine(make_policy(Choice(), hardware.usable))
-    node = DecidingNode(engine, link.pool, settings, nursery, Machine(hardware, sights), override, changing)
+    node = DecidingNode(engine, link.pool, settings, nursery, HostView(hardware, sights), override, changing)
     if link.info is None:
         raise UnknownWorkloadError(
             f"{link.pool.socket_path}: the runtime is away, so what runs is not known; try again"
@@ -144,7 +144,7 @@ async def open_bare_node(
 
 
 @attrs.frozen
-class Machine:
+class HostView:
     """What a node knows of its machine.
 
     Args:
@@ -175,7 +175,7 @@ class DecidingNode:
         pool: Pool,
         settings: Settings,
         nursery: trio.Nursery,
-        machine: Machine,
+        machine: HostView,
         override: Overriding = as_asked,
         changing: trio.Lock | None = None,
     ) -> None:
@@ -206,7 +206,7 @@ class DecidingNode:
         return self.hardware.usable
 
     def settle_on(self, hardware: Hardware) -> None:
-        """See ``machine.Deciding``."""
+        """See ``machine.Measured``."""
         usable, self.hardware = hardware.usable, hardware
         self.intake.memory_capacity = usable.memory_of(usable.node_ids)
         if self.persistence is not None:
@@ -255,7 +255,7 @@ class DecidingNode:
         self._life.cancel()
 
     def participant(self, method: str) -> Interceptor | None:
-        """See ``relay.Deciding``."""
+        """See ``router.TakesPart``."""
         return participant(self, method)
 
     def observed(self, method: str, answer: bytes) -> None:

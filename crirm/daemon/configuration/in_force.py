@@ -215,7 +215,7 @@ class Configurations:
             else:  # more likely cut off than meant: it would free all containers
                 self._note(Source.FORCED, path, EMPTY)
 
-    async def watch(self) -> None:
+    async def follow_file(self) -> None:
         """Read the forced file again each time that it holds something else, and has done so for one look, for ever."""
         path, before = self.base.forced_config, self._seen
         while True:

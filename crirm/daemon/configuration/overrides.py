@@ -37,7 +37,7 @@ AGAIN_S: Final = 0.1
 
 
 @attrs.frozen
-class Wanted:
+class NewRequirements:
     """What other overrides would change.
 
     Args:
@@ -138,7 +138,7 @@ class Overrides:
     def _go_back(self, old: tuple[Override, ...]) -> None:
         self.in_force = old
 
-    async def _plan(self, node: DecidingNode, new: tuple[Override, ...]) -> tuple[State, tuple[Wanted, Plan]]:
+    async def _plan(self, node: DecidingNode, new: tuple[Override, ...]) -> tuple[State, tuple[NewRequirements, Plan]]:
         """Plan for the state of now, while no affected container is being resized, if that can be had."""
         make = partial(self._planned, node, new)
         before, (wanted, found) = await plan_aside(node.engine, make)
@@ -148,11 +148,11 @@ class Overrides:
                 before, (wanted, found) = await plan_aside(node.engine, make)
         return before, (wanted, found)
 
-    def _planned(self, node: DecidingNode, new: tuple[Override, ...], state: State) -> tuple[Wanted, Plan]:
+    def _planned(self, node: DecidingNode, new: tuple[Override, ...], state: State) -> tuple[NewRequirements, Plan]:
         wanted = self._wanted(node, new, state)
         return wanted, plan_requirements(node.engine.policy, state, wanted.requirements, WHY, time.time())
 
-    def _wanted(self, node: DecidingNode, new: tuple[Override, ...], state: State) -> Wanted:
+    def _wanted(self, node: DecidingNode, new: tuple[Override, ...], state: State) -> NewRequirements:
         requirements, conflicts = {}, {}
         for key, container in state.workload.containers.items():
             if container.state not in HOLDING:
@@ -169,7 +169,7 @@ class Overrides:
             then = own if found is None else overridden(own, found)
             if then != container.requirements:
                 requirements[key] = then
-        return Wanted(requirements, conflicts)
+        return NewRequirements(requirements, conflicts)
 
 
 def _kept_in(state_dir: str) -> tuple[Override, ...]:

@@ -29,7 +29,7 @@ from crirm.daemon.settings import Mode
 from crirm.logs import get_logger
 from crirm.model.decision import State, UpdateContainer
 from crirm.model.events import ContainerStarted, ResizeDone, Synchronised, UpdateFailed
-from crirm.system.cgroup import Change, Reading
+from crirm.system.cgroup import Reading, Write
 from crirm.system.cgroup_cpu import WeightFormula
 from crirm.system.cgroup_files import CgroupError, Trouble
 
@@ -296,9 +296,9 @@ class Enforcer(Listener):
             self._tell(key)
         self._turns.ask(key, trio.current_time() + self.pace.settle_s)
 
-    def _change(self, want: Wanted, found: tuple[Difference, ...]) -> Change:
+    def _change(self, want: Wanted, found: tuple[Difference, ...]) -> Write:
         values = {difference.value for difference in found}
-        return Change(
+        return Write(
             cpus=want.cpus if Value.CPUS in values else None,
             mems=want.mems if Value.MEMS in values else None,
             shares=want.shares if values & {Value.SHARES, Value.WEIGHT} else None,

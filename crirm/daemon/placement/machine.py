@@ -79,7 +79,7 @@ class HostSights:
         return hardware
 
 
-class Deciding(Protocol):
+class Measured(Protocol):
     """The node whose machine it is."""
 
     engine: Engine
@@ -105,7 +105,7 @@ class MachineWatch:
         clock: wall-clock seconds.
     """
 
-    node: Deciding
+    node: Measured
     sights: Sights
     clock: Callable[[], float] = time.time
     changed_at_s: float | None = attrs.field(default=None, init=False)

@@ -26,7 +26,7 @@ IMAGES_NOT_SERVED = Refusal(
 ENDLESS_METHODS = frozenset({"GetContainerEvents"})
 
 
-class Deciding(Protocol):
+class TakesPart(Protocol):
     """The half of the daemon that decides, as far as the router needs it."""
 
     def participant(self, method: str) -> Interceptor | None:
@@ -36,11 +36,11 @@ class Deciding(Protocol):
         """Take note of what the runtime answers to a call in which nobody takes part."""
 
 
-class Decider(Protocol):
+class KnowsWhoTakesPart(Protocol):
     """What knows who decides."""
 
     @property
-    def node(self) -> Deciding | None:
+    def node(self) -> TakesPart | None:
         """Takes part in calls that matter for placement; None when nothing is placed."""
 
 
@@ -63,7 +63,7 @@ class Relay:
 
     runtime: Link
     images: Link | None
-    decider: Decider = Nobody()
+    decider: KnowsWhoTakesPart = Nobody()
 
     def route(self, path: bytes) -> Route | Refusal:
         """Decide about a call by its *path*; see ``rpc.server.Served``."""

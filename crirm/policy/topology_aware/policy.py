@@ -15,7 +15,7 @@ from crirm.model.workload import Container, ContainerKey, ContainerState, Worklo
 from crirm.policy.api import Constraints, Json, Placement, Restored
 from crirm.policy.topology_aware import saving
 from crirm.policy.topology_aware.admission import admit
-from crirm.policy.topology_aware.choice import Choice
+from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.cramped import cramped
 from crirm.policy.topology_aware.effects import Adjuster, changes, warming
 from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant, settled
@@ -50,7 +50,7 @@ class TopologyAware:
             raise RefusedError(RefusalReason.BAD_STATE, msg)
         warm = container.state is ContainerState.RUNNING  # its start is over
         request = self._request(state, workload, container, warm=warm)
-        choice = Choice(self.machine, state, request)
+        choice = Comparison(self.machine, state, request)
         found = self._found(choice, container.found_on)
         if found is not None:
             pool = self.machine.pools[found.granted(container.key).pool]
@@ -81,7 +81,7 @@ class TopologyAware:
             raise RefusedError(RefusalReason.BAD_STATE, msg)
         without = state.without_grant(self.machine.pools, container.key)
         request = self._request(without, workload, container, warm=old.warm)
-        choice = Choice(self.machine, without, request, old.pool)
+        choice = Comparison(self.machine, without, request, old.pool)
         after = None
         if not request.at_root or old.pool == self.machine.root.id:
             after = regrant(self.machine, without, request, old)
@@ -136,7 +136,7 @@ class TopologyAware:
             request = attrs.evolve(request, memory=attrs.evolve(request.memory, cold=None, cold_s=0))
         return admit(self.machine, state, request)
 
-    def _found(self, choice: Choice, cpus: CPUSet) -> PolicyState | None:
+    def _found(self, choice: Comparison, cpus: CPUSet) -> PolicyState | None:
         """Return the state in which a container has the CPUs it was found bound to; None where that cannot be.
 
         It is put in the smallest pool around them, if that can hold it.
@@ -150,7 +150,7 @@ class TopologyAware:
         around = max(able, key=lambda pool: pool.depth, default=None)
         return grant_in(self.machine, choice.state, request, around.id, cpus) if around else None
 
-    def _place(self, choice: Choice, kept: CPUSet = NO_CPUS) -> PolicyState:
+    def _place(self, choice: Comparison, kept: CPUSet = NO_CPUS) -> PolicyState:
         pool = choice.best
         if pool is None:
             raise refusal(choice)

@@ -126,7 +126,7 @@ def replayed(text: str, host: str = "", choice: Choice | None = None) -> Replaye
     reader = TraceReader.open(line.encode() for line in text.splitlines(keepends=True))
     replay = Replay(reader.header, topology_of(parse_spec(host)) if host else None, choice)
     observer = Observer(replay)
-    steps = list(observer.watch(replay.steps(reader.entries())))
+    steps = list(observer.observe(replay.steps(reader.entries())))
     return Replayed(replay, steps, observer.report(reader.notes))
 
 

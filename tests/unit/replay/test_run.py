@@ -103,7 +103,7 @@ class RecordingMachine(PolicyMachine):
             reader = TraceReader.open(line.encode() for line in self.lines)
             replay = Replay(reader.header, ELSEWHERE, choice)
             observer = Observer(replay)
-            for step in observer.watch(replay.steps(reader.entries())):
+            for step in observer.observe(replay.steps(reader.entries())):
                 assert not step.fault, step
             report = observer.report(reader.notes)
             assert report == read_report(report_record(report))

@@ -74,7 +74,7 @@ def watching(path: Path, meanwhile: Callable[[], object]) -> list[str]:
         found = configurations(change, forced_config=str(path))
         meanwhile()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(found.watch)
+            nursery.start_soon(found.follow_file)
             await look(4, clock)
             nursery.cancel_scope.cancel()
 
@@ -111,7 +111,7 @@ def test_a_pipe_is_not_watched(tmp_path: Path) -> None:
     async def main() -> None:
         found = configurations(change, InForce(Source.FORCED, str(path), settings), forced_config=str(path))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(found.watch)
+            nursery.start_soon(found.follow_file)
             await look(3, clock)
             nursery.cancel_scope.cancel()
 

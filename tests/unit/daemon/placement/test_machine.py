@@ -11,7 +11,7 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.node import DecidingNode, Machine
+from crirm.daemon.node import DecidingNode, HostView
 from crirm.daemon.placement.engine import Engine
 from crirm.daemon.placement.machine import policy_at_start
 from crirm.daemon.settings import Settings
@@ -101,7 +101,7 @@ class Bench:
     def __init__(self, nursery: trio.Nursery, chosen: Choice, state_dir: str = "") -> None:
         self.nursery, self.sights, self.runtime = nursery, FakeSights(hardware()), FakeRuntime()
         settings = Settings(host_root="/nowhere", policy=chosen, state_dir=state_dir)
-        machine = Machine(hardware(), self.sights)
+        machine = HostView(hardware(), self.sights)
         engine = Engine(policy_at_start(chosen, machine.hardware), chosen)
         pool = cast("Any", self.runtime)
         self.node = DecidingNode(engine, pool, settings, nursery, machine)
@@ -111,7 +111,6 @@ class Bench:
     async def becomes(self, now: Hardware | Exception) -> bool:
         """Have the machine be *now*, and the node look at it."""
         self.sights.now = now
-        assert self.node.watch is not None
         async with trio.open_nursery() as telling:
             changed = await self.node.watch.look(telling)
         await self.node.effects.finish(self.node.engine.state.workload.containers)
@@ -272,7 +271,6 @@ async def test_nobody_changes_the_configuration_meanwhile(nursery: trio.Nursery)
     bench = Bench(nursery, choice())
     bench.sights.now = hardware("7")
     async with bench.node.changing, trio.open_nursery() as waiting:
-        assert bench.node.watch is not None
         waiting.start_soon(bench.node.watch.look, nursery)
         await trio.testing.wait_all_tasks_blocked()
         assert bench.node.topology.online == CPUSet(range(8))
