@@ -144,10 +144,6 @@ class Topology:
         """The online CPUs that are no efficiency cores."""
         return self.online - self.efficiency
 
-    def package_of(self, cpu: int) -> Package:
-        """Return the package of an online CPU."""
-        return self._package_by_cpu[cpu]
-
     def die_of(self, cpu: int) -> Die:
         """Return the die of an online CPU."""
         return self._die_by_cpu[cpu]
@@ -159,14 +155,6 @@ class Topology:
     def node_of(self, cpu: int) -> NumaNode:
         """Return the NUMA node of an online CPU."""
         return self._node_by_cpu[cpu]
-
-    def cluster_of(self, cpu: int) -> Cluster | None:
-        """Return the cluster of a CPU, or None where it is in none."""
-        return self._cluster_by_cpu.get(cpu)
-
-    def cache_of(self, cpu: int, level: int) -> CacheGroup | None:
-        """Return the cache of *level* (2 or 3) that a CPU uses, or None where it has none."""
-        return self._cache_by_cpu.get((level, cpu))
 
     def node(self, number: int) -> NumaNode:
         """Return the NUMA node with this number."""
@@ -183,10 +171,6 @@ class Topology:
     def nodes_of(self, cpus: CPUSet) -> NodeSet:
         """Return the NUMA nodes that any of *cpus* belongs to."""
         return NodeSet(node.id for node in self.nodes if not node.cpus.isdisjoint(cpus))
-
-    def cpus_of(self, nodes: NodeSet) -> CPUSet:
-        """Return the online CPUs of *nodes*."""
-        return CPUSet.union(self.node(number).cpus for number in nodes)
 
     def memory_of(self, nodes: NodeSet, kind: MemoryKind | None = None) -> Bytes:
         """Return the memory of *nodes*, all of it or that of one *kind*."""
@@ -219,10 +203,6 @@ class Topology:
         return {kind: NodeSet(node.id for node in self.nodes if node.kind is kind) for kind in MemoryKind}
 
     @cached_property
-    def _package_by_cpu(self) -> dict[int, Package]:
-        return {cpu: package for package in self.packages for cpu in package.cpus}
-
-    @cached_property
     def _die_by_cpu(self) -> dict[int, Die]:
         return {cpu: die for die in self.dies for cpu in die.cpus}
 
@@ -233,14 +213,6 @@ class Topology:
     @cached_property
     def _node_by_cpu(self) -> dict[int, NumaNode]:
         return {cpu: node for node in self.nodes for cpu in node.cpus}
-
-    @cached_property
-    def _cluster_by_cpu(self) -> dict[int, Cluster]:
-        return {cpu: cluster for cluster in self.clusters for cpu in cluster.cpus}
-
-    @cached_property
-    def _cache_by_cpu(self) -> dict[tuple[int, int], CacheGroup]:
-        return {(cache.level, cpu): cache for cache in self.caches for cpu in cache.cpus}
 
     @cached_property
     def _node_index(self) -> dict[int, int]:

@@ -219,11 +219,6 @@ class EffectsWorker(Listener):
         self._changed.set()
         self.handover.wake()
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is left to do."""
-        return not self._wanted and not self._busy
-
     async def run(self) -> None:
         """Work until cancelled."""
         async with trio.open_nursery() as nursery:

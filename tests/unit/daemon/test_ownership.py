@@ -281,5 +281,5 @@ def test_no_cpu_has_two_owners_while_containers(name: str, seed: int, grows: flo
     assert grows or not node.told, "nobody has to wait too long where nobody swaps places"
     assert node.runtime.count > 15
     assert node.engine.state.adjustments == {}
-    assert node.effects.idle
+    assert not node.effects.pending()
     assert node.effects.handover.in_the_way(ContainerKey("any")) == []

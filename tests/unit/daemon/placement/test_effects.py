@@ -65,7 +65,7 @@ async def test_an_update_goes_to_the_runtime_with_all_that_was_asked(nursery: tr
         "2-3",
         1 << 30,
     )
-    assert ([bench.key], True) == (bench.updated, bench.worker.idle)
+    assert ([bench.key], frozenset()) == (bench.updated, bench.worker.pending())
 
 
 @in_nursery
@@ -118,7 +118,7 @@ async def test_a_resize_is_not_undone_by_an_update_that_waited(nursery: trio.Nur
     keeps[0]()
     await trio.testing.wait_all_tasks_blocked()
     assert bench.sent() == []
-    assert bench.worker.idle
+    assert not bench.worker.pending()
 
 
 @in_nursery
