@@ -22,8 +22,8 @@ from crirm.model.topology import (
     NumaNode,
     Package,
     Topology,
+    TopologyError,
 )
-from crirm.model.topology_check import TopologyError
 
 
 def to_json(topology: Topology) -> dict[str, Any]:
