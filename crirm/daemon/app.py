@@ -32,7 +32,6 @@ from crirm.daemon.configuration.overrides import Overrides
 from crirm.daemon.control import Answers, control_listener, serve_control
 from crirm.daemon.decider import Decider
 from crirm.daemon.dump.dumper import Dumper
-from crirm.daemon.observation.observing_tap import ObservingTap
 from crirm.daemon.relay.link import Link
 from crirm.daemon.relay.router import Relay, is_endless
 from crirm.daemon.settings import NOTHING, control_socket_beside, intercepted_by
@@ -147,10 +146,11 @@ class Daemon:
                 change = Reconfiguration(decider, relay.runtime, dumper, service, settings, overrides.override)
                 self.configurations = Configurations(self.base, self.in_force, change, overrides)
                 await self._start_asking(service, decider, self.configurations)
-                served = _served(relay, ObservingTap(lambda: decider.node, dumper), self.note)
                 async with trio.open_nursery() as requests:  # held calls; cancelled after their grace
+                    served = _served(relay, dumper, self.note, requests)
                     with _listening(settings, inherited) as sock:
-                        async with open_server(sock, served, flusher) as server:  # accepts; the first to end
+                        async with open_server(sock, served) as server:  # accepts; the first to end
+                            requests.start_soon(_recall, relay.runtime, server)
                             gc.freeze()  # a collection that walks what was imported holds calls up for 30 ms
                             systemd.notify_ready(f"serving on {sock.getsockname()}")
                             log.info("serving", socket=sock.getsockname())
@@ -258,13 +258,27 @@ async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def _served(relay: Relay, tap: Tap, note: Note | None) -> Served:
+def _served(relay: Relay, tap: Tap, note: Note | None, requests: trio.Nursery) -> Served:
     def finished(path: bytes, outcome: Outcome) -> None:
         relay.finished(path, outcome)
         if note is not None:
             note(path, outcome)
 
-    return Served(route=relay.route, tap=tap, finished=finished)
+    return Served(
+        route=relay.route,
+        runtime=relay.reachable,
+        nursery=requests,
+        tap=tap,
+        finished=finished,
+        listens=(lambda: True) if note is not None else relay.tells,
+    )
+
+
+async def _recall(runtime: Link, server: Server) -> None:
+    """Have callers that were told that the runtime is away come again each time it is back."""
+    while True:
+        await runtime.back()
+        server.runtime_is_back()
 
 
 @contextmanager
@@ -292,4 +306,4 @@ async def _drain(server: Server, stop: Stop, grace_s: float) -> None:
         await server.hang_up("crirm has stopped")
         draining.cancel_scope.cancel()
     if server.calls:
-        log.warning("calls were cut off", calls=[c.path.decode("ascii", "replace") for c in server.calls])
+        log.warning("calls were cut off", calls=[path.decode("ascii", "replace") for path in server.calls])

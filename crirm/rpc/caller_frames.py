@@ -217,16 +217,14 @@ class CallerFrames:
         self._count(Kind.SETTINGS)
         if flags & h2.ACK:
             return None
-        for setting, value in h2.settings_in(data[at:end]):
+        settings = h2.settings_in(data[at:end])
+        for setting, value in settings:
             if setting == h2.INITIAL_WINDOW_SIZE:
                 self._set_stream_window(value)
-            elif setting == h2.MAX_FRAME_SIZE:
-                reader = self._splice.runtime.reader
-                reader.most_frame_bytes = max(reader.most_frame_bytes, value)
             elif setting == h2.HEADER_TABLE_SIZE:
                 self._splice.runtime.blocks.allow_table(value)
                 self._splice.small_table = table_size(value) if value < USUAL_TABLE_BYTES else b""
-        return None
+        return h2.with_usual_frames(settings)
 
     def _set_stream_window(self, size_bytes: int) -> None:
         """Let all streams have what the caller gives each (RFC 9113 section 6.9.2)."""

@@ -110,12 +110,12 @@ class CallerConnection(bridge.Protocol):
     def pause_writing(self) -> None:
         """Stop reading the runtime: the caller does not read its socket."""
         self._writable = self.splice.caller.reads = False
-        self._set_reading()
+        self.set_reading()
 
     def resume_writing(self) -> None:
         """Go on where `pause_writing` has stopped."""
         self._writable = self.splice.caller.reads = True
-        self._set_reading()
+        self.set_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - callers come and go
         """End everything that the caller was in the middle of."""
@@ -141,7 +141,7 @@ class CallerConnection(bridge.Protocol):
             self._work_for(self._runtime)
         self.flush()
         if not self.lost:
-            self._set_reading()
+            self.set_reading()
 
     def _work_for(self, runtime: RuntimeHalf) -> None:
         try:
@@ -150,7 +150,7 @@ class CallerConnection(bridge.Protocol):
             reason = "broken headers" if isinstance(error, HPACKError) else str(error)
             runtime.fail(f"the runtime does not speak HTTP/2 as it should: {reason}")
 
-    def _set_reading(self) -> None:
+    def set_reading(self) -> None:
         """Read from each side what the other can take; come back for what was not looked at."""
         splice, runtime = self.splice, self._runtime
         behind = splice.caller.reader.unread, splice.runtime.reader.unread
@@ -165,13 +165,15 @@ class CallerConnection(bridge.Protocol):
         """Send what lies here: one system call per socket."""
         splice = self.splice
         if splice.to_runtime:
-            if self._runtime is not None:
-                self._runtime.write(b"".join(splice.to_runtime))
+            data = b"".join(splice.to_runtime)
             splice.to_runtime.clear()
+            if self._runtime is not None:
+                self._runtime.write(data)
         if splice.to_caller:
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.write(b"".join(splice.to_caller))
+            data = b"".join(splice.to_caller)
             splice.to_caller.clear()
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.write(data)
         if splice.leaving and splice.is_idle and not self.lost:
             self.fail()
 
@@ -301,12 +303,12 @@ class RuntimeHalf(bridge.Protocol):
     def pause_writing(self) -> None:
         """Stop reading the caller: the runtime does not read its socket."""
         self.writable = False
-        self._caller.work()
+        self._caller.set_reading()
 
     def resume_writing(self) -> None:
         """Go on where `pause_writing` has stopped."""
         self.writable = True
-        self._caller.work()
+        self._caller.set_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End what has passed to it, after what it had still to say."""

@@ -32,7 +32,6 @@ class FrameReader:
         "data",
         "flags",
         "late",
-        "most_frame_bytes",
         "needed_bytes",
         "steps",
         "stream_id",
@@ -43,7 +42,6 @@ class FrameReader:
         self.at = 0
         self.late = bytearray()  # half a frame
         self.needed_bytes = 0
-        self.most_frame_bytes = h2.USUAL_FRAME_BYTES
         self.block: list[bytes] | None = None  # of a header block that goes on
         self.block_bytes = 0
         self.stream_id = self.flags = 0  # of that block
@@ -127,10 +125,8 @@ class FrameReader:
             self.data, self.at = b"", 0
 
     def _check(self, length: int, kind: int) -> None:
-        if length > self.most_frame_bytes:
-            raise FrameError(
-                h2.FRAME_SIZE_ERROR, f"a frame of {length} bytes, and {self.most_frame_bytes} are the most"
-            )
+        if length > h2.USUAL_FRAME_BYTES:
+            raise FrameError(h2.FRAME_SIZE_ERROR, f"a frame of {length} bytes; the most is {h2.USUAL_FRAME_BYTES}")
         if self.block is not None and kind != h2.CONTINUATION:
             raise FrameError(h2.PROTOCOL_ERROR, "a header block that something else interrupts")
 

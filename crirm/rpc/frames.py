@@ -6,12 +6,9 @@ Source: RFC 9113 sections 4 and 6.
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from crirm.errors import CrirmError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD: Final = Struct(">HBBBL")  # length in two parts, type, flags, stream
@@ -122,15 +119,21 @@ def settings(values: dict[int, int]) -> bytes:
     return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(key, value) for key, value in values.items()))
 
 
-def settings_in(payload: bytes) -> Iterator[tuple[int, int]]:
-    """Yield what a SETTINGS frame sets.
+def with_usual_frames(values: list[tuple[int, int]]) -> bytes | None:
+    """Return a SETTINGS frame with *values* that allows frames of the usual size only; None where it does already."""
+    usual = [(key, value) for key, value in values if key != MAX_FRAME_SIZE]
+    return None if len(usual) == len(values) else settings(dict(usual))
+
+
+def settings_in(payload: bytes) -> list[tuple[int, int]]:
+    """Return what a SETTINGS frame sets, in its order.
 
     Raises:
         FrameError: its length is no multiple of six.
     """
     if len(payload) % _SETTING.size:
         raise FrameError(FRAME_SIZE_ERROR, "a SETTINGS frame of a length that none has")
-    yield from _SETTING.iter_unpack(payload)
+    return list(_SETTING.iter_unpack(payload))
 
 
 def number_in(payload: bytes) -> int:

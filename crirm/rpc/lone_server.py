@@ -51,7 +51,8 @@ class _Refusing(AbstractHandler):
         refusal = self._refuse(find(headers, b":path") or b"")
         trailers: Any = status_trailers(refusal.status, refusal.message, alone=True)
         bridge.now(stream.send_headers(trailers, end_stream=True))
-        stream.reset_nowait()  # no more of the request is wanted: RFC 9113 section 8.1
+        if stream.closable:  # no more of the request is wanted: RFC 9113 section 8.1
+            stream.reset_nowait()
         release_stream()
 
     def cancel(self, stream: Stream) -> None:

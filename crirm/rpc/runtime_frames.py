@@ -158,14 +158,13 @@ class RuntimeFrames:
     def _settings(self, _stream_id: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
         self._count(Kind.SETTINGS)
         self.greeted = True
-        if not flags & h2.ACK:
-            for setting, value in h2.settings_in(data[at:end]):
-                if setting == h2.MAX_FRAME_SIZE:
-                    reader = self._splice.caller.reader
-                    reader.most_frame_bytes = max(reader.most_frame_bytes, value)
-                elif setting == h2.HEADER_TABLE_SIZE:
-                    self._splice.caller.blocks.allow_table(value)
-        return None
+        if flags & h2.ACK:
+            return None
+        settings = h2.settings_in(data[at:end])
+        for setting, value in settings:
+            if setting == h2.HEADER_TABLE_SIZE:
+                self._splice.caller.blocks.allow_table(value)
+        return h2.with_usual_frames(settings)
 
     def _ping(self, *_: object) -> bytes | None:
         self._count(Kind.PING)

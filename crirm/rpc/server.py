@@ -71,7 +71,8 @@ class Served:
         runtime: the pool of the runtime that callers are spliced to; None while it is away.
         nursery: of held calls.
         tap: shows chosen calls' messages to somebody else; None when nobody looks.
-        finished: told the path and the outcome of every call; None when nobody listens.
+        finished: told the path and the outcome of every call that ends while somebody listens.
+        listens: tells whether somebody does.
         connect: asyncio-flavoured: connects a protocol to a socket.
     """
 
@@ -79,7 +80,8 @@ class Served:
     runtime: Callable[[], Pool | None]
     nursery: trio.Nursery
     tap: Tap | None = None
-    finished: Callable[[bytes, Outcome], None] | None = None
+    finished: Callable[[bytes, Outcome], None] = lambda _path, _outcome: None
+    listens: Callable[[], bool] = lambda: True
     connect: Callable[[bridge.Protocol, str], Coroutine[Any, Any, None]] = bridge.connect_unix
 
 
@@ -130,7 +132,7 @@ class Server:
             connection.hold(kept, held)
             return kept
         watch = None
-        if tap is not None or self._served.finished is not None:
+        if tap is not None or self._served.listens():
             watch = Followed(headers, tap, connection.account, partial(self._finish, path))
         spent_s = bridge.loop().time() - connection.splice.now_s
         return Passing(stream_id, path, self._requests.block_for(headers, route.path, spent_s), watch)
@@ -173,8 +175,7 @@ class Server:
         self._finish(stream.path, Outcome(status, message, latency))
 
     def _finish(self, path: bytes, outcome: Outcome) -> None:
-        if self._served.finished is not None:
-            self._served.finished(path, outcome)
+        self._served.finished(path, outcome)
 
     # --- for the daemon -------------------------------------------------------------------------------------------
 

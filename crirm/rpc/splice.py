@@ -23,16 +23,16 @@ The rules, in ``caller_frames`` and ``runtime_frames``:
     DATA           passes; kept calls: handed over     passes while the caller has window, else waits
     RST_STREAM     passes; kept calls: handed over     passes; ends the call
     WINDOW_UPDATE  passes less the debt; kept: noted  passes
-    SETTINGS       passes; three values are noted      passes; two values are noted
+    SETTINGS       passes; frames stay at 16 KiB       passes; likewise
     PING           passes                              passes
     GOAWAY         passes                              passes, with no kept call left out
     PRIORITY       dropped: deprecated, no effect      dropped
     PUSH_PROMISE   error                               error: gRPC pushes nothing
     others         dropped: extensions are per hop     dropped
 
-What a caller may make crirm hold is bounded: half frames by the frame size that the runtime takes, half blocks by
-`frame_reader.MAX_BLOCK_BYTES`, what waits for window by what was sent for kept calls. What brings no call forward is
-counted (``floods``).
+What a caller may make crirm hold is bounded: half a frame by 16 KiB, since neither side is told that the other takes
+larger ones; half a header block by `frame_reader.MAX_BLOCK_BYTES`; what waits for window by what was sent for kept
+calls. What brings no call forward is counted (``floods``).
 """
 
 from __future__ import annotations

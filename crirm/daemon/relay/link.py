@@ -56,10 +56,15 @@ class Link:
     on_up: Callable[[RuntimeInfo], Awaitable[None]] | None = None
     info: RuntimeInfo | None = None
     _kick: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _back: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def kick(self) -> None:
         """Try again soon: somebody wants the runtime."""
         self._kick.set()
+
+    async def back(self) -> None:
+        """Wait until the runtime has come back after it was lost."""
+        await self._back.wait()
 
     async def maintain(self, *, task_status: trio.TaskStatus[RuntimeInfo] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the link up for ever; started once the runtime has answered for the first time.
@@ -76,6 +81,8 @@ class Link:
             log.warning("runtime is gone; calls fail until it is back", socket=self.pool.socket_path)
             self.info = await self._connect(patient=True)
             log.info("runtime is back", **self._facts(self.info))
+            self._back.set()
+            self._back = trio.Event()
 
     async def _connect(self, *, patient: bool) -> RuntimeInfo:
         """Try until the runtime answers; *patient* waits also for what may only get better by somebody's hand."""

@@ -13,8 +13,9 @@ from crirm.rpc.server import Refusal, Route
 
 if TYPE_CHECKING:
     from crirm.daemon.relay.link import Link
-    from crirm.rpc.held import Interceptor
-    from crirm.rpc.tap import Outcome
+    from crirm.rpc.calls import Handler
+    from crirm.rpc.client import Pool
+    from crirm.rpc.tap import CallTap, Outcome
 
 log = get_logger("relay")
 
@@ -29,11 +30,11 @@ ENDLESS_METHODS = frozenset({"GetContainerEvents"})
 class TakesPart(Protocol):
     """The half of the daemon that decides, as far as the router needs it."""
 
-    def participant(self, method: str) -> Interceptor | None:
-        """Return who takes part in a call of the RuntimeService's *method*; None when nobody does."""
+    def handler(self, method: str) -> Handler | None:
+        """Return who decides about a call of the RuntimeService's *method* that begins now; None when nobody does."""
 
-    def observed(self, method: str, answer: bytes) -> None:
-        """Take note of what the runtime answers to a call in which nobody takes part."""
+    def observer(self, method: str) -> CallTap | None:
+        """Return who takes note of such a call, which passes; None when nobody does."""
 
 
 class KnowsWhoTakesPart(Protocol):
@@ -76,17 +77,22 @@ class Relay:
                 Status.UNAVAILABLE,
                 f"the container runtime at {link.pool.socket_path} does not answer; crirm goes on trying to reach it",
             )
-        bridged_path = self._bridged(path, link.info.api_versions)
-        return Route(link.pool, bridged_path, self._participant(path), endless=is_endless(path))
-
-    def _participant(self, path: bytes) -> Interceptor | None:
-        node = self.decider.node
-        if node is None:
-            return None
         name = split(path.decode("ascii", "replace"))
-        if name.service != RUNTIME_SERVICE or name.package not in PACKAGES:
-            return None
-        return node.participant(name.method)
+        bridged_path, endless = self._bridged(path, link.info.api_versions), name.method in ENDLESS_METHODS
+        node = self.decider.node
+        if node is None or name.service != RUNTIME_SERVICE or name.package not in PACKAGES:
+            return Route(link.pool, bridged_path, endless=endless)
+        handler = node.handler(name.method)
+        observer = node.observer(name.method) if handler is None else None
+        return Route(link.pool, bridged_path, handler, observer, endless)
+
+    def reachable(self) -> Pool | None:
+        """Return the pool of the runtime, None while it is away."""
+        return self.runtime.pool if self.runtime.info is not None else None
+
+    def tells(self) -> bool:
+        """Tell whether somebody reads how calls went."""
+        return log.debug_on
 
     def _bridged(self, path: bytes, api_versions: tuple[str, ...]) -> bytes:
         """Return *path* in a version of CRI that the runtime has; other services' paths stay as they are."""

@@ -172,7 +172,7 @@ class Rig:
         self.flusher = Flusher()
         self.pool = Pool("/run/test.sock", self.flusher)
         served = Served(
-            self._route, lambda: None if self.away else self.pool, nursery, tap, self._finish, self._connect
+            self._route, lambda: None if self.away else self.pool, nursery, tap, self._finish, connect=self._connect
         )
         self.server = Server(served)
         self.upstream = RuntimeConnection(self.pool, self.flusher)
