@@ -108,6 +108,8 @@ def wait_until_quiet(way: Way) -> None:
 def starts_s(rig: Rig, times: int) -> tuple[Samples, Samples]:
     """Start each crirm again and again; return the time and the CPU time to its first answer, in seconds."""
     taken: dict[str, list[tuple[float, float]]] = {build.name: [] for build in rig.builds}
+    for build in rig.builds:
+        _start_s(rig, build)  # compiles
     for _, build in itertools.product(range(times), rig.builds):
         taken[build.name].append(_start_s(rig, build))
     first, second = ({name: [pair[at] for pair in pairs] for name, pairs in taken.items()} for at in (0, 1))

@@ -53,7 +53,7 @@ def running(argv: list[str], socket_path: Path, python_path: str = "") -> Iterat
         process = subprocess.Popen(
             argv,
             cwd=socket_path.parent,
-            env={**os.environ, "PYTHONPATH": python_path},
+            env=_environment(socket_path.parent, python_path),
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=subprocess.STDOUT,
@@ -66,6 +66,12 @@ def running(argv: list[str], socket_path: Path, python_path: str = "") -> Iterat
     finally:
         process.kill()
         process.wait()
+
+
+def _environment(folder: Path, python_path: str) -> dict[str, str]:
+    """Return the environment of a program: compiled code is kept between starts, as in an installed package."""
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**ours, "PYTHONPATH": python_path, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
 
 
 def _wait_accepting(process: subprocess.Popen[bytes], path: Path, log_path: Path) -> None:
