@@ -15,6 +15,7 @@ from grpclib.const import Status
 
 from crirm.rpc import bridge
 from crirm.rpc.budget import Budget
+from crirm.rpc.calls import Refusal
 from crirm.rpc.connection import CallerConnection
 from crirm.rpc.followed import Followed
 from crirm.rpc.grpc_wire import find, format_timeout, parse_timeout_s, status_of, status_trailers
@@ -42,14 +43,6 @@ class Route:
     handler: Handler | None = None
     observer: CallTap | None = None
     endless: bool = False
-
-
-@attrs.frozen
-class Refusal:
-    """Why a call goes nowhere, as the caller is told."""
-
-    status: Status
-    message: str
 
 
 CALL_BYTES: Final = 8 << 10  # about what a call in flight takes besides its messages
@@ -90,7 +83,6 @@ class Server:
 
     def __init__(self, served: Served) -> None:
         self._served = served
-        self.connect = served.connect
         self._shut: Refusal | None = None
         self._idle = trio.Event()
         self._tasks = 0  # held calls that are being handled
@@ -101,6 +93,10 @@ class Server:
     def new_connection(self) -> CallerConnection:
         """Make the protocol of a connection that was just accepted."""
         return CallerConnection(self)
+
+    async def connect(self, protocol: bridge.Protocol, path: str) -> None:
+        """asyncio-flavoured: connect *protocol* to the socket at *path*."""
+        await self._served.connect(protocol, path)
 
     def runtime_socket(self) -> str | None:
         """Return the socket that a new caller is to be spliced to; None while the runtime is away."""

@@ -16,10 +16,11 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 
 from crirm.rpc import bridge
+from crirm.rpc.calls import Refusal
 from crirm.rpc.client import Pool, RuntimeConnection
 from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import frame
-from crirm.rpc.server import Refusal, Route, Served, Server
+from crirm.rpc.server import Route, Served, Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
