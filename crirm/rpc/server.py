@@ -50,6 +50,10 @@ _TOO_MUCH_METADATA: Final = Refusal(
     Status.RESOURCE_EXHAUSTED,
     f"the call comes with more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers of metadata",
 )
+MOST_CALLS: Final = 10_000  # of one caller at once; the kubelet has some dozens
+_TOO_MANY_CALLS: Final = Refusal(
+    Status.RESOURCE_EXHAUSTED, f"one caller may have {MOST_CALLS} calls in flight, and this caller has them"
+)
 _MOST_REMEMBERED: Final = 256
 _SHORT_BYTES: Final = 4 << 10
 NO_TIME: Final = Latency(0.0, 0.0, 0.0)
@@ -118,6 +122,8 @@ class Server:
         if type(headers) is TooLong:
             return _refused(stream_id, path, _TOO_MUCH_METADATA)
         route = self._shut or self._served.route(path)
+        if len(connection.splice.streams) >= MOST_CALLS:
+            route = _TOO_MANY_CALLS
         if isinstance(route, Refusal):
             return _refused(stream_id, path, route)
         tap = self._tap(path, route)
