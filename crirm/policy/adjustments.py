@@ -107,9 +107,11 @@ def adjustment_of(
     found = [adjustment for adjustment in adjustments if adjustment.holds(container, pod)]
     if len(found) > 1:
         names = ", ".join(sorted(adjustment.name for adjustment in found))
-        raise ConflictError(f"several adjustments are for it: {names}; narrow the scope of all but one")
+        raise ConflictError(f"several overrides match: {names}; narrow the scope of all but one")
     if found and pod.qos is QoSClass.BEST_EFFORT and (found[0].cpu or found[0].memory):
-        raise ConflictError(f"adjustment {found[0].name} sets resources, and its pod is BestEffort; leave it out")
+        raise ConflictError(
+            f"override {found[0].name} sets resources, but the pod is BestEffort; exclude it from the scope"
+        )
     return found[0] if found else None
 
 
@@ -155,7 +157,7 @@ def decode_adjustment(name: str, spec: object) -> ExternalAdjustment:
     _check_classes(fields.get("classes"))
     if "toptierLimit" in fields:
         _amount(fields["toptierLimit"], "$.toptierLimit", parse_bytes)
-        raise AdjustmentError("$.toptierLimit: this crirm does not limit top-tier memory yet; leave it out")
+        raise AdjustmentError("$.toptierLimit: top-tier memory limits are not supported yet; remove this field")
     return adjustment
 
 
@@ -171,11 +173,9 @@ def _scope(document: object, place: str) -> Scope:
 
 def _node(document: object, place: str) -> str:
     if not isinstance(document, str) or not document:
-        raise AdjustmentError(f"{place}: is not the name of a node; write for example worker-1 or worker-*")
+        raise AdjustmentError(f"{place}: is not a node name; write for example worker-1 or worker-*")
     if "*" in document[:-1]:
-        raise AdjustmentError(
-            f"{place}: {quoted(document)} has a star that is not at its end; write for example worker-*"
-        )
+        raise AdjustmentError(f"{place}: {quoted(document)} has a star before its end; write for example worker-*")
     return document
 
 
@@ -201,15 +201,15 @@ def _amounts(resources: object, name: str, parse: Callable[[str], T]) -> Amounts
 def _check_classes(document: object) -> None:
     for kind, name in _fields(document, "$.classes", ("rdt", "blockio")).items():
         if not isinstance(name, str):
-            raise AdjustmentError(f"$.classes.{kind}: is not the name of a class")
+            raise AdjustmentError(f"$.classes.{kind}: is not a class name")
         if name:
-            problem = "this crirm does not put containers into classes yet; leave it out"
+            problem = "RDT and block I/O classes are not supported yet; remove this field"
             raise AdjustmentError(f"$.classes.{kind}: {problem}")
 
 
 def _amount(document: object, place: str, parse: Callable[[str], T]) -> T:
     if isinstance(document, bool) or not isinstance(document, str | int | float):
-        raise AdjustmentError(f'{place}: is not an amount; write for example "500m", 2 or "64Mi"')
+        raise AdjustmentError(f'{place}: is not a quantity; write for example "500m", 2 or "64Mi"')
     try:
         return parse(str(document))
     except QuantityError as fault:
@@ -224,7 +224,7 @@ def _fields(document: object, place: str, known: tuple[str, ...]) -> dict[str, o
         raise AdjustmentError(f"{place}: is not a mapping; write the fields {', '.join(known)}")
     for name in document:
         if name not in known:
-            raise AdjustmentError(f"{place}.{name}: is no field of this; write {', '.join(known)}")
+            raise AdjustmentError(f"{place}.{name}: unknown field; write one of {', '.join(known)}")
     return {name: value for name, value in document.items() if value is not None}
 
 

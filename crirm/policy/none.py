@@ -56,7 +56,7 @@ class NonePolicy:
 
     def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:  # noqa: ARG002 - the interface
         """Return the only state there is; grants of another policy mean nothing here."""
-        return Restored(None, dropped=dict.fromkeys(saved, "this policy grants nothing"))
+        return Restored(None, dropped=dict.fromkeys(saved, "policy none places nothing"))
 
 
 def make(_topology: Topology, _constraints: Constraints, _options: NoOptions) -> NonePolicy:
@@ -64,4 +64,4 @@ def make(_topology: Topology, _constraints: Constraints, _options: NoOptions) ->
     return NonePolicy()
 
 
-KIND = Kind("none", "Places nothing: every container gets what the kubelet asked for.", NoOptions, make)
+KIND = Kind("none", "Places nothing: every container keeps what the kubelet requested.", NoOptions, make)

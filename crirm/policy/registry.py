@@ -33,5 +33,5 @@ def complete(choice: Choice) -> Choice:
     """
     kind = KINDS.get(choice.name)
     if kind is None:
-        raise UsageError(f"policy {choice.name!r}: there is none of this name; there are {', '.join(sorted(KINDS))}")
+        raise UsageError(f"policy {choice.name!r}: no such policy; choose one of {', '.join(sorted(KINDS))}")
     return attrs.evolve(choice, options=kind.options() if choice.options is None else choice.options)

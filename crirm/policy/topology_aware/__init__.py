@@ -33,8 +33,8 @@ def make(name: str, topology: Topology, constraints: Constraints, options: Topol
 
 
 _NAMES = {
-    "topology-aware": "Puts containers where CPUs, memory and devices are close to each other.",
-    "memtier": "The same as topology-aware, with a section of its own in the configuration.",
+    "topology-aware": "Places containers where CPUs, memory and devices are close together.",
+    "memtier": "Alias of topology-aware, with its own configuration section.",
 }
 
 KINDS = tuple(Kind(name, text, TopologyAwareOptions, partial(make, name)) for name, text in _NAMES.items())

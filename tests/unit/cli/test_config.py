@@ -48,7 +48,7 @@ def test_a_file_that_can_be_used_is_told_in_one_line(file: Path) -> None:
     file.write_text(GOOD)
     assert run("check", file, *SMALL) == (
         ExitCode.OK,
-        f"{file}: can be used: policy static, available all CPUs, reserved cpuset:0\n",
+        f"{file}: valid: policy static, available all CPUs, reserved cpuset:0\n",
     )
 
 
@@ -129,7 +129,7 @@ def test_a_cgroup_is_not_judged_on_a_made_up_machine(file: Path) -> None:
 
 
 def test_two_machines_are_one_too_many(file: Path) -> None:
-    with pytest.raises(UsageError, match="give one of them"):
+    with pytest.raises(UsageError, match="use one of them"):
         run("check", file, "--host-root", "/", *SMALL)
 
 

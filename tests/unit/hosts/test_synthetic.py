@@ -123,7 +123,7 @@ def test_parse(text: str, spec: HostSpec) -> None:
         pytest.param("2p.2p", "'2p' is out of order", id="a level twice"),
         pytest.param("2p size=1", "'size=1' at character 4: no such setting; write NAME=VALUE", id="an unknown word"),
         pytest.param("2p mem", "'mem' at character 4: no such setting", id="a word without a value"),
-        pytest.param("2p mem=1Gi mem=2Gi", "'mem=2Gi' at character 12: mem is there twice", id="a word twice"),
+        pytest.param("2p mem=1Gi mem=2Gi", "'mem=2Gi' at character 12: mem is duplicated", id="a word twice"),
         pytest.param("2p mem=x", "'mem=x' at character 4: 'x' is not a quantity", id="a wrong size"),
         pytest.param(
             "2p mem=1G", "a size of 1000000000 bytes; the kernel counts in KiB, so write 1Gi, not 1G", id="decimal"

@@ -120,7 +120,7 @@ async def test_the_kubelets_own_resize_does_not_end_an_adjustment(nursery: trio.
             {**MORE, "rdt": {"classes": {"rdt": "gold"}}}, {"rdt": "$.classes.rdt: "}, id="what cannot be done"
         ),
         pytest.param(
-            {**MORE, "other": {}}, {"id-a": "shop/web/a: several adjustments are for it: more, other"}, id="two for one"
+            {**MORE, "other": {}}, {"id-a": "shop/web/a: several overrides match: more, other"}, id="two for one"
         ),
         pytest.param(
             {"much": {"resources": {"limits": {"cpu": "8"}}}},
