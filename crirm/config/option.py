@@ -1,6 +1,6 @@
-"""How a section's class says what is known about its options, and how that is read again.
+"""How the class of a section describes its options, and how the description is read.
 
-The classes are the schema: what they hold in the metadata of their fields becomes help, JSON Schema and reference page.
+The classes are the schema: the metadata of their fields becomes help, JSON Schema and the reference page.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Option:
     Args:
         name: of the field.
         key: in a file.
-        type: what the field holds.
-        default: where a file does not say.
-        text: a sentence about it.
+        type: of the field.
+        default: if a file does not set it.
+        text: its description.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Option:
 
 
 def option(key: str, text: str, *, default: Any = attrs.NOTHING, factory: Callable[[], Any] | None = None) -> Any:
-    """Make the field of an option.
+    """Return the field of an option.
 
     Args:
         key: in a file.
-        text: a sentence about it, with the unit where it has one.
-        default: where a file does not say.
-        factory: makes the default, instead.
+        text: its description, with the unit if it has one.
+        default: if a file does not set it.
+        factory: makes the default, alternatively.
     """
     metadata = {KEY: key, TEXT: text}
     return attrs.field(default=default, factory=factory, metadata=metadata)
@@ -51,7 +51,7 @@ def options_of(section: type, texts: Mapping[str, str] | None = None) -> tuple[O
 
     Args:
         section: an attrs class.
-        texts: by key, the sentences about options that do not carry their own.
+        texts: by key, descriptions of options that do not carry their own.
     """
     types = get_type_hints(section)
     defaults = section()

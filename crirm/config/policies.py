@@ -1,4 +1,4 @@
-"""The policies by name: what a configuration can choose, and the options of each."""
+"""The policies by name, and the options of each."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class PolicyName:
 
     Args:
         name: in ``policy.Active``.
-        text: what it does, one sentence.
-        options: the class of its section; None: it has no options.
-        texts: the sentences about its options, by key.
-        comes_later: this version does not have it.
-        needs_reserved: it does not work without ReservedResources.
+        text: its description.
+        options: the class of its section; None if it has no options.
+        texts: descriptions of its options, by key.
+        comes_later: whether this version does not support it yet.
+        needs_reserved: whether it needs ReservedResources.
     """
 
     name: str
@@ -42,15 +42,15 @@ class PolicyName:
 
 
 _TOPOLOGY_AWARE_TEXTS: Final = {
-    "PinCPU": "Whether containers are bound to their CPUs and get the CPU weight of their request.",
-    "PinMemory": "Whether containers are bound to the NUMA nodes of their memory.",
-    "PreferIsolatedCPUs": "Whether a Guaranteed container of exactly one CPU gets a kernel-isolated one, where its pod "
-    "does not say.",
-    "PreferSharedCPUs": "Whether a Guaranteed container of one CPU to two gets shared ones, where its pod does not "
-    "say.",
-    "ReservedPoolNamespaces": "Patterns of the namespaces that use the reserved CPUs; kube-system always does.",
-    "ColocatePods": "Whether containers of a pod attract each other, where they have no affinity of their own.",
-    "ColocateNamespaces": "Whether containers of a namespace attract each other, where they have no affinity of their "
+    "PinCPU": "Whether to pin containers to their CPUs and set the CPU weight of their request.",
+    "PinMemory": "Whether to pin containers to NUMA nodes for memory.",
+    "PreferIsolatedCPUs": "Whether a Guaranteed container with exactly one CPU gets a kernel-isolated one, unless its "
+    "pod says otherwise.",
+    "PreferSharedCPUs": "Whether a Guaranteed container with one to two CPUs gets shared ones, unless its pod says "
+    "otherwise.",
+    "ReservedPoolNamespaces": "Patterns of namespaces that use the reserved CPUs; kube-system always does.",
+    "ColocatePods": "Whether containers of a pod attract each other, unless they have affinities of their own.",
+    "ColocateNamespaces": "Whether containers of a namespace attract each other, unless they have affinities of their "
     "own.",
 }
 
@@ -58,27 +58,27 @@ _ALL: Final = (
     PolicyName("none", "Places nothing: every request is relayed unchanged.", needs_reserved=False),
     PolicyName(
         "topology-aware",
-        "Gives each container CPUs and memory that are near each other: those of a NUMA node where it fits, else of a "
-        "die and so on.",
+        "Gives each container CPUs and memory that are close together: of one NUMA node if it fits there, otherwise of "
+        "a die and so on.",
         TopologyAwareOptions,
         _TOPOLOGY_AWARE_TEXTS,
     ),
     PolicyName(
         "memtier",
-        "The policy topology-aware under an older name, with a section of its own.",
+        "Older name of the policy topology-aware, with its own section.",
         TopologyAwareOptions,
         _TOPOLOGY_AWARE_TEXTS,
     ),
     PolicyName(
         "static",
-        "Gives CPUs of their own to Guaranteed containers that request a whole number; the others share the rest.",
+        "Gives exclusive CPUs to Guaranteed containers that request a whole number; all others share the rest.",
         StaticOptions,
     ),
     PolicyName("static-plus", "Divides CPUs into reserved, isolated and shared ones.", comes_later=True),
-    PolicyName("static-pools", "Places containers in pools of CPUs that are listed one by one.", comes_later=True),
+    PolicyName("static-pools", "Places containers in explicitly listed pools of CPUs.", comes_later=True),
     PolicyName("podpools", "Places whole pods in pools of CPUs.", comes_later=True),
     PolicyName("balloons", "Places containers in pools of CPUs that grow and shrink.", comes_later=True),
-    PolicyName("dynamic-pools", "Divides CPUs among pools by their load.", comes_later=True),
+    PolicyName("dynamic-pools", "Divides CPUs among pools by load.", comes_later=True),
 )
 
 POLICIES: Final[Mapping[str, PolicyName]] = {policy.name: policy for policy in _ALL}
@@ -89,11 +89,11 @@ def choose(name: str) -> PolicyName:
     """Return the policy called *name*.
 
     Raises:
-        ValueFault: there is none, or this version does not have it.
+        ValueFault: there is none, or it is not supported yet.
     """
     known = f"this version has {', '.join(CHOOSABLE[:-1])} and {CHOOSABLE[-1]}"
     if name not in POLICIES:
-        raise ValueFault(f"there is no policy {quoted(name)}{nearest(name, POLICIES)}; {known}")
+        raise ValueFault(f"unknown policy {quoted(name)}{nearest(name, POLICIES)}; {known}")
     if POLICIES[name].comes_later:
-        raise ValueFault(f"the policy {name} comes in a later version of crirm; {known}")
+        raise ValueFault(f"policy {name} is not supported yet; {known}")
     return POLICIES[name]

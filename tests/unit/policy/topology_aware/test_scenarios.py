@@ -327,8 +327,7 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
             1000,
             9,
             {},
-            "default/pod-c/c wants 9Gi of any memory, which is 1Gi more than is left of what other containers were "
-            "promised",
+            "default/pod-c/c wants 9Gi of any memory, which is 1Gi more than is left",
             id="memory",
         ),
         pytest.param(
@@ -336,8 +335,7 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
             1000,
             3,
             {"annotations": {f"memory-type.{NS}": "pmem"}},
-            "default/pod-c/c wants 3Gi of PMEM memory, which is 1Gi more than is left of what other containers were "
-            "promised",
+            "default/pod-c/c wants 3Gi of PMEM memory, which is 1Gi more than is left",
             id="one kind of memory",
         ),
     ],
