@@ -194,7 +194,7 @@ class Reconfiguration:
             back = plan(old_policy, _right_still(old_grants, placing.before, engine.state), engine.state, node.machine)
             node.choice = old_choice
             engine.activate(old_policy, back, overflow=old_overflow)
-            log.warning("the runtime refuses what the configuration needs; it is undone", containers=len(refused))
+            log.warning("runtime refused updates, rolling back", containers=len(refused))
             await node.effects.refused(back.changes)
         else:
             engine.fail_open = settings.policy.fail_open

@@ -133,7 +133,7 @@ class Readjustment:
         try:
             await trio.to_thread.run_sync(write_json, adjustments_in(self.state_dir), kept)
         except JsonFileError as error:
-            log.warning("the next start will not know these adjustments", reason=str(error))
+            log.warning("overrides active but not saved; a restart loses them", reason=str(error))
 
     async def _take(self, new: tuple[ExternalAdjustment, ...]) -> dict[str, str]:
         node = self.change.node
@@ -203,7 +203,7 @@ class Readjustment:
         self.change.adjustments.in_force = new
         engine.activate(engine.policy, found, overflow=engine.overflow)
         if refused := await node.effects.refused(found.changes):
-            log.warning("the runtime refuses what the adjustments need; they are undone", containers=len(refused))
+            log.warning("runtime refused updates, rolling back overrides", containers=len(refused))
             self.change.adjustments.in_force = old
             now = engine.state.workload.containers
             resized = {key for key, one in wanted.requirements.items() if key in now and now[key].requirements != one}

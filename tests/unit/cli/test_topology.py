@@ -136,10 +136,10 @@ def test_host_root_and_warnings(tmp_path: Path) -> None:
     for die in tmp_path.glob("sys/devices/system/cpu/cpu*/topology/die_*"):
         die.unlink()
     lines = printed("--host-root", str(tmp_path)).splitlines()
-    assert lines[-2:] == ["warnings", "  CPUs 0-1 have no die number; taken as one die per package"]
+    assert lines[-2:] == ["warnings", "  CPUs 0-1 have no die number; treated as one die per package"]
     document = json.loads(printed("--host-root", str(tmp_path), "--json"))
     assert document["warnings"] == [
-        {"fault": "NO_DIE", "text": "CPUs 0-1 have no die number; taken as one die per package"}
+        {"fault": "NO_DIE", "text": "CPUs 0-1 have no die number; treated as one die per package"}
     ]
 
 
@@ -158,7 +158,7 @@ def test_this_machine() -> None:
     ("args", "kind", "fault"),
     [
         pytest.param(["--host-root", "/", "--synthetic", "2p"], UsageError, "use one of them", id="two machines"),
-        pytest.param(["--synthetic", "2x"], UsageError, "'2x' is no level", id="a wrong host"),
+        pytest.param(["--synthetic", "2x"], UsageError, "'2x' is not a level", id="a wrong host"),
         pytest.param(["--host-root", "/nonexistent"], CrirmError, "no CPU found in /nonexistent/sys", id="no machine"),
     ],
 )

@@ -126,9 +126,7 @@ def test_both_bounds_are_judged_at_once() -> None:
     ("text", "warning"),
     [
         pytest.param(policy("5-7", "cpuset:5"), "CPU 7 is offline and not used", id="a CPU that is offline"),
-        pytest.param(
-            policy("cpuset:0,1", "0,1"), "reserves all available CPUs, so no ordinary", id="all CPUs reserved"
-        ),
+        pytest.param(policy("cpuset:0,1", "0,1"), "reserves all available CPUs; none are left", id="all CPUs reserved"),
         pytest.param(
             policy("0-3", "2"), "reserves all available CPUs that are not isolated", id="all but isolated ones"
         ),
