@@ -26,7 +26,7 @@ from crirm.daemon.configuration.grammars import GRAMMARS
 from crirm.daemon.configuration.meaning import constraints_of, read, read_cgroup
 from crirm.errors import CrirmError, UsageError
 from crirm.hosts.synthetic import parse_spec, topology_of
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
 from crirm.system.sysfs import discover
 
 if TYPE_CHECKING:
@@ -138,9 +138,9 @@ def _refusals(loaded: Loaded, topology: Topology, cgroups: ReadCgroup) -> tuple[
         if any(isinstance(one, CgroupCPUs) for one in (config.available, config.reserved)):
             return ()
         cgroups = _NO_CGROUPS.__getitem__
-    kind = KINDS[config.policy_name]
+    policy = POLICIES[config.policy_name]
     try:
-        kind.make(topology, constraints_of(config, cgroups), config.policy_options or kind.options())
+        policy.make(topology, constraints_of(config, cgroups), config.policy_options or policy.options())
     except CrirmError as error:
         return (loaded.fault(str(error), "policy"),)
     return ()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from crirm.config.config import Config
 from crirm.config.cpus import parse_cpus
 from crirm.config.faults import ValueFault
-from crirm.config.policies import POLICIES
 from crirm.config.policy import PolicySection, Resources
 from crirm.daemon.configuration.meaning import choice_of
 from crirm.errors import UsageError
+from crirm.policy.registry import POLICIES
 
 if TYPE_CHECKING:
     from crirm.config.cpus import CPUs
@@ -23,7 +23,7 @@ def choice_from_options(name: str, available: str | None, reserved: str | None, 
     Raises:
         UsageError: unknown policy, or a malformed CPU constraint.
     """
-    known = sorted(each for each, policy in POLICIES.items() if not policy.comes_later)
+    known = sorted(POLICIES)
     if name not in known:
         raise UsageError(f"--policy {name}: no such policy; choose one of {', '.join(known)}")
     section = PolicySection(

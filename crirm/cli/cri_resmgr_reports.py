@@ -8,9 +8,10 @@ from crirm.cli.cri_resmgr_flags import FLAGS, Use
 from crirm.cli.goflags import Kind
 from crirm.config.config import Config
 from crirm.config.describe import help_text
-from crirm.config.policies import POLICIES
+from crirm.config.policies import LATER
 from crirm.config.write import dump
 from crirm.logs.names import SOURCES
+from crirm.policy.registry import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +39,8 @@ def print_config() -> str:
 
 def list_policies() -> str:
     """Return the policies and what they do."""
-    lines = [f"{policy.name:14} {policy.text}" for policy in POLICIES.values() if not policy.comes_later]
-    later = ", ".join(policy.name for policy in POLICIES.values() if policy.comes_later)
-    return "\n".join([*lines, "", f"Not supported yet: {later}."])
+    lines = [f"{policy.name:14} {policy.text}" for policy in POLICIES.values()]
+    return "\n".join([*lines, "", f"These come in later versions of crirm: {', '.join(LATER)}."])
 
 
 def list_loggers() -> str:

@@ -123,7 +123,7 @@ def replayed(trace: str, setting: Setting, decisions: str | None = None) -> Repo
     with _reading(trace) as reader, _written(decisions) as out:
         replay = Replay(reader.header, setting.topology, setting.choice)
         observer = Observer(replay)
-        for step in observer.watch(replay.steps(reader.entries())):
+        for step in observer.observe(replay.steps(reader.entries())):
             if out is not None:
                 out.write(_decision_line(step))
         if out is not None:

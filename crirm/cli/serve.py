@@ -10,8 +10,7 @@ import click
 
 from crirm.cli.configured import choice_from_options
 from crirm.cli.start import start
-from crirm.daemon.enforcer.enforcement import Mode
-from crirm.daemon.settings import Settings
+from crirm.daemon.settings import Mode, Settings
 from crirm.logs import settings_from
 
 LOG_OPTIONS: Final = {"debug": "debug", "log_format": "format", "log_file": "log_file"}

@@ -11,7 +11,7 @@ from crirm import logs
 
 if TYPE_CHECKING:
     from crirm.sim.faults import Fault
-    from crirm.sim.settings import Settings
+    from crirm.sim.settings import SimSettings
 
 DEFAULT_SOCKET: Final = "/run/crirm-sim.sock"
 log = logs.get_logger("sim")
@@ -65,15 +65,15 @@ def command(socket_path: str, api: str, fault_texts: tuple[str, ...], **options:
     """  # noqa: D301 - click's mark for a paragraph that is not to be wrapped
     from crirm.rpc import bridge  # noqa: PLC0415  # --help must not wait for grpclib
     from crirm.sim.faults import parse_fault  # noqa: PLC0415
-    from crirm.sim.settings import Api, Settings  # noqa: PLC0415
+    from crirm.sim.settings import Api, SimSettings  # noqa: PLC0415
 
     logs.configure(logs.settings_from(os.environ, {}))
     faults = [parse_fault(text) for text in fault_texts]
-    settings = Settings(api=Api(api), **{name: value for name, value in options.items() if value is not None})
+    settings = SimSettings(api=Api(api), **{name: value for name, value in options.items() if value is not None})
     bridge.run(_serve, socket_path, settings, faults)
 
 
-async def _serve(socket_path: str, settings: Settings, faults: list[Fault]) -> None:
+async def _serve(socket_path: str, settings: SimSettings, faults: list[Fault]) -> None:
     """Trio-flavoured: serve until a signal comes."""
     import signal  # noqa: PLC0415
 

@@ -10,13 +10,13 @@ import attrs
 from crirm.config.cpus import CPUs
 from crirm.config.dump import DumpSection
 from crirm.config.logger import LoggerSection
-from crirm.config.policies import POLICIES
 from crirm.config.policy import PolicySection
 from crirm.config.state import StateSection
+from crirm.policy.registry import POLICIES
 
 
 def _default_options() -> dict[str, Any]:
-    return {name: policy.options() for name, policy in POLICIES.items() if policy.options is not None}
+    return {name: policy.options() for name, policy in POLICIES.items() if attrs.fields(policy.options)}
 
 
 @attrs.frozen

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import attrs
 
 from crirm.config.config import Config
 from crirm.config.faults import ConfigFaults, Fault, ValueFault, in_order, joined
-from crirm.config.nodes import Document, Node, line_at, node_of, plain
-from crirm.config.policies import POLICIES, choose
+from crirm.config.nodes import DocNode, Document, line_at, node_of, plain
+from crirm.config.policies import choose
 from crirm.config.schema import SECTIONS
 from crirm.config.sections import sort_sections, unknown_key
 from crirm.config.structure import Path, WrongValuesError, structure
 from crirm.config.text import MAX_BYTES, parse
 from crirm.errors import CrirmError
+from crirm.policy.registry import POLICIES
 
 Grammar = Callable[[Any], Iterable[str]]
 """Parses an option with a syntax of its own: returns warnings, raises CrirmError for a fault."""
@@ -34,7 +36,7 @@ class Loaded:
 
     config: Config
     warnings: tuple[Fault, ...]
-    _sections: Mapping[str, Node] = attrs.field(factory=dict, repr=False, eq=False)
+    _sections: Mapping[str, DocNode] = attrs.field(factory=dict, repr=False, eq=False)
 
     def fault(self, reason: str, section: str, *path: str | int) -> Fault:
         """Return a fault at *path* in the section of that name, with its line."""
@@ -68,7 +70,7 @@ def load_config_map(data: Mapping[str, str], name: str, grammars: Mapping[str, G
     if size > MAX_BYTES:
         faults.append(Fault(f"is larger than {MAX_BYTES // 1024} KiB"))
         return _load(Document(None), faults, name, grammars)
-    root = node_of({key: Node(text, 1, 1) for key, text in data.items()}, 1)
+    root = node_of({key: DocNode(text, 1, 1) for key, text in data.items()}, 1)
     return _load(Document(root), faults, name, grammars, config_map=True)
 
 
@@ -76,7 +78,7 @@ def _load(
     document: Document, faults: list[Fault], name: str, grammars: Mapping[str, Grammar], *, config_map: bool = False
 ) -> Loaded:
     warnings = list(document.remarks)
-    sections: Mapping[str, Node] = {}
+    sections: Mapping[str, DocNode] = {}
     if document.root is not None and document.root.value is not None:
         found = sort_sections(document.root, faults, config_map=config_map)
         sections = found.sections
@@ -93,7 +95,7 @@ def _load(
     return Loaded(config, in_order(warnings), sections)
 
 
-def _values(sections: Mapping[str, Node], faults: list[Fault]) -> dict[str, Any]:
+def _values(sections: Mapping[str, DocNode], faults: list[Fault]) -> dict[str, Any]:
     """Return the value of every given section, without its faulty options."""
     values = {}
     for name, node in sections.items():
@@ -120,7 +122,7 @@ def _why(section: str, path: Path, reason: str) -> str:
             return reason
 
 
-def _config(values: Mapping[str, Any], sections: Mapping[str, Node]) -> Config:
+def _config(values: Mapping[str, Any], sections: Mapping[str, DocNode]) -> Config:
     given = {name: values[name] for name in ("policy", "logger", "dump", "state") if name in values}
     options = {name: values[policy.section] for name, policy in POLICIES.items() if policy.section in values}
     default = Config()
@@ -129,7 +131,7 @@ def _config(values: Mapping[str, Any], sections: Mapping[str, Node]) -> Config:
     return attrs.evolve(default, **given, options=known, later=later)
 
 
-def _choice(config: Config, sections: Mapping[str, Node], faults: list[Fault]) -> None:
+def _choice(config: Config, sections: Mapping[str, DocNode], faults: list[Fault]) -> None:
     try:
         policy = choose(config.policy_name)
     except ValueFault as fault:
@@ -143,18 +145,29 @@ def _choice(config: Config, sections: Mapping[str, Node], faults: list[Fault]) -
 
 def _understand(
     config: Config,
-    sections: Mapping[str, Node],
+    sections: Mapping[str, DocNode],
     grammars: Mapping[str, Grammar],
     faults: list[Fault],
     warnings: list[Fault],
 ) -> None:
-    for dotted, grammar in grammars.items():
+    for dotted, grammar in {**_checks(), **grammars}.items():
         section, _, key = dotted.rpartition(".")
         for path, text in _items(config, section, key):
             try:
                 warnings += [_fault(sections, remark, section, path) for remark in grammar(text)]
             except CrirmError as error:
                 faults.append(_fault(sections, str(error), section, path))
+
+
+def _checks() -> dict[str, Grammar]:
+    """Return the readers of those options that say themselves what cannot be."""
+    found = ((f"{one.name}.{option.key}", option.check) for one in SECTIONS.values() for option in one.options)
+    return {dotted: partial(_checked, check) for dotted, check in found if check is not None}
+
+
+def _checked(check: Callable[[Any], object], value: Any) -> Iterable[str]:
+    check(value)
+    return ()
 
 
 def _items(config: Config, section: str, key: str) -> list[tuple[Path, Any]]:
@@ -176,6 +189,6 @@ def section_of(config: Config, name: str) -> Any:
     return config.options[policy] if policy else getattr(config, head)
 
 
-def _fault(sections: Mapping[str, Node], reason: str, section: str, path: Path) -> Fault:
+def _fault(sections: Mapping[str, DocNode], reason: str, section: str, path: Path) -> Fault:
     line = line_at(sections[section], path) if section in sections else 0
     return Fault(reason, joined(section, *path), line or None)

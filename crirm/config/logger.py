@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from crirm.config.option import option
+from crirm.model.option import option
 
 Flags = Mapping[str, str]
 """Flags by name, with their values as strings."""

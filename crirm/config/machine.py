@@ -10,11 +10,11 @@ import attrs
 from crirm.config.cpus import CgroupCPUs, CPUAmount, CPUs, ExactCPUs, resolve_cpus
 from crirm.config.faults import Fault, in_order
 from crirm.config.load import Loaded
-from crirm.config.policies import POLICIES
 from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet
 from crirm.model.quantity import format_millicpu
 from crirm.model.topology import Topology
+from crirm.policy.registry import POLICIES
 
 _AVAILABLE = "AvailableResources"
 _RESERVED = "ReservedResources"
@@ -138,7 +138,7 @@ def _cpus(cpus: CPUSet) -> str:
 def _unused_options(loaded: Loaded) -> Iterator[Fault]:
     active = loaded.config.policy_name
     for name, policy in POLICIES.items():
-        if name != active and policy.options is not None and loaded.has(policy.section):
+        if name != active and loaded.has(policy.section):
             yield loaded.fault(f"not used: the active policy is {active}", policy.section)
     constrained = (loaded.config.available, _AVAILABLE), (loaded.config.reserved, _RESERVED)
     if active == "none":

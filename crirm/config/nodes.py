@@ -15,11 +15,11 @@ MAX_DEPTH = 64
 MAX_NODES = 10_000
 """Values in a document with all aliases expanded; a real one has hundreds."""
 
-Value = Scalar | list["Node"] | dict[str, "Node"]
+Value = Scalar | list["DocNode"] | dict[str, "DocNode"]
 
 
 @attrs.frozen(eq=False)
-class Node:
+class DocNode:
     """One value; a value in a mapping has the line of its key. Made by `node_of`.
 
     Args:
@@ -37,22 +37,22 @@ class Node:
     depth: int = 1
 
     @property
-    def entries(self) -> Mapping[str, Node]:
+    def entries(self) -> Mapping[str, DocNode]:
         """The nodes of a mapping by key; empty for anything else."""
         return self.value if isinstance(self.value, dict) else {}
 
-    def on(self, line: int) -> Node:
+    def on(self, line: int) -> DocNode:
         """Return the same value on another *line*."""
-        return Node(self.value, line, self.text_line, self.size, self.depth)
+        return DocNode(self.value, line, self.text_line, self.size, self.depth)
 
 
-def node_of(value: Value, line: int, text_line: int = 0) -> Node:
+def node_of(value: Value, line: int, text_line: int = 0) -> DocNode:
     """Make a node.
 
     Raises:
         ValueFault: it is nested too deeply, or too large.
     """
-    within: Collection[Node] = ()
+    within: Collection[DocNode] = ()
     if isinstance(value, list | dict):
         within = value if isinstance(value, list) else value.values()
     depth = 1 + max((inner.depth for inner in within), default=0)
@@ -61,7 +61,7 @@ def node_of(value: Value, line: int, text_line: int = 0) -> Node:
         raise ValueFault(f"is nested more than {MAX_DEPTH} levels deep")
     if size > MAX_NODES:
         raise ValueFault(f"holds more than {MAX_NODES} values")
-    return Node(value, line, text_line, size, depth)
+    return DocNode(value, line, text_line, size, depth)
 
 
 @attrs.frozen
@@ -73,11 +73,11 @@ class Document:
         remarks: warnings about it.
     """
 
-    root: Node | None
+    root: DocNode | None
     remarks: tuple[Fault, ...] = ()
 
 
-def plain(node: Node) -> Any:
+def plain(node: DocNode) -> Any:
     """Return the value of *node* without lines."""
     match node.value:
         case dict():
@@ -88,7 +88,7 @@ def plain(node: Node) -> Any:
             return node.value
 
 
-def line_at(node: Node, path: Sequence[str | int]) -> int:
+def line_at(node: DocNode, path: Sequence[str | int]) -> int:
     """Return the line of the value at *path* in *node*, or of its nearest parent; keys match in any case."""
     for part in path:
         match node.value:

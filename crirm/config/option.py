@@ -1,17 +1,16 @@
-"""How the class of a section describes its options, and how the description is read.
+"""What a section's class says about its options, read again.
 
 The classes are the schema: the metadata of their fields becomes help, JSON Schema and the reference page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, get_type_hints
 
 import attrs
 
-KEY = "key"
-TEXT = "text"
+from crirm.model.option import CHECK, KEY, TEXT
 
 
 @attrs.frozen
@@ -24,6 +23,7 @@ class Option:
         type: of the field.
         default: if a file does not set it.
         text: its description.
+        check: see ``model.option``.
     """
 
     name: str
@@ -31,28 +31,11 @@ class Option:
     type: Any
     default: Any
     text: str
+    check: Callable[[Any], object] | None = None
 
 
-def option(key: str, text: str, *, default: Any = attrs.NOTHING, factory: Callable[[], Any] | None = None) -> Any:
-    """Return the field of an option.
-
-    Args:
-        key: in a file.
-        text: its description, with the unit if it has one.
-        default: if a file does not set it.
-        factory: makes the default, alternatively.
-    """
-    metadata = {KEY: key, TEXT: text}
-    return attrs.field(default=default, factory=factory, metadata=metadata)
-
-
-def options_of(section: type, texts: Mapping[str, str] | None = None) -> tuple[Option, ...]:
-    """Return the options of a section's class.
-
-    Args:
-        section: an attrs class.
-        texts: by key, descriptions of options that do not carry their own.
-    """
+def options_of(section: type) -> tuple[Option, ...]:
+    """Return the options of a section's attrs class."""
     types = get_type_hints(section)
     defaults = section()
     return tuple(
@@ -61,7 +44,8 @@ def options_of(section: type, texts: Mapping[str, str] | None = None) -> tuple[O
             key=field.metadata[KEY],
             type=types[field.name],
             default=getattr(defaults, field.name),
-            text=field.metadata.get(TEXT) or (texts or {}).get(field.metadata[KEY], ""),
+            text=field.metadata[TEXT],
+            check=field.metadata[CHECK],
         )
         for field in attrs.fields(section)
     )

@@ -10,9 +10,10 @@ import attrs
 from crirm.config.describe import default_text, type_text
 from crirm.config.nodes import MAX_NODES
 from crirm.config.option import Option, options_of
-from crirm.config.policies import POLICIES
+from crirm.config.policies import LATER
 from crirm.config.schema import SECTIONS, Section
 from crirm.config.text import MAX_BYTES
+from crirm.policy.registry import POLICIES
 
 _HEAD: Final = f"""\
 # Configuration
@@ -93,8 +94,8 @@ CPUs can be written as follows:
 
 def page() -> str:
     """Return the whole page."""
-    later = " (not supported yet)"
-    rows = [f"| `{one.name}` | {one.text}{later if one.comes_later else ''} |\n" for one in POLICIES.values()]
+    rows = [f"| `{one.name}` | {one.text} |\n" for one in POLICIES.values()]
+    rows += [f"| `{name}` | {text} (not supported yet) |\n" for name, text in LATER.items()]
     now = "".join(_section(section) for section in SECTIONS.values() if section.type is not None)
     rest = "".join(f"| `{section.name}` | {section.text} |\n" for section in SECTIONS.values() if section.type is None)
     return f"{_HEAD}{''.join(rows)}{now}\n## Sections without effect\n\n| section | description |\n|---|---|\n{rest}"

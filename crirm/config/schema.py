@@ -11,9 +11,9 @@ import attrs
 from crirm.config.dump import DumpSection
 from crirm.config.logger import LoggerSection
 from crirm.config.option import Option, options_of
-from crirm.config.policies import POLICIES
 from crirm.config.policy import PolicySection
 from crirm.config.state import StateSection
+from crirm.policy.registry import POLICIES
 
 
 @attrs.frozen
@@ -24,18 +24,16 @@ class Section:
         name: dotted, such as ``policy.topology-aware``.
         text: what it is about.
         type: the class of its options; None if it is not supported yet, and its content is not checked.
-        texts: descriptions of options that do not carry their own, by key.
     """
 
     name: str
     text: str
     type: type | None = None
-    texts: Mapping[str, str] = attrs.field(factory=dict)
 
     @cached_property
     def options(self) -> tuple[Option, ...]:
         """Its options; empty if it is not supported yet."""
-        return () if self.type is None else options_of(self.type, self.texts)
+        return () if self.type is None else options_of(self.type)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -44,9 +42,9 @@ class Section:
 
 
 _POLICY_SECTIONS: Final = tuple(
-    Section(policy.section, f"Options of the policy {policy.name}.", policy.options, policy.texts)
+    Section(policy.section, f"Options of the policy {policy.name}.", policy.options)
     for policy in POLICIES.values()
-    if policy.options is not None
+    if attrs.fields(policy.options)
 )
 _LATER: Final = (
     Section("policy.static-pools", "Pools of the policy static-pools."),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import attrs
 
 from crirm.config.faults import Fault, joined, kind_of, nearest
-from crirm.config.nodes import Node, node_of, plain
+from crirm.config.nodes import DocNode, node_of, plain
 from crirm.config.schema import SECTIONS, children_of, homes_of
 from crirm.config.yaml_text import parse_yaml
 from crirm.errors import quoted
@@ -22,11 +22,11 @@ from crirm.errors import quoted
 class Sorted:
     """The sections of a document by name, each a mapping without its subsections; and warnings."""
 
-    sections: Mapping[str, Node]
+    sections: Mapping[str, DocNode]
     remarks: tuple[Fault, ...]
 
 
-def sort_sections(root: Node, faults: list[Fault], *, config_map: bool = False) -> Sorted:
+def sort_sections(root: DocNode, faults: list[Fault], *, config_map: bool = False) -> Sorted:
     """Split *root* into sections.
 
     Args:
@@ -46,21 +46,21 @@ def sort_sections(root: Node, faults: list[Fault], *, config_map: bool = False) 
     return Sorted(sorter.sections, tuple(sorter.remarks))
 
 
-def _is_manifest(root: Node) -> bool:
+def _is_manifest(root: DocNode) -> bool:
     kind = root.entries.get("kind")
     return kind is not None and kind.value == "ConfigMap"
 
 
 class _Sorter:
     def __init__(self, faults: list[Fault]) -> None:
-        self.sections: dict[str, Node] = {}
+        self.sections: dict[str, DocNode] = {}
         self.remarks: list[Fault] = []
         self._faults = faults
 
-    def sort(self, name: str, entries: dict[str, Node], line: int) -> None:
+    def sort(self, name: str, entries: dict[str, DocNode], line: int) -> None:
         """Split the *entries* of the section *name*, which is empty for the top of the document, from *line* on."""
-        own: dict[str, Node] = {}
-        children: dict[str, dict[str, Node]] = {}
+        own: dict[str, DocNode] = {}
+        children: dict[str, dict[str, DocNode]] = {}
         lines: dict[str, int] = {}
         known = children_of(name)
         for key, node in entries.items():
@@ -75,7 +75,7 @@ class _Sorter:
         for head, inner in children.items():
             self.sort(_below(name, head), inner, lines[head])
 
-    def _add(self, name: str, entries: dict[str, Node], more: Mapping[str, Node]) -> None:
+    def _add(self, name: str, entries: dict[str, DocNode], more: Mapping[str, DocNode]) -> None:
         for key, node in more.items():
             if key in entries:
                 first = entries[key].line
@@ -83,25 +83,25 @@ class _Sorter:
                 self._faults.append(Fault(reason, joined(name, key), node.line))
             entries[key] = node
 
-    def unpacked(self, key: str, node: Node, *, config_map: bool) -> Node:
+    def unpacked(self, key: str, node: DocNode, *, config_map: bool) -> DocNode:
         """Return the parsed string of a top-level section; anything else unchanged."""
         if not isinstance(node.value, str) or not (config_map or key in children_of("")):
             return node
         document = parse_yaml(node.value, self._faults, first_line=node.text_line, path=(key,))
         self.remarks += document.remarks
-        return Node(None, node.line) if document.root is None else document.root.on(node.line)
+        return DocNode(None, node.line) if document.root is None else document.root.on(node.line)
 
-    def check_mapping(self, name: str, node: Node) -> None:
+    def check_mapping(self, name: str, node: DocNode) -> None:
         """Report a *node* that is neither a mapping nor empty."""
         if node.value is not None and not isinstance(node.value, dict):
             reason = f"expected a mapping, found {kind_of(plain(node))}"
             self._faults.append(Fault(reason, joined(name), node.line))
 
-    def _entries(self, name: str, node: Node) -> Mapping[str, Node]:
+    def _entries(self, name: str, node: DocNode) -> Mapping[str, DocNode]:
         self.check_mapping(name, node)
         return node.entries
 
-    def _keep(self, name: str, own: dict[str, Node], line: int) -> None:
+    def _keep(self, name: str, own: dict[str, DocNode], line: int) -> None:
         if name in SECTIONS:
             self.sections[name] = node_of(own, line)
             return

@@ -16,11 +16,12 @@ from cattrs.gen import make_dict_structure_fn, override
 from crirm.config.cpus import CPUs, parse_cpus
 from crirm.config.faults import ValueFault, kind_of, nearest
 from crirm.config.logger import Flags
-from crirm.config.option import KEY, keys_of
+from crirm.config.option import keys_of
 from crirm.config.scalars import as_text
 from crirm.config.schema import SECTIONS
 from crirm.errors import quoted
 from crirm.model.go_text import GoTextError, parse_duration_s
+from crirm.model.option import KEY
 
 Seconds = NewType("Seconds", float)
 """The type of an option that takes a Go duration, such as ``90s``."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import tomli
 
 from crirm.config.faults import Fault, ValueFault, joined
-from crirm.config.nodes import Document, Node, node_of
+from crirm.config.nodes import DocNode, Document, node_of
 from crirm.config.toml_lines import Lines, lines_of
 
 _PLACE: Final = re.compile(r"^(?P<what>.*?) \(at (?:line (?P<line>\d+), column \d+|end of document)\)$", re.DOTALL)
@@ -31,7 +31,7 @@ def parse_toml(text: str, faults: list[Fault]) -> Document:
     return Document(None)
 
 
-def _node(value: Any, path: _Path, lines: Lines, line: int, faults: list[Fault]) -> Node:
+def _node(value: Any, path: _Path, lines: Lines, line: int, faults: list[Fault]) -> DocNode:
     """Return the node of *value*; a value without a line has that of its parent."""
     line = lines.get(path, line)
     match value:

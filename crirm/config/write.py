@@ -11,9 +11,9 @@ import yaml
 from crirm.config.config import Config
 from crirm.config.cpus import CgroupCPUs, CPUAmount, ExactCPUs
 from crirm.config.load import section_of
-from crirm.config.option import KEY
 from crirm.config.scalars import resolve
 from crirm.config.schema import SECTIONS
+from crirm.model.option import KEY
 
 _LINE_WIDTH: Final = 1 << 20  # no string is folded
 

@@ -15,7 +15,7 @@ import attrs
 import yaml
 
 from crirm.config.faults import Fault, ValueFault, joined
-from crirm.config.nodes import MAX_DEPTH, MAX_NODES, Document, Node, Value, node_of
+from crirm.config.nodes import MAX_DEPTH, MAX_NODES, DocNode, Document, Value, node_of
 from crirm.config.scalars import Scalar, as_text, resolve
 from crirm.errors import quoted
 
@@ -48,8 +48,8 @@ class _Open:
     line: int
     anchor: str | None
     path: _Path
-    value: list[Node] | dict[str, Node]
-    merged: list[Node] = attrs.Factory(list)
+    value: list[DocNode] | dict[str, DocNode]
+    merged: list[DocNode] = attrs.Factory(list)
     key: str | _Key | None = None  # of a mapping: the key whose value is next; None: a key is next
     key_line: int = 0
 
@@ -102,14 +102,14 @@ class _Reader:
     """Composes events."""
 
     def __init__(self, faults: list[Fault], first_line: int, path: tuple[str, ...]) -> None:
-        self.root: Node | None = None
+        self.root: DocNode | None = None
         self.second_line: int | None = None
         self._documents = 0
         self._faults = faults
         self._first_line = first_line
         self._path = path
         self._open: list[_Open] = []
-        self._anchors: dict[str, Node | None] = {}
+        self._anchors: dict[str, DocNode | None] = {}
         self._spent = 0
 
     def take(self, event: Any) -> None:
@@ -156,7 +156,7 @@ class _Reader:
         if self._spent > MAX_NODES:
             raise self.stop(f"holds more than {MAX_NODES} values", (), line)
 
-    def _node(self, value: Value, line: int, text_line: int = 0) -> Node:
+    def _node(self, value: Value, line: int, text_line: int = 0) -> DocNode:
         self._spend(1, line)
         try:
             return node_of(value, line, text_line)
@@ -168,7 +168,7 @@ class _Reader:
         if self.second_line is None and not empty:
             self.second_line = line
 
-    def _aliased(self, anchor: Any, line: int) -> Node:
+    def _aliased(self, anchor: Any, line: int) -> DocNode:
         self._spend(1, line)
         node = self._anchors.get(anchor)
         if node is None:
@@ -200,7 +200,7 @@ class _Reader:
             self._fault(f"tag {quoted(event.tag)} is not allowed here; remove it", self._here, line)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
-        empty: list[Node] | dict[str, Node] = {} if isinstance(event, yaml.MappingStartEvent) else []
+        empty: list[DocNode] | dict[str, DocNode] = {} if isinstance(event, yaml.MappingStartEvent) else []
         self._open.append(_Open(line, event.anchor, self._here, empty))
 
     def _end(self) -> None:
@@ -213,7 +213,7 @@ class _Reader:
             self._anchors[done.anchor] = node
         self._add(node, done.line)
 
-    def _add(self, node: Node, line: int, *, merges: bool = False) -> None:
+    def _add(self, node: DocNode, line: int, *, merges: bool = False) -> None:
         if not self._open:
             self.root = node
             return
@@ -231,7 +231,7 @@ class _Reader:
                 elif isinstance(key, str):
                     entries[key] = node.on(top.key_line)
 
-    def _key(self, node: Node, path: _Path, entries: dict[str, Node], line: int) -> str | _Key:
+    def _key(self, node: DocNode, path: _Path, entries: dict[str, DocNode], line: int) -> str | _Key:
         value = node.value
         if value is None or isinstance(value, list | dict):
             kind = "nothing" if value is None else "a list or a mapping"
@@ -243,7 +243,7 @@ class _Reader:
             return _Key.WRONG
         return key
 
-    def _merge(self, top: _Open, node: Node) -> None:
+    def _merge(self, top: _Open, node: DocNode) -> None:
         sources = node.value if isinstance(node.value, list) else [node]
         if all(isinstance(source.value, dict) for source in sources):
             top.merged += sources

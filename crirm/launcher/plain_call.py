@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _UNKNOWN = 2
-_UNIMPLEMENTED = 12
 _CHUNK_BYTES = 65536
 
 

@@ -22,8 +22,8 @@ from crirm.model.topology import (
     NumaNode,
     Package,
     Topology,
+    TopologyError,
 )
-from crirm.model.topology_check import TopologyError
 
 _SIZES: Final = {"caches": ("size", "size_bytes"), "nodes": ("memory", "memory_bytes")}
 """Per list: a field, and its name in JSON, which says the unit."""

@@ -25,13 +25,13 @@ class GlobError(CrirmError, ValueError):
     """A text is not a glob pattern."""
 
 
-def glob_matches(pattern: str, text: str) -> bool:
-    """Return whether *pattern* stands for the whole of *text*.
+def check_glob(pattern: str) -> None:
+    """Refuse a text that is no pattern.
 
     Raises:
-        GlobError: it is not a pattern.
+        GlobError: it is none.
     """
-    return compile_globs((pattern,)).match(text) is not None
+    compile_globs((pattern,))
 
 
 @lru_cache(maxsize=512)

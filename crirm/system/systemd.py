@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import time
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -68,16 +67,6 @@ def notify(*assignments: str) -> bool:
 def notify_ready(status: str) -> bool:
     """Say that calls are answered from now on, after a start or a reload; *status* is for ``systemctl status``."""
     return notify("READY=1", f"STATUS={_one_line(status)}")
-
-
-def notify_status(status: str) -> bool:
-    """Say in one line what crirm is doing, for ``systemctl status``."""
-    return notify(f"STATUS={_one_line(status)}")
-
-
-def notify_reloading() -> bool:
-    """Say that the configuration is being read again; ``notify_ready`` ends it."""
-    return notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
 def notify_stopping(status: str) -> bool:

@@ -122,7 +122,7 @@ def test_where_nothing_can_be_kept_crirm_says_so_and_goes_on(node: Node) -> None
     relay = node.start()
     node.run("u1", 1)
     (record,) = relay.records(FAILED_OPEN)
-    assert "others may write" in record["reason"]
+    assert "writable by other users" in record["reason"]
     assert list(node.state.iterdir()) == []
     node.state.chmod(0o755)
     relay.wait_log("the state is kept again")

@@ -45,7 +45,7 @@ class Considered:
 
 
 @attrs.frozen(eq=False)
-class Choice:
+class Comparison:
     """The pools as they are for one request in one state."""
 
     machine: Machine

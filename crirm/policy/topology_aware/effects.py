@@ -7,12 +7,12 @@ from functools import cached_property
 
 import attrs
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.trail import Move
 from crirm.model.workload import ContainerKey
 from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.protection import Home
 from crirm.policy.topology_aware.request import CPUClass
 from crirm.policy.topology_aware.state import Grant, PolicyState

@@ -6,13 +6,13 @@ import re
 
 import attrs
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Container, Pod, Workload
 from crirm.policy.affinity import weights
 from crirm.policy.annotations import Hints
 from crirm.policy.globs import compile_globs
 from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.preferences import Preferences, preferences
 from crirm.policy.topology_aware.request import CPUClass, MemoryRequest, Request, cpu_request, memory_amounts
 

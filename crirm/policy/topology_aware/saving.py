@@ -117,7 +117,7 @@ def _check_memory(machine: Machine, grant: Grant) -> None:
 
 def _free(state: PolicyState, grant: Grant) -> Grant:
     if not grant.exclusive.isdisjoint(state.taken):
-        raise MisfitError(f"CPUs {grant.exclusive & state.taken} already belong to another container")
+        raise MisfitError(f"CPUs {grant.exclusive & state.taken} already already belong to another container")
     return grant
 
 

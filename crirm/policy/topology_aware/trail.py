@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.trail import Move, Trail, Verdict
-from crirm.policy.topology_aware.choice import Choice, Considered, Lack
+from crirm.policy.topology_aware.choice import Comparison, Considered, Lack
 from crirm.policy.topology_aware.effects import Adjuster
 from crirm.policy.topology_aware.hints import next_to_all
 from crirm.policy.topology_aware.pools import Pool
@@ -33,13 +33,13 @@ def make_trail(
     )
 
 
-def verdicts(choice: Choice) -> list[Verdict]:
+def verdicts(choice: Comparison) -> list[Verdict]:
     """Return the outcome for every pool of a choice, the chosen one first."""
     best, *others = choice.considered
     return [Verdict(best.pool.name, facts(choice, best.pool)), *(_verdict(choice, best, other) for other in others)]
 
 
-def facts(choice: Choice, pool: Pool) -> tuple[tuple[str, int], ...]:
+def facts(choice: Comparison, pool: Pool) -> tuple[tuple[str, int], ...]:
     """Return what a pool had to offer, by names that end in the unit."""
     offers = []
     if choice.request.cpu.cls is CPUClass.RESERVED:
@@ -54,7 +54,7 @@ def facts(choice: Choice, pool: Pool) -> tuple[tuple[str, int], ...]:
     return tuple(offers)
 
 
-def refusal(choice: Choice) -> RefusedError:
+def refusal(choice: Comparison) -> RefusedError:
     """Return the refusal of a request that fits no pool."""
     cpu = choice.request.cpu
     pools = [one.pool for one in choice.considered if one.lack is not Lack.HINTS]
@@ -75,7 +75,7 @@ def refusal(choice: Choice) -> RefusedError:
     return RefusedError(RefusalReason.NO_ROOM, f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
 
 
-def _verdict(choice: Choice, best: Considered, other: Considered) -> Verdict:
+def _verdict(choice: Comparison, best: Considered, other: Considered) -> Verdict:
     offers, winner = facts(choice, other.pool), best.pool.name
     if other.lack is None:
         rule, better, worse = difference(best.rank, other.rank)
@@ -87,7 +87,7 @@ def _verdict(choice: Choice, best: Considered, other: Considered) -> Verdict:
     return Verdict(other.pool.name, offers, winner, other.lack.value, own, chosen, why)
 
 
-def _measure(choice: Choice, lack: Lack, pool: Pool) -> int:
+def _measure(choice: Comparison, lack: Lack, pool: Pool) -> int:
     match lack:
         case Lack.HINTS:
             return next_to_all(choice.request.hints, pool, choice.machine.topology)

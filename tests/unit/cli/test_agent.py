@@ -12,7 +12,7 @@ from crirm.cli.main import crirm
 from crirm.kube.agent_client import AgentError
 from crirm.kube.calls import CallError
 from crirm.kube.proto import v1
-from crirm.policy.adjustments import Amounts, decode_adjustments
+from crirm.policy.overrides import Amounts, decode_overrides
 from tests.unit.kube.rig import Accepted, FakeAgent, agent_server, config_server
 
 CONFIG_MAP = """
@@ -130,5 +130,5 @@ def test_the_example_of_the_documentation_is_an_adjustment() -> None:
     text = (Path(__file__).parents[3] / "docs" / "node-agent.md").read_text()
     example = yaml.safe_load(text.split("```yaml")[1].split("```")[0])
     specs = adjustment_specs(Path("example"), [example])
-    (adjustment,), errors = decode_adjustments(specs)
+    (adjustment,), errors = decode_overrides(specs)
     assert (errors, adjustment.name, adjustment.cpu) == ({}, "favour-the-database", Amounts(4000, 4000))

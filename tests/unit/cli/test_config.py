@@ -13,7 +13,6 @@ from crirm.config.config import Config
 from crirm.config.cpus import CgroupCPUs
 from crirm.config.faults import ConfigFaults
 from crirm.config.load import load
-from crirm.config.policies import CHOOSABLE, POLICIES
 from crirm.config.policy import PolicySection, Resources
 from crirm.cri.dump_rules import DEFAULT_RULES
 from crirm.daemon.configuration.grammars import GRAMMARS
@@ -22,7 +21,6 @@ from crirm.errors import UsageError
 from crirm.hosts.synthetic import parse_spec, write_tree
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import CPUConstraint
-from crirm.policy.registry import KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -207,12 +205,6 @@ def test_texts_without_effect_are_named(text: str, warning: str) -> None:
 
 def test_nothing_is_said_about_the_defaults_nor_about_names_of_the_original() -> None:
     assert load(b"logger: {Debug: resource-manager}\ndump: {File: /x}", "test", GRAMMARS).warnings == ()
-
-
-def test_the_schema_and_the_registry_name_the_same_policies() -> None:
-    assert set(CHOOSABLE) == set(KINDS)
-    for name, kind in KINDS.items():
-        assert POLICIES[name].options in {kind.options, None}
 
 
 def test_the_default_rules_are_those_of_the_dump() -> None:

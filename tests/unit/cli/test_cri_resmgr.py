@@ -143,7 +143,7 @@ def test_every_flag_of_the_original_is_taken(dashes: str, name: str) -> None:
     ("line", "complaint"),
     [
         pytest.param("-relay-sokcet=/x", "(did you mean -relay-socket?)", id="unknown flag"),
-        pytest.param("-force-config /a -fallback-config /b", "give one of them", id="two configurations"),
+        pytest.param("-force-config /a -fallback-config /b", "use one of them", id="two configurations"),
         pytest.param("-relay-socket x", "relay socket 'x'", id="a bad socket"),
         pytest.param("-runtime-socket=-", "nothing to relay to", id="no runtime"),
         pytest.param("-dump=fll:.*", "did you mean full?", id="a bad dump rule"),

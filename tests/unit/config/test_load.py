@@ -9,11 +9,11 @@ from crirm.config.config import Config
 from crirm.config.cpus import CgroupCPUs, CPUAmount, ExactCPUs
 from crirm.config.faults import ConfigFaults
 from crirm.config.load import load
-from crirm.config.static import StaticOptions
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet
 from crirm.model.quantity import MilliCPU
+from crirm.policy.static.options import StaticOptions
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 
 from .reading import load_faults, loaded
 

@@ -5,8 +5,8 @@ from typing import Any
 import attrs
 import pytest
 
-from crirm.config.option import option
 from crirm.config.structure import Path, Seconds, WrongValuesError, structure
+from crirm.model.option import option
 
 
 @attrs.frozen

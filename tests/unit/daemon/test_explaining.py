@@ -9,10 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from crirm.cli import explain
-from crirm.config.static import StaticOptions
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.daemon.control import explanations, refusals
-from crirm.daemon.placement.engine import Engine, Explained
+from crirm.daemon.placement.engine import Engine
+from crirm.daemon.placement.explained import Explained
 from crirm.daemon.state.journal import entries
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
@@ -38,7 +37,10 @@ from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy.activation import RECONFIGURED, plan
 from crirm.policy.api import Constraints, CPUConstraint
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
+from crirm.policy.static.options import StaticOptions
+from crirm.policy.topology_aware.options import TopologyAwareOptions
+from tests.unit.daemon.listeners import hear_decisions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,12 +58,12 @@ class Node:
         options = StaticOptions() if policy == "static" else TopologyAwareOptions()
         constraints = Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0)))
         self.now_s = 100.0
-        made = KINDS[policy].make(topology_of(parse_spec(spec)), constraints, options)
+        made = POLICIES[policy].make(topology_of(parse_spec(spec)), constraints, options)
         self.engine = Engine(made, clock=lambda: self.now_s)
         self.recorder: Any = None
         self.state_failure = ""
         self.findings: tuple[str, ...] = ()
-        self.engine.on_decision(self._write_down)
+        hear_decisions(self.engine, self._write_down)
         self.journal: list[str] = []
 
     def _write_down(self, event: Event, before: State, decision: Decision) -> None:
@@ -174,9 +176,9 @@ def test_another_configuration_is_a_cause_too() -> None:
     node.run("web", 100)
     node.run("db", 2000)
     constraints = Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0)), available=CPUConstraint(cpus=CPUSet(range(6))))
-    smaller = KINDS["static"].make(topology_of(parse_spec("8c")), constraints, StaticOptions())
+    smaller = POLICIES["static"].make(topology_of(parse_spec("8c")), constraints, StaticOptions())
     state, machine = node.engine.state, Adjustment(cpus=CPUSet(range(8)))
-    node.engine.activate(smaller, plan(smaller, node.engine.policy.save(state.policy), state, machine), overflow=False)
+    node.engine.activate(smaller, plan(smaller, node.engine.policy.save(state.policy), state, machine))
     assert node.since("web")[-1] == ("CPUs", "0,3-7", "0,3-5", RECONFIGURED)
 
 

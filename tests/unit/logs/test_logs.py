@@ -76,7 +76,7 @@ def test_full_debug_toggles_and_says_so(capsys: pytest.CaptureFixture[str]) -> N
     lines = stderr_of(capsys)
     assert [line.partition(": ")[0] for line in lines] == ["logs", "relay", "logs"]
     assert "debug logging enabled" in lines[0]
-    assert "full debug is off" in lines[2]
+    assert "debug logging restored" in lines[2]
 
 
 def test_exception_logs_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def test_a_path_that_cannot_be_written_is_refused_with_reason_and_remedy(
 ) -> None:
     with pytest.raises(RecordFileError) as fault:
         RecordFile(str(tmp_path / name), truncate=True)
-    assert str(fault.value).startswith(f"{tmp_path / name}: cannot be opened for writing: {reason}; name a file")
+    assert str(fault.value).startswith(f"{tmp_path / name}: cannot open for writing: {reason}; use a file")
 
 
 def test_a_full_disk_is_told_once_and_what_was_left_out_when_it_is_over(

@@ -28,6 +28,7 @@ from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, Workload
+from crirm.policy.api import Choice
 from crirm.policy.faults import REPAIR_S
 from crirm.policy.restore import Saved, revive
 from tests.unit.policy.counting import Counting, Seats
@@ -79,7 +80,7 @@ class Node:
     def __init__(self, *, fail_open: bool = True, size: int = 8) -> None:
         self.policy = Buggy(size)
         self.now_s = 1000.0
-        self.engine = Engine(self.policy, clock=lambda: self.now_s, fail_open=fail_open)
+        self.engine = Engine(self.policy, Choice(fail_open=fail_open), lambda: self.now_s)
         self.tell(PodAdded(POD))
 
     def tell(self, event: Event) -> Decision:

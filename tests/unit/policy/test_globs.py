@@ -7,7 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crirm.policy.globs import GlobError, compile_globs, glob_matches
+from crirm.policy.globs import GlobError, compile_globs
+
+
+def glob_matches(pattern: str, text: str) -> bool:
+    return compile_globs((pattern,)).match(text) is not None
 
 
 @pytest.mark.parametrize(

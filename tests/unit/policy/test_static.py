@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from crirm.config.static import StaticOptions
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import RefusalReason, RefusedError
@@ -14,12 +13,13 @@ from crirm.model.quantity import MilliCPU
 from crirm.model.resources import Requirements
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Constraints, CPUConstraint
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
+from crirm.policy.static.options import StaticOptions
 
 if TYPE_CHECKING:
     from crirm.model.trail import Trail
     from crirm.policy.api import Placement
-    from crirm.policy.static import StaticPolicy, StaticState
+    from crirm.policy.static.policy import StaticPolicy, StaticState
 
 HOST = "1p.6c.2t isolated=4-5,10-11"
 """Core N has CPUs N and N+6; cores 4 and 5 are isolated. Tests reserve CPU 0."""
@@ -38,7 +38,7 @@ class Node:
             CPUConstraint(cpus=CPUSet.parse(reserved)),
         )
         topology = topology_of(parse_spec(host))
-        self.policy: StaticPolicy = KINDS["static"].make(topology, constraints, StaticOptions(relaxed))  # type: ignore[assignment]
+        self.policy: StaticPolicy = POLICIES["static"].make(topology, constraints, StaticOptions(relaxed))  # type: ignore[assignment]
         self.state: StaticState = self.policy.initial()
         self.workload = Workload()
         self.cpus: dict[str, str] = {}

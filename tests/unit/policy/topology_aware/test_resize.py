@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.cpuset import NodeSet
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
 from crirm.model.workload import Container, ContainerKey, ContainerState, TopologyHint, Workload
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from tests.unit.policy.topology_aware.support import NS, Node, make_policy, requirements, trail_of
 
 N4C16 = "2p.2n.2c.2t threads=adjacent mem=2Gi"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
 from crirm.model.workload import TopologyHint
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from tests.unit.policy.topology_aware.support import NS, Node, make_policy
 
 N4C16 = "2p.2n.2c.2t threads=adjacent mem=2Gi"  # four NUMA nodes of two cores with two threads: 0-3, 4-7, 8-11, 12-15

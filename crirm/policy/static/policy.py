@@ -15,7 +15,6 @@ from collections.abc import Mapping
 
 import attrs
 
-from crirm.config.static import StaticOptions
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import NO_QUOTA, Adjustment, RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
@@ -24,10 +23,11 @@ from crirm.model.topology import Topology
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.model.workload import Container, ContainerKey, Pod, Workload
 from crirm.policy.annotations import PREFER_ISOLATED_CPUS, boolean
-from crirm.policy.api import Constraints, Json, Kind, Placement, Restored
+from crirm.policy.api import Constraints, Json, Placement, Restored
 from crirm.policy.cpu_allocator import CPUAllocator
 from crirm.policy.partition import Partition, partition
 from crirm.policy.priorities import Priority, priorities_of
+from crirm.policy.static.options import StaticOptions
 
 ISOLATED, ORDINARY, BOTH, SHARED = "isolated", "exclusive", "exclusive and isolated", "shared"
 """The pools that a container can come to."""
@@ -318,11 +318,3 @@ def make(topology: Topology, constraints: Constraints, options: StaticOptions) -
     usable = split.sharable | split.isolated
     nodes = sorted((node.cpus & usable for node in topology.nodes), key=len, reverse=True)
     return StaticPolicy(split, allocator, options, nodes=tuple(nodes))
-
-
-KIND = Kind(
-    "static",
-    "Gives exclusive CPUs to Guaranteed containers with whole-number CPU requests.",
-    StaticOptions,
-    make,
-)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from crirm.config.option import option
+from crirm.model.option import option
 
 
 @attrs.frozen
