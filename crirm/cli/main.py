@@ -9,7 +9,6 @@ import click
 
 from crirm.cli.errors import did_you_mean, leave, run_command
 from crirm.cli.exit_codes import ExitCode
-from crirm.cli.importing import without_collections
 
 COMMANDS: Final = {
     "serve": "Relay CRI calls between the kubelet and the container runtime.",
@@ -40,8 +39,7 @@ class LazyGroup(click.Group):
         """Import the module of *cmd_name* and return its command."""
         if cmd_name not in COMMANDS:
             return None
-        with without_collections():
-            command: click.Command = import_module(f"crirm.cli.{cmd_name}").command
+        command: click.Command = import_module(f"crirm.cli.{cmd_name}").command
         return command
 
     def resolve_command(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from crirm import logs
 from crirm.cli.errors import daemon_has_run
-from crirm.cli.importing import without_collections
 from crirm.system.cgroup_glance import raise_limit_of_open_files
 from crirm.system.pid_file import held_pid_file
 
@@ -30,9 +29,8 @@ def start(settings: Settings, *, later: Sequence[str] = (), meaningless: Sequenc
     Raises:
         CrirmError: it cannot start or cannot go on.
     """
-    with without_collections():
-        from crirm.daemon import app  # noqa: PLC0415  # mistakes on the command line need no grpclib to be answered
-        from crirm.rpc import bridge  # noqa: PLC0415
+    from crirm.daemon import app  # noqa: PLC0415  # the command line must answer mistakes without waiting for grpclib
+    from crirm.rpc import bridge  # noqa: PLC0415
 
     logs.configure(settings.log)
     raise_limit_of_open_files()
