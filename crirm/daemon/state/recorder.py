@@ -11,7 +11,6 @@ import os
 import stat
 import time
 from collections import deque
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -22,8 +21,6 @@ from crirm.daemon.placement.ladder import Listener
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.decision import Decision
-from crirm.replay.records import start_of
-from crirm.replay.trace import Header, Reconfigured, TraceWriter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -35,6 +32,7 @@ if TYPE_CHECKING:
     from crirm.model.workload import ContainerKey
     from crirm.policy.activation import Plan
     from crirm.policy.api import Choice, Policy
+    from crirm.replay.trace import TraceWriter
 
 log = get_logger("policy")
 
@@ -90,6 +88,9 @@ class _Activated:
         return self.moment.at_s
 
     def line(self, writer: TraceWriter) -> str:
+        from crirm.replay.records import start_of  # noqa: PLC0415  # most daemons record nothing
+        from crirm.replay.trace import Reconfigured  # noqa: PLC0415
+
         start = start_of(self.moment.policy, self.moment.state, {})
         return writer.reconfigured(self.moment.at_s, Reconfigured(self.moment.choice, start), self.decision)
 
@@ -147,6 +148,11 @@ class _Trace:
         return end
 
     def _make_writer(self) -> TraceWriter:
+        from importlib.metadata import version  # noqa: PLC0415  # most daemons record nothing
+
+        from crirm.replay.records import start_of  # noqa: PLC0415
+        from crirm.replay.trace import Header, TraceWriter  # noqa: PLC0415
+
         begin = self.begin
         start = start_of(begin.policy, begin.state, self.pools)
         return TraceWriter(Header(version("crirm"), begin.at_s, self.topology, begin.choice, start))
