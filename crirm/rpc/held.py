@@ -14,7 +14,7 @@ nursery. It lives in these states, and no other way leads from one to the next:
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 from grpclib.const import Status
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 log = get_logger("relay")
 
+CALL_BYTES: Final = 8 << 10  # about what a held call takes besides its messages
 _complaints = RateLimit(INTERVAL_S)
 
 
@@ -100,6 +101,10 @@ class Held:
         self._server = server
         self._start = start
         server.begin(kept, self._accepted)
+
+    def begun(self) -> None:
+        """Count from now on."""
+        self._hold(CALL_BYTES)
 
     def _accepted(self, stream: Stream, release: Callable[[], None]) -> None:
         self._stream = stream

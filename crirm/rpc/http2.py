@@ -2,7 +2,7 @@
 
 A stream's frames are handed on synchronously, in the loop callback that has read them (``leg``), and what is written
 in answer to one read is sent with one system call (``flusher``). Header blocks are those of ``header_blocks``. Each
-stream may hold `STREAM_WINDOW_BYTES` unread; the window of the connection is as large as HTTP/2 allows, so a stream that
+stream may hold `STREAM_WINDOW_BYTES` unread; the connection's window is as large as HTTP/2 allows, so a stream that
 nobody reads never stops the others.
 
 Every function here is asyncio-flavoured: it runs in callbacks of the event loop and never waits.

@@ -25,7 +25,7 @@ from crirm.rpc.tap import Both, Latency, Outcome
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from crirm.rpc.calls import Handler
     from crirm.rpc.client import Pool
@@ -52,7 +52,6 @@ class Refusal:
     message: str
 
 
-CALL_BYTES: Final = 8 << 10  # about what a call in flight takes besides its messages
 _TOO_MUCH_METADATA: Final = Refusal(
     Status.RESOURCE_EXHAUSTED,
     f"the call comes with more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers of metadata",
@@ -128,7 +127,6 @@ class Server:
         if route.handler is not None or route.pool is not self._served.runtime():
             held = Held(headers, route.handler, route.pool, route.path, tap, connection.account)
             kept = Kept(stream_id, path, held)
-            connection.account.hold(held, CALL_BYTES)
             connection.hold(kept, held)
             return kept
         watch = None
@@ -182,12 +180,15 @@ class Server:
     @property
     def calls(self) -> list[bytes]:
         """The paths of all calls in flight."""
+        return [stream.path for stream in self._in_flight()]
+
+    def _in_flight(self) -> Iterator[Passing | Kept]:
         streams = (stream for each in self.connections for stream in each.splice.streams.values())
-        return [stream.path for stream in streams if not stream.over]
+        return (stream for stream in streams if not stream.over)
 
     def look_whether_idle(self) -> None:
         """Hear that a call, or a connection, has ended."""
-        if self._shut is not None and not self._tasks and not self.calls:
+        if self._shut is not None and not self._tasks and not any(self._in_flight()):
             self._idle.set()
 
     def shut_gate(self, refusal: Refusal, endless: Callable[[bytes], bool]) -> None:

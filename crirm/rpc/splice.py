@@ -23,9 +23,9 @@ The rules, in ``caller_frames`` and ``runtime_frames``:
     DATA           passes; kept calls: handed over     passes while the caller has window, else waits
     RST_STREAM     passes; kept calls: handed over     passes; ends the call
     WINDOW_UPDATE  passes less the debt; kept: noted  passes
-    SETTINGS       passes; frames stay at 16 KiB       passes; likewise
+    SETTINGS       passes; frames stay at 16 KiB       passes; likewise; ACK: see `caller_settings`
     PING           passes                              passes
-    GOAWAY         passes                              passes, with no kept call left out
+    GOAWAY         passes                              passes, with no kept call left out; ends unseen calls
     PRIORITY       dropped: deprecated, no effect      dropped
     PUSH_PROMISE   error                               error: gRPC pushes nothing
     others         dropped: extensions are per hop     dropped
@@ -43,6 +43,7 @@ from grpclib.const import Status
 
 from crirm.rpc import frames as h2
 from crirm.rpc.caller_frames import CallerFrames
+from crirm.rpc.caller_settings import CallerSettings
 from crirm.rpc.caller_window import CallerWindow
 from crirm.rpc.grpc_wire import status_trailers
 from crirm.rpc.header_blocks import literals
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
     Stream = Passing | Kept
 
+_UNSEEN = "the container runtime closes its connection and has not seen the call"
 REMEMBERED = 4096  # kept streams that are over: their caller may still send updates of their windows
 
 
@@ -85,8 +87,9 @@ class Splice:
         self.now_s = 0.0  # monotonic time of the bytes that are being looked at
         self.leaving = False  # GOAWAY was sent: no new calls
         self.latest = self.latest_passing = 0  # stream numbers
-        self.stream_window_bytes = h2.USUAL_WINDOW_BYTES  # that the caller gives each stream
-        self.small_table = b""  # what blocks of ours begin with where the caller wants a small table
+        self.last = h2.LARGEST_STREAM_ID  # beyond which nobody takes new calls
+        self.settings = CallerSettings()
+        self.cut_off: set[int] = set()  # streams of which the runtime may still say something
         self.window = CallerWindow(self.to_caller)
         self.caller = CallerFrames(self)
         self.runtime = RuntimeFrames(self)
@@ -98,8 +101,8 @@ class Splice:
         """Tell whether the runtime has never heard of a stream that is over."""
         return stream_id > self.latest_passing or stream_id in self._over
 
-    def forget(self, stream: Kept) -> None:
-        """Take note that a kept stream has ended on both sides."""
+    def forget(self, stream: Stream) -> None:
+        """Take note that the runtime is to hear nothing more of a stream."""
         del self.streams[stream.stream_id]
         self._over[stream.stream_id] = None
         if len(self._over) > REMEMBERED:
@@ -126,16 +129,13 @@ class Splice:
         """Send headers, or trailers (*end*), of the reply to a kept call."""
         if stream.over:
             return
-        frames = h2.header_frames(stream.stream_id, self.small_table + literals(headers), end=end)
-        stream.waiting.append((frames, True, end))
-        if end:
-            self.calls.answered(stream, headers)
+        stream.waiting.append((b"", headers, end))
         self.pump(stream)
 
     def reply_data(self, stream: Kept, data: bytes) -> None:
         """Send bytes of the reply to a kept call, as the caller's windows allow."""
         if not stream.over:
-            stream.waiting.append((data, False, False))
+            stream.waiting.append((data, None, False))
             self.pump(stream)
 
     def reply_reset(self, stream: Kept, code: int) -> None:
@@ -145,16 +145,19 @@ class Splice:
             stream.waiting.clear()
             self.window.send(h2.rst_stream(stream.stream_id, code))
             self.forget(stream)
+            self.broken(stream, Status.UNAVAILABLE, f"the runtime reset the stream (HTTP/2 error {code})")
 
     def pump(self, stream: Kept) -> None:
         """Send as much of a reply as the caller takes on its stream."""
         while stream.waiting:
-            piece, is_whole, end = stream.waiting[0]
-            if is_whole:
+            piece, headers, end = stream.waiting[0]
+            if headers is not None:
                 stream.waiting.popleft()
-                self.window.send(piece)
+                self._send_headers(stream, headers, end=end)
                 if end:
+                    stream.over = True
                     self._replied(stream)
+                    self.calls.answered(stream, headers)
                 continue
             room = min(stream.window_bytes, h2.USUAL_FRAME_BYTES, len(piece))
             if room <= 0 and piece:
@@ -162,16 +165,26 @@ class Splice:
             if room == len(piece):
                 stream.waiting.popleft()
             else:
-                stream.waiting[0] = (piece[room:], False, False)
+                stream.waiting[0] = (piece[room:], None, False)
             stream.window_bytes -= room
             self.window.send(h2.frame(h2.DATA, 0, stream.stream_id, piece[:room]), room)
 
-    def _replied(self, stream: Kept) -> None:
-        stream.over = True
-        if stream.caller_ended:
-            self.forget(stream)
-        else:  # answered before the request was whole: RFC 9113 section 8.1
+    def _send_headers(self, stream: Stream, headers: Headers, *, end: bool) -> None:
+        block = self.settings.small_table + literals(headers)
+        self.window.send(h2.header_frames(stream.stream_id, block, end=end))
+
+    def _replied(self, stream: Stream) -> None:
+        if not stream.caller_ended:  # answered before the request was whole: RFC 9113 section 8.1
             self.window.send(h2.rst_stream(stream.stream_id, h2.NO_ERROR))
+        self.forget(stream)
+
+    def windows_changed(self, more_bytes: int) -> None:
+        """Let all streams have what the caller gives each (RFC 9113 section 6.9.2)."""
+        if more_bytes:
+            for stream in list(self.streams.values()):
+                if type(stream) is Kept:
+                    stream.window_bytes += more_bytes
+                    self.pump(stream)
 
     # --- ends -----------------------------------------------------------------------------------------------------
 
@@ -185,22 +198,35 @@ class Splice:
         self.broken(stream, status, message)
         if tell_runtime:
             self.to_runtime.append(h2.rst_stream(stream.stream_id, h2.CANCEL))
-        rest = Kept(stream.stream_id, stream.path, None)  # what still comes of it does not go on
-        rest.caller_ended, rest.cut = stream.caller_ended, True
-        self.streams[stream.stream_id] = rest
-        trailers = literals(status_trailers(status, message, alone=not stream.replied))
-        self.window.send(h2.header_frames(stream.stream_id, self.small_table + trailers, end=True))
-        self._replied(rest)
+            self.cut_off.add(stream.stream_id)
+        self._send_headers(stream, status_trailers(status, message, alone=not stream.replied), end=True)
+        self._replied(stream)
 
     def leave(self, code: int = h2.NO_ERROR, why: str = "") -> None:
         """Have the caller make its next calls on another connection."""
         if not self.leaving:
             self.leaving = True
-            self.window.send(h2.goaway(self.latest, code, why.encode("ascii", "replace")))
+            self.window.send(h2.goaway(min(self.latest, self.last), code, why.encode("ascii", "replace")))
+
+    def runtime_leaves(self, last: int) -> int:
+        """Note that the runtime sees streams up to *last* through, and return up to which the caller may count on.
+
+        Kept calls go on. So those that the runtime has not seen end here where the caller will not make them again.
+        """
+        told = max((stream.stream_id for stream in self.streams.values() if type(stream) is Kept), default=0)
+        told = max(told, last)
+        unseen = [each for each in self.streams.values() if type(each) is Passing and each.stream_id > last]
+        for stream in unseen:
+            if stream.stream_id > told:
+                self.broken(stream, Status.UNAVAILABLE, _UNSEEN)
+                self.forget(stream)
+            else:
+                self.cut(stream, Status.UNAVAILABLE, _UNSEEN, tell_runtime=False)
+        self.last = min(self.last, told)
+        return told
 
     def runtime_lost(self, message: str) -> None:
         """End what has passed to the runtime: its connection is gone."""
-        self.window.in_block = False
         for stream in list(self.streams.values()):
             if type(stream) is Passing:
                 self.cut(stream, Status.UNAVAILABLE, message, tell_runtime=False)

@@ -31,6 +31,9 @@ class Watch(Protocol):
 class Sink(Protocol):
     """Takes the request of a kept call."""
 
+    def begun(self) -> None:
+        """Hear that the call has begun; it may be ended at once."""
+
     def data(self, piece: bytes) -> None:
         """Take the next bytes of the request."""
 
@@ -78,7 +81,7 @@ class Kept:
         refusal: trailers that end it at once.
     """
 
-    __slots__ = ("caller_ended", "cut", "over", "path", "refusal", "sink", "stream_id", "waiting", "window_bytes")
+    __slots__ = ("caller_ended", "over", "path", "refusal", "sink", "stream_id", "waiting", "window_bytes")
 
     def __init__(self, stream_id: int, path: bytes, sink: Sink | None, refusal: Headers | None = None) -> None:
         self.stream_id = stream_id
@@ -87,7 +90,6 @@ class Kept:
         self.refusal = refusal
         self.caller_ended = False
         self.over = False  # the reply was sent to its end
-        self.cut = False  # it had passed to the runtime, and was ended by crirm
         self.window_bytes = 0  # that the caller takes on this stream
-        self.waiting: deque[tuple[bytes, bool, bool]] = deque()
-        """Of the reply: bytes of DATA or whole frames of headers, whether it is the latter, whether they end it."""
+        self.waiting: deque[tuple[bytes, Headers | None, bool]] = deque()
+        """Of the reply: bytes of DATA, or headers, and whether these end it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,7 +25,9 @@ from crirm.rpc.server import Refusal, Route, Served, Server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from crirm.rpc.calls import Handler
+    import hyperframe.frame
+
+    from crirm.rpc.calls import Handler, HeldCall
     from crirm.rpc.tap import CallTap, Outcome, Tap
 
 VERSION = b"/runtime.v1.RuntimeService/Version"
@@ -54,6 +57,10 @@ class Transport(asyncio.Transport):
         self.written = bytearray()
         self.closed = False
         self.reading = True
+        self.socket: socket.socket | None = None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.socket if name == "socket" else default
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
@@ -101,18 +108,27 @@ class Half(Protocol):
     def connection_lost(self, exc: BaseException | None) -> None: ...
 
 
+class _H2Connection(H2Connection):
+    """As strict as h2's own, but GOAWAY leaves the streams that there are, as it does with grpc-go."""
+
+    def _receive_goaway_frame(self, frame: hyperframe.frame.GoAwayFrame) -> tuple[list[hyperframe.frame.Frame], Any]:
+        event = h2e.ConnectionTerminated()
+        event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
+        return [], [event]
+
+
 class Peer:
     """One end of an HTTP/2 connection whose other end is crirm's."""
 
     def __init__(self, other: Half, *, client_side: bool, acknowledges: bool = True) -> None:
-        self.h2 = H2Connection(H2Configuration(client_side=client_side, header_encoding=None))
+        self.h2 = _H2Connection(H2Configuration(client_side=client_side, header_encoding=None))
         self.h2.initiate_connection()
         self.other = other
         self.transport = Transport()
         self.acknowledges = acknowledges
         self.streams: dict[int, Stream] = defaultdict(Stream)
         self.order: list[int] = []
-        self.goodbye = False
+        self.goodbye: int | None = None  # the last stream that the other end's GOAWAY leaves in
         self.raw = bytearray()  # bytes to send that are no frames of h2
         other.connection_made(self.transport)
 
@@ -130,10 +146,13 @@ class Peer:
                 self.other.data_received(outgoing[start : start + piece_bytes])
         return bool(outgoing or incoming)
 
-    def vanish(self, exc: BaseException | None = None) -> None:
-        """Be gone."""
-        self.transport.closed = True
-        self.other.connection_lost(exc)
+    def vanish(self, exc: BaseException | None = None, unread: bytes = b"") -> None:
+        """Be gone; *unread* lies in the socket."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX)
+        with ours, theirs:
+            theirs.sendall(unread)
+            self.transport.closed, self.transport.socket = True, ours
+            self.other.connection_lost(exc)
 
     def _note(self, event: h2e.Event) -> None:
         match event:
@@ -152,7 +171,7 @@ class Peer:
             case h2e.StreamReset():
                 self.streams[event.stream_id].reset = int(event.error_code or 0)
             case h2e.ConnectionTerminated():
-                self.goodbye = True
+                self.goodbye = event.last_stream_id
             case _:
                 pass
 
@@ -194,13 +213,21 @@ class Rig:
         self.outcomes.append((path, outcome))
 
     @property
+    def beyond(self) -> Peer:
+        """The runtime's end of the kubelet's connection."""
+        assert self.runtime is not None
+        return self.runtime
+
+    @property
     def peers(self) -> list[Peer]:
         return [peer for peer in (self.kubelet, self.runtime, self.pool_runtime) if peer is not None]
 
     async def settle(self) -> None:
         """Move bytes and let tasks run until nobody has anything to say."""
-        quiet = 0
+        quiet, left = 0, 100_000
         while quiet < 3:
+            left -= 1
+            assert left, "they never come to rest"
             self.flusher.flush()
             moved = [peer.exchange(self.piece_bytes) for peer in self.peers]
             quiet = 0 if any(moved) else quiet + 1
@@ -255,9 +282,17 @@ async def open_rig(
     """Trio-flavoured: a rig whose connections are open."""
     async with trio.open_nursery() as nursery:
         rig = Rig(nursery, tap=tap, kubelet_acknowledges=kubelet_acknowledges, piece_bytes=piece_bytes)
-        await rig.settle()
-        yield rig
-        nursery.cancel_scope.cancel()
+        try:
+            await rig.settle()
+            yield rig
+        finally:
+            nursery.cancel_scope.cancel()
+            rig.pool.close("the test is over")  # a call that was forwarded waits for its answer
+
+
+async def forwarding(call: HeldCall) -> None:
+    """Handle a held call by passing it on as it is."""
+    await call.forward(call.message)
 
 
 def in_guest_mode(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
