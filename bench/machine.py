@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-_PACKAGES = ("crirm", "trio", "grpclib", "h2", "hpack", "hyperframe", "grpcio")
+_PACKAGES = ("crirm", "trio", "grpclib", "h2", "hpack", "hyperframe")
 
 
 def facts() -> dict[str, str | int | float]:

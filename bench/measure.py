@@ -1,160 +1,149 @@
-"""The measurements: each alternates between the direct and the relayed way and watches crirm meanwhile."""
+"""The measurements: each goes through all ways in turn, round after round."""
 
 from __future__ import annotations
 
 import itertools
-import statistics
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
-import attrs
-
-from bench.client import Burst, Client
-from bench.pods import STEPS
-from bench.processes import CRIRM, cpu_s, running
-from bench.rig import serve_arguments
-from bench.stats import Comparison, compare, compare_blocks
-from bench.turns import LongestTurn  # noqa: TC001 - attrs resolves field types at run time
+from bench.client import Client
+from bench.processes import cpu_s, memory_of, running
+from bench.ways import DIRECT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
-    from bench.rig import Rig
+    from bench.pods import Kind, Pods
+    from bench.processes import Memory
+    from bench.ways import Build, Rig, Way
 
-POD_LIFE = "pod life"
-_WARM_UP = 20
-_LONGEST_S = 40.0  # of one measurement; a slow machine gets by with fewer pairs
-_BLOCK_ROUNDS = 8  # a block of parallel calls is this many times as long as it is wide
+T = TypeVar("T")
+Samples = dict[str, list[float]]
+
+_WARM_UP: Final = 20
+_LONGEST_S: Final = 40.0  # of one measurement; a slow machine gets by with fewer rounds
+_BLOCK_ROUNDS: Final = 16  # a block of parallel calls is this many times as long as it is wide
+_QUIET_MS: Final = 1.0  # of CPU time within a look: what runs by itself is done
+_LOOK_S: Final = 0.02
+_QUIET_WITHIN_S: Final = 2.0
+_numbers: Iterator[int] = itertools.count(1_000_000)  # of pods that come and go; those that stay are below
 
 
-@attrs.frozen
-class Measurement:
-    """What one kind of call costs on one runtime.
+def rounds(ways: Sequence[Way], times: int, do: Callable[[Way], T]) -> dict[str, list[T]]:
+    """Do it on each way, *times* over or until the time is up; return what came out, by way.
 
-    Args:
-        runtime, name: of what.
-        calls: how many relayed calls it was measured with.
-        times: of one call, or of one pod's life.
-        cpu_ms: CPU time of crirm per relayed call.
-        longest_turn: of crirm's event loop during the measurement.
-        reply_bytes: size of the answer, where it is always the same.
-        direct_per_second, relayed_per_second: throughput, of parallel calls.
-        step_added_ms: for a pod's life, the added time of each of its calls.
+    Each round begins with another way, and every other goes backwards: what comes second finds warmer caches.
     """
-
-    runtime: str
-    name: str
-    calls: int
-    times: Comparison
-    cpu_ms: float
-    longest_turn: LongestTurn
-    reply_bytes: int | None = None
-    direct_per_second: float | None = None
-    relayed_per_second: float | None = None
-    step_added_ms: dict[str, float] | None = None
-
-
-def one_by_one(rig: Rig, name: str, method: str, pairs: int) -> Measurement:
-    """Call *method* directly and relayed in turn, each waiting for its answer."""
-    direct_s: list[float] = []
-    relayed_s: list[float] = []
-
-    def direct() -> None:
-        rig.direct.timed(direct_s, method)
-
-    def relayed() -> None:
-        rig.relayed.timed(relayed_s, method)
-
-    for _ in range(_WARM_UP):
-        reply = rig.relayed.call(method)
-        rig.direct.call(method)
-    watch = Watch(rig)
-    in_turn(direct, relayed, pairs)
-    measurement = watch.report(name, len(relayed_s), compare(direct_s, relayed_s))
-    return attrs.evolve(measurement, reply_bytes=len(reply))
-
-
-def in_parallel(rig: Rig, name: str, method: str, width: int, blocks: int) -> Measurement:
-    """Call *method* with *width* calls in flight, in blocks that are direct and relayed in turn."""
-    requests = [b""] * (width * _BLOCK_ROUNDS)
-    direct: list[Burst] = []
-    relayed: list[Burst] = []
-    rig.direct.burst(method, requests, width)
-    rig.relayed.burst(method, requests, width)
-    watch = Watch(rig)
-    in_turn(
-        lambda: direct.append(rig.direct.burst(method, requests, width)),
-        lambda: relayed.append(rig.relayed.burst(method, requests, width)),
-        blocks,
-    )
-    times = compare_blocks([burst.each_s for burst in direct], [burst.each_s for burst in relayed])
-    return attrs.evolve(
-        watch.report(name, len(relayed) * len(requests), times),
-        direct_per_second=statistics.median(burst.per_second for burst in direct),
-        relayed_per_second=statistics.median(burst.per_second for burst in relayed),
-    )
-
-
-def pod_life(rig: Rig, pairs: int, name: str = POD_LIFE) -> Measurement:
-    """Let pods live, directly and relayed in turn."""
-    numbers = itertools.count()
-    direct: list[list[float]] = []
-    relayed: list[list[float]] = []
-    pods = rig.runtime.pods
-    pods.live(rig.relayed, "warm-up")
-    watch = Watch(rig)
-    in_turn(
-        lambda: direct.append(pods.live(rig.direct, f"life-{next(numbers)}")),
-        lambda: relayed.append(pods.live(rig.relayed, f"life-{next(numbers)}")),
-        pairs,
-    )
-    times = compare([sum(steps) for steps in direct], [sum(steps) for steps in relayed])
-    by_step = zip(STEPS, zip(*direct, strict=True), zip(*relayed, strict=True), strict=True)
-    added_ms = {step: compare(before, after).added_ms for step, before, after in by_step}
-    return attrs.evolve(watch.report(name, len(relayed) * len(STEPS), times), step_added_ms=added_ms)
-
-
-def start_s(rig: Rig, folder: Path) -> float:
-    """Return the seconds from the start of one more crirm in front of the runtime to its first answer."""
-    socket = folder / "start.sock"
-    begun_s = time.monotonic()
-    with running([CRIRM, *serve_arguments(rig.runtime, socket)], socket):
-        client = Client(socket)
-        client.call("Version")
-        taken_s = time.monotonic() - begun_s
-        client.close()
-    return taken_s
-
-
-def in_turn(first: Callable[[], None], second: Callable[[], None], times: int) -> None:
-    """Do both, *times* over or until the time is up, now the one and now the other first.
-
-    What comes second finds warmer caches.
-    """
+    results: dict[str, list[T]] = {way.name: [] for way in ways}
     until_s = time.monotonic() + _LONGEST_S
     for number in range(times):
-        if time.monotonic() > until_s:
+        if number and time.monotonic() > until_s:
+            break
+        first = number % len(ways)
+        order = [*ways[first:], *ways[:first]]
+        for way in order if number // len(ways) % 2 == 0 else reversed(order):
+            results[way.name].append(do(way))
+    return results
+
+
+def calls_ms(ways: Sequence[Way], method: str, times: int) -> tuple[Samples, Samples]:
+    """Call *method*, each call waiting for its answer; return its times, and how long loops were away, both in ms."""
+    for _, way in itertools.product(range(_WARM_UP), ways):
+        way.client.call(method)
+    for way in ways:
+        if way.turns:
+            way.turns.take()
+
+    def call(way: Way) -> float:
+        timings_s: list[float] = []
+        way.client.timed(timings_s, method)
+        return timings_s[0] * 1e3
+
+    taken = rounds(ways, times, call)
+    return taken, {way.name: [way.turns.take().cpu_ms] for way in ways if way.turns}
+
+
+def blocks(ways: Sequence[Way], method: str, width: int, times: int) -> tuple[Samples, Samples]:
+    """Call *method* with *width* calls in flight; return calls per second, and CPU ms per call of each proxy."""
+    requests = [b""] * (width * _BLOCK_ROUNDS)
+
+    def block(way: Way) -> tuple[float, float]:
+        before_s = cpu_s(way.pid) if way.pid else 0.0
+        burst = way.client.burst(method, requests, width)
+        spent_s = cpu_s(way.pid) - before_s if way.pid else 0.0
+        return burst.per_second, spent_s / burst.calls * 1e3
+
+    rounds(ways, 2, block)
+    taken = rounds(ways, times, block)
+    per_second = {name: [speed for speed, _ in pairs] for name, pairs in taken.items()}
+    return per_second, {name: [ms for _, ms in pairs] for name, pairs in taken.items() if name != DIRECT}
+
+
+def lives_ms(ways: Sequence[Way], pods: Pods, kind: Kind, times: int) -> Samples:
+    """Let pods live; return how long the seven calls of each took together, in ms."""
+
+    def live(way: Way) -> float:
+        taken_s = pods.live(way.client, next(_numbers), kind)
+        wait_until_quiet(way)
+        return taken_s * 1e3
+
+    rounds(ways, 2, live)
+    return rounds(ways, times, live)
+
+
+def wait_until_quiet(way: Way) -> None:
+    """Let a proxy finish what it does after a call: it would take the CPU from the next way."""
+    if way.pid is None:
+        return
+    until_s = time.monotonic() + _QUIET_WITHIN_S
+    before_s = cpu_s(way.pid)
+    while time.monotonic() < until_s:
+        time.sleep(_LOOK_S)
+        now_s = cpu_s(way.pid)
+        if (now_s - before_s) * 1e3 < _QUIET_MS:
             return
-        for do in (first, second) if number % 2 == 0 else (second, first):
-            do()
+        before_s = now_s
 
 
-class Watch:
-    """crirm's side of a measurement that begins now."""
+def starts_s(rig: Rig, times: int) -> tuple[Samples, Samples]:
+    """Start each crirm again and again; return the time and the CPU time to its first answer, in seconds."""
+    taken: dict[str, list[tuple[float, float]]] = {build.name: [] for build in rig.builds}
+    for build in rig.builds:
+        _start_s(rig, build)  # compiles
+    for _, build in itertools.product(range(times), rig.builds):
+        taken[build.name].append(_start_s(rig, build))
+    first, second = ({name: [pair[at] for pair in pairs] for name, pairs in taken.items()} for at in (0, 1))
+    return first, second
 
-    def __init__(self, rig: Rig) -> None:
-        self._rig = rig
-        rig.turns.take()
-        self._cpu_s = cpu_s(rig.crirm_pid)
 
-    def report(self, name: str, calls: int, times: Comparison) -> Measurement:
-        """End it."""
-        return Measurement(
-            runtime=self._rig.runtime.name,
-            name=name,
-            calls=calls,
-            times=times,
-            cpu_ms=(cpu_s(self._rig.crirm_pid) - self._cpu_s) / calls * 1e3,
-            longest_turn=self._rig.turns.take(),
-        )
+def _start_s(rig: Rig, build: Build) -> tuple[float, float]:
+    socket = rig.new_path(build, ".start.sock")
+    command = build.serve(rig.runtime, socket, *rig.options(build, placing=True))
+    begun_s = time.monotonic()
+    with running(*command) as pid:
+        client = Client(socket)
+        client.call("Version")
+        taken_s, spent_s = time.monotonic() - begun_s, cpu_s(pid)
+        client.close()
+    return taken_s, spent_s
+
+
+def idle_mib(rig: Rig, *, placing: bool, times: int) -> Samples:
+    """Start each crirm, call it once, and return the memory that it holds, in MiB."""
+    found: Samples = {build.name: [] for build in rig.builds}
+    for _, build in itertools.product(range(times), rig.builds):
+        socket = rig.new_path(build, ".idle.sock")
+        with running(*build.serve(rig.runtime, socket, *rig.options(build, placing=placing))) as pid:
+            client = Client(socket)
+            client.call("Version")
+            time.sleep(1.0)  # what it does by itself after the start
+            found[build.name].append(memory_of(pid).resident_mib)
+            client.close()
+    return found
+
+
+def memories(ways: Sequence[Way], method: str) -> dict[str, Memory]:
+    """Call *method* a few times and return what each proxy holds."""
+    for _, way in itertools.product(range(_WARM_UP), ways):
+        way.client.call(method)
+    return {way.name: memory_of(way.pid) for way in ways if way.pid}

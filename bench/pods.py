@@ -1,23 +1,37 @@
-"""Pods and containers as the kubelet asks for them, and the life of one, call by call."""
+"""Pods and containers as the kubelet asks for them, and the life of one."""
 
 from __future__ import annotations
 
+import enum
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
 import attrs
 
-from bench.client import Client  # noqa: TC001 - attrs resolves field types at run time
+from bench.protobuf import bytes_field, pick, text_field
 from crirm.cri.proto.runtime import v1
 
-# The seven calls of a pod's life, in their order.
-STEPS = (
-    "RunPodSandbox",
-    "CreateContainer",
-    "StartContainer",
-    "StopContainer",
-    "RemoveContainer",
-    "StopPodSandbox",
-    "RemovePodSandbox",
-)
-_FILLING_AT_ONCE = 8
+if TYPE_CHECKING:
+    from bench.client import Client
+
+_FILLING_AT_ONCE: Final = 8
+_NAME: Final = "bench-{:08}"  # of one width, so that another name is put into encoded requests
+_TEMPLATE: Final = _NAME.format(0)
+
+
+class Kind(enum.Enum):
+    """What a pod asks for, by its QoS class."""
+
+    SMALL = "burstable"  # 50 milli-CPUs
+    EXCLUSIVE = "guaranteed"  # two whole CPUs
+
+
+_RESOURCES: Final = {
+    Kind.SMALL: v1.LinuxContainerResources(cpu_period=100_000, cpu_quota=50_000, cpu_shares=51),
+    Kind.EXCLUSIVE: v1.LinuxContainerResources(
+        cpu_period=100_000, cpu_quota=200_000, cpu_shares=2048, memory_limit_in_bytes=64 << 20
+    ),
+}
 
 
 @attrs.frozen
@@ -26,88 +40,98 @@ class Pods:
 
     Args:
         image: what containers run; it has ``sleep``.
-        cgroup_parent: below which cgroup they go; empty: where the runtime puts them.
+        cgroup_parents: below which cgroup those of each kind go; ``{}`` stands for the pod's name.
     """
 
     image: str
-    cgroup_parent: str
+    cgroup_parents: tuple[tuple[Kind, str], ...]
 
-    def sandbox(self, name: str) -> v1.PodSandboxConfig:
-        """Return the configuration of the pod *name*, on the host network so that no CNI plug-in is needed."""
-        return v1.PodSandboxConfig(
-            metadata=v1.PodSandboxMetadata(name=name, namespace="bench", uid=f"uid-{name}"),
-            labels=_labels(name),
-            linux=v1.LinuxPodSandboxConfig(
-                cgroup_parent=self.cgroup_parent,
-                security_context=v1.LinuxSandboxSecurityContext(namespace_options=_host_network()),
-            ),
-        )
+    def live(self, client: Client, number: int, kind: Kind) -> float:
+        """Live a pod's life: seven calls; returns the seconds that they took together."""
+        run, create = _requests(self, number, kind)
+        steps_s: list[float] = []
+        pod = text_field(1, pick(client.timed(steps_s, "RunPodSandbox", run), 1).decode())
+        container = text_field(1, pick(client.timed(steps_s, "CreateContainer", pod + create), 1).decode())
+        client.timed(steps_s, "StartContainer", container)
+        client.timed(steps_s, "StopContainer", container)  # without grace, since sleep ignores SIGTERM
+        client.timed(steps_s, "RemoveContainer", container)
+        client.timed(steps_s, "StopPodSandbox", pod)
+        client.timed(steps_s, "RemovePodSandbox", pod)
+        return sum(steps_s)
 
-    def container(self, pod_name: str, name: str) -> v1.ContainerConfig:
-        """Return the configuration of a container, with the labels and annotations that the kubelet gives each."""
-        return v1.ContainerConfig(
-            metadata=v1.ContainerMetadata(name=name),
-            image=v1.ImageSpec(image=self.image),
-            command=["sleep", "1000000"],
-            labels={**_labels(pod_name), "io.kubernetes.container.name": name},
-            annotations={
-                "io.kubernetes.container.hash": "8a3f19d2",
-                "io.kubernetes.container.restartCount": "0",
-                "io.kubernetes.container.terminationMessagePath": "/dev/termination-log",
-                "io.kubernetes.container.terminationMessagePolicy": "File",
-                "io.kubernetes.pod.terminationGracePeriod": "30",
-            },
-            linux=v1.LinuxContainerConfig(
-                resources=v1.LinuxContainerResources(cpu_period=100_000, cpu_quota=50_000, cpu_shares=256),
-                security_context=v1.LinuxContainerSecurityContext(namespace_options=_host_network()),
-            ),
-        )
+    def stay(self, client: Client, numbers: range) -> None:
+        """Start one small pod of one container for each of *numbers*."""
+        for number in numbers:
+            run, create = _requests(self, number, Kind.SMALL)
+            pod = text_field(1, pick(client.call("RunPodSandbox", run), 1).decode())
+            container = text_field(1, pick(client.call("CreateContainer", pod + create), 1).decode())
+            client.call("StartContainer", container)
 
-    def fill(self, client: Client, pod_name: str, first: int, end: int) -> None:
-        """Create the containers *first* to *end* - 1 in a pod that is made if *first* is 0; none is started.
+    def fill(self, client: Client, numbers: range) -> None:
+        """Create containers in a pod of their own; none is started.
 
         What a runtime lists does not depend on whether they run, and starting 1500 containers takes minutes.
         """
-        sandbox = self.sandbox(pod_name)
-        if first == 0:
-            client.call("RunPodSandbox", bytes(v1.RunPodSandboxRequest(config=sandbox)))
-        pods = v1.ListPodSandboxRequest(filter=v1.PodSandboxFilter(label_selector={"io.kubernetes.pod.name": pod_name}))
-        (pod,) = v1.ListPodSandboxResponse().parse(client.call("ListPodSandbox", bytes(pods))).items
-        requests = [
-            bytes(v1.CreateContainerRequest(pod.id, self.container(pod_name, f"c{number}"), sandbox))
-            for number in range(first, end)
-        ]
+        run, _ = _requests(self, numbers.start, Kind.SMALL)
+        pod = text_field(1, pick(client.call("RunPodSandbox", run), 1).decode())
+        requests = [pod + _requests(self, number, Kind.SMALL)[1] for number in numbers]
         client.burst("CreateContainer", requests, _FILLING_AT_ONCE)
 
-    def live(self, client: Client, name: str) -> list[float]:
-        """Live a pod's life and return how long each of its `STEPS` took, in seconds."""
-        sandbox = self.sandbox(name)
-        steps: list[float] = []
-        pod_id = (
-            v1.RunPodSandboxResponse()
-            .parse(client.timed(steps, "RunPodSandbox", bytes(v1.RunPodSandboxRequest(config=sandbox))))
-            .pod_sandbox_id
-        )
-        create = v1.CreateContainerRequest(pod_id, self.container(name, "c"), sandbox)
-        container_id = (
-            v1.CreateContainerResponse().parse(client.timed(steps, "CreateContainer", bytes(create))).container_id
-        )
-        for method, request in (
-            ("StartContainer", v1.StartContainerRequest(container_id)),
-            ("StopContainer", v1.StopContainerRequest(container_id, timeout=0)),  # at once: sleep ignores SIGTERM
-            ("RemoveContainer", v1.RemoveContainerRequest(container_id)),
-            ("StopPodSandbox", v1.StopPodSandboxRequest(pod_id)),
-            ("RemovePodSandbox", v1.RemovePodSandboxRequest(pod_id)),
-        ):
-            client.timed(steps, method, bytes(request))
-        return steps
+
+def _requests(pods: Pods, number: int, kind: Kind) -> tuple[bytes, bytes]:
+    """Return the requests that make a pod and its container, the second without the pod's id."""
+    name = _NAME.format(number).encode()
+    run, create = _templates(pods, kind)
+    return run.replace(_TEMPLATE.encode(), name), create.replace(_TEMPLATE.encode(), name)
 
 
-def _labels(pod_name: str) -> dict[str, str]:
+@cache
+def _templates(pods: Pods, kind: Kind) -> tuple[bytes, bytes]:
+    """Encoding takes milliseconds, in which a relay and the caches would cool down."""
+    sandbox = _sandbox(dict(pods.cgroup_parents)[kind])
+    run = bytes(v1.RunPodSandboxRequest(config=sandbox))
+    container = _container(pods.image, kind)
+    return run, bytes_field(2, bytes(container)) + bytes_field(3, bytes(sandbox))
+
+
+def _sandbox(cgroup_parent: str) -> v1.PodSandboxConfig:
+    """Return the configuration of a pod, on the host network so that no CNI plug-in is needed."""
+    return v1.PodSandboxConfig(
+        metadata=v1.PodSandboxMetadata(name=_TEMPLATE, namespace="bench", uid=f"uid-{_TEMPLATE}"),
+        labels=_labels(),
+        linux=v1.LinuxPodSandboxConfig(
+            cgroup_parent=cgroup_parent.format(_TEMPLATE),
+            security_context=v1.LinuxSandboxSecurityContext(namespace_options=_host_network()),
+        ),
+    )
+
+
+def _container(image: str, kind: Kind) -> v1.ContainerConfig:
+    """Return the configuration of a container, with the labels and annotations that the kubelet gives each."""
+    return v1.ContainerConfig(
+        metadata=v1.ContainerMetadata(name=_TEMPLATE),
+        image=v1.ImageSpec(image=image),
+        command=["sleep", "1000000"],
+        labels={**_labels(), "io.kubernetes.container.name": _TEMPLATE},
+        annotations={
+            "io.kubernetes.container.hash": "8a3f19d2",
+            "io.kubernetes.container.restartCount": "0",
+            "io.kubernetes.container.terminationMessagePath": "/dev/termination-log",
+            "io.kubernetes.container.terminationMessagePolicy": "File",
+            "io.kubernetes.pod.terminationGracePeriod": "30",
+        },
+        linux=v1.LinuxContainerConfig(
+            resources=_RESOURCES[kind],
+            security_context=v1.LinuxContainerSecurityContext(namespace_options=_host_network()),
+        ),
+    )
+
+
+def _labels() -> dict[str, str]:
     return {
-        "io.kubernetes.pod.name": pod_name,
+        "io.kubernetes.pod.name": _TEMPLATE,
         "io.kubernetes.pod.namespace": "bench",
-        "io.kubernetes.pod.uid": f"uid-{pod_name}",
+        "io.kubernetes.pod.uid": f"uid-{_TEMPLATE}",
     }
 
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_STARTS_WITHIN_S = 20.0
-_STOPS_WITHIN_S = 20.0
-REPOSITORY = Path(__file__).parent.parent
-CRIRM = str(Path(sys.executable).with_name("crirm"))
-_CPU_CLOCK_OF_PROCESS = 2
+_STARTS_WITHIN_S: Final = 20.0
+_STOPS_WITHIN_S: Final = 20.0
+_LOOKS_EVERY_S: Final = 0.002
+_CPU_CLOCK_OF_PROCESS: Final = 2
+_MIB: Final = 1 << 20
+REPOSITORY: Final = Path(__file__).parent.parent
 
 
 class BenchError(Exception):
@@ -28,15 +30,20 @@ class BenchError(Exception):
 
 @attrs.frozen
 class Memory:
-    """Resident memory of a process, in bytes: now, and at its largest."""
+    """Resident memory of a process, in MiB: now, and at its largest."""
 
-    resident_bytes: int
-    peak_bytes: int
+    resident_mib: float
+    peak_mib: float
 
 
 @contextmanager
-def running(argv: list[str], socket_path: Path) -> Iterator[int]:
+def running(argv: list[str], socket_path: Path, python_path: str = "") -> Iterator[int]:
     """Run *argv* from the moment that it accepts on *socket_path*; yields its process id.
+
+    Args:
+        argv: program and arguments.
+        socket_path: where it will serve.
+        python_path: where Python looks for modules first.
 
     Raises:
         BenchError: it ends, or does not accept within 20 s.
@@ -45,7 +52,8 @@ def running(argv: list[str], socket_path: Path) -> Iterator[int]:
     with log_path.open("ab") as log_file:
         process = subprocess.Popen(
             argv,
-            cwd=REPOSITORY,
+            cwd=socket_path.parent,
+            env=_environment(socket_path.parent, python_path),
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=subprocess.STDOUT,
@@ -60,12 +68,18 @@ def running(argv: list[str], socket_path: Path) -> Iterator[int]:
         process.wait()
 
 
+def _environment(folder: Path, python_path: str) -> dict[str, str]:
+    """Return the environment of a program: compiled code is kept between starts, as in an installed package."""
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**ours, "PYTHONPATH": python_path, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+
+
 def _wait_accepting(process: subprocess.Popen[bytes], path: Path, log_path: Path) -> None:
     until = time.monotonic() + _STARTS_WITHIN_S
     while not _accepts(path):
         if process.poll() is not None or time.monotonic() > until:
             raise BenchError(f"{process.args!r} does not serve {path}; it said: {log_path.read_text()}")
-        time.sleep(0.005)
+        time.sleep(_LOOKS_EVERY_S)
 
 
 def _accepts(path: Path) -> bool:
@@ -75,6 +89,23 @@ def _accepts(path: Path) -> bool:
         except OSError:
             return False
         return True
+
+
+def pid_behind(path: Path) -> int:
+    """Return the process that serves the Unix socket *path*.
+
+    Source: unix(7), SO_PEERCRED.
+
+    Raises:
+        BenchError: none does.
+    """
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError as fault:
+            raise BenchError(f"nothing serves {path}: {fault.strerror}") from fault
+        pid: int = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    return pid
 
 
 def cpu_s(pid: int) -> float:
@@ -92,4 +123,4 @@ def memory_of(pid: int) -> Memory:
     Source: proc(5), VmRSS and VmHWM in /proc/PID/status, given in KiB.
     """
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return Memory(*(int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM")))
+    return Memory(*(int(fields[name].split()[0]) * 1024 / _MIB for name in ("VmRSS", "VmHWM")))

@@ -1,7 +1,7 @@
-"""Numbers out of timings: medians, high percentiles, and what one way costs more than another.
+"""Numbers out of samples: medians, high percentiles, and what one way costs more than another.
 
-Timings on a shared machine drift and have outliers, so ways are compared by pairs of neighbouring calls and by medians,
-and every comparison comes with the interval that its number of pairs supports.
+Timings on a shared machine drift and have outliers, so ways are compared by pairs of neighbouring samples and by
+medians, and every median comes with the interval that its number of samples supports.
 """
 
 from __future__ import annotations
@@ -19,41 +19,17 @@ _Z_95 = 1.96  # standard normal deviate of a two-sided interval of 95 %
 
 
 @attrs.frozen
-class Summary:
-    """One way's timings, in milliseconds."""
+class Estimate:
+    """A median and its 95 % confidence interval."""
 
-    median_ms: float
-    p99_ms: float
+    value: float
+    low: float
+    high: float
 
-
-@attrs.frozen
-class Comparison:
-    """What the second of two ways costs more than the first.
-
-    Args:
-        direct: the first way.
-        relayed: the second.
-        pairs: how many neighbouring pairs were compared.
-        added_ms: median of the pairs' differences.
-        added_low_ms, added_high_ms: 95 % confidence interval of that median.
-    """
-
-    direct: Summary
-    relayed: Summary
-    pairs: int
-    added_ms: float
-    added_low_ms: float
-    added_high_ms: float
-
-    @property
-    def ratio(self) -> float:
-        """How many times as long the second way takes, by the medians."""
-        return self.relayed.median_ms / self.direct.median_ms
-
-    @property
-    def added_percent(self) -> float:
-        """The added time in percent of the first way's median."""
-        return 100 * self.added_ms / self.direct.median_ms
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> Estimate:
+        """Return that of *samples*, of which there is at least one."""
+        return cls(statistics.median(samples), *median_interval(samples))
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -85,36 +61,16 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     return ordered[low], ordered[high]
 
 
-def summarise(timings_s: Sequence[float]) -> Summary:
-    """Return the summary of *timings_s*, in seconds."""
-    return Summary(statistics.median(timings_s) * 1e3, quantile(timings_s, 0.99) * 1e3)
-
-
-def compare(direct_s: Sequence[float], relayed_s: Sequence[float]) -> Comparison:
-    """Compare two ways by timings, in seconds, of which those with the same index were taken one after the other.
+def ratio(of: Sequence[float], to: Sequence[float]) -> Estimate:
+    """Return how many times as large *of* is, by pairs: samples of the same index were taken one after the other.
 
     Raises:
         ValueError: the two are not of the same length.
     """
-    return compare_blocks([[timing] for timing in direct_s], [[timing] for timing in relayed_s])
+    return Estimate.of([one / other for one, other in zip(of, to, strict=True)])
 
 
-def compare_blocks(direct_s: Sequence[Sequence[float]], relayed_s: Sequence[Sequence[float]]) -> Comparison:
-    """Compare two ways by blocks of timings, in seconds; the pairs are the medians of blocks with the same index.
-
-    Raises:
-        ValueError: the two do not have the same number of blocks.
-    """
-    differences_ms = [
-        (statistics.median(relayed) - statistics.median(direct)) * 1e3
-        for direct, relayed in zip(direct_s, relayed_s, strict=True)
-    ]
-    low_ms, high_ms = median_interval(differences_ms)
-    return Comparison(
-        direct=summarise([timing for block in direct_s for timing in block]),
-        relayed=summarise([timing for block in relayed_s for timing in block]),
-        pairs=len(differences_ms),
-        added_ms=statistics.median(differences_ms),
-        added_low_ms=low_ms,
-        added_high_ms=high_ms,
-    )
+def unpaired_ratio(of: Sequence[float], to: Sequence[float]) -> Estimate:
+    """Return how many times as large *of* is, by the medians; the interval is as wide as both allow."""
+    above, below = Estimate.of(of), Estimate.of(to)
+    return Estimate(above.value / below.value, above.low / below.high, above.high / below.low)

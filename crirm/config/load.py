@@ -10,12 +10,12 @@ import attrs
 
 from crirm.config.config import Config
 from crirm.config.faults import ConfigFaults, Fault, ValueFault, in_order, joined
-from crirm.config.nodes import DocNode, Document, line_at, node_of, plain
+from crirm.config.nodes import MAX_BYTES, DocNode, Document, line_at, node_of, plain
 from crirm.config.policies import choose
 from crirm.config.schema import SECTIONS
 from crirm.config.sections import sort_sections, unknown_key
 from crirm.config.structure import Path, WrongValuesError, structure
-from crirm.config.text import MAX_BYTES, parse
+from crirm.config.text import parse
 from crirm.errors import CrirmError
 from crirm.policy.registry import POLICIES
 

@@ -10,6 +10,8 @@ import attrs
 from crirm.config.faults import Fault, ValueFault
 from crirm.config.scalars import Scalar
 
+MAX_BYTES = 1 << 20
+"""Largest file; also what Kubernetes lets a ConfigMap hold."""
 MAX_DEPTH = 64
 """Levels of nesting; the schema needs ten. Bounded so that whatever walks a document may recurse."""
 MAX_NODES = 10_000

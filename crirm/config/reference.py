@@ -8,11 +8,10 @@ from typing import Final
 import attrs
 
 from crirm.config.describe import default_text, type_text
-from crirm.config.nodes import MAX_NODES
+from crirm.config.nodes import MAX_BYTES, MAX_NODES
 from crirm.config.option import Option, options_of
 from crirm.config.policies import LATER
 from crirm.config.schema import SECTIONS, Section
-from crirm.config.text import MAX_BYTES
 from crirm.policy.registry import POLICIES
 
 _HEAD: Final = f"""\

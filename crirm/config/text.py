@@ -6,12 +6,9 @@ import re
 from typing import Final
 
 from crirm.config.faults import Fault
-from crirm.config.nodes import Document
+from crirm.config.nodes import MAX_BYTES, Document
 from crirm.config.toml_text import parse_toml
 from crirm.config.yaml_text import parse_yaml
-
-MAX_BYTES: Final = 1 << 20
-"""Largest file; also what Kubernetes lets a ConfigMap hold."""
 
 _KEY: Final = r"""(?:"[^"\n]*+"|'[^'\n]*+'|[A-Za-z0-9_.-]++)\s*+"""
 _TOML: Final = re.compile(rf"\s*+(?:\[{{1,2}}\s*+(?:{_KEY}\.?\s*+)+\]|(?:{_KEY}\.?\s*+)+=)")

@@ -1,17 +1,29 @@
-"""Whom a request is about, as far as its own bytes tell: the name of a pod, of a container in it, or an id."""
+"""Whom a request is about, as far as its own bytes tell: the name of a pod, of a container in it, or an id.
+
+Every line of the dump says so, also where nothing is decoded; so the few fields are known by their numbers (a test
+compares them with the API), and the generated messages stay where they are.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from crirm.cri.describe import text_of
-from crirm.cri.schema import schema
 from crirm.cri.wire import Field, walk
 
 if TYPE_CHECKING:
     from crirm.cri.methods import Method
 
 ID_CHARACTERS: Final = 13  # as many as crictl shows
+ID: Final = 1  # container_id or pod_sandbox_id, of each request that has one
+WITH_ID: Final = frozenset({
+    "StopPodSandbox", "RemovePodSandbox", "PodSandboxStatus", "StartContainer", "StopContainer", "RemoveContainer",
+    "ContainerStatus", "UpdateContainerResources", "ReopenContainerLog", "ExecSync", "Exec", "Attach", "PortForward",
+    "ContainerStats", "PodSandboxStats", "CheckpointContainer", "CheckpointPod", "UpdatePodSandboxResources",
+})  # fmt: skip
+METADATA_NAME: Final = (1, 1)  # metadata.name of PodSandboxConfig and of ContainerConfig
+RUN_CONFIG: Final = 1  # RunPodSandboxRequest.config
+CREATE_CONFIG, CREATE_SANDBOX_CONFIG = 2, 3  # CreateContainerRequest.config, .sandbox_config
 
 
 def qualifier(method: Method, request: bytes) -> str:
@@ -23,27 +35,25 @@ def qualifier(method: Method, request: bytes) -> str:
     """
     match method.name:
         case "RunPodSandbox":
-            return _named(request, method.request, "config", what="pod")
+            return _named(request, RUN_CONFIG, what="pod")
         case "CreateContainer":
-            pod = _named(request, method.request, "sandbox_config", what="pod")
-            return f"{pod}:{_named(request, method.request, 'config', what='container')}"
-        case _:
-            of = _text(request, method.request, "container_id") or _text(request, method.request, "pod_sandbox_id")
+            pod = _named(request, CREATE_SANDBOX_CONFIG, what="pod")
+            return f"{pod}:{_named(request, CREATE_CONFIG, what='container')}"
+        case name if name in WITH_ID:
+            of = _text(request, ID)
             return text_of(of[:ID_CHARACTERS]) if of else ""
+        case _:
+            return ""
 
 
-def _named(request: bytes, message: str, config: str, *, what: str) -> str:
-    name = _text(request, message, config, "metadata", "name")
+def _named(request: bytes, config: int, *, what: str) -> str:
+    name = _text(request, config, *METADATA_NAME)
     return text_of(name) if name else f"<missing {what} metadata in request>"
 
 
-def _text(data: bytes, message: str, *path: str) -> str:
-    """Return the string at *path*, field names from *message* inwards, or nothing."""
-    for name in path:
-        number, shape = next((item for item in schema(message).items() if item[1].name == name), (0, None))
+def _text(data: bytes, *path: int) -> str:
+    """Return the string at *path*, field numbers from the outside inwards, or nothing."""
+    for number in path:
         values = (part.value for part in walk(data) if isinstance(part, Field) and part.number == number)
-        value = next((value for value in values if isinstance(value, bytes)), None)
-        if shape is None or value is None:
-            return ""
-        data, message = value, shape.message
+        data = next((value for value in values if isinstance(value, bytes)), b"")
     return data.decode(errors="replace")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import attrs
 
-from crirm.cri.proto.runtime import v1
+from crirm.cri.message import Message, edited
 
 # What every known runtime has answered to; the field is the kubelet's own version, which none of them reads.
 _CLIENT_VERSION = "0.1.0"
+# Fields of VersionRequest and VersionResponse; the first call of every daemon must not wait for generated code.
+_VERSION = 1
+_RUNTIME_NAME, _RUNTIME_VERSION = 2, 3
 
 
 @attrs.frozen
@@ -20,7 +23,7 @@ class RuntimeVersion:
 
 def encode_version_request() -> bytes:
     """Return an encoded VersionRequest."""
-    return bytes(v1.VersionRequest(version=_CLIENT_VERSION))
+    return edited(b"", (), {_VERSION: _CLIENT_VERSION})
 
 
 def decode_version(message: bytes) -> RuntimeVersion:
@@ -30,9 +33,10 @@ def decode_version(message: bytes) -> RuntimeVersion:
         ValueError: the bytes are none, or name no runtime.
     """
     try:
-        response = v1.VersionResponse().parse(message)
-    except Exception as error:  # betterproto raises whatever its struct and UTF-8 decoding do
+        response = Message(message)
+        name, version = response.text(_RUNTIME_NAME), response.text(_RUNTIME_VERSION)
+    except ValueError as error:
         raise ValueError(f"no VersionResponse: {error}") from error
-    if not response.runtime_name:
+    if not name:
         raise ValueError("a VersionResponse without runtime_name")
-    return RuntimeVersion(response.runtime_name, response.runtime_version)
+    return RuntimeVersion(name, version)

@@ -38,9 +38,10 @@ from crirm.daemon.settings import NOTHING, control_socket_beside, intercepted_by
 from crirm.errors import CrirmError
 from crirm.kube.config_service import serve_config
 from crirm.logs import configure, get_logger, toggle_full_debug
+from crirm.rpc.calls import Refusal
 from crirm.rpc.client import Pool
 from crirm.rpc.flusher import Flusher
-from crirm.rpc.server import Refusal, Served, Server, open_server
+from crirm.rpc.server import Served, Server, open_server
 from crirm.system import systemd
 from crirm.system.unix_socket import check_unserved, make_directory_of, open_listener, owner_of
 

@@ -17,7 +17,6 @@ from grpclib.const import Status
 from crirm.cri.message import MalformedError, Message
 from crirm.errors import CrirmError
 from crirm.kube.grpc_server import serve_methods
-from crirm.kube.proto.v1 import SetAdjustmentReply, SetConfigReply
 from crirm.logs import get_logger
 from crirm.rpc.grpc_wire import RpcError
 from crirm.system.unix_socket import SocketOwner, open_listener
@@ -100,6 +99,8 @@ async def _set_config(accepting: Accepting, message: bytes) -> bytes:
         error = _FAULT  # as an answer, since a status would make the agent send it again for ever
     if error:
         log.debug("answered with a rejection", node=node_name, reason=error)
+    from crirm.kube.proto.v1 import SetConfigReply  # noqa: PLC0415  # 80 ms, and most nodes have no agent
+
     return bytes(SetConfigReply(error=error))
 
 
@@ -118,6 +119,8 @@ async def _set_adjustment(accepting: Accepting, message: bytes) -> bytes:
         log.warning("adjustments rejected", node=node_name, errors=len(errors), first=dict(first))
     else:
         log.info("adjustments accepted", node=node_name)
+    from crirm.kube.proto.v1 import SetAdjustmentReply  # noqa: PLC0415  # 80 ms, and most nodes have no agent
+
     return bytes(SetAdjustmentReply(errors=errors))
 
 

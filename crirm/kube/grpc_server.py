@@ -19,7 +19,7 @@ from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
 from grpclib.utils import DeadlineWrapper
 
-from crirm.config.text import MAX_BYTES
+from crirm.config.nodes import MAX_BYTES
 from crirm.logs import get_logger
 from crirm.rpc import bridge
 from crirm.rpc.bytes_codec import BytesCodec

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 
-import structlog
-
 from crirm.logs.names import complaint
 from crirm.logs.output import Outputs
+from crirm.logs.plain_structlog import structlog
 from crirm.logs.render import Block
 from crirm.logs.settings import Format, Level, LogSettings, settings_from
 from crirm.logs.source import SourceLogger, Sources

@@ -9,8 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-import structlog
-
+from crirm.logs.plain_structlog import structlog
 from crirm.logs.record_file import RecordFile
 from crirm.logs.render import as_json, human, journal
 from crirm.logs.settings import Format, Level, LogSettings

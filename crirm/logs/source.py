@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import structlog
+from crirm.logs.plain_structlog import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

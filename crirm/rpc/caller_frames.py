@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from crirm.rpc.header_blocks import Headers
-    from crirm.rpc.splice import Splice
+    from crirm.rpc.splice_state import SpliceState
 
 _SMALL_PIECE_BYTES: Final = 1 << 10  # of a header block; whoever sends it in such pieces means no good
 
@@ -32,9 +32,8 @@ class CallerFrames:
         splice: of which this is one half.
     """
 
-    def __init__(self, splice: Splice) -> None:
+    def __init__(self, splice: SpliceState) -> None:
         self.reader = FrameReader()
-        self.blocks = BlockDecoder()
         self.reads = True  # else what crirm answers piles up
         self._splice = splice
         self._allowances = Allowances()
@@ -98,12 +97,12 @@ class CallerFrames:
     def _block(self, stream_id: int, flags: int, block: bytes) -> bytes:
         ended = bool(flags & h2.END_STREAM)
         if BlockDecoder.is_short(block):
-            return self._begin(stream_id, self.blocks.decode(block), ended=ended)
+            return self._begin(stream_id, self._splice.requests.decode(block), ended=ended)
         self.reader.steps = self._begin_slowly(stream_id, block, ended=ended)
         return b""
 
     def _begin_slowly(self, stream_id: int, block: bytes, *, ended: bool) -> Generator[None, None, None]:
-        headers = yield from self.blocks.decoding(block)
+        headers = yield from self._splice.requests.decoding(block)
         self._splice.to_runtime.append(self._begin(stream_id, headers, ended=ended))
 
     def _begin(self, stream_id: int, headers: Headers, *, ended: bool) -> bytes:
@@ -221,7 +220,7 @@ class CallerFrames:
         settings = h2.settings_in(data[at:end])
         for setting, value in settings:
             if setting == h2.HEADER_TABLE_SIZE:
-                self._splice.runtime.blocks.allow_table(value)
+                self._splice.replies.allow_table(value)
         self._splice.windows_changed(self._splice.settings.said(settings))
         return h2.with_usual_frames(settings)
 

@@ -1,8 +1,8 @@
 """What the caller of a spliced connection has set, as far as replies of crirm's own must keep to it.
 
-The runtime acknowledges all settings of the caller, and only then does the caller rely on them (RFC 9113 section 6.5.3).
-So crirm uses neither a larger window before the acknowledgement nor a larger table after it. Nor may it shrink the
-table before: the runtime may still refer to entries that would go. A window that is too small for a moment does no harm.
+The runtime acknowledges all settings of the caller, who relies on them only then (RFC 9113 section 6.5.3). So crirm
+uses neither a larger window before the acknowledgement nor a larger table after it. Nor may it shrink the table before:
+the runtime may still refer to entries that would go. A window that is too small for a moment does no harm.
 """
 
 from __future__ import annotations

@@ -41,6 +41,14 @@ class Answer:
     certain: bool = True
 
 
+@attrs.frozen
+class Refusal:
+    """Why a call goes nowhere, as the caller is told."""
+
+    status: Status
+    message: str
+
+
 class CallRefusedError(CrirmError):
     """Raised by a handler: the call ends with *status*, and the runtime does not hear of it."""
 

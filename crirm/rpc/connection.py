@@ -11,7 +11,7 @@ up the others nor waits for its last call before its first goes out. asyncio-fla
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 from hpack.exceptions import HPACKError
@@ -32,12 +32,44 @@ from crirm.rpc.spliced_streams import Kept, Passing
 if TYPE_CHECKING:
     from grpclib.const import Status
 
+    from crirm.rpc.budget import Budget
+    from crirm.rpc.calls import Refusal
     from crirm.rpc.header_blocks import Headers
-    from crirm.rpc.server import Server
 
 log = get_logger("relay")
 
 LINGER_S = 5.0  # for a peer to read the last of what it was sent
+
+
+class Owner(Protocol):
+    """What a connection asks of the server that it belongs to."""
+
+    budget: Budget
+    connections: set[CallerConnection]
+
+    def runtime_socket(self) -> str | None:
+        """Return the socket that a new caller is to be spliced to; None while the runtime is away."""
+
+    async def connect(self, protocol: bridge.Protocol, path: str) -> None:
+        """asyncio-flavoured: connect *protocol* to the socket at *path*."""
+
+    def refusal_while_away(self, path: bytes) -> Refusal:
+        """Return why the call of *path* goes nowhere while the runtime is away."""
+
+    def begin(self, connection: CallerConnection, stream_id: int, headers: Headers) -> Passing | Kept:
+        """Take on a new call."""
+
+    def start(self, held: Held) -> None:
+        """Handle a held call whose request is whole."""
+
+    def answered(self, stream: Passing | Kept, trailers: Headers) -> None:
+        """Hear that a call has got its whole reply."""
+
+    def broken(self, stream: Passing | Kept, status: int, message: str) -> None:
+        """Hear that a call has ended without one."""
+
+    def look_whether_idle(self) -> None:
+        """Hear that a connection has ended."""
 
 
 class CallerConnection(bridge.Protocol):
@@ -47,7 +79,7 @@ class CallerConnection(bridge.Protocol):
         server: of which it is one.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Owner) -> None:
         self.closed = trio.Event()  # the socket too: nothing is left to send
         self.splice = Splice(self)
         self.account = Account(server.budget)

@@ -2,8 +2,8 @@
 
 A stream's frames are handed on synchronously, in the loop callback that has read them (``leg``), and what is written
 in answer to one read is sent with one system call (``flusher``). Header blocks are those of ``header_blocks``. Each
-stream may hold `STREAM_WINDOW_BYTES` unread; the connection's window is as large as HTTP/2 allows, so a stream that
-nobody reads never stops the others.
+stream may hold `STREAM_WINDOW_BYTES` unread; the window of the connection is as large as HTTP/2 allows, so a stream
+that nobody reads never stops the others.
 
 Every function here is asyncio-flavoured: it runs in callbacks of the event loop and never waits.
 """
@@ -255,7 +255,7 @@ class Http2Connection(H2Protocol):
         self._count(Kind.SETTINGS)
 
     def _terminated(self, event: h2e.ConnectionTerminated) -> None:
-        reason = f"peer sent GOAWAY (HTTP/2 error {event.error_code})"
+        reason = f"peer sent GOAWAY (error {event.error_code})"
         if event.error_code:
             self.fail(reason)
             return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from grpclib.protocol import Stream
 
-    from crirm.rpc.server import Refusal
+    from crirm.rpc.calls import Refusal
 
 
 class LoneServer:

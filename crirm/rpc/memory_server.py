@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from grpclib.protocol import Stream
 
     from crirm.rpc.header_blocks import Headers
-    from crirm.rpc.splice import Splice
+    from crirm.rpc.splice_state import SpliceState
     from crirm.rpc.spliced_streams import Kept
 
     Accepted = Callable[[Stream, Callable[[], None]], None]
@@ -52,7 +52,7 @@ class MemoryServer:
         replied: called when it has got some.
     """
 
-    def __init__(self, splice: Splice, replied: Callable[[], None]) -> None:
+    def __init__(self, splice: SpliceState, replied: Callable[[], None]) -> None:
         self.calls: dict[int, Kept] = {}
         self._splice = splice
         self._replied = replied

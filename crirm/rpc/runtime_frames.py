@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from crirm.rpc.header_blocks import Headers
-    from crirm.rpc.splice import Splice
+    from crirm.rpc.splice_state import SpliceState
 
 _SMALL_PIECE_BYTES: Final = 1 << 10
 
@@ -32,9 +32,8 @@ class RuntimeFrames:
         splice: of which this is the other half.
     """
 
-    def __init__(self, splice: Splice) -> None:
+    def __init__(self, splice: SpliceState) -> None:
         self.reader = FrameReader()
-        self.blocks = BlockDecoder()
         self.greeted = False  # it has sent its settings, which an HTTP/2 server does first
         self._acknowledged = 0  # settings of the caller, among these frames
         self._splice = splice
@@ -92,7 +91,11 @@ class RuntimeFrames:
             self.reader.begin_block(stream_id, flags, piece)
             return self._in_turn(data, at, end)
         stream = self._splice.streams.get(stream_id)
-        if self._is_ours(stream_id, stream) and BlockDecoder.is_short(piece) and not self.blocks.changes(piece):
+        if (
+            self._is_ours(stream_id, stream)
+            and BlockDecoder.is_short(piece)
+            and not self._splice.replies.changes(piece)
+        ):
             return b""  # of a call that crirm has cut off
         verdict = self._in_turn(data, at, end)
         self._block(stream_id, flags, piece)
@@ -109,12 +112,12 @@ class RuntimeFrames:
     def _block(self, stream_id: int, flags: int, block: bytes) -> None:
         ended = bool(flags & h2.END_STREAM)
         if BlockDecoder.is_short(block):
-            self._reply(stream_id, self.blocks.decode(block), ended=ended)
+            self._reply(stream_id, self._splice.replies.decode(block), ended=ended)
         else:
             self.reader.steps = self._reply_slowly(stream_id, block, ended=ended)
 
     def _reply_slowly(self, stream_id: int, block: bytes, *, ended: bool) -> Generator[None, None, None]:
-        headers = yield from self.blocks.decoding(block)
+        headers = yield from self._splice.replies.decoding(block)
         self._reply(stream_id, headers, ended=ended)
 
     def _reply(self, stream_id: int, headers: Headers, *, ended: bool) -> None:
@@ -176,7 +179,7 @@ class RuntimeFrames:
         settings = h2.settings_in(data[at:end])
         for setting, value in settings:
             if setting == h2.HEADER_TABLE_SIZE:
-                self._splice.caller.blocks.allow_table(value)
+                self._splice.requests.allow_table(value)
         return h2.with_usual_frames(settings)
 
     def _ping(self, *_: object) -> bytes | None:

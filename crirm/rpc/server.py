@@ -15,6 +15,7 @@ from grpclib.const import Status
 
 from crirm.rpc import bridge
 from crirm.rpc.budget import Budget
+from crirm.rpc.calls import Refusal
 from crirm.rpc.connection import CallerConnection
 from crirm.rpc.followed import Followed
 from crirm.rpc.grpc_wire import find, format_timeout, parse_timeout_s, status_of, status_trailers
@@ -44,17 +45,13 @@ class Route:
     endless: bool = False
 
 
-@attrs.frozen
-class Refusal:
-    """Why a call goes nowhere, as the caller is told."""
-
-    status: Status
-    message: str
-
-
 _TOO_MUCH_METADATA: Final = Refusal(
     Status.RESOURCE_EXHAUSTED,
     f"the call comes with more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers of metadata",
+)
+MOST_CALLS: Final = 10_000  # of one caller at once; the kubelet has some dozens
+_TOO_MANY_CALLS: Final = Refusal(
+    Status.RESOURCE_EXHAUSTED, f"one caller may have {MOST_CALLS} calls in flight, and this caller has them"
 )
 _MOST_REMEMBERED: Final = 256
 _SHORT_BYTES: Final = 4 << 10
@@ -89,7 +86,6 @@ class Server:
 
     def __init__(self, served: Served) -> None:
         self._served = served
-        self.connect = served.connect
         self._shut: Refusal | None = None
         self._idle = trio.Event()
         self._tasks = 0  # held calls that are being handled
@@ -100,6 +96,10 @@ class Server:
     def new_connection(self) -> CallerConnection:
         """Make the protocol of a connection that was just accepted."""
         return CallerConnection(self)
+
+    async def connect(self, protocol: bridge.Protocol, path: str) -> None:
+        """asyncio-flavoured: connect *protocol* to the socket at *path*."""
+        await self._served.connect(protocol, path)
 
     def runtime_socket(self) -> str | None:
         """Return the socket that a new caller is to be spliced to; None while the runtime is away."""
@@ -121,6 +121,8 @@ class Server:
         if type(headers) is TooLong:
             return _refused(stream_id, path, _TOO_MUCH_METADATA)
         route = self._shut or self._served.route(path)
+        if len(connection.splice.streams) >= MOST_CALLS:
+            route = _TOO_MANY_CALLS
         if isinstance(route, Refusal):
             return _refused(stream_id, path, route)
         tap = self._tap(path, route)

@@ -37,42 +37,17 @@ calls. What brings no call forward is counted (``floods``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from grpclib.const import Status
-
-from crirm.rpc import frames as h2
 from crirm.rpc.caller_frames import CallerFrames
-from crirm.rpc.caller_settings import CallerSettings
-from crirm.rpc.caller_window import CallerWindow
-from crirm.rpc.grpc_wire import status_trailers
-from crirm.rpc.header_blocks import literals
 from crirm.rpc.runtime_frames import RuntimeFrames
-from crirm.rpc.spliced_streams import Kept, Passing
+from crirm.rpc.splice_state import SpliceState
 
 if TYPE_CHECKING:
-    from crirm.rpc.header_blocks import Headers
-
-    Stream = Passing | Kept
-
-_UNSEEN = "the container runtime closes its connection and has not seen the call"
-REMEMBERED = 4096  # kept streams that are over: their caller may still send updates of their windows
+    from crirm.rpc.splice_state import Calls
 
 
-class Calls(Protocol):
-    """Whoever decides about calls and hears of their end."""
-
-    def begin(self, stream_id: int, headers: Headers) -> Passing | Kept:
-        """Decide about a new call."""
-
-    def answered(self, stream: Passing | Kept, trailers: Headers) -> None:
-        """Hear that a call has got all of its reply, which ends with *trailers*."""
-
-    def broken(self, stream: Passing | Kept, status: int, message: str) -> None:
-        """Hear that a call has ended without one."""
-
-
-class Splice:
+class Splice(SpliceState):
     """See the module.
 
     Args:
@@ -80,171 +55,6 @@ class Splice:
     """
 
     def __init__(self, calls: Calls) -> None:
-        self.calls = calls
-        self.to_caller: list[bytes] = []
-        self.to_runtime: list[bytes] = []
-        self.streams: dict[int, Stream] = {}
-        self.now_s = 0.0  # monotonic time of the bytes that are being looked at
-        self.leaving = False  # GOAWAY was sent: no new calls
-        self.latest = self.latest_passing = 0  # stream numbers
-        self.last = h2.LARGEST_STREAM_ID  # beyond which nobody takes new calls
-        self.settings = CallerSettings()
-        self.cut_off: set[int] = set()  # streams of which the runtime may still say something
-        self.window = CallerWindow(self.to_caller)
+        super().__init__(calls)
         self.caller = CallerFrames(self)
         self.runtime = RuntimeFrames(self)
-        self._over: dict[int, None] = {}
-
-    # --- what frames and owners do to streams ---------------------------------------------------------------------
-
-    def is_unheard(self, stream_id: int) -> bool:
-        """Tell whether the runtime has never heard of a stream that is over."""
-        return stream_id > self.latest_passing or stream_id in self._over
-
-    def forget(self, stream: Stream) -> None:
-        """Take note that the runtime is to hear nothing more of a stream."""
-        del self.streams[stream.stream_id]
-        self._over[stream.stream_id] = None
-        if len(self._over) > REMEMBERED:
-            del self._over[next(iter(self._over))]
-
-    def credit(self, stream_id: int, size_bytes: int) -> None:
-        """Let the caller send *size_bytes* more that the runtime will not see."""
-        if size_bytes:
-            self.window.send_at_once(h2.window_update(stream_id, size_bytes))
-
-    def broken(self, stream: Stream, status: Status, message: str) -> None:
-        """Tell everybody that a call has ended without a reply."""
-        if type(stream) is Passing:
-            if stream.runtime_ended:
-                return
-            stream.runtime_ended = True
-            if stream.watch is not None:
-                stream.watch.broken(status.value, message)
-        self.calls.broken(stream, status.value, message)
-
-    # --- replies of crirm's own -----------------------------------------------------------------------------------
-
-    def reply_headers(self, stream: Kept, headers: Headers, *, end: bool) -> None:
-        """Send headers, or trailers (*end*), of the reply to a kept call."""
-        if stream.over:
-            return
-        stream.waiting.append((b"", headers, end))
-        self.pump(stream)
-
-    def reply_data(self, stream: Kept, data: bytes) -> None:
-        """Send bytes of the reply to a kept call, as the caller's windows allow."""
-        if not stream.over:
-            stream.waiting.append((data, None, False))
-            self.pump(stream)
-
-    def reply_reset(self, stream: Kept, code: int) -> None:
-        """End a kept call at once, as the runtime has done."""
-        if not stream.over:
-            stream.over = True
-            stream.waiting.clear()
-            self.window.send(h2.rst_stream(stream.stream_id, code))
-            self.forget(stream)
-            self.broken(stream, Status.UNAVAILABLE, f"the runtime reset the stream (HTTP/2 error {code})")
-
-    def pump(self, stream: Kept) -> None:
-        """Send as much of a reply as the caller takes on its stream."""
-        while stream.waiting:
-            piece, headers, end = stream.waiting[0]
-            if headers is not None:
-                stream.waiting.popleft()
-                self._send_headers(stream, headers, end=end)
-                if end:
-                    stream.over = True
-                    self._replied(stream)
-                    self.calls.answered(stream, headers)
-                continue
-            room = min(stream.window_bytes, h2.USUAL_FRAME_BYTES, len(piece))
-            if room <= 0 and piece:
-                return
-            if room == len(piece):
-                stream.waiting.popleft()
-            else:
-                stream.waiting[0] = (piece[room:], None, False)
-            stream.window_bytes -= room
-            self.window.send(h2.frame(h2.DATA, 0, stream.stream_id, piece[:room]), room)
-
-    def _send_headers(self, stream: Stream, headers: Headers, *, end: bool) -> None:
-        block = self.settings.small_table + literals(headers)
-        self.window.send(h2.header_frames(stream.stream_id, block, end=end))
-
-    def _replied(self, stream: Stream) -> None:
-        if not stream.caller_ended:  # answered before the request was whole: RFC 9113 section 8.1
-            self.window.send(h2.rst_stream(stream.stream_id, h2.NO_ERROR))
-        self.forget(stream)
-
-    def windows_changed(self, more_bytes: int) -> None:
-        """Let all streams have what the caller gives each (RFC 9113 section 6.9.2)."""
-        if more_bytes:
-            for stream in list(self.streams.values()):
-                if type(stream) is Kept:
-                    stream.window_bytes += more_bytes
-                    self.pump(stream)
-
-    # --- ends -----------------------------------------------------------------------------------------------------
-
-    def cut(self, stream: Stream, status: Status, message: str, *, tell_runtime: bool = True) -> None:
-        """End a call with *status*, wherever it is."""
-        if type(stream) is Kept:
-            self.reply_headers(stream, status_trailers(status, message, alone=True), end=True)
-            return
-        if stream.runtime_ended:
-            return
-        self.broken(stream, status, message)
-        if tell_runtime:
-            self.to_runtime.append(h2.rst_stream(stream.stream_id, h2.CANCEL))
-            self.cut_off.add(stream.stream_id)
-        self._send_headers(stream, status_trailers(status, message, alone=not stream.replied), end=True)
-        self._replied(stream)
-
-    def leave(self, code: int = h2.NO_ERROR, why: str = "") -> None:
-        """Have the caller make its next calls on another connection."""
-        if not self.leaving:
-            self.leaving = True
-            self.window.send(h2.goaway(min(self.latest, self.last), code, why.encode("ascii", "replace")))
-
-    def runtime_leaves(self, last: int) -> int:
-        """Note that the runtime sees streams up to *last* through, and return up to which the caller may count on.
-
-        Kept calls go on. So those that the runtime has not seen end here where the caller will not make them again.
-        """
-        told = max((stream.stream_id for stream in self.streams.values() if type(stream) is Kept), default=0)
-        told = max(told, last)
-        unseen = [each for each in self.streams.values() if type(each) is Passing and each.stream_id > last]
-        for stream in unseen:
-            if stream.stream_id > told:
-                self.broken(stream, Status.UNAVAILABLE, _UNSEEN)
-                self.forget(stream)
-            else:
-                self.cut(stream, Status.UNAVAILABLE, _UNSEEN, tell_runtime=False)
-        self.last = min(self.last, told)
-        return told
-
-    def runtime_lost(self, message: str) -> None:
-        """End what has passed to the runtime: its connection is gone."""
-        for stream in list(self.streams.values()):
-            if type(stream) is Passing:
-                self.cut(stream, Status.UNAVAILABLE, message, tell_runtime=False)
-        self.leave()
-
-    def caller_lost(self) -> None:
-        """Tell everybody that nobody waits any more."""
-        streams, self.streams = self.streams, {}
-        for stream in streams.values():
-            if type(stream) is Passing:
-                self.broken(stream, Status.CANCELLED, "the caller closed its connection")
-            elif type(stream) is Kept and not stream.over:
-                stream.over = True
-                if stream.sink is not None:
-                    stream.sink.cancelled()
-                self.calls.broken(stream, Status.CANCELLED.value, "the caller closed its connection")
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no call is on its way and nothing waits for the caller's window."""
-        return not self.window.waits and all(stream.over for stream in self.streams.values())

@@ -17,10 +17,11 @@ from tests.simulation.clocks import monotonic_s
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from crirm.rpc.call import Call
+
     from crirm.daemon.node import DecidingNode
     from crirm.model.decision import State
     from crirm.model.workload import Container
-    from crirm.rpc.call import Call
     from tests.simulation.runtime import Box
     from tests.simulation.world import World
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import trio
 
-from crirm.kube.agent_client import AgentClient, AgentError
 from crirm.logs import get_logger
 
 log = get_logger("resource-manager-agent")
@@ -15,6 +14,8 @@ async def greet_agent(path: str) -> None:
     if not await trio.Path(path).exists():
         log.debug("there is no node agent yet; it sends a configuration when it comes", socket=path)
         return
+    from crirm.kube.agent_client import AgentClient, AgentError  # noqa: PLC0415  # most nodes have no agent at the start
+
     try:
         trouble = await AgentClient(path).health_check("")
     except AgentError as error:

@@ -16,9 +16,7 @@ import attrs
 import trio
 
 from crirm.config.config import Config
-from crirm.config.load import Loaded, load, load_config_map
-from crirm.daemon.configuration.grammars import GRAMMARS
-from crirm.daemon.configuration.meaning import UnreadableError, read, with_config
+from crirm.daemon.configuration.meaning import UnreadableError, loaded, loaded_map, read, with_config
 from crirm.daemon.settings import NOTHING
 from crirm.errors import CrirmError, UsageError
 from crirm.logs import get_logger
@@ -28,6 +26,7 @@ from crirm.system.config_cache import ConfigCacheError, path_in, policy_in_use, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from crirm.config.load import Loaded
     from crirm.daemon.configuration.change import Proposal, Reconfiguration
     from crirm.daemon.configuration.overrides import Overrides
     from crirm.daemon.settings import Settings
@@ -111,7 +110,7 @@ def _first(base: Settings) -> InForce:
 
 def _from_file(source: Source, path: str, base: Settings) -> InForce:
     content = read(Path(path))
-    return attrs.evolve(_taken(source, path, base, load(content, path, GRAMMARS)), content=content)
+    return attrs.evolve(_taken(source, path, base, loaded(content, path)), content=content)
 
 
 def _taken(source: Source, name: str, base: Settings, loaded: Loaded) -> InForce:
@@ -135,7 +134,7 @@ def _accepted(base: Settings) -> InForce | None:
         data = read_accepted(base.state_dir)
         if data is None:
             return None
-        found = _taken(Source.ACCEPTED, name, base, load_config_map(data, name, GRAMMARS))
+        found = _taken(Source.ACCEPTED, name, base, loaded_map(data, name))
         _check_fits(found.settings)
     except CrirmError as error:
         log.warning("the configuration accepted before cannot be used", reason=str(error))
@@ -183,7 +182,7 @@ class Configurations:
         if not any(text.strip() for text in data.values()):
             return self._note(Source.AGENT, node_name, EMPTY)
         async with self._one_at_a_time:
-            refusal = await self._take(Source.AGENT, node_name, lambda: load_config_map(data, node_name, GRAMMARS))
+            refusal = await self._take(Source.AGENT, node_name, lambda: loaded_map(data, node_name))
             if not refusal and self.base.state_dir:
                 try:
                     await trio.to_thread.run_sync(write_accepted, self.base.state_dir, node_name, dict(data))
@@ -211,7 +210,7 @@ class Configurations:
                 return
             self._seen = data
             if data.strip():
-                await self._take(Source.FORCED, path, lambda: load(data, path, GRAMMARS))
+                await self._take(Source.FORCED, path, lambda: loaded(data, path))
             else:  # more likely cut off than meant: it would free all containers
                 self._note(Source.FORCED, path, EMPTY)
 
@@ -233,15 +232,15 @@ class Configurations:
         Raises:
             CrirmError: it cannot be used at all.
         """
-        loaded = await trio.to_thread.run_sync(load, text.encode(), name, GRAMMARS)
-        settings = await trio.to_thread.run_sync(with_config, self.base, loaded)
+        found = await trio.to_thread.run_sync(loaded, text.encode(), name)
+        settings = await trio.to_thread.run_sync(with_config, self.base, found)
         refusal = self.switch_refusal(Source.OPERATOR, settings)
-        return await self.change.propose(settings), refusal, [str(warning) for warning in loaded.warnings]
+        return await self.change.propose(settings), refusal, [str(warning) for warning in found.warnings]
 
     async def activate(self, name: str, text: str) -> str:
         """Take the configuration *text* into use; returns why not, or nothing."""
         async with self._one_at_a_time:
-            return await self._take(Source.OPERATOR, name, lambda: load(text.encode(), name, GRAMMARS))
+            return await self._take(Source.OPERATOR, name, lambda: loaded(text.encode(), name))
 
     def switch_refusal(self, source: Source, settings: Settings) -> str:
         """Return why the policy may not be switched to that of *settings*; nothing when it may."""

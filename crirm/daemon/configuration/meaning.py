@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 import attrs
 
 from crirm.config.cpus import CPUAmount, ExactCPUs, resolve_cpus
-from crirm.config.load import load
-from crirm.config.text import MAX_BYTES
+from crirm.config.nodes import MAX_BYTES
 from crirm.daemon.configuration.grammars import GRAMMARS
 from crirm.errors import CrirmError
 from crirm.logs import settings_from
@@ -20,7 +19,7 @@ from crirm.model.cpuset import CPUSet
 from crirm.policy.api import Choice, Constraints, CPUConstraint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from crirm.config.config import Config
     from crirm.config.load import Loaded
@@ -42,7 +41,21 @@ def read_config(path: str) -> Loaded:
         UnreadableError: there is no such file, or we may not read it.
         ConfigFaults: it cannot be used, with all that is wrong in it.
     """
-    return load(read(Path(path)), path, GRAMMARS)
+    return loaded(read(Path(path)), path)
+
+
+def loaded(data: bytes, name: str) -> Loaded:
+    """Return the configuration that *data* holds, as `crirm.config.load.load` does with all grammars."""
+    from crirm.config.load import load  # noqa: PLC0415  # a daemon without a file does without YAML, TOML and cattrs
+
+    return load(data, name, GRAMMARS)
+
+
+def loaded_map(data: Mapping[str, str], name: str) -> Loaded:
+    """Return the configuration that the *data* of a ConfigMap holds, as `loaded`."""
+    from crirm.config.load import load_config_map  # noqa: PLC0415  # as above
+
+    return load_config_map(data, name, GRAMMARS)
 
 
 def read(file: Path) -> bytes:

@@ -1,7 +1,9 @@
-"""The message dump: a tap that keeps what it is shown, and a task that turns it into text elsewhere.
+"""The message dump: a tap that keeps what it is shown, and a task that turns it into text later.
 
-A call that is not dumped costs one dictionary look-up. Of a dumped call the event loop only keeps references; decoding
-and writing happen in a worker thread.
+A call that is not dumped costs one dictionary look-up. Of a dumped call only references are kept; a tenth of a second
+later they become text together. Lines that need no decoding are made on the event loop, a slice at a time: a worker
+thread would cost more than they do. It is for messages, whose decoding takes milliseconds, and for the file, which may
+have to be waited for.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from crirm.cri.dump_rules import Level
-from crirm.cri.methods import PACKAGES, find, split
+from crirm.cri.methods import METHODS, PACKAGES, find, split
 from crirm.cri.schema import schema
 from crirm.daemon.dump.queue import Queue
 from crirm.daemon.dump.text import (
@@ -29,6 +31,7 @@ from crirm.daemon.dump.text import (
     Reply,
     RequestRecord,
     Text,
+    needs_worker,
     text,
 )
 from crirm.logs import get_logger
@@ -48,7 +51,8 @@ QUEUE_RECORDS: Final = 20_000
 BATCH_BYTES: Final = 1 << 20  # written in one go; bounds how long a cancelled dump goes on
 BATCH_RECORDS: Final = 256
 REMEMBERED_PATHS: Final = 1000  # far more than there are; callers can make paths up
-GATHER_S: Final = 0.1  # what comes within this goes to the worker thread together: handing over costs 0.4 ms
+GATHER_S: Final = 0.1  # what comes within this is written together, after the calls that it is about
+SLICE_S: Final = 0.0005  # of lines on the event loop; then it turns
 LAST_WORDS_S: Final = 2.0  # for what still waits when the daemon stops
 PAUSE_S: Final = 0.0001  # between messages and within long ones, lets the event loop have the interpreter
 SWITCH_INTERVAL_S: Final = 0.0005  # and so does this; Python's 0.005 would hold up every other call that long
@@ -129,8 +133,7 @@ class Dumper:
             self._file_path = file
             if old:
                 old.close()
-        if rules.enabled:
-            await trio.to_thread.run_sync(schema, "VersionRequest")  # imports what the first call would wait for
+        await _import_messages(rules)
         self._rules, self._intercepted = rules, intercepted
         self._plans.clear()
 
@@ -156,14 +159,12 @@ class Dumper:
         if self._file_path:
             self._file = await trio.to_thread.run_sync(lambda: RecordFile(self._file_path, truncate=True))
             log.info("messages are dumped to a file too", path=self._file_path)
-        if self._rules.enabled:
-            await trio.to_thread.run_sync(schema, "VersionRequest")  # imports what the first call would wait for
+        await _import_messages(self._rules)
         try:
-            with _quick_switches():
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._tell_counts_for_ever)
-                    task_status.started()
-                    await self._write_for_ever()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell_counts_for_ever)
+                task_status.started()
+                await self._write_for_ever()
         finally:
             await self._finish()
 
@@ -178,7 +179,11 @@ class Dumper:
         batch = self._queue.take(BATCH_BYTES, BATCH_RECORDS)
         with trio.CancelScope(shield=True):
             async with self._writing:
-                await trio.to_thread.run_sync(self._write, batch, pause)
+                if self._file or any(map(needs_worker, batch)):
+                    with _quick_switches():
+                        await trio.to_thread.run_sync(self._write, batch, pause)
+                else:
+                    await self._write_here(batch)
 
     async def _finish(self) -> None:
         """Write what still waits, as far as time allows, and say what was not written."""
@@ -201,17 +206,29 @@ class Dumper:
             counts, self._counts = self._counts, Counter()
             log.info("calls since the last count", **counts)
 
+    async def _write_here(self, batch: list[Record]) -> None:
+        """Write lines that need no decoding, with turns of the event loop in between."""
+        until_s = time.perf_counter() + SLICE_S
+        for record in batch:
+            self._write_one(record, lambda: None)
+            if time.perf_counter() > until_s:
+                await trio.lowlevel.checkpoint()
+                until_s = time.perf_counter() + SLICE_S
+
     def _write(self, batch: list[Record], pause: Callable[[], None]) -> None:
         """Runs in a worker thread."""
         for record in batch:
             pause()
-            try:
-                shown = text(record, show_secrets=self._show_secrets, pause=pause)
-            except Exception:
-                log.exception("a message cannot be shown, this is a bug in crirm")
-            else:
-                if shown:
-                    self._show(shown)
+            self._write_one(record, pause)
+
+    def _write_one(self, record: Record, pause: Callable[[], None]) -> None:
+        try:
+            shown = text(record, show_secrets=self._show_secrets, pause=pause)
+        except Exception:
+            log.exception("a message cannot be shown, this is a bug in crirm")
+        else:
+            if shown:
+                self._show(shown)
 
     def _show(self, shown: Text) -> None:
         level = "warning" if shown.failed else "info"
@@ -240,6 +257,12 @@ class Dumper:
 
     def _nobody_reads(self) -> bool:
         return self._rules.as_debug and not self._file_path and not log.debug_on
+
+
+async def _import_messages(rules: DumpRules) -> None:
+    """Import the whole API where messages are to be decoded, so that nobody waits for that later."""
+    if any(rules.level(method) is Level.FULL for _, method in METHODS):
+        await trio.to_thread.run_sync(schema, "VersionRequest")
 
 
 def _pause() -> None:

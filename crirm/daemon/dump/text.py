@@ -19,7 +19,7 @@ from crirm.cri.qualifier import qualifier
 from crirm.errors import visible
 from crirm.logs import Block
 from crirm.logs.render import INDENT
-from crirm.rpc.compression import plain
+from crirm.rpc.compression import Packed, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +33,7 @@ PASSTHROUGH: Final = "passthrough"
 INTERCEPTED: Final = "intercepted"
 RELAYED: Final = "relayed"
 MOST_UNPACKED_BYTES: Final = 16 << 20  # as much as kubelet and containerd take; what is larger is shown as it came
+MOST_READ_BYTES: Final = 64 << 10  # of a request, on the event loop: its name is within
 LINES_BETWEEN_PAUSES: Final = 30  # about 0.2 ms of work
 
 
@@ -118,6 +119,22 @@ class Text:
         if self.block:
             lines += [f"{self.block.header}{INDENT}{line}" for line in self.block.text.split("\n")]
         return "".join(f"{self.stamp}{visible(line)}\n" for line in lines)
+
+
+def needs_worker(record: Record) -> bool:
+    """Whether making text of *record* takes long: something is decoded, unpacked, or too large to find a name in."""
+    match record:
+        case RequestRecord():
+            return True
+        case Reply(call) | End(call):
+            request = call.request
+            if isinstance(record, Reply) and call.plan.level is Level.FULL:
+                return True
+            return request is not None and (isinstance(request, Packed) or len(request) > MOST_READ_BYTES)
+        case LeftOut():
+            return False
+        case _:
+            assert_never(record)
 
 
 def text(record: Record, *, show_secrets: bool, pause: Callable[[], None]) -> Text | None:

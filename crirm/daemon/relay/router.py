@@ -9,7 +9,8 @@ from grpclib.const import Status
 
 from crirm.cri.methods import IMAGE_SERVICE, PACKAGES, RUNTIME_SERVICE, bridged, split
 from crirm.logs import get_logger
-from crirm.rpc.server import Refusal, Route
+from crirm.rpc.calls import Refusal
+from crirm.rpc.server import Route
 
 if TYPE_CHECKING:
     from crirm.daemon.relay.link import Link

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.stats import compare, compare_blocks, median_interval, quantile, summarise
+from bench.stats import Estimate, median_interval, quantile, ratio, unpaired_ratio
 
 TIMINGS_S = st.lists(st.floats(0, 10), min_size=1, max_size=60)
 
@@ -52,32 +52,15 @@ def test_median_interval(values: list[float], expected: tuple[float, float]) -> 
     assert median_interval(values) == expected
 
 
-def test_a_summary_is_in_milliseconds() -> None:
-    summary = summarise([0.001, 0.002, 0.003])
-    assert (summary.median_ms, summary.p99_ms) == pytest.approx((2.0, 2.98))
-
-
 def test_pairs_are_compared_before_the_median_is_taken() -> None:
-    """The whole machine slows down threefold in the middle: every pair still differs by 1 ms."""
-    comparison = compare([0.001, 0.001, 0.101, 0.101], [0.002, 0.002, 0.102, 0.102])
-    assert comparison.added_ms == pytest.approx(1.0)
-    assert (comparison.added_low_ms, comparison.added_high_ms) == pytest.approx((1.0, 1.0))
-    assert comparison.pairs == 4
-
-
-def test_ratio_and_percent_are_of_the_direct_way() -> None:
-    comparison = compare([0.010] * 3, [0.011] * 3)
-    assert comparison.ratio == pytest.approx(1.1)
-    assert comparison.added_percent == pytest.approx(10.0)
+    """The whole machine slows down a hundredfold in the middle: every pair still differs by a half."""
+    assert ratio([1.5, 1.5, 150, 150], [1.0, 1.0, 100, 100]) == Estimate(1.5, 1.5, 1.5)
 
 
 def test_pairs_need_two() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        compare([0.1, 0.2], [0.1])
+        ratio([0.1, 0.2], [0.1])
 
 
-def test_blocks_are_compared_by_their_medians_and_summarised_by_every_timing() -> None:
-    comparison = compare_blocks([[0.001, 0.002, 0.900]], [[0.004, 0.005, 0.006]])
-    assert comparison.added_ms == pytest.approx(3.0)
-    assert comparison.direct.p99_ms > 800
-    assert comparison.pairs == 1
+def test_what_is_not_paired_is_compared_by_its_medians_and_the_widest_interval() -> None:
+    assert unpaired_ratio([2.0, 3.0, 4.0], [1.0, 1.5, 2.0]) == Estimate(2.0, 1.0, 4.0)

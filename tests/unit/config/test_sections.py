@@ -6,7 +6,7 @@ import pytest
 
 from crirm.config.faults import ConfigFaults
 from crirm.config.load import load, load_config_map
-from crirm.config.text import MAX_BYTES
+from crirm.config.nodes import MAX_BYTES
 
 from .reading import load_faults, loaded
 

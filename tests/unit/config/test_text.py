@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crirm.config.text import MAX_BYTES, is_toml, parse
+from crirm.config.nodes import MAX_BYTES
+from crirm.config.text import is_toml, parse
 
 if TYPE_CHECKING:
     from crirm.config.faults import Fault

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from crirm.cri import qualifier as numbers
 from crirm.cri.methods import METHODS
 from crirm.cri.proto.runtime import v1
 from crirm.cri.qualifier import qualifier
+from crirm.cri.schema import schema
 
 POD = v1.PodSandboxConfig(metadata=v1.PodSandboxMetadata(name="web-0", namespace="default"))
 CONTAINER = v1.ContainerConfig(metadata=v1.ContainerMetadata(name="nginx"))
@@ -36,3 +38,24 @@ CONTAINER = v1.ContainerConfig(metadata=v1.ContainerMetadata(name="nginx"))
 )
 def test_whom_a_request_is_about(method: str, request_: object, expected: str) -> None:
     assert qualifier(METHODS["RuntimeService", method], bytes(request_)) == expected  # type: ignore[call-overload]
+
+
+def numbered(message: str) -> dict[str, int]:
+    return {shape.name: number for number, shape in schema(message).items()}
+
+
+def test_field_numbers_are_those_of_the_api() -> None:
+    ids = {
+        name: {
+            number for field, number in numbered(method.request).items() if field in {"container_id", "pod_sandbox_id"}
+        }
+        for (_, name), method in METHODS.items()
+        if name != "CreateContainer"
+    }
+    assert {name for name, found in ids.items() if found} == numbers.WITH_ID
+    assert {number for found in ids.values() for number in found} == {numbers.ID}
+    create = numbered("CreateContainerRequest")
+    assert (create["config"], create["sandbox_config"]) == (numbers.CREATE_CONFIG, numbers.CREATE_SANDBOX_CONFIG)
+    assert numbered("RunPodSandboxRequest")["config"] == numbers.RUN_CONFIG
+    for config, metadata in (("PodSandboxConfig", "PodSandboxMetadata"), ("ContainerConfig", "ContainerMetadata")):
+        assert (numbered(config)["metadata"], numbered(metadata)["name"]) == numbers.METADATA_NAME

@@ -20,7 +20,8 @@ from tests.unit.daemon.fake_pool import in_virtual_time
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from crirm.rpc.server import Refusal, Server
+    from crirm.rpc.calls import Refusal
+    from crirm.rpc.server import Server
 
 GRACE_S = 10.0
 

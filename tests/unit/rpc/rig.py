@@ -20,14 +20,14 @@ from crirm.rpc import bridge
 from crirm.rpc.client import Pool, RuntimeConnection
 from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import frame
-from crirm.rpc.server import Refusal, Route, Served, Server
+from crirm.rpc.server import Route, Served, Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     import hyperframe.frame
 
-    from crirm.rpc.calls import Handler, HeldCall
+    from crirm.rpc.calls import Handler, HeldCall, Refusal
     from crirm.rpc.tap import CallTap, Outcome, Tap
 
 VERSION = b"/runtime.v1.RuntimeService/Version"

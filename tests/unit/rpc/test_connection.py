@@ -8,9 +8,8 @@ import pytest
 from grpclib.const import Status
 from hyperframe.frame import GoAwayFrame, HeadersFrame
 
-from crirm.rpc.calls import Answer
+from crirm.rpc.calls import Answer, Refusal
 from crirm.rpc.grpc_wire import find, frame, parse_timeout_s
-from crirm.rpc.server import Refusal
 from tests.unit.rpc.rig import OK, REPLY, VERSION, Peer, forwarding, in_guest_mode, open_rig, request
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from grpclib.const import Status
 
 from crirm.rpc import bridge
 from crirm.rpc.grpc_wire import find
-from crirm.rpc.server import Refusal
+from crirm.rpc.calls import Refusal
 from tests.unit.rpc.rig import REPLY, Peer, Rig, Transport, on_loop
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ from crirm.cri.dump_rules import DumpRules, Level
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.dump.dumper import REMEMBERED_PATHS, Dumper
 from crirm.daemon.dump.queue import Queue
-from crirm.daemon.dump.text import CallInfo, LeftOut, MethodDump, Record, RequestRecord
+from crirm.daemon.dump.text import MOST_READ_BYTES, CallInfo, LeftOut, MethodDump, Record, RequestRecord
 from crirm.errors import CrirmError
 from crirm.logs import LogSettings, configure
 from crirm.logs.record_file import RecordFile
+from crirm.rpc.compression import Packed
 from crirm.rpc.tap import Latency, Outcome
 
 if TYPE_CHECKING:
@@ -280,6 +282,50 @@ async def test_a_bug_in_showing_one_message_loses_that_message_only(monkeypatch:
         ("error", "a message cannot be shown, this is a bug in crirm"),
         ("info", "good StopContainer <= (passthrough) REQUEST"),
     ]
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(
+    ("rules", "request_", "to_file", "here"),
+    [
+        pytest.param("name:*", b"", False, True, id="a line that needs no decoding is made where the event loop runs"),
+        pytest.param("full:*", b"", False, False, id="messages are decoded in a worker thread"),
+        pytest.param("name:*", b"", True, False, id="a file is waited for in a worker thread"),
+        pytest.param("name:*", bytes(MOST_READ_BYTES + 1), False, False, id="a large request is read in one"),
+        pytest.param("name:*", Packed.of(b"x", b"gzip"), False, False, id="a compressed request is unpacked in one"),
+    ],
+)
+async def test_where_text_is_made(
+    rules: str, request_: bytes, to_file: bool, here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set()
+
+    def noting(_: object, request: bytes) -> str:
+        threads.add(threading.current_thread())
+        return f"{len(request)} bytes"
+
+    monkeypatch.setattr("crirm.daemon.dump.text.qualifier", noting)
+    with capture_logs():
+        async with dumping(rules, file=str(tmp_path / "dump") if to_file else "") as dumper:
+            tap = dumper.open(STOP)
+            assert tap is not None
+            tap.request(request_)
+            tap.close(OK)
+    assert {thread is threading.current_thread() for thread in threads} == {here}
+
+
+@pytest.mark.trio
+async def test_others_have_their_turns_while_many_lines_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crirm.daemon.dump.dumper.SLICE_S", 0.0)
+    turns = []
+    with capture_logs() as entries:
+        async with dumping("name:*") as dumper:
+            for _ in range(50):
+                make_call(dumper, STOP, b"", b"")
+            while len(entries) < 50:
+                turns.append(len(entries))
+                await trio.lowlevel.checkpoint()
+    assert len(set(turns)) > 20
 
 
 def test_made_up_paths_do_not_fill_the_memory() -> None:

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from crirm.daemon.relay.link import Link
 from crirm.daemon.relay.router import Relay, is_endless, log
 from crirm.daemon.relay.runtime_info import RuntimeInfo
-from crirm.rpc.server import Refusal, Route
+from crirm.rpc.calls import Refusal
+from crirm.rpc.server import Route
 from crirm.rpc.tap import Latency, Outcome
 from tests.unit.daemon.fake_pool import FakePool
 
