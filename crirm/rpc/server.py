@@ -158,21 +158,22 @@ class Server:
     def answered(self, stream: Passing | Kept, trailers: Headers) -> None:
         """Hear that a call has got its whole reply."""
         if type(stream) is Kept:
-            self._end_kept(stream, *status_of(trailers))
+            self._end_kept(stream, *status_of(trailers), answered=True)
         self.look_whether_idle()
 
     def broken(self, stream: Passing | Kept, status: int, message: str) -> None:
         """Hear that a call has ended without one."""
         if type(stream) is Kept:
-            self._end_kept(stream, status, message)
+            self._end_kept(stream, status, message, answered=False)
         self.look_whether_idle()
 
-    def _end_kept(self, stream: Kept, status: int, message: str) -> None:
-        latency = NO_TIME
+    def _end_kept(self, stream: Kept, status: int, message: str, *, answered: bool) -> None:
+        outcome = Outcome(status, message, NO_TIME)
         if isinstance(stream.sink, Held):
-            latency = stream.sink.latency()
-            stream.sink.close_tap(Outcome(status, message, latency))
-        self._finish(stream.path, Outcome(status, message, latency))
+            certain = stream.sink.is_certain(answered=answered)
+            outcome = Outcome(status, message, stream.sink.latency(), certain)
+            stream.sink.close_tap(outcome)
+        self._finish(stream.path, outcome)
 
     def _finish(self, path: bytes, outcome: Outcome) -> None:
         self._served.finished(path, outcome)

@@ -98,19 +98,25 @@ class SpliceState:
         """Send bytes of the reply to a kept call, as the caller's windows allow."""
         if not stream.over:
             stream.waiting.append((data, None, False))
+            stream.waiting_bytes += len(data)
             self.pump(stream)
 
-    def reply_reset(self, stream: Kept, code: int) -> None:
-        """End a kept call at once, as the runtime has done."""
+    def reply_reset(self, stream: Kept, code: int, status: Status, message: str) -> None:
+        """End a kept call at once."""
         if not stream.over:
             stream.over = True
             stream.waiting.clear()
             self.window.send(h2.rst_stream(stream.stream_id, code))
             self.forget(stream)
-            self.broken(stream, Status.UNAVAILABLE, f"the runtime reset the stream (HTTP/2 error {code})")
+            self.broken(stream, status, message)
 
     def pump(self, stream: Kept) -> None:
         """Send as much of a reply as the caller takes on its stream."""
+        self._pump(stream)
+        if stream.sink is not None and not stream.over:
+            stream.sink.waits(stream.waiting_bytes)
+
+    def _pump(self, stream: Kept) -> None:
         while stream.waiting:
             piece, headers, end = stream.waiting[0]
             if headers is not None:
@@ -129,6 +135,7 @@ class SpliceState:
             else:
                 stream.waiting[0] = (piece[room:], None, False)
             stream.window_bytes -= room
+            stream.waiting_bytes -= room
             self.window.send(h2.frame(h2.DATA, 0, stream.stream_id, piece[:room]), room)
 
     def _send_headers(self, stream: Stream, headers: Headers, *, end: bool) -> None:

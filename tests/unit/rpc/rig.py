@@ -17,6 +17,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 
 from crirm.rpc import bridge
+from crirm.rpc.budget import Account, Budget
 from crirm.rpc.client import Pool, RuntimeConnection
 from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import frame
@@ -100,6 +101,8 @@ class Stream:
 
 class Half(Protocol):
     """crirm's end of a connection."""
+
+    lost: bool
 
     def connection_made(self, transport: bridge.BaseTransport) -> None: ...
 
@@ -194,9 +197,9 @@ class Rig:
             self._route, lambda: None if self.away else self.pool, nursery, tap, self._finish, connect=self._connect
         )
         self.server = Server(served)
-        self.upstream = RuntimeConnection(self.pool, self.flusher)
-        self.pool_runtime = Peer(self.upstream, client_side=False)
-        self.pool.add(self.upstream)
+        self.others: list[Peer] = []
+        self.elsewhere: Pool | None = None
+        self.pool_runtime = self.connect_pool(self.pool)
         self.runtime: Peer | None = None
         self.downstream = self.server.new_connection()
         self.kubelet = Peer(self.downstream, client_side=True, acknowledges=kubelet_acknowledges)
@@ -204,7 +207,26 @@ class Rig:
     def _route(self, path: bytes) -> Route | Refusal:
         if self.refusal is not None:
             return self.refusal
-        return Route(self.pool, self.renamed.get(path, path), self.handler, self.observer, self.endless)
+        return Route(
+            self.elsewhere or self.pool, self.renamed.get(path, path), self.handler, self.observer, self.endless
+        )
+
+    def connect_pool(self, pool: Pool) -> Peer:
+        """Let *pool* have a connection, or one more, and return its other end."""
+        connection = RuntimeConnection(pool, self.flusher)
+        self.others.append(Peer(connection, client_side=False))
+        pool.add(connection)
+        return self.others[-1]
+
+    def route_elsewhere(self) -> Peer:
+        """Have calls go to another socket than that of the runtime, and return the other end of that."""
+        self.elsewhere = Pool("/run/elsewhere.sock", self.flusher)
+        return self.connect_pool(self.elsewhere)
+
+    def limit(self, *, most_bytes: int, most_of_one_bytes: int) -> None:
+        """Let callers have crirm hold no more than that."""
+        self.server.budget = Budget(most_bytes, most_of_one_bytes)
+        self.downstream.account = Account(self.server.budget)
 
     async def _connect(self, half: Any, _path: str) -> None:
         self.runtime = Peer(half, client_side=False)
@@ -220,7 +242,7 @@ class Rig:
 
     @property
     def peers(self) -> list[Peer]:
-        return [peer for peer in (self.kubelet, self.runtime, self.pool_runtime) if peer is not None]
+        return [peer for peer in (self.kubelet, self.runtime, *self.others) if peer is not None]
 
     async def settle(self) -> None:
         """Move bytes and let tasks run until nobody has anything to say."""
@@ -270,8 +292,11 @@ class Rig:
     @property
     def idle(self) -> bool:
         """Nothing of any call is left in crirm."""
-        return not (self.server.calls or self.upstream.legs or self.downstream.splice.streams) and not (
-            self.downstream.account.held_bytes
+        legs = [leg for peer in self.others for leg in getattr(peer.other, "legs", ())]
+        tasks = self.server._tasks
+        splice = self.downstream.splice
+        return not (legs or tasks or self.server.calls or splice.streams or self.server.budget.held_bytes) and (
+            self.downstream.lost or not splice.window.waits
         )
 
 
@@ -287,7 +312,9 @@ async def open_rig(
             yield rig
         finally:
             nursery.cancel_scope.cancel()
-            rig.pool.close("the test is over")  # a call that was forwarded waits for its answer
+            for pool in (rig.pool, rig.elsewhere):
+                if pool is not None:
+                    pool.close("the test is over")  # a call that was forwarded waits for its answer
 
 
 async def forwarding(call: HeldCall) -> None:

@@ -145,7 +145,7 @@ async def test_a_caller_that_vanishes_takes_its_connection_to_the_runtime_along(
         rig.kubelet.vanish()
         await rig.settle()
         assert rig.beyond.transport.closed
-        assert not rig.upstream.lost, "the pool serves others"
+        assert not rig.pool_runtime.other.lost, "the pool serves others"
         assert [outcome.status for _, outcome in rig.outcomes] == [1, 1]
         assert rig.idle
         assert not rig.server.connections
