@@ -322,7 +322,7 @@ class DecidingNode:
         try:
             cgroups = Cgroups(host_root / CGROUPS)
         except CgroupsUnusableError as error:
-            log.warning("what the kernel has for containers is not looked at", reason=str(error))
+            log.warning("cgroup enforcement is off: no usable cgroup hierarchy", reason=str(error))
             return None
         enforcer = Enforcer(
             lambda: self.engine.state, ThreadedKernel(cgroups), self.effects.perform, self.effects.in_flight, mode

@@ -187,7 +187,7 @@ class Configurations:
                 try:
                     await trio.to_thread.run_sync(write_accepted, self.base.state_dir, node_name, dict(data))
                 except ConfigCacheError as error:
-                    log.warning("the next start will not know this configuration", reason=str(error))
+                    log.warning("configuration active but not saved; a restart loses it", reason=str(error))
         return refusal
 
     async def set_adjustment(self, node_name: str, adjustments: Mapping[str, Any]) -> Mapping[str, str]:

@@ -113,7 +113,7 @@ class Overrides:
         try:
             await trio.to_thread.run_sync(write_json, adjustments_in(self.state_dir), kept)
         except JsonFileError as error:
-            log.warning("the next start will not know these adjustments", reason=str(error))
+            log.warning("overrides active but not saved; a restart loses them", reason=str(error))
 
     async def _take(self, new: tuple[Override, ...]) -> dict[str, str]:
         node, old = self.decider.node, self.in_force

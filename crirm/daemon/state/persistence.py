@@ -150,7 +150,7 @@ class Persistence(Listener):
             "damaged_rows": damaged,
         }
         if known:
-            log.info("what was decided before is restored", **counts)
+            log.info("restored saved state", **counts)
         known_facts = {"policy": self.engine.policy.name, **self.facts, "machine": self._machine}
         facts = ", ".join(f"{fact} {value}" for fact, value in known_facts.items() if value)
         found = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
