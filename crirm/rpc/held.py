@@ -30,6 +30,7 @@ from crirm.rpc.grpc_wire import (
     MAX_MESSAGE_BYTES,
     PREFIX_BYTES,
     Deframer,
+    MessageTooLargeError,
     find,
     frame,
     only_message,
@@ -205,16 +206,26 @@ class Held:
     async def _read(self) -> None:
         """Take the request's only message out of its stream, unpacked."""
         body = bridge.now(self._stream.recv_data(self._size_bytes))
-        messages: list[bytes] = []
-        Deframer(messages.append, find(self._headers, b"grpc-encoding"), unpacks=False).feed(body)
-        if len(messages) != 1 and self._handler is not None:
-            raise CallRefusedError(Status.INTERNAL, f"{self._shown_path} takes one message, {len(messages)} came")
+        messages = self._messages_in(body)
         self.message = body if self._handler is None else messages[0]
         if self._tap is not None:
             for message in messages:
                 self._tap.request(message)
         if isinstance(self.message, Packed):
             self.message = await self._unpacked(self.message)
+
+    def _messages_in(self, body: bytes) -> list[bytes]:
+        messages: list[bytes] = []
+        encoding, reads = find(self._headers, b"grpc-encoding"), self._handler is not None
+        deframer = Deframer(messages.append, encoding, strict=reads, unpacks=False)
+        try:
+            deframer.feed(body)
+        except MessageTooLargeError as error:
+            raise CallRefusedError(Status.RESOURCE_EXHAUSTED, f"the request is {error}") from error
+        if reads and (len(messages) != 1 or deframer.buffered_bytes):
+            came = f"{len(messages)} and {deframer.buffered_bytes} bytes came"
+            raise CallRefusedError(Status.INTERNAL, f"{self._shown_path} takes one message; {came}")
+        return messages
 
     async def _unpacked(self, message: Packed) -> bytes:
         """Unpack the request, a step in each turn of the loop."""

@@ -106,6 +106,7 @@ class SpliceState:
         if not stream.over:
             stream.over = True
             stream.waiting.clear()
+            stream.waiting_bytes = 0
             self.window.send(h2.rst_stream(stream.stream_id, code))
             self.forget(stream)
             self.broken(stream, status, message)
@@ -113,7 +114,7 @@ class SpliceState:
     def pump(self, stream: Kept) -> None:
         """Send as much of a reply as the caller takes on its stream."""
         self._pump(stream)
-        if stream.sink is not None and not stream.over:
+        if stream.sink is not None:
             stream.sink.waits(stream.waiting_bytes)
 
     def _pump(self, stream: Kept) -> None:

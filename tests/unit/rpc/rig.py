@@ -223,13 +223,24 @@ class Rig:
         self.elsewhere = Pool("/run/elsewhere.sock", self.flusher)
         return self.connect_pool(self.elsewhere)
 
+    async def another_kubelet(self) -> Peer:
+        """Return another caller, whose connection to the runtime is the last of `others`, if it has one."""
+        self.others.append(Peer(self.server.new_connection(), client_side=True))
+        caller = self.others[-1]
+        await self.settle()
+        return caller
+
     def limit(self, *, most_bytes: int, most_of_one_bytes: int) -> None:
         """Let callers have crirm hold no more than that."""
         self.server.budget = Budget(most_bytes, most_of_one_bytes)
         self.downstream.account = Account(self.server.budget)
 
     async def _connect(self, half: Any, _path: str) -> None:
-        self.runtime = Peer(half, client_side=False)
+        peer = Peer(half, client_side=False)
+        if self.runtime is None:
+            self.runtime = peer
+        else:
+            self.others.append(peer)
 
     def _finish(self, path: bytes, outcome: Outcome) -> None:
         self.outcomes.append((path, outcome))
@@ -256,12 +267,19 @@ class Rig:
             await trio.testing.wait_all_tasks_blocked()
             await bridge.call_asyncio(asyncio.sleep, 0)
 
-    async def call(self, *more: tuple[bytes, bytes], path: bytes = VERSION, body: bytes | None = frame(b"hi")) -> int:
-        """Let the kubelet begin a call; *body* None leaves its request open."""
-        stream_id = self.kubelet.h2.get_next_available_stream_id()
-        self.kubelet.h2.send_headers(stream_id, request(path, *more))
+    async def call(
+        self,
+        *more: tuple[bytes, bytes],
+        path: bytes = VERSION,
+        body: bytes | None = frame(b"hi"),
+        peer: Peer | None = None,
+    ) -> int:
+        """Let the kubelet, or *peer*, begin a call; *body* None leaves its request open."""
+        peer = peer or self.kubelet
+        stream_id = peer.h2.get_next_available_stream_id()
+        peer.h2.send_headers(stream_id, request(path, *more))
         if body is not None:
-            await self.send(self.kubelet, stream_id, body, end=True)
+            await self.send(peer, stream_id, body, end=True)
         await self.settle()
         return stream_id
 
