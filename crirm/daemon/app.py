@@ -18,6 +18,7 @@ from __future__ import annotations
 import gc
 import signal
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -47,13 +48,14 @@ from crirm.system.unix_socket import check_unserved, make_directory_of, open_lis
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from crirm.daemon.placement.intake import Overriding
     from crirm.daemon.settings import Settings
     from crirm.rpc.tap import Outcome, Tap
 
     Note = Callable[[bytes, Outcome], None]
+    Serving = Callable[..., Awaitable[None]]
 
 log = get_logger("daemon")
 
@@ -163,12 +165,15 @@ class Daemon:
 
     async def _start_asking(self, service: trio.Nursery, decider: Decider, configurations: Configurations) -> None:
         """Start everything through which somebody may ask for something else than CRI."""
-        await service.start(_control, self.base, decider, configurations)
+        control = self.base.control_socket or control_socket_beside(self.base.relay_socket)
+        answering = partial(_control, control, Answers(decider, configurations))
+        await service.start(_serve_if_it_can_be, "crirm status and crirm explain will not work", answering)
         service.start_soon(self._reload_when_asked, configurations)
         if self.base.forced_config:
             service.start_soon(configurations.follow_file)
         if self.base.config_interface:
-            await service.start(_serve_agent, self.base.config_interface, configurations)
+            hearing = partial(serve_config, self.base.config_interface, configurations)
+            await service.start(_serve_if_it_can_be, "the node agent cannot send configurations", hearing)
         if self.base.node_agent:
             service.start_soon(greet_agent, self.base.node_agent)
 
@@ -201,33 +206,21 @@ async def _place(
     service.start_soon(decider.node.run)
 
 
-async def _serve_agent(
-    path: str, configurations: Configurations, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+async def _serve_if_it_can_be(
+    what_if_not: str, serving: Serving, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve the node agent until cancelled; a daemon that it cannot reach serves all the same."""
+    """Serve what a daemon can do without: where its socket cannot be made, that is told, and all else goes on."""
     try:
-        await serve_config(path, configurations, task_status=task_status)
+        await serving(task_status=task_status)
     except CrirmError as error:
-        log.warning("the node agent cannot send configurations", reason=str(error))
+        log.warning(what_if_not, reason=str(error))
         task_status.started()
 
 
-async def _control(
-    settings: Settings,
-    decider: Decider,
-    configurations: Configurations,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Answer questions until cancelled; a daemon that nobody can ask serves all the same."""
-    path = settings.control_socket or control_socket_beside(settings.relay_socket)
-    try:
-        with control_listener(path) as sock:
-            task_status.started()
-            await serve_control(sock, Answers(decider, configurations))
-    except CrirmError as error:
-        log.warning("crirm status and crirm explain will not work", reason=str(error))
+async def _control(path: str, answers: Answers, *, task_status: trio.TaskStatus[None]) -> None:
+    with control_listener(path) as sock:
         task_status.started()
+        await serve_control(sock, answers)
 
 
 def _relay(settings: Settings, flusher: Flusher, decider: Decider) -> Relay:

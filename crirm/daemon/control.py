@@ -152,6 +152,8 @@ class Answers:
             case {"ask": "status"}:
                 return {**status(node), "configuration": self.configurations.status()}
             case {"ask": "explain", "what": str(what)}:
+                if node is None:
+                    raise QuestionError("policy none places nothing; start crirm with another policy")
                 return {"explained": explanations(what, node), "refused": refusals(what, node)}
             case {"ask": "propose", "name": str(name), "config": str(text)}:
                 return proposal_record(*await self.configurations.proposed(name, text))
@@ -236,7 +238,7 @@ def _container(container: Container, engine: Engine, drift: str) -> dict[str, An
     }
 
 
-def explained(what: str, observed: Observed | None) -> list[Explained]:
+def explained(what: str, observed: Observed) -> list[Explained]:
     """Return the trails of the containers that *what* names, the newest last.
 
     Args:
@@ -246,8 +248,6 @@ def explained(what: str, observed: Observed | None) -> list[Explained]:
     Raises:
         QuestionError: none of that name was placed, or refused.
     """
-    if observed is None:
-        raise QuestionError("policy none places nothing; start crirm with another policy")
     found = [e for e in observed.engine.trails.values() if _names(what, e.name)]
     if not found and not refusals(what, observed):
         known = sorted({e.name for e in observed.engine.trails.values()})
@@ -256,12 +256,11 @@ def explained(what: str, observed: Observed | None) -> list[Explained]:
     return found
 
 
-def refusals(what: str, observed: Observed | None) -> list[dict[str, Any]]:
+def refusals(what: str, observed: Observed) -> list[dict[str, Any]]:
     """Return why containers that *what* names were refused, of those that were not placed since."""
-    found = observed.engine.refusals.values() if observed is not None else ()
     return [
         {"name": each.name, "at_s": each.at_s, "refused": each.why, "times": each.times}
-        for each in found
+        for each in observed.engine.refusals.values()
         if _names(what, each.name)
     ]
 
@@ -272,7 +271,7 @@ def _names(what: str, name: str) -> bool:
     return any(parts[start : start + len(wanted)] == wanted for start in range(len(parts) - len(wanted) + 1))
 
 
-def explanations(what: str, observed: Observed | None) -> list[dict[str, Any]]:
+def explanations(what: str, observed: Observed) -> list[dict[str, Any]]:
     """Return for a reader in another process how the containers that *what* names came to what they have.
 
     Raises:
@@ -281,8 +280,8 @@ def explanations(what: str, observed: Observed | None) -> list[dict[str, Any]]:
     return [_explained(entry, observed) for entry in explained(what, observed)]
 
 
-def _explained(entry: Explained, observed: Observed | None) -> dict[str, Any]:
-    since = observed.engine.moves.get(entry.trail.key, ()) if observed else ()
+def _explained(entry: Explained, observed: Observed) -> dict[str, Any]:
+    since = observed.engine.moves.get(entry.trail.key, ())
     trail = attrs.asdict(entry.trail)
     for move in trail["moves"]:
         move["name"] = _name(move["key"], observed)
@@ -294,8 +293,6 @@ def _explained(entry: Explained, observed: Observed | None) -> dict[str, Any]:
     }
 
 
-def _name(key: ContainerKey, observed: Observed | None) -> str:
-    if observed is None:
-        return key
+def _name(key: ContainerKey, observed: Observed) -> str:
     entry = observed.engine.trails.get(key)
     return entry.name if entry else observed.engine.state.workload.full_name(key)

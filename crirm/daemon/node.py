@@ -248,7 +248,7 @@ class DecidingNode:
     def judge_failures(self, settings: Settings) -> None:
         """Do from now on what *settings* say where the state cannot be kept."""
         if self.persistence is not None:
-            self.persistence.judge_failures(fail_closed=settings.state_fail_closed)
+            self.persistence.fail_closed = settings.state_fail_closed
 
     def retire(self) -> None:
         """End `run`: nothing is placed any more."""

@@ -88,7 +88,7 @@ class Persistence(Listener):
         engine: whose state it is.
         effects: tells which updates are not confirmed.
         facts: about this process, for the table of facts and the journal: machine, version.
-        fail_closed: whether what needs a grant is refused while nothing can be kept.
+        fail_closed: whether what needs a grant is refused while nothing can be kept; may be changed.
         store: open; None while it cannot be.
         clock: wall-clock seconds.
     """
@@ -177,10 +177,6 @@ class Persistence(Listener):
         self._note(activation_entries(self.clock(), self.engine.policy.name, before, plan))
         self._trails = {}
         self.wake()
-
-    def judge_failures(self, *, fail_closed: bool) -> None:
-        """Have what needs a grant refused while nothing can be kept, or not, as *fail_closed* says."""
-        self.fail_closed = fail_closed
 
     def settle_on(self, machine: str) -> None:
         """Have what is written down from now on bear the digest *machine*."""
