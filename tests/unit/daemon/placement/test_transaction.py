@@ -9,6 +9,7 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
+from crirm.daemon.placement.ladder import Listener
 from crirm.daemon.placement.participants import Update
 from crirm.daemon.placement.transaction import Transaction
 from crirm.policy.activation import plan
@@ -18,6 +19,19 @@ from tests.unit.policy.counting import Counting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from crirm.model.decision import State
+    from crirm.policy.activation import Plan
+
+
+class Decided(Listener):
+    """Tells when a plan was taken into use."""
+
+    def __init__(self) -> None:
+        self.once = trio.Event()
+
+    def activated(self, before: State, plan: Plan) -> None:  # noqa: ARG002 - the interface
+        self.once.set()
 
 
 def nothing(_bench: Bench) -> None:
@@ -51,19 +65,18 @@ async def test_overrides_that_the_runtime_refuses_are_undone(
     bench = Bench(nursery, answer=Status.INTERNAL)
     bench.create("b", 1)
     bench.runtime.answering = trio.Event()
-    refused: list[dict[str, str]] = []
+    decided = Decided()
+    bench.engine.listen((*bench.engine.listeners, decided))
 
-    async def override() -> None:
-        refused.append(await bench.set(MORE))
+    async def go_on() -> None:
+        await decided.once.wait()
+        assert bench.cpus()["a"] == 4, "it is decided while the runtime is asked"
+        meanwhile(bench)
+        bench.runtime.answering.set()
 
-    nursery.start_soon(override)
-    while bench.cpus()["a"] != 4:  # it is planned in a thread, and decided while the runtime is asked
-        await trio.sleep(0.01)
-    meanwhile(bench)
-    bench.runtime.answering.set()
-    while not refused:
-        await trio.sleep(0.01)
-    assert "the runtime refuses it" in refused[0]["id-a"]
+    nursery.start_soon(go_on)
+    refused = await bench.set(MORE)
+    assert "the runtime refuses it" in refused["id-a"]
     assert (bench.cpus(), bench.overrides.in_force) == (left, ())
 
 
