@@ -149,7 +149,7 @@ class Daemon:
                 change = Reconfiguration(decider, relay.runtime, dumper, service, settings, overrides.override)
                 self.configurations = Configurations(self.base, self.in_force, change, overrides)
                 await self._start_asking(service, decider, self.configurations)
-                served = _served(relay, ObservingTap(lambda: decider.node, dumper), self.note)
+                served = _served(relay, ObservingTap(decider.who, dumper), self.note)
                 async with trio.open_nursery() as requests:  # held calls; cancelled after their grace
                     with _listening(settings, inherited) as sock:
                         async with open_server(sock, served, flusher) as server:  # accepts; the first to end
@@ -166,7 +166,7 @@ class Daemon:
     async def _start_asking(self, service: trio.Nursery, decider: Decider, configurations: Configurations) -> None:
         """Start everything through which somebody may ask for something else than CRI."""
         control = self.base.control_socket or control_socket_beside(self.base.relay_socket)
-        answering = partial(_control, control, Answers(decider, configurations))
+        answering = partial(_control, control, Answers(decider.who, configurations))
         await service.start(_serve_if_it_can_be, "crirm status and crirm explain will not work", answering)
         service.start_soon(self._reload_when_asked, configurations)
         if self.base.forced_config:
@@ -228,11 +228,11 @@ def _relay(settings: Settings, flusher: Flusher, decider: Decider) -> Relay:
     runtime = Link("RuntimeService", Pool(settings.runtime_socket, flusher), allowed, decider.on_up)
     match settings.image_socket:
         case "-":
-            return Relay(runtime, None, decider)
+            return Relay(runtime, None, decider.who)
         case "default" | settings.runtime_socket:
-            return Relay(runtime, runtime, decider)
+            return Relay(runtime, runtime, decider.who)
         case other:
-            return Relay(runtime, Link("ImageService", Pool(other, flusher), allowed), decider)
+            return Relay(runtime, Link("ImageService", Pool(other, flusher), allowed), decider.who)
 
 
 async def _start_links(service: trio.Nursery, relay: Relay, stop: Stop) -> bool:

@@ -19,7 +19,7 @@ from crirm.logs import get_logger
 from crirm.system.unix_socket import ListeningSocket, SocketOwner, open_listener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from crirm.daemon.configuration.change import Proposal
     from crirm.daemon.configuration.in_force import Configurations
@@ -59,14 +59,6 @@ class Observed(Protocol):
 
     def drift(self) -> Mapping[ContainerKey, str]:
         """Return what the kernel has otherwise than decided, in words, by container."""
-
-
-class HasNode(Protocol):
-    """What knows who decides."""
-
-    @property
-    def node(self) -> Observed | None:
-        """None when nothing is decided here."""
 
 
 @contextmanager
@@ -128,11 +120,11 @@ class Answers:
     """Answers questions about a daemon, and does what some of them ask for.
 
     Args:
-        decider: knows who decides, if anybody does.
+        deciding: returns who decides right now; None when nothing is decided here.
         configurations: the one in force, and how to change it.
     """
 
-    decider: HasNode
+    deciding: Callable[[], Observed | None]
     configurations: Configurations
 
     async def answer(self, question: Any) -> dict[str, Any]:
@@ -147,7 +139,7 @@ class Answers:
             QuestionError: it is none of these, or about something that is not there.
             CrirmError: the configuration cannot be used at all.
         """
-        node = self.decider.node
+        node = self.deciding()
         match question:
             case {"ask": "status"}:
                 return {**status(node), "configuration": self.configurations.status()}

@@ -12,6 +12,8 @@ from crirm.logs import get_logger
 from crirm.rpc.server import Refusal, Route
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crirm.daemon.relay.link import Link
     from crirm.rpc.held import Interceptor
     from crirm.rpc.tap import Outcome
@@ -36,21 +38,6 @@ class TakesPart(Protocol):
         """Take note of what the runtime answers to a call in which nobody takes part."""
 
 
-class KnowsWhoTakesPart(Protocol):
-    """What knows who decides."""
-
-    @property
-    def node(self) -> TakesPart | None:
-        """Takes part in calls that matter for placement; None when nothing is placed."""
-
-
-@attrs.frozen
-class Nobody:
-    """A daemon that only relays."""
-
-    node: None = None
-
-
 @attrs.define
 class Relay:
     """The router of calls.
@@ -58,12 +45,12 @@ class Relay:
     Args:
         runtime: where everything goes that is not an image call.
         images: where image calls go; None when they are not served.
-        decider: knows who decides.
+        deciding: returns who decides right now; None when nothing is placed.
     """
 
     runtime: Link
     images: Link | None
-    decider: KnowsWhoTakesPart = Nobody()
+    deciding: Callable[[], TakesPart | None] = lambda: None
 
     def route(self, path: bytes) -> Route | Refusal:
         """Decide about a call by its *path*; see ``rpc.server.Served``."""
@@ -80,7 +67,7 @@ class Relay:
         return Route(link.pool, bridged_path, self._participant(path), endless=is_endless(path))
 
     def _participant(self, path: bytes) -> Interceptor | None:
-        node = self.decider.node
+        node = self.deciding()
         if node is None:
             return None
         name = split(path.decode("ascii", "replace"))
