@@ -124,9 +124,9 @@ class Daemon:
                 case self.base.reload_signal:
                     self._reload.set()
                 case signal.SIGHUP:
-                    log.info("SIGHUP is not the signal that has the configuration read again")
+                    log.info("ignoring SIGHUP: another signal reloads the configuration")
                 case _ if self.stop.asked.is_set():
-                    log.warning("asked to stop a second time: calls in flight are cut off")
+                    log.warning("second stop signal: cutting off calls in flight")
                     self.stop.insisted.set()
                 case _:
                     self.stop.asked.set()
@@ -285,4 +285,4 @@ async def _drain(server: Server, stop: Stop, grace_s: float) -> None:
         await server.hang_up("crirm has stopped")
         draining.cancel_scope.cancel()
     if server.calls:
-        log.warning("calls were cut off", calls=[c.path.decode("ascii", "replace") for c in server.calls])
+        log.warning("cut off calls in flight", calls=[c.path.decode("ascii", "replace") for c in server.calls])

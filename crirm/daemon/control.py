@@ -82,7 +82,7 @@ async def serve_control(sock: ListeningSocket, answers: Answers) -> None:
             try:
                 await _serve_one(stream, answers)
             except trio.BrokenResourceError:
-                log.debug("somebody has hung up without waiting for the answer")
+                log.debug("client hung up before the answer")
 
     await trio.serve_listeners(serve, [listener])
 
@@ -98,7 +98,7 @@ async def _serve_one(stream: trio.SocketStream, answers: Answers) -> None:
     except (CrirmError, ValueError, RecursionError) as error:
         reply = {"error": str(error)}
     except Exception:
-        log.exception("a question could not be answered, this is a bug in crirm")
+        log.exception("could not answer a question; this is a bug in crirm")
         reply = {"error": _FAULT}
     with trio.move_on_after(EXCHANGE_WITHIN_S):
         await stream.send_all(json.dumps(reply).encode() + b"\n")
@@ -154,9 +154,7 @@ class Answers:
             case {"ask": "record", "file": str(file)}:
                 return await recorded(file, node)
             case _:
-                raise QuestionError(
-                    "this is no question that crirm knows; ask status, explain, propose, activate or record"
-                )
+                raise QuestionError("unknown question; ask status, explain, propose, activate or record")
 
 
 async def recorded(file: str, observed: Observed | None) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_every_container_keeps_its_cpus(node: Node, end: bool) -> None:
     relay = node.start()
     assert before == node.told()
     assert explained == node.ask("explain", "u1/main")
-    assert relay.records("what was decided before is restored")[0]["placed_anew"] == 0
+    assert relay.records("restored saved state")[0]["placed_anew"] == 0
     assert node.create("u9", 5).code == RESOURCE_EXHAUSTED
 
 
@@ -99,7 +99,7 @@ def test_containers_of_another_policy_are_placed_anew(node: Node) -> None:
     node.policy = "topology-aware"
     relay = node.start()
     assert node.told().keys() == before.keys()
-    assert relay.records("what was decided before is restored")[0]["placed_anew"] == 3
+    assert relay.records("restored saved state")[0]["placed_anew"] == 3
 
 
 def test_a_damaged_file_is_set_aside(node: Node) -> None:
@@ -122,7 +122,7 @@ def test_where_nothing_can_be_kept_crirm_says_so_and_goes_on(node: Node) -> None
     assert "others may write" in record["reason"]
     assert list(node.state.iterdir()) == []
     node.state.chmod(0o755)
-    relay.wait_log("the state is kept again")
+    relay.wait_log("state is saved again")
     before = node.told()
     relay.kill()
     node.start()
@@ -176,7 +176,7 @@ def test_what_still_fits_stays_where_it_is(node: Node) -> None:
     moved = {each for each in containers if after[each] != before[each]}
     assert moved == {containers[1]}
     assert after[containers[1]] not in before.values()
-    assert relay.records("what was decided before is restored")[0]["placed_anew"] == 1
+    assert relay.records("restored saved state")[0]["placed_anew"] == 1
 
 
 def test_the_journal_tells_what_has_happened(node: Node) -> None:

@@ -82,7 +82,7 @@ class Cpusets:
         workload = self.engine.state.workload
         container = workload.containers[key]
         name = workload.full_name(key)
-        log.warning("somebody else asks for CPUs; what crirm has decided stays in force", container=name, asked=ignored)
+        log.warning("ignoring CPUs requested by another party; the assignment stays", container=name, asked=ignored)
         outcome = f"{ignored}, by somebody else; what was decided stays in force"
         pod = name.rpartition("/")[0]
         self.record(Entry(self.clock(), KIND, pod, container.name, key, outcome))

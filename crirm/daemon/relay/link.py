@@ -73,7 +73,7 @@ class Link:
         while True:
             await self.pool.lost.wait()
             self.info = None
-            log.warning("runtime is gone; calls fail until it is back", socket=self.pool.socket_path)
+            log.warning("lost the runtime; calls fail until it is back", socket=self.pool.socket_path)
             self.info = await self._connect(patient=True)
             log.info("runtime is back", **self._facts(self.info))
 
@@ -132,7 +132,7 @@ class Link:
         if info.name is None or info.name.startswith(TESTED_RUNTIMES):
             return
         if self.allow_untested:
-            log.warning("crirm is not tested with this runtime", **self._facts(info))
+            log.warning("this runtime is untested with crirm", **self._facts(info))
             return
         self.pool.close("the runtime is untested")
         raise RuntimeUnusableError(

@@ -88,7 +88,7 @@ class Relay:
         if not log.debug_on:
             return
         log.debug(
-            "call is over",
+            "call ended",
             method=path.decode("ascii", "replace"),
             status=Status(outcome.status).name if outcome.status in _CODES else outcome.status,
             message=outcome.message,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from crirm.system.store import Entry
 
-ASKED = "somebody else asks for CPUs; what crirm has decided stays in force"
+ASKED = "ignoring CPUs requested by another party; the assignment stays"
 
 
 def create(node: FakeNode, name: str, cpus: str = "", mems: str = "") -> None:

@@ -76,7 +76,7 @@ async def test_overrides_that_the_runtime_refuses_are_undone(
 
     nursery.start_soon(go_on)
     refused = await bench.set(MORE)
-    assert "the runtime refuses it" in refused["id-a"]
+    assert "runtime refused the update" in refused["id-a"]
     assert (bench.cpus(), bench.overrides.in_force) == (left, ())
 
 
