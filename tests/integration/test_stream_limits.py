@@ -67,7 +67,7 @@ def test_updates_reach_a_runtime_that_takes_few_streams(stage: Stage, streams: i
         return answer.status.resources.linux.cpuset_cpus if answer.status and answer.status.resources else ""
 
     wait_until(lambda: at_the_runtime() == expected, 30.0)
-    assert not relay.records("lost the runtime; calls fail until it is back")
+    assert not relay.records("runtime is gone; calls fail until it is back")
     for call in events:
         call.cancel()
 
@@ -79,4 +79,4 @@ def test_many_calls_at_once_all_end_well(stage: Stage, streams: int) -> None:
     clients = [stage.client() for _ in range(3)]
     calls = [client.start("/runtime.v1.RuntimeService/Version", b"") for client in clients for _ in range(30)]
     assert {(reply.code, reply.text) for reply in (call.finish() for call in calls)} == {(OK, "")}
-    assert not relay.records("lost the runtime; calls fail until it is back")
+    assert not relay.records("runtime is gone; calls fail until it is back")

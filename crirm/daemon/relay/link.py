@@ -73,7 +73,7 @@ class Link:
         while True:
             await self.pool.lost.wait()
             self.info = None
-            log.warning("lost the runtime; calls fail until it is back", socket=self.pool.socket_path)
+            log.warning("runtime is gone; calls fail until it is back", socket=self.pool.socket_path)
             self.info = await self._connect(patient=True)
             log.info("runtime is back", **self._facts(self.info))
 
