@@ -33,7 +33,7 @@ log = get_logger("control")
 
 LONGEST_QUESTION_BYTES = 8 << 20  # a configuration of the greatest length, with every character escaped
 EXCHANGE_WITHIN_S = 10.0  # for all of a question, and for all of its answer
-_FAULT = "a fault of crirm's own; see its log"
+_FAULT = "internal error; see crirm's log"
 
 
 class QuestionError(CrirmError):
@@ -241,8 +241,10 @@ def explained(what: str, observed: Observed) -> list[Explained]:
     found = [e for e in observed.engine.trails.values() if _names(what, e.name)]
     if not found and not refusals(what, observed):
         known = sorted({e.name for e in observed.engine.trails.values()})
-        listed = f"placed were {', '.join(known[:10])}{' and more' if len(known) > 10 else ''}" if known else "none was"
-        raise QuestionError(f"{clipped(what)}: no container of this name was placed or refused; {listed}")
+        listed = (
+            f"known are {', '.join(known[:10])}{' and more' if len(known) > 10 else ''}" if known else "none is known"
+        )
+        raise QuestionError(f"{clipped(what)}: no container of this name was assigned or refused; {listed}")
     return found
 
 

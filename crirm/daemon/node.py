@@ -134,7 +134,7 @@ async def open_bare_node(
     node = DecidingNode(engine, link.pool, settings, nursery, HostView(hardware, sights), override, changing)
     if link.info is None:
         raise UnknownWorkloadError(
-            f"{link.pool.socket_path}: the runtime is away, so what runs is not known; try again"
+            f"{link.pool.socket_path}: runtime is away, so its containers are unknown; try again"
         )
     try:
         await node.on_up(link.info)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = get_logger("config")
 
 LOOK_EVERY_S = 1.0  # at the forced file
-EMPTY = "the configuration is empty; the one before stays in force"
+EMPTY = "the configuration is empty; keeping the previous one"
 
 
 class Source(enum.Enum):
@@ -271,7 +271,7 @@ class Configurations:
             return self._note(source, name, str(error))
         except Exception:
             log.exception("could not activate a configuration; this is a bug in crirm", name=name)
-            return self._note(source, name, "a fault of crirm's own; see its log")
+            return self._note(source, name, "internal error; see crirm's log")
         _tell_warnings(name, loaded)
         self.in_force, self.rejected = InForce(source, name, settings, loaded.config), None
         log.info("configuration active", origin=source.value, name=name, policy=settings.policy.name)

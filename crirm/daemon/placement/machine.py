@@ -179,8 +179,8 @@ class MachineWatch:
             facts["now"] = "; ".join(hardware.notes)
         if self.problem:
             log.error(
-                "the machine has changed, and the configuration does not fit it any more: only what is still there "
-                "is given away until one of them changes", **facts, reason=self.problem,
+                "the machine has changed, and the configuration no longer fits it: crirm assigns only what is left "
+                "until one of them changes", **facts, reason=self.problem,
             )  # fmt: skip
         else:
             log.warning("the machine has changed", **facts)
