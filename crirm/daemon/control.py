@@ -33,7 +33,7 @@ log = get_logger("control")
 
 LONGEST_QUESTION_BYTES = 8 << 20  # a configuration of the greatest length, with every character escaped
 EXCHANGE_WITHIN_S = 10.0  # for all of a question, and for all of its answer
-_FAULT = "internal error; see crirm's log"
+_FAULT = "internal error, a bug in crirm; see its log"
 
 
 class QuestionError(CrirmError):

@@ -110,7 +110,10 @@ def test_a_damaged_file_is_set_aside(node: Node) -> None:
     relay = node.start()
     assert containers == node.told().keys()
     assert len(list(node.state.glob("state.db.damaged-*"))) == 1
-    assert "is not a database" in relay.records("the stored state cannot be used and was set aside")[0]["reason"]
+    assert (
+        "is not a database"
+        in relay.records("saved state is unusable, renamed it and starting with an empty state")[0]["reason"]
+    )
 
 
 def test_where_nothing_can_be_kept_crirm_says_so_and_goes_on(node: Node) -> None:
@@ -119,7 +122,7 @@ def test_where_nothing_can_be_kept_crirm_says_so_and_goes_on(node: Node) -> None
     relay = node.start()
     node.run("u1", 1)
     (record,) = relay.records(FAILED_OPEN)
-    assert "others may write" in record["reason"]
+    assert "writable by other users" in record["reason"]
     assert list(node.state.iterdir()) == []
     node.state.chmod(0o755)
     relay.wait_log("state is saved again")
@@ -146,7 +149,7 @@ def test_a_second_daemon_does_not_decide_about_the_same_containers(node: Node) -
         node.stage.place / "host",
     )
     assert second.wait_exit() != 0
-    assert "another crirm keeps its state here" in second.log
+    assert "in use by another crirm" in second.log
     assert before == node.told()
 
 

@@ -271,7 +271,7 @@ class Configurations:
             return self._note(source, name, str(error))
         except Exception:
             log.exception("could not activate a configuration; this is a bug in crirm", name=name)
-            return self._note(source, name, "internal error; see crirm's log")
+            return self._note(source, name, "internal error, a bug in crirm; see its log")
         _tell_warnings(name, loaded)
         self.in_force, self.rejected = InForce(source, name, settings, loaded.config), None
         log.info("configuration active", origin=source.value, name=name, policy=settings.policy.name)

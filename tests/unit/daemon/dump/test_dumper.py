@@ -228,7 +228,7 @@ async def test_a_full_disk_is_told_once_and_the_log_goes_on(tmp_path: Path, monk
     shown = "StopContainer <= (passthrough) REQUEST"
     assert headers(entries)[1:] == [
         ("info", shown),
-        ("warning", f"{file} cannot be written: No space left on device; trying on"),
+        ("warning", f"{file}: cannot write: No space left on device; will keep trying"),
         ("info", shown),
     ]
 
