@@ -204,7 +204,7 @@ class Recorder(Listener):
         pools = {key: trails[key].trail.chosen for key in self._engine.state.workload.containers if key in trails}
         self._trace = _Trace(path, file, self._topology, self._now(), pools, self._limit_bytes)
         self._changed.set()
-        log.info("events and decisions are recorded", file=path)
+        log.info("recording events and decisions", file=path)
 
     async def stop(self) -> str:
         """End the trace, and return its file once all of it is written.
@@ -292,11 +292,11 @@ class Recorder(Listener):
             _tell_broken(trace, error)
             end = BROKEN
         except Exception:  # a trace is never worth the node
-            log.exception("an event cannot be recorded, this is a bug in crirm", file=trace.path)
+            log.exception("could not record an event; this is a bug in crirm", file=trace.path)
             end = BROKEN
         if end:
             (log.info if end in {STOPPED, ENDED, MACHINE} else log.warning)(
-                "events are no longer recorded", file=trace.path, reason=end, bytes=trace.size_bytes
+                "recording ended", file=trace.path, reason=end, bytes=trace.size_bytes
             )
             self._trace = None
             await trio.to_thread.run_sync(_close, trace, abandon_on_cancel=last)
@@ -304,14 +304,14 @@ class Recorder(Listener):
 
 
 def _tell_broken(trace: _Trace, error: OSError) -> None:
-    log.error("the trace cannot be written and ends here", file=trace.path, reason=error.strerror)
+    log.error("cannot write the trace; it ends here", file=trace.path, reason=error.strerror)
 
 
 def _close(trace: _Trace) -> None:
     try:
         trace.file.close()
     except OSError as error:
-        log.warning("the last bytes of a trace may be missing", file=trace.path, reason=error.strerror)
+        log.warning("last bytes of the trace may be missing", file=trace.path, reason=error.strerror)
 
 
 def open_trace(path: str) -> IO[bytes]:

@@ -23,7 +23,7 @@ from crirm.model.topology import Topology
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.model.workload import Container, ContainerKey, Pod, Workload
 from crirm.policy.annotations import PREFER_ISOLATED_CPUS, boolean
-from crirm.policy.api import Constraints, Json, Placement, Restored
+from crirm.policy.api import Constraints, Json, Placement, Policy, Restored
 from crirm.policy.cpu_allocator import CPUAllocator
 from crirm.policy.partition import Partition, partition
 from crirm.policy.priorities import Priority, priorities_of
@@ -62,7 +62,7 @@ class _Grant:
 
 
 @attrs.frozen(eq=False)
-class StaticPolicy:
+class StaticPolicy(Policy):
     """Gives whole CPUs to who requests whole CPUs; see the module."""
 
     partition: Partition
@@ -107,14 +107,6 @@ class StaticPolicy:
         after = self._without(state, key)
         changed = self._changes(state, after, key)
         return Placement(after, changed, moves=self._moves(state, after, key, workload.full_name(key), changed))
-
-    def started(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
-        """There is nothing to note."""
-        return Placement(state)
-
-    def expired(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
-        """There are no timers."""
-        return Placement(state)
 
     def exclusive(self, state: StaticState) -> Mapping[ContainerKey, CPUSet]:
         """Return the CPUs of those who have some to themselves."""

@@ -91,7 +91,7 @@ class Live:
         over.set()
 
     async def wait_over(self) -> None:
-        """Wait until nothing is recorded any more."""
+        """Wait until recording stopped."""
         while self.recorder.file:  # noqa: ASYNC110 - whoever writes ends it
             await trio.sleep(0.001)
 
@@ -172,7 +172,7 @@ async def test_a_trace_that_has_become_too_large_ends(nursery: trio.Nursery, tmp
     found = replayed(live.file.read_text())
     assert 0 < found.report.events < len(live.decided)
     assert f"the trace is complete: {FULL}" in found.report.notes
-    assert [(log["log_level"], log["reason"]) for log in logs if log["event"] == "events are no longer recorded"] == [
+    assert [(log["log_level"], log["reason"]) for log in logs if log["event"] == "recording ended"] == [
         ("warning", FULL)
     ]
     assert ContainerKey("late") in live.engine.state.adjustments, "the node goes on"
@@ -204,7 +204,7 @@ async def test_a_full_disk_ends_the_trace_and_nothing_else(
             await live.recorder.start(str(live.file))
             live.some_work()
             await live.wait_over()
-    (record,) = [log for log in logs if log["event"] == "the trace cannot be written and ends here"]
+    (record,) = [log for log in logs if log["event"] == "cannot write the trace; it ends here"]
     assert record["reason"] == "No space left on device"
     assert len(live.engine.state.adjustments) == 3
 
@@ -220,7 +220,7 @@ async def test_what_cannot_be_told_ends_the_trace_and_nothing_else(
             await live.recorder.start(str(live.file))
             live.some_work()
             await live.wait_over()
-    assert [log["reason"] for log in logs if log["event"] == "events are no longer recorded"] == [BROKEN]
+    assert [log["reason"] for log in logs if log["event"] == "recording ended"] == [BROKEN]
     assert len(live.engine.state.adjustments) == 3
 
 
