@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from crirm.cri.proto.runtime import v1
+from crirm.cri import slice as cri
+from crirm.cri.fields import number
+from crirm.cri.message import MalformedError, edited
+from crirm.cri.reading import read
 
 # What every known runtime has answered to; the field is the kubelet's own version, which none of them reads.
 _CLIENT_VERSION = "0.1.0"
@@ -20,7 +23,7 @@ class RuntimeVersion:
 
 def encode_version_request() -> bytes:
     """Return an encoded VersionRequest."""
-    return bytes(v1.VersionRequest(version=_CLIENT_VERSION))
+    return edited(b"", (), {number(cri.VersionRequest, "version"): _CLIENT_VERSION})
 
 
 def decode_version(message: bytes) -> RuntimeVersion:
@@ -30,8 +33,8 @@ def decode_version(message: bytes) -> RuntimeVersion:
         ValueError: the bytes are none, or name no runtime.
     """
     try:
-        response = v1.VersionResponse().parse(message)
-    except Exception as error:  # betterproto raises whatever its struct and UTF-8 decoding do
+        response = read(cri.VersionResponse, message)
+    except MalformedError as error:
         raise ValueError(f"no VersionResponse: {error}") from error
     if not response.runtime_name:
         raise ValueError("a VersionResponse without runtime_name")

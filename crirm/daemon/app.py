@@ -139,6 +139,7 @@ class Daemon:
             dumper = _dumper(settings)
             await service.start(dumper.run)
             relay = _relay(settings, flusher)
+            relay.requests = service
             adjustments = Adjustments.kept_in(settings.state_dir)
             node = await _placed(settings, relay, service, adjustments)
             if await _start_links(service, relay, self.stop):

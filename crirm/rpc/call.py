@@ -51,6 +51,7 @@ class Call:
         self._waiting: list[tuple[bytes, int, bool]] = []  # request bytes that came before there was a runtime stream
         self._request_ended_s = self._forwarded_s = self._reply_ended_s = now_s
         self._outcome = (Status.UNKNOWN.value, "")
+        self._answered_status: int | None = None  # as the runtime has ended the call
         self._deadline_s, self._timer = self._arm(headers, now_s)
 
     def _arm(self, headers: Headers, now_s: float) -> tuple[float | None, bridge.TimerHandle | None]:
@@ -175,6 +176,7 @@ class Call:
         runtime.replied = True
         if end:
             self._outcome = status_of(headers)
+            self._answered_status = self._outcome[0]
             self._reply_ended_s = runtime.connection.arrived_s
         self._caller.send_headers(headers, end=end)
 
@@ -225,7 +227,7 @@ class Call:
         if self.over:
             return
         self._settled = True
-        self._outcome = (status.value, message)
+        self._outcome, self._answered_status = (status.value, message), None
         replied = self._runtime is not None and self._runtime.replied
         if self._runtime is not None:
             self._runtime.reset(CANCEL)
@@ -253,7 +255,8 @@ class Call:
             runtime_s=max(0.0, self._reply_ended_s - self._forwarded_s),
             after_s=max(0.0, (sent_s or self._reply_ended_s) - self._reply_ended_s),
         )
-        outcome = Outcome(status, message, latency)
+        certain = self._runtime is None or self._answered_status == status
+        outcome = Outcome(status, message, latency, certain)
         if self._tap is not None:
             self._tap.close(outcome)
         self._finished(self, outcome)

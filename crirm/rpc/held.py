@@ -10,6 +10,7 @@ throughout.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -69,8 +70,13 @@ class Interceptor(Protocol):
     def request(self, message: bytes, held: Held) -> None:
         """Decide about the whole request *message*."""
 
-    def reply(self, answer: Answer) -> bytes | None:
-        """Take note of the runtime's answer, once per forwarded call; return other bytes to reply with, or None."""
+    def reply(self, answer: Answer, then: Callable[[bytes | None], None]) -> None:
+        """Take note of the runtime's answer, once per forwarded call; call *then*, now or soon.
+
+        Args:
+            answer: of the runtime.
+            then: sends the reply on; given other bytes to reply with, or None.
+        """
 
     def abandoned(self) -> None:
         """The call has ended between ``request`` and the decision: there is nothing to decide any more."""
@@ -216,7 +222,12 @@ class HeldCall(Call):
             return
         self._reply_ended_s = runtime.connection.arrived_s
         self._outcome = status_of(headers)
-        body = self._see(self._outcome[0])
+        self._see(self._outcome[0], partial(self._pass_on, runtime, headers))
+
+    def _pass_on(self, runtime: RuntimeLeg, headers: Headers, other: bytes | None) -> None:
+        if self.over:
+            return
+        body = bytes(self._raw_reply) if other is None else frame(other)
         if self._caller_gone:
             self._conclude()
             return
@@ -236,25 +247,25 @@ class HeldCall(Call):
         elif end:
             self._end_by_us(Status.UNKNOWN, "the runtime ended its reply without a status")
 
-    def _see(self, status: int) -> bytes:
-        """Let the interceptor see the reply, and return the bytes to send on."""
+    def _see(self, status: int, then: Callable[[bytes | None], None]) -> None:
+        """Let the interceptor see the reply, and *then* have it sent on."""
         raw = bytes(self._raw_reply)
         message = _only_message(raw, find(self._reply_headers, b"grpc-encoding")) if not status else None
-        other = self._tell(Answer(status, message, certain=bool(status) or message is not None))
-        return raw if other is None else frame(other)
+        self._tell(Answer(status, message, certain=bool(status) or message is not None), then)
 
-    def _tell(self, answer: Answer) -> bytes | None:
+    def _tell(self, answer: Answer, then: Callable[[bytes | None], None] = lambda _: None) -> None:
         if self._answered:
-            return None
+            then(None)
+            return
         self._answered = True
         try:
-            return self._interceptor.reply(answer)
+            self._interceptor.reply(answer, then)
         except CrirmError as error:
             _complain("what a reply is about cannot be read", self.path, error)
-            return None
+            then(None)
         except Exception:
             log.exception("a reply could not be taken note of", method=self._shown_path)
-            return None
+            then(None)
 
     def runtime_reset(self, code: int) -> None:
         """The runtime has cut the stream: nobody knows what it has done."""

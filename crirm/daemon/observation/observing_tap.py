@@ -1,6 +1,6 @@
-"""The tap of the relay that shows answers in which nobody takes part to who takes note of them.
+"""The tap of the relay: shows passing calls to whoever observes them for placement, beside what the dump wants to see.
 
-Apart from `observing`, so that a daemon that only relays stays small.
+Apart from what observes, so that a daemon that only relays stays small.
 """
 
 from __future__ import annotations
@@ -11,47 +11,44 @@ from typing import TYPE_CHECKING, Final, Protocol
 import attrs
 
 from crirm.cri.ended import TELLING
-from crirm.cri.methods import INTERCEPTED, PACKAGES, RUNTIME_SERVICE
+from crirm.daemon.relay.router import runtime_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crirm.rpc.tap import CallTap, Outcome, Tap
 
-CALLS_WATCHED: Final = 8  # of each method at once: an answer is kept until it is whole
-PASSING: Final = {
-    f"/{package}.{RUNTIME_SERVICE}/{method}": method for package in PACKAGES for method in TELLING - INTERCEPTED
-}
-"""Paths of the calls that nobody takes part in, but whose answers tell of ends; of the others, participants tell."""
+CALLS_WATCHED: Final = 8  # of each method that tells states, at once: a list is kept until it is whole
 
 
-class Observer(Protocol):
-    """Whoever takes note of answers."""
+class Observing(Protocol):
+    """Whoever observes calls."""
 
-    def observed(self, method: str, answer: bytes) -> None:
-        """See ``Observing``."""
+    def observer(self, method: str) -> CallTap | None:
+        """See ``relay.Deciding``."""
 
 
 @attrs.frozen
 class ObservingTap:
-    """The tap of the relay: shows passing answers that tell of ends, beside what the dump wants to see.
+    """The tap of the relay.
 
     Args:
-        observer: returns who takes note right now; None when nobody does.
+        observing: returns who observes right now; None when nobody does.
         dump: the other tap.
     """
 
-    observer: Callable[[], Observer | None]
+    observing: Callable[[], Observing | None]
     dump: Tap
     _watched: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def open(self, path: str) -> CallTap | None:
         """See ``rpc.tap.Tap``."""
-        dumped = self.dump.open(path)
-        method = PASSING.get(path)
-        if method is None or self._watched[method] >= CALLS_WATCHED or (observer := self.observer()) is None:
+        dumped, method = self.dump.open(path), runtime_method(path)
+        observing = self.observing() if method and self._watched[method] < CALLS_WATCHED else None
+        observer = observing.observer(method) if observing is not None else None
+        if observer is None:
             return dumped
-        self._watched[method] += 1
+        self._watched[method] += method in TELLING
         return _Call(method, observer, dumped, self._watched)
 
 
@@ -60,23 +57,25 @@ class _Call:
     """The tap of one call."""
 
     method: str
-    observer: Observer
+    observer: CallTap
     dumped: CallTap | None
     watched: Counter[str]
 
     def request(self, message: bytes) -> None:
         """See ``rpc.tap.CallTap``."""
+        self.observer.request(message)
         if self.dumped is not None:
             self.dumped.request(message)
 
     def reply(self, message: bytes) -> None:
-        """See ``rpc.tap.CallTap``; the caller does not have the last bytes of *message* yet."""
-        self.observer.observed(self.method, message)
+        """See ``rpc.tap.CallTap``."""
+        self.observer.reply(message)
         if self.dumped is not None:
             self.dumped.reply(message)
 
     def close(self, outcome: Outcome) -> None:
         """See ``rpc.tap.CallTap``."""
-        self.watched[self.method] -= 1
+        self.watched[self.method] -= self.method in TELLING
+        self.observer.close(outcome)
         if self.dumped is not None:
             self.dumped.close(outcome)

@@ -10,12 +10,15 @@ from grpclib.const import Status
 from crirm.cri.methods import IMAGE_SERVICE, PACKAGES, RUNTIME_SERVICE, bridged, split
 from crirm.daemon.control import Observed
 from crirm.logs import get_logger
+from crirm.rpc.adapter import handled
 from crirm.rpc.server import Refusal, Route
 
 if TYPE_CHECKING:
+    import trio
+
     from crirm.daemon.relay.link import Link
-    from crirm.rpc.held import Interceptor
-    from crirm.rpc.tap import Outcome
+    from crirm.rpc.calls import Handler
+    from crirm.rpc.tap import CallTap, Outcome
 
 log = get_logger("relay")
 
@@ -30,11 +33,11 @@ ENDLESS_METHODS = frozenset({"GetContainerEvents"})
 class Deciding(Observed, Protocol):
     """The half of the daemon that decides, as far as the router and the control socket need it."""
 
-    def participant(self, method: str) -> Interceptor | None:
-        """Return who takes part in a call of the RuntimeService's *method*; None when nobody does."""
+    def handler(self, method: str) -> Handler | None:
+        """Return who handles a call of the RuntimeService's *method* that begins now; None when it may pass."""
 
-    def observed(self, method: str, answer: bytes) -> None:
-        """Take note of what the runtime answers to a call in which nobody takes part."""
+    def observer(self, method: str) -> CallTap | None:
+        """Return who observes such a call that passes; None when it tells nothing."""
 
 
 @attrs.define
@@ -44,12 +47,14 @@ class Relay:
     Args:
         runtime: where everything goes that is not an image call.
         images: where image calls go; None when they are not served.
-        node: takes part in calls that matter for placement; None when nothing is placed.
+        node: handles and observes calls that matter for placement; None when nothing is placed.
     """
 
     runtime: Link
     images: Link | None
     node: Deciding | None = None
+    requests: trio.Nursery | None = None
+    """For calls that are held."""
 
     def route(self, path: bytes) -> Route | Refusal:
         """Decide about a call by its *path*; see ``rpc.server.Served``."""
@@ -63,15 +68,10 @@ class Relay:
                 f"the container runtime at {link.pool.socket_path} does not answer; crirm goes on trying to reach it",
             )
         bridged_path = self._bridged(path, link.info.api_versions)
-        return Route(link.pool, bridged_path, self._participant(path), endless=is_endless(path))
-
-    def _participant(self, path: bytes) -> Interceptor | None:
-        if self.node is None:
-            return None
-        name = split(path.decode("ascii", "replace"))
-        if name.service != RUNTIME_SERVICE or name.package not in PACKAGES:
-            return None
-        return self.node.participant(name.method)
+        method = runtime_method(path.decode("ascii", "replace"))
+        handler = self.node.handler(method) if self.node is not None and method else None
+        held = handled(handler, self.requests) if handler is not None and self.requests is not None else None
+        return Route(link.pool, bridged_path, held, endless=is_endless(path))
 
     def _bridged(self, path: bytes, api_versions: tuple[str, ...]) -> bytes:
         """Return *path* in a version of CRI that the runtime has; other services' paths stay as they are."""
@@ -97,6 +97,12 @@ class Relay:
 
 
 _CODES = frozenset(s.value for s in Status)
+
+
+def runtime_method(path: str) -> str:
+    """Return the method of a call of CRI's RuntimeService, empty for all others."""
+    name = split(path)
+    return name.method if name.service == RUNTIME_SERVICE and name.package in PACKAGES else ""
 
 
 def is_endless(path: bytes) -> bool:

@@ -19,7 +19,6 @@ from crirm.daemon.placement.clearing import Clearing
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.engine import Engine
 from crirm.daemon.placement.intake import Intake
-from crirm.daemon.placement.participants import participant
 from crirm.hosts.synthetic import HostSpec, topology_of
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.events import UpdateFailed
@@ -27,7 +26,7 @@ from crirm.model.quantity import Bytes
 from crirm.model.workload import ContainerId, ContainerKey
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import KINDS
-from crirm.rpc.held import Answer
+from crirm.rpc.calls import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,14 +7,12 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.placement.participants import Create
 from crirm.model.events import ContainerStarted
 from crirm.model.workload import ContainerState
-from crirm.rpc.held import Answer
+from crirm.rpc.calls import Answer
 from tests.unit.daemon.nodes import (
     CREATED,
     ID,
-    FakeHeld,
     FakeNode,
     create_request,
     granted,

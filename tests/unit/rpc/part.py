@@ -9,6 +9,8 @@ import attrs
 from tests.unit.rpc.rig import Rig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crirm.rpc.held import Answer, Held
 
 
@@ -28,9 +30,9 @@ class Part:
         if not self.patient:
             held.forward(self.forwarded if self.forwarded is not None else message)
 
-    def reply(self, answer: Answer) -> bytes | None:
+    def reply(self, answer: Answer, then: Callable[[bytes | None], None]) -> None:
         self.seen.append(answer)
-        return self.replied
+        then(self.replied)
 
     def abandoned(self) -> None:
         self.seen.append("abandoned")

@@ -14,13 +14,12 @@ from crirm.cri.proto.runtime import v1
 from crirm.daemon.configuration.change import Reconfiguration
 from crirm.daemon.configuration.overrides import Adjustments, Readjustment
 from crirm.daemon.placement.effects import EffectsWorker
-from crirm.daemon.placement.participants import Create, RunPod, Update
 from crirm.daemon.relay.router import Relay
 from crirm.daemon.settings import Settings
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment
 from crirm.system.config_cache import adjustments_in
-from tests.unit.daemon.nodes import FakeHeld, FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
+from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,11 +54,11 @@ class Bench(FakeNode):
         )
         self.intake.override = self.change.adjustments.override
         self.readjustment = Readjustment(self.change, state_dir)
-        self.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+        self.call("RunPodSandbox", pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
         self.create("a")
 
     def create(self, name: str, cpus: int = 2) -> None:
-        self.call(Create, create_request(name, cpus), good(v1.CreateContainerResponse(container_id=f"id-{name}")))
+        self.call("CreateContainer", create_request(name, cpus), good(v1.CreateContainerResponse(container_id=f"id-{name}")))
 
     async def set(self, document: dict[str, Any], node_name: str = "n1") -> dict[str, str]:
         return dict(await self.readjustment.set_adjustment(node_name, document))
@@ -106,7 +105,7 @@ async def test_the_kubelets_own_resize_does_not_end_an_adjustment(nursery: trio.
     bench = Bench(nursery)
     await bench.set(MORE)
     request = v1.UpdateContainerResourcesRequest(container_id="id-a", linux=v1.LinuxContainerResources(cpu_shares=1024))
-    bench.call(Update, request, good(TOLD))
+    bench.call("UpdateContainerResources", request, good(TOLD))
     assert bench.cpus() == {"a": 4}
     assert await bench.set({}) == {}
     assert bench.cpus() == {"a": 1}

@@ -10,12 +10,10 @@ import trio.testing
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.placement.participants import Create, RemovePod, RunPod
 from crirm.model.qos import QoSClass
-from crirm.rpc.held import Answer
+from crirm.rpc.calls import Answer
 from tests.unit.daemon.nodes import (
     ID,
-    FakeHeld,
     FakeNode,
     create_request,
     good,
@@ -61,7 +59,7 @@ async def test_a_container_of_a_pod_whose_making_nobody_heard_of_is_placed(
     nursery: trio.Nursery, answer: v1.PodSandboxStatusResponse | Status, described: bool, qos: QoSClass, doubts: int
 ) -> None:
     node = FakeNode(nursery)
-    node.call(RunPod, pod_request(), Answer(Status.UNAVAILABLE.value, None, certain=False))
+    node.call("RunPodSandbox", pod_request(), Answer(Status.UNAVAILABLE.value, None, certain=False))
     node.runtime.answers["PodSandboxStatus"], before = answer, node.doubts
     held, create = await created(node, asked(described))
     create.reply(good(v1.CreateContainerResponse(container_id=ID)))
@@ -84,10 +82,9 @@ async def test_who_cannot_be_asked_about_is_passed_on_and_doubted(nursery: trio.
 async def test_a_pod_that_is_removed_while_the_runtime_is_asked_does_not_come_back(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     node.runtime.answers["PodSandboxStatus"], node.runtime.answering = TOLD, trio.Event()
-    held = FakeHeld()
-    Create(node).request(bytes(asked(described=True)), held)
+    held = await node.begin("CreateContainer", asked(described=True))
     await trio.testing.wait_all_tasks_blocked()
-    node.call(RemovePod, v1.RemovePodSandboxRequest("p1"), good(v1.RemovePodSandboxResponse()))
+    node.call("RemovePodSandbox", v1.RemovePodSandboxRequest("p1"), good(v1.RemovePodSandboxResponse()))
     node.runtime.answering.set()
     await held.decided.wait()
     assert (held.forwarded, node.engine.state.workload.pods) == (bytes(asked(described=True)), {})
@@ -95,7 +92,7 @@ async def test_a_pod_that_is_removed_while_the_runtime_is_asked_does_not_come_ba
 
 @in_nursery
 async def test_a_caller_that_leaves_meanwhile_leaves_nothing_behind(nursery: trio.Nursery) -> None:
-    node, held = FakeNode(nursery), FakeHeld()
+    node = FakeNode(nursery)
     node.runtime.answers["PodSandboxStatus"] = TOLD
     create = Create(node)
     create.request(bytes(asked()), held)
@@ -108,7 +105,7 @@ async def test_a_caller_that_leaves_meanwhile_leaves_nothing_behind(nursery: tri
 async def test_the_id_of_a_known_pod_may_be_shortened(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     request = create_request(pod="p")
-    node.call(Create, request, good(v1.CreateContainerResponse(container_id=ID)))
+    node.call("CreateContainer", request, good(v1.CreateContainerResponse(container_id=ID)))
     assert (granted(node), node.runtime.calls) == (["0-1"], [])
 
 

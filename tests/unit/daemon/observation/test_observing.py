@@ -11,11 +11,10 @@ import trio.testing
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.observation import observing
 from crirm.daemon.observation.observing_tap import CALLS_WATCHED, PASSING, ObservingTap
-from crirm.daemon.placement.participants import Create, ShowStatus, Start
 from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerState
 from crirm.rpc.tap import Latency, Outcome
-from tests.unit.daemon.nodes import ID, FakeHeld, FakeNode, create_request, good, granted, in_nursery, states, with_pod
+from tests.unit.daemon.nodes import ID, FakeNode, create_request, good, granted, in_nursery, states, with_pod
 
 if TYPE_CHECKING:
     import betterproto
@@ -30,8 +29,8 @@ LIST = "/runtime.v1.RuntimeService/ListContainers"
 def running(nursery: trio.Nursery, *ids: str) -> FakeNode:
     node = with_pod(nursery, cpus=4000)
     for id_ in ids or (ID,):
-        node.call(Create, create_request(id_), good(v1.CreateContainerResponse(container_id=id_)))
-        node.call(Start, v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
+        node.call("CreateContainer", create_request(id_), good(v1.CreateContainerResponse(container_id=id_)))
+        node.call("StartContainer", v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
     return node
 
 
@@ -70,7 +69,7 @@ async def test_a_passing_answer_tells_the_end(nursery: trio.Nursery, method: str
 async def test_a_status_tells_the_end_before_the_kubelet_has_it(nursery: trio.Nursery) -> None:
     node = running(nursery)
     request = v1.ContainerStatusRequest(container_id=ID[:12])
-    _, shown = node.call(ShowStatus, request, good(v1.ContainerStatusResponse(status=status(ID))))
+    _, shown = node.call("ContainerStatus", request, good(v1.ContainerStatusResponse(status=status(ID))))
     assert (shown, states(node), granted(node)) == (None, [ContainerState.EXITED], [])
 
 
@@ -130,7 +129,7 @@ async def test_many_ends_are_told_a_few_at_a_time(nursery: trio.Nursery) -> None
 @in_nursery
 async def test_an_end_that_is_seen_before_the_start_is_answered_stays_one(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
-    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    node.call("CreateContainer", create_request(), good(v1.CreateContainerResponse(container_id=ID)))
     held, start = FakeHeld(), Start(node)
     start.request(bytes(v1.StartContainerRequest(container_id=ID)), held)
     node.observed("ListContainers", bytes(listing(ID)))

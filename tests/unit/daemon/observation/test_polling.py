@@ -11,10 +11,9 @@ from crirm.cri.decode import listed_containers
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.observation import polling as watch
 from crirm.daemon.observation.polling import compare, misjudged, relist, strangers, take_event
-from crirm.daemon.placement.participants import Create, RunPod, Start
 from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerId
-from tests.unit.daemon.nodes import FakeHeld, FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
+from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +23,9 @@ ID = "c" * 64
 
 def running(nursery: trio.Nursery) -> FakeNode:
     node = FakeNode(nursery)
-    node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
-    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
-    node.call(Start, v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
+    node.call("RunPodSandbox", pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    node.call("CreateContainer", create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    node.call("StartContainer", v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
     return node
 
 
@@ -99,12 +98,12 @@ async def test_events_of_strangers_and_sandboxes_mean_nothing(nursery: trio.Nurs
 async def test_a_list_that_is_older_than_a_start_or_a_creation_removes_nothing(nursery: trio.Nursery) -> None:
     """The list is asked for while one container is created but not started, and another not even asked for."""
     node = FakeNode(nursery)
-    node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
-    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    node.call("RunPodSandbox", pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    node.call("CreateContainer", create_request(), good(v1.CreateContainerResponse(container_id=ID)))
     with node.engine.since_asked() as since:
         asked_about = {one.id for one in node.engine.state.workload.containers.values()}
-        node.call(Start, v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
-        node.call(Create, create_request("d"), good(v1.CreateContainerResponse(container_id="d" * 64)))
+        node.call("StartContainer", v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
+        node.call("CreateContainer", create_request("d"), good(v1.CreateContainerResponse(container_id="d" * 64)))
     compare([], node.engine, node.intake, asked_about - since.touched)
     assert len(node.engine.state.policy) == 2
 
@@ -126,7 +125,7 @@ async def test_strangers_that_live_are_found(nursery: trio.Nursery, listed: byte
 @in_nursery
 async def test_a_container_in_the_middle_of_its_creation_is_no_stranger(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
-    node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    node.call("RunPodSandbox", pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
     Create(node).request(bytes(create_request()), FakeHeld())
     (one,) = node.engine.state.workload.containers.values()
     listed = v1.Container(ID, pod_sandbox_id="p1", metadata=v1.ContainerMetadata(name=one.name))

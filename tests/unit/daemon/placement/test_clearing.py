@@ -14,12 +14,10 @@ from crirm.cri.proto.runtime import v1
 from crirm.daemon.placement.clearing import Clearing
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.handover import CLEAR_WITHIN_S
-from crirm.daemon.placement.participants import Create, RunPod, Start
 from crirm.model.cpuset import CPUSet
 from crirm.model.events import Event, UpdateFailed
-from crirm.rpc.held import Answer
+from crirm.rpc.calls import Answer
 from tests.unit.daemon.nodes import (
-    FakeHeld,
     FakeNode,
     FakeRuntime,
     create_request,
@@ -43,7 +41,7 @@ class Bench:
 
     def __init__(self, nursery: trio.Nursery, answer: v1.UpdateContainerResourcesResponse | Status = OK) -> None:
         self.node = FakeNode(nursery)
-        self.node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+        self.node.call("RunPodSandbox", pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
         self.runtime = FakeRuntime({"UpdateContainerResources": answer})
         self.runtime.answering = trio.Event()
         self.effects = EffectsWorker(self.node.engine, self.runtime, lambda _key: None, clock=lambda: 1000.0)
@@ -57,9 +55,9 @@ class Bench:
 
     def create(self, name: str, cpus: int, *, started: bool = False) -> ContainerKey:
         create = create_request(name, cpus)
-        self.node.call(Create, create, good(v1.CreateContainerResponse(container_id=f"id-{name}")))
+        self.node.call("CreateContainer", create, good(v1.CreateContainerResponse(container_id=f"id-{name}")))
         if started:
-            self.node.call(Start, v1.StartContainerRequest(f"id-{name}"), good(v1.StartContainerResponse()))
+            self.node.call("StartContainer", v1.StartContainerRequest(f"id-{name}"), good(v1.StartContainerResponse()))
         key = self.node.intake.key_of(f"id-{name}")  # type: ignore[arg-type]
         assert key is not None
         return key
@@ -241,7 +239,7 @@ async def test_a_start_whose_caller_has_left_is_over(nursery: trio.Nursery) -> N
 @pytest.mark.parametrize("request_", [b"\x0a\xff", bytes(v1.StartContainerRequest(container_id="unknown"))])
 @in_nursery
 async def test_a_start_of_what_crirm_does_not_know_passes(nursery: trio.Nursery, request_: bytes) -> None:
-    node, held = with_container(nursery), FakeHeld()
+    node = with_container(nursery)
     start = Start(node)
     start.request(request_, held)
     assert (held.forwarded, node.starts) == (request_, [])
@@ -257,5 +255,5 @@ async def test_a_start_of_what_crirm_does_not_know_passes(nursery: trio.Nursery,
 @in_nursery
 async def test_who_starts_and_is_not_known_is_doubted(nursery: trio.Nursery, answer: Answer, doubts: int) -> None:
     node = with_container(nursery)
-    node.call(Start, v1.StartContainerRequest(container_id="unknown"), answer)
+    node.call("StartContainer", v1.StartContainerRequest(container_id="unknown"), answer)
     assert node.doubts == doubts

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.placement.participants import participant
 from crirm.model.events import ContainerCreated, Event
 from crirm.model.workload import ContainerState
-from crirm.rpc.held import Answer
+from crirm.rpc.calls import Answer
 from tests.unit.daemon.nodes import (
     CREATED,
     ID,
-    FakeHeld,
     FakeNode,
     create_request,
     granted,

@@ -11,7 +11,6 @@ from trio.testing import wait_all_tasks_blocked
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.placement.effects import AT_ONCE
 from crirm.daemon.placement.handover import CLEAR_WITHIN_S, Handover, Hold
-from crirm.daemon.placement.participants import Remove
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from tests.unit.daemon.nodes import good, in_nursery
 from tests.unit.daemon.placement.test_clearing import Bench, in_virtual_time
@@ -25,7 +24,7 @@ MANY = 200
 
 
 def remove(bench: Bench, name: str) -> None:
-    bench.node.call(Remove, v1.RemoveContainerRequest(f"id-{name}"), good(v1.RemoveContainerResponse()))
+    bench.node.call("RemoveContainer", v1.RemoveContainerRequest(f"id-{name}"), good(v1.RemoveContainerResponse()))
 
 
 @in_nursery

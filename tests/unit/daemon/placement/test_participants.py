@@ -11,24 +11,12 @@ from grpclib.const import Status
 from crirm.cri import decode
 from crirm.cri.methods import INTERCEPTED, METHODS
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.placement.participants import (
-    Create,
-    Remove,
-    RemovePod,
-    RunPod,
-    Start,
-    Stop,
-    StopPod,
-    Update,
-    participant,
-)
 from crirm.model.cpuset import CPUSet
 from crirm.model.qos import QoSClass
 from crirm.model.workload import ContainerState, TopologyHint
-from crirm.rpc.held import Answer
+from crirm.rpc.calls import Answer
 from tests.unit.daemon.nodes import (
     ID,
-    FakeHeld,
     FakeNode,
     create_request,
     good,
@@ -50,7 +38,7 @@ if TYPE_CHECKING:
 @in_nursery
 async def test_a_created_container_has_its_cpus_in_the_request_and_its_id_in_the_state(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
-    held, reply = node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    held, reply = node.call("CreateContainer", create_request(), good(v1.CreateContainerResponse(container_id=ID)))
     assert held.forwarded is not None
     assert CPUSet.parse("0-1") == decode.create_request(held.forwarded).cpus
     assert reply is None
@@ -68,7 +56,7 @@ async def test_a_created_container_has_its_cpus_in_the_request_and_its_id_in_the
 @in_nursery
 async def test_a_failed_create_gives_the_grant_back(nursery: trio.Nursery, answer: Answer, doubts: int) -> None:
     node = with_pod(nursery)
-    node.call(Create, create_request(), answer)
+    node.call("CreateContainer", create_request(), answer)
     assert ([], {}, doubts) == (granted(node), node.engine.state.workload.containers, node.doubts)
 
 
@@ -82,8 +70,8 @@ async def test_one_warning_tells_of_all_pods_whose_class_is_worked_out(
         assert request.config is not None
         assert request.config.linux is not None
         request.config.linux.cgroup_parent = "/system.slice"
-        node.call(RunPod, request, good(v1.RunPodSandboxResponse(pod_sandbox_id=name)))
-        node.call(Create, create_request(pod=name), good(v1.CreateContainerResponse(container_id=f"c-{name}")))
+        node.call("RunPodSandbox", request, good(v1.RunPodSandboxResponse(pod_sandbox_id=name)))
+        node.call("CreateContainer", create_request(pod=name), good(v1.CreateContainerResponse(container_id=f"c-{name}")))
     assert {pod.qos for pod in node.engine.state.workload.pods.values()} == {QoSClass.BURSTABLE}
     assert capsys.readouterr().err.count("does not tell its QoS class") == 1
 
@@ -91,7 +79,7 @@ async def test_one_warning_tells_of_all_pods_whose_class_is_worked_out(
 @in_nursery
 async def test_a_container_without_room_is_refused_in_words(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
-    held, _ = node.call(Create, create_request(cpus=9))
+    held, _ = node.call("CreateContainer", create_request(cpus=9))
     assert held.refused == (Status.RESOURCE_EXHAUSTED, "wants 9 CPUs, 8 are free and one must stay")
 
 
@@ -103,7 +91,7 @@ async def test_a_container_without_room_is_refused_in_words(nursery: trio.Nurser
 async def test_a_bad_annotation_is_refused_with_its_place(
     nursery: trio.Nursery, annotations: dict[str, str], sentence: str
 ) -> None:
-    held, _ = with_pod(nursery, annotations).call(Create, create_request())
+    held, _ = with_pod(nursery, annotations).call("CreateContainer", create_request())
     assert held.refused is not None
     assert held.refused[0] is Status.INVALID_ARGUMENT
     assert sentence in held.refused[1]
@@ -129,7 +117,6 @@ async def test_a_container_of_an_unknown_pod_is_the_runtimes_business(nursery: t
 
 @in_nursery
 async def test_a_request_that_is_none_is_refused(nursery: trio.Nursery) -> None:
-    held = FakeHeld()
     Create(with_pod(nursery)).request(b"\xff\xff", held)
     assert held.refused is not None
     assert held.refused[0] is Status.INVALID_ARGUMENT
@@ -139,8 +126,7 @@ async def test_a_request_that_is_none_is_refused(nursery: trio.Nursery) -> None:
 async def test_hints_are_looked_up_before_the_decision(nursery: trio.Nursery) -> None:
     hint = TopologyHint("/sys/devices/x", cpus=CPUSet.of(1))
     node = with_pod(nursery, hints=(hint,))
-    held = FakeHeld()
-    Create(node).request(bytes(create_request(mounts=("/data",))), held)
+    held = await node.begin("CreateContainer", create_request(mounts=("/data",)))
     assert held.forwarded is None
     await held.decided.wait()
     (container,) = node.engine.state.workload.containers.values()
@@ -151,7 +137,7 @@ async def test_hints_are_looked_up_before_the_decision(nursery: trio.Nursery) ->
 @in_nursery
 async def test_hints_can_be_declined(nursery: trio.Nursery) -> None:
     node = with_pod(nursery, {"topologyhints.cri-resource-manager.intel.com/pod": "false"})
-    held, _ = node.call(Create, create_request(mounts=("/data",)))
+    held, _ = node.call("CreateContainer", create_request(mounts=("/data",)))
     assert held.forwarded is not None
     assert not node.asked_about
 
@@ -172,8 +158,8 @@ async def test_nothing_reaches_the_runtime_before_its_decision_is_kept(nursery: 
     node = with_container(nursery)
     node.keeps = []
     creation, resize = FakeHeld(), FakeHeld()
-    Create(node).request(bytes(create_request("d")), creation)
-    Update(node).request(bytes(update(4)), resize)
+    creation = await node.begin("CreateContainer", create_request("d"))
+    resize = await node.begin("UpdateContainerResources", update(4))
     assert (creation.forwarded, resize.forwarded) == (None, None)
     for then in node.keeps:
         then()
@@ -196,7 +182,6 @@ async def test_what_cannot_be_kept_is_undone_and_refused(nursery: trio.Nursery) 
     node = with_container(nursery)
     node.keeps, before = [], node.engine.state
     for one, request in ((Create(node), create_request("d")), (Update(node), update(4))):
-        held = FakeHeld()
         one.request(bytes(request), held)
         assert before.policy != node.engine.state.policy
         node.give_up("the disk is full")
@@ -209,22 +194,21 @@ async def test_while_nothing_can_be_kept_nothing_is_granted_and_all_else_passes(
     node = with_container(nursery)
     node.unkept, before = "the disk is full", node.engine.state
     for one, request in ((Create(node), create_request("d")), (Update(node), update(4))):
-        held = FakeHeld()
         one.request(bytes(request), held)
         assert held.refused == (Status.UNAVAILABLE, "the disk is full")
     assert before is node.engine.state
-    node.call(Stop, v1.StopContainerRequest(container_id=ID), good(v1.StopContainerResponse()))
+    node.call("StopContainer", v1.StopContainerRequest(container_id=ID), good(v1.StopContainerResponse()))
     assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
 
 
 @in_nursery
 async def test_a_containers_life_is_followed_and_its_grant_ends_with_it(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
-    node.call(Start, v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
+    node.call("StartContainer", v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
     assert states(node) == [ContainerState.RUNNING]
-    node.call(Stop, v1.StopContainerRequest(container_id=ID[:13]), good(v1.StopContainerResponse()))
+    node.call("StopContainer", v1.StopContainerRequest(container_id=ID[:13]), good(v1.StopContainerResponse()))
     assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
-    node.call(Remove, v1.RemoveContainerRequest(container_id=ID), Answer(Status.NOT_FOUND.value, None))
+    node.call("RemoveContainer", v1.RemoveContainerRequest(container_id=ID), Answer(Status.NOT_FOUND.value, None))
     assert not states(node)
 
 
@@ -232,9 +216,9 @@ async def test_a_containers_life_is_followed_and_its_grant_ends_with_it(nursery:
 async def test_a_start_or_stop_that_fails_changes_nothing(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     before = node.engine.state
-    node.call(Start, v1.StartContainerRequest(container_id=ID), Answer(Status.UNKNOWN.value, None))
-    node.call(Start, v1.StartContainerRequest(container_id=ID), Answer(Status.NOT_FOUND.value, None))
-    node.call(Stop, v1.StopContainerRequest(container_id=ID), Answer(Status.DEADLINE_EXCEEDED.value, None))
+    node.call("StartContainer", v1.StartContainerRequest(container_id=ID), Answer(Status.UNKNOWN.value, None))
+    node.call("StartContainer", v1.StartContainerRequest(container_id=ID), Answer(Status.NOT_FOUND.value, None))
+    node.call("StopContainer", v1.StopContainerRequest(container_id=ID), Answer(Status.DEADLINE_EXCEEDED.value, None))
     assert before is node.engine.state
 
 
@@ -292,8 +276,7 @@ async def test_hints_that_cannot_be_looked_up_stop(nursery: trio.Nursery, hints:
         raise OSError("strange firmware")
 
     node.intake.find_hints = fail
-    held = FakeHeld()
-    Create(node).request(bytes(create_request(mounts=("/data",))), held)
+    held = await node.begin("CreateContainer", create_request(mounts=("/data",)))
     await held.decided.wait()
     assert refused is (held.forwarded is None)
     assert held.refused is None or "do not tell where they are" in held.refused[1]
