@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from crirm.cri import slice as cri
 from crirm.cri.fields import number
-from crirm.cri.message import MalformedError, edited
-from crirm.cri.reading import read
+from crirm.cri.message import Message, edited
 
 # What every known runtime has answered to; the field is the kubelet's own version, which none of them reads.
-_CLIENT_VERSION = "0.1.0"
+_CLIENT_VERSION: Final = "0.1.0"
+_NAME: Final = number(cri.VersionResponse, "runtime_name")
+_VERSION: Final = number(cri.VersionResponse, "runtime_version")
 
 
 @attrs.frozen
@@ -33,9 +36,10 @@ def decode_version(message: bytes) -> RuntimeVersion:
         ValueError: the bytes are none, or name no runtime.
     """
     try:
-        response = read(cri.VersionResponse, message)
-    except MalformedError as error:
+        told = Message(message)
+        name, version = told.raw(_NAME).decode(), told.raw(_VERSION).decode()
+    except ValueError as error:  # among these is MalformedError, and what is no UTF-8
         raise ValueError(f"no VersionResponse: {error}") from error
-    if not response.runtime_name:
+    if not name:
         raise ValueError("a VersionResponse without runtime_name")
-    return RuntimeVersion(response.runtime_name, response.runtime_version)
+    return RuntimeVersion(name, version)

@@ -94,7 +94,11 @@ MUTATIONS: Final = (
         "an owner starts before others have left its CPUs", "resizes",
         AT_START,
         (
-            Edit("crirm/daemon/placement/clearing.py", "        if not self.effects.unsettled(key):", "        if True:"),
+            Edit(
+                "crirm/daemon/placement/clearing.py",
+                "        if not self.effects.unsettled(key):",
+                "        if True:",
+            ),
             Edit(
                 "crirm/daemon/placement/effects.py",
                 "return by is not None and now_s < before.until_s",

@@ -43,7 +43,8 @@ class Looking:
 
     async def look(self) -> None:
         """Wait until the runtime was asked, and everything that it tells is known; or until it takes too long."""
-        self._next = self._next or trio.Event()
+        if self._next is None:
+            self._next = trio.Event()
         answered = self._next
         if not self._asking:
             self._asking = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from crirm.cri.decode import Place
     from crirm.model.workload import ContainerKey, ContainerState, TopologyHint
     from crirm.rpc.calls import Handler
+    from crirm.rpc.tap import CallTap
 
 
 ID = "c" * 64
@@ -77,6 +79,7 @@ class FakeCall:
     shown: bytes | None = None
     decided: trio.Event = attrs.field(factory=trio.Event)
     coroutine: Any = None
+    tap: CallTap | None = None
     _answer: Answer | None = None
     _answered: trio.Event = attrs.field(factory=trio.Event)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -90,8 +93,7 @@ class FakeCall:
         self.decided.set()
         if self.coroutine is not None:
             return await _InFlight()
-        with trio.CancelScope(shield=True):
-            await self._answered.wait()
+        await self._answered.wait()
         assert self._answer is not None
         return self._answer
 
@@ -114,27 +116,28 @@ class FakeCall:
         assert self.decided.is_set(), "the call waits"
 
     def _send(self, value: Answer | None) -> None:
-        try:
+        with contextlib.suppress(StopIteration):
             self.coroutine.send(value)
-        except StopIteration:
-            pass
 
-    async def reply(self, answer: Answer) -> None:
-        """Have the runtime answer."""
-        if self.coroutine is not None:
+    def answer(self, answer: Answer) -> None:
+        """Have the runtime answer a call that is played."""
+        if self.tap is None:
             self._send(answer)
             return
+        if answer.message is not None:
+            self.tap.reply(answer.message)
+        self.tap.close(Outcome(answer.status, "", Latency(0.0, 0.0, 0.0), answer.certain))
+
+    async def reply(self, answer: Answer) -> None:
+        """Have the runtime answer a call that is a task."""
         self._answer = answer
         self._answered.set()
         await trio.testing.wait_all_tasks_blocked()
 
     async def leave(self) -> None:
-        """Have the caller give up."""
-        if self.coroutine is not None:
-            if self.forwarded is None:
-                self.coroutine.close()
-            return
-        self._scope.cancel()
+        """Have the caller of a call that is a task give up; once forwarded, nobody hears of it."""
+        if self.forwarded is None:
+            self._scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
 
 
@@ -199,6 +202,12 @@ class FakeNode:
     def started(self, key: ContainerKey) -> None:
         self.starts.append(f"{key} was started")
 
+    def handler(self, method: str) -> Handler | None:
+        return handler(self, method)
+
+    def observer(self, method: str) -> CallTap | None:
+        return observer(self, method)
+
     def _doubt(self) -> None:
         self.doubts += 1
 
@@ -206,28 +215,20 @@ class FakeNode:
         self, method: str, request: betterproto.Message | bytes, answer: Answer | None = None
     ) -> tuple[FakeCall, bytes | None]:
         """Play a call that has nothing to wait for, and its answer."""
-        call, handle = FakeCall(bytes(request)), handler(self, method)
-        if handle is None:
-            self._pass(call, method, answer)
-            return call, None
-        call.play(handle)
+        call, handle = FakeCall(bytes(request)), self.handler(method)
+        if handle is not None:
+            call.play(handle)
+        else:
+            call.tap, call.forwarded = self.observer(method), call.message
+            assert call.tap is not None
+            call.tap.request(call.message)
         if answer is not None and call.forwarded is not None:
-            call._send(answer)
+            call.answer(answer)
         return call, call.shown
-
-    def _pass(self, call: FakeCall, method: str, answer: Answer | None) -> None:
-        tap = observer(self, method)
-        assert tap is not None
-        tap.request(call.message)
-        call.forwarded = call.message
-        if answer is not None:
-            if answer.message is not None:
-                tap.reply(answer.message)
-            tap.close(Outcome(answer.status, "", Latency(0.0, 0.0, 0.0), answer.certain))
 
     async def begin(self, method: str, request: betterproto.Message | bytes) -> FakeCall:
         """Begin a call that may have to wait, and go on once it does, or was forwarded."""
-        call, handle = FakeCall(bytes(request)), handler(self, method)
+        call, handle = FakeCall(bytes(request)), self.handler(method)
         assert handle is not None
         self.nursery.start_soon(call.run, handle)
         await trio.testing.wait_all_tasks_blocked()
@@ -288,7 +289,9 @@ class FakeRuntime:
 
 def with_pod(nursery: trio.Nursery, annotations: dict[str, str] | None = None, **more: object) -> FakeNode:
     node = FakeNode(nursery, **more)  # type: ignore[arg-type]
-    node.call("RunPodSandbox", pod_request(annotations=annotations), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    node.call(
+        "RunPodSandbox", pod_request(annotations=annotations), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1"))
+    )
     return node
 
 

@@ -77,7 +77,11 @@ async def test_the_kubelet_sees_the_shares_that_it_asked_for(nursery: trio.Nurse
 async def test_the_kubelet_sees_the_limit_that_it_asked_for_while_there_is_none(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     request = v1.LinuxContainerResources(cpu_shares=2048, cpu_period=100_000, cpu_quota=200_000)
-    node.call("UpdateContainerResources", v1.UpdateContainerResourcesRequest(ID, request), good(v1.UpdateContainerResourcesResponse()))
+    node.call(
+        "UpdateContainerResources",
+        v1.UpdateContainerResourcesRequest(ID, request),
+        good(v1.UpdateContainerResourcesResponse()),
+    )
     (key,) = node.engine.state.adjustments
     node.engine.state.adjustments[key] = Adjustment(cpu_quota_us=-1)  # type: ignore[index] # as a policy might decide
     told = v1.ContainerStatus(resources=v1.ContainerResources(linux=v1.LinuxContainerResources(cpu_quota=-1)))
@@ -90,7 +94,9 @@ async def test_the_kubelet_sees_the_limit_that_it_asked_for_while_there_is_none(
 @in_nursery
 async def test_a_status_that_needs_no_change_is_left_alone(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
-    _, reply = node.call("ContainerStatus", v1.ContainerStatusRequest(container_id=ID), good(v1.ContainerStatusResponse()))
+    _, reply = node.call(
+        "ContainerStatus", v1.ContainerStatusRequest(container_id=ID), good(v1.ContainerStatusResponse())
+    )
     assert reply is None
 
 

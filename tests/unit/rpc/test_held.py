@@ -171,7 +171,7 @@ async def test_a_fault_in_deciding_refuses_the_call_and_no_other() -> None:
 @on_loop
 async def test_a_broken_interceptor_does_not_break_the_reply() -> None:
     class Broken(Part):
-        def reply(self, answer: Answer) -> bytes | None:
+        def reply(self, answer: Answer, _then: object) -> None:
             raise ZeroDivisionError(answer)
 
     rig = rig_with(Broken())

@@ -123,7 +123,7 @@ async def test_bytes_that_are_no_message_are_told_in_a_sentence_now_and_then(whe
                 raise CrirmError("no protobuf message: wire type 7 at byte 3")
             super().request(message, held)
 
-        def reply(self, answer: Answer) -> bytes | None:  # noqa: ARG002 - it cannot be read
+        def reply(self, answer: Answer, _then: object) -> None:  # noqa: ARG002 - it cannot be read
             raise CrirmError("no protobuf message: wire type 7 at byte 3")
 
     _complaints._seen.clear()

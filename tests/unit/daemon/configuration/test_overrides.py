@@ -58,7 +58,9 @@ class Bench(FakeNode):
         self.create("a")
 
     def create(self, name: str, cpus: int = 2) -> None:
-        self.call("CreateContainer", create_request(name, cpus), good(v1.CreateContainerResponse(container_id=f"id-{name}")))
+        self.call(
+            "CreateContainer", create_request(name, cpus), good(v1.CreateContainerResponse(container_id=f"id-{name}"))
+        )
 
     async def set(self, document: dict[str, Any], node_name: str = "n1") -> dict[str, str]:
         return dict(await self.readjustment.set_adjustment(node_name, document))
@@ -165,9 +167,8 @@ async def test_adjustments_for_other_nodes_are_none_of_ours(nursery: trio.Nurser
 @in_nursery
 async def test_a_resize_in_flight_is_waited_for(nursery: trio.Nursery) -> None:
     bench, done = Bench(nursery), trio.Event()
-    resize = Update(bench)
     request = v1.UpdateContainerResourcesRequest(container_id="id-a", linux=v1.LinuxContainerResources(cpu_shares=1024))
-    resize.request(bytes(request), FakeHeld())
+    resize, _ = bench.call("UpdateContainerResources", request)
     assert bench.engine.state.resizing
 
     async def readjust() -> None:
@@ -177,7 +178,7 @@ async def test_a_resize_in_flight_is_waited_for(nursery: trio.Nursery) -> None:
     nursery.start_soon(readjust)
     await trio.testing.wait_all_tasks_blocked(0.01)
     assert not done.is_set()
-    resize.reply(good(TOLD))
+    resize.answer(good(TOLD))
     await done.wait()
     assert bench.cpus() == {"a": 4}
 

@@ -116,12 +116,10 @@ async def test_nobody_is_asked_while_all_fits(nursery: trio.Nursery) -> None:
 
 @in_nursery
 async def test_who_comes_while_the_runtime_is_asked_shares_the_next_question(nursery: trio.Nursery) -> None:
-    node, helds = running(nursery, NONE), [FakeHeld() for _ in range(5)]
+    node = running(nursery, NONE)
     node.runtime.answering = trio.Event()
-    Create(node).request(bytes(create_request("d", cpus=4)), helds[0])
-    await trio.testing.wait_all_tasks_blocked()
-    for number, held in enumerate(helds[1:]):
-        held = await node.begin("CreateContainer", create_request(f"e{number}", cpus=4))
+    names = ("d", "e0", "e1", "e2", "e3")
+    helds = [await node.begin("CreateContainer", create_request(name, cpus=4)) for name in names]
     node.runtime.answers["ListContainers"] = EXITED  # what has ended since the first question is in the second answer
     node.runtime.answering.set()
     for held in helds:
@@ -130,7 +128,9 @@ async def test_who_comes_while_the_runtime_is_asked_shares_the_next_question(nur
     assert sum(held.forwarded is not None for held in helds) == 1
 
 
-@pytest.mark.parametrize("kind", [pytest.param("create", id="a creation"), pytest.param("resize", id="a resize")])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("CreateContainer", id="a creation"), pytest.param("UpdateContainerResources", id="a resize")]
+)
 @in_nursery
 async def test_a_caller_that_leaves_meanwhile_gets_nothing(nursery: trio.Nursery, kind: str) -> None:
     node = running(nursery, EXITED)
@@ -138,10 +138,9 @@ async def test_a_caller_that_leaves_meanwhile_gets_nothing(nursery: trio.Nursery
     node.runtime.answering = trio.Event()
     request = update(6)
     request.container_id = OTHER
-    one, asked = (Create(node), create_request("e", cpus=4)) if kind == "create" else (Update(node), request)
-    one.request(bytes(asked), held)
-    await trio.testing.wait_all_tasks_blocked()
-    one.abandoned()
+    asked = create_request("e", cpus=4) if kind == "CreateContainer" else request
+    held = await node.begin(kind, asked)
+    await held.leave()
     node.runtime.answering.set()
     await trio.testing.wait_all_tasks_blocked()
     assert (held.forwarded, held.refused) == (None, None)
@@ -152,13 +151,13 @@ async def test_a_caller_that_leaves_meanwhile_gets_nothing(nursery: trio.Nursery
 async def test_a_pod_that_goes_meanwhile_is_the_runtimes_business(nursery: trio.Nursery) -> None:
     node = running(nursery, NONE)
     node.runtime.answering = trio.Event()
-    request = bytes(create_request("d", cpus=4))
+    request = create_request("d", cpus=4)
     held = await node.begin("CreateContainer", request)
     await trio.testing.wait_all_tasks_blocked()
     node.call("RemovePodSandbox", v1.RemovePodSandboxRequest(pod_sandbox_id="p1"), good(v1.RemovePodSandboxResponse()))
     node.runtime.answering.set()
     await held.decided.wait()
-    assert held.forwarded == request
+    assert held.forwarded == bytes(request)
     assert granted(node) == []
 
 
@@ -172,26 +171,6 @@ async def test_a_container_that_goes_meanwhile_is_not_resized(nursery: trio.Nurs
     node.runtime.answering.set()
     await held.decided.wait()
     assert held.forwarded == bytes(update(9))
-
-
-@in_nursery
-async def test_a_fault_of_ours_refuses_the_one_and_decides_about_the_others(nursery: trio.Nursery) -> None:
-    node = running(nursery, NONE)
-    first, second = FakeHeld(), FakeHeld()
-
-    def fail() -> None:
-        raise ZeroDivisionError
-
-    node.runtime.answering = trio.Event()
-    node.look(fail, first)
-    second = await node.begin("CreateContainer", create_request("d", cpus=4))
-    node.runtime.answering.set()
-    await first.decided.wait()
-    await second.decided.wait()
-    assert first.refused is not None
-    assert first.refused[0] is Status.INTERNAL
-    assert second.refused is not None
-    assert second.refused[0] is Status.RESOURCE_EXHAUSTED
 
 
 @in_nursery

@@ -309,8 +309,7 @@ async def test_creations_of_an_earlier_process_are_not_settled_by_a_list_that_is
     nursery: trio.Nursery,
 ) -> None:
     node = with_pod(nursery)
-    create = Create(node)
-    create.request(bytes(create_request()), FakeHeld())
-    play = lambda: create.reply(good(v1.CreateContainerResponse(container_id=ID)))  # noqa: E731
+    create, _ = node.call("CreateContainer", create_request())
+    play = lambda: create.answer(good(v1.CreateContainerResponse(container_id=ID)))  # noqa: E731
     await settle_creations(Meanwhile(EMPTY, "ListContainers", play), node.engine)
     assert known(node) == ({"p1"}, {ID: "created"}, ["0-1"])

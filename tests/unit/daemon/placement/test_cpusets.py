@@ -33,7 +33,9 @@ def update(node: FakeNode, name: str, cpus: str = "", mems: str = "") -> None:
 
 
 def remove(node: FakeNode, name: str) -> None:
-    node.call("RemoveContainer", v1.RemoveContainerRequest(container_id=f"id-{name}"), good(v1.RemoveContainerResponse()))
+    node.call(
+        "RemoveContainer", v1.RemoveContainerRequest(container_id=f"id-{name}"), good(v1.RemoveContainerResponse())
+    )
 
 
 @in_nursery

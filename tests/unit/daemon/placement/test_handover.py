@@ -66,7 +66,7 @@ async def test_an_update_that_took_nothing_from_anybody_is_late_only_until_it_is
     bench = Bench(nursery)
     key = bench.create("a", 2)
     bench.effects.tell_again(key)
-    bench.start(key)
+    await bench.start(key)
     await trio.sleep(2 * CLEAR_WITHIN_S)
     assert list(bench.effects.handover.overdue) == [key]
     await bench.answers()
@@ -98,7 +98,7 @@ async def test_nothing_is_kept_about_a_container_that_is_gone(nursery: trio.Nurs
     bench = Bench(nursery, Status.UNKNOWN)
     key = bench.create("a", 2)
     bench.effects.tell_again(key)
-    bench.start(key)
+    await bench.start(key)
     await trio.sleep(2 * CLEAR_WITHIN_S)
     await bench.answers()
     assert list(bench.effects.failures) == [key]

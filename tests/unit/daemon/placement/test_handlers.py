@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 from grpclib.const import Status
 
-from crirm.cri import decode
-from crirm.cri.methods import INTERCEPTED, METHODS
+from crirm.cri.ended import TELLING
+from crirm.cri.methods import INTERCEPTED, METHODS, RUNTIME_SERVICE
 from crirm.cri.proto.runtime import v1
 from crirm.model.cpuset import CPUSet
 from crirm.model.qos import QoSClass
@@ -17,6 +18,7 @@ from crirm.model.workload import ContainerState, TopologyHint
 from crirm.rpc.calls import Answer
 from tests.unit.daemon.nodes import (
     ID,
+    FakeCall,
     FakeNode,
     create_request,
     good,
@@ -32,15 +34,13 @@ from tests.unit.daemon.nodes import (
 if TYPE_CHECKING:
     import betterproto
 
-    from crirm.daemon.placement.participant import Participant
-
 
 @in_nursery
 async def test_a_created_container_has_its_cpus_in_the_request_and_its_id_in_the_state(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     held, reply = node.call("CreateContainer", create_request(), good(v1.CreateContainerResponse(container_id=ID)))
     assert held.forwarded is not None
-    assert CPUSet.parse("0-1") == decode.create_request(held.forwarded).cpus
+    assert v1.CreateContainerRequest().parse(held.forwarded).config.linux.resources.cpuset_cpus == "0-1"
     assert reply is None
     (container,) = node.engine.state.workload.containers.values()
     assert (container.id, container.state, container.requirements.cpu_request) == (ID, ContainerState.CREATED, 2000)
@@ -71,7 +71,9 @@ async def test_one_warning_tells_of_all_pods_whose_class_is_worked_out(
         assert request.config.linux is not None
         request.config.linux.cgroup_parent = "/system.slice"
         node.call("RunPodSandbox", request, good(v1.RunPodSandboxResponse(pod_sandbox_id=name)))
-        node.call("CreateContainer", create_request(pod=name), good(v1.CreateContainerResponse(container_id=f"c-{name}")))
+        node.call(
+            "CreateContainer", create_request(pod=name), good(v1.CreateContainerResponse(container_id=f"c-{name}"))
+        )
     assert {pod.qos for pod in node.engine.state.workload.pods.values()} == {QoSClass.BURSTABLE}
     assert capsys.readouterr().err.count("does not tell its QoS class") == 1
 
@@ -106,10 +108,9 @@ async def test_a_container_of_an_unknown_pod_is_the_runtimes_business(nursery: t
         (Answer(Status.NOT_FOUND.value, None), 0, "there is none"),
         (good(v1.CreateContainerResponse(container_id=ID)), 1, "the runtime's lists will tell of it"),
     ):
-        held, create = FakeHeld(), Create(node)
-        create.request(bytes(request), held)
+        held = await node.begin("CreateContainer", request)
         await held.decided.wait()
-        create.reply(answer)
+        await held.reply(answer)
         assert bytes(request) == held.forwarded
         assert not node.engine.state.workload.containers
         assert node.doubts == doubts, why
@@ -117,7 +118,7 @@ async def test_a_container_of_an_unknown_pod_is_the_runtimes_business(nursery: t
 
 @in_nursery
 async def test_a_request_that_is_none_is_refused(nursery: trio.Nursery) -> None:
-    Create(with_pod(nursery)).request(b"\xff\xff", held)
+    held, _ = with_pod(nursery).call("CreateContainer", b"\xff\xff")
     assert held.refused is not None
     assert held.refused[0] is Status.INVALID_ARGUMENT
 
@@ -145,24 +146,41 @@ async def test_hints_can_be_declined(nursery: trio.Nursery) -> None:
 @in_nursery
 async def test_a_caller_that_leaves_during_the_look_up_reserves_nothing(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
-    create, held = Create(node), FakeHeld()
-    create.request(bytes(create_request(mounts=("/data",))), held)
-    create.abandoned()
+    held, looks = FakeCall(bytes(create_request(mounts=("/data",)))), threading.Event()
+
+    def find(_places: object) -> tuple[TopologyHint, ...]:
+        trio.from_thread.run_sync(node.found.set)
+        looks.wait(10)
+        return ()
+
+    node.intake.find_hints = find
+    handler = node.handler("CreateContainer")
+    assert handler is not None
+    nursery.start_soon(held.run, handler)
     await node.found.wait()
+    await held.leave()
+    looks.set()
     await trio.testing.wait_all_tasks_blocked(0.05)
+    assert held.forwarded is None
     assert not node.engine.state.workload.containers
+
+
+GRANTING: list[tuple[str, betterproto.Message]] = [
+    ("CreateContainer", create_request("d")),
+    ("UpdateContainerResources", update(4)),
+]
 
 
 @in_nursery
 async def test_nothing_reaches_the_runtime_before_its_decision_is_kept(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     node.keeps = []
-    creation, resize = FakeHeld(), FakeHeld()
     creation = await node.begin("CreateContainer", create_request("d"))
     resize = await node.begin("UpdateContainerResources", update(4))
     assert (creation.forwarded, resize.forwarded) == (None, None)
-    for then in node.keeps:
-        then()
+    node.keep()
+    await creation.decided.wait()
+    await resize.decided.wait()
     assert None not in (creation.forwarded, resize.forwarded)
 
 
@@ -170,21 +188,23 @@ async def test_nothing_reaches_the_runtime_before_its_decision_is_kept(nursery: 
 async def test_a_caller_that_leaves_before_that_leaves_nothing_behind(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     node.keeps, before = [], node.engine.state
-    for one, request in ((Create(node), create_request("d")), (Update(node), update(4))):
-        one.request(bytes(request), FakeHeld())
+    for method, request in GRANTING:
+        held = await node.begin(method, request)
         assert before.policy != node.engine.state.policy
-        one.abandoned()
+        await held.leave()
         assert (before.policy, before.adjustments) == (node.engine.state.policy, node.engine.state.adjustments)
 
 
 @in_nursery
 async def test_what_cannot_be_kept_is_undone_and_refused(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
-    node.keeps, before = [], node.engine.state
-    for one, request in ((Create(node), create_request("d")), (Update(node), update(4))):
-        one.request(bytes(request), held)
+    before = node.engine.state
+    for method, request in GRANTING:
+        node.keeps, node.given_up = [], ""
+        held = await node.begin(method, request)
         assert before.policy != node.engine.state.policy
-        node.give_up("the disk is full")
+        node.keep("the disk is full")
+        await held.decided.wait()
         assert (held.forwarded, held.refused) == (None, (Status.UNAVAILABLE, "the disk is full"))
         assert (before.policy, before.adjustments) == (node.engine.state.policy, node.engine.state.adjustments)
 
@@ -193,8 +213,8 @@ async def test_what_cannot_be_kept_is_undone_and_refused(nursery: trio.Nursery) 
 async def test_while_nothing_can_be_kept_nothing_is_granted_and_all_else_passes(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     node.unkept, before = "the disk is full", node.engine.state
-    for one, request in ((Create(node), create_request("d")), (Update(node), update(4))):
-        one.request(bytes(request), held)
+    for method, request in GRANTING:
+        held, _ = node.call(method, request)
         assert held.refused == (Status.UNAVAILABLE, "the disk is full")
     assert before is node.engine.state
     node.call("StopContainer", v1.StopContainerRequest(container_id=ID), good(v1.StopContainerResponse()))
@@ -225,13 +245,13 @@ async def test_a_start_or_stop_that_fails_changes_nothing(nursery: trio.Nursery)
 @pytest.mark.parametrize(
     ("end", "request_", "left"),
     [
-        pytest.param(StopPod, v1.StopPodSandboxRequest(pod_sandbox_id="p1"), (1, 1), id="stopped"),
-        pytest.param(RemovePod, v1.RemovePodSandboxRequest(pod_sandbox_id="p1"), (0, 0), id="removed"),
+        pytest.param("StopPodSandbox", v1.StopPodSandboxRequest(pod_sandbox_id="p1"), (1, 1), id="stopped"),
+        pytest.param("RemovePodSandbox", v1.RemovePodSandboxRequest(pod_sandbox_id="p1"), (0, 0), id="removed"),
     ],
 )
 @in_nursery
 async def test_a_pod_takes_its_containers_along(
-    nursery: trio.Nursery, end: type[StopPod], request_: v1.StopPodSandboxRequest, left: tuple[int, int]
+    nursery: trio.Nursery, end: str, request_: v1.StopPodSandboxRequest, left: tuple[int, int]
 ) -> None:
     node = with_container(nursery)
     node.call(end, request_, good(v1.StopPodSandboxResponse()))
@@ -242,14 +262,14 @@ async def test_a_pod_takes_its_containers_along(
 @pytest.mark.parametrize(
     ("call", "request_"),
     [
-        pytest.param(RunPod, pod_request(uid="u2"), id="a pod may be there"),
-        pytest.param(Start, v1.StartContainerRequest(container_id=ID), id="a container may have started"),
-        pytest.param(StopPod, v1.StopPodSandboxRequest(pod_sandbox_id="p1"), id="a pod may have stopped"),
+        pytest.param("RunPodSandbox", pod_request(uid="u2"), id="a pod may be there"),
+        pytest.param("StartContainer", v1.StartContainerRequest(container_id=ID), id="a container may have started"),
+        pytest.param("StopPodSandbox", v1.StopPodSandboxRequest(pod_sandbox_id="p1"), id="a pod may have stopped"),
     ],
 )
 @in_nursery
 async def test_after_a_call_with_unknown_outcome_the_runtime_is_asked(
-    nursery: trio.Nursery, call: type[Participant], request_: betterproto.Message
+    nursery: trio.Nursery, call: str, request_: betterproto.Message
 ) -> None:
     node = with_container(nursery)
     before = node.engine.state
@@ -258,10 +278,26 @@ async def test_after_a_call_with_unknown_outcome_the_runtime_is_asked(
 
 
 @in_nursery
-async def test_only_calls_that_matter_are_taken_part_in(nursery: trio.Nursery) -> None:
+async def test_only_calls_that_matter_are_held_or_observed(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
-    assert {method for _, method in METHODS if participant(node, method)} == INTERCEPTED
-    assert [participant(node, method) for method in ("ListContainers", "Version", "ExecSync", "")] == [None] * 4
+    methods = {method for service, method in METHODS if service == RUNTIME_SERVICE}
+    held = {method for method in methods if node.handler(method)}
+    observed = {method for method in methods if node.observer(method)}
+    assert held == {"CreateContainer", "UpdateContainerResources", "ContainerStatus"}
+    assert held | observed == INTERCEPTED | TELLING
+    assert not held & observed
+    assert {node.handler(method) or node.observer(method) for method in ("Version", "ExecSync", "")} == {None}
+
+
+@in_nursery
+async def test_a_start_is_held_while_anything_is_unsettled_and_observed_else(nursery: trio.Nursery) -> None:
+    node = FakeNode(nursery)
+    for settled in (True, False):
+        node.clears = None if settled else []
+        assert (node.handler("StartContainer") is None, node.observer("StartContainer") is not None) == (
+            settled,
+            settled,
+        )
 
 
 @pytest.mark.parametrize(
@@ -286,9 +322,9 @@ async def test_hints_that_cannot_be_looked_up_stop(nursery: trio.Nursery, hints:
 @in_nursery
 async def test_a_resize_whose_sets_are_no_texts_leaves_nothing_behind(nursery: trio.Nursery, field: int) -> None:
     node = with_container(nursery)
-    before, held = node.engine.state, FakeHeld()
+    before = node.engine.state
     wrong = bytes([field << 3, 5])
-    Update(node).request(bytes(update(4)) + bytes([2 << 3 | 2, len(wrong)]) + wrong, held)
+    held, _ = node.call("UpdateContainerResources", bytes(update(4)) + bytes([2 << 3 | 2, len(wrong)]) + wrong)
     assert held.refused is not None
     assert held.refused[0] is Status.INVALID_ARGUMENT
     assert before is node.engine.state
