@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from crirm.model.quantity import Bytes
     from crirm.model.workload import Container, ContainerKey, Pod, TopologyHint
 
-    Override = Callable[[Container, Pod], Container]
+    Overriding = Callable[[Container, Pod], Container]
     Decide = Callable[[ContainerRequested | ResizeRequested], Decision]
 
 
-def as_asked(container: Container, pod: Pod) -> Container:  # noqa: ARG001 - an `Override`
+def as_asked(container: Container, pod: Pod) -> Container:  # noqa: ARG001 - an `Overriding`
     """Return *container* as its pod asks for it."""
     return container
 
@@ -40,7 +40,7 @@ class Facts:
     key: ContainerKey
     memory_capacity: Bytes
     decide: Decide
-    override: Override = as_asked
+    override: Overriding = as_asked
     hints: tuple[TopologyHint, ...] | None = ()
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from crirm.admission.admission import admitted
 from crirm.admission.steps import adjust, identified, overrides, pod_named, requirements
 from crirm.cri import slice as cri
 from crirm.cri.decode import places, resources
@@ -20,7 +21,6 @@ from crirm.policy.creation import asked_before
 if TYPE_CHECKING:
     from crirm.admission.admission import Admission, Step
     from crirm.cri.decode import Place
-    from crirm.model.workload import Pod
 
 _NOBODY_KNOWS: Final = (
     "its mounts and devices do not tell where they are, but it is to be near them (topologyhints: strict)"
@@ -69,14 +69,18 @@ def place(asked: Admission) -> Admission:
     return attrs.evolve(asked, event=event, decision=asked.facts.decide(event))
 
 
-CREATION: Final[tuple[Step, ...]] = (identify, read_annotations, requirements, hints, overrides, place, adjust)
+UNDERSTOOD: Final[tuple[Step, ...]] = (identify, read_annotations, requirements)
+"""As far as a request goes that the host was not asked about yet."""
+CREATION: Final[tuple[Step, ...]] = (*UNDERSTOOD, hints, overrides, place, adjust)
 
 
-def hinting_places(request: cri.CreateContainerRequest, pod: Pod) -> tuple[Place, ...]:
+def hinting_places(asked: Admission) -> tuple[Place, ...]:
     """Return the mounts and devices whose whereabouts matter; none where the pod does not heed hints.
 
     Raises:
-        RefusedError: the pod's annotation makes no sense.
+        RefusedError: the request is refused wherever they are.
     """
-    found = places(request.config)
-    return found if found and topology_hints(pod, request.config.metadata.name) is not Hints.IGNORED else ()
+    if not isinstance(asked.request, cri.CreateContainerRequest):
+        return ()
+    found = places(asked.request.config)
+    return found if admitted(asked, UNDERSTOOD).heeded is not Hints.IGNORED else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn
@@ -22,14 +22,17 @@ from crirm.model.topology import (
     NumaNode,
     Package,
     Topology,
+    TopologyError,
 )
-from crirm.model.topology_check import TopologyError
+
+_SIZES: Final = {"caches": ("size", "size_bytes"), "nodes": ("memory", "memory_bytes")}
+"""Per list: a field, and its name in JSON, which says the unit."""
 
 
 def to_json(topology: Topology) -> dict[str, Any]:
     """Return *topology* as plain dicts, lists, numbers and texts; CPU sets are texts in Linux list format."""
-    result: dict[str, Any] = _converter.unstructure(topology)
-    return result
+    plain = _plain(topology)
+    return {**plain, **{name: [_renamed(each, *names) for each in plain[name]] for name, names in _SIZES.items()}}
 
 
 def from_json(document: object) -> Topology:
@@ -41,7 +44,7 @@ def from_json(document: object) -> Topology:
     if not isinstance(document, Mapping):
         raise TopologyError(f"machine description: expected an object, not {document!r:.40} @ $")
     try:
-        return _converter.structure(document, Topology)
+        return _converter.structure(_without_units(document), Topology)
     except cattrs.BaseValidationError as faults:
         where = "; ".join(cattrs.transform_error(faults, format_exception=_describe))
         raise TopologyError(f"machine description: {where}") from None
@@ -49,8 +52,27 @@ def from_json(document: object) -> Topology:
 
 def digest(topology: Topology) -> str:
     """Return the SHA-256 of the canonical JSON text in hexadecimal; equal machines have equal digests."""
-    text = json.dumps(to_json(topology), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_plain(topology), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(topology: Topology) -> dict[str, Any]:
+    result: dict[str, Any] = _converter.unstructure(topology)
+    return result
+
+
+def _without_units(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *document* with the names of the fields; traces of older versions have these already."""
+    sizes = {
+        name: [_renamed(each, with_unit, field) if isinstance(each, Mapping) else each for each in document[name]]
+        for name, (field, with_unit) in _SIZES.items()
+        if isinstance(document.get(name), list)
+    }
+    return {**document, **sizes}
+
+
+def _renamed(mapping: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    return {new if key == old else key: value for key, value in mapping.items()}
 
 
 def _describe(fault: BaseException, expected: type | None) -> str:

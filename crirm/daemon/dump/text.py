@@ -37,7 +37,7 @@ LINES_BETWEEN_PAUSES: Final = 30  # about 0.2 ms of work
 
 
 @attrs.frozen
-class Plan:
+class MethodDump:
     """What is shown of the calls of one method."""
 
     name: str  # without package and service
@@ -50,7 +50,7 @@ class Plan:
 class CallInfo:
     """One dumped call."""
 
-    plan: Plan
+    plan: MethodDump
     began_s: float  # of the monotonic clock
     request: bytes | None = None  # until somebody asked whom it is about
     _qualifier: str = attrs.field(default="", init=False)
@@ -65,7 +65,7 @@ class CallInfo:
 
 
 @attrs.frozen
-class Request:
+class RequestRecord:
     """A request came in."""
 
     call: CallInfo
@@ -100,7 +100,7 @@ class LeftOut:
     records: int
 
 
-Record = Request | Reply | End | LeftOut
+Record = RequestRecord | Reply | End | LeftOut
 
 
 @attrs.frozen
@@ -133,7 +133,7 @@ def text(record: Record, *, show_secrets: bool, pause: Callable[[], None]) -> Te
             return Text(
                 _stamp(time.time()), f"{records} messages left out of the dump: they came too fast", None, failed=True
             )
-        case Request(call, time_s, message):
+        case RequestRecord(call, time_s, message):
             message = plain(message, MOST_UNPACKED_BYTES)
             body = describe(message, call.plan.known.request if call.plan.known else "", show_secrets=show_secrets)
             return _shown(_stamp(time_s), call, "=>", "REQUEST", _lines(body, pause))

@@ -18,7 +18,7 @@ from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
     from crirm.daemon.observation.observing import Observing
-    from crirm.daemon.placement.effects import Runtime
+    from crirm.daemon.relay.asking import Runtime
 
 log = get_logger("runtime")
 

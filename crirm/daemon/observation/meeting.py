@@ -23,9 +23,9 @@ from crirm.model.events import PodAdded
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
-    from crirm.daemon.placement.effects import Runtime
     from crirm.daemon.placement.engine import Engine
     from crirm.daemon.placement.intake import Intake
+    from crirm.daemon.relay.asking import Runtime
     from crirm.model.workload import Pod, PodId
 
 log = get_logger("runtime")

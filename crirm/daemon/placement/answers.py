@@ -19,9 +19,7 @@ from crirm.rpc.calls import Answer, CallRefusedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import betterproto
-
-    M = TypeVar("M", bound=betterproto.Message)
+    from crirm.cri.reading import M
 
 T = TypeVar("T")
 log = get_logger("runtime")

@@ -21,7 +21,7 @@ from crirm.model.workload import ContainerId, ContainerKey, PodId
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crirm.admission.admission import Override
+    from crirm.admission.admission import Overriding
     from crirm.cri import slice as cri
     from crirm.cri.decode import Place
     from crirm.daemon.placement.engine import Engine
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = get_logger("policy")
 
+NOBODY = ContainerKey("")  # is given nothing
 HINTS_WITHIN_S = 2.0  # a mount of a dead file server answers never; the container is placed without its hint then
 
 
@@ -51,7 +52,7 @@ class Intake:
     memory_capacity: Bytes
     find_hints: Callable[[tuple[Place, ...]], tuple[TopologyHint, ...]]
     doubt: Callable[[], None]
-    override: Override = as_asked
+    override: Overriding = as_asked
     cpusets: Cpusets = attrs.field(default=attrs.Factory(lambda self: Cpusets(self.engine), takes_self=True))
     _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
     _longest: int = attrs.field(default=0, init=False)  # characters of an id
@@ -133,13 +134,12 @@ class Intake:
 
     async def hints(self, request: cri.CreateContainerRequest) -> tuple[TopologyHint, ...] | None:
         """Return where the mounts and devices of a container are, as far as it matters; None: nobody could tell."""
-        name, pod = request.config.metadata.name, self.pod_of(request.pod_sandbox_id)
-        known = self.engine.state.workload.pods.get(pod)
+        known = self.pod_of(request.pod_sandbox_id) in self.engine.state.workload.pods
         try:
-            places = hinting_places(request, known) if known is not None else ()
+            places = hinting_places(self._asked(request, NOBODY, ())) if known else ()
         except RefusedError:  # its admission will say so
             places = ()
-        return await self._found(name, places) if places else ()
+        return await self._found(request.config.metadata.name, places) if places else ()
 
     async def _found(self, name: str, places: tuple[Place, ...]) -> tuple[TopologyHint, ...] | None:
         try:

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import betterproto
 from grpclib.const import Status
 
 from crirm.cri import slice as cri
+from crirm.cri.decode import resources_if_there
 from crirm.cri.encode import adjusted_update
 from crirm.daemon.placement.answers import decoded, noted, refuse, succeeded
 from crirm.daemon.placement.creation import could_be_better
@@ -56,7 +56,7 @@ async def _decided(node: Node, request: cri.UpdateContainerResourcesRequest) -> 
 
 def _admitted(node: Node, request: cri.UpdateContainerResourcesRequest) -> Admission | None:
     key = node.intake.key_of(request.container_id)
-    if key is None or not betterproto.serialized_on_wire(request.linux):
+    if key is None or resources_if_there(request.linux) is None:
         return None
     if node.unkept:
         raise CallRefusedError(Status.UNAVAILABLE, node.unkept)

@@ -8,7 +8,6 @@ import attrs
 from grpclib.const import Status
 
 from crirm.cri.methods import IMAGE_SERVICE, PACKAGES, RUNTIME_SERVICE, bridged, split
-from crirm.daemon.control import Observed
 from crirm.logs import get_logger
 from crirm.rpc.adapter import handled
 from crirm.rpc.server import Refusal, Route
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from crirm.daemon.relay.link import Link
     from crirm.rpc.calls import Handler
+    from crirm.rpc.held import Interceptor
     from crirm.rpc.tap import CallTap, Outcome
 
 log = get_logger("relay")
@@ -30,14 +30,29 @@ IMAGES_NOT_SERVED = Refusal(
 ENDLESS_METHODS = frozenset({"GetContainerEvents"})
 
 
-class Deciding(Observed, Protocol):
-    """The half of the daemon that decides, as far as the router and the control socket need it."""
+class TakesPart(Protocol):
+    """The half of the daemon that decides, as far as the router needs it."""
 
     def handler(self, method: str) -> Handler | None:
         """Return who handles a call of the RuntimeService's *method* that begins now; None when it may pass."""
 
     def observer(self, method: str) -> CallTap | None:
         """Return who observes such a call that passes; None when it tells nothing."""
+
+
+class KnowsWhoTakesPart(Protocol):
+    """What knows who decides."""
+
+    @property
+    def node(self) -> TakesPart | None:
+        """Takes part in calls that matter for placement; None when nothing is placed."""
+
+
+@attrs.frozen
+class Nobody:
+    """A daemon that only relays."""
+
+    node: None = None
 
 
 @attrs.define
@@ -47,12 +62,12 @@ class Relay:
     Args:
         runtime: where everything goes that is not an image call.
         images: where image calls go; None when they are not served.
-        node: handles and observes calls that matter for placement; None when nothing is placed.
+        decider: knows who decides.
     """
 
     runtime: Link
     images: Link | None
-    node: Deciding | None = None
+    decider: KnowsWhoTakesPart = Nobody()
     requests: trio.Nursery | None = None
     """For calls that are held."""
 
@@ -68,10 +83,12 @@ class Relay:
                 f"the container runtime at {link.pool.socket_path} does not answer; crirm goes on trying to reach it",
             )
         bridged_path = self._bridged(path, link.info.api_versions)
-        method = runtime_method(path.decode("ascii", "replace"))
-        handler = self.node.handler(method) if self.node is not None and method else None
-        held = handled(handler, self.requests) if handler is not None and self.requests is not None else None
-        return Route(link.pool, bridged_path, held, endless=is_endless(path))
+        return Route(link.pool, bridged_path, self._handled(path), endless=is_endless(path))
+
+    def _handled(self, path: bytes) -> Interceptor | None:
+        node, method = self.decider.node, runtime_method(path.decode("ascii", "replace"))
+        handler = node.handler(method) if node is not None and method else None
+        return handled(handler, self.requests) if handler is not None and self.requests is not None else None
 
     def _bridged(self, path: bytes, api_versions: tuple[str, ...]) -> bytes:
         """Return *path* in a version of CRI that the runtime has; other services' paths stay as they are."""

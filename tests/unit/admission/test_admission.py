@@ -15,7 +15,7 @@ from crirm.cri import slice as cri
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import RefusalReason, RefusedError, State
 from crirm.model.events import ContainerCreated, PodAdded
-from crirm.model.quantity import Bytes
+from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.workload import Container, ContainerId, ContainerKey, Pod, TopologyHint
 from crirm.policy import pipeline
 from tests.unit.policy.counting import Counting
@@ -117,12 +117,17 @@ def test_who_wants(annotation: str, hints: tuple[TopologyHint, ...] | None, refu
 @pytest.mark.parametrize(("annotation", "places"), [("true", 1), ("strict", 1), ("false", 0)])
 def test_nobody_looks_for_places_that_are_not_heeded(annotation: str, places: int) -> None:
     wishes = with_annotations({"topologyhints.cri-resource-manager.intel.com": annotation})
-    assert len(hinting_places(creation(mounts=1), wishes)) == places
+    assert len(hinting_places(asked(told(PodAdded(wishes)), creation(mounts=1)))) == places
+
+
+def test_nobody_looks_for_places_of_who_is_refused_anyway() -> None:
+    with pytest.raises(RefusedError, match="annotation"):
+        hinting_places(asked(told(PodAdded(with_annotations({"intel.com/resources": "{"}))), creation(mounts=1)))
 
 
 def test_what_is_assigned_from_outside_counts() -> None:
     def override(container: Container, _pod: Pod) -> Container:
-        return attrs.evolve(container, requirements=attrs.evolve(container.requirements, cpu_request=3000))
+        return attrs.evolve(container, requirements=attrs.evolve(container.requirements, cpu_request=MilliCPU(3000)))
 
     found = admitted(asked(told(PodAdded(pod("p1"))), creation(), override=override), CREATION)
     assert found.adjustment is not None

@@ -47,7 +47,7 @@ async def test_a_resize_that_the_runtime_refuses_is_taken_back_whole(nursery: tr
 @in_nursery
 async def test_a_resize_without_room_never_reaches_the_runtime(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
-    held, _ = node.call("UpdateContainerResources", update(9))
+    held = await node.begin("UpdateContainerResources", update(9))
     await held.decided.wait()
     assert held.forwarded is None
     assert held.refused is not None

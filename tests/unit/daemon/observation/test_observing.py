@@ -14,6 +14,7 @@ from crirm.daemon.observation.observing_tap import CALLS_WATCHED, ObservingTap
 from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerState
 from crirm.rpc.tap import Latency, Outcome
+from tests.unit.daemon.listeners import hear_events
 from tests.unit.daemon.nodes import ID, FakeNode, create_request, good, granted, in_nursery, states, with_pod
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ async def test_only_an_end_is_taken_from_it(nursery: trio.Nursery, method: str, 
 @in_nursery
 async def test_an_end_is_told_once(nursery: trio.Nursery) -> None:
     node, told = running(nursery), list[Event]()
-    node.engine.on_event(told.append)
+    hear_events(node.engine, told.append)
     for _ in range(3):
         node.observed("ListContainers", bytes(listing(ID)))
     assert [type(event) for event in told] == [ContainerExited]

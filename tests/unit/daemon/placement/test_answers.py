@@ -10,6 +10,7 @@ from crirm.cri.proto.runtime import v1
 from crirm.model.events import ContainerCreated, Event
 from crirm.model.workload import ContainerState
 from crirm.rpc.calls import Answer
+from tests.unit.daemon.listeners import hear_events
 from tests.unit.daemon.nodes import (
     CREATED,
     ID,
@@ -93,7 +94,7 @@ async def test_a_fault_while_an_answer_is_taken_note_of_has_the_runtime_asked(nu
         if isinstance(event, ContainerCreated):
             raise ZeroDivisionError
 
-    node.engine.on_event(broken)
+    hear_events(node.engine, broken)
     call.answer(CREATED)
     assert call.shown is None
     assert (granted(node), states(node), node.doubts) == (["0-1"], [ContainerState.CREATED], 1)

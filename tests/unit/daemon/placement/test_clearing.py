@@ -18,6 +18,7 @@ from crirm.model.cpuset import CPUSet
 from crirm.model.events import Event, UpdateFailed
 from crirm.model.workload import ContainerState
 from crirm.rpc.calls import Answer
+from tests.unit.daemon.listeners import hear_events
 from tests.unit.daemon.nodes import (
     FakeNode,
     FakeRuntime,
@@ -47,11 +48,11 @@ class Bench:
         self.runtime = FakeRuntime({"UpdateContainerResources": answer})
         self.runtime.answering = trio.Event()
         self.effects = EffectsWorker(self.node.engine, self.runtime, lambda _key: None, clock=lambda: 1000.0)
-        self.node.engine.on_effect(self.effects.perform)
+        self.node.engine.listen((self.effects,))
         self.checked: list[ContainerKey] = []
         self.clearing = Clearing(self.node.engine, self.effects, self.checked.append)
         self.told: list[Event] = []
-        self.node.engine.on_event(self.told.append)
+        hear_events(self.node.engine, self.told.append)
         self.done: list[str] = []
         nursery.start_soon(self.effects.run)
 
