@@ -157,6 +157,7 @@ async def _open_server(_sock: object, served: Served, flusher: Flusher) -> Async
     try:
         yield server
     finally:
+        server.close("crirm has ended")  # whoever waits for an answer would wait for ever
         if life is not None:
             life.server = None
 
