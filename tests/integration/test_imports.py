@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ALWAYS_LATER = {
-    "rich": "screens of other commands",
+    "rich.console": "screens of other commands",
     "pygments": "tracebacks of structlog's console renderer",
     "yaml": "configuration files and annotations",
     "tomli": "configuration files",
