@@ -34,7 +34,7 @@ def decode_version(message: bytes) -> RuntimeVersion:
     """
     try:
         response = Message(message)
-        name, version = response.text(_RUNTIME_NAME), response.text(_RUNTIME_VERSION)
+        name, version = response.raw(_RUNTIME_NAME).decode(), response.raw(_RUNTIME_VERSION).decode()
     except ValueError as error:
         raise ValueError(f"no VersionResponse: {error}") from error
     if not name:

@@ -13,17 +13,7 @@ from grpclib.const import Status
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.observation.observing import Observing
 from crirm.daemon.placement.participants import Create, RemovePod, Start, Update
-from tests.unit.daemon.nodes import (
-    ID,
-    FakeHeld,
-    FakeNode,
-    create_request,
-    good,
-    granted,
-    in_nursery,
-    update,
-    with_pod,
-)
+from tests.unit.daemon.nodes import ID, FakeHeld, FakeNode, create_request, good, granted, update, with_pod
 
 if TYPE_CHECKING:
     from crirm.model.decision import Decision
@@ -51,7 +41,6 @@ def running(nursery: trio.Nursery, answer: v1.ListContainersResponse | Status, c
         pytest.param(Status.UNAVAILABLE, False, id="the runtime does not tell"),
     ],
 )
-@in_nursery
 async def test_nobody_is_refused_before_the_runtime_was_asked(
     nursery: trio.Nursery, answer: v1.ListContainersResponse | Status, fits: bool
 ) -> None:
@@ -62,7 +51,6 @@ async def test_nobody_is_refused_before_the_runtime_was_asked(
     assert [method for method, _ in node.runtime.calls] == ["ListContainers"]
 
 
-@in_nursery
 async def test_a_resize_waits_as_well(nursery: trio.Nursery) -> None:
     node, held = running(nursery, EXITED), FakeHeld()
     node.call(Create, create_request("d", cpus=1), good(v1.CreateContainerResponse(container_id=OTHER)))
@@ -74,7 +62,6 @@ async def test_a_resize_waits_as_well(nursery: trio.Nursery) -> None:
     assert held.forwarded is not None
 
 
-@in_nursery
 async def test_who_gets_a_poorer_place_waits_as_well(nursery: trio.Nursery) -> None:
     node, held = running(nursery, EXITED), FakeHeld()
     plain = node.engine.decide
@@ -89,7 +76,6 @@ async def test_who_gets_a_poorer_place_waits_as_well(nursery: trio.Nursery) -> N
     assert (len(node.runtime.calls), granted(node)) == (1, ["0-1"])
 
 
-@in_nursery
 async def test_a_place_that_stays_poor_is_taken(nursery: trio.Nursery) -> None:
     node, held = running(nursery, NONE), FakeHeld()
     plain = node.engine.decide
@@ -100,7 +86,6 @@ async def test_a_place_that_stays_poor_is_taken(nursery: trio.Nursery) -> None:
     assert len(node.runtime.calls) == 1
 
 
-@in_nursery
 async def test_nobody_is_asked_where_nothing_can_have_ended(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     held, _ = node.call(Create, create_request(cpus=9))
@@ -108,7 +93,6 @@ async def test_nobody_is_asked_where_nothing_can_have_ended(nursery: trio.Nurser
     assert node.runtime.calls == []
 
 
-@in_nursery
 async def test_nobody_is_asked_while_all_fits(nursery: trio.Nursery) -> None:
     node = running(nursery, NONE)
     held, _ = node.call(Create, create_request("d", cpus=2))
@@ -116,7 +100,6 @@ async def test_nobody_is_asked_while_all_fits(nursery: trio.Nursery) -> None:
     assert node.runtime.calls == []
 
 
-@in_nursery
 async def test_who_comes_while_the_runtime_is_asked_shares_the_next_question(nursery: trio.Nursery) -> None:
     node, helds = running(nursery, NONE), [FakeHeld() for _ in range(5)]
     node.runtime.answering = trio.Event()
@@ -133,7 +116,6 @@ async def test_who_comes_while_the_runtime_is_asked_shares_the_next_question(nur
 
 
 @pytest.mark.parametrize("kind", [pytest.param("create", id="a creation"), pytest.param("resize", id="a resize")])
-@in_nursery
 async def test_a_caller_that_leaves_meanwhile_gets_nothing(nursery: trio.Nursery, kind: str) -> None:
     node, held = running(nursery, EXITED), FakeHeld()
     node.call(Create, create_request("d", cpus=1), good(v1.CreateContainerResponse(container_id=OTHER)))
@@ -150,7 +132,6 @@ async def test_a_caller_that_leaves_meanwhile_gets_nothing(nursery: trio.Nursery
     assert granted(node) == ["5"]
 
 
-@in_nursery
 async def test_a_pod_that_goes_meanwhile_is_the_runtimes_business(nursery: trio.Nursery) -> None:
     node, held = running(nursery, NONE), FakeHeld()
     node.runtime.answering = trio.Event()
@@ -164,7 +145,6 @@ async def test_a_pod_that_goes_meanwhile_is_the_runtimes_business(nursery: trio.
     assert granted(node) == []
 
 
-@in_nursery
 async def test_a_container_that_goes_meanwhile_is_not_resized(nursery: trio.Nursery) -> None:
     node, held = running(nursery, NONE), FakeHeld()
     node.runtime.answering = trio.Event()
@@ -176,7 +156,6 @@ async def test_a_container_that_goes_meanwhile_is_not_resized(nursery: trio.Nurs
     assert held.forwarded == bytes(update(9))
 
 
-@in_nursery
 async def test_a_fault_of_ours_refuses_the_one_and_decides_about_the_others(nursery: trio.Nursery) -> None:
     node = running(nursery, NONE)
     first, second = FakeHeld(), FakeHeld()
@@ -196,7 +175,6 @@ async def test_a_fault_of_ours_refuses_the_one_and_decides_about_the_others(nurs
     assert second.refused[0] is Status.RESOURCE_EXHAUSTED
 
 
-@in_nursery
 async def test_a_fault_in_the_answer_costs_nobody_a_decision(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:

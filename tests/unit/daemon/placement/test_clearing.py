@@ -18,21 +18,10 @@ from crirm.daemon.placement.participants import Create, RunPod, Start
 from crirm.model.cpuset import CPUSet
 from crirm.model.events import Event, UpdateFailed
 from crirm.rpc.held import Answer
-from tests.unit.daemon.nodes import (
-    FakeHeld,
-    FakeNode,
-    FakeRuntime,
-    create_request,
-    good,
-    in_nursery,
-    pod_request,
-    with_container,
-)
+from tests.unit.daemon.nodes import FakeHeld, FakeNode, FakeRuntime, create_request, good, pod_request, with_container
 from tests.unit.policy.test_pipeline import resize
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from crirm.model.workload import ContainerKey
 
 OK = v1.UpdateContainerResourcesResponse()
@@ -77,7 +66,6 @@ class Bench:
         await wait_all_tasks_blocked()
 
 
-@in_nursery
 async def test_an_owner_starts_when_the_runtime_has_taken_its_cpus_from_others(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     bench.create("s", 0, started=True)
@@ -89,7 +77,6 @@ async def test_an_owner_starts_when_the_runtime_has_taken_its_cpus_from_others(n
     assert bench.done == [owner]
 
 
-@in_nursery
 async def test_who_takes_from_nobody_waits_for_nobody(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     sharing = bench.create("s", 0)
@@ -103,7 +90,6 @@ async def test_who_takes_from_nobody_waits_for_nobody(nursery: trio.Nursery) -> 
     assert bench.done == [first, sharing]
 
 
-@in_nursery
 async def test_nobody_is_updated_while_it_starts(nursery: trio.Nursery) -> None:
     """containerd has taken the specification by then, and would answer well and do nothing."""
     bench = Bench(nursery)
@@ -117,7 +103,6 @@ async def test_nobody_is_updated_while_it_starts(nursery: trio.Nursery) -> None:
     assert (bench.sent(), bench.checked) == ([("id-s", "2-7")], [sharing])
 
 
-@in_nursery
 async def test_an_owner_waits_for_one_that_is_being_started_with_what_was_decided_before(
     nursery: trio.Nursery,
 ) -> None:
@@ -134,22 +119,8 @@ async def test_an_owner_waits_for_one_that_is_being_started_with_what_was_decide
     assert bench.done == [sharing, owner]
 
 
-def in_virtual_time(test: Callable[[trio.Nursery], Awaitable[None]]) -> Callable[[], None]:
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            await test(nursery)
-            nursery.cancel_scope.cancel()
-
-    def run() -> None:
-        trio.run(main, clock=MockClock(autojump_threshold=0))
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
-
-
-@in_virtual_time
 async def test_a_runtime_that_does_not_answer_keeps_nobody_from_starting_for_ever_and_is_told_of(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     bench = Bench(nursery)
     sharing = bench.create("s", 0, started=True)
@@ -167,8 +138,9 @@ async def test_a_runtime_that_does_not_answer_keeps_nobody_from_starting_for_eve
     assert bench.effects.handover.overdue == {}
 
 
-@in_virtual_time
-async def test_an_update_that_may_have_had_no_effect_is_told_again_after_the_start(nursery: trio.Nursery) -> None:
+async def test_an_update_that_may_have_had_no_effect_is_told_again_after_the_start(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     bench = Bench(nursery)
     sharing = bench.create("s", 0)
     bench.create("o", 2)
@@ -180,8 +152,9 @@ async def test_an_update_that_may_have_had_no_effect_is_told_again_after_the_sta
     assert bench.sent() == [("id-s", "2-7"), ("id-s", "2-7")]
 
 
-@in_virtual_time
-async def test_after_an_update_that_was_refused_the_kernels_word_clears_the_way(nursery: trio.Nursery) -> None:
+async def test_after_an_update_that_was_refused_the_kernels_word_clears_the_way(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     bench = Bench(nursery, Status.UNKNOWN)
     sharing = bench.create("s", 0, started=True)
     owner = bench.create("o", 2)
@@ -195,8 +168,9 @@ async def test_after_an_update_that_was_refused_the_kernels_word_clears_the_way(
     assert bench.done == [owner]
 
 
-@in_virtual_time
-async def test_nobody_gets_cpus_that_their_last_owner_may_still_have(nursery: trio.Nursery) -> None:
+async def test_nobody_gets_cpus_that_their_last_owner_may_still_have(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     bench = Bench(nursery)
     owner = bench.create("o", 3, started=True)
     bench.create("s", 0, started=True)
@@ -210,7 +184,6 @@ async def test_nobody_gets_cpus_that_their_last_owner_may_still_have(nursery: tr
     assert bench.sent() == [("id-s", "1-7")]
 
 
-@in_nursery
 async def test_a_start_waits_and_is_heard_of_when_it_is_over(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     (key,) = node.engine.state.workload.containers
@@ -225,7 +198,6 @@ async def test_a_start_waits_and_is_heard_of_when_it_is_over(nursery: trio.Nurse
     assert node.starts == [f"may {key} start?", f"{key} was started"]
 
 
-@in_nursery
 async def test_a_start_whose_caller_has_left_is_over(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     (key,) = node.engine.state.workload.containers
@@ -239,7 +211,6 @@ async def test_a_start_whose_caller_has_left_is_over(nursery: trio.Nursery) -> N
 
 
 @pytest.mark.parametrize("request_", [b"\x0a\xff", bytes(v1.StartContainerRequest(container_id="unknown"))])
-@in_nursery
 async def test_a_start_of_what_crirm_does_not_know_passes(nursery: trio.Nursery, request_: bytes) -> None:
     node, held = with_container(nursery), FakeHeld()
     start = Start(node)
@@ -254,7 +225,6 @@ async def test_a_start_of_what_crirm_does_not_know_passes(nursery: trio.Nursery,
         pytest.param(Answer(Status.NOT_FOUND.value, None), 0, id="nor does the runtime know it"),
     ],
 )
-@in_nursery
 async def test_who_starts_and_is_not_known_is_doubted(nursery: trio.Nursery, answer: Answer, doubts: int) -> None:
     node = with_container(nursery)
     node.call(Start, v1.StartContainerRequest(container_id="unknown"), answer)
