@@ -17,7 +17,7 @@ from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.resources import Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy.api import Constraints, CPUConstraint
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
 
 if TYPE_CHECKING:
     from rich.box import Box
@@ -53,7 +53,7 @@ class Decisions:
 
 def measure(*, quick: bool) -> list[Decisions]:
     """Measure every policy that places: by containers on the largest host, and by CPUs with 100 containers."""
-    policies = [name for name in KINDS if name not in {"none", "memtier"}]
+    policies = [name for name in POLICIES if name not in {"none", "memtier"}]
     counts = QUICK_COUNTS if quick else COUNTS
     cases = [(LARGE, count) for count in counts] + [(host, 100) for host in HOSTS if host != LARGE]
     return [_measure(policy, host, count) for policy in policies for host, count in cases]
@@ -77,7 +77,7 @@ def _measure(policy: str, host: str, containers: int) -> Decisions:
 
 
 def _engine(policy: str, host: str) -> Engine:
-    kind = KINDS[policy]
+    kind = POLICIES[policy]
     reserved = Constraints(reserved=CPUConstraint(millicpu=MilliCPU(2000)))
     return Engine(kind.make(topology_of(parse_spec(host)), reserved, kind.options()))
 

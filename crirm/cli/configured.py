@@ -1,4 +1,4 @@
-"""The policy that a command line chooses, for want of a configuration."""
+"""The policy chosen on the command line, which applies without a configuration file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from crirm.config.config import Config
 from crirm.config.cpus import parse_cpus
 from crirm.config.faults import ValueFault
-from crirm.config.policies import POLICIES
 from crirm.config.policy import PolicySection, Resources
 from crirm.daemon.configuration.meaning import choice_of
 from crirm.errors import UsageError
+from crirm.policy.registry import POLICIES
 
 if TYPE_CHECKING:
     from crirm.config.cpus import CPUs
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def choice_from_options(name: str, available: str | None, reserved: str | None, host_root: str) -> Choice:
-    """Return the policy that the command line chooses.
+    """Return the policy chosen on the command line.
 
     Raises:
-        UsageError: there is no such policy, or a CPU constraint that is none.
+        UsageError: unknown policy, or a malformed CPU constraint.
     """
-    known = sorted(each for each, policy in POLICIES.items() if not policy.comes_later)
+    known = sorted(POLICIES)
     if name not in known:
-        raise UsageError(f"--policy {name}: there is no such policy; there are {', '.join(known)}")
+        raise UsageError(f"--policy {name}: no such policy; choose one of {', '.join(known)}")
     section = PolicySection(
         active=name,
         available=Resources(cpu=_cpus("--available-cpus", available)),

@@ -1,4 +1,4 @@
-"""What ``cri-resmgr`` prints when it is asked for a report instead of a daemon."""
+"""What ``cri-resmgr`` prints instead of running the daemon."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from crirm.cli.cri_resmgr_flags import FLAGS, Use
 from crirm.cli.goflags import Kind
 from crirm.config.config import Config
 from crirm.config.describe import help_text
-from crirm.config.policies import POLICIES
+from crirm.config.policies import LATER
 from crirm.config.write import dump
 from crirm.logs.names import SOURCES
+from crirm.policy.registry import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def flag_help() -> str:
-    """Return all flags by what becomes of them."""
+    """Return all flags, grouped by what crirm does with them."""
     lines = ["Usage of cri-resmgr (this is crirm; its own command line is `crirm serve --help`):"]
     for use in Use:
         flags = [flag for flag in FLAGS.values() if flag.use is use]
@@ -32,15 +33,14 @@ def flag_help() -> str:
 
 
 def print_config() -> str:
-    """Return the configuration that is in effect when nothing is given, as YAML."""
+    """Return the default configuration as YAML."""
     return dump(Config()).rstrip()
 
 
 def list_policies() -> str:
     """Return the policies and what they do."""
-    lines = [f"{policy.name:14} {policy.text}" for policy in POLICIES.values() if not policy.comes_later]
-    later = ", ".join(policy.name for policy in POLICIES.values() if policy.comes_later)
-    return "\n".join([*lines, "", f"These come in later versions of crirm: {later}."])
+    lines = [f"{policy.name:14} {policy.text}" for policy in POLICIES.values()]
+    return "\n".join([*lines, "", f"These come in later versions of crirm: {', '.join(LATER)}."])
 
 
 def list_loggers() -> str:
@@ -49,9 +49,9 @@ def list_loggers() -> str:
 
 
 def config_help(modules: Sequence[str]) -> str:
-    """Return the options of *modules*, of all when none is named.
+    """Return the options of *modules*, or of all if none is given.
 
     Raises:
-        NoSectionError: there is no such module.
+        NoSectionError: unknown module.
     """
     return help_text(modules)

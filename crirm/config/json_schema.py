@@ -9,10 +9,10 @@ import attrs
 from crirm.config.cpus import CPUs
 from crirm.config.logger import Flags
 from crirm.config.option import Option, options_of
-from crirm.config.policies import CHOOSABLE
 from crirm.config.schema import SECTIONS, children_of
 from crirm.config.structure import Seconds
 from crirm.config.write import plain_of
+from crirm.policy.registry import POLICIES
 
 _WORD: Final = {"type": ["string", "number", "boolean"]}
 _KINDS: Final[tuple[tuple[Any, dict[str, Any]], ...]] = (
@@ -23,7 +23,7 @@ _KINDS: Final[tuple[tuple[Any, dict[str, Any]], ...]] = (
     (Flags, {"type": ["object", "null"], "additionalProperties": _WORD}),
     (Seconds, {"type": ["string", "null"]}),
 )
-"""What an option takes, by its type; nothing after a colon is null, and stands for the default."""
+"""JSON types by option type; an empty value is null, which means the default."""
 
 
 def json_schema() -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _object(name: str, properties: dict[str, Any]) -> dict[str, Any]:
 def _option(option: Option) -> dict[str, Any]:
     kind = _kind(option.type)
     if option.key == "Active":
-        kind = {"enum": [*CHOOSABLE, None]}
+        kind = {"enum": [*POLICIES, None]}
     return {"description": option.text, "default": plain_of(option.default), **kind}
 
 

@@ -1,17 +1,16 @@
-"""How a section's class says what is known about its options, and how that is read again.
+"""What a section's class says about its options, read again.
 
-The classes are the schema: what they hold in the metadata of their fields becomes help, JSON Schema and reference page.
+The classes are the schema: the metadata of their fields becomes help, JSON Schema and the reference page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, get_type_hints
 
 import attrs
 
-KEY = "key"
-TEXT = "text"
+from crirm.model.option import CHECK, KEY, TEXT
 
 
 @attrs.frozen
@@ -21,9 +20,10 @@ class Option:
     Args:
         name: of the field.
         key: in a file.
-        type: what the field holds.
-        default: where a file does not say.
-        text: a sentence about it.
+        type: of the field.
+        default: if a file does not set it.
+        text: its description.
+        check: see ``model.option``.
     """
 
     name: str
@@ -31,28 +31,11 @@ class Option:
     type: Any
     default: Any
     text: str
+    check: Callable[[Any], object] | None = None
 
 
-def option(key: str, text: str, *, default: Any = attrs.NOTHING, factory: Callable[[], Any] | None = None) -> Any:
-    """Make the field of an option.
-
-    Args:
-        key: in a file.
-        text: a sentence about it, with the unit where it has one.
-        default: where a file does not say.
-        factory: makes the default, instead.
-    """
-    metadata = {KEY: key, TEXT: text}
-    return attrs.field(default=default, factory=factory, metadata=metadata)
-
-
-def options_of(section: type, texts: Mapping[str, str] | None = None) -> tuple[Option, ...]:
-    """Return the options of a section's class.
-
-    Args:
-        section: an attrs class.
-        texts: by key, the sentences about options that do not carry their own.
-    """
+def options_of(section: type) -> tuple[Option, ...]:
+    """Return the options of a section's attrs class."""
     types = get_type_hints(section)
     defaults = section()
     return tuple(
@@ -61,7 +44,8 @@ def options_of(section: type, texts: Mapping[str, str] | None = None) -> tuple[O
             key=field.metadata[KEY],
             type=types[field.name],
             default=getattr(defaults, field.name),
-            text=field.metadata.get(TEXT) or (texts or {}).get(field.metadata[KEY], ""),
+            text=field.metadata[TEXT],
+            check=field.metadata[CHECK],
         )
         for field in attrs.fields(section)
     )

@@ -6,7 +6,8 @@
        ├─ runtime link     connect → identify → started() → watch; one more for an image socket of its own
        ├─ dump, watchdog, control socket
        ├─ configuration    the forced file watched, or the node agent heard
-       └─ server           accepts once the links have started; READY=1 follows
+       └─ requests         calls that are held for a decision, a task each
+          └─ server        accepts once the links have started; READY=1 follows
 
 Stop: the gate shuts, calls in flight get a grace period, the connections close, the service tasks are cancelled, and
 the socket file goes. Whatever fails before READY=1 ends the start with its own sentence.
@@ -27,8 +28,9 @@ from crirm.cri.dump_rules import DumpRules
 from crirm.daemon.configuration.agent import greet_agent
 from crirm.daemon.configuration.change import Reconfiguration
 from crirm.daemon.configuration.in_force import Configurations, InForce, begin
-from crirm.daemon.configuration.overrides import Adjustments
+from crirm.daemon.configuration.overrides import Overrides
 from crirm.daemon.control import Answers, control_listener, serve_control
+from crirm.daemon.decider import Decider
 from crirm.daemon.dump.dumper import Dumper
 from crirm.daemon.observation.observing_tap import ObservingTap
 from crirm.daemon.relay.link import Link
@@ -47,11 +49,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from crirm.daemon.placement.node import DecidingNode
+    from crirm.daemon.placement.intake import Overriding
     from crirm.daemon.settings import Settings
     from crirm.rpc.tap import Outcome, Tap
 
-    Watch = Callable[[bytes, Outcome], None]
+    Note = Callable[[bytes, Outcome], None]
 
 log = get_logger("daemon")
 
@@ -67,13 +69,13 @@ class Stop:
 
 
 async def serve(
-    settings: Settings, watch: Watch | None = None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    settings: Settings, note: Note | None = None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Run the daemon until a signal ends it; started once it accepts calls.
 
     Args:
         settings: what it is told.
-        watch: told the path and the outcome of every call.
+        note: told the path and the outcome of every call.
         task_status: told once calls are accepted.
 
     Raises:
@@ -86,7 +88,7 @@ async def serve(
         if in_force.settings.log != settings.log:
             configure(in_force.settings.log)
         async with trio.open_nursery() as app:
-            daemon = Daemon(settings, in_force, stop, watch)
+            daemon = Daemon(settings, in_force, stop, note)
             app.start_soon(daemon.obey, signals)
             await daemon.run(task_status)
             app.cancel_scope.cancel()
@@ -100,14 +102,14 @@ class Daemon:
         base: what command line and environment say.
         in_force: the configuration to begin with.
         stop: to be waited for.
-        watch: told the path and the outcome of every call.
+        note: told the path and the outcome of every call.
         configurations: there once the runtime has answered.
     """
 
     base: Settings
     in_force: InForce
     stop: Stop
-    watch: Watch | None
+    note: Note | None
     configurations: Configurations | None = None
     _reload: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -134,37 +136,37 @@ class Daemon:
         if inherited is None:  # a second instance would place containers before it found out
             check_unserved(settings.relay_socket, "--relay-socket")
             make_directory_of(settings.relay_socket)  # the runtime may be away for hours before we listen
-        async with trio.open_nursery() as service:
+        async with trio.open_nursery() as service:  # what calls depend on; cancelled last
             service.start_soon(systemd.watchdog)
-            dumper = _dumper(settings)
+            dumper, decider = _dumper(settings), Decider()
             await service.start(dumper.run)
-            relay = _relay(settings, flusher)
-            adjustments = Adjustments.kept_in(settings.state_dir)
-            node = await _placed(settings, relay, service, adjustments)
+            relay = _relay(settings, flusher, decider)
+            overrides = Overrides.kept_in(settings.state_dir, decider)
+            await _place(settings, relay, service, decider, overrides.override)
             if await _start_links(service, relay, self.stop):
-                lock = node.changing if node is not None else trio.Lock()
-                change = Reconfiguration(relay, dumper, service, settings, node, adjustments, lock)
-                self.configurations = Configurations(self.base, self.in_force, change)
-                await self._start_asking(service, relay, self.configurations)
-                with _listening(settings, inherited) as sock:
-                    async with open_server(
-                        sock, _served(relay, ObservingTap(lambda: relay.node, dumper), self.watch), flusher
-                    ) as server:
-                        gc.freeze()  # what was imported stays: a collection that walks it holds calls up for 30 ms
-                        systemd.notify_ready(f"serving on {sock.getsockname()}")
-                        log.info("serving", socket=sock.getsockname())
-                        task_status.started()
-                        await self.stop.asked.wait()
-                        await _drain(server, self.stop, settings.grace_s)
+                change = Reconfiguration(decider, relay.runtime, dumper, service, settings, overrides.override)
+                self.configurations = Configurations(self.base, self.in_force, change, overrides)
+                await self._start_asking(service, decider, self.configurations)
+                served = _served(relay, ObservingTap(lambda: decider.node, dumper), self.note)
+                async with trio.open_nursery() as requests:  # held calls; cancelled after their grace
+                    with _listening(settings, inherited) as sock:
+                        async with open_server(sock, served, flusher) as server:  # accepts; the first to end
+                            gc.freeze()  # a collection that walks what was imported holds calls up for 30 ms
+                            systemd.notify_ready(f"serving on {sock.getsockname()}")
+                            log.info("serving", socket=sock.getsockname())
+                            task_status.started()
+                            await self.stop.asked.wait()
+                            await _drain(server, self.stop, settings.grace_s)
+                    requests.cancel_scope.cancel()
             service.cancel_scope.cancel()
         log.info("stopped")
 
-    async def _start_asking(self, service: trio.Nursery, relay: Relay, configurations: Configurations) -> None:
+    async def _start_asking(self, service: trio.Nursery, decider: Decider, configurations: Configurations) -> None:
         """Start everything through which somebody may ask for something else than CRI."""
-        await service.start(_control, self.base, relay, configurations)
+        await service.start(_control, self.base, decider, configurations)
         service.start_soon(self._reload_when_asked, configurations)
         if self.base.forced_config:
-            service.start_soon(configurations.watch)
+            service.start_soon(configurations.follow_file)
         if self.base.config_interface:
             await service.start(_serve_agent, self.base.config_interface, configurations)
         if self.base.node_agent:
@@ -187,19 +189,16 @@ def _dumper(settings: Settings) -> Dumper:
     )
 
 
-async def _placed(
-    settings: Settings, relay: Relay, service: trio.Nursery, adjustments: Adjustments
-) -> DecidingNode | None:
+async def _place(
+    settings: Settings, relay: Relay, service: trio.Nursery, decider: Decider, override: Overriding
+) -> None:
     """Start what decides, if anything is to be placed or recorded."""
     if settings.policy.name == NOTHING and not settings.record:
-        return None
-    from crirm.daemon.placement.node import open_node  # noqa: PLC0415 - a daemon that only relays stays small
+        return
+    from crirm.daemon.node import open_node  # noqa: PLC0415 - a daemon that only relays stays small
 
-    node = await open_node(settings, relay.runtime.pool, service, adjustments.override)
-    relay.node = node
-    relay.runtime.on_up = node.on_up
-    service.start_soon(node.run)
-    return node
+    decider.node = await open_node(settings, relay.runtime.pool, service, override, decider.changing)
+    service.start_soon(decider.node.run)
 
 
 async def _serve_agent(
@@ -215,7 +214,7 @@ async def _serve_agent(
 
 async def _control(
     settings: Settings,
-    relay: Relay,
+    decider: Decider,
     configurations: Configurations,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -225,21 +224,22 @@ async def _control(
     try:
         with control_listener(path) as sock:
             task_status.started()
-            await serve_control(sock, Answers(relay, configurations))
+            await serve_control(sock, Answers(decider, configurations))
     except CrirmError as error:
         log.warning("crirm status and crirm explain will not work", reason=str(error))
         task_status.started()
 
 
-def _relay(settings: Settings, flusher: Flusher) -> Relay:
-    runtime = Link("RuntimeService", Pool(settings.runtime_socket, flusher), settings.allow_untested_runtimes)
+def _relay(settings: Settings, flusher: Flusher, decider: Decider) -> Relay:
+    allowed = settings.allow_untested_runtimes
+    runtime = Link("RuntimeService", Pool(settings.runtime_socket, flusher), allowed, decider.on_up)
     match settings.image_socket:
         case "-":
-            return Relay(runtime, None)
+            return Relay(runtime, None, decider)
         case "default" | settings.runtime_socket:
-            return Relay(runtime, runtime)
+            return Relay(runtime, runtime, decider)
         case other:
-            return Relay(runtime, Link("ImageService", Pool(other, flusher), settings.allow_untested_runtimes))
+            return Relay(runtime, Link("ImageService", Pool(other, flusher), allowed), decider)
 
 
 async def _start_links(service: trio.Nursery, relay: Relay, stop: Stop) -> bool:
@@ -258,11 +258,11 @@ async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def _served(relay: Relay, tap: Tap, watch: Watch | None) -> Served:
+def _served(relay: Relay, tap: Tap, note: Note | None) -> Served:
     def finished(path: bytes, outcome: Outcome) -> None:
         relay.finished(path, outcome)
-        if watch is not None:
-            watch(path, outcome)
+        if note is not None:
+            note(path, outcome)
 
     return Served(route=relay.route, tap=tap, finished=finished)
 

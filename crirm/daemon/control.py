@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from crirm.daemon.configuration.change import Proposal
     from crirm.daemon.configuration.in_force import Configurations
-    from crirm.daemon.placement.engine import Engine, Explained
+    from crirm.daemon.placement.engine import Engine
+    from crirm.daemon.placement.explained import Explained
     from crirm.daemon.state.recorder import Recorder
     from crirm.model.decision import Adjustment
     from crirm.model.workload import Container, ContainerKey
@@ -127,11 +128,11 @@ class Answers:
     """Answers questions about a daemon, and does what some of them ask for.
 
     Args:
-        relay: whose node decides, if any does.
+        decider: knows who decides, if anybody does.
         configurations: the one in force, and how to change it.
     """
 
-    relay: HasNode
+    decider: HasNode
     configurations: Configurations
 
     async def answer(self, question: Any) -> dict[str, Any]:
@@ -146,7 +147,7 @@ class Answers:
             QuestionError: it is none of these, or about something that is not there.
             CrirmError: the configuration cannot be used at all.
         """
-        node = self.relay.node
+        node = self.decider.node
         match question:
             case {"ask": "status"}:
                 return {**status(node), "configuration": self.configurations.status()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import signal
 from pathlib import Path
@@ -11,7 +12,6 @@ import attrs
 
 from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, DumpRulesError
 from crirm.cri.methods import INTERCEPTED
-from crirm.daemon.enforcer.enforcement import Mode
 from crirm.errors import UsageError
 from crirm.logs.settings import LogSettings
 from crirm.policy.api import Choice
@@ -25,6 +25,14 @@ NOT_SERVED: Final = "-"
 DISABLED: Final = "disabled"
 NOTHING: Final = "none"
 """The policy that places nothing."""
+
+
+class Mode(enum.Enum):
+    """What to do where the kernel has something else for a container than was decided."""
+
+    REPAIR = "repair"
+    REPORT = "report"
+    OFF = "off"
 
 
 def intercepted_by(policy: Choice) -> frozenset[str]:
@@ -211,7 +219,7 @@ class Settings:
         if self.forced_config and self.fallback_config:
             raise UsageError(
                 f"{self.fallback_config}: a fallback is of no use beside {self.forced_config}, which always counts; "
-                "give one of them"
+                "use one of them"
             )
         for what, path in (("runtime socket", self.runtime_socket), ("image socket", self.image_socket)):
             if Path(path).resolve() == Path(self.relay_socket).resolve():

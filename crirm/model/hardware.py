@@ -71,11 +71,6 @@ class Hardware:
     sight: Sight = Sight((), Bytes(0))
 
     @property
-    def barred(self) -> CPUSet:
-        """Online CPUs that pods may not use."""
-        return self.whole.online - self.usable.online
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """What one should know of this machine, one sentence each."""
         offline = (f"{cpus_are(self.whole.offline)} offline",) if self.whole.offline else ()

@@ -82,14 +82,6 @@ def format_millicpu(amount: MilliCPU) -> str:
     return f"{amount}m" if amount % 1000 else f"{amount // 1000}"
 
 
-def format_bytes(amount: Bytes) -> str:
-    """Write *amount* with the largest binary suffix that loses nothing."""
-    for suffix, factor in reversed(_BINARY.items()):
-        if amount and amount % factor == 0:
-            return f"{amount // factor}{suffix}"
-    return f"{amount}"
-
-
 def _round_up(text: str, exact: Fraction) -> int:
     if exact < 0:
         msg = f"{quoted(text)} is negative; an amount of a resource is zero or more"

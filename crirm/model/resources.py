@@ -50,10 +50,6 @@ class Requirements:
     unpromised_cpu: MilliCPU = NO_CPU
     """Requested as well, of a container without room: nothing is kept for it, but its weight counts."""
 
-    def extended_resource(self, name: str) -> int:
-        """Return the amount of the extended resource *name*, 0 if it was not asked for."""
-        return dict(self.extended).get(name, 0)
-
 
 def shares_to_millicpu(shares: int) -> MilliCPU:
     """Return the CPU request behind a ``cpu.shares`` value.

@@ -1,6 +1,6 @@
 """The machine: its packages, dies, cores, caches, NUMA nodes and memory, as one frozen value.
 
-Rules that hold for every `Topology`, checked when one is made (see `topology_check`), so that policies need not ask:
+Rules that hold for every `Topology`, checked when one is made (see `check`), so that policies need not ask:
 
 - every online CPU is in exactly one package, one die, one core and one NUMA node, and offline CPUs are in none of them;
 - a die is named by its package and its number, since kernels count dies per package or per machine as they like; a core
@@ -21,9 +21,9 @@ from functools import cached_property
 
 import attrs
 
+from crirm.errors import CrirmError
 from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
 from crirm.model.quantity import Bytes
-from crirm.model.topology_check import check
 
 
 class MemoryKind(enum.Enum):
@@ -144,10 +144,6 @@ class Topology:
         """The online CPUs that are no efficiency cores."""
         return self.online - self.efficiency
 
-    def package_of(self, cpu: int) -> Package:
-        """Return the package of an online CPU."""
-        return self._package_by_cpu[cpu]
-
     def die_of(self, cpu: int) -> Die:
         """Return the die of an online CPU."""
         return self._die_by_cpu[cpu]
@@ -159,14 +155,6 @@ class Topology:
     def node_of(self, cpu: int) -> NumaNode:
         """Return the NUMA node of an online CPU."""
         return self._node_by_cpu[cpu]
-
-    def cluster_of(self, cpu: int) -> Cluster | None:
-        """Return the cluster of a CPU, or None where it is in none."""
-        return self._cluster_by_cpu.get(cpu)
-
-    def cache_of(self, cpu: int, level: int) -> CacheGroup | None:
-        """Return the cache of *level* (2 or 3) that a CPU uses, or None where it has none."""
-        return self._cache_by_cpu.get((level, cpu))
 
     def node(self, number: int) -> NumaNode:
         """Return the NUMA node with this number."""
@@ -183,10 +171,6 @@ class Topology:
     def nodes_of(self, cpus: CPUSet) -> NodeSet:
         """Return the NUMA nodes that any of *cpus* belongs to."""
         return NodeSet(node.id for node in self.nodes if not node.cpus.isdisjoint(cpus))
-
-    def cpus_of(self, nodes: NodeSet) -> CPUSet:
-        """Return the online CPUs of *nodes*."""
-        return CPUSet.union(self.node(number).cpus for number in nodes)
 
     def memory_of(self, nodes: NodeSet, kind: MemoryKind | None = None) -> Bytes:
         """Return the memory of *nodes*, all of it or that of one *kind*."""
@@ -219,10 +203,6 @@ class Topology:
         return {kind: NodeSet(node.id for node in self.nodes if node.kind is kind) for kind in MemoryKind}
 
     @cached_property
-    def _package_by_cpu(self) -> dict[int, Package]:
-        return {cpu: package for package in self.packages for cpu in package.cpus}
-
-    @cached_property
     def _die_by_cpu(self) -> dict[int, Die]:
         return {cpu: die for die in self.dies for cpu in die.cpus}
 
@@ -233,14 +213,6 @@ class Topology:
     @cached_property
     def _node_by_cpu(self) -> dict[int, NumaNode]:
         return {cpu: node for node in self.nodes for cpu in node.cpus}
-
-    @cached_property
-    def _cluster_by_cpu(self) -> dict[int, Cluster]:
-        return {cpu: cluster for cluster in self.clusters for cpu in cluster.cpus}
-
-    @cached_property
-    def _cache_by_cpu(self) -> dict[tuple[int, int], CacheGroup]:
-        return {(cache.level, cpu): cache for cache in self.caches for cpu in cache.cpus}
 
     @cached_property
     def _node_index(self) -> dict[int, int]:
@@ -258,3 +230,116 @@ def _rings(number: int, nodes: Iterable[int], row: tuple[int, ...]) -> Iterator[
     far = {other: distance for other, distance in zip(nodes, row, strict=True) if other != number}
     for distance in sorted(set(far.values())):
         yield NodeSet(other for other in far if far[other] == distance)
+
+
+# --- the rules ----------------------------------------------------------------------------------------------------
+
+
+class TopologyError(CrirmError, ValueError):
+    """A description of a machine contradicts itself."""
+
+
+def check(topology: Topology) -> None:
+    """Refuse a machine that breaks one of the rules.
+
+    Raises:
+        TopologyError: the first rule that is broken, and by what.
+    """
+    for fault in _faults(topology):
+        raise TopologyError(f"this machine cannot be: {fault}")
+
+
+def _faults(topology: Topology) -> Iterator[str]:
+    yield from _cpu_faults(topology)
+    yield from _group_faults(topology)
+    yield from _node_faults(topology)
+    yield from _distance_faults(topology)
+
+
+def _cpu_faults(topology: Topology) -> Iterator[str]:
+    if not topology.online:
+        yield "no CPU is online"
+    if both := topology.online & topology.offline:
+        yield f"CPUs {both} are online and offline"
+    for name in ("isolated", "nohz_full", "efficiency"):
+        if stray := getattr(topology, name) - topology.online:
+            yield f"CPUs {stray} are {name} but not online"
+    if topology.efficiency == topology.online:
+        yield "a hybrid machine has performance cores too"
+
+
+def _group_faults(topology: Topology) -> Iterator[str]:
+    yield from _partition_faults("package", (package.cpus for package in topology.packages), topology.online)
+    yield from _partition_faults("die", (die.cpus for die in topology.dies), topology.online)
+    yield from _partition_faults("core", topology.cores, topology.online)
+    yield from _partition_faults("NUMA node", (node.cpus for node in topology.nodes if node.cpus), topology.online)
+    packages = {package.id: package.cpus for package in topology.packages}
+    for die in topology.dies:
+        if not die.cpus <= packages.get(die.package, NO_CPUS):
+            yield f"die {die.id} with CPUs {die.cpus} is not within package {die.package}"
+    for core in topology.cores:
+        if not core <= topology.die_of(core.lowest).cpus:
+            yield f"the core with CPUs {core} spans dies"
+    yield from _overlaps("cluster", (cluster.cpus for cluster in topology.clusters), topology.online)
+    for level in (2, 3):
+        groups = (cache.cpus for cache in topology.caches if cache.level == level)
+        yield from _overlaps(f"L{level} group", groups, topology.online)
+    yield from _overlaps("frequency bin", (one.cpus for one in topology.base_frequencies), topology.online)
+    yield from _overlaps("energy preference", (one.cpus for one in topology.energy_preferences), topology.online)
+    yield from _order_faults(topology)
+
+
+def _order_faults(topology: Topology) -> Iterator[str]:
+    orders: dict[str, list[tuple[int | str, ...]]] = {
+        "packages": [(package.id,) for package in topology.packages],
+        "dies": [(die.package, die.id) for die in topology.dies],
+        "clusters": [(cluster.package, cluster.die, cluster.id) for cluster in topology.clusters],
+        "cores": [(core.lowest,) for core in topology.cores],
+        "NUMA nodes": [(node.id,) for node in topology.nodes],
+        "caches": [(cache.level, cache.cpus.lowest) for cache in topology.caches],
+        "base frequencies": [(one.base_khz,) for one in topology.base_frequencies],
+        "energy preferences": [(one.preference,) for one in topology.energy_preferences],
+    }
+    for name, keys in orders.items():
+        if keys != sorted(set(keys)):
+            yield f"the {name} are not in ascending order, or one is there twice"
+
+
+def _node_faults(topology: Topology) -> Iterator[str]:
+    for node in topology.nodes:
+        if node.memory < 0 or (node.kind is None) != (node.memory == 0):
+            yield f"NUMA node {node.id} has {node.memory} bytes of memory but kind {node.kind}"
+        if node.normal and not node.memory:
+            yield f"NUMA node {node.id} has normal memory but no memory"
+        if not node.cpus and not node.memory:
+            yield f"NUMA node {node.id} has neither CPUs nor memory"
+
+
+def _distance_faults(topology: Topology) -> Iterator[str]:
+    ids, rows = NodeSet(node.id for node in topology.nodes), topology.distances
+    if len(rows) != len(ids) or any(len(row) != len(ids) for row in rows):
+        yield f"the distances are not {len(ids)} rows of {len(ids)} values, one for each of NUMA nodes {ids}"
+        return
+    if rows != tuple(zip(*rows, strict=True)):
+        yield "the distances of NUMA nodes are not symmetric"
+    if any(other <= row[at] for at, row in enumerate(rows) for to, other in enumerate(row) if at != to):
+        yield "a NUMA node is as near to another as to itself"
+
+
+def _partition_faults(what: str, groups: Iterable[CPUSet], online: CPUSet) -> Iterator[str]:
+    members = list(groups)
+    yield from _overlaps(what, members, online)
+    if left := online - CPUSet.union(members):
+        yield f"CPUs {left} are in no {what}"
+
+
+def _overlaps(what: str, groups: Iterable[CPUSet], online: CPUSet) -> Iterator[str]:
+    seen = NO_CPUS
+    for cpus in groups:
+        if not cpus:
+            yield f"a {what} has no CPUs"
+        if twice := cpus & seen:
+            yield f"CPUs {twice} are in more than one {what}"
+        seen |= cpus
+    if stray := seen - online:
+        yield f"CPUs {stray} are in a {what} but not online"

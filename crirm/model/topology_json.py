@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -22,16 +22,20 @@ from crirm.model.topology import (
     NumaNode,
     Package,
     Topology,
+    TopologyError,
 )
-from crirm.model.topology_check import TopologyError
 
 if TYPE_CHECKING:
     import cattrs
 
+_SIZES: Final = {"caches": ("size", "size_bytes"), "nodes": ("memory", "memory_bytes")}
+"""Per list: a field, and its name in JSON, which says the unit."""
+
 
 def to_json(topology: Topology) -> dict[str, Any]:
     """Return *topology* as plain dicts, lists, numbers and texts; CPU sets are texts in Linux list format."""
-    return attrs.asdict(topology, value_serializer=_plain)
+    plain = _plain(topology)
+    return {**plain, **{name: [_renamed(each, *names) for each in plain[name]] for name, names in _SIZES.items()}}
 
 
 def from_json(document: object) -> Topology:
@@ -45,7 +49,7 @@ def from_json(document: object) -> Topology:
     import cattrs  # noqa: PLC0415  # as below
 
     try:
-        return _converter().structure(document, Topology)
+        return _converter().structure(_without_units(document), Topology)
     except cattrs.BaseValidationError as faults:
         where = "; ".join(cattrs.transform_error(faults, format_exception=_describe))
         raise TopologyError(f"machine description: {where}") from None
@@ -53,11 +57,15 @@ def from_json(document: object) -> Topology:
 
 def digest(topology: Topology) -> str:
     """Return the SHA-256 of the canonical JSON text in hexadecimal; equal machines have equal digests."""
-    text = json.dumps(to_json(topology), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_plain(topology), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _plain(_owner: type, _field: object, value: object) -> object:
+def _plain(topology: Topology) -> dict[str, Any]:
+    return attrs.asdict(topology, value_serializer=_plain_value)
+
+
+def _plain_value(_owner: type, _field: object, value: object) -> object:
     match value:
         case CPUSet():
             return str(value)
@@ -65,6 +73,20 @@ def _plain(_owner: type, _field: object, value: object) -> object:
             return value.value
         case _:
             return value
+
+
+def _without_units(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *document* with the names of the fields; traces of older versions have these already."""
+    sizes = {
+        name: [_renamed(each, with_unit, field) if isinstance(each, Mapping) else each for each in document[name]]
+        for name, (field, with_unit) in _SIZES.items()
+        if isinstance(document.get(name), list)
+    }
+    return {**document, **sizes}
+
+
+def _renamed(mapping: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    return {new if key == old else key: value for key, value in mapping.items()}
 
 
 def _describe(fault: BaseException, expected: type | None) -> str:

@@ -8,8 +8,7 @@ import attrs
 
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.quantity import Bytes
-from crirm.model.topology import NumaNode, Topology
-from crirm.model.topology_check import TopologyError
+from crirm.model.topology import NumaNode, Topology, TopologyError
 
 
 class _HasCPUs(Protocol):

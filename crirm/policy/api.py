@@ -2,7 +2,8 @@
 
 A policy is made once for a machine and a configuration and never changes. What it remembers of containers is a frozen
 value of its own, its *policy state*, which it is given and returns: so every method is a pure function, and to refuse
-is to raise. Adding a policy means writing one file (or folder) and adding its ``Kind`` to ``registry.py``.
+is to raise. Adding a policy means writing one file (or folder) and naming its
+``PolicyDescription`` in ``registry.py``; see docs/writing-a-policy.md.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Restored:
 
 
 class Policy(Protocol):
-    """One way of deciding; see the module."""
+    """One way of deciding; see the module. One without timers, or without exclusive CPUs, inherits what says so."""
 
     @property
     def name(self) -> str:
@@ -90,14 +91,17 @@ class Policy(Protocol):
             RefusedError: it does not fit.
         """
 
-    def started(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:
+    def started(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
         """Take note that a container has started."""
+        return Placement(state)
 
-    def expired(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:
+    def expired(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
         """Take note that the timer of a container has run out."""
+        return Placement(state)
 
-    def exclusive(self, state: Any) -> Mapping[ContainerKey, CPUSet]:
+    def exclusive(self, state: Any) -> Mapping[ContainerKey, CPUSet]:  # noqa: ARG002 - the interface
         """Return the CPUs of those who have some to themselves; nobody else may run on these."""
+        return {}
 
     def save(self, state: Any) -> Mapping[ContainerKey, Json]:
         """Return the grant of every container that has one, so that `restore` can make the same state of them."""
@@ -142,9 +146,9 @@ class Choice:
     """Which policy decides, and how it is set up.
 
     Args:
-        name: of one of the kinds in ``registry.py``.
+        name: of one of the policies in ``registry.py``.
         constraints: what bounds it.
-        options: a value of its kind's options class; None for the defaults.
+        options: a value of its options class; None for the defaults.
         overflow: whether a container without room is let in to share what is left, instead of refused.
         fail_open: whether requests go on unchanged when the policy has a bug, instead of being refused.
     """
@@ -157,17 +161,29 @@ class Choice:
 
 
 @attrs.frozen
-class Kind:
-    """A policy as one can choose it.
+class NoOptions:
+    """A policy without options."""
+
+
+@attrs.frozen
+class PolicyDescription:
+    """All that anybody has to know of a policy to choose it, show it, set it up and make it.
 
     Args:
-        name: in the configuration.
-        description: for people, one sentence.
-        options: the attrs class of its section of the configuration.
+        name: in ``policy.Active``; its options are in the section ``policy.NAME``.
+        text: what it does, one sentence.
         make: builds it; raises CrirmError when machine and configuration do not fit together.
+        options: attrs class of fields made by ``model.option``, each with a default.
+        needs_reserved: it does not work without ReservedResources.
     """
 
     name: str
-    description: str
-    options: type
+    text: str
     make: Callable[[Topology, Constraints, Any], Policy]
+    options: type = NoOptions
+    needs_reserved: bool = True
+
+    @property
+    def section(self) -> str:
+        """The name of the section that its options are in."""
+        return f"policy.{self.name}"

@@ -25,13 +25,13 @@ class GlobError(CrirmError, ValueError):
     """A text is not a glob pattern."""
 
 
-def glob_matches(pattern: str, text: str) -> bool:
-    """Return whether *pattern* stands for the whole of *text*.
+def check_glob(pattern: str) -> None:
+    """Refuse a text that is no pattern.
 
     Raises:
-        GlobError: it is not a pattern.
+        GlobError: it is none.
     """
-    return compile_globs((pattern,)).match(text) is not None
+    compile_globs((pattern,))
 
 
 @lru_cache(maxsize=512)
@@ -75,7 +75,7 @@ def _pieces(pattern: str) -> Iterator[str | None]:
             case "negated" | "class":
                 end = _CLASS_END.match(pattern, at)
                 if end is None:
-                    msg = f"{quoted(pattern)} is not a glob pattern: its [ is not closed, or holds no proper class"
+                    msg = f"{quoted(pattern)} is not a glob pattern: its [ is not closed or its class is malformed"
                     raise GlobError(msg)
                 at = end.end()
                 yield _class(pattern, end.group()[:-1], negated=found.lastgroup == "negated")

@@ -6,19 +6,13 @@ from collections.abc import Mapping
 
 import attrs
 
-from crirm.model.cpuset import CPUSet
 from crirm.model.topology import Topology
 from crirm.model.workload import Container, ContainerKey, Workload
-from crirm.policy.api import Constraints, Json, Kind, Placement, Restored
+from crirm.policy.api import Constraints, Json, NoOptions, Placement, Policy, PolicyDescription, Restored
 
 
 @attrs.frozen
-class NoOptions:
-    """A policy without options."""
-
-
-@attrs.frozen
-class NonePolicy:
+class NonePolicy(Policy):
     """Changes nothing, and remembers nothing."""
 
     name: str = "none"
@@ -38,25 +32,13 @@ class NonePolicy:
         """Leave *container* as it is."""
         return Placement(state)
 
-    def started(self, state: None, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
-        """There is nothing to note."""
-        return Placement(state)
-
-    def expired(self, state: None, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
-        """There are no timers."""
-        return Placement(state)
-
-    def exclusive(self, state: None) -> Mapping[ContainerKey, CPUSet]:  # noqa: ARG002 - the interface
-        """Nobody has CPUs to itself."""
-        return {}
-
     def save(self, state: None) -> Mapping[ContainerKey, Json]:  # noqa: ARG002 - the interface
         """There are no grants."""
         return {}
 
     def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:  # noqa: ARG002 - the interface
         """Return the only state there is; grants of another policy mean nothing here."""
-        return Restored(None, dropped=dict.fromkeys(saved, "this policy grants nothing"))
+        return Restored(None, dropped=dict.fromkeys(saved, "policy none places nothing"))
 
 
 def make(_topology: Topology, _constraints: Constraints, _options: NoOptions) -> NonePolicy:
@@ -64,4 +46,4 @@ def make(_topology: Topology, _constraints: Constraints, _options: NoOptions) ->
     return NonePolicy()
 
 
-KIND = Kind("none", "Places nothing: every container gets what the kubelet asked for.", NoOptions, make)
+POLICY = PolicyDescription("none", "Places nothing: every request is relayed unchanged.", make, needs_reserved=False)

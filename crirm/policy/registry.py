@@ -1,4 +1,4 @@
-"""All policies by name. To add one, write its module (or package) and name its kind here."""
+"""All policies by name. To add one, write its module (or package) and name its description here."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import attrs
 from crirm.errors import UsageError
 from crirm.model.topology import Topology
 from crirm.policy import none, static, topology_aware
-from crirm.policy.api import Choice, Kind, Policy
+from crirm.policy.api import Choice, Policy, PolicyDescription
 
-KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in (none.KIND, static.KIND, *topology_aware.KINDS)}
+_ALL: Final = (none.POLICY, *topology_aware.POLICIES, static.POLICY)
+
+POLICIES: Final[Mapping[str, PolicyDescription]] = {policy.name: policy for policy in _ALL}
 
 
 def make_policy(choice: Choice, topology: Topology) -> Policy:
@@ -22,7 +24,7 @@ def make_policy(choice: Choice, topology: Topology) -> Policy:
         CrirmError: there is no such policy, or it does not fit the machine.
     """
     whole = complete(choice)
-    return KINDS[whole.name].make(topology, whole.constraints, whole.options)
+    return POLICIES[whole.name].make(topology, whole.constraints, whole.options)
 
 
 def complete(choice: Choice) -> Choice:
@@ -31,7 +33,7 @@ def complete(choice: Choice) -> Choice:
     Raises:
         UsageError: there is no such policy.
     """
-    kind = KINDS.get(choice.name)
-    if kind is None:
-        raise UsageError(f"policy {choice.name!r}: there is none of this name; there are {', '.join(sorted(KINDS))}")
-    return attrs.evolve(choice, options=kind.options() if choice.options is None else choice.options)
+    policy = POLICIES.get(choice.name)
+    if policy is None:
+        raise UsageError(f"policy {choice.name!r}: there is none of this name; there are {', '.join(sorted(POLICIES))}")
+    return attrs.evolve(choice, options=policy.options() if choice.options is None else choice.options)

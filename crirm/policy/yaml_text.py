@@ -1,7 +1,7 @@
 """YAML in annotations, read as nothing but mappings, lists and texts.
 
 Leaving all scalars as they are written is safer than YAML's own types, by which ``on`` is a boolean, ``1.10`` a number
-and ``2001-01-01`` a date. A key that is there twice is a fault, not a riddle.
+and ``2001-01-01`` a date. A key that is duplicated is a fault, not a riddle.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ def _loader() -> type[yaml.BaseLoader]:
     class Loader(yaml.BaseLoader):
         def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 - as in the base class
             if self.flow_level >= _DEEPEST:
-                raise yaml.scanner.ScannerError(None, None, "nesting is too deep", self.get_mark())
+                raise yaml.scanner.ScannerError(None, None, "nested too deeply", self.get_mark())
             super().fetch_flow_collection_start(TokenClass)
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
             seen: set[str] = set()
             for key, _ in node.value:
                 if not isinstance(key, yaml.ScalarNode):
-                    raise yaml.constructor.ConstructorError(None, None, "a key is not a plain text", key.start_mark)
+                    raise yaml.constructor.ConstructorError(None, None, "a key is not a plain string", key.start_mark)
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"{quoted(key.value)} is there twice", key.start_mark
+                        None, None, f"{quoted(key.value)} is duplicated", key.start_mark
                     )
                 seen.add(key.value)
             return super().construct_mapping(node, deep=deep)
@@ -61,7 +61,7 @@ def parse_yaml(text: str) -> object:
         YamlTextError: it is not YAML, or not such as can be taken in.
     """
     if len(text) > _LONGEST:
-        msg = f"is too long ({len(text)} characters); write at most {_LONGEST}"
+        msg = f"is too long ({len(text)} characters); the limit is {_LONGEST}"
         raise YamlTextError(msg)
     marks = len(_MARK.findall(text))
     if marks > _MOST:
@@ -81,5 +81,5 @@ def parse_yaml(text: str) -> object:
         msg = f"is not valid YAML: {str(fault).splitlines()[0]}"
         raise YamlTextError(msg) from None
     except RecursionError:
-        msg = "is not valid YAML: nesting is too deep"
+        msg = "is not valid YAML: nested too deeply"
         raise YamlTextError(msg) from None

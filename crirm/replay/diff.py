@@ -91,14 +91,19 @@ def outcome_text(outcome: Outcome | None) -> str:
     if outcome is None or outcome.state == REFUSED:
         return outcome.state if outcome else ""
     cpus = "any CPU" if outcome.cpus is None else f"CPUs {outcome.cpus}"
-    own = " to itself" if outcome.own == outcome.cpus else f" ({outcome.own} to itself)" if outcome.own else ""
+    if outcome.own:
+        cpus = f"exclusive {cpus}" if outcome.own == outcome.cpus else f"{cpus} (exclusive: {outcome.own})"
     mems = "any memory" if outcome.mems is None else f"memory {outcome.mems}"
     distant = f" (far: {outcome.far})" if outcome.far else ""
-    return ", ".join(filter(None, (outcome.pool, f"{cpus}{own}", f"{mems}{distant}")))
+    return ", ".join(filter(None, (outcome.pool, cpus, f"{mems}{distant}")))
 
 
 def _figures(one: Report, other: Report) -> Iterator[Figure]:
-    for state, what in ((RUNS, "containers that run at the end"), (ENDED, "ended"), (REFUSED, "never placed")):
+    for state, what in (
+        (RUNS, "containers running at the end"),
+        (ENDED, "containers ended"),
+        (REFUSED, "containers never placed"),
+    ):
         yield Figure(what, one.count(state), other.count(state))
     yield Figure("refusals", len(one.refusals), len(other.refusals))
     yield Figure("updates of running containers", one.updates, other.updates)
@@ -110,7 +115,7 @@ def _moment_figures(when: str, one: Moment, other: Moment) -> Iterator[Figure]:
     yield Figure(f"{when}: containers", one.containers, other.containers)
     yield Figure(f"{when}: with CPUs of several NUMA nodes", len(one.spread), len(other.spread))
     yield Figure(f"{when}: that may use remote memory", len(one.remote), len(other.remote))
-    yield Figure(f"{when}: memory promised to these", one.remote_bytes, other.remote_bytes, "bytes")
+    yield Figure(f"{when}: memory requested by these", one.remote_bytes, other.remote_bytes, "bytes")
     for what, first, second, unit in (("CPU", one.cpu, other.cpu, "m"), ("memory", one.memory, other.memory, "bytes")):
         yield Figure(f"{when}: free {what}", first.total, second.total, unit)
         yield Figure(f"{when}: free {what} in one NUMA node", first.largest, second.largest, unit)

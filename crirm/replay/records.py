@@ -18,7 +18,7 @@ from crirm.model.record_json import RecordError, from_record, to_record
 from crirm.model.workload import Container, ContainerKey, Pod, PodId, Workload
 from crirm.policy.annotations import NS
 from crirm.policy.api import Choice, Constraints, Json, Policy
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
 
 KINDS_OF_EVENT: Final[Mapping[str, type[Any]]] = {kind.__name__: kind for kind in get_args(Event)}
 
@@ -184,12 +184,12 @@ def read_choice(record: Json) -> Choice:
         RecordError: it describes none, or one that this crirm does not have.
     """
     try:
-        kind = KINDS.get(record["name"])
-        if kind is None:
-            raise RecordError(f"this crirm has no policy {record['name']!r:.40}; it has {', '.join(sorted(KINDS))}")
-        options = kind.options() if record["options"] is None else from_record(kind.options, record["options"])
+        policy = POLICIES.get(record["name"])
+        if policy is None:
+            raise RecordError(f"this crirm has no policy {record['name']!r:.40}; it has {', '.join(sorted(POLICIES))}")
+        options = policy.options() if record["options"] is None else from_record(policy.options, record["options"])
         constraints = from_record(Constraints, record["constraints"])
-        return Choice(kind.name, constraints, options, record["overflow"] is True, record["fail_open"] is True)
+        return Choice(policy.name, constraints, options, record["overflow"] is True, record["fail_open"] is True)
     except (KeyError, TypeError) as error:
         raise RecordError(f"its policy cannot be read ({_reason(error)})") from error
 

@@ -147,7 +147,7 @@ class Observer:
         self._to_s = self.replay.header.at_s
         self._fullest = self._load(-1)
 
-    def watch(self, steps: Iterable[Step]) -> Iterator[Step]:
+    def observe(self, steps: Iterable[Step]) -> Iterator[Step]:
         """Yield *steps*, each after it was looked at."""
         for step in steps:
             self._stories.take(step)

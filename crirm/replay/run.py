@@ -32,7 +32,7 @@ from crirm.policy.registry import complete, make_policy
 from crirm.policy.restore import Saved, revive
 from crirm.replay.decisions import digest
 from crirm.replay.records import Start, Unfinished
-from crirm.replay.trace import Entry, Header, Reconfigured
+from crirm.replay.trace import Header, Reconfigured, Recorded
 
 OUTSIDE: Final = "its requirements have changed from outside"
 
@@ -95,7 +95,7 @@ class Replay:
         self._begin = self._begun() if self.exact else self._revived()
         self.state = self._begin.decision.state
 
-    def steps(self, entries: Iterable[Entry]) -> Iterator[Step]:
+    def steps(self, entries: Iterable[Recorded]) -> Iterator[Step]:
         """Yield the start, and then what happens."""
         yield self._begin
         for entry in entries:
@@ -134,9 +134,9 @@ class Replay:
         """Yield the timers that run out by then; one that is started anew meanwhile waits for the next event."""
         timers = self.state.timers.items()
         for at_s, key, name in sorted((at_s, key, timer.name) for (key, timer), at_s in timers if at_s <= until_s):
-            yield self._taken(self._decided(Entry(0, at_s, TimerExpired(key, Timer[name]))))
+            yield self._taken(self._decided(Recorded(0, at_s, TimerExpired(key, Timer[name]))))
 
-    def _step(self, entry: Entry) -> Step | None:
+    def _step(self, entry: Recorded) -> Step | None:
         match entry.event:
             case Reconfigured():
                 return self._reconfigured(entry, entry.event)
@@ -148,7 +148,7 @@ class Replay:
                 entry = attrs.evolve(entry, event=self._possible(entry.event))
         return self._decided(entry)
 
-    def _decided(self, entry: Entry) -> Step:
+    def _decided(self, entry: Recorded) -> Step:
         assert not isinstance(entry.event, Reconfigured)  # noqa: S101 - for the type checker
         state, overflow = self.state, self.choice.overflow
         try:
@@ -162,7 +162,7 @@ class Replay:
         step = Step(entry.line, entry.at_s, entry.event, state, decision, self.policy, fault=fault, as_made=as_made)
         return attrs.evolve(step, was_refused=bool(entry.refused))
 
-    def _reconfigured(self, entry: Entry, change: Reconfigured) -> Step | None:
+    def _reconfigured(self, entry: Recorded, change: Reconfigured) -> Step | None:
         """Take over another configuration as the daemon does, unless this replay has one of its own."""
         if not self._follows:
             self.changes_left_out += 1

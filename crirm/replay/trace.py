@@ -95,7 +95,7 @@ class Reconfigured:
 
 
 @attrs.frozen
-class Entry:
+class Recorded:
     """One thing that happened.
 
     Args:
@@ -221,7 +221,7 @@ class TraceReader:
         workload = header.start.workload
         return cls(header, [], rest, dict(workload.pods), dict(workload.containers))
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[Recorded]:
         """Yield what happened; a torn last line, as ``kill -9`` leaves behind, is left out with a note.
 
         Raises:
@@ -241,12 +241,12 @@ class TraceReader:
                 raise TraceError(f"line {number}: is no event of a trace: {error!s:.200}") from error
         self.notes.append("the trace just stops: it is still being written, or crirm was killed")
 
-    def _entry(self, number: int, record: dict[str, Json]) -> Entry:
+    def _entry(self, number: int, record: dict[str, Json]) -> Recorded:
         at_s = self.header.at_s + _moment_s(record.pop("at"))
         decided, refused = str(record.pop("decided")), str(record.pop("refused", ""))
         if "choice" in record:
             change = Reconfigured(read_choice(record["choice"]), read_start(record["start"]))
-            return Entry(number, at_s, change, decided)
+            return Recorded(number, at_s, change, decided)
         is_list = record["event"] == Synchronised.__name__
         event = self._synchronised(record) if is_list else read_event(record)
         match event:
@@ -254,7 +254,7 @@ class TraceReader:
                 self._pods[pod.id] = pod
             case ContainerRequested(container):
                 self._containers[container.key] = container
-        return Entry(number, at_s, event, decided, refused)
+        return Recorded(number, at_s, event, decided, refused)
 
     def _synchronised(self, record: Mapping[str, Json]) -> Synchronised:
         pods = tuple(

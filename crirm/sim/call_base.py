@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from crirm.sim.model import Model
-    from crirm.sim.settings import Settings
+    from crirm.sim.settings import SimSettings
     from crirm.sim.tokens import Tokens
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ T = TypeVar("T")
 class CallBase(RuntimeServiceBase):
     """The handlers' view of the runtime; *package* is the protobuf package they are called under."""
 
-    def __init__(self, model: Model, settings: Settings, tokens: Tokens, package: str) -> None:
+    def __init__(self, model: Model, settings: SimSettings, tokens: Tokens, package: str) -> None:
         self.model = model
         self.settings = settings
         self.tokens = tokens

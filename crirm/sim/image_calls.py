@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
     from crirm.sim.images import StoredImage
     from crirm.sim.model import Model
-    from crirm.sim.settings import Settings
+    from crirm.sim.settings import SimSettings
 
 
 class ImageService(ImageServiceBase):
     """asyncio-flavoured handlers of every method of the image service."""
 
-    def __init__(self, model: Model, settings: Settings) -> None:
+    def __init__(self, model: Model, settings: SimSettings) -> None:
         self.model = model
         self.settings = settings
 

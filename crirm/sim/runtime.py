@@ -20,7 +20,7 @@ from crirm.sim.model import Model
 from crirm.sim.node_calls import RuntimeService
 from crirm.sim.seed import seed
 from crirm.sim.server import SimServer, start_server
-from crirm.sim.settings import Settings
+from crirm.sim.settings import SimSettings
 from crirm.sim.streaming import serve_streams
 from crirm.sim.tokens import Tokens
 
@@ -39,7 +39,7 @@ class Runtime:
         calls: what was called, and how it ended.
     """
 
-    def __init__(self, socket_path: str, settings: Settings, model: Model) -> None:
+    def __init__(self, socket_path: str, settings: SimSettings, model: Model) -> None:
         self.socket_path = socket_path
         self.settings = settings
         self.model = model
@@ -101,7 +101,7 @@ class Runtime:
 
 @asynccontextmanager
 async def open_runtime(
-    socket_path: str, settings: Settings | None = None, model: Model | None = None
+    socket_path: str, settings: SimSettings | None = None, model: Model | None = None
 ) -> AsyncIterator[Runtime]:
     """Trio-flavoured: serve an embedded runtime while the body runs.
 
@@ -113,7 +113,7 @@ async def open_runtime(
     Raises:
         SocketError: the socket cannot be made.
     """
-    settings = settings or Settings()
+    settings = settings or SimSettings()
     if model is None:
         model = Model(time.time_ns, console=LogFiles())
         seed(model, settings)

@@ -15,13 +15,13 @@ from crirm.cri.proto.runtime.v1 import (
 
 if TYPE_CHECKING:
     from crirm.sim.model import Model
-    from crirm.sim.settings import Settings
+    from crirm.sim.settings import SimSettings
 
 IMAGE = "docker.io/library/busybox:latest"
 PADDING = "padding"
 
 
-def seed(model: Model, settings: Settings) -> None:
+def seed(model: Model, settings: SimSettings) -> None:
     """Fill *model* with the pods and running containers that *settings* ask for; nobody is told of them."""
     model.is_quiet = True
     for pod_number in range(settings.pods):

@@ -26,7 +26,7 @@ class Api(enum.Enum):
 
 
 @attrs.frozen
-class Settings:
+class SimSettings:
     """All of it has a default that suits a test.
 
     Attributes:

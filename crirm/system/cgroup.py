@@ -60,7 +60,7 @@ class Reading:
 
 
 @attrs.frozen
-class Change:
+class Write:
     """What to give a container; None leaves as it is.
 
     Args:
@@ -98,8 +98,7 @@ class Cgroups:
         self._seen_cpuset, self._seen_cpu = self._controllers(self._read_files)
         if not self.hierarchies:
             raise CgroupsUnusableError(
-                f"{root}: has neither the cpuset nor the cpu controller, of cgroup v1 or v2; "
-                "mount the host's /sys/fs/cgroup there"
+                f"{root}: no cpuset or cpu controller of cgroup v1 or v2; mount the host's /sys/fs/cgroup there"
             )
         self._root = next(iter(self.hierarchies.values())).root
 
@@ -130,7 +129,7 @@ class Cgroups:
             self._glances.forget(place.id)
         return reading
 
-    def write(self, place: Place, change: Change) -> bool:
+    def write(self, place: Place, change: Write) -> bool:
         """Give a container what it is to have; False if its cgroup has vanished.
 
         Raises:
@@ -173,7 +172,7 @@ class Cgroups:
         # It may have vanished on the way, and left a reading of which half is missing.
         return reading if (self._root / cgroup.own).is_dir() else None
 
-    def _writes(self, cgroup: Cgroup, change: Change) -> Iterator[Callable[[], None]]:
+    def _writes(self, cgroup: Cgroup, change: Write) -> Iterator[Callable[[], None]]:
         if self._cpuset is not None:
             if change.mems:
                 yield partial(self._cpuset.write, cgroup, MEMS, change.mems)

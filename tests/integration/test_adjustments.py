@@ -107,7 +107,7 @@ def test_what_is_wrong_is_told_by_name_or_container_and_nothing_changes(node: No
     assert adjust(node, {"good": good, "cut": spec("second", "x")}).keys() == {"cut"}
     assert adjust(node, {"good": good, "classes": {"classes": {"rdt": "gold"}}}).keys() == {"classes"}
     assert adjust(node, {"good": good, "twin": {}}) == {
-        first: "default/first/main: several adjustments are for it: good, twin; narrow the scope of all but one"
+        first: "default/first/main: several overrides are for it: good, twin; narrow the scope of all but one"
     }
     assert adjust(node, {"good": good, "huge": spec("second", 100)}).keys() == {second}
     assert (before, before) == (node.told(), runtime_has(node))

@@ -29,7 +29,7 @@ def test_a_relay_socket_that_cannot_be_is_told_though_the_runtime_is_away(stage:
     (place / "file").write_text("")
     relay = stage.starting_relay("--relay-socket", place / "file" / "below" / "relay.sock")
     assert relay.wait_exit() == 1
-    assert f"{place}/file: not a directory; move it away, or choose --relay-socket elsewhere" in relay.log
+    assert f"{place}/file: not a directory; move it away, or choose another --relay-socket" in relay.log
 
 
 def test_it_can_be_stopped_while_it_waits(stage: Stage) -> None:

@@ -17,7 +17,7 @@ from tests.simulation.clocks import monotonic_s
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from crirm.daemon.placement.node import DecidingNode
+    from crirm.daemon.node import DecidingNode
     from crirm.model.decision import State
     from crirm.model.workload import Container
     from crirm.rpc.call import Call

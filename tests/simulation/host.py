@@ -10,7 +10,7 @@ from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.hardware import Hardware, Sight, hardware_of
 from crirm.model.quantity import Bytes
-from crirm.system.cgroup import Change, Reading
+from crirm.system.cgroup import Reading, Write
 from crirm.system.cgroup_cpu import Quota, WeightFormula
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class ModelCgroups:
             online_mems=self.host.topology.memory_nodes,
         )
 
-    def write(self, place: Place, change: Change) -> bool:
+    def write(self, place: Place, change: Write) -> bool:
         """Give a container what it is to have."""
         cgroup = self.host.cgroups.get(place.id)
         if cgroup is None:

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 import crirm.daemon.app
-import crirm.daemon.placement.node
+import crirm.daemon.node
 import crirm.daemon.relay.link
 import crirm.daemon.state.persistence
 import crirm.rpc.client
@@ -28,7 +28,8 @@ from tests.simulation.host import ModelCgroups, ModelSights
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from crirm.daemon.placement.node import DecidingNode
+    from crirm.daemon.decider import Decider
+    from crirm.daemon.node import DecidingNode
     from crirm.rpc.flusher import Flusher
     from crirm.rpc.server import Served, Server
     from tests.simulation.caller import Caller
@@ -60,7 +61,7 @@ class Life:
     @property
     def node(self) -> DecidingNode | None:
         """What decides now, if anything does."""
-        return self.relay.node if self.relay is not None else None
+        return self.relay.decider.node if self.relay is not None else None
 
     def kill(self) -> None:
         """End it as ``kill -9`` does: nothing that it has not done yet is done."""
@@ -173,8 +174,8 @@ async def _no_watchdog() -> None:
     """There is no systemd."""
 
 
-def _relay(settings: Settings, flusher: Flusher) -> Any:
-    relay = _RELAY(settings, flusher)
+def _relay(settings: Settings, flusher: Flusher, decider: Decider) -> Any:
+    relay = _RELAY(settings, flusher, decider)
     life = _world().life
     if life is not None:
         life.relay = relay
@@ -226,8 +227,8 @@ _TWINS: Final[tuple[tuple[Any, str, Any], ...]] = (
     (crirm.rpc.client, "RuntimeConnection", PlainRuntimeConnection),
     (crirm.rpc.server, "CallerConnection", PlainCallerConnection),
     (crirm.daemon.relay.link, "is_other_file", _is_other_file),
-    (crirm.daemon.placement.node, "HostSights", _HostSights),
-    (crirm.daemon.placement.node, "Cgroups", lambda _root: ModelCgroups(_world().host)),
+    (crirm.daemon.node, "HostSights", _HostSights),
+    (crirm.daemon.node, "Cgroups", lambda _root: ModelCgroups(_world().host)),
     (crirm.daemon.state.persistence, "Store", _Store),
     (crirm.daemon.state.persistence, "rescued", _rescued),
     (_APP, "gc", SimpleNamespace(freeze=_nothing)),

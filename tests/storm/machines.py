@@ -15,7 +15,7 @@ from crirm.launcher.containerd import open_containerd
 from crirm.launcher.oci_image import BUSYBOX_IMAGE, write_archive
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import Constraints, CPUConstraint
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
 from crirm.system.sysfs import discover
 from tests.conformance.cri import V1, Cri
 
@@ -54,7 +54,7 @@ class Machine:
         """Start the runtime and make the policy as crirm will."""
         self.direct = Cri(self.stage.client(socket=self.stage.runtime_socket), V1)
         self.host_root = self.prepare()
-        kind, constraints = KINDS[self.name], Constraints(reserved=CPUConstraint(cpus=self.reserved))
+        kind, constraints = POLICIES[self.name], Constraints(reserved=CPUConstraint(cpus=self.reserved))
         self.policy = kind.make(discover(self.host_root).topology, constraints, kind.options())
 
     def prepare(self) -> Path:

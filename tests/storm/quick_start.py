@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.integration.support import Process
 
-MODULES = ("crirm.cli.main", "crirm.cli.serve", "crirm.daemon.app", "crirm.daemon.placement.node", "crirm.rpc.bridge")
+MODULES = ("crirm.cli.main", "crirm.cli.serve", "crirm.daemon.app", "crirm.daemon.node", "crirm.rpc.bridge")
 
 
 class QuickStage(Stage):

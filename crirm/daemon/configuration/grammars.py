@@ -10,7 +10,6 @@ from crirm.errors import UsageError
 from crirm.logs.debug_spec import nearest, parse_debug
 from crirm.logs.names import complaint, own_name
 from crirm.logs.settings import OPTIONS, settings_from
-from crirm.policy.globs import glob_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,17 +44,10 @@ def _read_dump_file(path: str) -> Iterable[str]:
     return ()
 
 
-def _read_pattern(pattern: str) -> Iterable[str]:
-    glob_matches(pattern, "")
-    return ()
-
-
 GRAMMARS: Final[Mapping[str, Grammar]] = {
     "logger.Debug": _read_debug,
     "logger.Klog": _read_flag,
     "dump.Config": _read_rules,
     "dump.File": _read_dump_file,
-    "policy.topology-aware.ReservedPoolNamespaces": _read_pattern,
-    "policy.memtier.ReservedPoolNamespaces": _read_pattern,
 }
 """The readers of those texts in a configuration that are languages of their own."""

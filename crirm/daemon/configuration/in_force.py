@@ -17,7 +17,6 @@ import trio
 
 from crirm.config.config import Config
 from crirm.daemon.configuration.meaning import UnreadableError, loaded, loaded_map, read, with_config
-from crirm.daemon.configuration.overrides import Readjustment
 from crirm.daemon.settings import NOTHING
 from crirm.errors import CrirmError, UsageError
 from crirm.logs import get_logger
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from crirm.config.load import Loaded
     from crirm.daemon.configuration.change import Proposal, Reconfiguration
+    from crirm.daemon.configuration.overrides import Overrides
     from crirm.daemon.settings import Settings
 
 log = get_logger("config")
@@ -160,11 +160,13 @@ class Configurations:
         base: what command line and environment say; in force wherever a configuration says nothing.
         in_force: as it began.
         change: takes another into use.
+        overrides: from outside the pods, which come on the same way.
     """
 
     base: Settings
     in_force: InForce
     change: Reconfiguration
+    overrides: Overrides
     rejected: Rejected | None = None
     _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)  # from reading it to keeping it
     _seen: bytes | None = attrs.field(default=None, init=False)
@@ -185,13 +187,12 @@ class Configurations:
                 try:
                     await trio.to_thread.run_sync(write_accepted, self.base.state_dir, node_name, dict(data))
                 except ConfigCacheError as error:
-                    log.warning("the next start will not know this configuration", reason=str(error))
+                    log.warning("configuration active but not saved; a restart loses it", reason=str(error))
         return refusal
 
     async def set_adjustment(self, node_name: str, adjustments: Mapping[str, Any]) -> Mapping[str, str]:
         """Take the agent's adjustments into use; returns what is wrong with them; see ``kube.config_service``."""
-        readjustment = Readjustment(self.change, self.base.state_dir)
-        return await readjustment.set_adjustment(node_name, adjustments)
+        return await self.overrides.set_adjustment(node_name, adjustments)
 
     # --- the forced file -----------------------------------------------------------------------------------------
 
@@ -213,7 +214,7 @@ class Configurations:
             else:  # more likely cut off than meant: it would free all containers
                 self._note(Source.FORCED, path, EMPTY)
 
-    async def watch(self) -> None:
+    async def follow_file(self) -> None:
         """Read the forced file again each time that it holds something else, and has done so for one look, for ever."""
         path, before = self.base.forced_config, self._seen
         while True:
@@ -282,13 +283,13 @@ class Configurations:
 
     def status(self) -> dict[str, Any]:
         """Return what ``crirm status`` tells about it."""
-        rejected, node = self.rejected, self.change.node
+        rejected, node = self.rejected, self.change.decider.node
         workload = Workload() if node is None else node.engine.state.workload
         return {
             "source": self.in_force.source.value,
             "name": self.in_force.name,
             "rejected": None if rejected is None else {**attrs.asdict(rejected), "source": rejected.source.value},
-            "adjustments": self.change.adjustments.containers(workload),
+            "adjustments": self.overrides.containers(workload),
         }
 
 

@@ -26,10 +26,10 @@ from crirm.daemon.dump.text import (
     RELAYED,
     CallInfo,
     End,
-    Plan,
+    MethodDump,
     Record,
     Reply,
-    Request,
+    RequestRecord,
     Text,
     needs_worker,
     text,
@@ -61,7 +61,7 @@ SWITCH_INTERVAL_S: Final = 0.0005  # and so does this; Python's 0.005 would hold
 class _Call:
     """The tap of one dumped call."""
 
-    def __init__(self, plan: Plan, queue: Queue) -> None:
+    def __init__(self, plan: MethodDump, queue: Queue) -> None:
         self._call = CallInfo(plan, time.monotonic())
         self._queue = queue
         self._replies = 0
@@ -69,7 +69,7 @@ class _Call:
     def request(self, message: bytes) -> None:
         self._call.request = message
         if self._call.plan.level is Level.FULL:
-            self._queue.put(Request(self._call, time.time(), message), len(message))
+            self._queue.put(RequestRecord(self._call, time.time(), message), len(message))
 
     def reply(self, message: bytes) -> None:
         self._replies += 1
@@ -114,7 +114,7 @@ class Dumper:
         self._intercepted = intercepted
         self._count_period_s = count_period_s
         self._counts: Counter[str] = Counter()
-        self._plans: dict[str, Plan | None] = {}
+        self._plans: dict[str, MethodDump | None] = {}
         self._queue = Queue(QUEUE_BYTES, QUEUE_RECORDS)
         self._writing = trio.Lock()
 
@@ -240,12 +240,12 @@ class Dumper:
         if self._file and (trouble := self._file.write(shown.for_file())):
             log.warning(trouble)
 
-    def _plan(self, path: str) -> Plan | None:
+    def _plan(self, path: str) -> MethodDump | None:
         name = split(path)
         level = self._rules.level(name.method)
         known = find(path)
         shown_name = name.method if name.package in PACKAGES else path.removeprefix("/")
-        plan = None if level is Level.OFF else Plan(shown_name, known, level, self._kind(name.method, known))
+        plan = None if level is Level.OFF else MethodDump(shown_name, known, level, self._kind(name.method, known))
         if len(self._plans) < REMEMBERED_PATHS:
             self._plans[path] = plan
         return plan

@@ -38,7 +38,7 @@ LINES_BETWEEN_PAUSES: Final = 30  # about 0.2 ms of work
 
 
 @attrs.frozen
-class Plan:
+class MethodDump:
     """What is shown of the calls of one method."""
 
     name: str  # without package and service
@@ -51,7 +51,7 @@ class Plan:
 class CallInfo:
     """One dumped call."""
 
-    plan: Plan
+    plan: MethodDump
     began_s: float  # of the monotonic clock
     request: bytes | None = None  # until somebody asked whom it is about
     _qualifier: str = attrs.field(default="", init=False)
@@ -66,7 +66,7 @@ class CallInfo:
 
 
 @attrs.frozen
-class Request:
+class RequestRecord:
     """A request came in."""
 
     call: CallInfo
@@ -101,7 +101,7 @@ class LeftOut:
     records: int
 
 
-Record = Request | Reply | End | LeftOut
+Record = RequestRecord | Reply | End | LeftOut
 
 
 @attrs.frozen
@@ -124,7 +124,7 @@ class Text:
 def needs_worker(record: Record) -> bool:
     """Whether making text of *record* takes long: something is decoded, unpacked, or too large to find a name in."""
     match record:
-        case Request():
+        case RequestRecord():
             return True
         case Reply(call) | End(call):
             request = call.request
@@ -150,7 +150,7 @@ def text(record: Record, *, show_secrets: bool, pause: Callable[[], None]) -> Te
             return Text(
                 _stamp(time.time()), f"{records} messages left out of the dump: they came too fast", None, failed=True
             )
-        case Request(call, time_s, message):
+        case RequestRecord(call, time_s, message):
             message = plain(message, MOST_UNPACKED_BYTES)
             body = describe(message, call.plan.known.request if call.plan.known else "", show_secrets=show_secrets)
             return _shown(_stamp(time_s), call, "=>", "REQUEST", _lines(body, pause))

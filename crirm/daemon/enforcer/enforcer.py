@@ -22,12 +22,14 @@ import attrs
 import trio
 
 from crirm.daemon.enforcer.drift import Difference, Drift, Value, Wanted, differences, formula_in_use, wanted_of
-from crirm.daemon.enforcer.enforcement import Mode
 from crirm.daemon.enforcer.turns import Turns
+from crirm.daemon.placement.ladder import Listener
 from crirm.daemon.relay.link import doubling
+from crirm.daemon.settings import Mode
 from crirm.logs import get_logger
 from crirm.model.decision import State, UpdateContainer
-from crirm.system.cgroup import Change, Reading
+from crirm.model.events import ContainerStarted, ResizeDone, Synchronised, UpdateFailed
+from crirm.system.cgroup import Reading, Write
 from crirm.system.cgroup_cpu import WeightFormula
 from crirm.system.cgroup_files import CgroupError, Trouble
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
     from crirm.daemon.enforcer.kernel import Kernel
     from crirm.model.cpuset import CPUSet
+    from crirm.model.decision import Decision
+    from crirm.model.events import Event
     from crirm.model.workload import ContainerKey
 
 log = get_logger("enforcer")
@@ -92,7 +96,7 @@ class _Case:
 
 
 @attrs.define(eq=False)
-class Enforcer:
+class Enforcer(Listener):
     """The task, and what it has found.
 
     Args:
@@ -124,6 +128,19 @@ class Enforcer:
     _found_any: bool = attrs.field(default=False, init=False)
     _looks_in_vain: int = attrs.field(default=0, init=False)
     _complaints: set[tuple[Trouble, str]] = attrs.field(factory=set, init=False)
+
+    def decided(self, event: Event, before: State, decision: Decision) -> None:  # noqa: ARG002 - the interface
+        """Look at what the runtime has just done something to, or says that it has."""
+        match event:
+            case ContainerStarted(key) | ResizeDone(key):
+                self.look_at(key)
+            case UpdateFailed(key):
+                self.look_at(key, at_once=True)
+            case Synchronised():
+                for key in self.state().adjustments:
+                    self.look_at(key)
+            case _:
+                pass
 
     @property
     def drift(self) -> Mapping[ContainerKey, Drift]:
@@ -279,9 +296,9 @@ class Enforcer:
             self._tell(key)
         self._turns.ask(key, trio.current_time() + self.pace.settle_s)
 
-    def _change(self, want: Wanted, found: tuple[Difference, ...]) -> Change:
+    def _change(self, want: Wanted, found: tuple[Difference, ...]) -> Write:
         values = {difference.value for difference in found}
-        return Change(
+        return Write(
             cpus=want.cpus if Value.CPUS in values else None,
             mems=want.mems if Value.MEMS in values else None,
             shares=want.shares if values & {Value.SHARES, Value.WEIGHT} else None,

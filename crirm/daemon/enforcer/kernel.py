@@ -12,7 +12,7 @@ from crirm.system.cgroup import Cgroups  # noqa: TC001 - attrs resolves field ty
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crirm.system.cgroup import Change, Reading
+    from crirm.system.cgroup import Reading, Write
     from crirm.system.cgroup_files import CgroupError
     from crirm.system.cgroup_find import Place
 
@@ -28,7 +28,7 @@ class Kernel(Protocol):
     async def changed(self, part: int, parts: int) -> Sequence[str]:
         """Return ids of containers that are not as they were read last, of one of so many parts of them all."""
 
-    async def write(self, place: Place, change: Change) -> bool:
+    async def write(self, place: Place, change: Write) -> bool:
         """Give a container what it is to have; False if it has no cgroup.
 
         Raises:
@@ -54,7 +54,7 @@ class ThreadedKernel:
             self.cgroups.changed, part, parts, abandon_on_cancel=True, limiter=self._readers
         )
 
-    async def write(self, place: Place, change: Change) -> bool:
+    async def write(self, place: Place, change: Write) -> bool:
         """Give a container what it is to have; False if it has no cgroup.
 
         Raises:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import trio
 
     from crirm.daemon.observation.observing import Observing
-    from crirm.daemon.placement.effects import Runtime
+    from crirm.daemon.relay.asking import Runtime
     from crirm.rpc.held import Held
 
 log = get_logger("runtime")

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     import trio
 
-    from crirm.daemon.placement.effects import Runtime
     from crirm.daemon.placement.engine import Engine
     from crirm.daemon.placement.intake import Intake
+    from crirm.daemon.relay.asking import Runtime
     from crirm.model.workload import Pod, PodId
     from crirm.rpc.held import Held
 

@@ -19,9 +19,9 @@ from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
     from crirm.cri.decode import Listed
-    from crirm.daemon.placement.effects import Runtime
     from crirm.daemon.placement.engine import Engine
     from crirm.daemon.placement.intake import Intake
+    from crirm.daemon.relay.asking import Runtime
     from crirm.model.workload import ContainerKey
 
 log = get_logger("runtime")

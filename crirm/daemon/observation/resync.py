@@ -22,9 +22,9 @@ from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
     from crirm.cri.decode import Listed
-    from crirm.daemon.placement.effects import Runtime
     from crirm.daemon.placement.engine import Engine
     from crirm.daemon.placement.intake import Intake
+    from crirm.daemon.relay.asking import Runtime
 
 log = get_logger("runtime")
 

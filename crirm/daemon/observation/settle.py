@@ -10,8 +10,8 @@ from crirm.model.events import ContainerCreated, CreateFailed
 from crirm.model.workload import ContainerState
 
 if TYPE_CHECKING:
-    from crirm.daemon.placement.effects import Runtime
     from crirm.daemon.placement.engine import Engine
+    from crirm.daemon.relay.asking import Runtime
 
 LIST_TIMEOUT_S = 60.0
 

@@ -6,7 +6,7 @@ import math
 import time
 from functools import partial
 from itertools import filterfalse, islice
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import attrs
 import trio
@@ -14,6 +14,7 @@ from grpclib.const import Status
 
 from crirm.cri.encode import update_request
 from crirm.daemon.placement.handover import CLEAR_WITHIN_S, Handover
+from crirm.daemon.placement.ladder import Listener
 from crirm.daemon.relay.link import doubling
 from crirm.logs import get_logger
 from crirm.model.decision import Effect, StartTimer, StopTimer, UpdateContainer
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from crirm.daemon.placement.engine import Engine
+    from crirm.daemon.relay.asking import Runtime
     from crirm.model.decision import Decision, State
     from crirm.model.events import Event
     from crirm.model.workload import ContainerKey
+    from crirm.policy.activation import Plan
 
 log = get_logger("policy")
 
@@ -35,17 +38,6 @@ UPDATE_TIMEOUT_S = 30.0
 ENFORCED_WITHIN_S = 60.0  # for all updates of a plan
 AGAIN_FIRST_S, AGAIN_LAST_S = 5.0, 60.0  # pauses before a refused update is tried again; doubled every time
 _SHORT_S, _LONG_S = 0.01, 3600.0  # between two looks at the timers: a clock may be set back, or forward
-
-
-class Runtime(Protocol):
-    """The runtime, as far as effects need it."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether it is there."""
-
-    async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
-        """Make a unary call of the RuntimeService; raises RpcError."""
 
 
 @attrs.frozen
@@ -75,7 +67,7 @@ class _Refused:
 
 
 @attrs.define
-class EffectsWorker:
+class EffectsWorker(Listener):
     """Performs effects: those of one container in order, and of several updates of it only the last.
 
     Args:
@@ -104,13 +96,21 @@ class EffectsWorker:
     _refused: dict[ContainerKey, _Refused] = attrs.field(factory=dict, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    def __attrs_post_init__(self) -> None:
-        """Hear of resizes, which tell the runtime about a container too: of two updates at once, either may be last."""
-        self.engine.on_decision(self._heed)
-        self.engine.on_activation(self.handover.heed_activation)
-
-    def _heed(self, event: Event, before: State, decision: Decision) -> None:
+    def decided(self, event: Event, before: State, decision: Decision) -> None:
+        """Take on what was decided; who may still be on which CPUs is noted first."""
         self.handover.heed(event, before, decision)
+        self._heed(event, decision)
+        for effect in decision.effects:
+            self.perform(effect)
+
+    def activated(self, before: State, plan: Plan) -> None:
+        """See `decided`."""
+        self.handover.heed_activation(before, plan)
+        for effect in plan.effects:
+            self.perform(effect)
+
+    def _heed(self, event: Event, decision: Decision) -> None:
+        """Mind resizes, which tell the runtime about a container too: of two updates at once, either may be last."""
         for key in self._refused.keys() - decision.state.adjustments.keys():
             del self._refused[key]
         if isinstance(event, ResizeDone | ResizeFailed):
@@ -218,11 +218,6 @@ class EffectsWorker:
     def _wake(self) -> None:
         self._changed.set()
         self.handover.wake()
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is left to do."""
-        return not self._wanted and not self._busy
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from crirm.daemon.placement.explained import Explained, Moved, Refused
 from crirm.errors import clipped
 from crirm.logs import get_logger
 from crirm.model.events import ContainerRequested, ResizeRequested
-from crirm.model.trail import Move, Trail  # noqa: TC001 - Explained is read back by its annotations
 from crirm.model.workload import ContainerKey
 from crirm.policy import pipeline
+from crirm.policy.activation import freed
+from crirm.policy.api import Choice
 from crirm.policy.faults import after_fault
 from crirm.policy.states import moves_of
 from crirm.policy.touched import named, touched
@@ -28,8 +30,10 @@ from crirm.policy.touched import named, touched
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from crirm.model.decision import Decision, Effect, RefusedError, State
+    from crirm.daemon.placement.ladder import Listener
+    from crirm.model.decision import Adjustment, Decision, RefusedError, State
     from crirm.model.events import Event
+    from crirm.model.trail import Move, Trail
     from crirm.model.workload import PodId
     from crirm.policy.activation import Plan
     from crirm.policy.api import Policy
@@ -40,45 +44,8 @@ TRAILS_KEPT = 4096  # of containers that are gone, the latest; those of the livi
 MOVES_KEPT = 16  # of each container, the latest since it was placed or resized
 OTHERS_KEPT = 64  # moves of other containers in each trail: one placement may touch every container of the node
 REFUSALS_KEPT = 1024  # of containers that were not placed since, the latest
+UNCONFIGURED = Choice()
 _HEX = re.compile("[0-9a-f]{1,16}")
-
-
-@attrs.frozen
-class Explained:
-    """A trail with when it was made and the name that its container had, which may be gone since."""
-
-    at_s: float
-    name: str
-    trail: Trail
-
-
-@attrs.frozen
-class Refused:
-    """The latest refusal of a container that has not been placed since.
-
-    Args:
-        at_s: wall-clock time.
-        name: ``namespace/pod/container``.
-        pod: ``namespace/pod``.
-        container: the last part of the name.
-        why: as the kubelet was told.
-        times: it was refused one after the other.
-    """
-
-    at_s: float
-    name: str
-    pod: str
-    container: str
-    why: str
-    times: int = 1
-
-
-@attrs.frozen
-class Moved:
-    """A move with when it was made."""
-
-    at_s: float
-    move: Move
 
 
 @attrs.define(eq=False)
@@ -93,32 +60,25 @@ class Engine:
 
     Args:
         policy: decides.
-        overflow: whether new containers without room are let in all the same; see ``pipeline.step``.
-        fail_open: whether requests go on as they are when the policy has a bug; see ``policy.faults``.
+        choice: which policy that is and how it is set up; says too what becomes of containers without room
+            (``pipeline.step``), and of requests when the policy has a bug (``policy.faults``).
         clock: wall-clock seconds.
     """
 
     def __init__(
         self,
         policy: Policy,
+        choice: Choice = UNCONFIGURED,
         clock: Callable[[], float] = time.time,
-        *,
-        overflow: bool = False,
-        fail_open: bool = False,
     ) -> None:
         self.policy = policy
-        self.overflow = overflow
-        self.fail_open = fail_open
+        self.choice = choice
         self.state: State = pipeline.initial(policy)
         self.trails: OrderedDict[ContainerKey, Explained] = OrderedDict()
         self.moves: dict[ContainerKey, deque[Moved]] = {}
         self.refusals: OrderedDict[str, Refused] = OrderedDict()
         self._clock = clock
-        self._effects: list[Callable[[Effect], None]] = []
-        self._lookers: list[Callable[[Event], None]] = []
-        self._recorders: list[Callable[[Event, State, Decision], None]] = []
-        self._activated: list[Callable[[State, Plan], None]] = []
-        self._refused: list[Callable[[Refused], None]] = []
+        self.listeners: tuple[Listener, ...] = ()
         self._asked: list[Since] = []
         self.generation = 1  # of the configuration; each that is taken into use is one more
         self._started = f"{time.time_ns():x}"
@@ -159,43 +119,35 @@ class Engine:
         if self._asked:
             self.touch(touched(before.workload, self.state.workload))
 
-    def on_effect(self, perform: Callable[[Effect], None]) -> None:
-        """Have *perform* called with every effect; it must not block."""
-        self._effects.append(perform)
+    def listen(self, listeners: tuple[Listener, ...]) -> None:
+        """Have *listeners* hear of decisions from now on, one after the other, and nobody else; see ``ladder``."""
+        self.listeners = listeners
 
-    def on_event(self, look: Callable[[Event], None]) -> None:
-        """Have *look* called with every event that was decided about; it must not block."""
-        self._lookers.append(look)
+    def follow(self, generations: int) -> None:
+        """Go on counting configurations after the *generations* of earlier processes."""
+        self.generation += generations
 
-    def on_decision(self, record: Callable[[Event, State, Decision], None]) -> None:
-        """Have *record* called with every event, the state of before and the decision; it must not block."""
-        self._recorders.append(record)
-
-    def on_activation(self, record: Callable[[State, Plan], None]) -> None:
-        """Have *record* called with the state of before and the plan of each configuration taken into use."""
-        self._activated.append(record)
-
-    def on_refusal(self, record: Callable[[Refused], None]) -> None:
-        """Have *record* called with every refusal that no event comes with; it must not block."""
-        self._refused.append(record)
+    def free(self, machine: Adjustment) -> None:
+        """Have those who were bound once and are not any more get the whole *machine*; before anything is decided."""
+        self.state = freed(self.policy, self.state, machine)
 
     def refuse(self, pod: PodId, container: str, refusal: RefusedError) -> None:
         """Take note of a container of *pod* that is refused before anything can be decided about it."""
         refused = self._keep_refusal(pod, container, refusal)
-        for record in self._refused:
-            record(refused)
+        for listener in self.listeners:
+            listener.turned_away(refused)
 
-    def activate(self, policy: Policy, plan: Plan, *, overflow: bool) -> None:
+    def activate(self, policy: Policy, plan: Plan, choice: Choice | None = None) -> None:
         """Let *policy* decide from now on.
 
         Args:
             policy: made for this machine.
             plan: of this very state under that policy.
-            overflow: as for the constructor.
+            choice: as for the constructor; None: it stays.
         """
         before, self.state = self.state, plan.state
         self._touch(before)
-        self.policy, self.overflow = policy, overflow
+        self.policy, self.choice = policy, choice or self.choice
         self.generation += not plan.machine
         at_s = self._clock()
         for trail in plan.trails:
@@ -205,9 +157,8 @@ class Engine:
             self._keep_moves(at_s, moves_of(key, change.before, change.after, change.why))
         if not plan.machine:
             log.info("another configuration is in force", policy=policy.name, containers_changed=len(plan.changes))
-        for record in self._activated:
-            record(before, plan)
-        self._perform(plan.effects)
+        for listener in self.listeners:
+            listener.activated(before, plan)
 
     def apply(self, event: Event) -> Decision:
         """Decide about *event*, take over the new state and hand out the effects."""
@@ -222,11 +173,11 @@ class Engine:
         other event; the state stays whole.
         """
         try:
-            return pipeline.step(self.policy, self.state, event, self._clock(), overflow=self.overflow)
+            return pipeline.step(self.policy, self.state, event, self._clock(), overflow=self.choice.overflow)
         except Exception:
             name = self.policy.name
             log.exception("a decision failed, this is a bug in crirm", kind=type(event).__name__, policy=name)
-            return after_fault(name, self.state, event, self._clock(), fail_open=self.fail_open)
+            return after_fault(name, self.state, event, self._clock(), fail_open=self.choice.fail_open)
 
     def take(self, event: Event, decision: Decision) -> None:
         """Take over what `decide` has returned for *event*; nothing may have been decided in between."""
@@ -234,16 +185,8 @@ class Engine:
         self._touch(before)
         self.touch(named(event))
         self._note(event, before, decision)
-        for record in self._recorders:
-            record(event, before, decision)
-        self._perform(decision.effects)
-        for look in self._lookers:
-            look(event)
-
-    def _perform(self, effects: Iterable[Effect]) -> None:
-        for effect in effects:
-            for perform in self._effects:
-                perform(effect)
+        for listener in self.listeners:
+            listener.decided(event, before, decision)
 
     def _note(self, event: Event, before: State, decision: Decision) -> None:
         at_s = self._clock()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from crirm.daemon.placement.engine import Engine
     from crirm.model.quantity import Bytes
 
-    Override = Callable[[Container, Pod], Container]
+    Overriding = Callable[[Container, Pod], Container]
 
 log = get_logger("policy")
 
@@ -33,7 +33,7 @@ _NOBODY_KNOWS = "its mounts and devices do not tell where they are, but it is to
 HINTS_WITHIN_S = 2.0  # a mount of a dead file server answers never; the container is placed without its hint then
 
 
-def as_asked(container: Container, pod: Pod) -> Container:  # noqa: ARG001 - an `Override`
+def as_asked(container: Container, pod: Pod) -> Container:  # noqa: ARG001 - an `Overriding`
     """Return *container* as its pod asks for it."""
     return container
 
@@ -57,7 +57,7 @@ class Intake:
     memory_capacity: Bytes
     find_hints: Callable[[tuple[Place, ...]], tuple[TopologyHint, ...]]
     doubt: Callable[[], None]
-    override: Override = as_asked
+    override: Overriding = as_asked
     cpusets: Cpusets = attrs.field(default=attrs.Factory(lambda self: Cpusets(self.engine), takes_self=True))
     _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
     _longest: int = attrs.field(default=0, init=False)  # characters of an id

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import attrs
 import trio
 
-from crirm.daemon.configuration.planning import plan_aside
+from crirm.daemon.placement.transaction import plan_aside
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.decision import Adjustment
@@ -79,7 +79,7 @@ class HostSights:
         return hardware
 
 
-class Deciding(Protocol):
+class Measured(Protocol):
     """The node whose machine it is."""
 
     engine: Engine
@@ -87,10 +87,6 @@ class Deciding(Protocol):
     hardware: Hardware
     changing: trio.Lock
     """Held while something changes how the node decides: one thing at a time."""
-
-    @property
-    def choice(self) -> Choice:
-        """The policy and how it is set up."""
 
     def settle_on(self, hardware: Hardware) -> None:
         """Take *hardware* for what there is from now on."""
@@ -109,7 +105,7 @@ class MachineWatch:
         clock: wall-clock seconds.
     """
 
-    node: Deciding
+    node: Measured
     sights: Sights
     clock: Callable[[], float] = time.time
     changed_at_s: float | None = attrs.field(default=None, init=False)
@@ -164,7 +160,7 @@ class MachineWatch:
         _, found = await plan_aside(engine, make)
         self.changed_at_s, self.change = self.clock(), told
         self.node.settle_on(hardware)
-        engine.activate(policy, found, overflow=engine.overflow)
+        engine.activate(policy, found)
         self._tell(hardware, told, found)
         return found
 
@@ -172,7 +168,7 @@ class MachineWatch:
         """Return a policy for *hardware*: one made for it, or else the last one with what is there of its gifts."""
         usable, engine = hardware.usable, self.node.engine
         try:
-            return await trio.to_thread.run_sync(make_policy, self.node.choice, usable)
+            return await trio.to_thread.run_sync(make_policy, engine.choice, usable)
         except CrirmError as error:
             last = engine.policy.inner if isinstance(engine.policy, NarrowedPolicy) else engine.policy
             return NarrowedPolicy(last, usable.online, usable.memory_nodes, explained(str(error), hardware))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from grpclib.const import Status
 
@@ -12,9 +12,18 @@ from crirm.rpc.grpc_wire import RpcError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crirm.daemon.placement.effects import Runtime
-
 T = TypeVar("T")
+
+
+class Runtime(Protocol):
+    """The runtime, as far as crirm itself asks it for anything."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is there."""
+
+    async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
+        """Make a unary call of the RuntimeService; raises RpcError."""
 
 
 async def ask(runtime: Runtime, method: str, message: bytes, read: Callable[[bytes], T], *, timeout_s: float) -> T:

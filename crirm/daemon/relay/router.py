@@ -8,7 +8,6 @@ import attrs
 from grpclib.const import Status
 
 from crirm.cri.methods import IMAGE_SERVICE, PACKAGES, RUNTIME_SERVICE, bridged, split
-from crirm.daemon.control import Observed
 from crirm.logs import get_logger
 from crirm.rpc.server import Refusal, Route
 
@@ -27,14 +26,29 @@ IMAGES_NOT_SERVED = Refusal(
 ENDLESS_METHODS = frozenset({"GetContainerEvents"})
 
 
-class Deciding(Observed, Protocol):
-    """The half of the daemon that decides, as far as the router and the control socket need it."""
+class TakesPart(Protocol):
+    """The half of the daemon that decides, as far as the router needs it."""
 
     def participant(self, method: str) -> Interceptor | None:
         """Return who takes part in a call of the RuntimeService's *method*; None when nobody does."""
 
     def observed(self, method: str, answer: bytes) -> None:
         """Take note of what the runtime answers to a call in which nobody takes part."""
+
+
+class KnowsWhoTakesPart(Protocol):
+    """What knows who decides."""
+
+    @property
+    def node(self) -> TakesPart | None:
+        """Takes part in calls that matter for placement; None when nothing is placed."""
+
+
+@attrs.frozen
+class Nobody:
+    """A daemon that only relays."""
+
+    node: None = None
 
 
 @attrs.define
@@ -44,12 +58,12 @@ class Relay:
     Args:
         runtime: where everything goes that is not an image call.
         images: where image calls go; None when they are not served.
-        node: takes part in calls that matter for placement; None when nothing is placed.
+        decider: knows who decides.
     """
 
     runtime: Link
     images: Link | None
-    node: Deciding | None = None
+    decider: KnowsWhoTakesPart = Nobody()
 
     def route(self, path: bytes) -> Route | Refusal:
         """Decide about a call by its *path*; see ``rpc.server.Served``."""
@@ -66,12 +80,13 @@ class Relay:
         return Route(link.pool, bridged_path, self._participant(path), endless=is_endless(path))
 
     def _participant(self, path: bytes) -> Interceptor | None:
-        if self.node is None:
+        node = self.decider.node
+        if node is None:
             return None
         name = split(path.decode("ascii", "replace"))
         if name.service != RUNTIME_SERVICE or name.package not in PACKAGES:
             return None
-        return self.node.participant(name.method)
+        return node.participant(name.method)
 
     def _bridged(self, path: bytes, api_versions: tuple[str, ...]) -> bytes:
         """Return *path* in a version of CRI that the runtime has; other services' paths stay as they are."""

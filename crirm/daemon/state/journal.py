@@ -36,7 +36,7 @@ from crirm.system.store import Entry
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from crirm.daemon.placement.engine import Refused
+    from crirm.daemon.placement.explained import Refused
     from crirm.model.decision import Adjustment, Decision, State
     from crirm.model.resources import LinuxResources
     from crirm.model.trail import Move

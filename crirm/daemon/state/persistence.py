@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from crirm.daemon.placement.engine import Explained
+from crirm.daemon.placement.explained import Explained
+from crirm.daemon.placement.ladder import Listener
 from crirm.daemon.state.journal import activation_entries, entries, refusal_entry
 from crirm.daemon.state.stored import NOTHING_KNOWN, differences, generation_in, on_time, read, text_of, trails_in
 from crirm.logs import get_logger
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from crirm.daemon.placement.effects import EffectsWorker
-    from crirm.daemon.placement.engine import Engine, Refused
+    from crirm.daemon.placement.engine import Engine
+    from crirm.daemon.placement.explained import Refused
     from crirm.daemon.state.stored import View
     from crirm.model.decision import Decision, State
     from crirm.model.events import Event
@@ -78,7 +80,7 @@ class Waiter:
 
 
 @attrs.define
-class Persistence:
+class Persistence(Listener):
     """Keeps the state of one engine in one store.
 
     Args:
@@ -148,13 +150,13 @@ class Persistence:
             "damaged_rows": damaged,
         }
         if known:
-            log.info("what was decided before is restored", **counts)
+            log.info("restored saved state", **counts)
         known_facts = {"policy": self.engine.policy.name, **self.facts, "machine": self._machine}
         facts = ", ".join(f"{fact} {value}" for fact, value in known_facts.items() if value)
         found = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
         self._note([Entry(self.clock(), "crirm started", outcome=f"{facts}; {found}")])
 
-    def record(self, event: Event, before: State, decision: Decision) -> None:
+    def decided(self, event: Event, before: State, decision: Decision) -> None:
         """Take note of a decision; returns at once."""
         self._note(entries(self.clock(), event, before, decision))
         if decision.trails:
@@ -166,15 +168,19 @@ class Persistence:
         self._note([entry])
         self.wake()
 
-    def record_refusal(self, refused: Refused) -> None:
+    def turned_away(self, refused: Refused) -> None:
         """Take note of a refusal that came before any decision; returns at once."""
         self.note(refusal_entry(refused))
 
-    def record_activation(self, before: State, plan: Plan) -> None:
+    def activated(self, before: State, plan: Plan) -> None:
         """Take note of a configuration that was taken into use; returns at once."""
         self._note(activation_entries(self.clock(), self.engine.policy.name, before, plan))
         self._trails = {}
         self.wake()
+
+    def judge_failures(self, *, fail_closed: bool) -> None:
+        """Have what needs a grant refused while nothing can be kept, or not, as *fail_closed* says."""
+        self.fail_closed = fail_closed
 
     def settle_on(self, machine: str) -> None:
         """Have what is written down from now on bear the digest *machine*."""
@@ -373,10 +379,7 @@ def open_persistence(
     persistence = Persistence(directory, engine, effects, facts, fail_closed, clock=clock)
     rows, latest_s = _found(persistence)
     effects.when_kept = persistence.when_kept
-    engine.generation += generation_in(rows)
-    engine.on_decision(persistence.record)
-    engine.on_activation(persistence.record_activation)
-    engine.on_refusal(persistence.record_refusal)
+    engine.follow(generation_in(rows))
     if resume:
         persistence.resume(rows, latest_s)
     return persistence

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Final
 import attrs
 import trio
 
+from crirm.daemon.placement.ladder import Listener
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.decision import Decision
@@ -157,13 +158,12 @@ class _Trace:
         return TraceWriter(Header(version("crirm"), begin.at_s, self.topology, begin.choice, start))
 
 
-class Recorder:
+class Recorder(Listener):
     """Records what an engine decides, while somebody wants that.
 
     Args:
         engine: decides.
         topology: the machine.
-        choice: returns the policy and how it is set up, as they are now.
         clock: wall-clock seconds.
         limit_bytes: how large a trace may become.
     """
@@ -172,19 +172,15 @@ class Recorder:
         self,
         engine: Engine,
         topology: Topology,
-        choice: Callable[[], Choice],
         clock: Callable[[], float] = time.time,
         limit_bytes: int = LIMIT_BYTES,
     ) -> None:
         self._engine = engine
         self._topology = topology
-        self._choice = choice
         self._clock = clock
         self._limit_bytes = limit_bytes
         self._trace: _Trace | None = None
         self._changed = trio.Event()
-        engine.on_decision(self._record)
-        engine.on_activation(self._record_change)
 
     @property
     def file(self) -> str:
@@ -258,13 +254,15 @@ class Recorder:
             raise RecordingError(f"{self.file}: is being recorded already; `crirm record stop` ends that")
 
     def _now(self) -> _Moment:
-        return _Moment(self._clock(), self._engine.policy, self._choice(), self._engine.state)
+        return _Moment(self._clock(), self._engine.policy, self._engine.choice, self._engine.state)
 
-    def _record(self, event: Event, before: State, decision: Decision) -> None:
+    def decided(self, event: Event, before: State, decision: Decision) -> None:
+        """Record a decision."""
         if self._trace is not None:
             self._put(self._trace, _Happened(self._clock(), event, before, decision))
 
-    def _record_change(self, _before: State, plan: Plan) -> None:
+    def activated(self, before: State, plan: Plan) -> None:  # noqa: ARG002 - the interface
+        """Record another configuration."""
         if self._trace is not None:
             self._put(
                 self._trace, _Activated(self._now(), Decision(plan.state, effects=plan.effects, trails=plan.trails))

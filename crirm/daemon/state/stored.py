@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
-from crirm.daemon.placement.engine import Explained
+from crirm.daemon.placement.explained import Explained
 from crirm.model.decision import Adjustment
 from crirm.model.events import Timer
 from crirm.model.record_json import RecordError, from_record, to_record

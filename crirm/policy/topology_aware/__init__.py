@@ -11,31 +11,24 @@ from __future__ import annotations
 
 from functools import partial
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.topology import Topology
-from crirm.policy.api import Constraints, Kind
-from crirm.policy.topology_aware.machine import make_machine
-from crirm.policy.topology_aware.policy import TopologyAware
-from crirm.policy.topology_aware.reading import make_reader
-
-__all__ = ["KINDS", "TopologyAware", "make"]
+from crirm.policy.api import Constraints, Policy, PolicyDescription
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 
 
-def make(name: str, topology: Topology, constraints: Constraints, options: TopologyAwareOptions) -> TopologyAware:
-    """Return the policy for one machine and configuration.
+def _make(name: str, topology: Topology, constraints: Constraints, options: TopologyAwareOptions) -> Policy:
+    from crirm.policy.topology_aware.policy import make  # noqa: PLC0415 - what nobody has chosen is not loaded
 
-    Raises:
-        PartitionError: the available and reserved CPUs do not fit the machine.
-        GlobError: a pattern of reserved namespaces is none.
-    """
-    machine = make_machine(topology, constraints)
-    return TopologyAware(name, machine, make_reader(options, machine.sets))
+    return make(name, topology, constraints, options)
 
 
-_NAMES = {
-    "topology-aware": "Puts containers where CPUs, memory and devices are close to each other.",
-    "memtier": "The same as topology-aware, with a section of its own in the configuration.",
+_TEXTS = {
+    "topology-aware": "Gives each container CPUs and memory that are close together: of one NUMA node if it fits "
+    "there, otherwise of a die and so on.",
+    "memtier": "The policy topology-aware under an older name, with a section of its own.",
 }
 
-KINDS = tuple(Kind(name, text, TopologyAwareOptions, partial(make, name)) for name, text in _NAMES.items())
+POLICIES = tuple(
+    PolicyDescription(name, text, partial(_make, name), TopologyAwareOptions) for name, text in _TEXTS.items()
+)
 """The names under which the policy can be chosen."""

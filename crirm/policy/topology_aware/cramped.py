@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from crirm.policy.topology_aware.choice import Choice, Considered, Lack
+from crirm.policy.topology_aware.choice import Comparison, Considered, Lack
 from crirm.policy.topology_aware.ranking import Rule, difference
 from crirm.policy.topology_aware.state import empty
 
@@ -14,13 +14,13 @@ _FULL: Final = frozenset({Lack.EXCLUSIVE, Lack.SHARED, Lack.MEMORY})
 _FULLER: Final = frozenset({Rule.MEMORY, Rule.ISOLATED_SUFFICE, Rule.SHARED_SUFFICE})
 
 
-def cramped(choice: Choice) -> bool:
+def cramped(choice: Comparison) -> bool:
     """Tell whether the pool that was chosen is higher in the tree only because of what other containers have."""
     best, *others = choice.considered
     if not any(other.pool.depth > best.pool.depth and _for_others_sake(best, other) for other in others):
         return False
     alone = attrs.evolve(choice.request, affinities={})
-    ideal = Choice(choice.machine, empty(choice.machine.pools), alone).best
+    ideal = Comparison(choice.machine, empty(choice.machine.pools), alone).best
     return ideal is not None and ideal.depth > best.pool.depth
 
 

@@ -9,17 +9,19 @@ import attrs
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.decision import Effect, RefusalReason, RefusedError, StartTimer, StopTimer
 from crirm.model.events import Timer
+from crirm.model.topology import Topology
 from crirm.model.trail import Verdict
 from crirm.model.workload import Container, ContainerKey, ContainerState, Workload
-from crirm.policy.api import Json, Placement, Restored
+from crirm.policy.api import Constraints, Json, Placement, Restored
 from crirm.policy.topology_aware import saving
 from crirm.policy.topology_aware.admission import admit
-from crirm.policy.topology_aware.choice import Choice
+from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.cramped import cramped
 from crirm.policy.topology_aware.effects import Adjuster, changes, warming
 from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant, settled
-from crirm.policy.topology_aware.machine import Machine
-from crirm.policy.topology_aware.reading import Reader
+from crirm.policy.topology_aware.machine import Machine, make_machine
+from crirm.policy.topology_aware.options import TopologyAwareOptions
+from crirm.policy.topology_aware.reading import Reader, make_reader
 from crirm.policy.topology_aware.request import Request
 from crirm.policy.topology_aware.state import PolicyState, empty
 from crirm.policy.topology_aware.trail import facts, make_trail, refusal, verdicts
@@ -44,16 +46,16 @@ class TopologyAware:
             RefusedError: none can, or an annotation makes no sense.
         """
         if container.key in state.pool_of:
-            msg = f"{workload.full_name(container.key)} has a grant already"
+            msg = f"{workload.full_name(container.key)} already has a grant"
             raise RefusedError(RefusalReason.BAD_STATE, msg)
         warm = container.state is ContainerState.RUNNING  # its start is over
         request = self._request(state, workload, container, warm=warm)
-        choice = Choice(self.machine, state, request)
+        choice = Comparison(self.machine, state, request)
         found = self._found(choice, container.found_on)
         if found is not None:
             pool = self.machine.pools[found.granted(container.key).pool]
             there = [Verdict(pool.name, facts(choice, pool))]
-            return self._placed(state, found, request, there, "it stays on the CPUs that it was found on")
+            return self._placed(state, found, request, there, "kept the CPUs it already had")
         placed = self._placed(state, self._place(choice), request, verdicts(choice))
         return attrs.evolve(placed, cramped=cramped(choice))
 
@@ -75,19 +77,19 @@ class TopologyAware:
         """
         old = state.grant(container.key)
         if old is None:
-            msg = f"{workload.full_name(container.key)} has no grant that could be resized"
+            msg = f"{workload.full_name(container.key)} cannot be resized: it has no grant"
             raise RefusedError(RefusalReason.BAD_STATE, msg)
         without = state.without_grant(self.machine.pools, container.key)
         request = self._request(without, workload, container, warm=old.warm)
-        choice = Choice(self.machine, without, request, old.pool)
+        choice = Comparison(self.machine, without, request, old.pool)
         after = None
         if not request.at_root or old.pool == self.machine.root.id:
             after = regrant(self.machine, without, request, old)
         if after is not None:
             pool = self.machine.pools[old.pool]
             stayed = [Verdict(pool.name, facts(choice, pool))]
-            return self._placed(state, after, request, stayed, "it stays in its pool")
-        note = f"it leaves {self.machine.pools[old.pool].name}, which has no room for it any more"
+            return self._placed(state, after, request, stayed, "stays in its pool")
+        note = f"moved out of {self.machine.pools[old.pool].name}, which is too small for the new size"
         kept = kept_of(self.machine, request.cpu, old.exclusive)
         placed = self._placed(state, self._place(choice, kept), request, verdicts(choice), note)
         return attrs.evolve(placed, cramped=cramped(choice))
@@ -134,7 +136,7 @@ class TopologyAware:
             request = attrs.evolve(request, memory=attrs.evolve(request.memory, cold=None, cold_s=0))
         return admit(self.machine, state, request)
 
-    def _found(self, choice: Choice, cpus: CPUSet) -> PolicyState | None:
+    def _found(self, choice: Comparison, cpus: CPUSet) -> PolicyState | None:
         """Return the state in which a container has the CPUs it was found bound to; None where that cannot be.
 
         It is put in the smallest pool around them, if that can hold it.
@@ -148,7 +150,7 @@ class TopologyAware:
         around = max(able, key=lambda pool: pool.depth, default=None)
         return grant_in(self.machine, choice.state, request, around.id, cpus) if around else None
 
-    def _place(self, choice: Choice, kept: CPUSet = NO_CPUS) -> PolicyState:
+    def _place(self, choice: Comparison, kept: CPUSet = NO_CPUS) -> PolicyState:
         pool = choice.best
         if pool is None:
             raise refusal(choice)
@@ -169,3 +171,14 @@ class TopologyAware:
 
     def _adjuster(self, state: PolicyState) -> Adjuster:
         return Adjuster(self.machine, self.reader.options, state)
+
+
+def make(name: str, topology: Topology, constraints: Constraints, options: TopologyAwareOptions) -> TopologyAware:
+    """Return the policy for one machine and configuration.
+
+    Raises:
+        PartitionError: the available and reserved CPUs do not fit the machine.
+        GlobError: a pattern of reserved namespaces is none.
+    """
+    machine = make_machine(topology, constraints)
+    return TopologyAware(name, machine, make_reader(options, machine.sets))

@@ -26,12 +26,12 @@ from collections.abc import Mapping
 
 import attrs
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
 from crirm.model.resources import Requirements, millicpu_to_shares
 from crirm.model.workload import ContainerKey, TopologyHint
 from crirm.policy.topology_aware.memory_sets import Kinds
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.preferences import Preferences
 
 

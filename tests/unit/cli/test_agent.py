@@ -12,7 +12,7 @@ from crirm.cli.main import crirm
 from crirm.kube.agent_client import AgentError
 from crirm.kube.calls import CallError
 from crirm.kube.proto import v1
-from crirm.policy.adjustments import Amounts, decode_adjustments
+from crirm.policy.overrides import Amounts, decode_overrides
 from tests.unit.kube.rig import Accepted, FakeAgent, agent_server, config_server
 
 CONFIG_MAP = """
@@ -92,13 +92,11 @@ def test_what_is_wrong_with_adjustments_is_printed_by_name(
     [
         pytest.param(config_map_data, "[", "cannot be read: while parsing", id="no YAML"),
         pytest.param(config_map_data, "a = \n", "cannot be read: Invalid value", id="no TOML"),
-        pytest.param(config_map_data, "- 1", "is neither one ConfigMap nor a configuration", id="a list"),
-        pytest.param(config_map_data, "a: 1\n---\nb: 2\n", "is neither one ConfigMap nor", id="two documents"),
-        pytest.param(config_map_data, "kind: ConfigMap\ndata: {a: {}}", "the data of the ConfigMap are", id="no texts"),
-        pytest.param(adjustment_specs, "kind: Pod", "holds something that is no Adjustment", id="another object"),
-        pytest.param(
-            adjustment_specs, "kind: Adjustment", "holds something that is no Adjustment", id="without a name"
-        ),
+        pytest.param(config_map_data, "- 1", "expected one ConfigMap or a configuration", id="a list"),
+        pytest.param(config_map_data, "a: 1\n---\nb: 2\n", "expected one ConfigMap or", id="two documents"),
+        pytest.param(config_map_data, "kind: ConfigMap\ndata: {a: {}}", "the ConfigMap's data must be", id="no texts"),
+        pytest.param(adjustment_specs, "kind: Pod", "expected only Adjustment objects", id="another object"),
+        pytest.param(adjustment_specs, "kind: Adjustment", "expected only Adjustment objects", id="without a name"),
     ],
 )
 def test_files_that_hold_something_else(short_path: Path, reader: Any, text: str, problem: str) -> None:
@@ -132,5 +130,5 @@ def test_the_example_of_the_documentation_is_an_adjustment() -> None:
     text = (Path(__file__).parents[3] / "docs" / "node-agent.md").read_text()
     example = yaml.safe_load(text.split("```yaml")[1].split("```")[0])
     specs = adjustment_specs(Path("example"), [example])
-    (adjustment,), errors = decode_adjustments(specs)
+    (adjustment,), errors = decode_overrides(specs)
     assert (errors, adjustment.name, adjustment.cpu) == ({}, "favour-the-database", Amounts(4000, 4000))

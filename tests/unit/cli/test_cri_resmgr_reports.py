@@ -7,7 +7,7 @@ from crirm.cli.cri_resmgr_reports import config_help, flag_help, list_policies, 
 from crirm.config.config import Config
 from crirm.config.load import load
 from crirm.errors import UsageError
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
 
 
 def test_the_printed_configuration_is_the_default_one() -> None:
@@ -20,7 +20,7 @@ def test_help_lists_every_flag() -> None:
 
 
 def test_every_policy_is_listed() -> None:
-    assert set(KINDS) <= {line.split()[0] for line in list_policies().splitlines() if line}
+    assert set(POLICIES) <= {line.split()[0] for line in list_policies().splitlines() if line}
 
 
 def test_help_on_a_module_is_about_that_module() -> None:

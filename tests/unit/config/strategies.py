@@ -11,11 +11,11 @@ from crirm.config.config import Config
 from crirm.config.cpus import CgroupCPUs, CPUAmount, CPUs, ExactCPUs
 from crirm.config.dump import DumpSection
 from crirm.config.logger import LoggerSection
-from crirm.config.policies import CHOOSABLE, POLICIES
 from crirm.config.policy import PolicySection, Resources
 from crirm.config.schema import SECTIONS
 from crirm.model.cpuset import CPUSet
 from crirm.model.quantity import MilliCPU
+from crirm.policy.registry import POLICIES
 
 words = ["y", "no", "1e3", "010", "~", "", "<<", "12:30", "2001-01-01", ".inf", "- a", "a: b", "#", "'", '"', "\u2028"]
 letters = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff", include_characters="\n\t")
@@ -48,11 +48,11 @@ def options_of(section: type) -> st.SearchStrategy[Any]:
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     """A configuration without faults."""
-    active = draw(st.sampled_from(CHOOSABLE))
+    active = draw(st.sampled_from(list(POLICIES)))
     reserved = cpus if POLICIES[active].needs_reserved else st.none() | cpus
     return Config(
         policy=PolicySection(active, Resources(draw(st.none() | cpus)), Resources(draw(reserved))),
-        options={name: draw(options_of(one.options)) for name, one in POLICIES.items() if one.options is not None},
+        options={name: draw(options_of(one.options)) for name, one in POLICIES.items() if attrs.fields(one.options)},
         logger=LoggerSection(draw(texts), draw(st.booleans()), draw(st.dictionaries(texts, texts, max_size=2))),
         dump=draw(options_of(DumpSection)),
         later=draw(

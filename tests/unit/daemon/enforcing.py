@@ -17,7 +17,7 @@ from crirm.system.cgroup import Reading
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from crirm.system.cgroup import Change
+    from crirm.system.cgroup import Write
     from crirm.system.cgroup_files import CgroupError
     from crirm.system.cgroup_find import Place
 
@@ -50,7 +50,7 @@ class FakeKernel:
         self.seen: dict[str, Reading | CgroupError | None] = {}
         self.glances = False  # whether they show anything; what is looked at once a round has to be found without too
         self.reads: list[list[str]] = []
-        self.writes: list[tuple[str, Change]] = []
+        self.writes: list[tuple[str, Write]] = []
         self.read_takes_s = self.write_takes_s = 0.0
         self.refusal: CgroupError | None = None
         self.before_write: Callable[[], None] = lambda: None
@@ -68,7 +68,7 @@ class FakeKernel:
         known = sorted(self.seen)[part::parts] if self.glances else []
         return [name for name in known if self.seen[name] != self.readings.get(name)]
 
-    async def write(self, place: Place, change: Change) -> bool:
+    async def write(self, place: Place, change: Write) -> bool:
         self.writes.append((place.id, change))
         await trio.sleep(self.write_takes_s)
         self.before_write()

@@ -9,6 +9,7 @@ import trio
 
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.engine import Engine
+from crirm.daemon.placement.ladder import ladder
 from crirm.daemon.state.persistence import Persistence, open_persistence
 from crirm.model.events import (
     ContainerCreated,
@@ -49,7 +50,6 @@ class Process:
     def __attrs_post_init__(self) -> None:
         self.engine = Engine(self.policy, clock=lambda: self.now_s)
         self.effects = EffectsWorker(self.engine, self.runtime, ignore)
-        self.engine.on_effect(self.effects.perform)
         self.persistence = open_persistence(
             self.home,
             self.engine,
@@ -58,6 +58,7 @@ class Process:
             fail_closed=self.fail_closed,
             clock=lambda: self.now_s,
         )
+        self.engine.listen(ladder(None, self.persistence, self.effects))
 
     def write(self) -> None:
         trio.run(self.persistence._write)

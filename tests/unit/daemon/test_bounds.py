@@ -63,6 +63,7 @@ async def test_a_refused_create_adds_little(
 ) -> None:
     home, node = tmp_path / "state", FakeNode(nursery)
     kept_state = open_persistence(str(home), node.engine, EffectsWorker(node.engine, FakeRuntime(), ignore), FACTS)
+    node.engine.listen((kept_state,))
     answer = good(v1.RunPodSandboxResponse(pod_sandbox_id="p1"))
     node.call(RunPod, pod_request(annotations=annotations), answer)
     await kept_state._write()

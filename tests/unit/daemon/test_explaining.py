@@ -9,10 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from crirm.cli import explain
-from crirm.config.static import StaticOptions
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.daemon.control import explanations, refusals
-from crirm.daemon.placement.engine import Engine, Explained
+from crirm.daemon.placement.engine import Engine
+from crirm.daemon.placement.explained import Explained
 from crirm.daemon.state.journal import entries
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
@@ -38,7 +37,10 @@ from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy.activation import RECONFIGURED, plan
 from crirm.policy.api import Constraints, CPUConstraint
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
+from crirm.policy.static.options import StaticOptions
+from crirm.policy.topology_aware.options import TopologyAwareOptions
+from tests.unit.daemon.listeners import hear_decisions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,12 +58,12 @@ class Node:
         options = StaticOptions() if policy == "static" else TopologyAwareOptions()
         constraints = Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0)))
         self.now_s = 100.0
-        made = KINDS[policy].make(topology_of(parse_spec(spec)), constraints, options)
+        made = POLICIES[policy].make(topology_of(parse_spec(spec)), constraints, options)
         self.engine = Engine(made, clock=lambda: self.now_s)
         self.recorder: Any = None
         self.state_failure = ""
         self.findings: tuple[str, ...] = ()
-        self.engine.on_decision(self._write_down)
+        hear_decisions(self.engine, self._write_down)
         self.journal: list[str] = []
 
     def _write_down(self, event: Event, before: State, decision: Decision) -> None:
@@ -121,10 +123,10 @@ def test_who_gets_cpus_because_another_ends_can_learn_that(policy: str, ending: 
     own = node.engine.state.adjustments[ContainerKey("k-db")].cpus
     node.tell(ending)
     assert node.since("web") == [
-        ("CPUs", shared, fewer, f"shop/db/main has CPUs {own} to itself now"),
-        ("CPUs", fewer, shared, f"shop/db/main has given CPUs {own} back"),
+        ("CPUs", shared, fewer, f"shop/db/main took exclusive CPUs {own}"),
+        ("CPUs", fewer, shared, f"shop/db/main released CPUs {own}"),
     ]
-    assert f"CPUs {fewer} -> {shared} of 1 container, since shop/db/main has given CPUs {own} back" in node.journal[-1]
+    assert f"CPUs {fewer} -> {shared} of 1 container, since shop/db/main released CPUs {own}" in node.journal[-1]
 
 
 def test_a_resize_and_its_undoing_are_told_to_those_whom_they_touch() -> None:
@@ -134,11 +136,11 @@ def test_a_resize_and_its_undoing_are_told_to_those_whom_they_touch() -> None:
     node.tell(resize(key, 3000), ResizeFailed(key))
     causes = [why for *_, why in node.since("web")]
     assert causes == [
-        "shop/db/main has CPUs 1 to itself now",
-        "shop/db/main has CPUs 2-3 to itself now",
-        "the runtime has not resized shop/db/main",
+        "shop/db/main took exclusive CPUs 1",
+        "shop/db/main took exclusive CPUs 2-3",
+        "the runtime did not resize shop/db/main",
     ]
-    assert node.since("db") == [("CPUs", "1-3", "1", "the runtime has not resized shop/db/main")]
+    assert node.since("db") == [("CPUs", "1-3", "1", "the runtime did not resize shop/db/main")]
 
 
 def test_memory_that_is_lifted_and_comes_down_again_is_told() -> None:
@@ -147,17 +149,17 @@ def test_memory_that_is_lifted_and_comes_down_again_is_told() -> None:
         node.run(name, 1000, 3)
     node.run("wide", 1000, 2)
     lifted = {name: node.since(name) for name in ("a", "b")}
-    assert any(what == "memory nodes" and "more memory may come to be used" in why for what, _, _, why in lifted["a"])
+    assert any(what == "memory nodes" and "containers could use more memory" in why for what, _, _, why in lifted["a"])
     node.tell(ContainerRemoved(ContainerKey("k-wide")))
     assert node.since("a")[-1][0] == "memory nodes"
-    assert "no longer threatens" in node.since("a")[-1][3]
+    assert "no longer needs" in node.since("a")[-1][3]
 
 
 def test_the_end_of_a_cold_start_is_told() -> None:
     node = Node("topology-aware", "4c mem=4Gi pmem=8Gi")
     key = node.run("db", 1000, 1, **COLD)
     node.tell(TimerExpired(key, Timer.COLD_START))
-    assert node.since("db") == [("memory nodes", "1", "0-1", "its cold start has ended")]
+    assert node.since("db") == [("memory nodes", "1", "0-1", "its cold start ended")]
 
 
 def test_a_container_that_was_found_running_has_a_trail() -> None:
@@ -166,7 +168,7 @@ def test_a_container_that_was_found_running_has_a_trail() -> None:
     found = attrs.evolve(wanted("db", 2000), state=ContainerState.RUNNING, id=ContainerId("id-db"))
     node.tell(Synchronised((pod,), (found,)))
     (entry,) = explanations("db", node)
-    assert entry["trail"]["granted"] == "CPUs 1-2 to itself"
+    assert entry["trail"]["granted"] == "exclusive CPUs 1-2"
 
 
 def test_another_configuration_is_a_cause_too() -> None:
@@ -174,9 +176,9 @@ def test_another_configuration_is_a_cause_too() -> None:
     node.run("web", 100)
     node.run("db", 2000)
     constraints = Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0)), available=CPUConstraint(cpus=CPUSet(range(6))))
-    smaller = KINDS["static"].make(topology_of(parse_spec("8c")), constraints, StaticOptions())
+    smaller = POLICIES["static"].make(topology_of(parse_spec("8c")), constraints, StaticOptions())
     state, machine = node.engine.state, Adjustment(cpus=CPUSet(range(8)))
-    node.engine.activate(smaller, plan(smaller, node.engine.policy.save(state.policy), state, machine), overflow=False)
+    node.engine.activate(smaller, plan(smaller, node.engine.policy.save(state.policy), state, machine))
     assert node.since("web")[-1] == ("CPUs", "0,3-7", "0,3-5", RECONFIGURED)
 
 
@@ -215,7 +217,7 @@ def test_people_read_names_and_causes(monkeypatch: pytest.MonkeyPatch) -> None:
     node.run("db", 2000)
     web = told(explanations("web", node), monkeypatch)
     assert "since then:" in web
-    assert "CPUs 0-7 -> 0,3-7, shop/db/main has CPUs 1-2 to itself now" in web
+    assert "CPUs 0-7 -> 0,3-7, because shop/db/main took exclusive CPUs 1-2" in web
     db = told(explanations("db", node), monkeypatch)
     assert "shop/web/main: CPUs 0-7 -> 0,3-7" in db
     assert isinstance(next(iter(node.engine.trails.values())), Explained)
@@ -232,8 +234,8 @@ def test_a_refused_container_is_explained_until_it_is_placed(monkeypatch: pytest
     assert (refused["name"], refused["times"], refused["at_s"]) == ("shop/big/main", 2, 103.0)
     monkeypatch.setattr(explain, "ask", lambda *_: {"explained": [], "refused": [refused]})
     said = CliRunner().invoke(explain.command, ["big"], catch_exceptions=False).output
-    assert said.startswith("shop/big/main, refused 2 times, the last at ")
-    assert "wants 9 CPUs to itself, but only 7 are free" in said
+    assert said.startswith("shop/big/main, refused 2 times, last at ")
+    assert "wants 9 exclusive CPUs, but only 7 are free" in said
     node.tell(ContainerRequested(wanted("big", 2000)))
     assert refusals("big", node) == []
     assert len(explanations("big", node)) == 1

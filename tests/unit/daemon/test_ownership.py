@@ -26,8 +26,9 @@ from crirm.model.events import UpdateFailed
 from crirm.model.quantity import Bytes
 from crirm.model.workload import ContainerId, ContainerKey
 from crirm.policy.api import Constraints, CPUConstraint
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
 from crirm.rpc.held import Answer
+from tests.unit.daemon.listeners import hear_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ TOPOLOGY = topology_of(HostSpec(packages=2, cores=8, threads=1))
 
 def make(name: str, reserved: str = "0") -> Policy:
     constraints = Constraints(reserved=CPUConstraint(cpus=CPUSet.parse(reserved)))
-    return KINDS[name].make(TOPOLOGY, constraints, KINDS[name].options())
+    return POLICIES[name].make(TOPOLOGY, constraints, POLICIES[name].options())
 
 
 @attrs.define
@@ -131,9 +132,9 @@ class SlowNode:
         self.runtime = SlowRuntime(dice, self.nobody_is_on_another_ones_cpus)
         self.intake = Intake(self.engine, nursery, Bytes(64 << 30), lambda _: (), lambda: None)
         self.effects = EffectsWorker(self.engine, self.runtime, lambda _key: None, clock=lambda: 1000.0)
-        self.engine.on_effect(self.effects.perform)
+        self.engine.listen((self.effects,))
         self.told: set[ContainerKey] = set()
-        self.engine.on_event(self._note)
+        hear_events(self.engine, self._note)
         clearing = Clearing(self.engine, self.effects, nursery, lambda _key: None)
         self.before_resize, self.before_start, self.started = (
             clearing.before_resize,
@@ -280,5 +281,5 @@ def test_no_cpu_has_two_owners_while_containers(name: str, seed: int, grows: flo
     assert grows or not node.told, "nobody has to wait too long where nobody swaps places"
     assert node.runtime.count > 15
     assert node.engine.state.adjustments == {}
-    assert node.effects.idle
+    assert not node.effects.pending()
     assert node.effects.handover.in_the_way(ContainerKey("any")) == []

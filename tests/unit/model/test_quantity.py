@@ -7,10 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crirm.model.quantity import (
-    Bytes,
     MilliCPU,
     QuantityError,
-    format_bytes,
     format_millicpu,
     parse_bytes,
     parse_millicpu,
@@ -83,19 +81,6 @@ def test_an_amount_of_a_resource_is_not_negative() -> None:
 @example(1000)
 def test_millicpu_come_back_as_they_were(amount: int) -> None:
     assert parse_millicpu(format_millicpu(MilliCPU(amount))) == amount
-
-
-@given(st.integers(0, 1 << 62) | st.integers(0, 5000).map(lambda count: count << 30))
-def test_bytes_come_back_as_they_were(amount: int) -> None:
-    assert parse_bytes(format_bytes(Bytes(amount))) == amount
-
-
-@pytest.mark.parametrize(
-    ("amount", "text"),
-    [(0, "0"), (1500, "1500"), (1024, "1Ki"), (1536 << 20, "1536Mi"), (2 << 30, "2Gi"), (1 << 60, "1Ei")],
-)
-def test_bytes_take_the_largest_suffix_that_loses_nothing(amount: int, text: str) -> None:
-    assert format_bytes(Bytes(amount)) == text
 
 
 @pytest.mark.parametrize(("amount", "text"), [(0, "0"), (1, "1m"), (1500, "1500m"), (2000, "2")])

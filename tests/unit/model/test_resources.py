@@ -218,8 +218,3 @@ SENT = LinuxResources(512, 100_000, 100_000, GIB, 999)
 )
 def test_annotation_corrects(resources: LinuxResources, annotated: Requirements, expected: Requirements) -> None:
     assert requirements(resources, QoSClass.BURSTABLE, NODE, annotated) == expected
-
-
-def test_extended_resources_by_name() -> None:
-    assert ANNOTATED.extended_resource("cmk.intel.com/exclusive-cores") == 1
-    assert ANNOTATED.extended_resource("example.com/gpu") == 0

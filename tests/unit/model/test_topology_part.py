@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crirm.hosts.synthetic import HostSpec, parse_spec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.topology_check import TopologyError
+from crirm.model.topology import TopologyError
 from crirm.model.topology_part import part_of
 from tests.unit.hosts.host_specs import host_specs
 

@@ -31,7 +31,7 @@ from crirm.policy.activation import OTHER_POLICY, RECONFIGURED, Plan, plan
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.none import NonePolicy
 from crirm.policy.pipeline import initial, step
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
 from tests.unit.policy.counting import Counting
 
 if TYPE_CHECKING:
@@ -180,10 +180,10 @@ def test_going_back_keeps_who_came_meanwhile() -> None:
     assert {name: str(one.cpus) for name, one in back.state.adjustments.items()} == {"a": "0", "c": "3-7", "d": "1-2"}
 
 
-STATIC = KINDS["static"].make(
+STATIC = POLICIES["static"].make(
     topology_of(HostSpec(packages=1, cores=8, threads=1)),
     Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0))),
-    KINDS["static"].options(),
+    POLICIES["static"].options(),
 )
 MALFORMED = attrs.evolve(
     POD, id=PodId("q"), annotations={"prefer-isolated-cpus.cri-resource-manager.intel.com": "perhaps"}
@@ -210,7 +210,7 @@ def test_who_cannot_be_placed_by_another_policy_shares_with_others_and_is_degrad
 def test_where_nobody_is_bound_who_cannot_be_placed_is_not_either() -> None:
     host = topology_of(HostSpec(packages=1, cores=8, threads=1))
     reserved = Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0)))
-    kind = KINDS["memtier"]
+    kind = POLICIES["memtier"]
     binding, loose = (kind.make(host, reserved, kind.options(pin_cpu=pin)) for pin in (True, False))
     bound = planned(Counting(8), binding, with_malformed(Counting(8))).state
     assert bound.adjustments[key("m")].cpus == CPUSet.parse("3-7")
@@ -237,10 +237,10 @@ def test_a_stranger_that_cannot_be_placed_is_known_and_shares() -> None:
 
 
 def test_a_stranger_that_topology_aware_cannot_read_is_known_and_shares() -> None:
-    policy = KINDS["topology-aware"].make(
+    policy = POLICIES["topology-aware"].make(
         topology_of(HostSpec(packages=1, cores=8, threads=1)),
         Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0))),
-        KINDS["topology-aware"].options(),
+        POLICIES["topology-aware"].options(),
     )
     pod = attrs.evolve(MALFORMED, annotations={"prefer-shared-cpus.cri-resource-manager.intel.com": "perhaps"})
     stranger = attrs.evolve(asked("m", 2).container, pod=pod.id, id=ContainerId("x"), state=ContainerState.RUNNING)

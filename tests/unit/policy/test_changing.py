@@ -17,7 +17,7 @@ from crirm.model.events import PodRemoved
 from crirm.policy.activation import Plan, plan
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.pipeline import initial, step
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
 from tests.unit.policy.test_policies import PolicyMachine, options_of
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ class ChangingMachine(PolicyMachine):
         options = self.changed_options if self.changes else self.options
         return getattr(options, "pin_cpu", True)
 
-    @rule(data=st.data(), name=st.sampled_from(sorted(KINDS)), reserved=st.sets(st.integers(0, 9), min_size=1))
+    @rule(data=st.data(), name=st.sampled_from(sorted(POLICIES)), reserved=st.sets(st.integers(0, 9), min_size=1))
     def reconfigure(self, data: st.DataObject, name: str, reserved: set[int]) -> None:
-        kind, reserved_cpus = KINDS[name], CPUSet(reserved) & (self.topology.online - self.topology.isolated)
+        kind, reserved_cpus = POLICIES[name], CPUSet(reserved) & (self.topology.online - self.topology.isolated)
         options = data.draw(options_of(kind))
         available = data.draw(st.none() | st.sets(st.integers(0, 15), min_size=3).map(CPUSet))
         if available is not None:
@@ -141,9 +141,9 @@ SETTINGS = settings(
 )
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", POLICIES)
 def test_any_sequence_with_changes_of_configuration(name: str) -> None:
     class Machine(ChangingMachine):
-        kind: Any = KINDS[name]
+        kind: Any = POLICIES[name]
 
     run_state_machine_as_test(Machine, settings=SETTINGS)

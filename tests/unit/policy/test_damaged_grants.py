@@ -10,7 +10,7 @@ from crirm.hosts.synthetic import HostSpec, topology_of
 from crirm.model.quantity import MilliCPU
 from crirm.model.workload import ContainerKey, Workload
 from crirm.policy.api import Choice, Constraints, CPUConstraint
-from crirm.policy.registry import KINDS, make_policy
+from crirm.policy.registry import POLICIES, make_policy
 
 if TYPE_CHECKING:
     from crirm.policy.api import Json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RESERVED = Constraints(reserved=CPUConstraint(millicpu=MilliCPU(1000)))
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize(
     "damaged", [None, True, 3, 1.5, "x", "0-99999999999", [], ["root"], ["root", {}], {}, {"a": 1}]
 )

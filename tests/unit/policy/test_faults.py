@@ -28,6 +28,7 @@ from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, Workload
+from crirm.policy.api import Choice
 from crirm.policy.faults import REPAIR_S
 from crirm.policy.restore import Saved, revive
 from tests.unit.policy.counting import Counting, Seats
@@ -79,7 +80,7 @@ class Node:
     def __init__(self, *, fail_open: bool = True, size: int = 8) -> None:
         self.policy = Buggy(size)
         self.now_s = 1000.0
-        self.engine = Engine(self.policy, clock=lambda: self.now_s, fail_open=fail_open)
+        self.engine = Engine(self.policy, Choice(fail_open=fail_open), lambda: self.now_s)
         self.tell(PodAdded(POD))
 
     def tell(self, event: Event) -> Decision:
@@ -199,6 +200,6 @@ def test_one_that_was_found_and_cannot_be_placed_hides_no_other() -> None:
 def test_crirm_starts_with_a_container_that_it_cannot_place() -> None:
     running = attrs.evolve(container(), state=ContainerState.RUNNING, id=UPDATE.id)
     revived = revive(Buggy(8), Saved(Workload({POD.id: POD}, {KEY: running})))
-    why = "crirm failed to place it (ZeroDivisionError: nobody thought of that)"
-    assert revived.lost == {KEY: f"{why}; nor can it share CPUs with others (nobody thought of that)"}
+    why = "crirm failed to place it because of a bug (ZeroDivisionError: nobody thought of that)"
+    assert revived.lost == {KEY: f"{why}; shared CPUs failed too (nobody thought of that)"}
     assert set(revived.state.degraded) == {KEY}

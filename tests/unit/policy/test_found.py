@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from crirm.config.static import StaticOptions
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import Adjustment
@@ -20,7 +18,9 @@ from crirm.model.workload import Container, ContainerId, ContainerKey, Container
 from crirm.policy.activation import plan
 from crirm.policy.api import Constraints, CPUConstraint, Policy
 from crirm.policy.pipeline import initial, step
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
+from crirm.policy.static.options import StaticOptions
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 
 if TYPE_CHECKING:
     from crirm.model.decision import State
@@ -31,7 +31,7 @@ OPTIONS = {"static": StaticOptions(), "topology-aware": TopologyAwareOptions()}
 def policy(name: str) -> Policy:
     """Two packages of four CPUs each; CPU 0 is reserved, CPU 7 isolated."""
     constraints = Constraints(reserved=CPUConstraint(cpus=CPUSet.of(0)))
-    return KINDS[name].make(topology_of(parse_spec("2p.4c isolated=7")), constraints, OPTIONS[name])
+    return POLICIES[name].make(topology_of(parse_spec("2p.4c isolated=7")), constraints, OPTIONS[name])
 
 
 def found(name: str, cpus: int, on: str, qos: QoSClass = QoSClass.GUARANTEED) -> tuple[Pod, Container]:

@@ -38,10 +38,10 @@ from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
-from crirm.policy.api import Constraints, CPUConstraint, Kind
+from crirm.policy.api import Constraints, CPUConstraint, PolicyDescription
 from crirm.policy.creation import asked_before
 from crirm.policy.pipeline import initial, step
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -92,7 +92,7 @@ def topologies(draw: st.DrawFn) -> Topology:
     return topology_of(attrs.evolve(spec, isolated=isolated & online))
 
 
-def options_of(kind: Kind) -> st.SearchStrategy[Any]:
+def options_of(kind: PolicyDescription) -> st.SearchStrategy[Any]:
     """Return options with all switches in any position."""
     switches = [field.name for field in attrs.fields(kind.options) if field.default in (True, False)]
     return st.fixed_dictionaries({name: st.booleans() for name in switches}).map(lambda chosen: kind.options(**chosen))
@@ -120,7 +120,7 @@ def differences(
 class PolicyMachine(RuleBasedStateMachine):
     """A node under one policy, seen through the pipeline."""
 
-    kind: Kind
+    kind: PolicyDescription
 
     def __init__(self) -> None:
         super().__init__()
@@ -384,9 +384,9 @@ SETTINGS = settings(
 )
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", POLICIES)
 def test_any_sequence(name: str) -> None:
     class Machine(PolicyMachine):
-        kind = KINDS[name]
+        kind = POLICIES[name]
 
     run_state_machine_as_test(Machine, settings=SETTINGS)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.decision import Adjustment, Decision
 from crirm.model.events import ContainerCreated, ContainerRequested, ContainerStarted, PodAdded
@@ -19,6 +18,7 @@ from crirm.policy.activation import plan
 from crirm.policy.api import Choice, Constraints, CPUConstraint
 from crirm.policy.readjust import plan_requirements
 from crirm.policy.registry import make_policy
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.replay.records import start_of
 from crirm.replay.report import Observer, Report
 from crirm.replay.run import Replay, Step
@@ -126,7 +126,7 @@ def replayed(text: str, host: str = "", choice: Choice | None = None) -> Replaye
     reader = TraceReader.open(line.encode() for line in text.splitlines(keepends=True))
     replay = Replay(reader.header, topology_of(parse_spec(host)) if host else None, choice)
     observer = Observer(replay)
-    steps = list(observer.watch(replay.steps(reader.entries())))
+    steps = list(observer.observe(replay.steps(reader.entries())))
     return Replayed(replay, steps, observer.report(reader.notes))
 
 

@@ -30,8 +30,8 @@ from crirm.model.quantity import MilliCPU
 from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerKey, PodId, TopologyHint
 from crirm.policy.api import Choice, Constraints, CPUConstraint
-from crirm.policy.registry import KINDS
-from crirm.policy.topology_aware import TopologyAware
+from crirm.policy.registry import POLICIES
+from crirm.policy.topology_aware.policy import TopologyAware
 from crirm.replay.decisions import canonical, decision_record, state_record
 from crirm.replay.records import start_of
 from crirm.replay.report import Observer, read_report, report_record
@@ -98,12 +98,12 @@ class RecordingMachine(PolicyMachine):
 
     def check_elsewhere(self) -> None:
         """What comes out elsewhere is sound, and can be reported."""
-        for name in KINDS:
+        for name in POLICIES:
             choice = Choice(name, Constraints(reserved=CPUConstraint(millicpu=MilliCPU(1000))))
             reader = TraceReader.open(line.encode() for line in self.lines)
             replay = Replay(reader.header, ELSEWHERE, choice)
             observer = Observer(replay)
-            for step in observer.watch(replay.steps(reader.entries())):
+            for step in observer.observe(replay.steps(reader.entries())):
                 assert not step.fault, step
             report = observer.report(reader.notes)
             assert report == read_report(report_record(report))
@@ -115,10 +115,10 @@ SETTINGS = settings(
 )
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", POLICIES)
 def test_any_sequence_replays_to_the_same_decisions(name: str) -> None:
     class Machine(RecordingMachine):
-        kind = KINDS[name]
+        kind = POLICIES[name]
 
     run_state_machine_as_test(Machine, settings=SETTINGS)
 

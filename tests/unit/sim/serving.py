@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import betterproto
 
-    from crirm.sim.settings import Settings
+    from crirm.sim.settings import SimSettings
 
 M = TypeVar("M", bound="betterproto.Message")
 T = TypeVar("T")
@@ -88,7 +88,7 @@ def _metadata(stream: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return dict(stream.initial_metadata or {}), dict(stream.trailing_metadata or {})
 
 
-def with_runtime(body: Callable[[Runtime, Client], Awaitable[T]], settings: Settings | None = None) -> T:
+def with_runtime(body: Callable[[Runtime, Client], Awaitable[T]], settings: SimSettings | None = None) -> T:
     """Run the Trio-flavoured *body* with a served runtime and a client that is connected to it."""
 
     async def main() -> T:
@@ -127,7 +127,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
             await trio.testing.wait_all_tasks_blocked(0.01)
 
 
-def with_grpcio(body: Callable[[grpc.Channel], None], settings: Settings | None = None) -> None:
+def with_grpcio(body: Callable[[grpc.Channel], None], settings: SimSettings | None = None) -> None:
     """Run *body* in a thread, with a grpcio channel to a served runtime."""
 
     def run(path: str) -> None:

@@ -12,7 +12,7 @@ from crirm.sim.faults import Faults
 from crirm.sim.image_calls import ImageService
 from crirm.sim.methods import Mapping, Memory, Methods, methods_of
 from crirm.sim.node_calls import RuntimeService
-from crirm.sim.settings import V1, V1ALPHA2, Settings
+from crirm.sim.settings import V1, V1ALPHA2, SimSettings
 from crirm.sim.tokens import Tokens
 from tests.unit.sim.nodes import Node
 
@@ -23,8 +23,8 @@ LAST_ALPHA_RELEASE = (1, 25)
 def names(package: str) -> set[str]:
     node = Node()
     services = (
-        RuntimeService(node.model, Settings(), Tokens(node.clock), package),
-        ImageService(node.model, Settings()),
+        RuntimeService(node.model, SimSettings(), Tokens(node.clock), package),
+        ImageService(node.model, SimSettings()),
     )
     return {method.path for service in services for method in methods_of(service, package)}
 
@@ -67,6 +67,6 @@ def test_answers_are_remembered_until_the_state_changes() -> None:
 def test_unknown_path_has_a_handler_that_refuses() -> None:
     node = Node()
     methods = Methods(node.model, Faults(), Calls())
-    mapping = Mapping((m.path, methods.handler(m)) for m in methods_of(ImageService(node.model, Settings()), V1))
+    mapping = Mapping((m.path, methods.handler(m)) for m in methods_of(ImageService(node.model, SimSettings()), V1))
     assert mapping.get("/runtime.v1.ImageService/Nope") is not None
     assert "/runtime.v1.ImageService/Nope" not in mapping

@@ -17,7 +17,7 @@ from crirm.sim.exec_calls import duration_text
 from crirm.sim.faults import Fault
 from crirm.sim.padding import GARBAGE
 from crirm.sim.runtime import open_runtime
-from crirm.sim.settings import Api, Settings
+from crirm.sim.settings import Api, SimSettings
 from tests.unit.sim.serving import (
     SERVICE,
     STATUS,
@@ -167,7 +167,7 @@ def test_long_lists_come_in_several_messages(method: str, answer: type, field: s
         reply = await client.raw(f"/runtime.v1.{method}", b"")
         return [len(getattr(answer().parse(message), field)) for message in reply.messages]
 
-    sizes = with_runtime(body, Settings(pods=5, stream_chunk=2))
+    sizes = with_runtime(body, SimSettings(pods=5, stream_chunk=2))
     assert sizes == ([2, 2] if field == "images" else [2, 2, 1])
 
 
@@ -219,7 +219,7 @@ def test_api_version(api: Api, path: str, answered: bool) -> None:
         return (await client.raw(path, b"")).status
 
     expected = Status.OK if answered else Status.UNIMPLEMENTED
-    assert with_runtime(body, Settings(api=api)) is expected
+    assert with_runtime(body, SimSettings(api=api)) is expected
 
 
 @pytest.mark.parametrize("package", ["v1", "v1alpha2"])
@@ -228,7 +228,7 @@ def test_version_names_the_api_it_was_asked_in(package: str) -> None:
         reply = await client.raw(f"/runtime.{package}.RuntimeService/Version", b"")
         return v1.VersionResponse().parse(reply.messages[0])
 
-    version = with_runtime(body, Settings(runtime_version="7.8"))
+    version = with_runtime(body, SimSettings(runtime_version="7.8"))
     assert version == v1.VersionResponse("0.1.0", "crirm-sim", "7.8", package)
 
 
@@ -269,7 +269,7 @@ def test_exec_sync_keeps_so_much_output_as_containerd() -> None:
 def test_restart_keeps_the_containers(tmp_path: Path) -> None:
     async def main() -> None:
         path = str(tmp_path / "s.sock")
-        async with open_runtime(path, Settings(pods=2)) as runtime:
+        async with open_runtime(path, SimSettings(pods=2)) as runtime:
             client = Client(new_channel(runtime))
             model = runtime.model
             assert len((await client.call("ListContainers", b"", v1.ListContainersResponse)).containers) == 2
@@ -317,7 +317,7 @@ def test_grpcio_calls() -> None:
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         assert caught.value.details() == 'an error occurred when try to find container "nope": not found'
 
-    with_grpcio(body, Settings(pods=60))
+    with_grpcio(body, SimSettings(pods=60))
 
 
 def test_grpcio_carries_64_mib_both_ways() -> None:

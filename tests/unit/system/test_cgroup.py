@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.system.cgroup import Cgroups, CgroupsUnusableError, Change, Reading
+from crirm.system.cgroup import Cgroups, CgroupsUnusableError, Reading, Write
 from crirm.system.cgroup_cpu import Quota
 from crirm.system.cgroup_files import CgroupError, Files, Trouble
 from crirm.system.cgroup_find import CgroupVersion, Place
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLACE = Place(f"/{POD}", "c1")
-ALL = Change(CPUSet.parse("2-3"), NodeSet.of(1), 512, quota=Quota(20_000))
+ALL = Write(CPUSet.parse("2-3"), NodeSet.of(1), 512, quota=Quota(20_000))
 
 
 @pytest.fixture(params=[MadeV1, MadeV2])
@@ -42,7 +42,7 @@ def test_what_was_written_is_read_back(host: MadeV1 | MadeV2) -> None:
 
 
 def test_nothing_is_written_that_was_not_asked_for(host: MadeV1 | MadeV2) -> None:
-    assert Cgroups(host.root, host).write(PLACE, Change())
+    assert Cgroups(host.root, host).write(PLACE, Write())
     assert host.log == []
 
 
@@ -83,8 +83,8 @@ def test_a_write_to_one_that_vanishes_in_the_middle_is_no_error(
 
 def test_what_is_refused_does_not_keep_the_rest_from_being_written(host: MadeV1 | MadeV2) -> None:
     cgroups = Cgroups(host.root, host)
-    with pytest.raises(CgroupError, match="none is online") as caught:
-        cgroups.write(PLACE, Change(CPUSet.of(9), NodeSet.of(1), 512))
+    with pytest.raises(CgroupError, match="none of CPUs 9 is online") as caught:
+        cgroups.write(PLACE, Write(CPUSet.of(9), NodeSet.of(1), 512))
     assert caught.value.trouble is Trouble.REFUSED
     assert sum("mems=1" in line for line in host.log) == 1
     assert any("cpu.shares=512" in line or "cpu.weight=59" in line for line in host.log)

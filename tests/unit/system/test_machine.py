@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from crirm.hosts.synthetic import parse_spec, write_tree
-from crirm.model.cpuset import CPUSet, NodeSet
+from crirm.model.cpuset import NodeSet
 from crirm.system.doctor import Host, Verdict
 from crirm.system.doctor.cpus import check_cpus
 from crirm.system.machine import MachineFiles, kubelet_cgroups
@@ -108,7 +108,7 @@ def test_a_file_of_the_kernel_that_says_something_else_is_noticed(tmp_path: Path
 def test_a_host_without_cgroups_has_no_limits(tmp_path: Path) -> None:
     write_tree(SPEC, tmp_path)
     hardware, _ = MachineFiles(tmp_path).read(())
-    assert (hardware.usable, hardware.limits, hardware.barred) == (hardware.whole, (), CPUSet())
+    assert (hardware.usable, hardware.limits) == (hardware.whole, ())
     assert hardware.usable.memory_nodes == NodeSet.of(0, 1)
 
 

@@ -13,9 +13,10 @@ from grpclib.const import Status
 
 from crirm.cri.dump_rules import DumpRules
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.configuration.change import Placing, RejectedError
+from crirm.daemon.configuration.change import Proposal, RejectedError
 from crirm.daemon.dump.dumper import Dumper
 from crirm.daemon.placement.participants import Update
+from crirm.daemon.placement.transaction import Transaction
 from crirm.daemon.settings import Settings
 from crirm.model.events import ContainerRemoved
 from crirm.policy.activation import plan
@@ -26,24 +27,33 @@ from tests.unit.daemon.nodes import good
 from tests.unit.policy.counting import Counting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from trio.testing import MockClock
 
-    from crirm.daemon.placement.node import DecidingNode
+    from crirm.daemon.node import DecidingNode
+    from crirm.model.workload import ContainerKey
+    from crirm.policy.api import Json
 
 SETTINGS = Settings(policy=Choice("counting"))
 
 
-def placing(bench: Bench, cpus: int) -> Placing:
+def proposal(bench: Bench, policy: Counting, grants: Mapping[ContainerKey, Json], settings: Settings) -> Any:
     state = bench.engine.state
-    found = plan(Counting(cpus), bench.engine.policy.save(state.policy), state, bench.machine)
-    return Placing(cast("DecidingNode", bench), Counting(cpus), state, found)
+    found = plan(policy, grants, state, bench.machine)
+    placing = Transaction("configuration", policy, state, found, settings.policy)
+    node = cast("DecidingNode", bench)
+    return Proposal(settings, node, placing), node, placing
+
+
+def placing(bench: Bench, cpus: int, settings: Settings = SETTINGS) -> Any:
+    return proposal(bench, Counting(cpus), bench.engine.policy.save(bench.engine.state.policy), settings)
 
 
 def bench_with(nursery: trio.Nursery) -> Any:
     bench: Any = Bench(nursery)
-    bench.choice, bench.persistence, bench.doubt = Choice("counting"), None, lambda: None
+    bench.judge_failures, bench.doubt = lambda _: None, lambda: None
     return bench
 
 
@@ -53,7 +63,7 @@ async def test_what_came_since_the_plan_is_placed_too(nursery: trio.Nursery, mor
     planned = placing(bench, 3)
     for _ in range(more):
         bench.create("b", 1)
-    await bench.change._place(planned, SETTINGS)
+    await bench.change._place(*planned)
     assert bench.engine.policy == Counting(3)
     assert bench.cpus() == {"a": 2, **({"b": 1} if more else {})}
 
@@ -64,9 +74,9 @@ async def test_what_came_since_the_plan_and_does_not_fit_rejects_the_configurati
     bench.create("b", 2)
     before = bench.engine.state
     with pytest.raises(RejectedError, match="shop/web/b"):
-        await bench.change._place(planned, SETTINGS)
+        await bench.change._place(*planned)
     assert (bench.engine.policy, bench.engine.state) == (Counting(8), before)
-    await bench.change._place(placing(bench, 3), attrs.evolve(SETTINGS, policy=Choice("counting", overflow=True)))
+    await bench.change._place(*placing(bench, 3, attrs.evolve(SETTINGS, policy=Choice("counting", overflow=True))))
     assert bench.engine.policy == Counting(3)
 
 
@@ -88,17 +98,15 @@ def test_a_dump_file_that_comes_back_keeps_what_is_in_it(tmp_path: Path) -> None
 
 async def test_what_was_resized_before_all_went_back_keeps_its_new_size(nursery: trio.Nursery) -> None:
     bench: Any = Bench(nursery, answer=Status.INTERNAL)
-    bench.choice, bench.persistence, bench.doubt = Choice("counting"), None, lambda: None
+    bench.judge_failures, bench.doubt = lambda _: None, lambda: None
     bench.create("b", 2)
     bench.engine.apply(ContainerRemoved(bench.intake.key_of("id-a")))
     bench.runtime.answering = trio.Event()
     refusals: list[str] = []
 
     async def change() -> None:
-        found = plan(Counting(8, "other"), {}, bench.engine.state, bench.machine)
-        moves = Placing(cast("DecidingNode", bench), Counting(8, "other"), bench.engine.state, found)
         try:
-            await bench.change._place(moves, SETTINGS)
+            await bench.change._place(*proposal(bench, Counting(8, "other"), {}, SETTINGS))
         except RejectedError as error:
             refusals.append(str(error))
 
@@ -120,15 +128,15 @@ async def test_a_node_that_places_nothing_retires_when_everybody_has_been_told(a
         bench.recorder, bench.retire = SimpleNamespace(file=""), lambda: retired.append(trio.current_time())
         bench.runtime.answers["UpdateContainerResources"] = Status.UNAVAILABLE
         nothing = NonePolicy()
-        bench.engine.activate(nothing, plan(nothing, {}, bench.engine.state, bench.machine), overflow=False)
+        bench.engine.activate(nothing, plan(nothing, {}, bench.engine.state, bench.machine))
         await bench.effects.finish(bench.engine.state.adjustments)
         for _ in range(2):  # a second change has nobody look twice
             bench.change._go_on(bench)
         await trio.sleep(100)
-        assert (retired, bench.change.node) == ([], bench), "it has still to be told"
+        assert (retired, bench.decider.node) == ([], bench), "it has still to be told"
         bench.runtime.answers["UpdateContainerResources"] = v1.UpdateContainerResourcesResponse()
         await trio.sleep(100)
-        assert (len(retired), bench.change.node, bench.change.relay.node) == (1, None, None)
+        assert (len(retired), bench.decider.node) == (1, None)
         assert bench.sent() == {"id-a": "0-7"}
         nursery.cancel_scope.cancel()
 
@@ -138,11 +146,11 @@ async def test_a_node_that_is_to_place_again_does_not_retire(autojump_clock: Moc
         bench = bench_with(nursery)
         bench.recorder, bench.retire = SimpleNamespace(file="a"), lambda: pytest.fail("it is needed")
         old, nothing = bench.engine.policy, NonePolicy()
-        bench.engine.activate(nothing, plan(nothing, {}, bench.engine.state, bench.machine), overflow=False)
+        bench.engine.activate(nothing, plan(nothing, {}, bench.engine.state, bench.machine))
         bench.change._go_on(bench)
         await trio.sleep(20)
-        bench.engine.activate(old, plan(old, {}, bench.engine.state, bench.machine), overflow=False)
+        bench.engine.activate(old, plan(old, {}, bench.engine.state, bench.machine))
         bench.recorder.file = ""
         await trio.sleep(20)
-        assert (bench.change.node, bench.change._retiring) == (bench, None)
+        assert (bench.decider.node, bench.change._retiring) == (bench, None)
         nursery.cancel_scope.cancel()

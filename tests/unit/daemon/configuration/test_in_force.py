@@ -15,7 +15,8 @@ from crirm.config.faults import Fault
 from crirm.config.load import load
 from crirm.daemon.configuration.grammars import GRAMMARS
 from crirm.daemon.configuration.in_force import EMPTY, Configurations, InForce, Source, _tell_warnings, begin
-from crirm.daemon.configuration.overrides import Adjustments
+from crirm.daemon.configuration.overrides import Overrides
+from crirm.daemon.decider import Decider
 from crirm.daemon.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ class FakeChange:
     may: trio.Event = attrs.field(factory=trio.Event)
     fault: Exception | None = None
     taken: list[Settings] = attrs.field(factory=list)
-    node: None = None
-    adjustments: Adjustments = attrs.field(factory=Adjustments)
+    decider: Decider = attrs.field(factory=Decider)
 
     async def activate(self, settings: Settings) -> None:
         await self.may.wait()
@@ -47,7 +47,7 @@ class FakeChange:
 
 def configurations(change: FakeChange, in_force: InForce | None = None, **base: Any) -> Configurations:
     settings = Settings(state_dir="", **base)
-    return Configurations(settings, in_force or begin(settings), cast("Any", change))
+    return Configurations(settings, in_force or begin(settings), cast("Any", change), Overrides(change.decider, ""))
 
 
 def allowed(fault: Exception | None = None) -> FakeChange:
@@ -73,7 +73,7 @@ def watching(path: Path, meanwhile: Callable[[], object]) -> list[str]:
         found = configurations(change, forced_config=str(path))
         meanwhile()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(found.watch)
+            nursery.start_soon(found.follow_file)
             await look(4, clock)
             nursery.cancel_scope.cancel()
 
@@ -110,7 +110,7 @@ def test_a_pipe_is_not_watched(tmp_path: Path) -> None:
     async def main() -> None:
         found = configurations(change, InForce(Source.FORCED, str(path), settings), forced_config=str(path))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(found.watch)
+            nursery.start_soon(found.follow_file)
             await look(3, clock)
             nursery.cancel_scope.cancel()
 

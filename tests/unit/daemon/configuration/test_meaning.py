@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crirm.config.faults import ConfigFaults
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.daemon.configuration.meaning import read_config, with_config
 from crirm.daemon.settings import Settings
 from crirm.logs import Level, settings_from
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

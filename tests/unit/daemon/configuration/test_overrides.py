@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -12,10 +13,10 @@ from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.configuration.change import Reconfiguration
-from crirm.daemon.configuration.overrides import Adjustments, Readjustment
+from crirm.daemon.configuration.overrides import Overrides
+from crirm.daemon.decider import Decider
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.participants import Create, RunPod, Update
-from crirm.daemon.relay.router import Relay
 from crirm.daemon.settings import Settings
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     import betterproto
 
-    from crirm.daemon.placement.node import DecidingNode
+    from crirm.daemon.node import DecidingNode
 
 TOLD = v1.UpdateContainerResourcesResponse()
 MORE = {"more": {"scope": [{"containers": [{"key": "name", "operator": "Equals", "values": ["a"]}]}]}}
@@ -41,20 +42,16 @@ class Bench(FakeNode):
         super().__init__(nursery)
         self.runtime = FakeRuntime({"UpdateContainerResources": answer})
         self.effects = EffectsWorker(self.engine, self.runtime, lambda _: None, clock=lambda: 1000.0)
-        self.engine.on_effect(self.effects.perform)
+        self.engine.listen((self.effects,))
         self.machine = Adjustment(cpus=CPUSet(range(8)))
         nursery.start_soon(self.effects.run)
-        link = type("Up", (), {"info": object()})
+        self.decider = Decider(cast("DecidingNode", self))
+        self.overrides = Overrides.kept_in(state_dir, self.decider)
+        link = cast("Any", SimpleNamespace(info=object()))
         self.change = Reconfiguration(
-            Relay(cast("Any", link), None),
-            cast("Any", None),
-            nursery,
-            Settings(),
-            cast("DecidingNode", self),
-            Adjustments.kept_in(state_dir),
+            self.decider, link, cast("Any", None), nursery, Settings(), self.overrides.override
         )
-        self.intake.override = self.change.adjustments.override
-        self.readjustment = Readjustment(self.change, state_dir)
+        self.intake.override = self.overrides.override
         self.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
         self.create("a")
 
@@ -62,7 +59,7 @@ class Bench(FakeNode):
         self.call(Create, create_request(name, cpus), good(v1.CreateContainerResponse(container_id=f"id-{name}")))
 
     async def set(self, document: dict[str, Any], node_name: str = "n1") -> dict[str, str]:
-        return dict(await self.readjustment.set_adjustment(node_name, document))
+        return dict(await self.overrides.set_adjustment(node_name, document))
 
     def cpus(self) -> dict[str, int]:
         containers = self.engine.state.workload.containers.values()
@@ -116,7 +113,7 @@ async def test_the_kubelets_own_resize_does_not_end_an_adjustment(nursery: trio.
             {**MORE, "rdt": {"classes": {"rdt": "gold"}}}, {"rdt": "$.classes.rdt: "}, id="what cannot be done"
         ),
         pytest.param(
-            {**MORE, "other": {}}, {"id-a": "shop/web/a: several adjustments are for it: more, other"}, id="two for one"
+            {**MORE, "other": {}}, {"id-a": "shop/web/a: several overrides are for it: more, other"}, id="two for one"
         ),
         pytest.param(
             {"much": {"resources": {"limits": {"cpu": "8"}}}},
@@ -142,7 +139,7 @@ async def test_what_the_runtime_refuses_is_undone_and_said(nursery: trio.Nursery
     bench = Bench(nursery, answer=Status.INTERNAL)
     assert await bench.set(MORE) == {"id-a": "shop/web/a: the runtime refuses it: INTERNAL: as told"}
     assert bench.cpus() == {"a": 2}
-    assert bench.change.adjustments.in_force == ()
+    assert bench.overrides.in_force == ()
     (container,) = bench.engine.state.workload.containers.values()
     assert container.requirements.cpu_request == 2000
 
@@ -191,7 +188,7 @@ async def test_what_was_refused_is_not_kept(nursery: trio.Nursery, short_path: P
 @pytest.mark.parametrize("content", ["{", "[]", '{"node": "n1"}', json.dumps({"node": "n1", "adjustments": {"a": 5}})])
 def test_a_damaged_file_is_never_a_reason_not_to_start(short_path: Path, content: str) -> None:
     adjustments_in(str(short_path)).write_text(content)
-    assert Adjustments.kept_in(str(short_path)).in_force == ()
+    assert Overrides.kept_in(str(short_path), Decider()).in_force == ()
 
 
 async def test_a_disk_that_takes_nothing_refuses_nothing(nursery: trio.Nursery, short_path: Path) -> None:
@@ -203,9 +200,9 @@ async def test_a_disk_that_takes_nothing_refuses_nothing(nursery: trio.Nursery, 
 
 async def test_where_nothing_is_placed_they_are_kept_for_when_something_is(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
-    bench.change.node = None
+    bench.decider.node = None
     assert await bench.set(MORE) == {}
-    assert [one.name for one in bench.change.adjustments.in_force] == ["more"]
+    assert [one.name for one in bench.overrides.in_force] == ["more"]
 
 
 async def test_it_can_be_told_which_containers_are_adjusted(nursery: trio.Nursery) -> None:
@@ -218,5 +215,5 @@ async def test_it_can_be_told_which_containers_are_adjusted(nursery: trio.Nurser
     late = {"scope": [{"containers": [{"key": "name", "operator": "Equals", "values": ["late"]}]}]}
     assert await bench.set({"any": anybody, "none": nobody, "late": late}) == {}
     bench.create("late")
-    found = bench.change.adjustments.containers(bench.engine.state.workload)
+    found = bench.overrides.containers(bench.engine.state.workload)
     assert found == {"any": ["shop/web/a"], "none": [], "late": []}, "two are for the one that came late"

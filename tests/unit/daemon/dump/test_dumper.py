@@ -13,7 +13,7 @@ from crirm.cri.dump_rules import DumpRules, Level
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.dump.dumper import REMEMBERED_PATHS, Dumper
 from crirm.daemon.dump.queue import Queue
-from crirm.daemon.dump.text import MOST_READ_BYTES, CallInfo, LeftOut, Plan, Record, Request
+from crirm.daemon.dump.text import MOST_READ_BYTES, CallInfo, LeftOut, MethodDump, Record, RequestRecord
 from crirm.errors import CrirmError
 from crirm.logs import LogSettings, configure
 from crirm.logs.record_file import RecordFile
@@ -37,8 +37,8 @@ def full_disk(_file: RecordFile, _data: bytes) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def record(number: int) -> Request:
-    return Request(CallInfo(Plan("Version", None, Level.FULL, ""), 0.0), float(number), b"")
+def record(number: int) -> RequestRecord:
+    return RequestRecord(CallInfo(MethodDump("Version", None, Level.FULL, ""), 0.0), float(number), b"")
 
 
 def numbers(batch: list[Record]) -> list[str]:
@@ -221,7 +221,7 @@ async def test_a_full_disk_is_told_once_and_the_log_goes_on(tmp_path: Path, monk
     shown = "StopContainer <= (passthrough) REQUEST"
     assert headers(entries)[1:] == [
         ("info", shown),
-        ("warning", f"{file} cannot be written: No space left on device; trying on"),
+        ("warning", f"{file}: cannot write: No space left on device; will keep trying"),
         ("info", shown),
     ]
 

@@ -15,10 +15,10 @@ from crirm.daemon.dump.text import (
     CallInfo,
     End,
     LeftOut,
-    Plan,
+    MethodDump,
     Record,
     Reply,
-    Request,
+    RequestRecord,
     text,
 )
 
@@ -39,13 +39,13 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def call(method: str, level: Level, kind: str = PASSTHROUGH, request: object = b"") -> CallInfo:
-    plan = Plan(method, METHODS.get(("RuntimeService", method)), level, kind)
+    plan = MethodDump(method, METHODS.get(("RuntimeService", method)), level, kind)
     return CallInfo(plan, 0.0, bytes(request))  # type: ignore[call-overload]
 
 
-def asked(called: CallInfo) -> Request:
+def asked(called: CallInfo) -> RequestRecord:
     assert called.request is not None
-    return Request(called, NOON_S, called.request)
+    return RequestRecord(called, NOON_S, called.request)
 
 
 def dumped(*records: Record) -> str:
@@ -141,7 +141,7 @@ def test_a_long_message_is_interrupted_for_others() -> None:
 
 def test_a_call_that_the_runtime_does_not_have_is_no_warning() -> None:
     """Newer kubelets ask older runtimes for RuntimeConfig, and go on without."""
-    call = CallInfo(Plan("RuntimeConfig", None, Level.FULL, "passthrough"), 0.0)
+    call = CallInfo(MethodDump("RuntimeConfig", None, Level.FULL, "passthrough"), 0.0)
     shown = text(End(call, 0.5, 12, "unknown method", 0), show_secrets=False, pause=lambda: None)
     assert shown is not None
     assert not shown.failed

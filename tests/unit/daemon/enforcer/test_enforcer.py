@@ -11,12 +11,12 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from crirm.daemon.enforcer.enforcement import Mode
 from crirm.daemon.enforcer.enforcer import Enforcer, Pace
+from crirm.daemon.settings import Mode
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, State, UpdateContainer
 from crirm.model.workload import ContainerId, ContainerKey, ContainerState
-from crirm.system.cgroup import Change
+from crirm.system.cgroup import Write
 from crirm.system.cgroup_cpu import WeightFormula
 from crirm.system.cgroup_files import CgroupError, Trouble
 from tests.unit.daemon.enforcing import ONLINE, POD, FakeKernel, container, having, node
@@ -77,7 +77,7 @@ async def test_drift_is_found_within_a_round_reported_and_repaired(
 ) -> None:
     async with Node(node(container("c")), FakeKernel(c=having("0-7"))).running() as it:
         await trio.sleep(PACE.round_s + PACE.settle_s + 1)
-        assert it.kernel.writes == [("id-c", Change(cpus=CPUSet.parse("0-1")))]
+        assert it.kernel.writes == [("id-c", Write(cpus=CPUSet.parse("0-1")))]
         assert it.kernel.readings["id-c"] == having("0-1")
         drift = it.enforcer.drift[C]
         assert (str(drift), drift.present, drift.count, drift.repairs, drift.since_s) == (
@@ -133,7 +133,7 @@ async def test_each_new_decision_has_its_time_to_get_there(autojump_clock: MockC
         await trio.sleep(0.5)
         assert it.kernel.writes == []
         await trio.sleep(30)
-        assert it.kernel.writes == [("id-c", Change(cpus=CPUSet.of(4)))]
+        assert it.kernel.writes == [("id-c", Write(cpus=CPUSet.of(4)))]
 
 
 async def test_a_decision_made_during_a_look_is_not_held_against_what_was_seen(autojump_clock: MockClock) -> None:
@@ -321,7 +321,7 @@ async def test_a_weight_is_restored_by_the_formula_that_the_runtime_uses(autojum
     wrong = attrs.evolve(right, weight=1)
     async with Node(node(container("c"), container("d")), FakeKernel(c=right, d=wrong)).running() as it:
         await trio.sleep(40)
-        assert it.kernel.writes[0] == ("id-d", Change(shares=512, formula=WeightFormula.LINEAR))
+        assert it.kernel.writes[0] == ("id-d", Write(shares=512, formula=WeightFormula.LINEAR))
 
 
 async def test_without_somebody_to_tell_the_repair_does_without(autojump_clock: MockClock) -> None:
@@ -347,7 +347,7 @@ async def test_a_glance_has_drift_repaired_within_five_seconds(wait_s: float, au
         await trio.sleep(PACE.round_s + 1 + wait_s)
         kernel.drifts("c3", "0-7")
         await trio.sleep(5)
-        assert it.kernel.writes == [("id-c3", Change(cpus=CPUSet.parse("0-1")))]
+        assert it.kernel.writes == [("id-c3", Write(cpus=CPUSet.parse("0-1")))]
         assert it.count(ContainerKey("c3")) == 1
 
 

@@ -10,7 +10,7 @@ import trio
 
 from crirm.daemon.enforcer.kernel import ThreadedKernel
 from crirm.model.cpuset import CPUSet
-from crirm.system.cgroup import Cgroups, Change, Reading
+from crirm.system.cgroup import Cgroups, Reading, Write
 from crirm.system.cgroup_files import CgroupError
 from crirm.system.cgroup_find import Place
 from tests.unit.system.cgroup_rig import CONTAINER, POD, MadeV1
@@ -25,12 +25,12 @@ async def test_reads_writes_and_errors_cross_the_threads(tmp_path: Path) -> None
     host = MadeV1(tmp_path)
     host.make(CONTAINER)
     kernel = ThreadedKernel(Cgroups(tmp_path, host))
-    assert await kernel.write(PLACE, Change(cpus=CPUSet.of(3)))
+    assert await kernel.write(PLACE, Write(cpus=CPUSet.of(3)))
     (found,) = await kernel.read([PLACE])
     assert isinstance(found, Reading)
     assert found.cpus == CPUSet.of(3)
     with pytest.raises(CgroupError):
-        await kernel.write(PLACE, Change(cpus=CPUSet.of(9)))
+        await kernel.write(PLACE, Write(cpus=CPUSet.of(9)))
 
 
 async def test_writes_that_hang_hold_up_neither_reads_nor_the_end(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ async def test_writes_that_hang_hold_up_neither_reads_nor_the_end(tmp_path: Path
     host.write = hang  # type: ignore[method-assign]
     async with trio.open_nursery() as nursery:
         for _ in range(2):
-            nursery.start_soon(kernel.write, PLACE, Change(cpus=CPUSet.of(3)))
+            nursery.start_soon(kernel.write, PLACE, Write(cpus=CPUSet.of(3)))
             await begun.acquire()
         with trio.fail_after(10):
             assert len(await kernel.read([PLACE])) == 1

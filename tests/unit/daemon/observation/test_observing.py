@@ -15,6 +15,7 @@ from crirm.daemon.placement.participants import Create, ShowStatus, Start
 from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerState
 from crirm.rpc.tap import Latency, Outcome
+from tests.unit.daemon.listeners import hear_events
 from tests.unit.daemon.nodes import ID, FakeHeld, FakeNode, create_request, good, granted, states, with_pod
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ async def test_only_an_end_is_taken_from_it(nursery: trio.Nursery, method: str, 
 
 async def test_an_end_is_told_once(nursery: trio.Nursery) -> None:
     node, told = running(nursery), list[Event]()
-    node.engine.on_event(told.append)
+    hear_events(node.engine, told.append)
     for _ in range(3):
         node.observed("ListContainers", bytes(listing(ID)))
     assert [type(event) for event in told] == [ContainerExited]

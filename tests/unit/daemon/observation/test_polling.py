@@ -14,6 +14,7 @@ from crirm.daemon.observation.polling import compare, misjudged, relist, strange
 from crirm.daemon.placement.participants import Create, RunPod, Start
 from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerId
+from tests.unit.daemon.listeners import hear_events
 from tests.unit.daemon.nodes import FakeHeld, FakeNode, FakeRuntime, create_request, good, pod_request
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ async def test_events_tell_what_has_ended(nursery: trio.Nursery, kind: int, gran
 
 async def test_one_that_has_ended_is_told_of_once(nursery: trio.Nursery) -> None:
     node, told = running(nursery), list[Event]()
-    node.engine.on_event(told.append)
+    hear_events(node.engine, told.append)
     stopped = v1.ContainerEventResponse(ID, v1.ContainerEventType(v1.ContainerEventType.CONTAINER_STOPPED_EVENT))
     for _ in range(3):
         compare(listed_containers(items((ID, 2))), node.engine, node.intake, {ContainerId(ID)})

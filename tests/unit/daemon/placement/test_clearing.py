@@ -18,6 +18,7 @@ from crirm.daemon.placement.participants import Create, RunPod, Start
 from crirm.model.cpuset import CPUSet
 from crirm.model.events import Event, UpdateFailed
 from crirm.rpc.held import Answer
+from tests.unit.daemon.listeners import hear_events
 from tests.unit.daemon.nodes import FakeHeld, FakeNode, FakeRuntime, create_request, good, pod_request, with_container
 from tests.unit.policy.test_pipeline import resize
 
@@ -36,11 +37,11 @@ class Bench:
         self.runtime = FakeRuntime({"UpdateContainerResources": answer})
         self.runtime.answering = trio.Event()
         self.effects = EffectsWorker(self.node.engine, self.runtime, lambda _key: None, clock=lambda: 1000.0)
-        self.node.engine.on_effect(self.effects.perform)
+        self.node.engine.listen((self.effects,))
         self.checked: list[ContainerKey] = []
         self.clearing = Clearing(self.node.engine, self.effects, nursery, self.checked.append)
         self.told: list[Event] = []
-        self.node.engine.on_event(self.told.append)
+        hear_events(self.node.engine, self.told.append)
         self.done: list[str] = []
         nursery.start_soon(self.effects.run)
 

@@ -17,6 +17,7 @@ from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, UpdateContainer
 from crirm.model.events import ContainerRemoved, ContainerStarted, ResizeDone, Timer, TimerExpired, UpdateDone
 from crirm.model.workload import ContainerId, ContainerKey
+from tests.unit.daemon.listeners import hear_events
 from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, pod_request
 from tests.unit.policy.test_pipeline import resize
 
@@ -42,7 +43,7 @@ class Bench:
         self.updated: list[ContainerKey] = []
         self.now_s = 1000.0
         self.worker = EffectsWorker(self.node.engine, self.runtime, self.updated.append, clock=lambda: self.now_s)
-        self.node.engine.on_effect(self.worker.perform)
+        self.node.engine.listen((self.worker,))
 
     def sent(self) -> list[str]:
         requests = [v1.UpdateContainerResourcesRequest().parse(message) for _, message in self.runtime.calls]
@@ -63,7 +64,7 @@ async def test_an_update_goes_to_the_runtime_with_all_that_was_asked(nursery: tr
         "2-3",
         1 << 30,
     )
-    assert ([bench.key], True) == (bench.updated, bench.worker.idle)
+    assert ([bench.key], frozenset()) == (bench.updated, bench.worker.pending())
 
 
 async def test_of_several_updates_that_wait_only_the_last_is_sent(nursery: trio.Nursery) -> None:
@@ -112,7 +113,7 @@ async def test_a_resize_is_not_undone_by_an_update_that_waited(nursery: trio.Nur
     keeps[0]()
     await trio.testing.wait_all_tasks_blocked()
     assert bench.sent() == []
-    assert bench.worker.idle
+    assert not bench.worker.pending()
 
 
 async def test_an_update_waits_for_a_resize_of_the_same_container(nursery: trio.Nursery) -> None:
@@ -210,7 +211,7 @@ async def test_a_timer_that_another_has_stopped_does_not_run_out(nursery: trio.N
         expired.append(event.key)
         engine.state = attrs.evolve(engine.state, timers={})
 
-    engine.on_event(stop_all)
+    hear_events(engine, stop_all)
     nursery.start_soon(bench.worker.run)
     await trio.testing.wait_all_tasks_blocked()
     assert len(expired) == 1
@@ -222,7 +223,7 @@ async def test_others_have_their_turn_between_timers_that_are_due_at_once(nurser
     engine.state = attrs.evolve(
         engine.state, timers={(ContainerKey(f"{n}"), Timer.COLD_START): bench.now_s for n in range(9)}
     )
-    engine.on_event(lambda _event: turns.append("timer"))
+    hear_events(engine, lambda _event: turns.append("timer"))
     nursery.start_soon(bench.worker.run)
     for _ in range(20):
         await trio.lowlevel.checkpoint()

@@ -11,6 +11,7 @@ from crirm.daemon.placement.participants import participant
 from crirm.model.events import ContainerCreated, Event
 from crirm.model.workload import ContainerState
 from crirm.rpc.held import Answer
+from tests.unit.daemon.listeners import hear_events
 from tests.unit.daemon.nodes import (
     CREATED,
     ID,
@@ -100,7 +101,7 @@ async def test_a_fault_while_an_answer_is_taken_note_of_has_the_runtime_asked(nu
         if isinstance(event, ContainerCreated):
             raise ZeroDivisionError
 
-    node.engine.on_event(broken)
+    hear_events(node.engine, broken)
     assert create.reply(CREATED) is None
     assert (granted(node), states(node), node.doubts) == (["0-1"], [ContainerState.CREATED], 1)
 

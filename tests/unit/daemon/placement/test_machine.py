@@ -10,11 +10,10 @@ import pytest
 import trio
 from grpclib.const import Status
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.cri.proto.runtime import v1
+from crirm.daemon.node import DecidingNode, HostView
 from crirm.daemon.placement.engine import Engine
 from crirm.daemon.placement.machine import policy_at_start
-from crirm.daemon.placement.node import DecidingNode, Machine
 from crirm.daemon.settings import Settings
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
@@ -24,10 +23,11 @@ from crirm.model.hardware import Hardware, Sight, hardware_of
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.resources import Requirements
-from crirm.model.topology_check import TopologyError
+from crirm.model.topology import TopologyError
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy.api import Choice, Constraints, CPUConstraint
 from crirm.policy.partition import PartitionError
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.replay.trace import TraceReader
 from crirm.rpc.grpc_wire import RpcError
 from crirm.system.store import read_journal
@@ -100,17 +100,16 @@ class Bench:
     def __init__(self, nursery: trio.Nursery, chosen: Choice, state_dir: str = "") -> None:
         self.nursery, self.sights, self.runtime = nursery, FakeSights(hardware()), FakeRuntime()
         settings = Settings(host_root="/nowhere", policy=chosen, state_dir=state_dir)
-        machine = Machine(hardware(), self.sights)
-        engine = Engine(policy_at_start(chosen, machine.hardware))
+        machine = HostView(hardware(), self.sights)
+        engine = Engine(policy_at_start(chosen, machine.hardware), chosen)
         pool = cast("Any", self.runtime)
-        self.node = DecidingNode(engine, pool, machine.hardware.usable, settings, nursery, machine)
+        self.node = DecidingNode(engine, pool, settings, nursery, machine)
         self.settings = settings
         nursery.start_soon(self.node.effects.run)
 
     async def becomes(self, now: Hardware | Exception) -> bool:
         """Have the machine be *now*, and the node look at it."""
         self.sights.now = now
-        assert self.node.watch is not None
         async with trio.open_nursery() as telling:
             changed = await self.node.watch.look(telling)
         await self.node.effects.finish(self.node.engine.state.workload.containers)
@@ -210,7 +209,7 @@ async def test_without_reserved_cpus_only_what_is_there_is_given(nursery: trio.N
     there = CPUSet.parse("2-7")
     assert bench.cpus()["a"] == own
     assert bench.runtime.told["k"] == bench.cpus()["k"] == str(there - CPUSet.parse(own))
-    assert "ReservedResources.CPU leaves no CPU" in bench.node.machine_status()["problem"]
+    assert "ReservedResources.CPU reserves no online CPU" in bench.node.machine_status()["problem"]
     assert "CPUs 0-1 are offline" in bench.node.machine_status()["problem"]
     bench.run("k2", 100, QoSClass.BURSTABLE, "kube-system")
     assert CPUSet.parse(bench.cpus()["k2"]) <= there
@@ -260,7 +259,6 @@ async def test_nobody_changes_the_configuration_meanwhile(nursery: trio.Nursery)
     bench = Bench(nursery, choice())
     bench.sights.now = hardware("7")
     async with bench.node.changing, trio.open_nursery() as waiting:
-        assert bench.node.watch is not None
         waiting.start_soon(bench.node.watch.look, nursery)
         await trio.testing.wait_all_tasks_blocked()
         assert bench.node.topology.online == CPUSet(range(8))

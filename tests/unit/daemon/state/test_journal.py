@@ -66,12 +66,12 @@ def test_a_configuration_that_is_taken_into_use_is_written_down(home: str, first
     kept, moved = first.run("a", 1000), first.run("b", 2000)
     engine, policy = first.engine, Counting(8, name="another")
     change = plan(policy, {kept: "0", moved: "5-6"}, engine.state, cpus("0-7"))
-    engine.activate(policy, change, overflow=False)
+    engine.activate(policy, change)
     first.end()
     told = [(e.kind, e.generation, e.container, e.cpus, e.outcome) for _, e in read_journal(home) if e.generation == 2]
     assert told == [
         ("configured", 2, "", "1-2,5-6", "policy another, containers changed: 1, without room: 0"),
-        ("configured", 2, "b", "1-2,5-6", "CPUs 1-2 -> CPUs 5-6, since the configuration has changed"),
+        ("configured", 2, "b", "1-2,5-6", "CPUs 1-2 -> CPUs 5-6, since the configuration changed"),
     ]
     second = Process(home, policy)
     assert second.engine.state.adjustments == {kept: cpus("0"), moved: cpus("5-6")}

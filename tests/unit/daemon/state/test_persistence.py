@@ -26,7 +26,7 @@ from crirm.model.events import (
     Timer,
 )
 from crirm.model.workload import ContainerState
-from crirm.policy.registry import KINDS
+from crirm.policy.registry import POLICIES
 from crirm.policy.restore import revive
 from crirm.system.store import Store
 from crirm.system.store_file import InUseError
@@ -83,7 +83,7 @@ class KeptMachine(PolicyMachine):
 @pytest.mark.parametrize("name", ["static", "topology-aware"])
 def test_any_state_is_found_again(name: str) -> None:
     class Machine(KeptMachine):
-        kind = KINDS[name]
+        kind = POLICIES[name]
 
     run_state_machine_as_test(Machine, settings=SETTINGS)
 

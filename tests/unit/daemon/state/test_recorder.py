@@ -21,6 +21,7 @@ from crirm.policy.activation import plan
 from crirm.policy.registry import make_policy
 from crirm.replay.decisions import canonical, decision_record, state_record
 from crirm.replay.trace import TraceWriter
+from tests.unit.daemon.listeners import hear_decisions
 from tests.unit.replay.scenes import AWARE, BEGIN_S, STATIC, container, pod, replayed
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ class Live:
     def __init__(self, nursery: trio.Nursery, file: Path, limit_bytes: int = 1 << 20) -> None:
         self.nursery = nursery
         self.file = file
-        self.choice: Choice = AWARE
         self.topology = topology_of(parse_spec("2p.4c.1t mem=8Gi"))
         self.now_s = BEGIN_S
-        self.engine = Engine(make_policy(AWARE, self.topology), self.clock)
-        self.recorder = Recorder(self.engine, self.topology, lambda: self.choice, self.clock, limit_bytes)
+        self.engine = Engine(make_policy(AWARE, self.topology), AWARE, self.clock)
+        self.recorder = Recorder(self.engine, self.topology, self.clock, limit_bytes)
+        self.engine.listen((self.recorder,))
         self.decided: list[str] = []
-        self.engine.on_decision(self._note)
+        hear_decisions(self.engine, self._note)
 
     def clock(self) -> float:
         self.now_s += 1
@@ -70,9 +71,9 @@ class Live:
         self.engine.apply(ContainerRequested(container("big", 8)))
 
     def activate(self, choice: Choice) -> None:
-        self.choice, policy = choice, make_policy(choice, self.topology)
+        policy = make_policy(choice, self.topology)
         everything = Adjustment(cpus=self.topology.online, mems=self.topology.node_ids)
-        self.engine.activate(policy, plan(policy, {}, self.engine.state, everything), overflow=choice.overflow)
+        self.engine.activate(policy, plan(policy, {}, self.engine.state, everything), choice)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from crirm.model.workload import ContainerKey
-    from crirm.policy.topology_aware import TopologyAware
+    from crirm.policy.topology_aware.policy import TopologyAware
     from crirm.policy.topology_aware.state import Grant, PolicyState
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import attrs
 from hypothesis import HealthCheck, settings
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
 from crirm.model.qos import QoSClass
@@ -15,7 +14,8 @@ from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.resources import Requirements
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, TopologyHint, Workload
 from crirm.policy.api import Constraints, CPUConstraint, Placement
-from crirm.policy.topology_aware import TopologyAware, make
+from crirm.policy.topology_aware.options import TopologyAwareOptions
+from crirm.policy.topology_aware.policy import TopologyAware, make
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,17 +3,17 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.errors import CrirmError
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.policy.api import Constraints, Policy
-from crirm.policy.topology_aware import KINDS
+from crirm.policy.topology_aware import POLICIES
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from tests.unit.policy.topology_aware.support import make_policy, reserve
 
 
 def test_the_policy_has_two_names() -> None:
     topology = topology_of(parse_spec("1p.2c"))
-    for name, kind in zip(("topology-aware", "memtier"), KINDS, strict=True):
+    for name, kind in zip(("topology-aware", "memtier"), POLICIES, strict=True):
         policy: Policy = kind.make(topology, Constraints(reserved=reserve("1")), kind.options())
         assert (kind.name, policy.name) == (name, name)
 

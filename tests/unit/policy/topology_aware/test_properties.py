@@ -8,19 +8,19 @@ from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.hosts.synthetic import HostSpec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import RefusedError, UpdateContainer
 from crirm.model.qos import QoSClass
 from crirm.model.workload import ContainerKey, TopologyHint
 from crirm.policy.topology_aware.effects import Adjuster
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from tests.unit.hosts.host_specs import host_specs
 from tests.unit.policy.topology_aware.invariants import check, grants_of
 from tests.unit.policy.topology_aware.support import NS, Node, make_policy
 
 if TYPE_CHECKING:
-    from crirm.policy.topology_aware import TopologyAware
+    from crirm.policy.topology_aware.policy import TopologyAware
 
 OPTIONS = st.builds(
     TopologyAwareOptions,

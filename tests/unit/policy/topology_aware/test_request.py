@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from crirm.config.topology_aware import TopologyAwareOptions
 from crirm.model.qos import QoSClass
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.preferences import Preferences
 from crirm.policy.topology_aware.request import CPUClass, cpu_request, memory_amounts
 from tests.unit.policy.topology_aware.support import GIB, requirements

@@ -12,15 +12,15 @@ from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.resources import Requirements
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId
-from crirm.policy.adjustments import (
-    AdjustmentError,
+from crirm.policy.overrides import (
     Amounts,
     ConflictError,
-    ExternalAdjustment,
-    adjusted,
-    adjustment_of,
-    decode_adjustment,
-    decode_adjustments,
+    Override,
+    OverrideError,
+    decode_override,
+    decode_overrides,
+    overridden,
+    override_of,
 )
 
 POD = Pod(PodId("p"), "u", "db-0", "shop", QoSClass.BURSTABLE, labels={"app": "db"})
@@ -56,8 +56,8 @@ def scope(*, nodes: list[str] | None = None, key: str = "", value: str = "") -> 
     ],
 )
 def test_resources(resources: object, cpu: object, memory: object) -> None:
-    found = decode_adjustment("a", {"resources": resources})
-    assert ExternalAdjustment("a", (), cpu, memory) == found  # type: ignore[arg-type] # plain numbers compare
+    found = decode_override("a", {"resources": resources})
+    assert Override("a", (), cpu, memory) == found  # type: ignore[arg-type] # plain numbers compare
 
 
 @pytest.mark.parametrize(
@@ -66,19 +66,19 @@ def test_resources(resources: object, cpu: object, memory: object) -> None:
         pytest.param([], "$: is not a mapping; write the fields scope, resources, classes, toptierLimit", id="a list"),
         pytest.param(
             {"resource": {}},
-            "$.resource: is no field of this; write scope, resources, classes, toptierLimit",
+            "$.resource: unknown field; write one of scope, resources, classes, toptierLimit",
             id="typo",
         ),
         pytest.param({"scope": {}}, "$.scope: is not a list", id="a scope that is no list"),
         pytest.param({"scope": ["x"]}, "$.scope[0]: is not a mapping; write the fields nodes, containers", id="text"),
         pytest.param(
             {"scope": [{}, {"nodes": [""]}]},
-            "$.scope[1].nodes[0]: is not the name of a node; write for example worker-1 or worker-*",
+            "$.scope[1].nodes[0]: is not a node name; write for example worker-1 or worker-*",
             id="a node without a name",
         ),
         pytest.param(
             {"scope": [{"nodes": ["w*r"]}]},
-            "$.scope[0].nodes[0]: 'w*r' has a star that is not at its end; write for example worker-*",
+            "$.scope[0].nodes[0]: 'w*r' has a star before its end; write for example worker-*",
             id="a star inside",
         ),
         pytest.param(
@@ -95,12 +95,12 @@ def test_resources(resources: object, cpu: object, memory: object) -> None:
         ),
         pytest.param(
             {"resources": {"limits": {"gpu": 1}}},
-            "$.resources.limits.gpu: is no field of this; write cpu, memory",
+            "$.resources.limits.gpu: unknown field; write one of cpu, memory",
             id="another resource",
         ),
         pytest.param(
             {"resources": {"claims": [{}]}},
-            "$.resources.claims: is no field of this; write requests, limits",
+            "$.resources.claims: unknown field; write one of requests, limits",
             id="claims",
         ),
         pytest.param(
@@ -118,21 +118,21 @@ def test_resources(resources: object, cpu: object, memory: object) -> None:
         ),
         pytest.param(
             {"resources": {"limits": {"memory": True}}},
-            '$.resources.limits.memory: is not an amount; write for example "500m", 2 or "64Mi"',
+            '$.resources.limits.memory: is not a quantity; write for example "500m", 2 or "64Mi"',
             id="a truth value",
         ),
         pytest.param({"toptierLimit": "-5"}, "$.toptierLimit: '-5' is negative", id="a negative top tier limit"),
-        pytest.param({"classes": {"rdt": 1}}, "$.classes.rdt: is not the name of a class", id="no class name"),
+        pytest.param({"classes": {"rdt": 1}}, "$.classes.rdt: is not a class name", id="no class name"),
         pytest.param(
             {"classes": {"cpu": "x"}},
-            "$.classes.cpu: is no field of this; write rdt, blockio",
+            "$.classes.cpu: unknown field; write one of rdt, blockio",
             id="another kind of class",
         ),
     ],
 )
 def test_faults_are_told_with_their_place(spec: object, problem: str) -> None:
-    with pytest.raises(AdjustmentError) as caught:
-        decode_adjustment("a", spec)
+    with pytest.raises(OverrideError) as caught:
+        decode_override("a", spec)
     assert str(caught.value).startswith(problem)
 
 
@@ -145,16 +145,16 @@ def test_faults_are_told_with_their_place(spec: object, problem: str) -> None:
     ],
 )
 def test_what_this_version_cannot_do_is_refused_and_says_so(spec: object) -> None:
-    with pytest.raises(AdjustmentError, match=r"this crirm does not .* yet; leave it out"):
-        decode_adjustment("a", spec)
+    with pytest.raises(OverrideError, match=r"not supported yet; remove this field"):
+        decode_override("a", spec)
 
 
 def test_classes_without_names_ask_for_nothing() -> None:
-    assert ExternalAdjustment("a") == decode_adjustment("a", {"classes": {"rdt": "", "blockio": None}})
+    assert Override("a") == decode_override("a", {"classes": {"rdt": "", "blockio": None}})
 
 
 def test_faults_go_by_name_and_the_others_are_read() -> None:
-    found, errors = decode_adjustments({"z": {}, "b": 5, "a": BIG})
+    found, errors = decode_overrides({"z": {}, "b": 5, "a": BIG})
     assert ([one.name for one in found], list(errors)) == (["a", "z"], ["b"])
 
 
@@ -171,7 +171,7 @@ _JSON = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=5), _JSON, max_size=3))
 def test_whatever_is_sent_is_read_or_refused_by_name(document: dict[str, Any]) -> None:
-    found, errors = decode_adjustments(document)
+    found, errors = decode_overrides(document)
     assert document.keys() == {one.name for one in found} | errors.keys()
     assert all(error.startswith("$") for error in errors.values())
 
@@ -203,22 +203,22 @@ def test_whatever_is_sent_is_read_or_refused_by_name(document: dict[str, Any]) -
     ],
 )
 def test_scope(scopes: object, node: str, *, applies: bool) -> None:
-    here = decode_adjustment("a", {**BIG, "scope": scopes}).on(node)
-    assert applies == (here is not None and adjustment_of([here], CONTAINER, POD) is here)
+    here = decode_override("a", {**BIG, "scope": scopes}).on(node)
+    assert applies == (here is not None and override_of([here], CONTAINER, POD) is here)
 
 
 def test_two_for_one_container_are_a_conflict_that_names_them() -> None:
-    both = [decode_adjustment(name, BIG) for name in ("second", "first")]
-    with pytest.raises(ConflictError, match="several adjustments are for it: first, second"):
-        adjustment_of(both, CONTAINER, POD)
+    both = [decode_override(name, BIG) for name in ("second", "first")]
+    with pytest.raises(ConflictError, match="several overrides are for it: first, second"):
+        override_of(both, CONTAINER, POD)
 
 
 def test_a_best_effort_container_is_given_no_resources() -> None:
     modest = attrs.evolve(POD, qos=QoSClass.BEST_EFFORT)
-    with pytest.raises(ConflictError, match="adjustment a sets resources, and its pod is BestEffort"):
-        adjustment_of([decode_adjustment("a", BIG)], CONTAINER, modest)
-    nothing = decode_adjustment("a", {})
-    assert adjustment_of([nothing], CONTAINER, modest) is nothing
+    with pytest.raises(ConflictError, match="override a sets resources, and its pod is BestEffort"):
+        override_of([decode_override("a", BIG)], CONTAINER, modest)
+    nothing = decode_override("a", {})
+    assert override_of([nothing], CONTAINER, modest) is nothing
 
 
 # --- what they do ------------------------------------------------------------------------------------------------
@@ -226,14 +226,14 @@ def test_a_best_effort_container_is_given_no_resources() -> None:
 
 def test_a_resource_that_is_named_is_replaced_and_the_other_stays() -> None:
     own = Requirements(MilliCPU(100), MilliCPU(200), Bytes(GI), Bytes(2 * GI), extended=(("example.com/x", 1),))
-    assert attrs.evolve(own, cpu_request=MilliCPU(4000), cpu_limit=MilliCPU(4000)) == adjusted(
-        own, decode_adjustment("a", BIG)
+    assert attrs.evolve(own, cpu_request=MilliCPU(4000), cpu_limit=MilliCPU(4000)) == overridden(
+        own, decode_override("a", BIG)
     )
-    more_memory = decode_adjustment("a", {"resources": {"requests": {"memory": "3Gi"}}})
-    assert attrs.evolve(own, memory_request=Bytes(3 * GI), memory_limit=None) == adjusted(own, more_memory)
+    more_memory = decode_override("a", {"resources": {"requests": {"memory": "3Gi"}}})
+    assert attrs.evolve(own, memory_request=Bytes(3 * GI), memory_limit=None) == overridden(own, more_memory)
 
 
 def test_a_spec_read_from_the_json_of_go_is_the_same() -> None:
     text = """{"scope": [{"nodes": null, "containers": [{"key": "name", "operator": "Equals", "values": ["server"]}]}],
         "resources": {"limits": {"cpu": "4"}}, "classes": null}"""
-    assert adjustment_of([decode_adjustment("a", json.loads(text))], CONTAINER, POD) is not None
+    assert override_of([decode_override("a", json.loads(text))], CONTAINER, POD) is not None

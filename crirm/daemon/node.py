@@ -25,6 +25,7 @@ from crirm.daemon.placement.clearing import Clearing
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.engine import Engine
 from crirm.daemon.placement.intake import Intake, as_asked
+from crirm.daemon.placement.ladder import ladder
 from crirm.daemon.placement.machine import HostSights, MachineWatch, policy_at_start
 from crirm.daemon.placement.participants import participant
 from crirm.daemon.settings import NOTHING
@@ -34,10 +35,7 @@ from crirm.daemon.steady import steadily
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.decision import Adjustment
-from crirm.model.events import ContainerStarted, Event, ResizeDone, Synchronised, UpdateFailed
-from crirm.model.hardware import Hardware
 from crirm.model.topology_json import digest
-from crirm.policy.activation import freed
 from crirm.policy.api import Choice
 from crirm.policy.registry import make_policy
 from crirm.rpc.grpc_wire import RpcError
@@ -48,12 +46,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from crirm.daemon.enforcer.enforcement import Mode
-    from crirm.daemon.placement.intake import Override
+    from crirm.daemon.placement.intake import Overriding
     from crirm.daemon.placement.machine import Sights
     from crirm.daemon.relay.link import Link
     from crirm.daemon.relay.runtime_info import RuntimeInfo
-    from crirm.daemon.settings import Settings
+    from crirm.daemon.settings import Mode, Settings
+    from crirm.model.hardware import Hardware
     from crirm.model.topology import Topology
     from crirm.model.workload import ContainerKey, Pod, PodId
     from crirm.rpc.client import Pool
@@ -79,12 +77,12 @@ class RuntimeCalls:
     identified: trio.Event = attrs.field(factory=trio.Event)
 
     async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
-        """See ``effects.Runtime``."""
+        """See ``asking.Runtime``."""
         return await self.pool.unary(self.path(method), message, timeout_s=timeout_s)
 
     @property
     def connected(self) -> bool:
-        """See ``effects.Runtime``."""
+        """See ``asking.Runtime``."""
         return self.pool.connected
 
     def stream(self, method: str, message: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
@@ -102,7 +100,7 @@ class RuntimeCalls:
 
 
 async def open_node(
-    settings: Settings, pool: Pool, nursery: trio.Nursery, override: Override = as_asked
+    settings: Settings, pool: Pool, nursery: trio.Nursery, override: Overriding, changing: trio.Lock
 ) -> DecidingNode:
     """Discover the machine, make the policy for it, and find the state of before.
 
@@ -112,9 +110,8 @@ async def open_node(
     sights = HostSights.of(Path(settings.host_root))
     hardware = await sights.read(())
     policy = policy_at_start(settings.policy, hardware)
-    engine = Engine(policy, overflow=settings.policy.overflow, fail_open=settings.policy.fail_open)
-    node = DecidingNode(engine, pool, hardware.usable, settings, nursery, Machine(hardware, sights))
-    node.intake.override = override
+    engine = Engine(policy, settings.policy)
+    node = DecidingNode(engine, pool, settings, nursery, HostView(hardware, sights), override, changing)
     for note in hardware.notes if settings.policy.name != NOTHING else ():
         log.warning("this machine has more than containers can be given", what=note)
     await node.keep_state(settings, resume=True)
@@ -124,7 +121,7 @@ async def open_node(
 
 
 async def open_bare_node(
-    settings: Settings, link: Link, nursery: trio.Nursery, override: Override = as_asked
+    settings: Settings, link: Link, nursery: trio.Nursery, override: Overriding, changing: trio.Lock
 ) -> DecidingNode:
     """Return a node that knows what runs, and decides nothing: for a daemon that has placed nothing so far.
 
@@ -134,8 +131,7 @@ async def open_bare_node(
     sights = HostSights.of(Path(settings.host_root))
     hardware = await sights.read(())
     engine = Engine(make_policy(Choice(), hardware.usable))
-    node = DecidingNode(engine, link.pool, hardware.usable, settings, nursery, Machine(hardware, sights))
-    node.intake.override = override
+    node = DecidingNode(engine, link.pool, settings, nursery, HostView(hardware, sights), override, changing)
     if link.info is None:
         raise UnknownWorkloadError(
             f"{link.pool.socket_path}: the runtime is away, so what runs is not known; try again"
@@ -148,7 +144,7 @@ async def open_bare_node(
 
 
 @attrs.frozen
-class Machine:
+class HostView:
     """What a node knows of its machine.
 
     Args:
@@ -166,40 +162,41 @@ class DecidingNode:
     Args:
         engine: with the policy for this machine.
         pool: the connection to the runtime.
-        topology: what of this machine may be used, as it is.
         settings: where the host's files are seen, and what to do where the kernel has something else than was decided.
         nursery: for what takes time; outlives every call.
-        machine: what is known of the machine; None: *topology* stays true.
+        machine: what is known of the machine.
+        override: see ``Intake``.
+        changing: held while something changes how the node decides: one thing at a time.
     """
 
     def __init__(
         self,
         engine: Engine,
         pool: Pool,
-        topology: Topology,
         settings: Settings,
         nursery: trio.Nursery,
-        machine: Machine | None = None,
+        machine: HostView,
+        override: Overriding = as_asked,
+        changing: trio.Lock | None = None,
     ) -> None:
         self.engine = engine
-        self.choice = settings.policy
-        self.hardware = machine.hardware if machine is not None else Hardware(topology, topology)
-        self.changing = trio.Lock()
-        self.watch = MachineWatch(self, machine.sights) if machine is not None else None
+        self.hardware, topology = machine.hardware, machine.hardware.usable
+        self.changing = changing or trio.Lock()
+        self.watch = MachineWatch(self, machine.sights)
         self.runtime = RuntimeCalls(pool)
         host_root, memory_capacity = Path(settings.host_root), topology.memory_of(topology.node_ids)
         find_hints = partial(hints_of, host_root=host_root)
         self.doubts = Doubts(self.resync)
-        self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self.doubt)
+        self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self.doubt, override)
         self.observing = Observing(self.engine, self.intake)
         self.looking = Looking(self.runtime, self.observing, nursery)
         self.meeting = Meeting(self.runtime, self.engine, self.intake, nursery)
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
-        self.engine.on_effect(self.effects.perform)
         self.enforcer = self._make_enforcer(host_root, settings.enforce)
         self.clearing = Clearing(engine, self.effects, nursery, self._check)
         self.persistence: Persistence | None = None
-        self.recorder = Recorder(engine, topology, lambda: self.choice)
+        self.recorder = Recorder(engine, topology)
+        self.engine.listen(ladder(self.recorder, None, self.effects, self.enforcer))
         self._settled = False
         self._life = trio.CancelScope()
 
@@ -209,7 +206,7 @@ class DecidingNode:
         return self.hardware.usable
 
     def settle_on(self, hardware: Hardware) -> None:
-        """See ``machine.Deciding``."""
+        """See ``machine.Measured``."""
         usable, self.hardware = hardware.usable, hardware
         self.intake.memory_capacity = usable.memory_of(usable.node_ids)
         if self.persistence is not None:
@@ -236,9 +233,10 @@ class DecidingNode:
             self.persistence = await trio.to_thread.run_sync(
                 opening, settings.state_dir, self.engine, self.effects, facts
             )
+            self.engine.listen(ladder(self.recorder, self.persistence, self.effects, self.enforcer))
             self.intake.cpusets.record = self.persistence.note
         if resume:
-            self.engine.state = freed(self.engine.policy, self.engine.state, self.machine)
+            self.engine.free(self.machine)
 
     async def record(self, file: str) -> None:
         """Record what happens; a daemon that cannot serves all the same."""
@@ -247,12 +245,17 @@ class DecidingNode:
         except RecordingError as error:
             log.warning("nothing is recorded", reason=str(error))
 
+    def judge_failures(self, settings: Settings) -> None:
+        """Do from now on what *settings* say where the state cannot be kept."""
+        if self.persistence is not None:
+            self.persistence.judge_failures(fail_closed=settings.state_fail_closed)
+
     def retire(self) -> None:
         """End `run`: nothing is placed any more."""
         self._life.cancel()
 
     def participant(self, method: str) -> Interceptor | None:
-        """See ``relay.Deciding``."""
+        """See ``router.TakesPart``."""
         return participant(self, method)
 
     def observed(self, method: str, answer: bytes) -> None:
@@ -291,7 +294,7 @@ class DecidingNode:
 
     def machine_status(self) -> dict[str, Any]:
         """See ``control.Observed``."""
-        return self.watch.status() if self.watch is not None else {}
+        return self.watch.status()
 
     def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
         """See ``node_api.Node``."""
@@ -319,26 +322,13 @@ class DecidingNode:
         try:
             cgroups = Cgroups(host_root / CGROUPS)
         except CgroupsUnusableError as error:
-            log.warning("what the kernel has for containers is not looked at", reason=str(error))
+            log.warning("cgroup enforcement is off: no usable cgroup hierarchy", reason=str(error))
             return None
         enforcer = Enforcer(
             lambda: self.engine.state, ThreadedKernel(cgroups), self.effects.perform, self.effects.in_flight, mode
         )
         enforcer.agreed = self.effects.handover.confirm
-        self.engine.on_event(self._look_at)
         return enforcer
-
-    def _look_at(self, event: Event) -> None:
-        """Have the enforcer look at what the runtime has just done something to, or says that it has."""
-        if self.enforcer is None:
-            return
-        if isinstance(event, ContainerStarted | ResizeDone):
-            self.enforcer.look_at(event.key)
-        elif isinstance(event, UpdateFailed):
-            self.enforcer.look_at(event.key, at_once=True)
-        elif isinstance(event, Synchronised):
-            for key in self.engine.state.adjustments:
-                self.enforcer.look_at(key)
 
     async def on_up(self, info: RuntimeInfo) -> None:
         """Learn what the runtime has before calls pass; for ``Link``."""
@@ -369,9 +359,8 @@ class DecidingNode:
             "doubts": self.doubts.run,
             "long lists": self.observing.run,
             "runtime events": partial(listen, self.runtime, partial(self.observed, EVENTS)),
+            "watch of the machine": self.watch.run,
         }
-        if self.watch is not None:
-            tasks["watch of the machine"] = self.watch.run
         if self.enforcer is not None:
             tasks["enforcer"] = self.enforcer.run
         return tasks

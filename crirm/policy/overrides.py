@@ -1,4 +1,4 @@
-"""External adjustments: resources that administrators of the cluster give to containers from outside their pods.
+"""External overrides: resources that administrators of the cluster give to containers from outside their pods.
 
 The node agent sends the specs of all ``Adjustment`` objects for this node (``criresmgr.intel.com/v1alpha1``) at once:
 
@@ -31,12 +31,12 @@ from crirm.policy.expressions import Expression, ExpressionError, decode_express
 T = TypeVar("T", bound=int)
 
 
-class AdjustmentError(CrirmError, ValueError):
-    """An adjustment is not what it should be; the text says where in it, as ``$.resources.limits.cpu: ...``."""
+class OverrideError(CrirmError, ValueError):
+    """An override is not what it should be; the text says where in it, as ``$.resources.limits.cpu: ...``."""
 
 
 class ConflictError(CrirmError):
-    """What adjustments say of a container cannot be followed."""
+    """What overrides say of a container cannot be followed."""
 
 
 @attrs.frozen
@@ -69,8 +69,8 @@ def _stands_for(pattern: str, node_name: str) -> bool:
 
 
 @attrs.frozen
-class ExternalAdjustment:
-    """One adjustment.
+class Override:
+    """One override.
 
     Args:
         name: of the object in Kubernetes.
@@ -88,7 +88,7 @@ class ExternalAdjustment:
         """Return whether it is for *container* of *pod*."""
         return not self.scope or any(scope.holds(container, pod) for scope in self.scope)
 
-    def on(self, node_name: str) -> ExternalAdjustment | None:
+    def on(self, node_name: str) -> Override | None:
         """Return what it says of the node *node_name*, None when it says nothing of it."""
         if not self.scope:
             return self
@@ -96,30 +96,28 @@ class ExternalAdjustment:
         return attrs.evolve(self, scope=scope) if scope else None
 
 
-def adjustment_of(
-    adjustments: Iterable[ExternalAdjustment], container: Container, pod: Pod
-) -> ExternalAdjustment | None:
-    """Return the one of *adjustments* that is for *container* of *pod*, None when there is none.
+def override_of(overrides: Iterable[Override], container: Container, pod: Pod) -> Override | None:
+    """Return the one of *overrides* that is for *container* of *pod*, None when there is none.
 
     Raises:
         ConflictError: there are several, or it would give resources to a container that has none (BestEffort).
     """
-    found = [adjustment for adjustment in adjustments if adjustment.holds(container, pod)]
+    found = [override for override in overrides if override.holds(container, pod)]
     if len(found) > 1:
-        names = ", ".join(sorted(adjustment.name for adjustment in found))
-        raise ConflictError(f"several adjustments are for it: {names}; narrow the scope of all but one")
+        names = ", ".join(sorted(override.name for override in found))
+        raise ConflictError(f"several overrides are for it: {names}; narrow the scope of all but one")
     if found and pod.qos is QoSClass.BEST_EFFORT and (found[0].cpu or found[0].memory):
-        raise ConflictError(f"adjustment {found[0].name} sets resources, and its pod is BestEffort; leave it out")
+        raise ConflictError(f"override {found[0].name} sets resources, and its pod is BestEffort; leave it out")
     return found[0] if found else None
 
 
-def adjusted(requirements: Requirements, adjustment: ExternalAdjustment) -> Requirements:
-    """Return *requirements* with what *adjustment* says put into them."""
-    if adjustment.cpu is not None:
-        cpu = adjustment.cpu
+def overridden(requirements: Requirements, override: Override) -> Requirements:
+    """Return *requirements* with what *override* says put into them."""
+    if override.cpu is not None:
+        cpu = override.cpu
         requirements = attrs.evolve(requirements, cpu_request=cpu.request, cpu_limit=cpu.limit)
-    if adjustment.memory is not None:
-        memory = adjustment.memory
+    if override.memory is not None:
+        memory = override.memory
         requirements = attrs.evolve(requirements, memory_request=memory.request, memory_limit=memory.limit)
     return requirements
 
@@ -127,26 +125,26 @@ def adjusted(requirements: Requirements, adjustment: ExternalAdjustment) -> Requ
 # --- reading specs ---------------------------------------------------------------------------------------------------
 
 
-def decode_adjustments(document: Mapping[str, object]) -> tuple[tuple[ExternalAdjustment, ...], dict[str, str]]:
-    """Return the adjustments in *document*, spec by name, and what is wrong with those that are none, by name."""
-    adjustments, errors = [], {}
+def decode_overrides(document: Mapping[str, object]) -> tuple[tuple[Override, ...], dict[str, str]]:
+    """Return the overrides in *document*, spec by name, and what is wrong with those that are none, by name."""
+    overrides, errors = [], {}
     for name, spec in sorted(document.items()):
         try:
-            adjustments.append(decode_adjustment(name, spec))
-        except AdjustmentError as fault:
+            overrides.append(decode_override(name, spec))
+        except OverrideError as fault:
             errors[name] = str(fault)
-    return tuple(adjustments), errors
+    return tuple(overrides), errors
 
 
-def decode_adjustment(name: str, spec: object) -> ExternalAdjustment:
-    """Return the adjustment in *spec*, a document of mappings, lists, texts and numbers; null is as good as nothing.
+def decode_override(name: str, spec: object) -> Override:
+    """Return the override in *spec*, a document of mappings, lists, texts and numbers; null is as good as nothing.
 
     Raises:
-        AdjustmentError: it is none, or asks for what this crirm cannot do.
+        OverrideError: it is none, or asks for what this crirm cannot do.
     """
     fields = _fields(spec, "$", ("scope", "resources", "classes", "toptierLimit"))
     scopes = _items(fields.get("scope"), "$.scope")
-    adjustment = ExternalAdjustment(
+    override = Override(
         name,
         tuple(_scope(scope, f"$.scope[{index}]") for index, scope in enumerate(scopes)),
         _amounts(fields.get("resources"), "cpu", parse_millicpu),
@@ -155,8 +153,8 @@ def decode_adjustment(name: str, spec: object) -> ExternalAdjustment:
     _check_classes(fields.get("classes"))
     if "toptierLimit" in fields:
         _amount(fields["toptierLimit"], "$.toptierLimit", parse_bytes)
-        raise AdjustmentError("$.toptierLimit: this crirm does not limit top-tier memory yet; leave it out")
-    return adjustment
+        raise OverrideError("$.toptierLimit: top-tier memory limits are not supported yet; remove this field")
+    return override
 
 
 def _scope(document: object, place: str) -> Scope:
@@ -171,11 +169,9 @@ def _scope(document: object, place: str) -> Scope:
 
 def _node(document: object, place: str) -> str:
     if not isinstance(document, str) or not document:
-        raise AdjustmentError(f"{place}: is not the name of a node; write for example worker-1 or worker-*")
+        raise OverrideError(f"{place}: is not a node name; write for example worker-1 or worker-*")
     if "*" in document[:-1]:
-        raise AdjustmentError(
-            f"{place}: {quoted(document)} has a star that is not at its end; write for example worker-*"
-        )
+        raise OverrideError(f"{place}: {quoted(document)} has a star before its end; write for example worker-*")
     return document
 
 
@@ -184,7 +180,7 @@ def _expression(document: object, place: str) -> Expression:
     try:
         return decode_expression(given)
     except ExpressionError as fault:
-        raise AdjustmentError(f"{place}{str(fault).removeprefix('$')}") from None
+        raise OverrideError(f"{place}{str(fault).removeprefix('$')}") from None
 
 
 def _amounts(resources: object, name: str, parse: Callable[[str], T]) -> Amounts[T] | None:
@@ -194,26 +190,26 @@ def _amounts(resources: object, name: str, parse: Callable[[str], T]) -> Amounts
     limit = _amount(limits[name], f"{place}.limits.{name}", parse) if name in limits else None
     request = _amount(requests[name], f"{place}.requests.{name}", parse) if name in requests else limit
     if request is not None and limit is not None and limit < request:
-        raise AdjustmentError(f"{place}.limits.{name}: {limits[name]} is less than the request, {requests[name]}")
+        raise OverrideError(f"{place}.limits.{name}: {limits[name]} is less than the request, {requests[name]}")
     return None if request is None else Amounts(request, limit)
 
 
 def _check_classes(document: object) -> None:
     for kind, name in _fields(document, "$.classes", ("rdt", "blockio")).items():
         if not isinstance(name, str):
-            raise AdjustmentError(f"$.classes.{kind}: is not the name of a class")
+            raise OverrideError(f"$.classes.{kind}: is not a class name")
         if name:
-            problem = "this crirm does not put containers into classes yet; leave it out"
-            raise AdjustmentError(f"$.classes.{kind}: {problem}")
+            problem = "RDT and block I/O classes are not supported yet; remove this field"
+            raise OverrideError(f"$.classes.{kind}: {problem}")
 
 
 def _amount(document: object, place: str, parse: Callable[[str], T]) -> T:
     if isinstance(document, bool) or not isinstance(document, str | int | float):
-        raise AdjustmentError(f'{place}: is not an amount; write for example "500m", 2 or "64Mi"')
+        raise OverrideError(f'{place}: is not a quantity; write for example "500m", 2 or "64Mi"')
     try:
         return parse(str(document))
     except QuantityError as fault:
-        raise AdjustmentError(f"{place}: {fault}") from None
+        raise OverrideError(f"{place}: {fault}") from None
 
 
 def _fields(document: object, place: str, known: tuple[str, ...]) -> dict[str, object]:
@@ -221,10 +217,10 @@ def _fields(document: object, place: str, known: tuple[str, ...]) -> dict[str, o
     if document is None:
         return {}
     if not isinstance(document, Mapping):
-        raise AdjustmentError(f"{place}: is not a mapping; write the fields {', '.join(known)}")
+        raise OverrideError(f"{place}: is not a mapping; write the fields {', '.join(known)}")
     for name in document:
         if name not in known:
-            raise AdjustmentError(f"{place}.{name}: is no field of this; write {', '.join(known)}")
+            raise OverrideError(f"{place}.{name}: unknown field; write one of {', '.join(known)}")
     return {name: value for name, value in document.items() if value is not None}
 
 
@@ -232,5 +228,5 @@ def _items(document: object, place: str) -> list[object]:
     if document is None:
         return []
     if not isinstance(document, list):
-        raise AdjustmentError(f"{place}: is not a list")
+        raise OverrideError(f"{place}: is not a list")
     return document
