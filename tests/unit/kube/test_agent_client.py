@@ -140,5 +140,5 @@ def test_an_agent_that_says_nothing_is_waited_for_until_the_deadline(short_path:
 @pytest.mark.parametrize("word", ["", "disabled"])
 def test_an_agent_that_is_disabled_is_not_asked(word: str) -> None:
     assert not AgentClient(word).enabled
-    with pytest.raises(AgentDisabledError, match="HealthCheck needs the node agent, which is disabled; set its socket with --agent-socket"):
+    with pytest.raises(AgentDisabledError, match="HealthCheck needs the node agent, which is disabled; set its socket"):
         bridge.run(health, AgentClient(word))
