@@ -37,7 +37,6 @@ from crirm.daemon.relay.link import Link
 from crirm.daemon.relay.router import Relay, is_endless
 from crirm.daemon.settings import NOTHING, control_socket_beside, intercepted_by
 from crirm.errors import CrirmError
-from crirm.kube.config_service import serve_config
 from crirm.logs import configure, get_logger, toggle_full_debug
 from crirm.rpc.calls import Refusal
 from crirm.rpc.client import Pool
