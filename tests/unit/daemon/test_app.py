@@ -27,18 +27,13 @@ if TYPE_CHECKING:
 GRACE_S = 10.0
 
 
-@attrs.frozen
-class FakeCall:
-    path: bytes
-
-
 @attrs.define
 class FakeServer:
     """Is idle and has sent everything after so many seconds."""
 
     idle_after_s: float
     sent_after_s: float = 0.0
-    calls: set[FakeCall] = attrs.field(factory=lambda: {FakeCall(b"/a.B/Slow")})
+    calls: list[bytes] = attrs.field(factory=lambda: [b"/a.B/Slow"])
     refusal: Refusal | None = None
 
     def shut_gate(self, refusal: Refusal, _endless: Callable[[bytes], bool]) -> None:
