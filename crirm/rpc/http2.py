@@ -26,7 +26,7 @@ from h2.settings import SettingCodes
 from crirm.rpc import bridge
 from crirm.rpc.floods import Allowances, Kind
 from crirm.rpc.frames import FrameError, whole_frames
-from crirm.rpc.header_blocks import MAX_HEADERS, Headers, LinearDecoder, LiteralEncoder, TooLong
+from crirm.rpc.header_blocks import MAX_HEADERS, TOO_LONG, Headers, LinearDecoder, LiteralEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -221,7 +221,7 @@ class Http2Connection(H2Protocol):
         leg = self.legs.get(event.stream_id)
         if leg is None:
             return
-        if type(event.headers) is TooLong:
+        if event.headers and event.headers[0] is TOO_LONG:
             leg.on_too_long(f"more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} of headers")
         else:
             end = isinstance(event, h2e.TrailersReceived) or event.stream_ended is not None

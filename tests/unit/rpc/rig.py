@@ -94,9 +94,13 @@ class Stream:
     """What a peer has seen of one stream."""
 
     headers: list[Pairs] = attrs.field(factory=list)
-    body: bytes = b""
+    pieces: list[bytes] = attrs.field(factory=list)
     ended: bool = False
     reset: int | None = None
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
 
 
 class Half(Protocol):
@@ -167,7 +171,7 @@ class Peer:
                 stream.ended = stream.ended or event.stream_ended is not None
             case h2e.DataReceived():
                 stream = self.streams[event.stream_id]
-                stream.body += event.data
+                stream.pieces.append(event.data)
                 stream.ended = stream.ended or event.stream_ended is not None
                 if self.acknowledges:
                     self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -263,7 +267,9 @@ class Rig:
             assert left, "they never come to rest"
             self.flusher.flush()
             moved = [peer.exchange(self.piece_bytes) for peer in self.peers]
-            quiet = 0 if any(moved) else quiet + 1
+            splice = self.downstream.splice
+            behind = not self.downstream.lost and (splice.caller.reader.unread or splice.runtime.reader.unread)
+            quiet = 0 if any(moved) or behind else quiet + 1
             await trio.testing.wait_all_tasks_blocked()
             await bridge.call_asyncio(asyncio.sleep, 0)
 
@@ -285,14 +291,14 @@ class Rig:
 
     async def send(self, peer: Peer, stream_id: int, body: bytes, *, end: bool = False) -> None:
         """Let *peer* send *body*, as its windows allow."""
-        rest = body
-        while rest:
+        at = 0
+        while at < len(body):
             if peer.h2.local_flow_control_window(stream_id) <= 0:
                 await self.settle()
             room = min(peer.h2.local_flow_control_window(stream_id), peer.h2.max_outbound_frame_size)
             assert room > 0, "no window left; send less"
-            peer.h2.send_data(stream_id, rest[:room])
-            rest = rest[room:]
+            peer.h2.send_data(stream_id, body[at : at + room])
+            at += room
         if end:
             peer.h2.send_data(stream_id, b"", end_stream=True)
 
