@@ -330,7 +330,7 @@ class RuntimeHalf(bridge.Protocol):
     @property
     def half_a_frame(self) -> int:
         """See `rest_of_frames.Connection`."""
-        return len(self._caller.splice.runtime.reader.late)
+        return self._caller.splice.runtime.reader.half_bytes
 
     def pause_writing(self) -> None:
         """Stop reading the caller: the runtime does not read its socket."""
@@ -359,6 +359,7 @@ class RuntimeHalf(bridge.Protocol):
 
     def set_reading(self, *, wanted: bool) -> None:
         """Read, or do not."""
+        self._rest.reads(wanted=wanted)
         bridge.set_reading(self._transport, wanted)
 
     def fail(self, reason: str) -> None:

@@ -254,6 +254,9 @@ class Http2Connection(H2Protocol):
         self._settings_changed = True
         self._count(Kind.SETTINGS)
 
+    def _begun(self, _event: h2e.RequestReceived | h2e.PushedStreamReceived) -> None:
+        self.fail("the peer begins a stream, which only a client does")
+
     def _terminated(self, event: h2e.ConnectionTerminated) -> None:
         reason = f"peer sent GOAWAY (error {event.error_code})"
         if event.error_code:
@@ -283,6 +286,8 @@ _HANDLERS: dict[type[h2e.Event], Callable[[Http2Connection, h2e.Event], None]] =
     h2e.StreamReset: Http2Connection._reset,  # type: ignore[dict-item]
     h2e.WindowUpdated: Http2Connection._window,  # type: ignore[dict-item]
     h2e.RemoteSettingsChanged: Http2Connection._settings,  # type: ignore[dict-item]
+    h2e.RequestReceived: Http2Connection._begun,  # type: ignore[dict-item]
+    h2e.PushedStreamReceived: Http2Connection._begun,  # type: ignore[dict-item]
     h2e.ConnectionTerminated: Http2Connection._terminated,  # type: ignore[dict-item]
 }
 
