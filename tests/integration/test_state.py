@@ -125,7 +125,7 @@ def test_where_nothing_can_be_kept_crirm_says_so_and_goes_on(node: Node) -> None
     assert "writable by other users" in record["reason"]
     assert list(node.state.iterdir()) == []
     node.state.chmod(0o755)
-    relay.wait_log("the state is kept again")
+    relay.wait_log("state is saved again")
     before = node.told()
     relay.kill()
     node.start()

@@ -61,7 +61,7 @@ class Life:
     @property
     def node(self) -> DecidingNode | None:
         """What decides now, if anything does."""
-        return self.relay.decider.node if self.relay is not None else None
+        return self.relay.deciding() if self.relay is not None else None
 
     def kill(self) -> None:
         """End it as ``kill -9`` does: nothing that it has not done yet is done."""
@@ -157,6 +157,7 @@ async def _open_server(_sock: object, served: Served, flusher: Flusher) -> Async
     try:
         yield server
     finally:
+        server.close("crirm has ended")  # whoever waits for an answer would wait for ever
         if life is not None:
             life.server = None
 

@@ -1,4 +1,4 @@
-"""Grants as JSON and back, so that they outlive the process.
+"""Grants as JSON and back, for the saved state.
 
 What is saved is the grant itself; all sums follow from it. Restoring takes over every grant whose CPUs this machine can
 still hold. Where there is less memory than was promised, those who came last are promised none any more: who runs has
@@ -9,9 +9,10 @@ What configuration says today about who gets what counts for a container when it
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
 
 import attrs
-import cattrs
 
 from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet, ListFormatError
@@ -24,6 +25,9 @@ from crirm.policy.topology_aware.protection import shortage
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest
 from crirm.policy.topology_aware.state import Grant, PolicyState, empty
 from crirm.policy.topology_aware.wording import size_text
+
+if TYPE_CHECKING:
+    import cattrs
 
 
 class MisfitError(CrirmError):
@@ -81,9 +85,11 @@ class _Rest:
 
 def _grant(machine: Machine, document: Json) -> Grant:
     """Read one grant, and check it against the machine."""
+    import cattrs  # noqa: PLC0415  # as below
+
     try:
         name, rest = document
-        saved = _converter.structure(rest, _Rest)
+        saved = _converter().structure(rest, _Rest)
         exclusive = CPUSet.parse(saved.exclusive)
     except (cattrs.BaseValidationError, ListFormatError, ValueError, TypeError) as error:
         raise MisfitError("saved grant is unreadable") from error
@@ -140,11 +146,11 @@ def _exact(value: object, kind: type[object]) -> object:
     return value
 
 
-def _make_converter() -> cattrs.Converter:
+@cache
+def _converter() -> cattrs.Converter:
+    import cattrs  # noqa: PLC0415  # 25 ms; only what was saved before is read
+
     converter = cattrs.Converter()
     for plain in (int, str, bool):  # a number of seconds may be either kind of number
         converter.register_structure_hook(plain, _exact)
     return converter
-
-
-_converter = _make_converter()

@@ -130,7 +130,7 @@ def test_what_cannot_be_used_is_said_in_a_sentence(trace: Path, tmp_path: Path) 
     other = tmp_path / "other"
     other.write_text("hello\n")
     assert refused(tmp_path / "gone") == f"{tmp_path}/gone: cannot be read: No such file or directory"
-    assert refused(other).startswith(f"{other}: line 1: this is no trace of crirm")
+    assert refused(other).startswith(f"{other}: line 1: not a trace of crirm")
     assert refused(tmp_path).startswith(f"{tmp_path}: cannot be read")
     assert refused(trace, "--host", "/nowhere/at/all").startswith("--host /nowhere/at/all: no such directory")
     assert "is not a level" in refused(trace, "--host", "big")

@@ -12,6 +12,7 @@ from crirm.config.load import load
 from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet
 from crirm.model.quantity import MilliCPU
+from crirm.policy.registry import POLICIES
 from crirm.policy.static.options import StaticOptions
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 RESERVED = "ReservedResources: {CPU: 1}"
+*_MOST, _LAST = POLICIES
+KNOWN = f"this version has {', '.join(_MOST)} and {_LAST}"
 
 
 def test_a_configuration_says_all_that_the_daemon_asks() -> None:
@@ -65,14 +68,12 @@ def test_the_policy_none_has_no_options() -> None:
     [
         pytest.param(
             "policy: {Active: topologyaware}",
-            "unknown policy 'topologyaware' (did you mean topology-aware?); this version has none, topology-aware, "
-            "memtier and static @ $.policy.Active (line 1)",
+            f"unknown policy 'topologyaware' (did you mean topology-aware?); {KNOWN} @ $.policy.Active (line 1)",
             id="a policy that does not exist",
         ),
         pytest.param(
             "policy:\n  Active: balloons",
-            "policy balloons is not supported yet; this version has none, topology-aware, memtier and "
-            "static @ $.policy.Active (line 2)",
+            f"policy balloons is not supported yet; {KNOWN} @ $.policy.Active (line 2)",
             id="a policy that does not exist yet",
         ),
         pytest.param(

@@ -84,10 +84,10 @@ def test_a_report_survives_json() -> None:
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        pytest.param([], "this is no report", id="a list"),
-        pytest.param({}, "this is no report", id="an empty object"),
-        pytest.param({"format": 9}, "the report is of format 9, not 1", id="another version"),
-        pytest.param({"format": 1, "crirm": 1}, "this is no report", id="half of one"),
+        pytest.param([], "not a report", id="a list"),
+        pytest.param({}, "not a report", id="an empty object"),
+        pytest.param({"format": 9}, "unsupported report format 9, expected 1", id="another version"),
+        pytest.param({"format": 1, "crirm": 1}, "not a report", id="half of one"),
     ],
 )
 def test_what_is_no_report_is_refused(record: object, said: str) -> None:

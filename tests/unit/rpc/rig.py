@@ -114,6 +114,10 @@ class Half(Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None: ...
 
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
 
 class _H2Connection(H2Connection):
     """As strict as h2's own, but GOAWAY leaves the streams that there are, as it does with grpc-go."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 import pytest
-from crirm.rpc.header_cache import Coded
+from crirm.rpc.header_blocks import Coded
 from grpclib.const import Status
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH

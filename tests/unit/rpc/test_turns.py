@@ -16,7 +16,7 @@ CALLS = FRAMES_PER_TURN  # of two frames each
 
 async def begin_many(rig: Rig) -> None:
     """Let the kubelet begin many calls, and crirm read them all at once."""
-    rig.kubelet.h2.remote_settings[3] = rig.beyond.h2.local_settings[3] = CALLS  # type: ignore[index] # of streams
+    rig.kubelet.h2.remote_settings[3] = rig.beyond.h2.local_settings[3] = CALLS  # of streams
     for _ in range(CALLS):
         stream_id = rig.kubelet.h2.get_next_available_stream_id()
         rig.kubelet.h2.send_headers(stream_id, request())

@@ -206,7 +206,7 @@ async def test_the_file_begins_empty_and_gets_stamped_lines(tmp_path: Path) -> N
 async def test_a_file_that_cannot_be_opened_ends_the_start(tmp_path: Path) -> None:
     with pytest.raises(CrirmError) as fault:
         await Dumper(DumpRules.parse("full:*"), file=str(tmp_path / "no" / "dump")).run()
-    assert str(fault.value).startswith(f"{tmp_path}/no/dump: cannot be opened for writing: No such file or directory")
+    assert str(fault.value).startswith(f"{tmp_path}/no/dump: cannot open for writing: No such file or directory")
 
 
 @pytest.mark.trio

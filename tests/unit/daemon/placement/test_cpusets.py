@@ -8,7 +8,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.placement.participants import Create, Remove, Update
 from tests.unit.daemon.nodes import FakeNode, create_request, good, in_nursery, with_pod
 
 if TYPE_CHECKING:
@@ -16,25 +15,27 @@ if TYPE_CHECKING:
 
     from crirm.system.store import Entry
 
-ASKED = "somebody else asks for CPUs; what crirm has decided stays in force"
+ASKED = "ignoring CPUs requested by another party; the assignment stays"
 
 
 def create(node: FakeNode, name: str, cpus: str = "", mems: str = "") -> None:
     request = create_request(name, cpus=1)
     linux = request.config.linux.resources
     linux.cpuset_cpus, linux.cpuset_mems = cpus, mems
-    node.call(Create, request, good(v1.CreateContainerResponse(container_id=f"id-{name}")))
+    node.call("CreateContainer", request, good(v1.CreateContainerResponse(container_id=f"id-{name}")))
 
 
 def update(node: FakeNode, name: str, cpus: str = "", mems: str = "") -> None:
     linux = v1.LinuxContainerResources(cpuset_cpus=cpus, cpuset_mems=mems)
     request = v1.UpdateContainerResourcesRequest(container_id=f"id-{name}", linux=linux)
-    held, _ = node.call(Update, request, good(v1.UpdateContainerResourcesResponse()))
+    held, _ = node.call("UpdateContainerResources", request, good(v1.UpdateContainerResourcesResponse()))
     assert held.forwarded is not None
 
 
 def remove(node: FakeNode, name: str) -> None:
-    node.call(Remove, v1.RemoveContainerRequest(container_id=f"id-{name}"), good(v1.RemoveContainerResponse()))
+    node.call(
+        "RemoveContainer", v1.RemoveContainerRequest(container_id=f"id-{name}"), good(v1.RemoveContainerResponse())
+    )
 
 
 @in_nursery
@@ -50,11 +51,10 @@ async def test_cpus_asked_for_by_hand_are_told_once(nursery: trio.Nursery) -> No
     assert (told["container"], told["asked"], told["log_level"]) == ("shop/web/c", "CPUs 7", "warning")
     (entry,) = journal
     assert (entry.kind, entry.pod, entry.container) == ("CPUs asked for", "shop/web", "c")
-    assert entry.outcome == "CPUs 7, by somebody else; what was decided stays in force"
+    assert entry.outcome == "CPUs 7, by another party; the assignment stays"
     (finding,) = node.intake.cpusets.findings()
     assert finding == (
-        "somebody else has asked for CPUs or memory nodes: "
-        "shop/web/c was to have CPUs 7, and keeps what crirm has decided"
+        "another party requested CPUs or memory nodes: shop/web/c was to get CPUs 7, and keeps its assignment"
     )
     remove(node, "c")
     assert node.intake.cpusets.findings() == ()
@@ -74,7 +74,7 @@ async def test_a_kubelet_that_sends_cpusets_is_another_cpu_manager_while_it_last
             create(node, name)
             update(node, name, cpus="6")
     (finding,) = node.intake.cpusets.findings()
-    assert finding.startswith("another CPU manager is at work: the kubelet sends CPUs or memory nodes for ")
+    assert finding.startswith("another CPU manager is active: the kubelet requests CPUs or memory nodes for ")
     assert "cpuManagerPolicy" in finding
     for name in names:
         remove(node, name)
