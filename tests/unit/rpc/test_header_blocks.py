@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from crirm.rpc.header_cache import MAX_HEADERS, CachingDecoder, CachingEncoder, Coded, TooLong
 from hpack.exceptions import HPACKError
 from hpack.hpack import Decoder, Encoder
 from hpack.huffman import HuffmanEncoder
@@ -14,7 +13,6 @@ from hpack.struct import HeaderTuple, NeverIndexedHeaderTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-<<<<<<< HEAD
 from crirm.rpc.header_blocks import (
     MAX_HEADER_LIST_BYTES,
     MAX_HEADERS,
@@ -32,8 +30,6 @@ from crirm.rpc.header_blocks import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-=======
->>>>>>> splice
 _TOKENS = st.sampled_from([b":path", b"grpc-timeout", b"x", b"traceparent", b"a" * 60])
 _VALUES = st.one_of(st.sampled_from([b"", b"1", b"/runtime.v1/Version"]), st.binary(max_size=80))
 _HEADERS = st.builds(
