@@ -137,6 +137,7 @@ class Peer:
         self.other = other
         self.transport = Transport()
         self.acknowledges = acknowledges
+        self.precise = False  # it gives back just what it gets; h2 by itself lets it come to half a window
         self.streams: dict[int, Stream] = defaultdict(Stream)
         self.order: list[int] = []
         self.goodbye: int | None = None  # the last stream that the other end's GOAWAY leaves in
@@ -156,6 +157,12 @@ class Peer:
             if not self.transport.closed:
                 self.other.data_received(outgoing[start : start + piece_bytes])
         return bool(outgoing or incoming)
+
+    def _give_back(self, stream_id: int, size_bytes: int, *, ended: bool) -> None:
+        if size_bytes:
+            self.h2.increment_flow_control_window(size_bytes)
+            if not ended and stream_id in self.h2.streams and not self.h2.streams[stream_id].closed:
+                self.h2.increment_flow_control_window(size_bytes, stream_id)
 
     def vanish(self, exc: BaseException | None = None, unread: bytes = b"") -> None:
         """Be gone; *unread* lies in the socket."""
@@ -177,7 +184,9 @@ class Peer:
                 stream = self.streams[event.stream_id]
                 stream.pieces.append(event.data)
                 stream.ended = stream.ended or event.stream_ended is not None
-                if self.acknowledges:
+                if self.precise:
+                    self._give_back(event.stream_id, event.flow_controlled_length, ended=stream.ended)
+                elif self.acknowledges:
                     self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             case h2e.StreamReset():
                 self.streams[event.stream_id].reset = int(event.error_code or 0)
@@ -197,6 +206,7 @@ class Rig:
         self.handler: Handler | None = None
         self.observer: CallTap | None = None
         self.endless = False
+        self.route: Callable[[bytes], Route | Refusal] | None = None
         self.away = False
         self.piece_bytes = piece_bytes
         self.flusher = Flusher()
@@ -213,6 +223,8 @@ class Rig:
         self.kubelet = Peer(self.downstream, client_side=True, acknowledges=kubelet_acknowledges)
 
     def _route(self, path: bytes) -> Route | Refusal:
+        if self.route is not None:
+            return self.route(path)
         if self.refusal is not None:
             return self.refusal
         return Route(
@@ -330,13 +342,14 @@ class Rig:
 
 @asynccontextmanager
 async def open_rig(
-    *, tap: Tap | None = None, kubelet_acknowledges: bool = True, piece_bytes: int = 1 << 16
+    *, tap: Tap | None = None, kubelet_acknowledges: bool = True, piece_bytes: int = 1 << 16, precise: bool = False
 ) -> AsyncIterator[Rig]:
     """Trio-flavoured: a rig whose connections are open."""
     async with trio.open_nursery() as nursery:
         rig = Rig(nursery, tap=tap, kubelet_acknowledges=kubelet_acknowledges, piece_bytes=piece_bytes)
         try:
             await rig.settle()
+            rig.kubelet.precise = rig.beyond.precise = precise
             yield rig
         finally:
             nursery.cancel_scope.cancel()
