@@ -186,8 +186,9 @@ class CallerConnection(bridge.Protocol):
         """Read from each side what the other can take; come back for what was not looked at."""
         splice, runtime = self.splice, self._runtime
         behind = splice.caller.reader.unread, splice.runtime.reader.unread
-        if self._transport is not None and self._alone is None:
-            bridge.set_reading(self._transport, not behind[0] and (runtime is None or runtime.writable))
+        if self._transport is not None:
+            others = self._writable if self._alone is not None else runtime is None or runtime.writable
+            bridge.set_reading(self._transport, not behind[0] and others)
         if runtime is not None:
             runtime.set_reading(wanted=not behind[1] and self._writable)
         if any(behind):

@@ -151,7 +151,7 @@ class Peer:
             self._note(event)
         if not self.transport.reading:
             return bool(incoming)
-        outgoing = self.h2.data_to_send() + bytes(self.raw)
+        outgoing = bytes(self.raw) + self.h2.data_to_send()
         self.raw.clear()
         for start in range(0, len(outgoing), piece_bytes):
             if not self.transport.closed:
@@ -277,7 +277,7 @@ class Rig:
 
     async def settle(self) -> None:
         """Move bytes and let tasks run until nobody has anything to say."""
-        quiet, left = 0, 100_000
+        quiet, left = 0, 5_000
         while quiet < 3:
             left -= 1
             assert left, "they never come to rest"

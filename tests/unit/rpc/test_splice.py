@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
+from grpclib.const import Status
 from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame, PriorityFrame
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from crirm.rpc import bridge
 from crirm.rpc import frames as h2
 from crirm.rpc.calls import Refusal
-from crirm.rpc.grpc_wire import Status, find, frame
+from crirm.rpc.grpc_wire import find, frame
 from crirm.rpc.server import Route
 from tests.unit.rpc.rig import OK, REPLY, Peer, Rig, Stream, open_rig, request
 
@@ -83,13 +84,13 @@ class Play:
             return
         call = Call(path, kubelet.get_next_available_stream_id())
         more = [(b"x-%d" % number, b"v" * 40) for number in range(padding)]
-        priority = {"priority_weight": 7, "priority_exclusive": True} if padding % 2 else {}
+        priority: dict[str, Any] = {"priority_weight": 7, "priority_exclusive": True} if padding % 2 else {}
         kubelet.send_headers(call.stream_id, request(path, *more), **priority)
         self.calls.append(call)
 
     def ask(self, call: Call, size: int, padding: int, *, end: bool) -> None:
         kubelet, seen = self.rig.kubelet.h2, self.rig.kubelet.streams[call.stream_id]
-        if call.asked_end or call.reset or self.gone or seen.ended or seen.reset is not None:
+        if call.asked_end or call.reset or self.gone or seen.reset is not None:
             return
         room = kubelet.local_flow_control_window(call.stream_id) - padding - 1
         body = (frame(b"q" * size) if call.path == HELD else b"q" * size)[: max(room, 0)]
@@ -134,7 +135,9 @@ class Play:
             call.reset = True
 
     def configure(self, peer: Peer, values: dict[int, int]) -> None:
-        if SettingCodes.HEADER_TABLE_SIZE in values:  # h2 writes of two sizes at once the larger one too, and rejects that
+        if (
+            SettingCodes.HEADER_TABLE_SIZE in values
+        ):  # h2 writes of two sizes at once the larger one too, and rejects that
             if peer in self.resized:
                 return
             self.resized.append(peer)
@@ -173,19 +176,25 @@ STEPS = st.one_of(
 )
 
 
+def do_to_call(play: Play, kind: str, which: int, *args: Any) -> None:
+    """Have one thing happen to one of the latest calls."""
+    if not play.calls:
+        return
+    call = play.calls[-1 - which % len(play.calls)]
+    if kind == "reset":
+        play.reset(call, of_runtime=args[0])
+    else:
+        (play.ask if kind == "ask" else play.answer)(call, args[0], args[1], end=args[2])
+
+
 async def do(play: Play, step: tuple[Any, ...]) -> None:
     """Have one thing happen."""
     rig, kind, *args = play.rig, *step
-    call = play.calls[-1 - args[0] % len(play.calls)] if kind in {"ask", "answer", "reset"} and play.calls else None
     match kind:
         case "begin":
             play.begin(*args)
-        case "ask" if call is not None:
-            play.ask(call, args[1], args[2], end=args[3])
-        case "answer" if call is not None:
-            play.answer(call, args[1], args[2], end=args[3])
-        case "reset" if call is not None:
-            play.reset(call, of_runtime=args[1])
+        case "ask" | "answer" | "reset":
+            do_to_call(play, kind, *args)
         case "window" | "table" | "frame":
             code = {"window": SettingCodes.INITIAL_WINDOW_SIZE, "table": SettingCodes.HEADER_TABLE_SIZE}.get(
                 kind, SettingCodes.MAX_FRAME_SIZE
@@ -244,7 +253,7 @@ def check(play: Play) -> None:
 
 
 def granted(peer: Peer) -> int:
-    """Return how many bytes *peer* lets the other side send; h2 itself keeps those back that came for closed streams."""
+    """Return how many bytes *peer* lets the other side send; h2 keeps back those that came for closed streams."""
     size_bytes: int = peer.h2._inbound_flow_control_window_manager.current_window_size
     return size_bytes
 
