@@ -15,10 +15,11 @@ from crirm.daemon.configuration.in_force import InForce, Source
 from crirm.daemon.decider import Decider
 from crirm.daemon.settings import Settings
 from crirm.rpc.flusher import Flusher
-from tests.unit.daemon.fake_pool import in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from trio.testing import MockClock
 
     from crirm.rpc.calls import Refusal
     from crirm.rpc.server import Server
@@ -62,9 +63,13 @@ class FakeServer:
         pytest.param(8, 0, 5, 5, True, id="somebody insists"),
     ],
 )
-@in_virtual_time
 async def test_calls_in_flight_get_their_grace(
-    idle_after_s: float, sent_after_s: float, insisted_after_s: float | None, takes_s: float, cut_off: bool
+    idle_after_s: float,
+    sent_after_s: float,
+    insisted_after_s: float | None,
+    takes_s: float,
+    cut_off: bool,
+    autojump_clock: MockClock,
 ) -> None:
     server, stop = FakeServer(idle_after_s, sent_after_s), Stop()
     began_s = trio.current_time()
@@ -91,8 +96,7 @@ async def test_calls_in_flight_get_their_grace(
         pytest.param([signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR1], False, False, id="others ask for nothing"),
     ],
 )
-@in_virtual_time
-async def test_signals_are_obeyed(numbers: list[int], asked: bool, insisted: bool) -> None:
+async def test_signals_are_obeyed(numbers: list[int], asked: bool, insisted: bool, autojump_clock: MockClock) -> None:
     async def arrive() -> AsyncIterator[int]:
         for number in numbers:
             yield number
