@@ -7,7 +7,7 @@ from grpclib.const import Status
 
 from crirm.rpc.calls import Refusal
 from crirm.rpc.grpc_wire import find, frame
-from tests.unit.rpc.rig import in_guest_mode, open_rig
+from tests.unit.rpc.rig import Transport, in_guest_mode, open_rig
 
 
 @pytest.mark.parametrize("body", [pytest.param(frame(b"hi"), id="whole"), pytest.param(None, id="still coming")])
@@ -46,7 +46,7 @@ async def test_a_caller_that_does_not_read_is_not_read_either() -> None:
 async def test_a_caller_that_speaks_no_http2_is_left() -> None:
     async with open_rig() as rig:
         rig.away = True
-        caller = await rig.another_kubelet()
-        caller.other.data_received(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 100)
-        await rig.settle()
-        assert caller.transport.closed
+        connection, transport = rig.server.new_connection(), Transport()
+        connection.connection_made(transport)
+        connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
+        assert transport.closed
