@@ -128,11 +128,11 @@ class Client(Peer):
             asked.deframer.feed(data)
 
     def on_reset(self, stream_id: int, code: int) -> None:
-        """Take the end of a call."""
+        """Take the end of a call; also of one that crirm has answered before it had all of the request."""
         if stream_id in self._asked:
             self._end(stream_id, Status.UNAVAILABLE.value, f"stream reset {code}")
-        else:
-            self._check_left("a reset", stream_id)
+        elif stream_id >= self._next:
+            self._forbid(f"a reset of stream {stream_id}, which is none")
 
     def _check_left(self, what: str, stream_id: int) -> None:
         if stream_id not in self._left:

@@ -254,7 +254,8 @@ class Port(Peer):
     def _break_off(self, stream: Stream, answer: bytes | RpcError) -> None:
         """Send the half of an answer; it ends within a frame."""
         frames = _frames_of(stream, answer)
-        self._send(stream, frames[: len(frames) // 2])
+        at = len(frames) // 2
+        self._send(stream, frames[: at - (h2.whole_frames(frames[:at]) == at)])
 
     def _reset(self, stream: Stream) -> None:
         self._end(stream, h2.rst_stream(stream.id, h2.INTERNAL_ERROR))
