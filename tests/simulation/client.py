@@ -136,7 +136,9 @@ class Client(Peer):
 
     def _check_left(self, what: str, stream_id: int) -> None:
         if stream_id not in self._left:
-            self._forbid(f"{what} of stream {stream_id}, {'which is over' if stream_id < self._next else 'which is none'}")
+            self._forbid(
+                f"{what} of stream {stream_id}, {'which is over' if stream_id < self._next else 'which is none'}"
+            )
 
     def on_window(self, stream_id: int, size_bytes: int) -> None:  # noqa: ARG002 - there is enough
         """Check that there is such a stream."""
