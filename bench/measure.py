@@ -105,20 +105,20 @@ def wait_until_quiet(way: Way) -> None:
         before_s = now_s
 
 
-def starts_s(rig: Rig, times: int) -> tuple[Samples, Samples]:
+def starts_s(rig: Rig, *, placing: bool, times: int) -> tuple[Samples, Samples]:
     """Start each crirm again and again; return the time and the CPU time to its first answer, in seconds."""
     taken: dict[str, list[tuple[float, float]]] = {build.name: [] for build in rig.builds}
     for build in rig.builds:
-        _start_s(rig, build)  # compiles
+        _start_s(rig, build, placing=placing)  # compiles
     for _, build in itertools.product(range(times), rig.builds):
-        taken[build.name].append(_start_s(rig, build))
+        taken[build.name].append(_start_s(rig, build, placing=placing))
     first, second = ({name: [pair[at] for pair in pairs] for name, pairs in taken.items()} for at in (0, 1))
     return first, second
 
 
-def _start_s(rig: Rig, build: Build) -> tuple[float, float]:
+def _start_s(rig: Rig, build: Build, *, placing: bool) -> tuple[float, float]:
     socket = rig.new_path(build, ".start.sock")
-    command = build.serve(rig.runtime, socket, *rig.options(build, placing=True))
+    command = build.serve(rig.runtime, socket, *rig.options(build, placing=placing))
     begun_s = time.monotonic()
     with running(*command) as pid:
         client = Client(socket)

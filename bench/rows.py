@@ -115,9 +115,9 @@ def _life(
     return row
 
 
-def _start(name: str, target_s: float) -> Callable[[Rig, Sequence[Way], Amount], list[Figure]]:
+def _start(name: str, target_s: float, *, placing: bool) -> Callable[[Rig, Sequence[Way], Amount], list[Figure]]:
     def row(rig: Rig, _: Sequence[Way], amount: Amount) -> list[Figure]:
-        taken_s, spent_s = measure.starts_s(rig, amount.starts)
+        taken_s, spent_s = measure.starts_s(rig, placing=placing, times=amount.starts)
         return [
             _figure(rig, f"start to serving, {name}", "s", taken_s, AtMost(target_s)),
             _figure(rig, f"start to serving, {name}, CPU", "s", spent_s),
@@ -153,7 +153,8 @@ def _added(taken: Samples) -> Samples:
 
 
 ROWS: Final = (
-    Row("start", 0, _start("empty", 0.25), None),
+    Row("start", 0, _start("none, empty", 0.25, placing=False), None),
+    Row("start-placing", 0, _start("topology-aware, empty", 0.25, placing=True), None),
     Row("memory-idle", 0, _idle("none", placing=False), None),
     Row("memory-idle-placing", 0, _idle("topology-aware", placing=True), None),
     Row("version", 0, _version, placing=False, on_real=True),
@@ -163,7 +164,7 @@ ROWS: Final = (
     Row("placed-empty", 0, _life(PLACED_EMPTY, OfOther(1)), placing=True, on_real=True),
     Row("placed-100", 100, _life("pod life placed, 100 pods", OfFigure(1.2, PLACED_EMPTY)), placing=True),
     Row("exclusive-200", 200, _life("pod life exclusive, 200 pods", AtMost(12), Kind.EXCLUSIVE), placing=True),
-    Row("start-500", 500, _start("500 containers", 0.6), None),
+    Row("start-500", 500, _start("topology-aware, 500 containers", 0.6, placing=True), None),
     Row("list-500", 500, _list(500, None), placing=False, on_real=True),
     Row("list-1500", 1500, _list(1500, AtMost(1.7)), placing=False, on_real=True),
     Row("memory-1500", 1500, _loaded, placing=True),

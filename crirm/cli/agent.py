@@ -1,4 +1,4 @@
-"""``crirm agent``: what a node agent does, by hand: tell crirm a configuration, and ask the real agent how it is."""
+"""``crirm agent``: what a node agent does, by hand: send a configuration or overrides, and query the real agent."""
 
 from __future__ import annotations
 
@@ -22,12 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FILE = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-_NODE = click.option("--node", "node_name", metavar="NAME", default=socket.gethostname, help="Of the Kubernetes node.")
+_NODE = click.option(
+    "--node", "node_name", metavar="NAME", default=socket.gethostname, help="Name of the Kubernetes node."
+)
 _CONFIG_SOCKET = click.option(
-    "--config-socket", metavar="PATH", default=Settings().config_interface, show_default=True, help="crirm serves here."
+    "--config-socket",
+    metavar="PATH",
+    default=Settings().config_interface,
+    show_default=True,
+    help="Socket on which crirm receives configurations.",
 )
 _AGENT_SOCKET = click.option(
-    "--agent-socket", metavar="PATH", default=Settings().node_agent, show_default=True, help="The agent serves here."
+    "--agent-socket", metavar="PATH", default=Settings().node_agent, show_default=True, help="Socket of the node agent."
 )
 _TIMEOUT = click.option(
     "--timeout", "timeout_s", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True
@@ -35,21 +41,21 @@ _TIMEOUT = click.option(
 
 
 class UnreadableFileError(CrirmError):
-    """A file is not what it should be."""
+    """A file does not hold what the command needs."""
 
 
 @click.group("agent")
 def command() -> None:
-    """Tell crirm what a node agent would, and ask the node agent; docs/node-agent.md has more."""
+    """Send crirm what a node agent sends, and query the node agent; see docs/node-agent.md."""
 
 
-@command.command("set-config")
+@command.command("set-config", short_help="Activate a configuration.")
 @_FILE
 @_CONFIG_SOCKET
 @_NODE
 @_TIMEOUT
 def set_config(file: Path, config_socket: str, node_name: str, timeout_s: float) -> ExitCode:
-    """Have the configuration in FILE (- is standard input) taken into use, and at the next start again.
+    """Activate the configuration in FILE (- is standard input); it survives a restart.
 
     FILE is a ConfigMap or a configuration file, in YAML or TOML.
     """
@@ -65,15 +71,15 @@ def set_config(file: Path, config_socket: str, node_name: str, timeout_s: float)
     return ExitCode.FAILED if rejection else ExitCode.OK
 
 
-@command.command("set-adjustments")
+@command.command("set-adjustments", short_help="Replace the active overrides.")
 @_FILE
 @_CONFIG_SOCKET
 @_NODE
 @_TIMEOUT
 def set_adjustments(file: Path, config_socket: str, node_name: str, timeout_s: float) -> ExitCode:
-    """Have the adjustments in FILE (- is standard input) taken into use instead of those that are.
+    """Replace the active overrides by those in FILE (- is standard input).
 
-    FILE has Adjustment objects, or a mapping of names to their specs, in YAML or JSON; {} takes all away.
+    FILE holds Adjustment objects, or a mapping of names to specs, in YAML or JSON; {} removes all overrides.
     """
     from crirm.kube.config_client import ConfigClient  # noqa: PLC0415
     from crirm.rpc import bridge  # noqa: PLC0415
@@ -87,12 +93,12 @@ def set_adjustments(file: Path, config_socket: str, node_name: str, timeout_s: f
     return ExitCode.FAILED if errors else ExitCode.OK
 
 
-@command.command("health")
+@command.command("health", short_help="Query the health of the node agent.")
 @click.argument("query", default="")
 @_AGENT_SOCKET
 @_TIMEOUT
 def health(query: str, agent_socket: str, timeout_s: float) -> ExitCode:
-    """Ask the node agent how it is; the QUERY config-status asks how the last configuration fared."""
+    """Query the health of the node agent; QUERY config-status asks about the last configuration."""
     from crirm.kube.agent_client import AgentClient  # noqa: PLC0415
     from crirm.rpc import bridge  # noqa: PLC0415
 
@@ -104,11 +110,11 @@ def health(query: str, agent_socket: str, timeout_s: float) -> ExitCode:
     return ExitCode.FAILED if trouble else ExitCode.OK
 
 
-@command.command("node")
+@command.command("node", short_help="Print the Kubernetes Node object.")
 @_AGENT_SOCKET
 @_TIMEOUT
 def node(agent_socket: str, timeout_s: float) -> None:
-    """Print the Node object of Kubernetes, which the node agent knows."""
+    """Print the Kubernetes Node object, as the node agent knows it."""
     from crirm.kube.agent_client import AgentClient  # noqa: PLC0415
     from crirm.rpc import bridge  # noqa: PLC0415
 
@@ -119,7 +125,7 @@ def node(agent_socket: str, timeout_s: float) -> None:
 
 
 def documents(file: Path) -> list[Any]:
-    """Return the documents in *file*, empty ones left out.
+    """Return the documents in *file*, without empty ones.
 
     Raises:
         UnreadableFileError: it is neither YAML nor TOML.
@@ -133,10 +139,10 @@ def documents(file: Path) -> list[Any]:
 
 
 def config_map_data(file: Path, found: list[Any]) -> dict[str, str]:
-    """Return the data of a ConfigMap for the configuration that was *found* in *file*.
+    """Return the ConfigMap data for the configuration *found* in *file*.
 
     Raises:
-        UnreadableFileError: it is none.
+        UnreadableFileError: the file holds no configuration.
     """
     match found:
         case []:
@@ -144,19 +150,19 @@ def config_map_data(file: Path, found: list[Any]) -> dict[str, str]:
         case [{"kind": "ConfigMap", **rest}]:
             data = rest.get("data") or {}
             if not isinstance(data, dict) or not all(isinstance(text, str) for text in data.values()):
-                raise UnreadableFileError(f"{file}: the data of the ConfigMap are not texts")
+                raise UnreadableFileError(f"{file}: the ConfigMap's data must be strings")
             return {str(section): text for section, text in data.items()}
         case [dict(sections)]:
             return {str(name): yaml.safe_dump(value, sort_keys=False) for name, value in sections.items()}
         case _:
-            raise UnreadableFileError(f"{file}: is neither one ConfigMap nor a configuration")
+            raise UnreadableFileError(f"{file}: expected one ConfigMap or a configuration")
 
 
 def adjustment_specs(file: Path, found: list[Any]) -> dict[str, Any]:
-    """Return the specs of the adjustments that were *found* in *file*, by name.
+    """Return the specs of the overrides *found* in *file*, by name.
 
     Raises:
-        UnreadableFileError: there is something else.
+        UnreadableFileError: the file holds something else.
     """
     if len(found) == 1 and isinstance(found[0], dict) and "kind" not in found[0]:
         return {str(name): spec for name, spec in found[0].items()}
@@ -166,5 +172,5 @@ def adjustment_specs(file: Path, found: list[Any]) -> dict[str, Any]:
             case {"kind": "Adjustment", "metadata": {"name": str(name)}, **rest}:
                 specs[name] = rest.get("spec")
             case _:
-                raise UnreadableFileError(f"{file}: holds something that is no Adjustment with a name")
+                raise UnreadableFileError(f"{file}: expected only Adjustment objects with names")
     return specs

@@ -1,4 +1,4 @@
-"""``crirm config``: what a configuration file can say, what one amounts to, and what is wrong with it."""
+"""``crirm config``: explain, print, check and compare configuration files."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ if TYPE_CHECKING:
     from crirm.model.cpuset import CPUSet
     from crirm.model.topology import Topology
 
-WITHIN_S = 120.0  # a proposal waits for the one before, and for the runtime
+WITHIN_S = 120.0  # a proposal waits for earlier ones, and for the runtime
 _NO_CGROUPS: Final[dict[str, CPUSet]] = {}
 
 
 @click.group("config")
 def command() -> None:
-    """Explain, print and check configuration files; docs/configuration.md is the reference."""
+    """Explain, print, check and compare configuration files; see docs/configuration.md."""
 
 
-@command.command("help")
+@command.command("help", short_help="Print sections and their options.")
 @click.argument("sections", nargs=-1, metavar="[SECTION]...")
 def show_help(sections: tuple[str, ...]) -> None:
-    """Print sections and their options; a SECTION may be a part of a name, such as 'policy.' or '.memtier'."""
+    """Print sections and their options; SECTION may be part of a name, such as 'policy.' or '.memtier'."""
     click.echo(help_text(sections))
 
 
-@command.command("print")
+@command.command("print", short_help="Print a file with defaults filled in, or the defaults.")
 @click.argument("file", required=False, type=click.Path(path_type=Path, allow_dash=True))
 def print_config(file: Path | None) -> None:
-    """Print what FILE amounts to, defaults included; without a FILE, the defaults."""
+    """Print FILE as crirm reads it, with defaults filled in; without FILE, print the defaults."""
     if file is None:
         click.echo(dump(Config()), nl=False)
         return
@@ -69,22 +69,22 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
-@command.command("check")
+@command.command("check", short_help="Check a file, by itself and against a machine.")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
     "--host-root",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Judge it for the machine whose /sys and /proc are below DIR (default: /).",
+    help="Check it against the machine whose /sys and /proc are below DIR.  [default: /]",
 )
 @click.option(
-    "--synthetic", metavar="SPEC", help="Judge it for a made-up machine such as '2p.8c.2t'; see docs/topology.md."
+    "--synthetic", metavar="SPEC", help="Check it against a synthetic machine such as '2p.8c.2t'; see docs/topology.md."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(file: Path, host_root: Path | None, synthetic: str | None, *, as_json: bool) -> ExitCode:
-    """Tell what is wrong with FILE (- is standard input), by itself and on a machine; nothing is changed."""
+    """Check FILE (- is standard input), by itself and against a machine; nothing is changed."""
     if host_root is not None and synthetic is not None:
-        raise UsageError("--host-root and --synthetic name two different machines; give one of them")
+        raise UsageError("--host-root and --synthetic are mutually exclusive; use one of them")
     data = read(file)
     loaded = None
     try:
@@ -102,15 +102,17 @@ def check(file: Path, host_root: Path | None, synthetic: str | None, *, as_json:
     return ExitCode.FAILED if verdict.faults else ExitCode.OK
 
 
-@command.command("diff")
+@command.command("diff", short_help="Show what a file would change in the running daemon.")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--activate", is_flag=True, help="Take it into use if nothing speaks against it.")
-@click.option("--control-socket", default=DEFAULT_CONTROL_SOCKET, show_default=True, help="Of the daemon to ask.")
+@click.option("--activate", is_flag=True, help="Activate it if it is not rejected.")
+@click.option(
+    "--control-socket", default=DEFAULT_CONTROL_SOCKET, show_default=True, help="Control socket of the daemon."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def diff(file: Path, *, activate: bool, control_socket: str, as_json: bool) -> ExitCode:
-    """Tell what FILE (- is standard input) would change in the daemon that runs: containers, CPUs, memory nodes.
+    """Show what FILE (- is standard input) would change in the running daemon: containers, CPUs, memory nodes.
 
-    With --activate it is taken into use as well, until the daemon is restarted or gets another configuration.
+    With --activate it also becomes active, until the daemon restarts or gets another configuration.
     """
     faults: list[Fault] = []
     text = decoded(read(file), faults)
@@ -122,12 +124,15 @@ def diff(file: Path, *, activate: bool, control_socket: str, as_json: bool) -> E
     if activate and not refused:
         refused = ask(control_socket, {"ask": "activate", **question}, within_s=WITHIN_S)["refused"]
         proposal = {**proposal, "refused": refused, "activated": not refused}
-    click.echo(json.dumps(proposal, indent=2) if as_json else proposal_report(str(file), harmless(proposal)))
+    if as_json:
+        click.echo(json.dumps(proposal, indent=2))
+    else:
+        say(proposal_report(str(file), harmless(proposal)))
     return ExitCode.FAILED if refused else ExitCode.OK
 
 
 def _refusals(loaded: Loaded, topology: Topology, cgroups: ReadCgroup) -> tuple[Fault, ...]:
-    """Return what the policy itself says against the configuration."""
+    """Return the faults that the policy itself finds in the configuration."""
     config = loaded.config
     if cgroups is None:
         if any(isinstance(one, CgroupCPUs) for one in (config.available, config.reserved)):
@@ -156,7 +161,7 @@ def _report(file: Path, verdict: Verdict, loaded: Loaded | None) -> str:
     if loaded is not None and not verdict.faults:
         config = loaded.config
         available, reserved = config.available or "all CPUs", config.reserved or "none"
-        lines.append(f"{file}: can be used: policy {config.policy_name}, available {available}, reserved {reserved}")
+        lines.append(f"{file}: valid: policy {config.policy_name}, available {available}, reserved {reserved}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The policy that a command line chooses, for want of a configuration."""
+"""The policy chosen on the command line, which applies without a configuration file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def choice_from_options(name: str, available: str | None, reserved: str | None, host_root: str) -> Choice:
-    """Return the policy that the command line chooses.
+    """Return the policy chosen on the command line.
 
     Raises:
-        UsageError: there is no such policy, or a CPU constraint that is none.
+        UsageError: unknown policy, or a malformed CPU constraint.
     """
     known = sorted(POLICIES)
     if name not in known:
-        raise UsageError(f"--policy {name}: there is no such policy; there are {', '.join(known)}")
+        raise UsageError(f"--policy {name}: no such policy; choose one of {', '.join(known)}")
     section = PolicySection(
         active=name,
         available=Resources(cpu=_cpus("--available-cpus", available)),

@@ -1,4 +1,4 @@
-"""How commands ask the running daemon: one line of JSON each way over its control socket."""
+"""How commands query the running daemon: one line of JSON each way over its control socket."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ ANSWER_WITHIN_S = 10.0
 
 
 class NoDaemonError(CrirmError):
-    """There is no daemon to ask, or it does not answer."""
+    """No daemon is running, or it does not answer."""
 
 
 def ask(path: str, question: dict[str, Any], *, within_s: float = ANSWER_WITHIN_S) -> dict[str, Any]:
-    """Ask the daemon whose control socket is at *path*.
+    """Send *question* to the daemon whose control socket is at *path*, and return its answer.
 
     Raises:
-        NoDaemonError: it is not there, or we may not ask.
-        CrirmError: it has no answer; its own words.
+        NoDaemonError: no daemon serves there, or permission is denied.
+        CrirmError: the daemon answered with an error, in its words.
     """
     try:
         reply = _exchange(path, json.dumps(question).encode() + b"\n", within_s)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NoDaemonError(
-            f"{path}: no crirm serves here; start it, or name its socket with --control-socket"
+            f"{path}: crirm is not running; start it, or set its socket with --control-socket"
         ) from error
     except PermissionError as error:
-        raise NoDaemonError(f"{path}: no permission to ask; run this as the user that crirm runs as (root)") from error
+        raise NoDaemonError(
+            f"{path}: permission denied; run this command as the user that crirm runs as (root)"
+        ) from error
     except OSError as error:
         raise NoDaemonError(f"{path}: crirm did not answer within {within_s:g} s ({error})") from error
     answer: dict[str, Any] = json.loads(reply)
@@ -49,6 +51,6 @@ def _exchange(path: str, question: bytes, within_s: float) -> bytes:
         while not reply.endswith(b"\n"):
             received = sock.recv(1 << 16)
             if not received:
-                raise ConnectionResetError("it hung up")
+                raise ConnectionResetError("connection closed")
             reply += received
         return reply

@@ -1,6 +1,6 @@
 """The command ``cri-resmgr``: crirm under the name, and with the flags, of the original.
 
-What an existing unit file, installation script or habit passes to the original works here, or is named in one warning.
+Every flag of the original is accepted; those without effect are named in one warning.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PROGRAM: Final = "cri-resmgr"
 ROOT_PID_FILE: Final = "/var/run/cri-resmgr.pid"  # Source: CRI Resource Manager, -pid-file
 
 DUMP_RULES_2019: Final = "full:.*,off:Version,.*List.*,.*Status.*,.*Info.*,.*Log.*,.*Reopen.*"
-"""What ``-dump`` adds to. Source: CRI Resource Manager 0.1, which alone has the flag."""
+"""The rules that ``-dump`` adds to. Source: CRI Resource Manager 0.1, the only version with this flag."""
 
 REPORTS: Final[Mapping[str, Callable[[], str]]] = {
     "h": flag_help,
@@ -54,7 +54,7 @@ REPORTS: Final[Mapping[str, Callable[[], str]]] = {
 
 
 class StillRunningError(CrirmError):
-    """What is stored cannot be reset under a running daemon."""
+    """Stored state cannot be reset while the daemon runs."""
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def command(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Do what *argv* asks for, and return the exit code."""
+    """Run the command in *argv* and return the exit code."""
     given = with_file(parse(argv, FLAGS))
     for name, report in REPORTS.items():
         if given.is_on(name):
@@ -84,16 +84,16 @@ def _help_topics(words: Sequence[str]) -> Sequence[str]:
     if words[0] in {"config-help", "help"}:
         return words[1:]
     raise FlagError(
-        f"{words[0]}: not a flag, and the only words without a dash are config-help and help; "
+        f"{words[0]}: not a flag, and the only arguments without a dash are config-help and help; "
         "a boolean takes its value with an equals sign, as in -disable-ui=true"
     )
 
 
 def with_file(given: Parsed) -> Parsed:
-    """Add the flags in the file that ``-config`` names; those of the command line win.
+    """Add the flags in the file given by ``-config``; flags on the command line win.
 
     Raises:
-        FlagError: the file cannot be read, or a line in it.
+        FlagError: the file, or a line in it, cannot be read.
     """
     path = given.last("config")
     if not path:
@@ -107,7 +107,7 @@ def with_file(given: Parsed) -> Parsed:
         if line and not line.startswith("#"):
             name, equals, value = (part.strip() for part in line.partition("="))
             if name not in FLAGS or name == "config":
-                raise FlagError(f"{path}, line {number}: {name!r} is no flag of {PROGRAM}")
+                raise FlagError(f"{path}, line {number}: {PROGRAM} has no flag {name!r}")
             flag = FLAGS[name]
             value = "true" if not equals and flag.kind is Kind.BOOL else value
             values[name] = (*values.get(name, ()), check_value(f"{path}, line {number}: {name}", flag, value))
@@ -118,7 +118,7 @@ def settings_of(given: Parsed, environ: Mapping[str, str]) -> Settings:
     """Turn flags and environment into the daemon's settings.
 
     Raises:
-        UsageError: flags that exclude each other, or a value that cannot be.
+        UsageError: flags that exclude each other, or an invalid value.
     """
     options: dict[str, Any] = {
         name.replace("-", "_"): given.last(name)
@@ -129,7 +129,9 @@ def settings_of(given: Parsed, environ: Mapping[str, str]) -> Settings:
         options["dump_rules"] = cumulate(DUMP_RULES_2019, *given.values["dump"])
     for flag in ("config-socket", "agent-socket"):
         if given.last(flag) is not None:
-            options[flag.replace("-", "_")] = given.last(flag) or DISABLED  # the original: an empty one is none
+            options[flag.replace("-", "_")] = (
+                given.last(flag) or DISABLED
+            )  # as in the original, an empty one disables it
     directory = given.last("relay-dir")
     if directory is not None:
         options["state_dir"] = directory
@@ -152,16 +154,14 @@ def settings_of(given: Parsed, environ: Mapping[str, str]) -> Settings:
 
 
 def _reload_signal(name: str | None) -> signal.Signals | None:
-    """Read the flag as the original does: nothing, and all that begins with disable, mean no signal."""
+    """Read the flag as the original does: empty, and anything that begins with "disable", mean no signal."""
     if name is None:
         return signal.SIGHUP
     if not name or name.lower().startswith("disable"):
         return None
     full = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
     if full not in RELOAD_SIGNALS:
-        raise FlagError(
-            f"-force-config-signal {name}: cannot be; it is one of {', '.join(RELOAD_SIGNALS)}, or disabled"
-        )
+        raise FlagError(f"-force-config-signal {name}: invalid; use one of {', '.join(RELOAD_SIGNALS)}, or disabled")
     return signal.Signals[full]
 
 
@@ -172,12 +172,12 @@ def _choice(given: Parsed) -> Choice:
 
 
 def _cpu(text: str | None) -> str | None:
-    """Of the original's list of resources, CPUs are the only ones that it ever had."""
+    """Of the original's list of resources, only CPUs were ever implemented."""
     return None if text is None else text.removeprefix("cpu=").removeprefix("CPU=")
 
 
 def _pid_file(given: Parsed) -> str | None:
-    """The original's default needs root; for others it was a file in /tmp, where anybody could be first."""
+    """The original's default needs root; other users got a file in /tmp, which anybody could create first."""
     path = given.last("pid-file")
     if path is None:
         return ROOT_PID_FILE if os.geteuid() == 0 else None
@@ -191,7 +191,7 @@ def _log_options(given: Parsed) -> dict[str, str]:
 
 
 def without_effect(given: Parsed, use: Use) -> list[str]:
-    """Return the flags of *use* that were given, without those that ask for what crirm does anyway."""
+    """Return the given flags of *use*, except those that ask for what crirm does anyway."""
     return sorted(
         f"-{name}"
         for name, values in given.values.items()
@@ -202,22 +202,20 @@ def without_effect(given: Parsed, use: Use) -> list[str]:
 def _reset(settings: Settings, *, config: bool, policy: bool) -> int:
     if state_of(settings.relay_socket) is SocketState.LIVE:
         raise StillRunningError(
-            f"{settings.relay_socket}: the daemon runs; stop it before a reset (systemctl stop cri-resource-manager)"
+            f"{settings.relay_socket}: crirm is running; stop it before a reset (systemctl stop cri-resource-manager)"
         )
     kept = settings.state_dir
     if config:
         with held(kept) if kept else nullcontext():
             gone = bool(kept) and forget_accepted(kept)
         click.echo(
-            f"{path_in(kept)}: the accepted configuration is forgotten"
-            if gone
-            else "Nothing to reset: no configuration is stored."
+            f"{path_in(kept)}: saved configuration removed" if gone else "Nothing to reset: no configuration is saved."
         )
     if policy:
         gone = bool(kept) and forget(kept, "policy reset")
         click.echo(
-            f"{kept}: decisions are forgotten; the next start places every container anew"
+            f"{kept}: saved decisions removed; the next start places every container again"
             if gone
-            else "Nothing to reset: no decision is stored."
+            else "Nothing to reset: no decisions are saved."
         )
     return ExitCode.OK

@@ -1,4 +1,4 @@
-"""The flags of the original ``cri-resmgr``, of its last release and of the first from 2019, and what becomes of them.
+"""The flags of the original ``cri-resmgr``, from its first release in 2019 to its last, and what crirm does with them.
 
 Source: CRI Resource Manager 0.9 and 0.1, command line; klog v2 for the logging flags.
 """
@@ -19,10 +19,10 @@ class Use(enum.Enum):
     """What crirm does with a flag."""
 
     NOW = "in effect"
-    REPORT = "prints something and ends"
+    REPORT = "print something and exit"
     LOGGING = "logging, as in klog"
-    LATER = "accepted and named in a warning: the feature comes in a later version"
-    NONE = "accepted and named in a warning: it means nothing to crirm"
+    LATER = "accepted with a warning: not supported yet"
+    NONE = "accepted with a warning: no meaning in crirm"
 
 
 @attrs.frozen
@@ -31,7 +31,7 @@ class ResmgrFlag(Flag):
 
     use: Use = Use.LATER
     text: str = ""
-    harmless: tuple[str, ...] = ()  # values that ask for what crirm does anyway, and so for no warning
+    harmless: tuple[str, ...] = ()  # values that ask for what crirm does anyway: no warning
 
 
 def _table(*flags: ResmgrFlag) -> dict[str, ResmgrFlag]:
@@ -43,25 +43,25 @@ _NOW: Final = (
     ResmgrFlag("image-socket", STRING, Use.NOW, "socket for image calls; default: the runtime's, -: none"),
     ResmgrFlag("relay-socket", STRING, Use.NOW, "socket that the kubelet uses"),
     ResmgrFlag("allow-untested-runtimes", BOOL, Use.NOW, "use a runtime other than containerd and CRI-O"),
-    ResmgrFlag("pid-file", STRING, Use.NOW, "file that holds the process number"),
-    ResmgrFlag("dump", STRING, Use.NOW, "messages to dump, added to the rules of 2019; may be given several times"),
-    ResmgrFlag("dump-file", STRING, Use.NOW, "file that dumped messages are written to as well"),
-    ResmgrFlag("count-period", DURATION, Use.NOW, "time between two sums of counted messages"),
-    ResmgrFlag("logger-debug", STRING, Use.NOW, "log sources whose debug records are wanted"),
-    ResmgrFlag("config", STRING, Use.NOW, "file of flags, one `name = value` a line"),
-    ResmgrFlag("force-config", STRING, Use.NOW, "configuration file that wins over everything"),
-    ResmgrFlag("fallback-config", STRING, Use.NOW, "configuration file for want of another"),
-    ResmgrFlag("force-config-signal", STRING, Use.NOW, "signal that has it read again: SIGHUP; disabled: none"),
-    ResmgrFlag("config-socket", STRING, Use.NOW, "socket on which the node agent sends configurations; disabled: none"),
-    ResmgrFlag("agent-socket", STRING, Use.NOW, "socket of the node agent; disabled: it is not asked"),
-    ResmgrFlag("disable-policy-switch", BOOL, Use.NOW, "refuse another policy than the one whose decisions are kept"),
-    ResmgrFlag("host-root", STRING, Use.NOW, "where the host's /sys is seen"),
-    ResmgrFlag("relay-dir", STRING, Use.NOW, "directory that keeps what is decided across restarts"),
-    ResmgrFlag("policy", STRING, Use.NOW, "policy that places containers, for want of a file; null: none"),
-    ResmgrFlag("available-resources", STRING, Use.NOW, "CPUs that it may use, as cpu=2-63 or cpu=8"),
+    ResmgrFlag("pid-file", STRING, Use.NOW, "PID file"),
+    ResmgrFlag("dump", STRING, Use.NOW, "messages to dump, in addition to the rules of 2019; repeatable"),
+    ResmgrFlag("dump-file", STRING, Use.NOW, "file to which messages are dumped as well"),
+    ResmgrFlag("count-period", DURATION, Use.NOW, "interval of the summaries of counted messages"),
+    ResmgrFlag("logger-debug", STRING, Use.NOW, "log sources with debug messages"),
+    ResmgrFlag("config", STRING, Use.NOW, "file of flags, one `name = value` per line"),
+    ResmgrFlag("force-config", STRING, Use.NOW, "configuration file that overrides everything else"),
+    ResmgrFlag("fallback-config", STRING, Use.NOW, "configuration file if there is no other"),
+    ResmgrFlag("force-config-signal", STRING, Use.NOW, "signal to reload it: SIGHUP; disabled: none"),
+    ResmgrFlag("config-socket", STRING, Use.NOW, "socket for configurations of the node agent; disabled: none"),
+    ResmgrFlag("agent-socket", STRING, Use.NOW, "socket of the node agent; disabled: none"),
+    ResmgrFlag("disable-policy-switch", BOOL, Use.NOW, "reject a policy other than that of the saved state"),
+    ResmgrFlag("host-root", STRING, Use.NOW, "directory where the host's / is mounted"),
+    ResmgrFlag("relay-dir", STRING, Use.NOW, "directory for the saved state"),
+    ResmgrFlag("policy", STRING, Use.NOW, "policy if there is no configuration; null: none"),
+    ResmgrFlag("available-resources", STRING, Use.NOW, "CPUs for containers, as cpu=2-63 or cpu=8"),
     ResmgrFlag("reserved-resources", STRING, Use.NOW, "CPUs for kube-system, as cpu=0-1 or cpu=750m"),
-    ResmgrFlag("reset-config", BOOL, Use.NOW, "forget the stored configuration, and end"),
-    ResmgrFlag("reset-policy", BOOL, Use.NOW, "forget the stored policy, and end"),
+    ResmgrFlag("reset-config", BOOL, Use.NOW, "remove the saved configuration and exit"),
+    ResmgrFlag("reset-policy", BOOL, Use.NOW, "remove the saved decisions and exit"),
 )
 
 _REPORTS: Final = (

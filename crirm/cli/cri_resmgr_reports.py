@@ -1,4 +1,4 @@
-"""What ``cri-resmgr`` prints when it is asked for a report instead of a daemon."""
+"""What ``cri-resmgr`` prints instead of running the daemon."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def flag_help() -> str:
-    """Return all flags by what becomes of them."""
+    """Return all flags, grouped by what crirm does with them."""
     lines = ["Usage of cri-resmgr (this is crirm; its own command line is `crirm serve --help`):"]
     for use in Use:
         flags = [flag for flag in FLAGS.values() if flag.use is use]
@@ -33,7 +33,7 @@ def flag_help() -> str:
 
 
 def print_config() -> str:
-    """Return the configuration that is in effect when nothing is given, as YAML."""
+    """Return the default configuration as YAML."""
     return dump(Config()).rstrip()
 
 
@@ -49,9 +49,9 @@ def list_loggers() -> str:
 
 
 def config_help(modules: Sequence[str]) -> str:
-    """Return the options of *modules*, of all when none is named.
+    """Return the options of *modules*, or of all if none is given.
 
     Raises:
-        NoSectionError: there is no such module.
+        NoSectionError: unknown module.
     """
     return help_text(modules)

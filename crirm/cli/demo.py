@@ -1,4 +1,4 @@
-"""``crirm demo``: the main job on one screen, against a containerd of its own or against the embedded runtime."""
+"""``crirm demo``: crirm at work on one screen, with a private containerd or with the embedded runtime."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _EMBEDDED_IMAGE = "docker.io/library/busybox:latest"
 
 @attrs.frozen
 class Stage:
-    """The runtime that the demo plays on.
+    """The runtime that the demo uses.
 
     Args:
-        about: what it is, for people.
-        socket: where it serves CRI.
-        image: an image with a shell that it has.
-        cgroup_parent: where its pods go.
+        about: its description.
+        socket: on which it serves CRI.
+        image: an image that it has, with a shell.
+        cgroup_parent: of its pods.
     """
 
     about: str
@@ -56,13 +56,13 @@ class Stage:
 
 
 @click.command()
-@click.option("--embedded", is_flag=True, help="Use the embedded runtime even where containerd is installed.")
-@click.option("--once", is_flag=True, help="End when the container's life is over, instead of staying up.")
+@click.option("--embedded", is_flag=True, help="Use the embedded runtime even if containerd is installed.")
+@click.option("--once", is_flag=True, help="Exit when the container is gone, instead of staying up.")
 def command(*, embedded: bool, once: bool) -> None:
-    """Show a container's life passing through crirm.
+    """Run a container's life cycle through crirm.
 
-    Starts a private containerd (its own directories, socket and cgroups; nothing of an installed one is touched), or
-    the embedded runtime where containerd or root's rights are missing; starts crirm in front of it; and does what the
+    Starts a private containerd (with its own directories, socket and cgroups; an installed one is left alone), or
+    the embedded runtime if containerd or root privileges are missing; starts crirm in front of it; and does what the
     kubelet does for one pod.
     """
     logs.configure(LogSettings(stderr_level=Level.WARNING))
@@ -92,7 +92,7 @@ async def _demo(embedded: bool, once: bool) -> None:
 
 @asynccontextmanager
 async def _open_stage(folder: Path, *, embedded: bool) -> AsyncIterator[Stage]:
-    why = "as asked" if embedded else _why_not_containerd()
+    why = "requested" if embedded else _why_not_containerd()
     installed = None if why else find_installed()
     async with AsyncExitStack() as stack:
         if installed is None:
@@ -112,22 +112,22 @@ def _why_not_containerd() -> str:
         return "containers need root"
     if find_installed() is None:
         return "containerd and runc are not installed"
-    return "" if find_busybox() else "the package busybox-static is not installed"
+    return "" if find_busybox() else "busybox-static is not installed"
 
 
 @attrs.define
 class Ledger:
-    """What crirm told of the calls that passed through it.
+    """The outcomes of the calls that passed through crirm.
 
     Args:
-        live: print each call as it ends.
+        live: whether to print each call as it ends.
     """
 
     live: bool = False
     outcomes: dict[str, Outcome] = attrs.field(factory=dict)
 
     def note(self, path: bytes, outcome: Outcome) -> None:
-        """Keep the last outcome of each method."""
+        """Remember the last outcome of each method."""
         method = path.decode("ascii", "replace").rpartition("/")[2]
         self.outcomes[method] = outcome
         if self.live:
@@ -141,7 +141,7 @@ class Ledger:
 
 
 def _choice() -> Choice:
-    """Place the container too, unless the machine has a single CPU: one is for the system."""
+    """Choose a policy that places containers, unless the machine has a single CPU, which is reserved."""
     policy = "topology-aware" if (os.cpu_count() or 1) > 1 else "none"
     return choice_from_options(policy, None, "750m", "/")
 
@@ -154,7 +154,7 @@ async def _show(relay_socket: str, stage: Stage, ledger: Ledger) -> None:
         say(ledger.row(step.method, step.said))
         if step.method == "CreateContainer":
             await _tell_placement(relay_socket)
-    pool.close("the show is over")
+    pool.close("demo finished")
 
 
 async def _tell_placement(relay_socket: str) -> None:
@@ -165,18 +165,18 @@ async def _tell_placement(relay_socket: str) -> None:
         return  # nothing was placed
     for entry in answer["explained"]:
         trail = entry["trail"]
-        say(f"{'':50}asked for {trail['asked']}, got {trail['granted']}")
+        say(f"{'':50}requested {trail['asked']}, assigned {trail['granted']}")
 
 
 def _next_steps(relay_socket: str, runtime_socket: str) -> str:
     crirm = sys.argv[0]
     return f"""
-crirm stays up until Ctrl-C and prints every call that passes. Next, from another terminal:
+crirm keeps running until Ctrl-C and prints every call. Next, in another terminal:
 
   {crirm} status --control-socket {control_socket_beside(relay_socket)}
-      what each container has; `explain POD/CONTAINER` instead of `status` says why
+      what each container is assigned; `explain POD/CONTAINER` says why
   {crirm} doctor --runtime-socket {runtime_socket}
-      what of this host is ready for crirm, and what to mend
+      whether this host is ready for crirm, and how to fix what is not
   crictl --runtime-endpoint unix://{relay_socket} ps
       any CRI client; or a kubelet, with --container-runtime-endpoint=unix://{relay_socket}
   {crirm} serve --help

@@ -1,4 +1,4 @@
-"""How commands end: an operator's mistake is one sentence, a fault in crirm is a traceback."""
+"""How commands end: an operator's mistake is one sentence, a bug in crirm is a traceback."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def run_command(program: str, command: Callable[[], object]) -> int:
-    """Run *command* and return the exit code, having told standard error what went wrong.
+    """Run *command*, report errors on standard error, and return the exit code.
 
     Args:
-        program: the name that sentences start with.
-        command: returns its exit code, or something else for success.
+        program: the name that messages start with.
+        command: returns an exit code, or anything else for success.
     """
     try:
         result = command()
@@ -32,7 +32,7 @@ def run_command(program: str, command: Callable[[], object]) -> int:
         raise
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except BaseException as error:  # noqa: BLE001  # the last place that can turn a fault into a sentence
+    except BaseException as error:  # noqa: BLE001  # the last place that can turn an error into a sentence
         if all(isinstance(cause, BrokenPipeError) for cause in _leaves(error)):
             # the reader of our output went away; the interpreter would complain when it flushes standard output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -42,21 +42,21 @@ def run_command(program: str, command: Callable[[], object]) -> int:
 
 
 class _Process:
-    """What becomes of this process."""
+    """How this process ends."""
 
     ends_at_once = False
 
 
 def daemon_has_run() -> None:
-    """Have `leave` end the process at once: nothing else goes on in it."""
+    """Have `leave` end the process at once: nothing else runs in it."""
     _Process.ends_at_once = True
 
 
 def leave(code: int) -> NoReturn:
     """End the process with *code*.
 
-    A daemon has closed its files and removed its sockets when it says that it has stopped. To take apart all that is in
-    memory then takes a second on a slow or large node, in which nobody serves, and does nobody any good.
+    A daemon has closed its files and removed its sockets when it logs that it has stopped. Freeing all its objects
+    then takes up to a second on a slow or large node, for nothing, while nobody serves the kubelet.
     """
     if not _Process.ends_at_once:
         sys.exit(code)
@@ -75,7 +75,7 @@ def _explain(program: str, error: BaseException) -> int:
     match error:
         case click.UsageError():
             where = error.ctx.command_path if error.ctx else program
-            _say(f"{where}: {_usage_sentence(error)}; `{where} --help` lists what there is")
+            _say(f"{where}: {_usage_sentence(error)}; see `{where} --help`")
             return ExitCode.USAGE
         case click.ClickException():
             _say(f"{program}: {error.format_message()}")
@@ -83,12 +83,12 @@ def _explain(program: str, error: BaseException) -> int:
     if isinstance(error, click.Abort) or any(isinstance(cause, KeyboardInterrupt) for cause in causes):
         return ExitCode.INTERRUPTED
     traceback.print_exception(error)
-    _say(f"{program}: this is a fault in crirm, please report it together with the lines above")
+    _say(f"{program}: this is a bug in crirm; please report it with the lines above")
     return ExitCode.BUG
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield *error*, or what the nurseries that it passed through have gathered."""
+    """Yield *error*, or the errors in an exception group, at any depth."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from _leaves(inner)
@@ -104,7 +104,7 @@ def _usage_sentence(error: click.UsageError) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean ...?)`` with the *known* word nearest to *word*, nothing when none is near."""
+    """Return `` (did you mean ...?)`` with the *known* word nearest to *word*, or nothing."""
     near = get_close_matches(word, list(known), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 

@@ -1,28 +1,34 @@
-"""``crirm explain``: why a container got what it got."""
+"""``crirm explain``: why a container was placed where it is."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import click
-from rich.table import Table
 
 from crirm.cli.control import DEFAULT_CONTROL_SOCKET, ask
-from crirm.cli.printing import console, harmless, local_time, say
+from crirm.cli.printing import harmless, local_time, say, say_table
+from crirm.cli.tables import Column
 from crirm.errors import CrirmError
+from crirm.model.quantity import MilliCPU, format_millicpu
+from crirm.policy.topology_aware.wording import size_text
+
+_UNITS: Final = ("_milli", "_bytes", "_cpus")
 
 
 @click.command()
 @click.argument("what", metavar="POD[/CONTAINER]")
-@click.option("--why-not", metavar="POOL", help="Only why this pool was not chosen.")
-@click.option("--control-socket", default=DEFAULT_CONTROL_SOCKET, show_default=True, help="Of the daemon to ask.")
+@click.option("--why-not", metavar="POOL", help="Only say why this pool was not chosen.")
+@click.option(
+    "--control-socket", default=DEFAULT_CONTROL_SOCKET, show_default=True, help="Control socket of the daemon."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(*, what: str, why_not: str | None, control_socket: str, as_json: bool) -> None:
-    """Tell which pools were considered for a container, why each lost, and which other containers moved.
+    """Show which pools were considered for a container, why each one lost, and which other containers changed.
 
-    The container is named as pod, pod/container or namespace/pod/container. Of one that was refused, and not placed
-    since, it tells why.
+    Name the container as pod, pod/container or namespace/pod/container. For a container that was refused and has not
+    been placed since, the reason is shown.
     """
     answer = ask(control_socket, {"ask": "explain", "what": what})
     if as_json:
@@ -38,60 +44,69 @@ def command(*, what: str, why_not: str | None, control_socket: str, as_json: boo
 
 
 def refusal_text(refusal: dict[str, Any]) -> str:
-    """Return why a container has not been placed."""
-    times = "once" if refusal["times"] == 1 else f"{refusal['times']} times, the last"
-    return f"{refusal['name']}, refused {times} at {local_time(refusal['at_s'])}\n  because    {refusal['refused']}\n"
+    """Return why a container was refused."""
+    times = "once," if refusal["times"] == 1 else f"{refusal['times']} times, last"
+    return f"{refusal['name']}, refused {times} at {local_time(refusal['at_s'])}\n  reason     {refusal['refused']}\n"
 
 
 def _tell(entry: dict[str, Any]) -> None:
     trail = entry["trail"]
     say(f"{entry['name']}, placed by policy {trail['policy']} at {local_time(entry['at_s'])}")
-    say(f"  asked for  {trail['asked']}")
-    where = f", in {trail['chosen']}" if trail["chosen"] else ""
-    say(f"  got        {trail['granted']}{where}")
+    say(f"  requested  {trail['asked']}")
+    if trail["chosen"]:
+        say(f"  pool       {trail['chosen']}")
+    say(f"  assigned   {trail['granted']}")
     for note in trail["notes"]:
         say(f"  note       {note}")
     if trail["verdicts"]:
         say("")
-        console().print(_verdicts(trail["verdicts"]))
+        _say_verdicts(trail["verdicts"])
     if trail["moves"]:
-        say("\n  others that were touched:")
+        say("\n  other containers that changed:")
     for move in trail["moves"]:
-        say(f"    {move['name']}: {move['what']} {move['before']} -> {move['after']}, {move['why']}")
+        say(f"    {move['name']}: {_change(move)}")
     if entry["since"]:
-        say("\n  since then:")
+        say("\n  changes since then:")
     for move in entry["since"]:
-        what = f"{move['what']} {move['before']} -> {move['after']}, {move['why']}"
-        say(f"    {local_time(move['at_s'])}: {what}")
+        say(f"    {local_time(move['at_s'])}: {_change(move)}")
     say("")
 
 
-def _verdicts(verdicts: list[dict[str, Any]]) -> Table:
-    table = Table("pool", "has", "outcome", box=None, pad_edge=False, padding=(0, 2))
+def _change(move: dict[str, Any]) -> str:
+    return f"{move['what']} {move['before']} -> {move['after']}, because {move['why']}"
+
+
+def _say_verdicts(verdicts: list[dict[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for verdict in verdicts for name, _ in verdict["facts"]))
+    heads = [name.rpartition("_")[0] if name.endswith(_UNITS) else name for name in names]
+    columns = [Column("pool"), *(Column(head, right=True) for head in heads), Column("outcome", text=True)]
+    rows = []
     for verdict in verdicts:
-        has = ", ".join(f"{name} {value}" for name, value in verdict["facts"])
-        table.add_row(verdict["pool"], has, _outcome(verdict))
-    return table
+        facts = dict(verdict["facts"])
+        shown = [_shown(name, facts[name]) if name in facts else "-" for name in names]
+        rows.append([verdict["pool"], *shown, verdict["why"] or "chosen"])
+    say_table(columns, rows)
 
 
-def _outcome(verdict: dict[str, Any]) -> str:
-    if not verdict["rule"]:
-        return "chosen"
-    if not verdict["lost_to"]:
-        return str(verdict["rule"])
-    return f"lost to {verdict['lost_to']}: {verdict['rule']} ({verdict['own']} against {verdict['other']})"
+def _shown(name: str, value: Any) -> str:
+    """Return a fact for people; one from a trail of an older crirm is a text already."""
+    if not isinstance(value, int):
+        return str(value)
+    if name.endswith("_milli"):
+        return format_millicpu(MilliCPU(value))
+    return size_text(value) if name.endswith("_bytes") else str(value)
 
 
 def why_not_sentence(entry: dict[str, Any], pool: str) -> str:
     """Return why *pool* was not chosen for the container of *entry*.
 
     Raises:
-        CrirmError: there is no such pool.
+        CrirmError: the pool was not considered.
     """
     verdicts = {verdict["pool"]: verdict for verdict in entry["trail"]["verdicts"]}
     verdict = verdicts.get(pool)
     if verdict is None:
-        raise CrirmError(f"{pool}: no such pool was considered; there were {', '.join(verdicts) or 'none'}")
+        raise CrirmError(f"{pool}: not among the pools considered, which were {', '.join(verdicts) or 'none'}")
     if verdict["pool"] == entry["trail"]["chosen"]:
         return f"{entry['name']}: {pool} was chosen"
-    return f"{entry['name']}: {pool} {_outcome(verdict)}"
+    return f"{entry['name']}: {pool} was not chosen: {verdict['why']}"

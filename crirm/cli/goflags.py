@@ -1,6 +1,6 @@
-"""Command lines in the manner of Go's flag package: ``-x``, ``--x``, ``-x=v`` and ``-x v`` mean what they mean there.
+"""Command lines as in Go's flag package: ``-x``, ``--x``, ``-x=v`` and ``-x v``.
 
-A boolean takes no separate value, and the first word that is neither a flag nor a flag's value ends the flags.
+A boolean takes no separate value, and the first argument that is neither a flag nor a value ends the flags.
 Source: Go's package flag, "Command line flag syntax".
 """
 
@@ -26,11 +26,11 @@ UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, 
 
 
 class FlagError(UsageError):
-    """The command line has a flag that does not exist, or a value that cannot be."""
+    """The command line has an unknown flag or an invalid value."""
 
 
 class Kind(enum.Enum):
-    """What a flag's value must look like."""
+    """The type of a flag's value."""
 
     BOOL = "bool"
     STRING = "string"
@@ -44,7 +44,7 @@ EXAMPLE: Final = {Kind.BOOL: "true", Kind.STRING: "VALUE", Kind.INT: "4", Kind.D
 
 @attrs.frozen
 class Flag:
-    """One flag: its name without dashes, and what its value must look like."""
+    """One flag: its name without dashes, and the type of its value."""
 
     name: str
     kind: Kind = Kind.STRING
@@ -52,13 +52,13 @@ class Flag:
 
 @attrs.frozen
 class Parsed:
-    """What a command line gave."""
+    """A parsed command line."""
 
     values: Mapping[str, tuple[str, ...]]  # by flag name, in the order given; a boolean is "true" or "false"
     positional: tuple[str, ...]
 
     def last(self, name: str) -> str | None:
-        """Return the value that counts, None when the flag was not given."""
+        """Return the last value of the flag, which counts; None if it was not given."""
         return self.values[name][-1] if name in self.values else None
 
     def is_on(self, name: str) -> bool:
@@ -67,10 +67,10 @@ class Parsed:
 
 
 def parse(argv: Sequence[str], flags: Mapping[str, Flag]) -> Parsed:
-    """Read *argv* (without the program's name).
+    """Parse *argv* (without the program's name).
 
     Raises:
-        FlagError: an unknown flag, with the nearest; a missing or impossible value.
+        FlagError: an unknown flag, with a suggestion; a missing or invalid value.
     """
     values: dict[str, tuple[str, ...]] = {}
     rest = list(argv)
@@ -100,12 +100,12 @@ def check_value(where: str, flag: Flag, value: str) -> str:
     """Return *value*, a boolean as ``true`` or ``false``.
 
     Args:
-        where: what gives it, for the fault.
+        where: the value comes from, for the error.
         flag: whose value it is.
-        value: as given.
+        value: to check.
 
     Raises:
-        FlagError: it cannot be.
+        FlagError: it is invalid.
     """
     match flag.kind:
         case Kind.BOOL if value in TRUE | FALSE:
@@ -116,7 +116,7 @@ def check_value(where: str, flag: Flag, value: str) -> str:
             return value
         case Kind.STRING:
             return value
-    raise FlagError(f"{where}: cannot be {value!r}; it is {WANTED[flag.kind]} such as {EXAMPLE[flag.kind]}")
+    raise FlagError(f"{where}: invalid value {value!r}; expected {WANTED[flag.kind]} such as {EXAMPLE[flag.kind]}")
 
 
 def duration_s(text: str) -> float:

@@ -1,4 +1,4 @@
-"""``crirm journal``: what has happened on this node and what was decided about it."""
+"""``crirm journal``: events on this node, and what was decided about them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import click
 
+from crirm.cli.printing import say
 from crirm.daemon.settings import Settings
 from crirm.errors import UsageError, visible
 from crirm.model.cpuset import CPUSet
@@ -29,19 +30,23 @@ _DEFAULT_DIR: Final = attrs.fields_dict(Settings)["state_dir"].default
 
 
 @click.command()
-@click.option("--state-dir", metavar="PATH", default=_DEFAULT_DIR, show_default=True, help="Of the daemon.")
-@click.option("--pod", metavar="NAME", default="", help="Only of this pod: namespace/name, or either of them.")
-@click.option("--container", metavar="NAME", default="", help="Only of containers of this name.")
-@click.option("--cpu", metavar="CPUS", default="", help="Only where one of these CPUs was given or taken: 3, or 0-3,8.")
+@click.option(
+    "--state-dir", metavar="PATH", default=_DEFAULT_DIR, show_default=True, help="State directory of the daemon."
+)
+@click.option("--pod", metavar="NAME", default="", help="Only this pod: namespace/name, or either of the two.")
+@click.option("--container", metavar="NAME", default="", help="Only containers with this name.")
+@click.option(
+    "--cpu", metavar="CPUS", default="", help="Only where one of these CPUs was assigned or released: 3, or 0-3,8."
+)
 @click.option("--since", metavar="TIME", default="", help="Only from then on: an age such as 15m, or 2026-01-31T12:00.")
 @click.option("--until", metavar="TIME", default="", help="Only up to then.")
-@click.option("--follow", "-f", is_flag=True, help="Go on with what happens from now on, until interrupted.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+@click.option("--follow", "-f", is_flag=True, help="Keep printing new entries until interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 def command(*, state_dir: str, since: str, follow: bool, as_json: bool, **filters: str) -> None:
-    """Show what has happened to pods and containers, and what was decided about it, in the order in which it happened.
+    """Show the events of pods and containers, and what was decided about them, oldest first.
 
-    It reads the file that the daemon writes, whether the daemon runs or not. JSON has more: the generation of the
-    configuration, the machine, and the CPUs that were given or taken.
+    The journal is read from the daemon's state directory; the daemon need not be running. JSON adds the generation of
+    the configuration, the machine, and the CPUs that were assigned or released.
     """
     now_s = time.time()
     since_s = moment_s("--since", since, now_s) if since else 0.0
@@ -51,22 +56,25 @@ def command(*, state_dir: str, since: str, follow: bool, as_json: bool, **filter
         last = _show(number, entry, wanted, as_json=as_json)
     while follow:
         time.sleep(LOOK_EVERY_S)
-        with suppress(StoreError):  # the daemon has just set a damaged file aside
+        with suppress(StoreError):  # the daemon has just renamed a damaged file
             for number, entry in read_journal(state_dir, last, since_s):
                 last = _show(number, entry, wanted, as_json=as_json)
 
 
 def _show(number: int, entry: Entry, wanted: Callable[[Entry], bool], *, as_json: bool) -> int:
     if wanted(entry):
-        click.echo(json.dumps(attrs.asdict(entry)) if as_json else line(entry))
+        if as_json:
+            click.echo(json.dumps(attrs.asdict(entry)))
+        else:
+            say(line(entry))
     return number
 
 
 def moment_s(option: str, text: str, now_s: float) -> float:
-    """Return the wall-clock time in seconds that *text* means: an age before now, or a date and time.
+    """Return the wall-clock time in seconds that *text* denotes: an age before now, or a date and time.
 
     Raises:
-        UsageError: it means none.
+        UsageError: it is neither.
     """
     age = _AGE.fullmatch(text)
     if age is not None:
@@ -74,7 +82,7 @@ def moment_s(option: str, text: str, now_s: float) -> float:
     try:
         return datetime.fromisoformat(text).timestamp()  # without a zone: local time, as the journal is shown
     except ValueError as error:
-        raise UsageError(f"{option} {text}: neither an age (30s, 15m, 2h, 1d) nor a time (2026-01-31T12:00)") from error
+        raise UsageError(f"{option} {text}: expected an age (30s, 15m, 2h, 1d) or a time (2026-01-31T12:00)") from error
 
 
 def _cpus(text: str) -> CPUSet:
@@ -85,10 +93,10 @@ def _cpus(text: str) -> CPUSet:
 
 
 def chosen(*, pod: str, container: str, cpu: str, until: str, now_s: float) -> Callable[[Entry], bool]:
-    """Return the test for entries that are to be shown; an empty option shows all.
+    """Return a predicate for the entries to show; an empty option matches all.
 
     Raises:
-        UsageError: an option that means nothing.
+        UsageError: an option is malformed.
     """
     cpus, until_s = _cpus(cpu), moment_s("--until", until, now_s) if until else math.inf
 
@@ -102,7 +110,7 @@ def chosen(*, pod: str, container: str, cpu: str, until: str, now_s: float) -> C
 
 
 def line(entry: Entry) -> str:
-    """Return *entry* for people."""
+    """Return *entry* as a line of text."""
     when = datetime.fromtimestamp(entry.at_s).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     name = "/".join(filter(None, (entry.pod, entry.container)))
     return visible("  ".join(filter(None, (when, f"{entry.kind:<16}", name, entry.outcome))))

@@ -1,4 +1,4 @@
-"""The command ``crirm``; each of its commands is a file of its own, read only when it is used."""
+"""The command ``crirm``; each subcommand is a module that is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ import click
 
 from crirm.cli.errors import did_you_mean, leave, run_command
 from crirm.cli.exit_codes import ExitCode
+from crirm.cli.help import with_whole_defaults
 
 COMMANDS: Final = {
     "serve": "Relay CRI calls between the kubelet and the container runtime.",
-    "demo": "Show a container's life passing through crirm.",
-    "status": "Show the containers of this node with pool, CPUs, memory nodes and drift.",
-    "explain": "Tell why a container got what it got.",
-    "config": "Explain, print and check configuration files.",
-    "agent": "Tell crirm what a node agent would, and ask the node agent.",
-    "doctor": "Check this host: what is in the way of crirm, and how to mend it.",
-    "journal": "Show what has happened and what was decided about it.",
-    "record": "Begin or end a trace of what happens on this node.",
-    "replay": "Decide a recorded trace again, on this or another machine and configuration.",
-    "topology": "Print the machine: packages, NUMA nodes, caches, cores, memory.",
+    "demo": "Run a container's life cycle through crirm.",
+    "status": "Show containers with their pools, CPUs, memory nodes and drift.",
+    "explain": "Explain why a container was placed where it is.",
+    "config": "Explain, print, check and compare configuration files.",
+    "agent": "Send what a node agent sends, and query the node agent.",
+    "doctor": "Check whether this host is ready for crirm, and how to fix what is not.",
+    "journal": "Show past events and decisions.",
+    "record": "Start or stop recording events and decisions.",
+    "replay": "Replay a trace, on another machine or configuration if you like.",
+    "topology": "Show the machine: packages, NUMA nodes, caches, cores, memory.",
     "sim": "Serve an embedded CRI runtime that runs no containers.",
     "version": "Print the version.",
 }
-"""Name, which is also the module in crirm.cli, to what the list of commands says."""
+"""Each command, which is also a module of crirm.cli, with its line in the list of commands."""
 
 
 class LazyGroup(click.Group):
     """A group that imports a command when it is used: ``crirm version`` must not wait for Trio and grpclib."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """Return the names in the order of their use."""
+        """Return the commands in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
         """Import the module of *cmd_name* and return its command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"crirm.cli.{cmd_name}").command
-        return command
+        return with_whole_defaults(import_module(f"crirm.cli.{cmd_name}").command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that *args* starts with, or name the nearest."""
+        """Find the command that *args* starts with, or suggest the nearest."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(f"{args[0]}: no such command{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
@@ -73,7 +73,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: Any) -> No
 )
 @click.pass_context
 def crirm(ctx: click.Context) -> None:
-    """A CRI resource manager: it sits between the kubelet and the container runtime of a node."""
+    """A CRI resource manager that runs between the kubelet and the container runtime."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
         ctx.exit(ExitCode.USAGE)

@@ -1,7 +1,7 @@
-"""What commands print for people: tables and trees on a terminal, whole in a pipe, and harmless in both.
+"""Output for people: wrapped between words on a terminal, one line per fact in a pipe, and safe in both.
 
-Names, annotations and messages of others are shown as they are written: what is not printable is escaped, and square
-brackets and colons mean nothing. JSON escapes by itself and goes out as it is.
+Names, annotations and messages from outside are shown literally: unprintable characters are escaped, and square
+brackets and colons have no meaning. JSON does its own escaping and is printed unchanged.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ import click
 from rich.console import Console
 from rich.segment import Segment
 
+from crirm.cli.tables import table_lines, wrapped
 from crirm.errors import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from rich.console import ConsoleOptions, RenderableType
 
-PIPE_COLUMNS = 10_000  # whoever reads a pipe cuts lines himself
+    from crirm.cli.tables import Column
+
+PIPE_COLUMNS = 10_000  # in a pipe every fact stays on its line, for grep and awk
 
 
 class _Screen(Console):
-    """A console that escapes whatever would reach the terminal as anything but text."""
+    """A console that escapes everything that a terminal would not show as text."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for text, style, control in super().render(renderable, options):
@@ -33,12 +36,14 @@ class _Screen(Console):
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print *text*, lines for people without colours."""
-    click.echo(visible(text, but="\n"), err=err)
+    """Print *text*; on a terminal, lines are wrapped between words."""
+    width = screen_width(err=err)
+    for line in visible(text, but="\n").split("\n"):
+        click.echo("\n".join(wrapped(line, width)), err=err)
 
 
 def harmless(answer: Any) -> Any:
-    """Return a JSON document with every text on one line, for sentences and tables that it is put into."""
+    """Return a JSON document whose texts are printable and on one line, to be put into sentences and tables."""
     match answer:
         case str():
             return visible(answer)
@@ -51,11 +56,22 @@ def harmless(answer: Any) -> Any:
 
 
 def local_time(at_s: float) -> str:
-    """Return a moment, in seconds of wall-clock time, as people here write it."""
+    """Return a moment, in seconds of wall-clock time, as local time."""
     return datetime.fromtimestamp(at_s).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
+def screen_width(*, err: bool = False) -> int:
+    """Return how many characters fit in a line of the terminal, or of the pipe."""
+    stream = sys.stderr if err else sys.stdout
+    return Console(stderr=err).width if stream.isatty() else PIPE_COLUMNS
+
+
 def console() -> Console:
-    """Return where to print: as wide as the terminal, without colours or cuts when there is none."""
-    width = None if sys.stdout.isatty() else PIPE_COLUMNS
-    return _Screen(highlight=False, markup=False, emoji=False, width=width)
+    """Return where to print: as wide as the terminal; in a pipe without colours or wrapped lines."""
+    return _Screen(highlight=False, markup=False, emoji=False, width=screen_width())
+
+
+def say_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
+    """Print a table as wide as the screen; every text in it is on one line."""
+    for line in table_lines(columns, rows, screen_width() - len(indent)):
+        click.echo(visible(indent + line))

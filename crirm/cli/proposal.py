@@ -1,22 +1,28 @@
-"""What a configuration would change, for people."""
+"""What a configuration would change, as text."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from rich.table import Table
+from crirm.cli.printing import screen_width
+from crirm.cli.tables import Column, table_lines
 
-from crirm.cli.printing import console
-
-NOTHING: Final = "as the kubelet asks"
+NOTHING: Final = "kubelet's"  # crirm does not set it
+_COLUMNS: Final = (
+    Column("container"),
+    Column("what"),
+    Column("before"),
+    Column("after"),
+    Column("why", text=True),
+)
 
 
 def report(file: str, proposal: dict[str, Any]) -> str:
-    """Return *proposal*, as the control socket answers it, as text.
+    """Return *proposal*, an answer of the control socket, as text.
 
     Args:
         file: where the configuration comes from.
-        proposal: with ``activated`` in it where it was to be taken into use.
+        proposal: with ``activated`` where activation was requested.
     """
     changes, unfit = proposal["changes"], proposal["unfit"]
     lines = [f"{file}: {warning}" for warning in proposal["warnings"]]
@@ -25,38 +31,31 @@ def report(file: str, proposal: dict[str, Any]) -> str:
         f"{len(unfit)} would not fit"
     )
     if changes:
-        lines += ["", _as_text(_table(changes))]
+        lines += ["", *_lines(changes)]
     if unfit:
         lines += ["", "would not fit:", *(f"  {one['name']}: {one['reason']}" for one in unfit)]
     if proposal["refused"]:
-        lines += ["", f"refused: {proposal['refused']}"]
+        lines += ["", f"rejected: {proposal['refused']}"]
     elif proposal.get("activated"):
-        lines += ["", "in force, until crirm is restarted or gets another configuration"]
+        lines += ["", "active until crirm restarts or gets another configuration"]
     else:
-        lines += ["", "can be taken into use: --activate does it"]
+        lines += ["", "this configuration can be activated: add --activate"]
     return "\n".join(lines)
 
 
-def _table(changes: list[dict[str, Any]]) -> Table:
-    table = Table("container", "", "before", "after", "why", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def _lines(changes: list[dict[str, Any]]) -> list[str]:
+    rows = []
     for change in changes:
-        rows = [
+        differing = [
             (words, _shown(change["before"][field]), _shown(change["after"][field]))
-            for field, words in (("cpus", "CPUs"), ("mems", "memory nodes"), ("cpu_shares", "CPU shares"))
+            for field, words in (("cpus", "CPUs"), ("mems", "memory"), ("cpu_shares", "shares"))
             if change["before"][field] != change["after"][field]
         ]
-        for number, row in enumerate(rows):
+        for number, row in enumerate(differing):
             first = number == 0
-            table.add_row(change["name"] if first else "", *row, change["why"] if first else "")
-    return table
+            rows.append([change["name"] if first else "", *row, change["why"] if first else ""])
+    return table_lines(_COLUMNS, rows, screen_width())
 
 
 def _shown(value: str | int | None) -> str:
     return NOTHING if value is None else str(value)
-
-
-def _as_text(table: Table) -> str:
-    printer = console()
-    with printer.capture() as captured:
-        printer.print(table)
-    return captured.get().rstrip()

@@ -1,4 +1,4 @@
-"""``crirm replay``: a recorded trace, decided again on this or another machine and configuration."""
+"""``crirm replay``: replay a recorded trace, on its own or another machine and configuration."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import attrs
 import click
 
 from crirm.cli.configured import choice_from_options
+from crirm.cli.printing import screen_width
 from crirm.cli.replay_text import diff_text, report_text
 from crirm.daemon.configuration.meaning import constraints_of, read_cgroup, read_config
 from crirm.errors import CrirmError, UsageError
@@ -45,7 +46,7 @@ class UnreadableError(CrirmError):
 
 @attrs.frozen
 class Setting:
-    """A machine and a policy; None for those of the trace."""
+    """A machine and a policy; None means those of the trace."""
 
     topology: Topology | None = None
     choice: Choice | None = None
@@ -53,7 +54,7 @@ class Setting:
 
 @attrs.frozen
 class Chosen:
-    """What options say about the policy; None for what the trace says."""
+    """The policy options of the command line; None means the value from the trace."""
 
     policy: str | None = None
     available_cpus: str | None = None
@@ -65,34 +66,38 @@ class Chosen:
 @click.option(
     "--host",
     metavar="WHAT",
-    help="On another machine: a made-up one such as '2p.8c.2t' (docs/topology.md), or a directory with its /sys.",
+    help="Another machine: a synthetic one such as '2p.8c.2t' (docs/topology.md), or a directory with its /sys.",
 )
-@click.option("--config", metavar="FILE", help="With the policy that this configuration file chooses.")
-@click.option("--policy", metavar="NAME", help="With this policy instead of that of the trace.")
-@click.option("--available-cpus", metavar="CPUS", help="What containers may use, instead of what the trace says.")
-@click.option("--reserved-cpus", metavar="CPUS", help="What kube-system uses, likewise.")
+@click.option("--config", metavar="FILE", help="Use the policy in this configuration file.")
+@click.option("--policy", metavar="NAME", help="Use this policy instead of the trace's.")
+@click.option("--available-cpus", metavar="CPUS", help="CPUs for containers, instead of the trace's.")
+@click.option("--reserved-cpus", metavar="CPUS", help="CPUs for kube-system, instead of the trace's.")
 @click.option(
     "--diff",
     "against",
     metavar="recorded|FILE",
-    help="Show what differs from the machine and configuration of the trace, or from a report that --json has printed.",
+    help="Show the differences from the recording, or from a report printed by --json.",
 )
-@click.option("--decisions", metavar="FILE", help="Write every decision here, a line of JSON each; - is the output.")
+@click.option(
+    "--decisions", metavar="FILE", help="Write every decision to this file, one JSON line each; - is standard output."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(trace: str, *, against: str | None, decisions: str | None, as_json: bool, **where: str | None) -> None:
-    """Send the events of TRACE through the core, and show what comes out.
+    """Run the events of TRACE through the policy again, and show the result.
 
-    `crirm serve --record FILE` and `crirm record` make traces. Without options the machine and configuration are those
-    of the trace, and so are all decisions. Nothing of this host is touched or needed.
+    `crirm serve --record FILE` and `crirm record` make traces. Without options, machine and configuration are those
+    of the trace, so all decisions are the same. This host is neither used nor changed.
     """
     setting = _setting(trace, **where)
     base = None if against is None else _base(trace, against)
     report = replayed(trace, setting, decisions)
     if base is None:
-        text = json.dumps(report_record(report), indent=2) if as_json else report_text(trace, report)
+        text = json.dumps(report_record(report), indent=2) if as_json else report_text(trace, report, screen_width())
     else:
         found = compare(base, report)
-        text = json.dumps(to_record(found), indent=2) if as_json else diff_text(trace, base, report, found)
+        text = (
+            json.dumps(to_record(found), indent=2) if as_json else diff_text(trace, base, report, found, screen_width())
+        )
     if decisions != "-":
         click.echo(text)
 
@@ -109,11 +114,11 @@ def replayed(trace: str, setting: Setting, decisions: str | None = None) -> Repo
 
     Args:
         trace: its path.
-        setting: where.
-        decisions: file that every decision is written to.
+        setting: machine and policy.
+        decisions: file to which every decision is written.
 
     Raises:
-        CrirmError: the trace cannot be read, or machine and policy do not fit together.
+        CrirmError: the trace cannot be read, or the policy does not fit the machine.
     """
     with _reading(trace) as reader, _written(decisions) as out:
         replay = Replay(reader.header, setting.topology, setting.choice)
@@ -153,9 +158,7 @@ def _base(trace: str, against: str) -> Report:
         try:
             return read_report(json.load(stream))
         except (CrirmError, ValueError, RecursionError) as error:
-            what = (
-                error if isinstance(error, CrirmError) else "this is no JSON; `crirm replay TRACE --json` makes reports"
-            )
+            what = error if isinstance(error, CrirmError) else "not JSON; `crirm replay TRACE --json` writes reports"
             raise UnreadableError(f"{against}: {what}") from error
 
 
@@ -183,14 +186,14 @@ def _topology(host: str | None) -> Topology | None:
     if Path(host).is_dir():
         return discover(Path(host)).topology
     if "/" in host:
-        raise UsageError(f"--host {host}: there is no such directory; it holds the /sys of a machine")
+        raise UsageError(f"--host {host}: no such directory; it must hold the /sys of a machine")
     return topology_of(parse_spec(host))
 
 
 def _choice(recorded: Choice, host: str | None, config: str | None, chosen: Chosen) -> Choice:
     if config is not None:
         if chosen != Chosen():
-            raise UsageError("--config says which policy and which CPUs; leave the other options out")
+            raise UsageError("--config sets policy and CPUs; leave out --policy, --available-cpus and --reserved-cpus")
         loaded = read_config(config).config
         constraints = constraints_of(loaded, _cgroups(host))
         return Choice(loaded.policy_name, constraints, loaded.policy_options, loaded.policy.overflow)
@@ -207,11 +210,11 @@ def _choice(recorded: Choice, host: str | None, config: str | None, chosen: Chos
 
 
 def _cgroups(host: str | None) -> Callable[[str], CPUSet]:
-    """Return how to tell the CPUs of a cgroup: in the tree of the host, if there is one."""
+    """Return a reader for the CPUs of a cgroup: in the directory of the host, if there is one."""
     if host is not None and Path(host).is_dir():
         return lambda directory: read_cgroup(Path(host), directory)
 
     def refuse(directory: str) -> Any:
-        raise UsageError(f"cgroup {directory}: a machine that is not here has none; write its CPUs instead")
+        raise UsageError(f"cgroup {directory}: only a real machine has cgroups; write the CPUs instead")
 
     return refuse

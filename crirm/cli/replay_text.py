@@ -1,21 +1,18 @@
-"""Reports on replays, and what differs between two, as text for a person."""
+"""Reports on replays, and differences between two, as text."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from rich.table import Table
-
-from crirm.cli.printing import console
+from crirm.cli.tables import Column, table_lines, wrapped
 from crirm.cli.topology_text import human_size
+from crirm.errors import visible
 from crirm.model.quantity import MilliCPU, format_millicpu
 from crirm.replay.report import ENDED, REFUSED, RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from rich.console import RenderableType
 
     from crirm.replay.diff import Diff, Figure
     from crirm.replay.moments import Moment
@@ -24,63 +21,81 @@ if TYPE_CHECKING:
 
 NAMED: Final = 5
 
+_OUTCOMES: Final = (
+    Column("container"),
+    Column("QoS", optional=4),
+    Column("CPU", optional=2, right=True),
+    Column("memory", optional=3, right=True),
+    Column("pool"),
+    Column("CPUs"),
+    Column("exclusive"),
+    Column("nodes"),
+    Column("far", optional=6),
+    Column("changes", optional=5, right=True),
+    Column("state", optional=1),
+)
+_NODES: Final = (
+    Column("  NUMA node"),
+    Column("CPUs"),
+    Column("exclusive"),
+    Column("requested", right=True),
+    Column("free", right=True),
+    Column("memory", optional=1, right=True),
+    Column("requested", right=True),
+    Column("free", right=True),
+)
+_SIDES: Final = (Column(""), Column("A", text=True), Column("B", text=True))
+_CONTAINERS: Final = (Column("container"), Column("A", text=True), Column("B", text=True))
 
-def report_text(trace: str, report: Report) -> str:
-    """Return *report* on the file *trace* as text."""
-    return _text(_report(trace, report))
+
+def report_text(trace: str, report: Report, width: int) -> str:
+    """Return *report* on the file *trace* as text for a screen of *width* characters."""
+    return "\n".join(map(visible, _report(trace, report, width)))
 
 
-def diff_text(trace: str, one: Report, other: Report, diff: Diff) -> str:
-    """Return what differs between two reports as text."""
-    return _text(_diff(trace, one, other, diff))
+def diff_text(trace: str, one: Report, other: Report, diff: Diff, width: int) -> str:
+    """Return what differs between two reports as text for a screen of *width* characters."""
+    return "\n".join(map(visible, _diff(trace, (one, other), diff, width)))
 
 
-def _text(parts: Iterator[RenderableType]) -> str:
-    screen = console()
-    with screen.capture() as capture:
-        for part in parts:
-            screen.print(part)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())
-
-
-def _report(trace: str, report: Report) -> Iterator[RenderableType]:
-    yield _facts(trace, report)
+def _report(trace: str, report: Report, width: int) -> Iterator[str]:
+    for line in _facts(trace, report):
+        yield from wrapped(line, width)
     yield ""
     if report.outcomes:
-        yield _outcomes(report.outcomes)
+        yield from table_lines(_OUTCOMES, [_outcome(one) for one in report.outcomes], width)
         yield ""
     if report.refusals:
         yield "refused"
-        yield _refusals(report.refusals)
+        yield from _refusals(report.refusals, width)
         yield ""
     yield f"at its fullest, {when(report.fullest.at_s)}"
-    yield from _moment(report.fullest)
+    yield from _moment(report.fullest, width)
     yield ""
     yield f"at the end, {when(report.end.at_s)}"
-    yield from _moment(report.end)
+    yield from _moment(report.end, width)
 
 
-def _facts(trace: str, report: Report) -> Table:
+def _facts(trace: str, report: Report) -> Iterator[str]:
     counts = [
         f"{report.count(state)} {words}"
-        for state, words in ((RUNS, "run"), (ENDED, "ended"), (REFUSED, "never placed"))
+        for state, words in ((RUNS, "running"), (ENDED, "ended"), (REFUSED, "never placed"))
     ]
-    table = Table.grid(padding=(0, 2))
-    table.add_row("trace", f"{trace}: {_events(report)}, recorded by crirm {report.crirm}")
-    table.add_row("machine", _machine(report))
-    table.add_row("policy", _policy(report))
-    if report.not_as_made is not None:
-        table.add_row("decisions", _as_made(report.not_as_made))
-    table.add_row("containers", f"{len(report.outcomes)}: {', '.join(counts)}")
-    table.add_row("refusals", str(len(report.refusals)))
-    table.add_row("updates", f"{report.updates} of containers that ran")
-    for note in report.notes:
-        table.add_row("note", note)
-    return table
+    facts = [
+        ("trace", f"{trace}: {_events(report)}, recorded by crirm {report.crirm}"),
+        ("machine", _machine(report)),
+        ("policy", _policy(report)),
+        ("decisions", "" if report.not_as_made is None else _as_made(report.not_as_made)),
+        ("containers", f"{len(report.outcomes)}: {', '.join(counts)}"),
+        ("refusals", str(len(report.refusals))),
+        ("updates", f"{report.updates} of running containers"),
+        *(("note", note) for note in report.notes),
+    ]
+    return (f"{name:<12}{text}" for name, text in facts if text)
 
 
 def _as_made(others: int) -> str:
-    return f"{others} are not as they were made" if others else "all as they were made"
+    return f"{others} differ from the recording" if others else "all as recorded"
 
 
 def _events(report: Report) -> str:
@@ -95,57 +110,35 @@ def _policy(report: Report) -> str:
     return f"{report.policy} ({'as recorded' if report.same_policy else 'another'})"
 
 
-def _outcomes(outcomes: tuple[Outcome, ...]) -> Table:
-    table = Table(
-        "container",
-        "QoS",
-        "CPU",
-        "memory",
-        "pool",
-        "CPUs",
-        "own",
-        "nodes",
-        "far",
-        "changes",
-        "state",
-        box=None,
-        pad_edge=False,
-    )
-    for one in outcomes:
-        nothing = one.state == REFUSED
-        table.add_row(
-            one.name,
-            one.qos,
-            cpu(one.cpu_millicpu),
-            size(one.memory_bytes),
-            one.pool or "-",
-            "-" if nothing else _any(one.cpus),
-            one.own or "-",
-            "-" if nothing else _any(one.mems),
-            one.far or "-",
-            str(one.changes or "-"),
-            one.state,
-        )
-    return table
+def _outcome(one: Outcome) -> list[str]:
+    nothing = one.state == REFUSED
+    return [
+        one.name,
+        one.qos,
+        cpu(one.cpu_millicpu),
+        size(one.memory_bytes),
+        one.pool or "-",
+        "-" if nothing else _any(one.cpus),
+        one.own or "-",
+        "-" if nothing else _any(one.mems),
+        one.far or "-",
+        str(one.changes or "-"),
+        one.state,
+    ]
 
 
 def _any(ids: str | None) -> str:
     return "any" if ids is None else ids
 
 
-def _refusals(refusals: tuple[Refusal, ...]) -> Table:
-    table = Table.grid(padding=(0, 2))
+def _refusals(refusals: tuple[Refusal, ...], width: int) -> Iterator[str]:
     for refusal in refusals:
-        table.add_row(f"  {when(refusal.at_s)}", refusal.what, refusal.sentence)
-    return table
+        yield from wrapped(f"  {when(refusal.at_s)}  {refusal.what}  {refusal.sentence}", width)
 
 
-def _moment(moment: Moment) -> Iterator[RenderableType]:
-    table = Table(
-        "  NUMA node", "CPUs", "exclusive", "promised", "free", "memory", "promised", "free", box=None, pad_edge=False
-    )
-    for use in moment.nodes:
-        table.add_row(
+def _moment(moment: Moment, width: int) -> Iterator[str]:
+    rows = [
+        [
             f"  {use.node}",
             use.cpus or "-",
             use.exclusive or "-",
@@ -154,17 +147,23 @@ def _moment(moment: Moment) -> Iterator[RenderableType]:
             size(use.memory_bytes),
             size(use.promised_bytes),
             size(use.free_bytes),
-        )
-    yield table
+        ]
+        for use in moment.nodes
+    ]
+    yield from table_lines(_NODES, rows, width)
     free_cpu, free_memory = moment.cpu, moment.memory
-    yield (
-        f"  {moment.containers} containers; free CPU: {cpu(free_cpu.total)}, in one node {cpu(free_cpu.largest)} "
+    remote = f", {size(moment.remote_bytes)} requested" if moment.remote else ""
+    free = (
+        f"free CPU: {cpu(free_cpu.total)}, in one node {cpu(free_cpu.largest)} "
         f"(fragmentation {free_cpu.fragmentation_percent} %); free memory: {size(free_memory.total)}, in one node "
         f"{size(free_memory.largest)} ({free_memory.fragmentation_percent} %)"
     )
-    remote = f", promised {size(moment.remote_bytes)}" if moment.remote else ""
-    yield f"  may use remote memory: {_named(moment.remote)}{remote}"
-    yield f"  CPUs of several NUMA nodes: {_named(moment.spread)}"
+    for line in (
+        f"  {moment.containers} containers; {free}",
+        f"  may use remote memory: {_named(moment.remote)}{remote}",
+        f"  CPUs of several NUMA nodes: {_named(moment.spread)}",
+    ):
+        yield from wrapped(line, width)
 
 
 def _named(names: tuple[str, ...]) -> str:
@@ -174,30 +173,29 @@ def _named(names: tuple[str, ...]) -> str:
     return f"{len(names)}: {', '.join(names[:NAMED])}{more}"
 
 
-def _diff(trace: str, one: Report, other: Report, diff: Diff) -> Iterator[RenderableType]:
+def _diff(trace: str, reports: tuple[Report, Report], diff: Diff, width: int) -> Iterator[str]:
+    one, other = reports
     yield f"{trace}: {_events(other)}"
     yield ""
-    table = Table("", "A", "B", box=None, pad_edge=False)
-    table.add_row("machine", _machine(one), _machine(other))
-    table.add_row("policy", _policy(one), _policy(other))
-    for figure in diff.figures:
-        table.add_row(figure.what, *_values(figure))
-    yield table
+    rows = [
+        ["machine", _machine(one), _machine(other)],
+        ["policy", _policy(one), _policy(other)],
+        *([figure.what, *_values(figure)] for figure in diff.figures),
+    ]
+    yield from table_lines(_SIDES, rows, width)
     for note in dict.fromkeys((*one.notes, *other.notes)):
         whose = " on A" if note not in other.notes else " on B" if note not in one.notes else ""
-        yield f"note{whose}: {note}"
+        yield from wrapped(f"note{whose}: {note}", width)
     yield ""
     yield f"{len(diff.containers)} containers differ, {diff.same} do not"
     if diff.containers:
-        differing = Table("container", "A", "B", box=None, pad_edge=False)
-        for each in diff.containers:
-            differing.add_row(each.name, each.one or "-", each.other or "-")
-        yield differing
+        differing = [[each.name, each.one or "-", each.other or "-"] for each in diff.containers]
+        yield from table_lines(_CONTAINERS, differing, width)
     only_here = [refusal for refusal in other.refusals if refusal.key not in {each.key for each in one.refusals}]
     if only_here:
         yield ""
         yield "refused in B only"
-        yield _refusals(tuple(only_here))
+        yield from _refusals(tuple(only_here), width)
 
 
 def _values(figure: Figure) -> tuple[str, str]:

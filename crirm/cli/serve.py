@@ -27,21 +27,21 @@ def _default(field: str) -> Any:
     metavar="PATH",
     default=_default("relay_socket"),
     show_default=True,
-    help="Serve the kubelet here.",
+    help="Socket for the kubelet.",
 )
 @click.option(
     "--runtime-socket",
     metavar="PATH",
     default=_default("runtime_socket"),
     show_default=True,
-    help="The container runtime serves here.",
+    help="Socket of the container runtime.",
 )
 @click.option(
     "--image-socket",
     metavar="PATH",
     default=_default("image_socket"),
     show_default=True,
-    help="Image calls go here; `default` is the runtime socket, `-` serves none.",
+    help="Socket for image calls; `default`: the runtime socket, `-`: none.",
 )
 @click.option("--allow-untested-runtimes", is_flag=True, help="Use a runtime other than containerd and CRI-O.")
 @click.option(
@@ -51,82 +51,88 @@ def _default(field: str) -> Any:
     type=float,
     default=_default("grace_s"),
     show_default=True,
-    help="How long calls in flight may take after SIGTERM.",
+    help="Time for calls in flight after SIGTERM.",
 )
 @click.option(
     "--config",
     "forced_config",
     metavar="FILE",
     default="",
-    help="Policy, dump and log settings, which win over options; read again when it changes, and on SIGHUP.",
+    help="Configuration file, which overrides options; reloaded when it changes and on SIGHUP.",
 )
 @click.option(
     "--fallback-config",
     metavar="FILE",
     default="",
-    help="The same until the node agent has sent a configuration that was accepted.",
+    help="Configuration file until the node agent has sent one that was accepted.",
 )
 @click.option(
     "--config-socket",
     metavar="PATH",
     default="",
-    help="The node agent sends configurations here, unless there is a --config; by default beside the relay's, "
-    "`disabled`: nowhere.",
+    help="Socket for configurations of the node agent, unused with --config; by default beside the relay socket, "
+    "`disabled`: none.",
 )
 @click.option(
     "--agent-socket",
     metavar="PATH",
     default="",
-    help="The node agent serves here; by default beside the relay's, `disabled`: it is not asked.",
+    help="Socket of the node agent; by default beside the relay socket, `disabled`: none.",
 )
 @click.option(
     "--disable-policy-switch",
     is_flag=True,
-    help="Refuse another policy than the one whose decisions are kept.",
+    help="Reject a policy other than that of the saved state.",
 )
 @click.option(
     "--policy",
     default="none",
     show_default=True,
     metavar="NAME",
-    help="Which policy places containers, without a file.",
+    help="Policy that places containers, if there is no --config.",
 )
-@click.option("--available-cpus", metavar="CPUS", help="What containers may use: a list such as 2-63, or a number.")
-@click.option("--reserved-cpus", metavar="CPUS", help="What kube-system uses: a list such as 0-1, or an amount (750m).")
+@click.option("--available-cpus", metavar="CPUS", help="CPUs for containers: a list such as 2-63, or a number.")
+@click.option("--reserved-cpus", metavar="CPUS", help="CPUs for kube-system: a list such as 0-1, or an amount (750m).")
 @click.option(
     "--enforce",
     type=click.Choice([mode.value for mode in Mode]),
     default=_default("enforce").value,
     show_default=True,
-    help="Where the kernel has something else than was decided.",
+    help="What to do where cgroups differ from the decision.",
 )
-@click.option("--host-root", default=_default("host_root"), show_default=True, help="Where the host's /sys is seen.")
+@click.option(
+    "--host-root", default=_default("host_root"), show_default=True, help="Directory where the host's / is mounted."
+)
 @click.option(
     "--state-dir",
     metavar="PATH",
     default=_default("state_dir"),
     show_default=True,
-    help="Keep decisions and journal here; empty: keep nothing.",
+    help="Directory for saved state and journal; empty: save nothing.",
 )
 @click.option(
     "--record",
     metavar="PATH",
     default=_default("record"),
-    help="Write a trace of events and decisions to this file, for crirm replay; see docs/replay.md.",
+    help="Record events and decisions to this file, for crirm replay; see docs/replay.md.",
 )
-@click.option("--state-fail-closed", is_flag=True, help="Create and resize nothing while the state cannot be kept.")
-@click.option("--control-socket", metavar="PATH", default="", help="For crirm status; by default beside the relay's.")
-@click.option("--pid-file", metavar="PATH", help="Keep the process number in this file.")
+@click.option(
+    "--state-fail-closed", is_flag=True, help="Refuse to create and resize containers while state cannot be saved."
+)
+@click.option(
+    "--control-socket", metavar="PATH", default="", help="Socket for crirm status; by default beside the relay socket."
+)
+@click.option("--pid-file", metavar="PATH", help="PID file.")
 @click.option(
     "--dump",
     "dump_rules",
     metavar="RULES",
     default=_default("dump_rules"),
     show_default=True,
-    help="Messages to dump, a comma list of [off|count|name|full:]METHOD; METHOD may be * or a regular expression.",
+    help="Messages to dump: a comma-separated list of [off|count|name|full:]METHOD; METHOD may be * or a regex.",
 )
 @click.option(
-    "--dump-file", metavar="PATH", default=_default("dump_file"), help="Write dumped messages to this file too."
+    "--dump-file", metavar="PATH", default=_default("dump_file"), help="Also write dumped messages to this file."
 )
 @click.option(
     "--dump-secrets", is_flag=True, help="Show environment values and registry credentials in dumped messages."
@@ -138,20 +144,16 @@ def _default(field: str) -> Any:
     type=float,
     default=_default("dump_count_period_s"),
     show_default=True,
-    help="Time between two sums of calls that are only counted.",
+    help="Interval of the summaries of counted calls.",
 )
-@click.option(
-    "--debug", metavar="SOURCES", help="Log sources whose debug records are wanted, such as relay,runtime; * for all."
-)
-@click.option(
-    "--log-format", type=click.Choice(["auto", "human", "journal", "json"]), help="What log records look like."
-)
-@click.option("--log-file", metavar="PATH", help="Write log records to this file too.")
+@click.option("--debug", metavar="SOURCES", help="Log sources with debug messages, such as relay,runtime; * for all.")
+@click.option("--log-format", type=click.Choice(["auto", "human", "journal", "json"]), help="Format of log messages.")
+@click.option("--log-file", metavar="PATH", help="Also write log messages to this file.")
 def command(**options: Any) -> None:
     """Relay CRI calls between the kubelet and the container runtime.
 
-    Sockets are paths, with unix:// before them or not. Environment variables LOGGER_* set what the log options set; the
-    options win. SIGTERM ends the daemon once calls in flight are done, SIGUSR1 switches full debug on and off.
+    Sockets are paths, with or without unix://. Environment variables LOGGER_* are defaults for the log options.
+    SIGTERM stops the daemon once calls in flight are done, SIGUSR1 toggles full debug logging.
     """
     given = {name: options.pop(option) for option, name in LOG_OPTIONS.items()}
     log_options = {name: value for name, value in given.items() if value is not None}

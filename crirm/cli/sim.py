@@ -1,4 +1,4 @@
-"""``crirm sim``: the embedded runtime, alone."""
+"""``crirm sim``: the embedded runtime on its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ log = logs.get_logger("sim")
 
 
 @click.command()
-@click.option("--socket", "socket_path", metavar="PATH", default=DEFAULT_SOCKET, show_default=True, help="Serve here.")
+@click.option(
+    "--socket", "socket_path", metavar="PATH", default=DEFAULT_SOCKET, show_default=True, help="Socket to serve."
+)
 @click.option(
     "--api",
     type=click.Choice(["v1", "v1alpha2", "both"]),
@@ -26,35 +28,37 @@ log = logs.get_logger("sim")
     show_default=True,
     help="CRI versions to serve.",
 )
-@click.option("--name", "runtime_name", metavar="NAME", help="What Version calls it.  [default: crirm-sim]")
-@click.option("--runtime-version", metavar="VERSION", help="What Version says with it.  [default: crirm's]")
-@click.option("--one-event-channel", is_flag=True, help="Tell each event to one listener, as containerd 1.7.")
-@click.option("--pods", metavar="COUNT", type=click.IntRange(0), default=0, help="Make so many pods first.")
+@click.option("--name", "runtime_name", metavar="NAME", help="Runtime name in Version.  [default: crirm-sim]")
+@click.option("--runtime-version", metavar="VERSION", help="Runtime version in Version.  [default: crirm's]")
+@click.option(
+    "--one-event-channel", is_flag=True, help="Send each event to one subscriber only, as containerd 1.7 does."
+)
+@click.option("--pods", metavar="COUNT", type=click.IntRange(0), default=0, help="Create this many pods first.")
 @click.option(
     "--containers-per-pod",
     metavar="COUNT",
     type=click.IntRange(0),
     default=1,
     show_default=True,
-    help="Run so many containers in each of them.",
+    help="Containers in each of these pods.",
 )
 @click.option(
     "--annotation-bytes",
     metavar="COUNT",
     type=click.IntRange(0),
     default=0,
-    help="Give each of these containers an annotation of this size; 50 make a list of 500 about 200 kB.",
+    help="Size of an annotation on each container; with 50, a list of 500 has about 200 kB.",
 )
-@click.option("--fault", "fault_texts", metavar="METHOD:OPTIONS", multiple=True, help="What is to go wrong; see above.")
+@click.option("--fault", "fault_texts", metavar="METHOD:OPTIONS", multiple=True, help="Fault to inject; see above.")
 def command(socket_path: str, api: str, fault_texts: tuple[str, ...], **options: Any) -> None:
     """Serve a CRI runtime that lives in memory and runs no processes, until SIGTERM or SIGINT.
 
-    It answers as containerd answers, pulls any image without a network, and does what sleep, true, false, echo and
-    small sh -c scripts would do; what else a pulled image is told to run runs for ever.
+    It answers as containerd does, pulls any image without a network, and emulates sleep, true, false, echo and
+    small sh -c scripts; any other command runs for ever.
 
     A fault is METHOD (* for all), a colon, and options with commas between them: code=UNAVAILABLE, message="TEXT",
-    details=TEXT, hang, disconnect, garbage, oversize=20MiB, unknown_fields, delay=SECONDS, acts (the work is done
-    before the fault strikes), times=COUNT (for ever by default).
+    details=TEXT, hang, disconnect, garbage, oversize=20MiB, unknown_fields, delay=SECONDS, acts (the call takes effect
+    before the fault), times=COUNT (for ever by default).
 
     \b
     crirm sim --socket /tmp/sim.sock --fault 'CreateContainer:code=UNAVAILABLE,times=2'
@@ -81,7 +85,7 @@ async def _serve(socket_path: str, settings: SimSettings, faults: list[Fault]) -
         async with open_runtime(socket_path, settings) as runtime:
             for fault in faults:
                 runtime.faults.add(fault)
-            log.info("the embedded runtime serves", socket=socket_path, api=settings.api.value, pods=settings.pods)
+            log.info("embedded runtime is serving", socket=socket_path, api=settings.api.value, pods=settings.pods)
             async for number in signals:
-                log.info("the embedded runtime stops", signal=signal.Signals(number).name)
+                log.info("embedded runtime is stopping", signal=signal.Signals(number).name)
                 break

@@ -1,4 +1,4 @@
-"""Start of the daemon, which ``crirm serve`` and ``cri-resmgr`` share."""
+"""Starting the daemon, shared by ``crirm serve`` and ``cri-resmgr``."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def start(settings: Settings, *, later: Sequence[str] = (), meaningless: Sequenc
     """Run the daemon until a signal ends it.
 
     Args:
-        settings: what it is told.
-        later: flags that were given and whose feature comes in a later version.
-        meaningless: flags that were given and mean nothing to crirm; both kinds are named in one warning.
+        settings: of the daemon.
+        later: given flags that are not supported yet.
+        meaningless: given flags without meaning in crirm; both kinds are named in one warning.
 
     Raises:
-        CrirmError: it cannot start or cannot go on.
+        CrirmError: it cannot start or had to stop.
     """
-    from crirm.daemon import app  # noqa: PLC0415  # the command line must answer mistakes without waiting for grpclib
+    from crirm.daemon import app  # noqa: PLC0415  # usage errors must not wait for the import of grpclib
     from crirm.rpc import bridge  # noqa: PLC0415
 
     logs.configure(settings.log)
     raise_limit_of_open_files()
-    without_effect = {"come_in_a_later_version": later, "mean_nothing_to_crirm": meaningless}
+    without_effect = {"not_supported_yet": later, "no_meaning_in_crirm": meaningless}
     if later or meaningless:
         log.warning(
             "some flags have no effect", **{why: ", ".join(names) for why, names in without_effect.items() if names}

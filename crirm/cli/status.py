@@ -1,27 +1,38 @@
-"""``crirm status``: what each container has been given."""
+"""``crirm status``: what each container has been assigned."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.table import Table
 
 from crirm.cli.control import DEFAULT_CONTROL_SOCKET, ask
-from crirm.cli.printing import console, harmless, local_time, say
+from crirm.cli.printing import harmless, local_time, say, say_table
+from crirm.cli.tables import Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_COLUMNS = ("container", "state", "QoS", "pool", "CPUs", "memory nodes", "shares", "drift")
+_COLUMNS: Final = (
+    Column("container"),
+    Column("state", optional=2),
+    Column("QoS", optional=3),
+    Column("pool"),
+    Column("CPUs"),
+    Column("memory"),
+    Column("shares", optional=4, right=True),
+    Column("drift", optional=1, text=True),
+)
 
 
 @click.command()
-@click.option("--control-socket", default=DEFAULT_CONTROL_SOCKET, show_default=True, help="Of the daemon to ask.")
+@click.option(
+    "--control-socket", default=DEFAULT_CONTROL_SOCKET, show_default=True, help="Control socket of the daemon."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(*, control_socket: str, as_json: bool) -> None:
-    """Show the containers of this node with their pool, CPUs, memory nodes and drift."""
+    """Show the containers of this node with their pools, CPUs, NUMA nodes for memory, and drift."""
     status = ask(control_socket, {"ask": "status"})
     if as_json:
         click.echo(json.dumps(status, indent=2))
@@ -32,18 +43,18 @@ def command(*, control_socket: str, as_json: bool) -> None:
     if rejected is not None:
         say(rejected_text(rejected))
     if status["state_failure"]:
-        say(f"what is decided cannot be kept: {status['state_failure']}")
+        say(f"state is not saved: {status['state_failure']}")
     for finding in status.get("findings", []):
         say(f"finding: {finding}")
     for line in _machine(status["machine"]):
         say(line)
     if status["containers"]:
-        console().print(_table(status["containers"]))
+        say_table(_COLUMNS, [_row(each) for each in status["containers"]])
     for each in status["containers"]:
         if each["degraded"]:
-            say(f"degraded: {each['name']} goes on as it is, since {each['degraded']}")
+            say(f"degraded: {each['name']} keeps running unplaced: {each['degraded']}")
     for name, containers in status["configuration"]["adjustments"].items():
-        say(f"adjusted by {name}: {', '.join(sorted(containers)) or 'none'}")
+        say(f"override {name}: {', '.join(sorted(containers)) or 'no containers'}")
 
 
 def _origin(configuration: dict[str, Any]) -> str:
@@ -53,7 +64,7 @@ def _origin(configuration: dict[str, Any]) -> str:
 
 
 def rejected_text(rejected: dict[str, Any]) -> str:
-    """Return what has become of the latest configuration that is not in force: a line for each of its faults."""
+    """Return why the latest configuration was rejected: a line for each of its faults."""
     first, *others = rejected["reason"].split("\n")
     source = harmless(f"{rejected['source']} {rejected['name']}")
     head = f"rejected at {local_time(rejected['at_s'])}, from {source}: {first}"
@@ -61,7 +72,7 @@ def rejected_text(rejected: dict[str, Any]) -> str:
 
 
 def _machine(machine: dict[str, Any]) -> Iterator[str]:
-    """Yield what is to be said of the machine: nothing where all of it is there, and always was."""
+    """Yield what is unusual about the machine; nothing for a machine that is complete and has not changed."""
     if not machine:
         return
     if machine["changed_at_s"] is not None:
@@ -69,14 +80,11 @@ def _machine(machine: dict[str, Any]) -> Iterator[str]:
     yield from (f"machine: {note}" for note in machine["notes"])
     if machine["problem"]:
         yield (
-            f"machine: does not fit the configuration any more, so only what is still there is given away: "
+            f"machine: no longer fits the configuration; containers only get resources that still exist: "
             f"{machine['problem']}"
         )
 
 
-def _table(containers: list[dict[str, Any]]) -> Table:
-    table = Table(*_COLUMNS, box=None, pad_edge=False)
-    for each in containers:
-        values = [each[name] for name in ("name", "state", "qos", "pool", "cpus", "mems", "cpu_shares", "drift")]
-        table.add_row(*("-" if value in (None, "") else str(value) for value in values))
-    return table
+def _row(container: dict[str, Any]) -> list[str]:
+    values = [container[name] for name in ("name", "state", "qos", "pool", "cpus", "mems", "cpu_shares", "drift")]
+    return ["-" if value in (None, "") else str(value) for value in values]

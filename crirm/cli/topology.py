@@ -1,4 +1,4 @@
-"""``crirm topology``: the machine as crirm sees it, for a person or as JSON."""
+"""``crirm topology``: the machine as crirm sees it, as text or JSON."""
 
 from __future__ import annotations
 
@@ -14,27 +14,25 @@ from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.topology_json import digest, to_json
 from crirm.system.sysfs import Discovery, discover
 
-"""Columns where the output goes to a file or pipe: nothing is wrapped, so every fact stays on its line for grep."""
-
 
 @click.command("topology")
 @click.option(
     "--host-root",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Describe the machine whose /sys and /proc are below DIR (default: /).",
+    help="Describe the machine whose /sys and /proc are below DIR.  [default: /]",
 )
 @click.option(
     "--synthetic",
     metavar="SPEC",
-    help="Describe a made-up machine: '2p.2n.8c.2t mem=64Gi' has 2 packages of 2 NUMA nodes of 8 cores of 2 threads, "
-    "64 GiB in each; docs/topology.md has the rest.",
+    help="Describe a synthetic machine: '2p.2n.8c.2t mem=64Gi' has 2 packages of 2 NUMA nodes of 8 cores of 2 threads, "
+    "with 64 GiB each; see docs/topology.md.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a tree.")
 def command(host_root: Path | None, synthetic: str | None, *, as_json: bool) -> None:
     """Print the machine's packages, dies, NUMA nodes, caches, cores and memory."""
     if host_root is not None and synthetic is not None:
-        msg = "--host-root and --synthetic name two different machines; give one of them"
+        msg = "--host-root and --synthetic are mutually exclusive; use one of them"
         raise UsageError(msg)
     if synthetic is None:
         found = discover(host_root or Path("/"))

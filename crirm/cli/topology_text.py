@@ -1,6 +1,6 @@
-"""A machine as text for a person: a summary, a tree, the distances, and what was odd.
+"""A machine as text: a summary, a tree, the distances, and warnings.
 
-A machine of 1024 CPUs has to fit on a few screens. So levels that group nothing are left out, a group of CPUs is one
+A machine with 1024 CPUs has to fit on a few screens, so levels that group nothing are left out, a group of CPUs is one
 line, and a regular series of cores is shown by its first two and its last.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from crirm.model.topology import CacheGroup, NumaNode, Package, Topology
 
 _MATRIX_NODES = 16
-"""Up to this many NUMA nodes have their distances in a matrix, which is then at most 80 columns wide."""
+"""With up to this many NUMA nodes, distances are shown in a matrix, which fits in 80 columns."""
 
 _FEW_CORES = 4
 
@@ -95,7 +95,7 @@ def _memory_total(topology: Topology) -> str:
         for kind in MemoryKind
         if nodes[kind]
     ]
-    return ", ".join(kinds) or "none that the kernel tells of"
+    return ", ".join(kinds) or "none reported by the kernel"
 
 
 def _l2_facts(topology: Topology) -> Iterator[str]:

@@ -9,12 +9,12 @@ import click
 
 
 def version_line(program: str) -> str:
-    """Return the one line that a bug report needs."""
+    """Return the line that a bug report needs."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return f"{program} {version('crirm')} ({python}, {platform.system()} {platform.release()} {platform.machine()})"
 
 
 @click.command()
 def command() -> None:
-    """Print the version of crirm and of what it runs on."""
+    """Print the versions of crirm, Python and the kernel."""
     click.echo(version_line("crirm"))

@@ -1,1 +1,1 @@
-"""Configuration: one schema of frozen values, with defaults, units and a sentence about each option."""
+"""Configuration: one schema of frozen values, with a default and a description for every option."""

@@ -21,15 +21,15 @@ def _default_options() -> dict[str, Any]:
 
 @attrs.frozen
 class Config:
-    """All that a configuration says, with defaults for what it does not say.
+    """A whole configuration, with defaults filled in.
 
     Args:
-        policy: which policy decides, and within which CPUs.
-        options: the options of every policy that has some, by its name.
-        logger: log records.
+        policy: the active policy, and the CPUs it may use.
+        options: the options of each policy that has any, by its name.
+        logger: log messages.
         dump: CRI messages in the log.
-        state: what is kept on disk.
-        later: sections of features that this version does not have, by name, as they were given.
+        state: what is saved on disk.
+        later: sections of unsupported features, by name, unchanged.
     """
 
     policy: PolicySection = attrs.field(factory=PolicySection)
@@ -41,7 +41,7 @@ class Config:
 
     @property
     def policy_name(self) -> str:
-        """The policy that decides."""
+        """The active policy."""
         return self.policy.active
 
     @property
@@ -51,7 +51,7 @@ class Config:
 
     @property
     def available(self) -> CPUs | None:
-        """The CPUs that containers may use; None: all online ones."""
+        """The CPUs for containers; None: all online ones."""
         return self.policy.available.cpu
 
     @property

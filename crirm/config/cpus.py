@@ -1,10 +1,10 @@
-"""How a configuration says which CPUs, or how many.
+"""How a configuration names CPUs, or how many.
 
     cpuset:0-3,8   these, in Linux list format; ``cpuset:`` may be left out where there is a dash or a comma
     750m, 2, 1.5   so many, as a Kubernetes quantity, or as a number
     cgroup:DIR     those of the cgroup DIR; ``cgroup:`` may be left out where DIR begins with a slash
 
-The CPUs of a cgroup are in a file, so that form stays symbolic until somebody who may read files resolves it.
+The CPUs of a cgroup are in a file, so that form stays symbolic until code that may read files resolves it.
 """
 
 from __future__ import annotations
@@ -56,23 +56,23 @@ CPUs = ExactCPUs | CPUAmount | CgroupCPUs
 
 
 def parse_cpus(value: object) -> CPUs:
-    """Read a constraint.
+    """Parse a constraint.
 
     Args:
-        value: as a file has it: a text, or a number of CPUs.
+        value: from a file: a string, or a number of CPUs.
 
     Raises:
-        ValueFault: it means no CPUs.
+        ValueFault: it is not a valid constraint.
     """
     match value:
         case bool():
-            raise ValueFault(f"{kind_of(value)} says nothing about CPUs; write a list such as cpuset:0-3 or an amount")
+            raise ValueFault(f"expected CPUs such as cpuset:0-3 or an amount such as 2, found {kind_of(value)}")
         case int() | float():
             return _amount(str(value), ceil(Fraction(value) * 1000))
         case str():
             return _parse_text(value.strip())
         case _:
-            raise ValueFault(f"{kind_of(value)} says nothing about CPUs; write a list such as cpuset:0-3 or an amount")
+            raise ValueFault(f"expected CPUs such as cpuset:0-3 or an amount such as 2, found {kind_of(value)}")
 
 
 def _parse_text(text: str) -> CPUs:
@@ -87,11 +87,9 @@ def _parse_text(text: str) -> CPUs:
         case "cgroup" if rest:
             return CgroupCPUs(rest)
         case "cgroup":
-            raise ValueFault("cgroup: names no cgroup; write its directory, such as cgroup:/sys/fs/cgroup/system.slice")
+            raise ValueFault("cgroup: needs a directory, such as cgroup:/sys/fs/cgroup/system.slice")
         case _:
-            raise ValueFault(
-                f"{quoted(qualifier)} is no way to say which CPUs; write cpuset:LIST, cgroup:DIR or an amount"
-            )
+            raise ValueFault(f"unknown prefix {quoted(qualifier)}; write cpuset:LIST, cgroup:DIR or an amount")
 
 
 def _exact(text: str) -> ExactCPUs:
@@ -100,13 +98,13 @@ def _exact(text: str) -> ExactCPUs:
     except ListFormatError as error:
         raise ValueFault(str(error)) from None
     if not cpus:
-        raise ValueFault("the list holds no CPU; name at least one, such as cpuset:0")
+        raise ValueFault("the CPU list is empty; name at least one, such as cpuset:0")
     return ExactCPUs(cpus)
 
 
 def _quantity(text: str) -> CPUAmount:
     if not text:
-        raise ValueFault("the text is empty; write a list such as cpuset:0-3 or an amount such as 750m")
+        raise ValueFault("the value is empty; write a list such as cpuset:0-3 or an amount such as 750m")
     try:
         return _amount(text, parse_millicpu(text))
     except QuantityError as error:
@@ -115,7 +113,7 @@ def _quantity(text: str) -> CPUAmount:
 
 def _amount(text: str, millicpu: int) -> CPUAmount:
     if millicpu <= 0:
-        raise ValueFault(f"{text} is no amount of CPUs; it is more than zero, such as 750m or 2")
+        raise ValueFault(f"expected an amount of CPUs above zero, such as 750m or 2, found {text}")
     return CPUAmount(MilliCPU(millicpu))
 
 
@@ -123,8 +121,8 @@ def resolve_cpus(constraint: CPUs | None, read_cgroup: Callable[[str], CPUSet]) 
     """Return *constraint* with a cgroup replaced by its CPUs.
 
     Args:
-        constraint: as configured; None: nothing was said.
-        read_cgroup: returns the CPUs of the cgroup in a directory; raises CrirmError when they cannot be told.
+        constraint: as configured; None: not set.
+        read_cgroup: returns the CPUs of the cgroup in a directory; raises CrirmError if they cannot be read.
     """
     match constraint:
         case CgroupCPUs(directory):

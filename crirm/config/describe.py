@@ -29,18 +29,18 @@ _TYPES: Final[tuple[tuple[Any, str], ...]] = (
 
 
 class NoSectionError(UsageError):
-    """There is no section of that name."""
+    """No section has that name."""
 
 
 def help_text(names: Sequence[str] = ()) -> str:
-    """Return what the sections of these *names* are about and their options, of all sections when none is named.
+    """Return the descriptions and options of the sections with these *names*, or of all sections.
 
     Args:
-        names: whole, or a part at a dot: ``policy.`` is what begins so, ``.memtier`` what ends so, ``.control.`` what
-            has it in between.
+        names: whole, or a part with a dot: ``policy.`` matches a beginning, ``.memtier`` an end, ``.control.`` a
+            middle part.
 
     Raises:
-        NoSectionError: a name fits no section.
+        NoSectionError: a name matches no section.
     """
     chosen = dict.fromkeys(section for name in names for section in _matching(name)) if names else SECTIONS
     return "\n\n".join(_section(SECTIONS[name]) for name in chosen)
@@ -54,7 +54,7 @@ def type_text(type_: Any) -> str:
 
 
 def default_text(option: Option) -> str:
-    """Return the default of an option as a file would have it."""
+    """Return the default of an option as it would be written in a file."""
     match plain_of(option.default):
         case None:
             return "not set"
@@ -87,7 +87,7 @@ def _matching(name: str) -> list[str]:
 def _section(section: Section) -> str:
     lines = [f"{section.name}: {section.text}"]
     if section.type is None:
-        lines.append("  Comes in a later version of crirm; until then it is read and has no effect.")
+        lines.append("  Not supported yet: accepted, but without effect.")
     for option in section.options:
         lines.append(f"  {option.key} ({type_text(option.type)}, default {default_text(option)})")
         lines += textwrap.wrap(option.text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)

@@ -1,4 +1,4 @@
-"""The section ``dump``: CRI messages shown in the log."""
+"""The section ``dump``: CRI messages dumped to the log."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from crirm.model.option import option
 
 @attrs.frozen
 class DumpSection:
-    """CRI messages shown in the log."""
+    """CRI messages dumped to the log."""
 
     config: str = option(
         "Config",
-        "Which messages are shown and how fully: a comma list of [off|count|short|full:]METHOD, where a level holds "
-        "until the next and METHOD is a name, a regular expression or *.",
+        "Messages to dump, and how: a comma-separated list of [off|count|short|full:]METHOD, where a level applies "
+        "up to the next one and METHOD is a name, a regular expression or *.",
         default="off:.*,short:((Create)|(Start)|(Run)|(Update)|(Stop)|(Remove)).*,off:.*Image.*",
     )
-    file: str = option("File", "Absolute path of a file that they are written to as well; empty: none.", default="")
-    debug: bool = option("Debug", "Whether they are debug records of the source message.", default=False)
-    disabled: bool = option("Disabled", "Whether none is shown.", default=False)
+    file: str = option(
+        "File", "Absolute path of a file for dumped messages, in addition to the log; empty: none.", default=""
+    )
+    debug: bool = option("Debug", "Whether to log them as debug messages of the source message.", default=False)
+    disabled: bool = option("Disabled", "Whether to turn the dump off.", default=False)

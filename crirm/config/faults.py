@@ -1,4 +1,4 @@
-"""What can be wrong with a configuration, and how it is told: ``reason @ $.path (line N)``."""
+"""Faults in a configuration, written as ``reason @ $.path (line N)``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ROOT: Final = "$"
 
 @attrs.frozen
 class Fault:
-    """One thing that is wrong, or that one should know.
+    """A fault or a warning.
 
     Args:
-        reason: what it is and what would be right.
-        path: where, as ``$.policy.Active``; ``$`` for the whole.
-        line: in the file, counted from 1; None where there is none.
+        reason: what is wrong and what would be right.
+        path: where, such as ``$.policy.Active``; ``$`` for the whole.
+        line: in the file, counted from 1; None if unknown.
     """
 
     reason: str
@@ -32,7 +32,7 @@ class Fault:
 
 
 class ConfigFaults(CrirmError):  # noqa: N818  # it is several faults, and its name is part of the interface
-    """A configuration cannot be used; all that is wrong with it, in the order of its lines."""
+    """A configuration is invalid; holds all its faults, in the order of their lines."""
 
     def __init__(self, name: str, faults: Iterable[Fault]) -> None:
         self.name = name
@@ -46,37 +46,37 @@ class ConfigFaults(CrirmError):  # noqa: N818  # it is several faults, and its n
 
 
 class ValueFault(ValueError):  # noqa: N818  # becomes a Fault once its place is known
-    """A value is not what its option takes; the text is the reason."""
+    """An option does not take a value; the message is the reason."""
 
 
 def in_order(faults: Iterable[Fault]) -> tuple[Fault, ...]:
-    """Return *faults* by line, those of the whole first, each once."""
+    """Return *faults* by line, those without a line first, without duplicates."""
     return tuple(sorted(dict.fromkeys(faults), key=lambda fault: (fault.line or 0, fault.path, fault.reason)))
 
 
 def joined(*parts: str | int) -> str:
-    """Return the path of *parts*: keys and places in lists."""
+    """Return the path of *parts*: keys and list indexes."""
     return ROOT + "".join(f"[{part}]" if isinstance(part, int) else f".{clipped(part)}" for part in parts)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean ...?)`` with the *known* word nearest to *word*, nothing when none is near."""
+    """Return `` (did you mean ...?)`` with the *known* word nearest to *word*, or nothing."""
     by_folded = {one.casefold(): one for one in known}
     near = get_close_matches(word.casefold(), by_folded, n=1)
     return f" (did you mean {by_folded[near[0]]}?)" if near else ""
 
 
 def kind_of(value: object) -> str:
-    """Return what *value* is, in the words of a person who writes configuration."""
+    """Return what *value* is, as a configuration's author would name it."""
     match value:
         case None:
             return "nothing"
         case bool():
-            return f"the boolean {str(value).lower()}"
+            return f"boolean {str(value).lower()}"
         case int() | float():
-            return f"the number {value}"
+            return f"number {value}"
         case str():
-            return f"the text {quoted(value)}"
+            return f"string {quoted(value)}"
         case list():
             return "a list"
         case _:

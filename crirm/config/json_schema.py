@@ -23,7 +23,7 @@ _KINDS: Final[tuple[tuple[Any, dict[str, Any]], ...]] = (
     (Flags, {"type": ["object", "null"], "additionalProperties": _WORD}),
     (Seconds, {"type": ["string", "null"]}),
 )
-"""What an option takes, by its type; nothing after a colon is null, and stands for the default."""
+"""JSON types by option type; an empty value is null, which means the default."""
 
 
 def json_schema() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Bytes to a configuration, or to everything that is wrong with them."""
+"""Bytes to a configuration, or to all their faults."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from crirm.errors import CrirmError
 from crirm.policy.registry import POLICIES
 
 Grammar = Callable[[Any], Iterable[str]]
-"""Reads a text that is a language of its own: returns what one should know about it, raises CrirmError for a fault."""
+"""Parses an option with a syntax of its own: returns warnings, raises CrirmError for a fault."""
 
 NO_GRAMMARS: Final[Mapping[str, Grammar]] = {}
 
 
 @attrs.frozen
 class Loaded:
-    """A configuration that can be used.
+    """A valid configuration.
 
     Args:
-        config: what it says.
-        warnings: what one should know about it.
+        config: its value.
+        warnings: about it.
     """
 
     config: Config
@@ -39,36 +39,36 @@ class Loaded:
     _sections: Mapping[str, DocNode] = attrs.field(factory=dict, repr=False, eq=False)
 
     def fault(self, reason: str, section: str, *path: str | int) -> Fault:
-        """Return a fault at *path* in the section of that name, with the line it was read from."""
+        """Return a fault at *path* in the section of that name, with its line."""
         return _fault(self._sections, reason, section, path)
 
     def has(self, section: str) -> bool:
-        """Tell whether the section of that name was given."""
+        """Return whether the section of that name was given."""
         return section in self._sections
 
 
 def load(data: bytes, name: str, grammars: Mapping[str, Grammar] = NO_GRAMMARS) -> Loaded:
-    """Read a configuration.
+    """Parse a configuration.
 
     Args:
         data: YAML or TOML; also a Kubernetes manifest of a ConfigMap.
-        name: of the file, for the faults.
-        grammars: readers for the texts that rooms above this one understand, by dotted option, such as
-            ``dump.Config``; of an option that is a list or a mapping, each item or pair is read.
+        name: of the file, for error messages.
+        grammars: parsers for options whose syntax belongs to higher rooms, by dotted option, such as
+            ``dump.Config``; for a list or a mapping, each item or pair is parsed.
 
     Raises:
-        ConfigFaults: it cannot be used, with all that is wrong.
+        ConfigFaults: it is invalid, with all faults.
     """
     faults: list[Fault] = []
     return _load(parse(data, faults), faults, name, grammars)
 
 
 def load_config_map(data: Mapping[str, str], name: str, grammars: Mapping[str, Grammar] = NO_GRAMMARS) -> Loaded:
-    """Read the data of a ConfigMap, in which each section at the top is a text in YAML; else as `load`."""
+    """Parse the data of a ConfigMap, whose top-level sections are YAML strings; see `load`."""
     faults: list[Fault] = []
     size = sum(len(text) for text in data.values())
     if size > MAX_BYTES:
-        faults.append(Fault(f"is larger than {MAX_BYTES // 1024} KiB, which is more than a configuration needs"))
+        faults.append(Fault(f"is larger than {MAX_BYTES // 1024} KiB"))
         return _load(Document(None), faults, name, grammars)
     root = node_of({key: DocNode(text, 1, 1) for key, text in data.items()}, 1)
     return _load(Document(root), faults, name, grammars, config_map=True)
@@ -90,13 +90,13 @@ def _load(
     if faults:
         raise ConfigFaults(name, faults)
     if config.later:
-        reason = f"no effect yet, since their features come in later versions: {', '.join(config.later)}"
+        reason = f"not supported yet and without effect: {', '.join(config.later)}"
         warnings.append(Fault(reason))
     return Loaded(config, in_order(warnings), sections)
 
 
 def _values(sections: Mapping[str, DocNode], faults: list[Fault]) -> dict[str, Any]:
-    """Return the value of every section that was given, without the options that are wrong."""
+    """Return the value of every given section, without its faulty options."""
     values = {}
     for name, node in sections.items():
         section = SECTIONS[name].type
@@ -109,12 +109,12 @@ def _values(sections: Mapping[str, DocNode], faults: list[Fault]) -> dict[str, A
             faults += [_fault(sections, _why(name, path, reason), name, path) for path, reason in error.faults]
             wrong = {path[0] for path, _ in error.faults}
             rest = {key: inner for key, inner in plain(node).items() if key not in wrong}
-            values[name] = structure(rest, section)  # so that what it means can be judged too
+            values[name] = structure(rest, section)  # so that the rest can be checked too
     return values
 
 
 def _why(section: str, path: Path, reason: str) -> str:
-    """Return *reason*, or more of it for an unknown key that may belong to another section."""
+    """Return *reason*, extended for an unknown key that may belong to another section."""
     match path:
         case (str() as key,) if key not in {option.key for option in SECTIONS[section].options}:
             return unknown_key(key, section)
@@ -139,7 +139,7 @@ def _choice(config: Config, sections: Mapping[str, DocNode], faults: list[Fault]
         return
     reported = any(fault.path.startswith("$.policy.ReservedResources") for fault in faults)
     if policy.needs_reserved and config.reserved is None and not reported:
-        reason = f"the policy {policy.name} needs CPUs for kube-system; say how many, such as CPU: 1"
+        reason = f"policy {policy.name} needs reserved CPUs; set for example CPU: 1"
         faults.append(_fault(sections, reason, "policy", ("ReservedResources",)))
 
 
@@ -171,7 +171,7 @@ def _checked(check: Callable[[Any], object], value: Any) -> Iterable[str]:
 
 
 def _items(config: Config, section: str, key: str) -> list[tuple[Path, Any]]:
-    """Return what a grammar is to read of an option: its text, or each item or pair that it holds."""
+    """Return what a grammar has to parse: the string of an option, or each item or pair in it."""
     holder = section_of(config, section)
     name = next(option.name for option in SECTIONS[section].options if option.key == key)
     match getattr(holder, name):

@@ -1,4 +1,4 @@
-"""The section ``logger``: log records."""
+"""The section ``logger``: log messages."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import attrs
 from crirm.model.option import option
 
 Flags = Mapping[str, str]
-"""Flags by name, with their values as texts."""
+"""Flags by name, with their values as strings."""
 
 
 @attrs.frozen
 class LoggerSection:
-    """Log records. Adds to what environment and command line say, and wins where both say something."""
+    """Log messages. Extends the environment and the command line, and overrides them where both set something."""
 
     debug: str = option(
         "Debug",
-        "Log sources that tell their debug records: a comma list of [on|off:]SOURCE, where a state holds until the "
-        "next and * is every source.",
+        "Log sources with debug messages: a comma-separated list of [on|off:]SOURCE, where a state applies up to the "
+        "next one and * means every source.",
         default="",
     )
     log_source: bool = option(
         "LogSource",
-        "Whether each record begins with its source; crirm's always do, so this has no effect.",
+        "Whether messages begin with their source; crirm's always do, so this has no effect.",
         default=False,
     )
     klog: Flags = option(  # noqa: RUF009  # makes a field
-        "Klog", "Logging flags by name, such as skip_headers or v, with their values.", factory=dict
+        "Klog", "Values of klog flags by name, such as skip_headers or v.", factory=dict
     )

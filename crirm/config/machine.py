@@ -1,4 +1,4 @@
-"""Judges a configuration against a machine, before anything is started with it."""
+"""Checks a configuration against a machine, before it becomes active."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ ReadCgroup = Callable[[str], CPUSet] | None
 
 @attrs.frozen
 class Verdict:
-    """What is wrong with a configuration on a machine, and what one should know; in the order of its lines."""
+    """Faults of a configuration on a machine, and warnings; in the order of their lines."""
 
     faults: tuple[Fault, ...]
     warnings: tuple[Fault, ...]
 
 
 def judge(loaded: Loaded, topology: Topology, read_cgroup: ReadCgroup) -> Verdict:
-    """Judge a configuration.
+    """Check a configuration against a machine.
 
     Args:
-        loaded: the configuration, by itself without faults.
+        loaded: a valid configuration.
         topology: the machine.
-        read_cgroup: returns the CPUs of the cgroup in a directory, raises CrirmError when they cannot be told; None
-            where there are no cgroups, because the machine is made up.
+        read_cgroup: returns the CPUs of the cgroup in a directory, raises CrirmError if they cannot be read; None
+            for a synthetic machine, which has no cgroups.
     """
     judgement = _Judgement(loaded, topology, read_cgroup)
     judgement.judge_cpus()
@@ -70,33 +70,37 @@ class _Judgement:
 
     def _judge_reserved_cpus(self, reserved: CPUSet, available: ExactCPUs | CPUAmount | None) -> None:
         if isinstance(available, ExactCPUs) and (outside := reserved - available.cpus):
-            self._fault(_RESERVED, f"{_cpus(outside)} not among the available ones, {available.cpus}; add or drop them")
+            self._fault(_RESERVED, f"{_cpus(outside)} not in AvailableResources ({available.cpus}); add or remove them")
         if isinstance(available, CPUAmount) and 1000 * len(reserved) > available.millicpu:
             amount = format_millicpu(available.millicpu)
-            self._fault(_RESERVED, f"reserves {len(reserved)} CPUs of {amount} available; reserve fewer")
+            self._fault(_RESERVED, f"reserves {len(reserved)} CPUs, but only {amount} are available; reserve fewer")
         if isolated := reserved & self._topology.isolated:
             self._fault(_RESERVED, f"{_cpus(isolated)} isolated by the kernel (isolcpus); reserve others")
         usable = self._usable(available)
         if usable and usable <= reserved:
-            self._warn(_RESERVED, "reserves all available CPUs, so no ordinary container has any")
+            self._warn(_RESERVED, "reserves all available CPUs; none are left for ordinary containers")
 
     def _judge_reserved_amount(self, reserved: CPUAmount, available: ExactCPUs | CPUAmount | None) -> None:
         count = -(-reserved.millicpu // 1000)
         usable = self._usable(available) - self._topology.isolated
         room = min(len(usable), available.millicpu // 1000) if isinstance(available, CPUAmount) else len(usable)
         if count > room:
-            self._fault(_RESERVED, f"reserves {count} CPUs, of {room} that are available and not isolated; lower it")
+            self._fault(
+                _RESERVED, f"reserves {count} CPUs, but only {room} are available and not isolated; reserve fewer"
+            )
         elif count == room:
-            self._warn(_RESERVED, "reserves all available CPUs that are not isolated, so no ordinary container has any")
+            self._warn(
+                _RESERVED, "reserves all available CPUs that are not isolated; none are left for ordinary containers"
+            )
 
     def _usable(self, available: ExactCPUs | CPUAmount | None) -> CPUSet:
-        """Return the online CPUs that may be used, those that may be chosen from where only their number is told."""
+        """Return the available online CPUs, or all candidates where only their number is set."""
         return available.cpus & self._topology.online if isinstance(available, ExactCPUs) else self._topology.online
 
     def _resolved(self, constraint: CPUs | None, option: str) -> ExactCPUs | CPUAmount | None:
-        """Return which CPUs the option means, having compared them with the machine."""
+        """Return the CPUs of the option, after checking them against the machine."""
         if isinstance(constraint, CgroupCPUs) and self._read_cgroup is None:
-            self._warn(option, "not judged, since a made-up machine has no cgroups")
+            self._warn(option, "not checked: a synthetic machine has no cgroups")
             return None
         try:
             resolved = resolve_cpus(constraint, self._read_cgroup or _NO_CGROUPS.__getitem__)
@@ -114,11 +118,11 @@ class _Judgement:
     def _judge_cpus_alone(self, cpus: CPUSet, option: str) -> None:
         machine = self._topology.online | self._topology.offline
         if beyond := cpus - machine:
-            self._fault(option, f"{_cpus(beyond)} not in this machine, which has {machine}; drop them")
+            self._fault(option, f"{_cpus(beyond)} not in this machine, which has {machine}; remove them")
         elif not cpus & self._topology.online:
-            self._fault(option, f"{_cpus(cpus)} offline, so there is none to use; switch them on or name others")
+            self._fault(option, f"{_cpus(cpus)} offline, so none can be used; bring them online or name others")
         elif offline := cpus & self._topology.offline:
-            self._warn(option, f"{_cpus(offline)} offline and will not be used")
+            self._warn(option, f"{_cpus(offline)} offline and not used")
 
     def _fault(self, option: str, reason: str) -> None:
         self.faults.append(self._loaded.fault(reason, "policy", option, "CPU"))
@@ -135,40 +139,40 @@ def _unused_options(loaded: Loaded) -> Iterator[Fault]:
     active = loaded.config.policy_name
     for name, policy in POLICIES.items():
         if name != active and loaded.has(policy.section):
-            yield loaded.fault(f"not used, since the policy is {active}", policy.section)
+            yield loaded.fault(f"not used: the active policy is {active}", policy.section)
     constrained = (loaded.config.available, _AVAILABLE), (loaded.config.reserved, _RESERVED)
     if active == "none":
         for constraint, option in constrained:
             if constraint is not None:
-                yield loaded.fault("not used, since the policy none places nothing", "policy", option)
+                yield loaded.fault("not used: policy none places nothing", "policy", option)
 
 
 def _unreachable_namespaces(loaded: Loaded) -> Iterator[Fault]:
-    """A pattern after one that matches everything, or after itself, decides nothing."""
+    """A pattern has no effect after itself, or after one that matches everything."""
     name = loaded.config.policy_name
     patterns: tuple[str, ...] = getattr(loaded.config.policy_options, "reserved_pool_namespaces", ())
     for place, pattern in enumerate(patterns):
         before = [one for one in patterns[:place] if one in {pattern, "*"}]
         if before:
-            reason = f"never decides anything, since {before[0]!r} before it matches the same namespaces"
+            reason = f"has no effect: {before[0]!r} before it matches the same namespaces"
             yield loaded.fault(reason, f"policy.{name}", "ReservedPoolNamespaces", place)
 
 
 def _unused_classes(loaded: Loaded) -> Iterator[Fault]:
-    """CPU classes that are defined and not used by a pool, or the other way round; other classes are chosen by pods."""
+    """CPU classes that are defined but used by no pool, or used but not defined; other classes are chosen by pods."""
     pools = {name: value for name, value in loaded.config.later.items() if name.startswith("policy.")}
     used = {one for value in pools.values() for one in _values_of(value, ("cpuclass", "idlecpuclass"))}
     section: Mapping[str, Any] = loaded.config.later.get("cpu", {})
     classes = [value for key, value in section.items() if key.casefold() == "classes" and isinstance(value, dict)]
     defined = {name for value in classes for name in value}
     for name in sorted(defined - used):
-        yield loaded.fault(f"the CPU class {name!r} is not used by any pool", "cpu", "classes", name)
+        yield loaded.fault(f"CPU class {name!r} is not used by any pool", "cpu", "classes", name)
     for name in sorted(used - defined):
-        yield Fault(f"a pool uses the CPU class {name!r}, which is not defined", "$.cpu.classes")
+        yield Fault(f"a pool uses CPU class {name!r}, which is not defined", "$.cpu.classes")
 
 
 def _values_of(value: Any, keys: tuple[str, ...]) -> Iterator[str]:
-    """Yield the texts below any of *keys*, in any case, wherever they are in *value*."""
+    """Yield the strings below any of *keys*, in any case, anywhere in *value*."""
     match value:
         case dict():
             for key, inner in value.items():

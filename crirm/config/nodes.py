@@ -1,4 +1,4 @@
-"""A parsed document: values that know their lines."""
+"""A parsed document: values with their lines."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from crirm.config.scalars import Scalar
 MAX_BYTES = 1 << 20
 """Largest file; also what Kubernetes lets a ConfigMap hold."""
 MAX_DEPTH = 64
-"""Levels of nesting; the schema needs ten. Bounded so that whatever walks a document may recurse."""
+"""Levels of nesting; the schema needs ten. Bounded so that code may recurse through a document."""
 MAX_NODES = 10_000
-"""Values in a document with all aliases written out; a real one has hundreds."""
+"""Values in a document with all aliases expanded; a real one has hundreds."""
 
 Value = Scalar | list["DocNode"] | dict[str, "DocNode"]
 
 
 @attrs.frozen(eq=False)
 class DocNode:
-    """One value; those of a mapping stand on the line of their key. Made by `node_of`.
+    """One value; a value in a mapping has the line of its key. Made by `node_of`.
 
     Args:
         value: a scalar, a list or a mapping of nodes.
         line: counted from 1.
-        text_line: for a text of several lines, the line that its first one stands on.
-        size: values, this one and all within.
-        depth: levels, this one and all within.
+        text_line: for a string of several lines, the line of the first one.
+        size: number of values, this one and all inside.
+        depth: number of levels, this one and all inside.
     """
 
     value: Value
@@ -40,7 +40,7 @@ class DocNode:
 
     @property
     def entries(self) -> Mapping[str, DocNode]:
-        """The nodes of a mapping by key; of anything else, none."""
+        """The nodes of a mapping by key; empty for anything else."""
         return self.value if isinstance(self.value, dict) else {}
 
     def on(self, line: int) -> DocNode:
@@ -52,7 +52,7 @@ def node_of(value: Value, line: int, text_line: int = 0) -> DocNode:
     """Make a node.
 
     Raises:
-        ValueFault: it is nested too deeply, or holds too much.
+        ValueFault: it is nested too deeply, or too large.
     """
     within: Collection[DocNode] = ()
     if isinstance(value, list | dict):
@@ -68,11 +68,11 @@ def node_of(value: Value, line: int, text_line: int = 0) -> DocNode:
 
 @attrs.frozen
 class Document:
-    """What a file holds.
+    """The content of a file.
 
     Args:
-        root: None when it is empty.
-        remarks: what one should know about it.
+        root: None if it is empty.
+        remarks: warnings about it.
     """
 
     root: DocNode | None
@@ -91,7 +91,7 @@ def plain(node: DocNode) -> Any:
 
 
 def line_at(node: DocNode, path: Sequence[str | int]) -> int:
-    """Return the line of what is at *path* in *node*, or of the nearest that encloses it; keys in any case."""
+    """Return the line of the value at *path* in *node*, or of its nearest parent; keys match in any case."""
     for part in path:
         match node.value:
             case list() if isinstance(part, int) and part < len(node.value):

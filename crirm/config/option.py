@@ -1,6 +1,6 @@
 """What a section's class says about its options, read again.
 
-The classes are the schema: what they hold in the metadata of their fields becomes help, JSON Schema and reference page.
+The classes are the schema: the metadata of their fields becomes help, JSON Schema and the reference page.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Option:
     Args:
         name: of the field.
         key: in a file.
-        type: what the field holds.
-        default: where a file does not say.
-        text: a sentence about it.
+        type: of the field.
+        default: if a file does not set it.
+        text: its description.
         check: see ``model.option``.
     """
 

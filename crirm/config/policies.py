@@ -12,10 +12,10 @@ from crirm.policy.registry import POLICIES
 
 LATER: Final[Mapping[str, str]] = {
     "static-plus": "Divides CPUs into reserved, isolated and shared ones.",
-    "static-pools": "Places containers in pools of CPUs that are listed one by one.",
+    "static-pools": "Places containers in explicitly listed pools of CPUs.",
     "podpools": "Places whole pods in pools of CPUs.",
     "balloons": "Places containers in pools of CPUs that grow and shrink.",
-    "dynamic-pools": "Divides CPUs among pools by their load.",
+    "dynamic-pools": "Divides CPUs among pools by load.",
 }
 """Policies that this version does not have, and what they do."""
 
@@ -24,12 +24,12 @@ def choose(name: str) -> PolicyDescription:
     """Return the policy called *name*.
 
     Raises:
-        ValueFault: there is none, or this version does not have it.
+        ValueFault: there is none, or it is not supported yet.
     """
     *most, last = POLICIES
     known = f"this version has {', '.join(most)} and {last}"
     if name in LATER:
-        raise ValueFault(f"the policy {name} comes in a later version of crirm; {known}")
+        raise ValueFault(f"policy {name} is not supported yet; {known}")
     if name not in POLICIES:
-        raise ValueFault(f"there is no policy {quoted(name)}{nearest(name, (*POLICIES, *LATER))}; {known}")
+        raise ValueFault(f"unknown policy {quoted(name)}{nearest(name, (*POLICIES, *LATER))}; {known}")
     return POLICIES[name]

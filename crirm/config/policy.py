@@ -1,4 +1,4 @@
-"""The section ``policy``: which policy decides, and within which CPUs."""
+"""The section ``policy``: the active policy, and the CPUs it may use."""
 
 from __future__ import annotations
 
@@ -10,44 +10,43 @@ from crirm.model.option import option
 
 @attrs.frozen
 class Resources:
-    """What an amount is set for; there is only CPU."""
+    """Resources that can be constrained: only CPU."""
 
     cpu: CPUs | None = option(  # noqa: RUF009  # makes a field
-        "CPU", "A list of CPUs, an amount, or those of a cgroup.", default=None
+        "CPU", "A list of CPUs, an amount, or the CPUs of a cgroup.", default=None
     )
 
 
 @attrs.frozen
 class PolicySection:
-    """Which policy decides, and within which CPUs."""
+    """The active policy, and the CPUs it may use."""
 
     active: str = option("Active", "Name of the policy that places containers.", default="none")
     available: Resources = option(  # noqa: RUF009  # makes a field
         "AvailableResources",
-        "The CPUs that containers may use; all online ones where nothing is said.",
+        "The CPUs for containers; all online CPUs if not set.",
         default=Resources(),
     )
     reserved: Resources = option(  # noqa: RUF009  # makes a field
         "ReservedResources",
-        "The CPUs for kube-system and other reserved namespaces, among the available ones; every policy but none needs "
-        "some.",
+        "The CPUs for kube-system and other reserved namespaces, part of the available ones; required by every policy "
+        "except none.",
         default=Resources(),
     )
     overflow: bool = option(
         "AllowOverflow",
-        "Whether a container that does not fit is let in to share what is left, with nothing kept for it, instead of "
-        "refused.",
+        "Whether a container that does not fit is admitted to shared CPUs, with nothing reserved for it, instead of "
+        "being refused.",
         default=False,
     )
     fail_open: bool = option(
         "FailOpen",
-        "Whether a container is let in as the kubelet wants it when crirm itself fails to decide, and placed later, "
-        "instead of refused.",
+        "Whether a container is admitted with the kubelet's request when crirm fails because of a bug, and placed "
+        "later, instead of being refused.",
         default=False,
     )
     live_switch: bool = option(
         "AllowLiveSwitch",
-        "Whether the node agent may send a configuration with another policy while crirm runs; all containers are then "
-        "placed anew.",
+        "Whether the node agent may change the policy while crirm runs; all containers are then placed again.",
         default=False,
     )

@@ -1,7 +1,7 @@
-"""What an unquoted word of YAML is: a text, a number, a boolean or nothing.
+"""What an unquoted word of YAML is: a string, a number, a boolean or null.
 
-YAML leaves room here, and parsers differ: ``010``, ``1e3``, ``y`` and ``12:30`` mean different things to different
-ones. Existing files were written for the original's, so its rules hold, not PyYAML's.
+Parsers of YAML differ here: ``010``, ``1e3``, ``y`` and ``12:30`` mean different things to different
+ones. Existing files were written for the original's parser, so its rules apply, not PyYAML's.
 Source: gopkg.in/yaml.v2 behind sigs.k8s.io/yaml, as CRI Resource Manager uses it; Go's strconv.
 """
 
@@ -32,7 +32,7 @@ _INT64: Final = 1 << 63
 
 
 def resolve(word: str) -> Scalar:
-    """Return what the unquoted *word* means."""
+    """Return the value of the unquoted *word*."""
     if word in _WORDS:
         return _WORDS[word]
     if word in _SPECIAL:
@@ -62,7 +62,7 @@ def _whole(digits: str) -> int | None:
 
 
 def as_text(value: Scalar) -> str:
-    """Return what a scalar that was not quoted is as a text: a key, or the value of an option that takes a text."""
+    """Return an unquoted scalar as a string: for a key, or for an option that takes a string."""
     match value:
         case str():
             return value

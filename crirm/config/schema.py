@@ -1,4 +1,4 @@
-"""All sections by their dotted names: the whole schema."""
+"""The whole schema: all sections by their dotted names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Section:
     Args:
         name: dotted, such as ``policy.topology-aware``.
         text: what it is about.
-        type: the class of its options; None: its feature comes later, and whatever it holds is kept as it is.
+        type: the class of its options; None if it is not supported yet, and its content is not checked.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Section:
 
     @cached_property
     def options(self) -> tuple[Option, ...]:
-        """Its options; none where they are not known yet."""
+        """Its options; empty if it is not supported yet."""
         return () if self.type is None else options_of(self.type)
 
     @property
@@ -52,18 +52,18 @@ _LATER: Final = (
     Section("policy.balloons", "Balloon types of the policy balloons."),
     Section("policy.dynamic-pools", "Pools of the policy dynamic-pools."),
     Section("instrumentation", "Metrics, tracing and the HTTP server."),
-    Section("resource-manager.control", "Which controllers enforce decisions, and how strictly."),
+    Section("resource-manager.control", "Controllers that enforce decisions, and how strictly."),
     Section("resource-manager.control.page-migration", "Moving idle memory to slower NUMA nodes."),
     Section("rdt", "Cache and memory bandwidth classes."),
     Section("blockio", "Block I/O classes."),
     Section("cpu", "CPU frequency classes."),
 )
 _ALL: Final = (
-    Section("policy", "How containers are placed.", PolicySection),
+    Section("policy", "The active policy, and the CPUs it may use.", PolicySection),
     *_POLICY_SECTIONS,
-    Section("logger", "Log records.", LoggerSection),
-    Section("dump", "CRI messages shown in the log.", DumpSection),
-    Section("state", "What is kept on disk across restarts.", StateSection),
+    Section("logger", "Log messages.", LoggerSection),
+    Section("dump", "CRI messages dumped to the log.", DumpSection),
+    Section("state", "State that survives restarts.", StateSection),
     *_LATER,
 )
 

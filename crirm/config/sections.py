@@ -1,8 +1,8 @@
-"""A document sorted into sections, however their names are spelled.
+"""A document split into sections, nested or dotted.
 
-A section may be nested in that above it or have a dotted name, at any level: ``policy: {memtier: {PinCPU: true}}``,
-``policy.memtier: {PinCPU: true}`` and ``policy.memtier.PinCPU: true`` say the same. In a ConfigMap each section at the
-top is a text of its own, in YAML.
+A section may be nested in its parent or have a dotted name, at any level: ``policy: {memtier: {PinCPU: true}}``,
+``policy.memtier: {PinCPU: true}`` and ``policy.memtier.PinCPU: true`` are equal. In a ConfigMap each top-level section
+is a YAML string.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from crirm.errors import quoted
 
 @attrs.frozen
 class Sorted:
-    """The sections of a document by name, each a mapping without those below it; and what one should know."""
+    """The sections of a document by name, each a mapping without its subsections; and warnings."""
 
     sections: Mapping[str, DocNode]
     remarks: tuple[Fault, ...]
 
 
 def sort_sections(root: DocNode, faults: list[Fault], *, config_map: bool = False) -> Sorted:
-    """Sort what *root* holds into sections.
+    """Split *root* into sections.
 
     Args:
         root: of a document, or the data of a ConfigMap.
-        faults: what belongs to no section is added here.
-        config_map: whether it is the data of a ConfigMap.
+        faults: gets what belongs to no section.
+        config_map: whether *root* is the data of a ConfigMap.
     """
     sorter = _Sorter(faults)
     if not isinstance(root.value, dict):
-        faults.append(Fault(f"{kind_of(plain(root))} stands where sections are due, such as policy", line=root.line))
+        faults.append(Fault(f"expected sections such as policy, found {kind_of(plain(root))}", line=root.line))
         return Sorted({}, ())
     if _is_manifest(root):
         root, config_map = root.entries.get("data", node_of({}, root.line)), True
@@ -58,7 +58,7 @@ class _Sorter:
         self._faults = faults
 
     def sort(self, name: str, entries: dict[str, DocNode], line: int) -> None:
-        """Sort the *entries* of the section *name*, which is empty for the top of the document, from *line* on."""
+        """Split the *entries* of the section *name*, which is empty for the top of the document, from *line* on."""
         own: dict[str, DocNode] = {}
         children: dict[str, dict[str, DocNode]] = {}
         lines: dict[str, int] = {}
@@ -84,7 +84,7 @@ class _Sorter:
             entries[key] = node
 
     def unpacked(self, key: str, node: DocNode, *, config_map: bool) -> DocNode:
-        """Return what the text of a section at the top holds; all else as it is."""
+        """Return the parsed string of a top-level section; anything else unchanged."""
         if not isinstance(node.value, str) or not (config_map or key in children_of("")):
             return node
         document = parse_yaml(node.value, self._faults, first_line=node.text_line, path=(key,))
@@ -92,9 +92,9 @@ class _Sorter:
         return DocNode(None, node.line) if document.root is None else document.root.on(node.line)
 
     def check_mapping(self, name: str, node: DocNode) -> None:
-        """Tell when *node* is neither a mapping nor nothing."""
+        """Report a *node* that is neither a mapping nor empty."""
         if node.value is not None and not isinstance(node.value, dict):
-            reason = f"{kind_of(plain(node))} stands where a mapping is due"
+            reason = f"expected a mapping, found {kind_of(plain(node))}"
             self._faults.append(Fault(reason, joined(name), node.line))
 
     def _entries(self, name: str, node: DocNode) -> Mapping[str, DocNode]:
@@ -115,11 +115,11 @@ def _below(name: str, head: str) -> str:
 
 
 def unknown_key(key: str, section: str) -> str:
-    """Return what is wrong with a *key* that the section of that name does not have, and what may have been meant."""
+    """Return the fault of an unknown *key* in the section of that name, with a suggestion."""
     options = SECTIONS[section].options if section in SECTIONS else ()
     homes = homes_of(key)
     if homes:
         hint = f"; it is an option of {' and '.join(homes)}"
     else:
         hint = nearest(key, (*(option.key for option in options), *children_of(section)))
-    return f"there is no {'option' if section else 'section'} {quoted(key)}{hint}"
+    return f"unknown {'option' if section else 'section'} {quoted(key)}{hint}"

@@ -1,4 +1,4 @@
-"""The section ``state``: what is kept on disk across restarts."""
+"""The section ``state``: state that survives restarts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from crirm.model.option import option
 
 @attrs.frozen
 class StateSection:
-    """What is kept on disk across restarts."""
+    """State that survives restarts."""
 
     fail_closed: bool = option(
         "FailClosed",
-        "While the state cannot be kept, since the disk is full, read-only or broken: whether containers are neither "
-        "created nor resized (UNAVAILABLE, so the kubelet tries again), instead of going on with grants that a restart "
-        "would lose. Either way the log says so, all other calls pass, and writing is tried again every 5 s.",
+        "While state cannot be saved because the disk is full, read-only or broken: whether to refuse to create and "
+        "resize containers (with UNAVAILABLE, so the kubelet retries), instead of making decisions that a restart "
+        "would lose. Either way crirm logs it, relays all other calls, and retries writing every 5 s.",
         default=False,
     )

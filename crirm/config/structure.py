@@ -1,7 +1,7 @@
-"""Plain values to the classes of the schema, and all that is wrong on the way.
+"""Plain values to the classes of the schema, or to all their faults.
 
-cattrs does it; what is registered here is that nothing is taken for what it is not: no text for a boolean, no text for
-a list of its letters, no key that does not exist.
+The hooks registered with cattrs here prevent silent conversions: no string becomes a boolean, or a list of its
+letters, and no unknown key is dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Seconds = NewType("Seconds", float)
 """The type of an option that takes a Go duration, such as ``90s``."""
 
 MAX_TEXT: Final = 4096
-"""Characters of the longest text of an option; what reads such texts may take time in proportion to their square."""
+"""Longest string of an option, in characters; parsing such strings may take quadratic time."""
 
 Path = tuple[str | int, ...]
 
@@ -35,7 +35,7 @@ _SECTION_TYPES: Final = frozenset(section.type for section in SECTIONS.values())
 
 
 class WrongValuesError(Exception):
-    """A section cannot be made; the faults are pairs of a path in it and a reason."""
+    """A section is invalid; the faults are pairs of a path in it and a reason."""
 
     def __init__(self, faults: tuple[tuple[Path, str], ...]) -> None:
         super().__init__(faults)
@@ -43,10 +43,10 @@ class WrongValuesError(Exception):
 
 
 def structure(value: Any, section: type) -> Any:
-    """Make a *section* of its plain *value*.
+    """Return the *section* described by its plain *value*.
 
     Raises:
-        WrongValuesError: what is wrong with it.
+        WrongValuesError: it is invalid, with all faults.
     """
     try:
         return _CONVERTER.structure(value, section)
@@ -68,7 +68,7 @@ def _faults(error: BaseException, path: Path) -> Iterator[tuple[Path, str]]:
                 yield from _faults(inner, (*path, place.index))
         case ForbiddenExtraKeysError():
             for key in sorted(error.extra_fields):
-                yield (*path, key), f"there is no option {quoted(key)}{nearest(key, keys_of(error.cl))}"
+                yield (*path, key), f"unknown option {quoted(key)}{nearest(key, keys_of(error.cl))}"
         case ValueFault():
             yield path, str(error)
         case _:
@@ -79,24 +79,24 @@ def _boolean(value: Any, _type: Any) -> bool:
     if isinstance(value, bool):
         return value
     hint = f"; write {value.lower()} without quotes" if str(value).lower() in {"true", "false"} else ""
-    raise ValueFault(f"{kind_of(value)} stands where true or false is due{hint}")
+    raise ValueFault(f"expected true or false, found {kind_of(value)}{hint}")
 
 
 def _text(value: Any, _type: Any) -> str:
     match value:
         case str() if len(value) > MAX_TEXT:
-            raise ValueFault(f"the text has {len(value)} characters, and {MAX_TEXT} are the most that an option takes")
+            raise ValueFault(f"the string has {len(value)} characters; the limit is {MAX_TEXT}")
         case str() if "\0" in value:
-            raise ValueFault("the text holds the character U+0000, which no name of a file may hold; remove it")
+            raise ValueFault("the string contains a NUL character (U+0000); remove it")
         case str() | bool() | int() | float():
             return as_text(value)
         case _:
-            raise ValueFault(f"{kind_of(value)} stands where a text is due")
+            raise ValueFault(f"expected a string, found {kind_of(value)}")
 
 
 def _texts(value: Any, _type: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise ValueFault(f"{kind_of(value)} stands where a list is due, such as [kube-system]")
+        raise ValueFault(f"expected a list such as [kube-system], found {kind_of(value)}")
     return tuple(_CONVERTER.structure(value, list[str]))
 
 
@@ -106,16 +106,16 @@ def _cpus(value: Any, type_: Any) -> CPUs:
 
 def _flags(value: Any, _type: Any) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise ValueFault(f"{kind_of(value)} stands where a mapping of flags is due, such as skip_headers: true")
+        raise ValueFault(f"expected a mapping of flags such as skip_headers: true, found {kind_of(value)}")
     wrong = [flag for flag, one in value.items() if one is None or isinstance(one, list | dict)]
     if wrong:
-        raise ValueFault(f"{kind_of(value[wrong[0]])} stands where the value of the flag {wrong[0]!r} is due")
+        raise ValueFault(f"expected a value for the flag {wrong[0]!r}, found {kind_of(value[wrong[0]])}")
     return {flag: _text(one, _type) for flag, one in value.items()}
 
 
 def _seconds(value: Any, _type: Any) -> Seconds:
     if not isinstance(value, str):
-        raise ValueFault(f"{kind_of(value)} stands where a duration is due; write it with its unit, such as 90s")
+        raise ValueFault(f"expected a duration with a unit, such as 90s, found {kind_of(value)}")
     try:
         return Seconds(parse_duration_s(value))
     except GoTextError as error:
@@ -123,14 +123,14 @@ def _seconds(value: Any, _type: Any) -> Seconds:
 
 
 def _object(cls: type) -> Callable[[Any, Any], Any]:
-    """Return what makes *cls* of a mapping by the keys of its fields; only those of a section must match in case."""
+    """Return a hook that makes *cls* of a mapping by the keys of its fields, which match in case for sections only."""
     names = {field.name: override(rename=field.metadata[KEY]) for field in attrs.fields(cls)}
     make: Any = make_dict_structure_fn(cls, _CONVERTER, _cattrs_forbid_extra_keys=True, **names)  # type: ignore[arg-type]
     keys = keys_of(cls)
 
     def structure_object(value: Any, _type: Any) -> Any:
         if not isinstance(value, dict):
-            raise ValueFault(f"{kind_of(value)} stands where a mapping is due, such as {keys[0]}: ...")
+            raise ValueFault(f"expected a mapping such as {keys[0]}: ..., found {kind_of(value)}")
         given = value if cls in _SECTION_TYPES else _folded(value, keys)
         # nothing after a key is as good as leaving it out: what remains when all below a heading is a comment
         return make({key: one for key, one in given.items() if one is not None or key not in keys}, cls)
@@ -139,13 +139,13 @@ def _object(cls: type) -> Callable[[Any, Any], Any]:
 
 
 def _folded(value: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """Return *value* with keys as they should be spelled, where they differ only in case."""
+    """Return *value* with keys in their proper case."""
     spelling = {key.casefold(): key for key in keys}
     folded: dict[str, Any] = {}
     for given, one in value.items():
         key = spelling.get(given.casefold(), given)
         if key in folded:
-            raise ValueFault(f"{key} is given twice, in different spellings; keep one")
+            raise ValueFault(f"{key} is given twice in different cases; keep one")
         folded[key] = one
     return folded
 

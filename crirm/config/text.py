@@ -1,4 +1,4 @@
-"""A configuration file as bytes, to a document: which language it is in, and whether it is text at all."""
+"""From the bytes of a configuration file to a document, in YAML or TOML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufff
 
 
 def parse(data: bytes, faults: list[Fault]) -> Document:
-    """Read *data*, TOML or YAML (of which JSON is a part); what is wrong is added to *faults*."""
+    """Parse *data*, TOML or YAML (which includes JSON); *faults* gets what is wrong."""
     text = decoded(data, faults)
     if text is None:
         return Document(None)
@@ -25,25 +25,25 @@ def parse(data: bytes, faults: list[Fault]) -> Document:
 
 
 def is_toml(text: str) -> bool:
-    """Tell whether *text* is TOML: its first line with content is a table's head or an assignment."""
+    """Return whether *text* is TOML: its first line with content is a table header or an assignment."""
     first = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
     return _TOML.match(first) is not None
 
 
 def decoded(data: bytes, faults: list[Fault]) -> str | None:
-    """Return *data* as text, or None after saying in *faults* why it is none."""
+    """Return *data* as text, or None after adding the reason to *faults*."""
     if len(data) > MAX_BYTES:
-        faults.append(Fault(f"is larger than {MAX_BYTES // 1024} KiB, which is more than a configuration needs"))
+        faults.append(Fault(f"is larger than {MAX_BYTES // 1024} KiB"))
         return None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        faults.append(Fault(f"is not UTF-8: the byte {error.object[error.start]:#04x} begins no character", line=line))
+        faults.append(Fault(f"is not UTF-8: invalid byte {error.object[error.start]:#04x}", line=line))
         return None
     wrong = _CONTROL.search(text)
     if wrong:
         line = text.count("\n", 0, wrong.start()) + 1
-        faults.append(Fault(f"holds the control character U+{ord(wrong.group()):04X}; remove it", line=line))
+        faults.append(Fault(f"contains the control character U+{ord(wrong.group()):04X}; remove it", line=line))
         return None
     return text

@@ -1,7 +1,7 @@
-"""The lines that the keys of a TOML text stand on; the parser does not tell them.
+"""The line of every key in a TOML text, which the parser does not report.
 
-Also refuses what is nested so deeply that the parser would take it badly. A text that is no TOML gives lines that mean
-nothing; the parser says so afterwards.
+Also rejects nesting that is too deep for the parser. For a text that is not TOML the lines are meaningless; the
+parser rejects it afterwards.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def lines_of(text: str) -> Lines:
     """Return the line of every key and table of *text* by its path.
 
     Raises:
-        ValueFault: it is nested too deeply, or holds too much.
+        ValueFault: it is nested too deeply, or too large.
     """
     lines: dict[tuple[str | int, ...], int] = {}
     tables: dict[tuple[str | int, ...], int] = {}  # how many an array of tables has so far
@@ -46,7 +46,7 @@ def lines_of(text: str) -> Lines:
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the line and the text of every statement: a table's head, or a key with its value."""
+    """Yield the line and the text of every statement: a table header, or a key with its value."""
     line, first_line, start, depth, position = 1, 1, 0, 0, 0
     while token := _TOKEN.search(text, position):
         position = token.end()
@@ -63,7 +63,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _text_end(text: str, position: int, quotes: str) -> int:
-    """Return where the text ends that begins at *position*, after its *quotes*."""
+    """Return the end of the string that begins at *position*, after its *quotes*."""
     ends = (found for found in _TEXT_ENDS[quotes].finditer(text, position) if not found.group().startswith("\\"))
     end = next(ends, None)
     if end is None:
@@ -78,7 +78,7 @@ def _statement(text: str, line: int) -> Iterator[tuple[int, str]]:
 
 
 def _table(key: tuple[str, ...], tables: dict[tuple[str | int, ...], int], *, again: bool) -> tuple[str | int, ...]:
-    """Return the path of the table *key*: where a part of it is an array of tables, its last element is meant."""
+    """Return the path of the table *key*; a part that is an array of tables means its last element."""
     path: tuple[str | int, ...] = ()
     for position, part in enumerate(key, start=1):
         path = (*path, part)
@@ -96,7 +96,7 @@ def _key(statement: str) -> tuple[str, ...]:
         parts.append(found[1] or found[2] or found[3] or "")
         position = found.end()
         if len(parts) > MAX_DEPTH:
-            raise ValueFault(f"is nested more than {MAX_DEPTH} levels deep, by a key with more than as many parts")
+            raise ValueFault(f"is nested more than {MAX_DEPTH} levels deep: a key has more parts than that")
         if not found[4]:
             break
     return tuple(parts)

@@ -1,4 +1,4 @@
-"""TOML to nodes, with the lines of everything."""
+"""TOML to nodes, with lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Path = tuple[str | int, ...]
 
 
 def parse_toml(text: str, faults: list[Fault]) -> Document:
-    """Read *text*, adding what is wrong to *faults*."""
+    """Parse *text*; *faults* gets what is wrong."""
     try:
         lines = lines_of(text)
         return Document(_node(tomli.loads(text), (), lines, 1, faults))
@@ -32,7 +32,7 @@ def parse_toml(text: str, faults: list[Fault]) -> Document:
 
 
 def _node(value: Any, path: _Path, lines: Lines, line: int, faults: list[Fault]) -> DocNode:
-    """Make the node of *value*; what has no line of its own has that of what it stands in."""
+    """Return the node of *value*; a value without a line has that of its parent."""
     line = lines.get(path, line)
     match value:
         case dict():
@@ -40,13 +40,13 @@ def _node(value: Any, path: _Path, lines: Lines, line: int, faults: list[Fault])
         case list():
             value = [_node(inner, (*path, place), lines, line, faults) for place, inner in enumerate(value)]
         case float() if not isfinite(value):
-            faults.append(Fault(f"{value} is no number that an option can have", joined(*path), line))
+            faults.append(Fault(f"no option takes the number {value}", joined(*path), line))
         case int() if not _INT64[0] <= value <= _INT64[1]:
-            faults.append(Fault("a number is beyond 64 bits", joined(*path), line))
+            faults.append(Fault("the number exceeds 64 bits", joined(*path), line))
             value = 0
         case bool() | int() | float() | str():
             pass
         case _:
-            faults.append(Fault("no option takes a date or time; put a text in quotes", joined(*path), line))
+            faults.append(Fault("no option takes a date or time; quote it to make it a string", joined(*path), line))
             value = str(value)
     return node_of(value, line, line)

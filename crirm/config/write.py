@@ -1,4 +1,4 @@
-"""A configuration to YAML that reads as the same configuration."""
+"""A configuration to YAML that parses to the same configuration."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from crirm.config.scalars import resolve
 from crirm.config.schema import SECTIONS
 from crirm.model.option import KEY
 
-_LINE_WIDTH: Final = 1 << 20  # no text is folded
+_LINE_WIDTH: Final = 1 << 20  # no string is folded
 
 
 def dump(config: Config) -> str:
-    """Return *config* as YAML: all options of the policy that decides, of others what is not the default."""
+    """Return *config* as YAML: all options of the active policy, and what is not the default elsewhere."""
     return dump_plain(as_plain(config))
 
 
 def dump_plain(value: Any) -> str:
-    """Return a plain value as YAML that any reader understands alike."""
+    """Return a plain value as YAML that all parsers read alike."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_LINE_WIDTH)
     return text
 
 
 def as_plain(config: Config) -> dict[str, Any]:
-    """Return *config* as nested mappings, in the keys of a file."""
+    """Return *config* as nested mappings, with the keys of a file."""
     default = Config()
     tree: dict[str, Any] = {}
     for name, section in SECTIONS.items():
@@ -49,7 +49,7 @@ def as_plain(config: Config) -> dict[str, Any]:
 
 
 def plain_of(value: Any) -> Any:
-    """Return the value of an option, or of a section, as a file has it."""
+    """Return the value of an option or a section as it is written in a file."""
     match value:
         case ExactCPUs() | CPUAmount() | CgroupCPUs():
             return str(value)
@@ -72,7 +72,7 @@ def _place(tree: dict[str, Any], parts: tuple[str, ...], value: Any) -> None:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes no aliases, and quotes every text that might be taken for another type."""
+    """Writes no aliases, and quotes every string that could be read as another type."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's signature
         return True

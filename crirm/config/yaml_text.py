@@ -1,7 +1,7 @@
-"""YAML to nodes, with the lines of everything.
+"""YAML to nodes, with lines.
 
-The parser's events are put together here rather than by PyYAML's composer, since that one has no word for a key given
-twice, loses the lines of what an alias or ``<<`` repeats, and writes out whatever a file of nested aliases asks for.
+The parser's events are composed here rather than by PyYAML's composer, which does not report duplicate keys, loses
+the lines of what an alias or ``<<`` repeats, and expands nested aliases without a limit.
 """
 
 from __future__ import annotations
@@ -35,44 +35,44 @@ _Path = tuple[str | int, ...]
 
 
 class _Key(enum.Enum):
-    """What stands in a mapping where a key should be, when it is no ordinary key."""
+    """A key in a mapping that is not an ordinary key."""
 
     MERGE = enum.auto()
-    WRONG = enum.auto()  # reported; its value is read and dropped
+    WRONG = enum.auto()  # reported; its value is skipped
 
 
 @attrs.define
 class _Open:
-    """A list or mapping that is being read."""
+    """A list or mapping that is being parsed."""
 
     line: int
     anchor: str | None
     path: _Path
     value: list[DocNode] | dict[str, DocNode]
     merged: list[DocNode] = attrs.Factory(list)
-    key: str | _Key | None = None  # of a mapping: the one whose value is next; None: a key is next
+    key: str | _Key | None = None  # of a mapping: the key whose value is next; None: a key is next
     key_line: int = 0
 
     @property
     def next_path(self) -> _Path:
-        """Where the next value belongs."""
+        """The path of the next value."""
         if isinstance(self.value, list):
             return (*self.path, len(self.value))
         return (*self.path, self.key) if isinstance(self.key, str) else self.path
 
 
 class _Stop(Exception):  # noqa: N818  # no error of its own: the faults say why
-    """Nothing more can be read."""
+    """Parsing has to stop."""
 
 
 def parse_yaml(text: str, faults: list[Fault], *, first_line: int = 1, path: tuple[str, ...] = ()) -> Document:
-    """Read the first document of *text*.
+    """Parse the first document of *text*.
 
     Args:
         text: YAML, or JSON.
-        faults: what is wrong is added here.
-        first_line: the line of the file that *text* starts on.
-        path: where it stands in the file.
+        faults: gets what is wrong.
+        first_line: the line of the file on which *text* starts.
+        path: of *text* in the file.
     """
     reader = _Reader(faults, first_line, path)
     try:
@@ -82,7 +82,9 @@ def parse_yaml(text: str, faults: list[Fault], *, first_line: int = 1, path: tup
         return Document(None)
     if reader.second_line is None:
         return Document(reader.root)
-    remark = Fault("another document begins here, and only the first one counts", joined(*path), reader.second_line)
+    remark = Fault(
+        "ignored: another document begins here, and only the first one is read", joined(*path), reader.second_line
+    )
     return Document(reader.root, (remark,))
 
 
@@ -97,7 +99,7 @@ def _events(text: str, reader: _Reader) -> Iterator[Any]:
 
 
 class _Reader:
-    """Puts events together."""
+    """Composes events."""
 
     def __init__(self, faults: list[Fault], first_line: int, path: tuple[str, ...]) -> None:
         self.root: DocNode | None = None
@@ -111,10 +113,10 @@ class _Reader:
         self._spent = 0
 
     def take(self, event: Any) -> None:
-        """Take the next event.
+        """Process the next event.
 
         Raises:
-            _Stop: nothing more can be read.
+            _Stop: parsing has to stop.
         """
         line = self.line_of(event.start_mark)
         match event:
@@ -134,11 +136,11 @@ class _Reader:
                 self._end()
 
     def line_of(self, mark: Any) -> int:
-        """Return the line in the file of a parser's *mark*."""
+        """Return the line in the file for a parser's *mark*."""
         return int(mark.line) + self._first_line
 
     def stop(self, reason: str, path: _Path, line: int | None) -> _Stop:
-        """Add a fault after which nothing more can be read, and return what to raise."""
+        """Add a fault that ends parsing, and return the exception to raise."""
         self._fault(reason, path, line)
         return _Stop()
 
@@ -170,10 +172,8 @@ class _Reader:
         self._spend(1, line)
         node = self._anchors.get(anchor)
         if node is None:
-            why = (
-                "stands inside what it repeats" if anchor in self._anchors else "repeats nothing that stands before it"
-            )
-            raise self.stop(f"the alias *{anchor} {why}", self._here, line)
+            why = "refers to its own parent" if anchor in self._anchors else "has no anchor before it"
+            raise self.stop(f"alias *{anchor} {why}", self._here, line)
         return node
 
     def _take_scalar(self, event: Any, line: int) -> None:
@@ -188,16 +188,16 @@ class _Reader:
             return str(event.value)
         value = resolve(event.value)
         if not plain and not isinstance(value, _SCALAR_TAGS.get(event.tag, ())):
-            self._fault(f"the tag {quoted(event.tag)} does not fit; leave it out", self._here, line)
+            self._fault(f"tag {quoted(event.tag)} is not allowed here; remove it", self._here, line)
         if isinstance(value, float) and not isfinite(value):
-            self._fault(f"{event.value} is no number that an option can have", self._here, line)
+            self._fault(f"no option takes the number {event.value}", self._here, line)
         return value
 
     def _begin(self, event: Any, line: int) -> None:
         if len(self._open) >= MAX_DEPTH:
             raise self.stop(f"is nested more than {MAX_DEPTH} levels deep", self._here[:1], line)
         if event.tag not in _COLLECTION_TAGS:
-            self._fault(f"the tag {quoted(event.tag)} does not fit; leave it out", self._here, line)
+            self._fault(f"tag {quoted(event.tag)} is not allowed here; remove it", self._here, line)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         empty: list[DocNode] | dict[str, DocNode] = {} if isinstance(event, yaml.MappingStartEvent) else []
@@ -235,7 +235,7 @@ class _Reader:
         value = node.value
         if value is None or isinstance(value, list | dict):
             kind = "nothing" if value is None else "a list or a mapping"
-            self._fault(f"{kind} stands where a key is due; a key is a word", path, line)
+            self._fault(f"expected a word as key, found {kind}", path, line)
             return _Key.WRONG
         key = as_text(value)
         if key in entries:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import gc
 import signal
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -47,13 +48,14 @@ from crirm.system.unix_socket import check_unserved, make_directory_of, open_lis
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from crirm.daemon.placement.intake import Overriding
     from crirm.daemon.settings import Settings
     from crirm.rpc.tap import Outcome, Tap
 
     Note = Callable[[bytes, Outcome], None]
+    Serving = Callable[..., Awaitable[None]]
 
 log = get_logger("daemon")
 
@@ -122,9 +124,9 @@ class Daemon:
                 case self.base.reload_signal:
                     self._reload.set()
                 case signal.SIGHUP:
-                    log.info("SIGHUP is not the signal that has the configuration read again")
+                    log.info("ignoring SIGHUP: another signal reloads the configuration")
                 case _ if self.stop.asked.is_set():
-                    log.warning("asked to stop a second time: calls in flight are cut off")
+                    log.warning("second stop signal: cutting off calls in flight")
                     self.stop.insisted.set()
                 case _:
                     self.stop.asked.set()
@@ -164,12 +166,15 @@ class Daemon:
 
     async def _start_asking(self, service: trio.Nursery, decider: Decider, configurations: Configurations) -> None:
         """Start everything through which somebody may ask for something else than CRI."""
-        await service.start(_control, self.base, decider, configurations)
+        control = self.base.control_socket or control_socket_beside(self.base.relay_socket)
+        answering = partial(_control, control, Answers(decider.who, configurations))
+        await service.start(_serve_if_it_can_be, "crirm status and crirm explain will not work", answering)
         service.start_soon(self._reload_when_asked, configurations)
         if self.base.forced_config:
             service.start_soon(configurations.follow_file)
         if self.base.config_interface:
-            await service.start(_serve_agent, self.base.config_interface, configurations)
+            hearing = partial(serve_config, self.base.config_interface, configurations)
+            await service.start(_serve_if_it_can_be, "the node agent cannot send configurations", hearing)
         if self.base.node_agent:
             service.start_soon(greet_agent, self.base.node_agent)
 
@@ -202,33 +207,21 @@ async def _place(
     service.start_soon(decider.node.run)
 
 
-async def _serve_agent(
-    path: str, configurations: Configurations, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+async def _serve_if_it_can_be(
+    what_if_not: str, serving: Serving, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve the node agent until cancelled; a daemon that it cannot reach serves all the same."""
+    """Serve what a daemon can do without: where its socket cannot be made, that is told, and all else goes on."""
     try:
-        await serve_config(path, configurations, task_status=task_status)
+        await serving(task_status=task_status)
     except CrirmError as error:
-        log.warning("the node agent cannot send configurations", reason=str(error))
+        log.warning(what_if_not, reason=str(error))
         task_status.started()
 
 
-async def _control(
-    settings: Settings,
-    decider: Decider,
-    configurations: Configurations,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Answer questions until cancelled; a daemon that nobody can ask serves all the same."""
-    path = settings.control_socket or control_socket_beside(settings.relay_socket)
-    try:
-        with control_listener(path) as sock:
-            task_status.started()
-            await serve_control(sock, Answers(decider, configurations))
-    except CrirmError as error:
-        log.warning("crirm status and crirm explain will not work", reason=str(error))
+async def _control(path: str, answers: Answers, *, task_status: trio.TaskStatus[None]) -> None:
+    with control_listener(path) as sock:
         task_status.started()
+        await serve_control(sock, answers)
 
 
 def _relay(settings: Settings, flusher: Flusher, decider: Decider) -> Relay:
@@ -236,11 +229,11 @@ def _relay(settings: Settings, flusher: Flusher, decider: Decider) -> Relay:
     runtime = Link("RuntimeService", Pool(settings.runtime_socket, flusher), allowed, decider.on_up)
     match settings.image_socket:
         case "-":
-            return Relay(runtime, None, decider)
+            return Relay(runtime, None, decider.who)
         case "default" | settings.runtime_socket:
-            return Relay(runtime, runtime, decider)
+            return Relay(runtime, runtime, decider.who)
         case other:
-            return Relay(runtime, Link("ImageService", Pool(other, flusher), allowed), decider)
+            return Relay(runtime, Link("ImageService", Pool(other, flusher), allowed), decider.who)
 
 
 async def _start_links(service: trio.Nursery, relay: Relay, stop: Stop) -> bool:
@@ -307,4 +300,4 @@ async def _drain(server: Server, stop: Stop, grace_s: float) -> None:
         await server.hang_up("crirm has stopped")
         draining.cancel_scope.cancel()
     if server.calls:
-        log.warning("calls were cut off", calls=[path.decode("ascii", "replace") for path in server.calls])
+        log.warning("cut off calls in flight", calls=[path.decode("ascii", "replace") for path in server.calls])

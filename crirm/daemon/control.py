@@ -19,7 +19,7 @@ from crirm.logs import get_logger
 from crirm.system.unix_socket import ListeningSocket, SocketOwner, open_listener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from crirm.daemon.configuration.change import Proposal
     from crirm.daemon.configuration.in_force import Configurations
@@ -33,7 +33,7 @@ log = get_logger("control")
 
 LONGEST_QUESTION_BYTES = 8 << 20  # a configuration of the greatest length, with every character escaped
 EXCHANGE_WITHIN_S = 10.0  # for all of a question, and for all of its answer
-_FAULT = "a fault of crirm's own; see its log"
+_FAULT = "internal error, a bug in crirm; see its log"
 
 
 class QuestionError(CrirmError):
@@ -61,14 +61,6 @@ class Observed(Protocol):
         """Return what the kernel has otherwise than decided, in words, by container."""
 
 
-class HasNode(Protocol):
-    """What knows who decides."""
-
-    @property
-    def node(self) -> Observed | None:
-        """None when nothing is decided here."""
-
-
 @contextmanager
 def control_listener(path: str) -> Iterator[ListeningSocket]:
     """Listen on the control socket *path*, for our own user only, and remove it at the end."""
@@ -90,7 +82,7 @@ async def serve_control(sock: ListeningSocket, answers: Answers) -> None:
             try:
                 await _serve_one(stream, answers)
             except trio.BrokenResourceError:
-                log.debug("somebody has hung up without waiting for the answer")
+                log.debug("client hung up before the answer")
 
     await trio.serve_listeners(serve, [listener])
 
@@ -106,7 +98,7 @@ async def _serve_one(stream: trio.SocketStream, answers: Answers) -> None:
     except (CrirmError, ValueError, RecursionError) as error:
         reply = {"error": str(error)}
     except Exception:
-        log.exception("a question could not be answered, this is a bug in crirm")
+        log.exception("could not answer a question; this is a bug in crirm")
         reply = {"error": _FAULT}
     with trio.move_on_after(EXCHANGE_WITHIN_S):
         await stream.send_all(json.dumps(reply).encode() + b"\n")
@@ -128,11 +120,11 @@ class Answers:
     """Answers questions about a daemon, and does what some of them ask for.
 
     Args:
-        decider: knows who decides, if anybody does.
+        deciding: returns who decides right now; None when nothing is decided here.
         configurations: the one in force, and how to change it.
     """
 
-    decider: HasNode
+    deciding: Callable[[], Observed | None]
     configurations: Configurations
 
     async def answer(self, question: Any) -> dict[str, Any]:
@@ -147,11 +139,13 @@ class Answers:
             QuestionError: it is none of these, or about something that is not there.
             CrirmError: the configuration cannot be used at all.
         """
-        node = self.decider.node
+        node = self.deciding()
         match question:
             case {"ask": "status"}:
                 return {**status(node), "configuration": self.configurations.status()}
             case {"ask": "explain", "what": str(what)}:
+                if node is None:
+                    raise QuestionError("policy none places nothing; start crirm with another policy")
                 return {"explained": explanations(what, node), "refused": refusals(what, node)}
             case {"ask": "propose", "name": str(name), "config": str(text)}:
                 return proposal_record(*await self.configurations.proposed(name, text))
@@ -160,9 +154,7 @@ class Answers:
             case {"ask": "record", "file": str(file)}:
                 return await recorded(file, node)
             case _:
-                raise QuestionError(
-                    "this is no question that crirm knows; ask status, explain, propose, activate or record"
-                )
+                raise QuestionError("unknown question; ask status, explain, propose, activate or record")
 
 
 async def recorded(file: str, observed: Observed | None) -> dict[str, Any]:
@@ -236,7 +228,7 @@ def _container(container: Container, engine: Engine, drift: str) -> dict[str, An
     }
 
 
-def explained(what: str, observed: Observed | None) -> list[Explained]:
+def explained(what: str, observed: Observed) -> list[Explained]:
     """Return the trails of the containers that *what* names, the newest last.
 
     Args:
@@ -246,22 +238,21 @@ def explained(what: str, observed: Observed | None) -> list[Explained]:
     Raises:
         QuestionError: none of that name was placed, or refused.
     """
-    if observed is None:
-        raise QuestionError("policy none places nothing; start crirm with another policy")
     found = [e for e in observed.engine.trails.values() if _names(what, e.name)]
     if not found and not refusals(what, observed):
         known = sorted({e.name for e in observed.engine.trails.values()})
-        listed = f"placed were {', '.join(known[:10])}{' and more' if len(known) > 10 else ''}" if known else "none was"
-        raise QuestionError(f"{clipped(what)}: no container of this name was placed or refused; {listed}")
+        listed = (
+            f"known are {', '.join(known[:10])}{' and more' if len(known) > 10 else ''}" if known else "none is known"
+        )
+        raise QuestionError(f"{clipped(what)}: no container of this name was assigned or refused; {listed}")
     return found
 
 
-def refusals(what: str, observed: Observed | None) -> list[dict[str, Any]]:
+def refusals(what: str, observed: Observed) -> list[dict[str, Any]]:
     """Return why containers that *what* names were refused, of those that were not placed since."""
-    found = observed.engine.refusals.values() if observed is not None else ()
     return [
         {"name": each.name, "at_s": each.at_s, "refused": each.why, "times": each.times}
-        for each in found
+        for each in observed.engine.refusals.values()
         if _names(what, each.name)
     ]
 
@@ -272,7 +263,7 @@ def _names(what: str, name: str) -> bool:
     return any(parts[start : start + len(wanted)] == wanted for start in range(len(parts) - len(wanted) + 1))
 
 
-def explanations(what: str, observed: Observed | None) -> list[dict[str, Any]]:
+def explanations(what: str, observed: Observed) -> list[dict[str, Any]]:
     """Return for a reader in another process how the containers that *what* names came to what they have.
 
     Raises:
@@ -281,8 +272,8 @@ def explanations(what: str, observed: Observed | None) -> list[dict[str, Any]]:
     return [_explained(entry, observed) for entry in explained(what, observed)]
 
 
-def _explained(entry: Explained, observed: Observed | None) -> dict[str, Any]:
-    since = observed.engine.moves.get(entry.trail.key, ()) if observed else ()
+def _explained(entry: Explained, observed: Observed) -> dict[str, Any]:
+    since = observed.engine.moves.get(entry.trail.key, ())
     trail = attrs.asdict(entry.trail)
     for move in trail["moves"]:
         move["name"] = _name(move["key"], observed)
@@ -294,8 +285,6 @@ def _explained(entry: Explained, observed: Observed | None) -> dict[str, Any]:
     }
 
 
-def _name(key: ContainerKey, observed: Observed | None) -> str:
-    if observed is None:
-        return key
+def _name(key: ContainerKey, observed: Observed) -> str:
     entry = observed.engine.trails.get(key)
     return entry.name if entry else observed.engine.state.workload.full_name(key)

@@ -24,6 +24,10 @@ class Decider:
     node: DecidingNode | None = None
     changing: trio.Lock = attrs.field(factory=trio.Lock)
 
+    def who(self) -> DecidingNode | None:
+        """Return the node that decides right now."""
+        return self.node
+
     async def on_up(self, info: RuntimeInfo) -> None:
         """Let the node learn what the runtime has before calls pass; for ``Link``."""
         if self.node is not None:

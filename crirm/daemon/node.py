@@ -113,7 +113,7 @@ async def open_node(
     engine = Engine(policy, settings.policy)
     node = DecidingNode(engine, pool, settings, nursery, HostView(hardware, sights), override, changing)
     for note in hardware.notes if settings.policy.name != NOTHING else ():
-        log.warning("this machine has more than containers can be given", what=note)
+        log.warning("some of this machine cannot be given to containers", what=note)
     await node.keep_state(settings, resume=True)
     if settings.record:
         await node.record(settings.record)
@@ -134,12 +134,12 @@ async def open_bare_node(
     node = DecidingNode(engine, link.pool, settings, nursery, HostView(hardware, sights), override, changing)
     if link.info is None:
         raise UnknownWorkloadError(
-            f"{link.pool.socket_path}: the runtime is away, so what runs is not known; try again"
+            f"{link.pool.socket_path}: runtime is away, so its containers are unknown; try again"
         )
     try:
         await node.on_up(link.info)
     except RpcError as error:
-        raise UnknownWorkloadError(f"{link.pool.socket_path}: the runtime does not tell what runs: {error}") from error
+        raise UnknownWorkloadError(f"{link.pool.socket_path}: runtime did not list its containers: {error}") from error
     return node
 
 
@@ -218,7 +218,7 @@ class DecidingNode:
         try:
             await go_on()
         except RecordingError as error:
-            log.warning("nothing is recorded any more", reason=str(error))
+            log.warning("recording stopped", reason=str(error))
 
     @property
     def machine(self) -> Adjustment:
@@ -248,7 +248,7 @@ class DecidingNode:
     def judge_failures(self, settings: Settings) -> None:
         """Do from now on what *settings* say where the state cannot be kept."""
         if self.persistence is not None:
-            self.persistence.judge_failures(fail_closed=settings.state_fail_closed)
+            self.persistence.fail_closed = settings.state_fail_closed
 
     def retire(self) -> None:
         """End `run`: nothing is placed any more."""
@@ -322,7 +322,7 @@ class DecidingNode:
         try:
             cgroups = Cgroups(host_root / CGROUPS)
         except CgroupsUnusableError as error:
-            log.warning("what the kernel has for containers is not looked at", reason=str(error))
+            log.warning("cgroup enforcement is off: no usable cgroup hierarchy", reason=str(error))
             return None
         enforcer = Enforcer(
             lambda: self.engine.state, ThreadedKernel(cgroups), self.effects.perform, self.effects.in_flight, mode

@@ -219,7 +219,7 @@ class Settings:
         if self.forced_config and self.fallback_config:
             raise UsageError(
                 f"{self.fallback_config}: a fallback is of no use beside {self.forced_config}, which always counts; "
-                "give one of them"
+                "use one of them"
             )
         for what, path in (("runtime socket", self.runtime_socket), ("image socket", self.image_socket)):
             if Path(path).resolve() == Path(self.relay_socket).resolve():

@@ -27,7 +27,7 @@ async def steadily(what: str, task: Callable[[], Awaitable[None]]) -> None:
         try:
             await task()
         except Exception:
-            log.exception("a task has failed and begins anew, this is a bug in crirm", task=what, again_in_s=AGAIN_S)
+            log.exception("task failed, restarting it; this is a bug in crirm", task=what, again_in_s=AGAIN_S)
         else:
             return
         await trio.sleep(AGAIN_S)

@@ -182,27 +182,27 @@ def chosen(settings: tuple[tuple[_Value, CPUSet], ...], cpu: int) -> _Value | No
 def _faults(spec: HostSpec) -> Iterator[str]:
     for name in ("packages", "dies", "cores", "threads"):
         if getattr(spec, name) < 1:
-            yield f"{name} is {getattr(spec, name)}; it is 1 or more"
+            yield f"{name} is {getattr(spec, name)}; must be 1 or more"
     for name in ("nodes", "l3s", "clusters", "ecores"):
         if getattr(spec, name) < 0:
-            yield f"{name} is {getattr(spec, name)}; it is 0 or more"
+            yield f"{name} is {getattr(spec, name)}; must be 0 or more"
     inner = max(spec.l3s, 1) * max(spec.clusters, 1) * spec.cores * spec.threads + spec.ecores
     count = spec.packages * spec.dies * max(spec.nodes, 1) * inner
     if count > MAX_CPUS:
-        yield f"it has {count} CPUs; {MAX_CPUS} is the most"
+        yield f"{count} CPUs; the limit is {MAX_CPUS}"
     numbers = CPUSet(slot.cpu for slot in slots(spec))
     for name in ("isolated", "nohz_full", "offline"):
         if stray := getattr(spec, name) - numbers:
             yield f"{name} names CPUs {stray}, but its CPUs are {numbers}"
     if spec.offline == numbers:
-        yield "all its CPUs are offline; one must be online"
+        yield "all CPUs are offline; at least one must be online"
     yield from _node_faults(spec)
 
 
 def _node_faults(spec: HostSpec) -> Iterator[str]:
     count = spec.cpu_nodes + len(spec.memory_only)
     if not spec.nodes and (spec.memory_only or spec.node_ids or spec.distances):
-        yield "without NUMA (0n) it has no memory-only nodes, node numbers or distances"
+        yield "memory-only nodes, node numbers and distances need NUMA (not 0n)"
     if len(spec.memory) not in {1, spec.cpu_nodes}:
         yield f"{len(spec.memory)} memory sizes for {spec.cpu_nodes} NUMA nodes with CPUs; give one, or one for each"
     for size in (*spec.memory, *(extra.size for extra in spec.memory_only), spec.l2_size, spec.l3_size):
@@ -212,11 +212,11 @@ def _node_faults(spec: HostSpec) -> Iterator[str]:
         if not 0 <= extra.near < spec.cpu_nodes:
             yield f"memory is attached to NUMA node {extra.near}, but those with CPUs are 0 to {spec.cpu_nodes - 1}"
         if extra.size <= 0:
-            yield "a NUMA node without CPUs has no memory either"
+            yield "a NUMA node without CPUs needs memory"
     if spec.node_ids and (len(spec.node_ids) != count or list(spec.node_ids) != sorted(set(spec.node_ids))):
         yield f"{len(spec.node_ids)} node numbers for {count} NUMA nodes; give one for each, ascending"
     if stray := spec.movable - NodeSet(spec.all_node_ids):
-        yield f"NUMA nodes {stray} are movable but not there"
+        yield f"movable NUMA nodes {stray} do not exist"
     yield from _distance_faults(spec.distances, count)
 
 
@@ -224,10 +224,10 @@ def _distance_faults(rows: tuple[tuple[int, ...], ...], count: int) -> Iterator[
     if not rows:
         return
     if len(rows) != count or any(len(row) != count for row in rows):
-        yield f"the distances are not {count} rows of {count} numbers, one for each NUMA node"
+        yield f"expected {count} rows of {count} distances, one for each NUMA node"
         return
     if rows != tuple(zip(*rows, strict=True)):
         yield "the distances are not symmetric"
     for one, row in enumerate(rows):
         if row[one] != 10 or any(far <= 10 for far in row[:one]):
-            yield "a distance is 10 to the node itself and more than 10 to others"
+            yield "distances must be 10 to the node itself and more than 10 to others"

@@ -56,12 +56,11 @@ def _shape(word: str) -> dict[str, int]:
     for part in word.split("."):
         found = _LEVEL.fullmatch(part)
         if found is None:
-            msg = (
-                f"{part!r} is no level; write a count and one of {', '.join(f'{k} ({v})' for k, v in _LEVELS.items())}"
-            )
+            known = ", ".join(f"{letter} ({level})" for letter, level in _LEVELS.items())
+            msg = f"{part!r} is not a level; write a count and one of {known}"
             raise HostSpecError(msg)
         if counts and order.index(found[2]) <= max(order.index(letter) for letter in counts):
-            msg = f"{part!r} is out of order; levels go from the outside in, {'.'.join(order)}, each at most once"
+            msg = f"{part!r} is out of order; write levels from the outside in, {'.'.join(order)}, each at most once"
             raise HostSpecError(msg)
         counts[found[2]] = int(found[1])
     return {_LEVELS[letter]: count for letter, count in counts.items()}
@@ -74,7 +73,7 @@ def _read_word(word: str, fields: dict[str, Any]) -> None:
         raise HostSpecError(msg)
     field, read, repeated = _WORDS[name]
     if field in fields and not repeated:
-        msg = f"{name} is there twice; write it once"
+        msg = f"{name} is given twice; keep one"
         raise HostSpecError(msg)
     fields[field] = fields.get(field, ()) + read(value, fields) if repeated else read(value, fields)
 

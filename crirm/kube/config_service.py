@@ -95,10 +95,10 @@ async def _set_config(accepting: Accepting, message: bytes) -> bytes:
     except CrirmError as refusal:
         error = str(refusal)
     except Exception:
-        log.exception("a configuration could not be taken in, this is a bug in crirm", node=node_name)
+        log.exception("cannot process a configuration, this is a bug in crirm", node=node_name)
         error = _FAULT  # as an answer, since a status would make the agent send it again for ever
     if error:
-        log.debug("answered with a rejection", node=node_name, reason=error)
+        log.debug("rejected a configuration", node=node_name, reason=error)
     from crirm.kube.proto.v1 import SetConfigReply  # noqa: PLC0415  # 80 ms, and most nodes have no agent
 
     return bytes(SetConfigReply(error=error))
@@ -112,13 +112,13 @@ async def _set_adjustment(accepting: Accepting, message: bytes) -> bytes:
     except CrirmError as refusal:
         errors = {WHOLE: str(refusal)}
     except Exception:
-        log.exception("adjustments could not be taken in, this is a bug in crirm", node=node_name)
+        log.exception("cannot process overrides, this is a bug in crirm", node=node_name)
         errors = {WHOLE: _FAULT}
     if errors:
         first = list(errors.items())[:NAMED_IN_LOG]
-        log.warning("adjustments rejected", node=node_name, errors=len(errors), first=dict(first))
+        log.warning("rejected overrides", node=node_name, errors=len(errors), first=dict(first))
     else:
-        log.info("adjustments accepted", node=node_name)
+        log.info("accepted overrides", node=node_name)
     from crirm.kube.proto.v1 import SetAdjustmentReply  # noqa: PLC0415  # 80 ms, and most nodes have no agent
 
     return bytes(SetAdjustmentReply(errors=errors))

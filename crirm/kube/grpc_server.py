@@ -209,6 +209,6 @@ async def _do(job: _Job) -> None:
         job.failure = GRPCError(error.status, error.message)
     except Exception:
         log.exception("a request failed, this is a bug in crirm")
-        job.failure = GRPCError(Status.INTERNAL, "a fault of crirm's own; see its log")
+        job.failure = GRPCError(Status.INTERNAL, "internal error, a bug in crirm; see its log")
     finally:
         job.done.set()

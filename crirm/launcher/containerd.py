@@ -77,7 +77,7 @@ def inspect_installation(bin_dir: Path, runc: Path) -> Installation:
     printed = subprocess.run(argv, capture_output=True, text=True, check=False).stdout  # noqa: S603 - the caller's choice
     version = re.search(r"\d+\.\d+\.\d+", printed)
     if version is None:
-        raise ContainerdError(f"{' '.join(argv)} printed no version but {printed!r}")
+        raise ContainerdError(f"{' '.join(argv)}: expected a version, found {printed!r}")
     return Installation(f"containerd {version[0]}", bin_dir, runc, version[0])
 
 
@@ -234,7 +234,7 @@ async def open_containerd(
     try:
         await instance.start()
         log.info(
-            "private containerd serves", name=installation.name, socket=str(instance.socket), snapshotter=snapshotter
+            "private containerd is ready", name=installation.name, socket=str(instance.socket), snapshotter=snapshotter
         )
         await instance.import_images(root / "images.tar", *(image.name for image in oci_image.STANDARD_IMAGES))
         yield instance
@@ -246,10 +246,10 @@ async def open_containerd(
 
 def _check_root(root: Path) -> None:
     if os.geteuid() != 0:
-        raise ContainerdError("a private containerd can only be started by root")
+        raise ContainerdError("a private containerd needs root")
     longest = f"{cleanup.socket_of(root)}.ttrpc"
     if not root.is_absolute() or len(longest) > _UNIX_PATH_LIMIT:
-        raise ContainerdError(f"{root} cannot hold containerd's sockets; give an absolute path of at most 80 bytes")
+        raise ContainerdError(f"{root}: unusable for containerd's sockets; use an absolute path of at most 80 bytes")
 
 
 def _prepare(root: Path) -> None:

@@ -83,7 +83,7 @@ def _busybox_layer() -> bytes:
     """One uncompressed layer: busybox, a link for each of its commands, and what a root filesystem has."""
     busybox = find_busybox()
     if busybox is None:
-        raise ImageError("there is no static busybox at /bin/busybox; install the package busybox-static")
+        raise ImageError("no static busybox at /bin/busybox; install the package busybox-static")
     listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)  # noqa: S603 - just found
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as layer:
@@ -102,7 +102,7 @@ def _add_image(image: Image, layer: bytes, blobs: dict[str, bytes]) -> dict[str,
     """Add one image's blobs; return its descriptor for the index."""
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
-        raise ImageError(f"images are built for {' and '.join(_ARCHITECTURES)}, this machine is {machine}")
+        raise ImageError(f"unsupported architecture {machine}; images exist for {' and '.join(_ARCHITECTURES)}")
     config = {
         "architecture": _ARCHITECTURES[machine],
         "os": "linux",

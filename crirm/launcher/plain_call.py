@@ -64,7 +64,7 @@ async def _converse(connection: trio.SocketStream, http: h2.connection.H2Connect
         await connection.send_all(http.data_to_send())
         received = await connection.receive_some(_CHUNK_BYTES)
         if not received:
-            raise ConnectionResetError("the runtime hung up during a call")
+            raise ConnectionResetError("runtime closed the connection during a call")
         for event in http.receive_data(received):
             match event:
                 case h2.events.ResponseReceived(headers=headers) | h2.events.TrailersReceived(headers=headers):
@@ -76,4 +76,4 @@ async def _converse(connection: trio.SocketStream, http: h2.connection.H2Connect
                     status = int(trailers.get("grpc-status", _UNKNOWN))
                     return Answer(status, trailers.get("grpc-message", ""), bytes(body[5:]))
                 case h2.events.StreamReset() | h2.events.ConnectionTerminated():
-                    raise ConnectionResetError("the runtime broke off a call")
+                    raise ConnectionResetError("runtime aborted a call")

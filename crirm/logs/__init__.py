@@ -47,11 +47,11 @@ def configure(settings: LogSettings) -> None:
     _outputs.configure(settings, os.environ)
     _sources.switch(settings.debug)
     if settings.ignored:
-        _log.warning("logging options without effect are ignored", options=", ".join(settings.ignored))
+        _log.warning("ignoring logging options without effect", options=", ".join(settings.ignored))
     troubles = {source: complaint(source, known=_sources.names) for source in settings.debug}
     unknown = [f"{source}: {trouble}" for source, trouble in troubles.items() if trouble]
     if unknown:
-        _log.warning("debug was switched for sources that do not exist", sources="; ".join(unknown))
+        _log.warning("ignoring debug settings for unknown sources", sources="; ".join(unknown))
 
 
 def toggle_full_debug() -> bool:
@@ -61,7 +61,7 @@ def toggle_full_debug() -> bool:
         whether full debug is on now.
     """
     on = _sources.toggle_full_debug()
-    _log.warning("full debug is on for every source" if on else "full debug is off, the settings decide again")
+    _log.warning("debug logging enabled for all sources" if on else "debug logging restored to the settings")
     return on
 
 

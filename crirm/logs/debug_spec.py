@@ -65,5 +65,5 @@ def _fault(entry: str, head: str, tail: str, where: str) -> str:
     elif ":" in tail:
         right = "separate entries by commas, for example on:relay,off:message"
     else:
-        right = f"{head!r} is no state{nearest(head.lower(), STATES)}; states are on and off, for example on:{tail}"
+        right = f"unknown state {head!r}{nearest(head.lower(), STATES)}; use on or off, for example on:{tail}"
     return f"{where}: cannot read {entry!r}: {right}"

@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
 SOURCES = {
     "cli": "command line and environment",
-    "config": "which configuration is in force, and changing it",
-    "config-server": "configuration and adjustments from the node agent",
-    "control": "the control socket that crirm status and explain ask",
-    "containerd": "the private containerd that crirm starts",
+    "config": "the active configuration, and changes of it",
+    "config-server": "configurations and overrides from the node agent",
+    "control": "the control socket, for crirm status and explain",
+    "containerd": "the private containerd of crirm demo and tests",
     "daemon": "start, stop and signals of the daemon",
-    "enforcer": "comparing what the kernel has with what was decided",
+    "enforcer": "enforcement of decisions in cgroups",
     "grpc": "gRPC and HTTP/2 libraries",
     "logs": "logging itself",
-    "machine": "CPUs, memory and cgroups above pods that come, go and change",
+    "machine": "hotplug of CPUs and memory, and changes of cgroups above pods",
     "message": "the message dump",
     "relay": "calls relayed between the kubelet and the runtime",
-    "policy": "decisions: what each container gets, and why",
+    "policy": "decisions about containers",
     "runtime": "the connection to the runtime",
     "sim": "the embedded runtime",
-    "resource-manager-agent": "the node agent that is asked",
-    "stdlog": "libraries that use Python's standard logging; on: everything they say",
-    "store": "what is kept on disk",
+    "resource-manager-agent": "queries to the node agent",
+    "stdlog": "libraries with Python's standard logging; on: all their messages",
+    "store": "saved state",
     "system": "sockets, systemd and other facilities of the host",
 }
 
@@ -58,5 +58,5 @@ def complaint(source: str, *, known: Collection[str]) -> str | None:
     if source in SOURCES or source in known or source == EVERY_SOURCE:
         return None
     if source in LATER_SOURCES:
-        return "nothing in this version of crirm logs under this name"
+        return "this version of crirm has no such source"
     return f"no such source{nearest(source, {*SOURCES, *known})}"

@@ -54,6 +54,6 @@ def _check(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise NotOursError("is not a regular file")
     if status.st_uid != os.geteuid():
-        raise NotOursError(f"belongs to user {status.st_uid}, not to user {os.geteuid()}, as which crirm runs")
+        raise NotOursError(f"belongs to user {status.st_uid}, but crirm runs as user {os.geteuid()}")
     if status.st_nlink > 1:
-        raise NotOursError("has another name too (a hard link), and may be somebody else's by that")
+        raise NotOursError("has other hard links, so it may belong to somebody else")

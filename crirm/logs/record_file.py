@@ -37,11 +37,11 @@ class RecordFile:
             self._open(truncate=truncate)
         except OSError as error:
             raise RecordFileError(
-                f"{path}: cannot be opened for writing: {error.strerror}; name a file in a directory that exists and "
-                "that crirm may write to"
+                f"{path}: cannot open for writing: {error.strerror}; use a file in an existing directory to which "
+                "crirm may write"
             ) from error
         except NotOursError as error:
-            raise RecordFileError(f"{path}: {error}, so crirm leaves it alone; name another file") from error
+            raise RecordFileError(f"{path}: {error}; crirm does not write to it; use another file") from error
 
     def write(self, text: str) -> str | None:
         """Append *text*, complete lines; return a sentence to tell the operator when that began or ceased to fail."""
@@ -54,7 +54,7 @@ class RecordFile:
         except NotOursError as error:  # put there since the last one was set aside
             return self._failed(str(error))
         left_out, self._left_out = self._left_out, 0
-        return f"{self.path} can be written again, {left_out} records were left out" if left_out else None
+        return f"{self.path}: writing works again, {left_out} messages were lost" if left_out else None
 
     def close(self) -> None:
         """Close the file."""
@@ -85,4 +85,4 @@ class RecordFile:
         with contextlib.suppress(OSError):  # no half record stays behind
             os.ftruncate(self._fd, self._size_bytes)
         self._left_out += 1
-        return f"{self.path} cannot be written: {reason}; trying on" if self._left_out == 1 else None
+        return f"{self.path}: cannot write: {reason}; will keep trying" if self._left_out == 1 else None

@@ -191,4 +191,4 @@ def _module_states(given: _Given) -> dict[str, bool]:
 
 
 def _bad(given: _Given, right: str) -> UsageError:
-    return UsageError(f"{given.where}: cannot be {given.value!r}; it is {right}")
+    return UsageError(f"{given.where}: invalid value {given.value!r}; expected {right}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, get_origin
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
 import attrs
-import cattrs
 
 from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet, ListFormatError, NodeSet
 from crirm.model.trail import Move, Trail, Verdict
+
+if TYPE_CHECKING:
+    import cattrs
 
 T = TypeVar("T")
 
@@ -20,7 +23,7 @@ class RecordError(CrirmError, ValueError):
 
 def to_record(value: Any) -> Any:
     """Return *value* as plain dicts, lists, numbers and texts; CPU and node sets are texts in Linux list format."""
-    return _converter.unstructure(value)
+    return _converter().unstructure(value)
 
 
 def from_record(kind: type[T], record: object) -> T:
@@ -29,8 +32,10 @@ def from_record(kind: type[T], record: object) -> T:
     Raises:
         RecordError: it describes none.
     """
+    import cattrs  # noqa: PLC0415  # as below
+
     try:
-        return _converter.structure(record, kind)
+        return _converter().structure(record, kind)
     except (cattrs.BaseValidationError, ListFormatError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"no {kind.__name__}: {record!r:.80}") from error
 
@@ -58,7 +63,10 @@ def _is_frozenset(kind: Any) -> bool:
     return origin is frozenset
 
 
-def _make_converter() -> cattrs.Converter:
+@cache
+def _converter() -> cattrs.Converter:
+    import cattrs  # noqa: PLC0415  # 25 ms; the first record is written after the first call
+
     converter = cattrs.Converter()
     for ids in (CPUSet, NodeSet):
         converter.register_unstructure_hook(ids, str)
@@ -69,6 +77,3 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(Trail, _trail)
     converter.register_unstructure_hook_func(_is_frozenset, sorted)
     return converter
-
-
-_converter = _make_converter()

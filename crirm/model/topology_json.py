@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
-import cattrs
-from cattrs.gen import make_dict_structure_fn
-from cattrs.v import format_exception
+import attrs
 
 from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet
@@ -25,11 +25,18 @@ from crirm.model.topology import (
     TopologyError,
 )
 
+if TYPE_CHECKING:
+    import cattrs
+
+
+_SIZES: Final = {"caches": ("size", "size_bytes"), "nodes": ("memory", "memory_bytes")}
+"""Per list: a field, and its name in JSON, which says the unit."""
+
 
 def to_json(topology: Topology) -> dict[str, Any]:
     """Return *topology* as plain dicts, lists, numbers and texts; CPU sets are texts in Linux list format."""
-    result: dict[str, Any] = _converter.unstructure(topology)
-    return result
+    fields = _fields(topology)
+    return {**fields, **{name: [_renamed(each, *names) for each in fields[name]] for name, names in _SIZES.items()}}
 
 
 def from_json(document: object) -> Topology:
@@ -40,8 +47,10 @@ def from_json(document: object) -> Topology:
     """
     if not isinstance(document, Mapping):
         raise TopologyError(f"machine description: expected an object, not {document!r:.40} @ $")
+    import cattrs  # noqa: PLC0415  # as below
+
     try:
-        return _converter.structure(document, Topology)
+        return _converter().structure(_without_units(document), Topology)
     except cattrs.BaseValidationError as faults:
         where = "; ".join(cattrs.transform_error(faults, format_exception=_describe))
         raise TopologyError(f"machine description: {where}") from None
@@ -49,11 +58,41 @@ def from_json(document: object) -> Topology:
 
 def digest(topology: Topology) -> str:
     """Return the SHA-256 of the canonical JSON text in hexadecimal; equal machines have equal digests."""
-    text = json.dumps(to_json(topology), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_fields(topology), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _fields(topology: Topology) -> dict[str, Any]:
+    return attrs.asdict(topology, value_serializer=_plain)
+
+
+def _without_units(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *document* with the names of the fields; traces of older versions have these already."""
+    sizes = {
+        name: [_renamed(each, with_unit, field) if isinstance(each, Mapping) else each for each in document[name]]
+        for name, (field, with_unit) in _SIZES.items()
+        if isinstance(document.get(name), list)
+    }
+    return {**document, **sizes}
+
+
+def _renamed(mapping: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    return {new if key == old else key: value for key, value in mapping.items()}
+
+
+def _plain(_owner: type, _field: object, value: object) -> object:
+    match value:
+        case CPUSet():
+            return str(value)
+        case enum.Enum():
+            return value.value
+        case _:
+            return value
+
+
 def _describe(fault: BaseException, expected: type | None) -> str:
+    from cattrs.v import format_exception  # noqa: PLC0415  # as below
+
     return str(fault) if isinstance(fault, CrirmError) else format_exception(fault, expected)
 
 
@@ -68,15 +107,15 @@ def _structure_cpus(value: object, _: type[CPUSet]) -> CPUSet:
     return CPUSet.parse(_structure_exact(value, str))
 
 
-def _make_converter() -> cattrs.Converter:
+@cache
+def _converter() -> cattrs.Converter:
+    import cattrs  # noqa: PLC0415  # 25 ms; the daemon describes its machine and reads no description
+    from cattrs.gen import make_dict_structure_fn  # noqa: PLC0415
+
     converter = cattrs.Converter()
-    converter.register_unstructure_hook(CPUSet, str)
     converter.register_structure_hook(CPUSet, _structure_cpus)
     for plain in (int, str, bool):
         converter.register_structure_hook(plain, _structure_exact)
     for kind in (Package, Die, Cluster, CacheGroup, NumaNode, FrequencyBin, EnergyPreference, Topology):
         converter.register_structure_hook(kind, make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True))
     return converter
-
-
-_converter = _make_converter()

@@ -1,4 +1,4 @@
-"""Why a container got what it got: the record that ``crirm explain`` tells."""
+"""Why a container was placed where it is: the record that ``crirm explain`` shows."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ from crirm.model.workload import ContainerKey
 
 @attrs.frozen
 class Verdict:
-    """What became of one pool that was considered.
+    """The outcome for one pool that was considered.
 
     Args:
         pool: its name.
-        facts: what it had to offer, as (name, value) for people, for example ("shared", "3500m").
-        lost_to: the pool that was preferred to it; empty for the chosen one.
-        rule: the rule of the comparison that decided, or why it could not hold the container at all.
+        facts: what it had to offer: names that end in a unit, and numbers, for example ("shared_milli", 3500).
+        lost_to: the chosen pool; empty for that pool itself.
+        rule: what decided between the two, a name with its unit; empty for the chosen pool.
         own: this pool's value under that rule.
-        other: the preferred pool's value under that rule.
+        other: the chosen pool's value under that rule.
+        why: this pool was not chosen, in one sentence.
     """
 
     pool: str
-    facts: tuple[tuple[str, str], ...] = ()
+    facts: tuple[tuple[str, int], ...] = ()
     lost_to: str = ""
     rule: str = ""
-    own: str = ""
-    other: str = ""
+    own: float = 0
+    other: float = 0
+    why: str = ""
 
 
 @attrs.frozen
 class Move:
-    """What a decision changes for a container that it did not choose for.
+    """A change for a container other than the one that was placed.
 
     Args:
         key: which one.
-        what: of it, for example "CPUs".
-        before: the value that it had.
-        after: the value that it has now.
-        why: in one sentence.
+        what: changed, for example "CPUs".
+        before: the old value.
+        after: the new value.
+        why: the reason, in one sentence.
     """
 
     key: ContainerKey
@@ -49,17 +51,17 @@ class Move:
 
 @attrs.frozen
 class Trail:
-    """How one decision came about.
+    """How one decision was made.
 
     Args:
-        key: the container that it was about.
+        key: the container that was placed.
         policy: the policy that decided.
-        asked: what the container asked for, in one sentence.
-        chosen: the pool that it got; empty when none.
-        granted: what it got, in one sentence.
+        asked: what the container requested, in one sentence.
+        chosen: the pool it was placed in; empty if none.
+        granted: what it was assigned, in one sentence.
         verdicts: of all pools considered, the chosen one first.
-        moves: of other containers.
-        notes: whatever else is worth knowing, such as a preference that could not be met.
+        moves: changes for other containers.
+        notes: anything else worth knowing, such as a preference that could not be met.
     """
 
     key: ContainerKey

@@ -20,8 +20,8 @@ from crirm.policy.pipeline import HOLDING
 from crirm.policy.restore import NO_GRANT, Saved, revive
 from crirm.policy.telling import tell
 
-RECONFIGURED = "the configuration has changed"
-OTHER_POLICY = "another policy places it"
+RECONFIGURED = "the configuration changed"
+OTHER_POLICY = "the policy changed"
 _SUPERSEDED = object()  # equals no policy state
 
 
@@ -138,7 +138,7 @@ def plan_for_machine(
     Who has to share for want of room is placed anew, since there may be room now; else see `plan`.
     """
     kept = {key: grant for key, grant in grants.items() if key not in state.degraded}
-    found = plan(policy, kept, state, machine, f"the machine has changed: {change}")
+    found = plan(policy, kept, state, machine, f"the machine changed: {change}")
     return attrs.evolve(found, machine=change)
 
 

@@ -133,7 +133,7 @@ def _parse(text: str, sign: int) -> Mapping[str, tuple[Affinity, ...]]:
     """Return the affinities in an annotation by container name; *sign* is -1 for anti-affinities."""
     document = parse_yaml(text)
     if not isinstance(document, Mapping):
-        msg = "$: is not a mapping from container names to lists of affinities"
+        msg = "$: is not a mapping of container names to lists of affinities"
         raise ExpressionError(msg)
     full: dict[str, list[Affinity]] = {}
     named: dict[str, set[str]] = {}

@@ -110,7 +110,7 @@ def memory_kinds(pod: Pod, container_name: str) -> frozenset[MemoryKind] | None:
         else:
             known = ", ".join(kind.lower() for kind in MemoryKind.__members__)
             raise bad_annotation(
-                place, f"{quoted(word.strip())} is no kind of memory; write a list of {known}, or mixed"
+                place, f"{quoted(word.strip())} is not a kind of memory; write a list of {known}, or mixed"
             )
     return frozenset(kinds)
 
@@ -127,7 +127,7 @@ def cold_start_s(pod: Pod, container_name: str) -> float | None:
     place, value = found
     fields = _parsed(place, value) if isinstance(value, str) else value
     if not isinstance(fields, Mapping) or set(fields) != {"duration"}:
-        raise bad_annotation(place, 'is not the one field "duration"; write for example "duration: 60s"')
+        raise bad_annotation(place, 'must be the single field "duration"; write for example "duration: 60s"')
     try:
         seconds = parse_duration_s(_text(f"{place}: $.duration", fields["duration"]))
     except GoTextError as fault:
@@ -172,5 +172,5 @@ def _parsed(place: str, text: str) -> object:
 
 def _text(place: str, value: object) -> str:
     if not isinstance(value, str):
-        raise bad_annotation(place, "is not a single value; write one text")
+        raise bad_annotation(place, "is not a single value; write one string")
     return value.strip()

@@ -140,7 +140,7 @@ def decode_expression(document: object) -> Expression:
     fields = strict_fields(document, required=("operator",), optional=("key", "values"))
     name = _text(fields["operator"], "$.operator")
     if name not in _OPERATORS:
-        msg = f"$.operator: {quoted(name)} is no operator; write one of {', '.join(one.value for one in Operator)}"
+        msg = f"$.operator: {quoted(name)} is not an operator; write one of {', '.join(one.value for one in Operator)}"
         raise ExpressionError(msg)
     operator = _OPERATORS[name]
     if "key" not in fields and operator is not Operator.ALWAYS_TRUE:
@@ -161,7 +161,7 @@ def strict_fields(document: object, required: Sequence[str], optional: Sequence[
         raise ExpressionError(msg)
     for name in document:
         if name not in required and name not in optional:
-            msg = f"$.{clipped(name)}: is no field of this; write {', '.join((*required, *optional))}"
+            msg = f"$.{clipped(name)}: unknown field; write one of {', '.join((*required, *optional))}"
             raise ExpressionError(msg)
     for name in required:
         if name not in document:
@@ -205,7 +205,7 @@ def _reader(path: str) -> _Reader:
         case name, [], _ if name in _READERS:
             return _READERS[name]
     known = ", ".join([*_READERS, "labels/LABEL", "tags/TAG", *(f"pod/{name}" for name in _POD_READERS)])
-    msg = f"$.key: {quoted(path)} names nothing; write one of {known}, pod/labels/LABEL"
+    msg = f"$.key: {quoted(path)} is not a key; write one of {known}, pod/labels/LABEL"
     raise ExpressionError(msg)
 
 
@@ -246,13 +246,13 @@ def _values(document: object, operator: Operator) -> tuple[str, ...]:
         raise ExpressionError(msg)
     values = tuple(_text(value, f"$.values[{index}]") for index, value in enumerate(document))
     if operator in _NO_VALUE and values:
-        msg = f"$.values: {operator.value} takes none; leave them out"
+        msg = f"$.values: {operator.value} takes no values; remove them"
         raise ExpressionError(msg)
     if operator in _ONE_VALUE and len(values) != 1:
-        msg = f"$.values: {operator.value} takes exactly one, not {len(values)}"
+        msg = f"$.values: {operator.value} takes exactly one value, not {len(values)}"
         raise ExpressionError(msg)
     if operator not in _NO_VALUE and not values:
-        msg = f"$.values: {operator.value} takes at least one"
+        msg = f"$.values: {operator.value} takes at least one value"
         raise ExpressionError(msg)
     for index, value in enumerate(values if operator in _GLOBS else ()):
         try:
@@ -264,6 +264,6 @@ def _values(document: object, operator: Operator) -> tuple[str, ...]:
 
 def _text(value: object, place: str) -> str:
     if not isinstance(value, str):
-        msg = f"{place}: is not a single text"
+        msg = f"{place}: is not a string"
         raise ExpressionError(msg)
     return value

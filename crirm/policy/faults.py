@@ -35,7 +35,9 @@ def after_fault(policy: str, state: State, event: Event, now_s: float, *, fail_o
     """
     match event:
         case ContainerRequested(container) if fail_open and container.pod in state.workload.pods:
-            return degraded(policy, state, container, now_s, "crirm failed to place it; its log tells more")
+            return degraded(
+                policy, state, container, now_s, "crirm failed to place it because of a bug; see the log of crirm"
+            )
         case ResizeRequested(key) if fail_open and key in state.workload.containers:
             return _resized(state, event, now_s)
         case ContainerRequested() | ResizeRequested():
@@ -50,8 +52,8 @@ def degraded(policy: str, state: State, container: Container, now_s: float, why:
     """Return the decision to let *container* be without a place, and to try again later."""
     containers = {**state.workload.containers, container.key: container}
     known = attrs.evolve(state, workload=attrs.evolve(state.workload, containers=containers))
-    asked = "a place, which it may get later"
-    trail = Trail(container.key, policy, asked, "", "what the kubelet has asked for, unchanged", notes=(why,))
+    asked = "a place; crirm will try again"
+    trail = Trail(container.key, policy, asked, "", "the kubelet's request, unchanged", notes=(why,))
     return Decision(marked(known, container.key, now_s, why), UNADJUSTED, trails=(trail,))
 
 
@@ -81,5 +83,5 @@ def _resized(state: State, event: ResizeRequested, now_s: float) -> Decision:
     workload = attrs.evolve(state.workload, containers={**state.workload.containers, event.key: new})
     before = Before(old, state.policy, state.adjustments, state.policy)
     resized = attrs.evolve(state, workload=workload, resizing={**state.resizing, event.key: before})
-    why = "crirm failed to resize its grant; its log tells more"
+    why = "crirm failed to resize its grant because of a bug; see the log of crirm"
     return Decision(marked(resized, event.key, now_s, why), UNADJUSTED)

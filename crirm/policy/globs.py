@@ -75,7 +75,7 @@ def _pieces(pattern: str) -> Iterator[str | None]:
             case "negated" | "class":
                 end = _CLASS_END.match(pattern, at)
                 if end is None:
-                    msg = f"{quoted(pattern)} is not a glob pattern: its [ is not closed, or holds no proper class"
+                    msg = f"{quoted(pattern)} is not a glob pattern: its [ is not closed or its class is malformed"
                     raise GlobError(msg)
                 at = end.end()
                 yield _class(pattern, end.group()[:-1], negated=found.lastgroup == "negated")

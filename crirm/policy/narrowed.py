@@ -80,7 +80,7 @@ class NarrowedPolicy:
 
     def _whole(self, placement: Placement, key: ContainerKey) -> Placement:
         if not self.inner.exclusive(placement.state).get(key, CPUSet()) <= self.cpus:
-            what = "what it would have to itself is not there, since the machine no longer fits the configuration"
+            what = "its exclusive CPUs are offline and the machine no longer fits the configuration"
             raise RefusedError(RefusalReason.NO_ROOM, f"{what}: {self.why}")
         return self._narrowed(placement)
 

@@ -38,7 +38,7 @@ class NonePolicy(Policy):
 
     def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:  # noqa: ARG002 - the interface
         """Return the only state there is; grants of another policy mean nothing here."""
-        return Restored(None, dropped=dict.fromkeys(saved, "this policy grants nothing"))
+        return Restored(None, dropped=dict.fromkeys(saved, "policy none places nothing"))
 
 
 def make(_topology: Topology, _constraints: Constraints, _options: NoOptions) -> NonePolicy:

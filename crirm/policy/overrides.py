@@ -153,7 +153,7 @@ def decode_override(name: str, spec: object) -> Override:
     _check_classes(fields.get("classes"))
     if "toptierLimit" in fields:
         _amount(fields["toptierLimit"], "$.toptierLimit", parse_bytes)
-        raise OverrideError("$.toptierLimit: this crirm does not limit top-tier memory yet; leave it out")
+        raise OverrideError("$.toptierLimit: top-tier memory limits are not supported yet; remove this field")
     return override
 
 
@@ -169,11 +169,9 @@ def _scope(document: object, place: str) -> Scope:
 
 def _node(document: object, place: str) -> str:
     if not isinstance(document, str) or not document:
-        raise OverrideError(f"{place}: is not the name of a node; write for example worker-1 or worker-*")
+        raise OverrideError(f"{place}: is not a node name; write for example worker-1 or worker-*")
     if "*" in document[:-1]:
-        raise OverrideError(
-            f"{place}: {quoted(document)} has a star that is not at its end; write for example worker-*"
-        )
+        raise OverrideError(f"{place}: {quoted(document)} has a star before its end; write for example worker-*")
     return document
 
 
@@ -199,15 +197,15 @@ def _amounts(resources: object, name: str, parse: Callable[[str], T]) -> Amounts
 def _check_classes(document: object) -> None:
     for kind, name in _fields(document, "$.classes", ("rdt", "blockio")).items():
         if not isinstance(name, str):
-            raise OverrideError(f"$.classes.{kind}: is not the name of a class")
+            raise OverrideError(f"$.classes.{kind}: is not a class name")
         if name:
-            problem = "this crirm does not put containers into classes yet; leave it out"
+            problem = "RDT and block I/O classes are not supported yet; remove this field"
             raise OverrideError(f"$.classes.{kind}: {problem}")
 
 
 def _amount(document: object, place: str, parse: Callable[[str], T]) -> T:
     if isinstance(document, bool) or not isinstance(document, str | int | float):
-        raise OverrideError(f'{place}: is not an amount; write for example "500m", 2 or "64Mi"')
+        raise OverrideError(f'{place}: is not a quantity; write for example "500m", 2 or "64Mi"')
     try:
         return parse(str(document))
     except QuantityError as fault:
@@ -222,7 +220,7 @@ def _fields(document: object, place: str, known: tuple[str, ...]) -> dict[str, o
         raise OverrideError(f"{place}: is not a mapping; write the fields {', '.join(known)}")
     for name in document:
         if name not in known:
-            raise OverrideError(f"{place}.{name}: is no field of this; write {', '.join(known)}")
+            raise OverrideError(f"{place}.{name}: unknown field; write one of {', '.join(known)}")
     return {name: value for name, value in document.items() if value is not None}
 
 

@@ -45,16 +45,14 @@ def partition(topology: Topology, constraints: Constraints, allocator: CPUAlloca
     _check_reserved(reserved, available, isolated)
     sharable = available - isolated - reserved
     if not sharable:
-        msg = f"ReservedResources.CPU ({reserved}) leaves no CPU for other containers; reserve less"
+        msg = f"ReservedResources.CPU ({reserved}) leaves no CPU for other containers; reserve fewer"
         raise PartitionError(msg)
     return Partition(sharable, isolated, reserved)
 
 
 def _check_reserved(reserved: CPUSet, available: CPUSet, isolated: CPUSet) -> None:
     if not reserved:
-        msg = (
-            "ReservedResources.CPU leaves no CPU for kube-system; name at least one online CPU, or an amount such as 1"
-        )
+        msg = "ReservedResources.CPU reserves no online CPU; name at least one, or an amount such as 1"
         raise PartitionError(msg)
     if outside := reserved - available:
         msg = f"ReservedResources.CPU: CPUs {outside} are outside AvailableResources.CPU ({available}); add them"
@@ -70,7 +68,7 @@ def _available(topology: Topology, constraint: CPUConstraint, reserved: CPUSet, 
     else:
         available = topology.online if constraint.cpus is None else _named(topology, constraint, "AvailableResources")
     if not available:
-        msg = "AvailableResources.CPU leaves no online CPU; name at least one, or leave it out for all"
+        msg = "AvailableResources.CPU names no online CPU; name at least one, or leave it out to use all"
         raise PartitionError(msg)
     return available
 
@@ -80,7 +78,7 @@ def _available_amount(topology: Topology, wanted: MilliCPU, reserved: CPUSet, al
     rest = -(-wanted // 1000) - len(reserved)
     if rest < 0:
         amount = format_millicpu(wanted)
-        msg = f"AvailableResources.CPU: {amount} does not hold the reserved CPUs ({reserved}); raise it"
+        msg = f"AvailableResources.CPU: {amount} is fewer than the reserved CPUs ({reserved}); raise it"
         raise PartitionError(msg)
     ordinary = topology.online - topology.isolated - reserved
     chosen = _take(ordinary, min(rest, len(ordinary)), "AvailableResources", allocator)
@@ -98,6 +96,8 @@ def _named(topology: Topology, constraint: CPUConstraint, option: str) -> CPUSet
 
 def _take(cpus: CPUSet, count: int, option: str, allocator: CPUAllocator) -> CPUSet:
     if count > len(cpus):
-        msg = f"{option}.CPU: it takes {count} CPUs from {cpus or 'none'}, which are too few; lower the amount"
+        msg = (
+            f"{option}.CPU: needs {count} CPUs, but {f'only {cpus}' if cpus else 'none'} can be used; lower the amount"
+        )
         raise PartitionError(msg)
     return allocator.take(cpus, count, Priority.NORMAL)

@@ -72,7 +72,7 @@ from crirm.policy.states import (
 from crirm.policy.synchronise import changes_between
 from crirm.policy.telling import as_told, tell, told_of, with_told
 
-OVERFLOWS = "it overflows, and nothing is kept for it: "
+OVERFLOWS = "no CPUs or memory are reserved for it (overflow): "
 T = TypeVar("T")
 HOLDING = frozenset({ContainerState.CREATING, ContainerState.CREATED, ContainerState.RUNNING})
 
@@ -183,7 +183,7 @@ class _Step:
 
     def _place(self, state: State, container: Container, overflow: bool) -> Decision:
         if container.pod not in state.workload.pods:
-            problem = f"container {container.name}: its pod sandbox {container.pod} is not known"
+            problem = f"container {container.name}: unknown pod sandbox {container.pod}"
             return Decision(state, refusal=RefusedError(RefusalReason.BAD_STATE, problem))
         before, state = state, with_class(state, container.pod, container.resources)
         cleared = self._each(state, superseded(state.workload, container), self._exit)
@@ -210,7 +210,9 @@ class _Step:
         try:
             decision = self._place(state, asked, self.overflow)
         except Exception as error:  # noqa: BLE001 - one that runs must not keep all others from being known
-            return self._confine(state, container, f"crirm failed to place it ({type(error).__name__}: {error})")
+            return self._confine(
+                state, container, f"crirm failed to place it because of a bug ({type(error).__name__}: {error})"
+            )
         if decision.refusal is not None:
             may_share = self.overflow and decision.refusal.reason is not RefusalReason.BAD_STATE
             return self._confine(state, container, str(decision.refusal)) if may_share else decision
@@ -221,7 +223,7 @@ class _Step:
         try:
             placement = sharing(self.policy, state, container)
         except Exception as error:  # noqa: BLE001 - as above; a refusal, too
-            why = f"{why}; nor can it share CPUs with others ({error})"
+            why = f"{why}; shared CPUs failed too ({error})"
             return degraded(self.policy.name, state, container, self.now_s, why)
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, why))
         known = with_container(marked(state, container.key, self.now_s, why), container)
@@ -261,7 +263,7 @@ class _Step:
             nothing = Requirements(unpromised_cpu=container.requirements.cpu_request)
             modest = attrs.evolve(container, requirements=nothing)
             placement = self.policy.allocate(state.policy, state.workload, modest)
-            note, lack = f"overflow: nothing is kept for it, since {refusal}", f"{OVERFLOWS}{refusal}"
+            note, lack = f"overflow: no CPUs or memory are reserved for it: {refusal}", f"{OVERFLOWS}{refusal}"
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
         return attrs.evolve(placement, trail=trail, cramped=True), lack
 

@@ -16,7 +16,7 @@ from crirm.policy.api import Policy
 from crirm.policy.pipeline import step
 from crirm.policy.telling import tell
 
-BUSY = "it is being resized right now; send the adjustments again"
+BUSY = "a resize is in progress; send the overrides again"
 
 
 def plan_requirements(

@@ -14,7 +14,7 @@ from crirm.policy.api import Json, Policy
 from crirm.policy.pipeline import HOLDING, OVERFLOWS, adopt
 from crirm.policy.synchronise import hardest_first
 
-NO_GRANT = "it had no grant of this policy"
+NO_GRANT = "it had no grant under this policy"
 
 
 @attrs.frozen

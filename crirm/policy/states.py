@@ -20,7 +20,7 @@ V = TypeVar("V")
 
 def moves_back(before: State, after: State, subject: ContainerKey) -> tuple[Move, ...]:
     """Return what it changes for everybody that the resize of *subject* did not come about."""
-    why = f"the runtime has not resized {after.workload.full_name(subject)}"
+    why = f"the runtime did not resize {after.workload.full_name(subject)}"
     pairs = {key: (before.adjustments.get(key, UNADJUSTED), now) for key, now in sorted(after.adjustments.items())}
     return tuple(move for key, pair in pairs.items() for move in moves_of(key, *pair, why))
 

@@ -1,18 +1,20 @@
 """YAML in annotations, read as nothing but mappings, lists and texts.
 
 Leaving all scalars as they are written is safer than YAML's own types, by which ``on`` is a boolean, ``1.10`` a number
-and ``2001-01-01`` a date. A key that is there twice is a fault, not a riddle.
+and ``2001-01-01`` a date. A key that is duplicated is a fault, not a riddle.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from typing import Any
-
-import yaml
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from crirm.errors import CrirmError, quoted
+
+if TYPE_CHECKING:
+    import yaml
 
 _LONGEST = 16384
 """Characters. A pod's annotations may have 256 KiB, which the parser would take seconds for, and nothing else runs."""
@@ -27,23 +29,29 @@ class YamlTextError(CrirmError, ValueError):
     """A text is not YAML; says what is wrong, and where where that is known."""
 
 
-class _Loader(yaml.BaseLoader):
-    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 - as in the base class
-        if self.flow_level >= _DEEPEST:
-            raise yaml.scanner.ScannerError(None, None, "nesting is too deep", self.get_mark())
-        super().fetch_flow_collection_start(TokenClass)
+@cache
+def _loader() -> type[yaml.BaseLoader]:
+    import yaml  # noqa: PLC0415  # 12 ms; few pods have annotations for crirm
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key is not a plain text", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{quoted(key.value)} is there twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
+    class Loader(yaml.BaseLoader):
+        def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 - as in the base class
+            if self.flow_level >= _DEEPEST:
+                raise yaml.scanner.ScannerError(None, None, "nested too deeply", self.get_mark())
+            super().fetch_flow_collection_start(TokenClass)
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise yaml.constructor.ConstructorError(None, None, "a key is not a plain string", key.start_mark)
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{quoted(key.value)} is duplicated", key.start_mark
+                    )
+                seen.add(key.value)
+            return super().construct_mapping(node, deep=deep)
+
+    return Loader
 
 
 def parse_yaml(text: str) -> object:
@@ -53,14 +61,16 @@ def parse_yaml(text: str) -> object:
         YamlTextError: it is not YAML, or not such as can be taken in.
     """
     if len(text) > _LONGEST:
-        msg = f"is too long ({len(text)} characters); write at most {_LONGEST}"
+        msg = f"is too long ({len(text)} characters); the limit is {_LONGEST}"
         raise YamlTextError(msg)
     marks = len(_MARK.findall(text))
     if marks > _MOST:
         msg = f"has too many parts ({marks} brackets, commas, colons, dashes and line ends); write at most {_MOST}"
         raise YamlTextError(msg)
+    import yaml  # noqa: PLC0415  # as above
+
     try:
-        return _Loader(text).get_single_data()
+        return _loader()(text).get_single_data()
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
         where = f" at line {mark.line + 1}, character {mark.column + 1}" if mark else ""
@@ -71,5 +81,5 @@ def parse_yaml(text: str) -> object:
         msg = f"is not valid YAML: {str(fault).splitlines()[0]}"
         raise YamlTextError(msg) from None
     except RecursionError:
-        msg = "is not valid YAML: nesting is too deep"
+        msg = "is not valid YAML: nested too deeply"
         raise YamlTextError(msg) from None

@@ -1,7 +1,7 @@
-"""Traces of what happened on a node, and what the core makes of them on this or another machine and configuration.
+"""Traces of events on a node, and their replay on the same or another machine and configuration.
 
-A trace (`trace`, `records`) holds a machine, a configuration, what ran at its start, and every event after that, each
-with a digest of what was decided (`decisions`). Replaying it (`run`) sends the events through the pipeline again. What
-comes out is followed container by container (`stories`), judged at single moments (`moments`), put together as a
+A trace (`trace`, `records`) holds a machine, a configuration, the containers at its start, and every later event, each
+with a digest of the decision (`decisions`). A replay (`run`) sends the events through the pipeline again. The result
+is followed container by container (`stories`), measured at single moments (`moments`), collected in a
 `report`, and compared (`diff`).
 """

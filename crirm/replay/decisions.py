@@ -14,12 +14,12 @@ DIGEST_BYTES: Final = 8
 
 
 def canonical(document: Any) -> str:
-    """Return the one way to write *document* down."""
+    """Return the canonical JSON of *document*."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def decision_record(decision: Decision) -> dict[str, Any]:
-    """Return all that *decision* tells but the state, as JSON."""
+    """Return *decision* without its state, as JSON."""
     refusal = decision.refusal
     return {
         "adjustment": to_record(decision.adjustment),
@@ -31,7 +31,7 @@ def decision_record(decision: Decision) -> dict[str, Any]:
 
 
 def state_record(policy: Policy, state: State) -> dict[str, Any]:
-    """Return what *state* holds of decisions, as JSON."""
+    """Return the decisions in *state*, as JSON."""
     return {
         "adjustments": {key: to_record(one) for key, one in state.adjustments.items()},
         "grants": to_record(policy.save(state.policy)),
@@ -39,7 +39,7 @@ def state_record(policy: Policy, state: State) -> dict[str, Any]:
 
 
 def digest(decision: Decision) -> str:
-    """Return a short digest of what was decided, however it was worded."""
+    """Return a short digest of a decision, independent of its wording."""
     refusal = decision.refusal
     decided = [
         to_record(decision.adjustment),

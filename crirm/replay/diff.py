@@ -12,12 +12,12 @@ from crirm.replay.report import ENDED, REFUSED, RUNS, Outcome, Report
 
 @attrs.frozen
 class Difference:
-    """A container with which the two have dealt differently.
+    """A container for which the two replays differ.
 
     Args:
-        key: crirm's name of it.
-        name: for people.
-        one: in words, empty where it never came up.
+        key: of the container.
+        name: ``namespace/pod/container``.
+        one: its outcome in the first replay, empty if it does not occur there.
         other: likewise.
     """
 
@@ -29,11 +29,11 @@ class Difference:
 
 @attrs.frozen
 class Figure:
-    """A figure of both.
+    """A figure of both replays.
 
     Args:
-        what: it tells.
-        one: its value.
+        what: the figure means.
+        one: its value in the first replay.
         other: likewise.
         unit: of both; ``m`` for thousandths of a CPU, ``bytes``, ``%``, or empty for a count.
     """
@@ -46,12 +46,12 @@ class Figure:
 
 @attrs.frozen
 class Diff:
-    """What differs.
+    """The differences between two replays.
 
     Args:
-        figures: all that can be compared, whether they differ or not.
+        figures: all of them, whether they differ or not.
         containers: those that differ.
-        same: how many do not.
+        same: number of containers that do not differ.
     """
 
     figures: tuple[Figure, ...]
@@ -60,7 +60,7 @@ class Diff:
 
 
 def compare(one: Report, other: Report) -> Diff:
-    """Return what differs between two replays of one trace."""
+    """Return the differences between two replays of one trace."""
     first, second = ({outcome.key: outcome for outcome in report.outcomes} for report in (one, other))
     keys = list(dict.fromkeys((*first, *second)))
     pairs = [(first.get(key), second.get(key)) for key in keys]
@@ -69,7 +69,7 @@ def compare(one: Report, other: Report) -> Diff:
 
 
 def _telling(outcome: Outcome | None) -> Outcome | None:
-    """Return *outcome* without what follows from the outcomes of others."""
+    """Return *outcome* without the parts that depend on other containers."""
     return outcome and attrs.evolve(outcome, changes=0, state="" if outcome.state != REFUSED else REFUSED)
 
 
@@ -87,18 +87,23 @@ def _time_text(outcome: Outcome | None) -> str:
 
 
 def outcome_text(outcome: Outcome | None) -> str:
-    """Return what has become of a container, in a line."""
+    """Return the outcome of a container as one line."""
     if outcome is None or outcome.state == REFUSED:
         return outcome.state if outcome else ""
     cpus = "any CPU" if outcome.cpus is None else f"CPUs {outcome.cpus}"
-    own = " to itself" if outcome.own == outcome.cpus else f" ({outcome.own} to itself)" if outcome.own else ""
+    if outcome.own:
+        cpus = f"exclusive {cpus}" if outcome.own == outcome.cpus else f"{cpus} (exclusive: {outcome.own})"
     mems = "any memory" if outcome.mems is None else f"memory {outcome.mems}"
     distant = f" (far: {outcome.far})" if outcome.far else ""
-    return ", ".join(filter(None, (outcome.pool, f"{cpus}{own}", f"{mems}{distant}")))
+    return ", ".join(filter(None, (outcome.pool, cpus, f"{mems}{distant}")))
 
 
 def _figures(one: Report, other: Report) -> Iterator[Figure]:
-    for state, what in ((RUNS, "containers that run at the end"), (ENDED, "ended"), (REFUSED, "never placed")):
+    for state, what in (
+        (RUNS, "containers running at the end"),
+        (ENDED, "containers ended"),
+        (REFUSED, "containers never placed"),
+    ):
         yield Figure(what, one.count(state), other.count(state))
     yield Figure("refusals", len(one.refusals), len(other.refusals))
     yield Figure("updates of running containers", one.updates, other.updates)
@@ -110,7 +115,7 @@ def _moment_figures(when: str, one: Moment, other: Moment) -> Iterator[Figure]:
     yield Figure(f"{when}: containers", one.containers, other.containers)
     yield Figure(f"{when}: with CPUs of several NUMA nodes", len(one.spread), len(other.spread))
     yield Figure(f"{when}: that may use remote memory", len(one.remote), len(other.remote))
-    yield Figure(f"{when}: memory promised to these", one.remote_bytes, other.remote_bytes, "bytes")
+    yield Figure(f"{when}: memory requested by these", one.remote_bytes, other.remote_bytes, "bytes")
     for what, first, second, unit in (("CPU", one.cpu, other.cpu, "m"), ("memory", one.memory, other.memory, "bytes")):
         yield Figure(f"{when}: free {what}", first.total, second.total, unit)
         yield Figure(f"{when}: free {what} in one NUMA node", first.largest, second.largest, unit)

@@ -33,13 +33,13 @@ class NodeUse:
 
     Args:
         node: its number.
-        cpus: those that containers may use, without the reserved ones.
-        exclusive: those of them that somebody has to itself.
-        promised_millicpu: from the others, in thousandths of a CPU.
-        free_millicpu: what is left.
+        cpus: that containers may use, without the reserved ones.
+        exclusive: its exclusive CPUs.
+        promised_millicpu: requested from the others, in thousandths of a CPU.
+        free_millicpu: what is left, in thousandths of a CPU.
         memory_bytes: all.
-        promised_bytes: what containers were promised of it.
-        free_bytes: what is left; negative where more was promised than there is.
+        promised_bytes: requested by containers.
+        free_bytes: what is left; negative if more is requested than there is.
     """
 
     node: int
@@ -54,7 +54,7 @@ class NodeUse:
 
 @attrs.frozen
 class Free:
-    """What is left of something.
+    """The free part of a resource.
 
     Args:
         total: of all nodes.
@@ -78,7 +78,7 @@ class Moment:
         cpu: free CPUs, in thousandths.
         memory: free memory, in bytes.
         remote: names of containers that may use memory that is not near their CPUs.
-        remote_bytes: what those were promised.
+        remote_bytes: requested by those.
         spread: names of containers whose CPUs belong to several NUMA nodes.
     """
 
@@ -102,7 +102,7 @@ class _Sums:
 
 
 def promised_bytes(container: Container) -> int:
-    """Return the memory that a container was promised: its request, or where none is known its limit."""
+    """Return the memory that a container requests, or its limit if no request is known."""
     return container.requirements.memory_request or container.requirements.memory_limit or 0
 
 

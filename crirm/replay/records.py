@@ -1,4 +1,4 @@
-"""What a trace is made of, as JSON and back, with nothing in it that the core does not read.
+"""The parts of a trace as JSON and back, reduced to what the core reads.
 
 Left out on purpose: annotations other than crirm's own, cgroup paths, and the runtime's words on failed updates.
 Command lines, environment values, mounts and registry credentials never come as far as events. Labels stay, since
@@ -147,7 +147,7 @@ def read_start(record: Json) -> Start:
             tries={(PodId(pod), name, attempt): count for pod, name, attempt, count in record.get("tries", ())},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RecordError(f"the state at its start cannot be read ({_reason(error)})") from error
+        raise RecordError(f"unreadable initial state ({_reason(error)})") from error
 
 
 def event_record(event: Event) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def read_event(record: Mapping[str, Json]) -> Event:
     """
     kind = KINDS_OF_EVENT.get(str(record["event"]))
     if kind is None:
-        raise RecordError(f"there is no event {record['event']!r:.40}")
+        raise RecordError(f"unknown event {record['event']!r:.40}")
     event: Event = from_record(kind, {name: value for name, value in record.items() if name != "event"})
     return event
 
@@ -186,12 +186,12 @@ def read_choice(record: Json) -> Choice:
     try:
         policy = POLICIES.get(record["name"])
         if policy is None:
-            raise RecordError(f"this crirm has no policy {record['name']!r:.40}; it has {', '.join(sorted(POLICIES))}")
+            raise RecordError(f"unknown policy {record['name']!r:.40}; known are {', '.join(sorted(POLICIES))}")
         options = policy.options() if record["options"] is None else from_record(policy.options, record["options"])
         constraints = from_record(Constraints, record["constraints"])
         return Choice(policy.name, constraints, options, record["overflow"] is True, record["fail_open"] is True)
     except (KeyError, TypeError) as error:
-        raise RecordError(f"its policy cannot be read ({_reason(error)})") from error
+        raise RecordError(f"unreadable policy ({_reason(error)})") from error
 
 
 def _bare(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What one replay comes to, as one value that can be kept as JSON and compared with another."""
+"""The result of a replay, as one value that can be saved as JSON and compared with another."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMAT: Final = 1
 NAMED: Final = 5
 
 RUNS, ENDED, REFUSED = "runs", "ended", "refused"
-"""What has become of a container."""
+"""States of a container at the end of a replay."""
 
 
 class ReportError(CrirmError):
@@ -32,23 +32,23 @@ class ReportError(CrirmError):
 
 @attrs.frozen
 class Outcome:
-    """What has become of one container.
+    """The outcome of one container.
 
     Args:
-        key: crirm's name of it.
-        name: for people.
+        key: of the container.
+        name: ``namespace/pod/container``.
         qos: class of its pod.
         cpu_millicpu: its request, in thousandths of a CPU.
-        memory_bytes: what it was promised.
+        memory_bytes: its memory request, or its limit.
         state: ``runs``, ``ended`` or ``refused``.
-        pool: where it is, or was last.
-        cpus: on which it runs, or ran last; None for "wherever the kubelet said".
-        own: those of them that it has to itself.
+        pool: its pool, or the last one.
+        cpus: its CPUs, or the last ones; None if the policy does not set them.
+        own: its exclusive CPUs.
         mems: NUMA nodes whose memory it may use; None likewise.
         far: those of them that are not near its CPUs.
         cpu_shares: its weight; None likewise.
         cpu_quota_us: its CPU time per period; None likewise.
-        changes: how often others have changed what it has.
+        changes: how often its assignment changed because of others.
     """
 
     key: str
@@ -77,18 +77,18 @@ class Report:
         from_s: when the trace begins, seconds of wall-clock time.
         to_s: when it ends.
         events: how many were replayed.
-        machine: in words.
+        machine: its description.
         machine_digest: by which machines are told apart.
-        same_machine: whether it is that of the trace.
-        policy: in words.
-        same_policy: whether it is set up as in the trace.
-        not_as_made: how many decisions are not what the trace says they were; None elsewhere than there.
-        updates: how often running containers were brought to something else.
+        same_machine: whether it is the machine of the trace.
+        policy: its description.
+        same_policy: whether policy and options are those of the trace.
+        not_as_made: number of decisions that differ from the trace; None for another machine or policy.
+        updates: number of updates of running containers.
         outcomes: containers, in the order in which they came.
         refusals: in order.
-        fullest: when the containers that held a grant asked for the most CPU.
+        fullest: the moment at which containers with a grant requested the most CPU.
         end: when the trace ends.
-        notes: what one should know.
+        notes: remarks.
     """
 
     format: int
@@ -110,7 +110,7 @@ class Report:
     notes: tuple[str, ...]
 
     def count(self, state: str) -> int:
-        """Return how many containers have come to *state*."""
+        """Return how many containers ended in *state*."""
         return sum(outcome.state == state for outcome in self.outcomes)
 
 
@@ -201,24 +201,24 @@ class Observer:
     def _notes(self) -> Iterator[str]:
         replay, at_start = self.replay, len(self.replay.header.start.workload.containers)
         if not replay.exact and at_start:
-            yield f"the {at_start} containers of the start were placed anew"
+            yield f"the {at_start} containers at the start were placed again"
         if replay.hints_left_out:
             yield (
-                f"topology hints were left out {replay.hints_left_out} times: they name CPUs and nodes of the machine "
-                "of the trace"
+                f"topology hints were ignored {replay.hints_left_out} times: they name CPUs and nodes of the machine "
+                "in the trace"
             )
         if replay.changes_left_out:
             yield (
-                f"{replay.changes_left_out} changes of the configuration in the trace were left out, since this replay "
-                "has a configuration of its own"
+                f"{replay.changes_left_out} configuration changes in the trace were ignored, because this replay "
+                "has its own configuration"
             )
         if self._stories.fit_here:
             names = _listed(self._stories.fit_here)
-            yield f"refused then but placed here, and kept until asked for again or the pod ends: {names}"
+            yield f"refused in the recording but placed here, and kept until requested again or the pod ends: {names}"
         if self._not_as_made:
             yield (
-                f"{len(self._not_as_made)} decisions are not what they were, the first in line {self._not_as_made[0]}: "
-                "this crirm decides otherwise than the one that recorded the trace"
+                f"{len(self._not_as_made)} decisions differ from the recording, first in line {self._not_as_made[0]}: "
+                "this version of crirm decides differently from the one that recorded the trace"
             )
         yield from self._faults[:NAMED]
 
@@ -251,13 +251,13 @@ def _outcome(topology: Topology, story: Story) -> Outcome:
 
 
 def machine_text(topology: Topology) -> str:
-    """Return what a machine is, in a line."""
+    """Return the description of a machine, as one line."""
     parts = {"package": len(topology.packages), "NUMA node": len(topology.nodes), "CPU": len(topology.online)}
     return ", ".join(f"{count} {name}{'s' if count != 1 else ''}" for name, count in parts.items())
 
 
 def policy_text(choice: Choice) -> str:
-    """Return which policy it is and how it is set up, in a line."""
+    """Return the description of a policy and its options, as one line."""
     parts = [choice.name]
     for name, constraint in (("available", choice.constraints.available), ("reserved", choice.constraints.reserved)):
         if constraint != CPUConstraint():
@@ -289,8 +289,10 @@ def read_report(record: Json) -> Report:
     """
     version = record.get("format") if isinstance(record, dict) else None
     if version is not None and version != FORMAT:
-        raise ReportError(f"the report is of format {version!r:.40}, not {FORMAT}; make it again with this crirm")
+        raise ReportError(
+            f"unsupported report format {version!r:.40}, expected {FORMAT}; create it again with this crirm"
+        )
     try:
         return from_record(Report, record)
     except RecordError as error:
-        raise ReportError("this is no report; `crirm replay TRACE --json` makes one") from error
+        raise ReportError("not a report; `crirm replay TRACE --json` creates one") from error

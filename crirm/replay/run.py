@@ -1,14 +1,14 @@
-"""A trace sent through the core again.
+"""A trace sent through the pipeline again.
 
-On the machine and with the configuration of the trace, every event leads to the decision that it led to then. Elsewhere
-the core decides otherwise, so what happened afterwards cannot all have happened:
+On the machine and with the configuration of the trace, every event leads to the recorded decision. Elsewhere
+decisions differ, so later events of the trace may be impossible:
 
-* What ran at the start is placed anew, what is hardest to place first.
-* Topology hints, and where a container was found running, name CPUs and nodes of the machine of then; another machine
-  does without them.
-* A container that is refused here stays away, though the runtime's lists of then have it.
-* A container that was refused then and fits here holds its grant until it is asked for again, or its pod ends.
-* Timers run out when those that are started here do, not when those of then did.
+* Containers of the start are placed again, the ones that are hardest to place first.
+* Topology hints, and the CPUs on which a container was found, name CPUs and nodes of the recorded machine; another one
+  ignores them.
+* A container that is refused here does not exist later, even if the recorded lists have it.
+* A container that was refused then and fits here holds its grant until it is requested again, or its pod ends.
+* Timers expire as they are started here, not as recorded.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from crirm.replay.decisions import digest
 from crirm.replay.records import Start, Unfinished
 from crirm.replay.trace import Header, Reconfigured, Recorded
 
-OUTSIDE: Final = "its requirements have changed from outside"
+OUTSIDE: Final = "an override changed its resources"
 
 
 @attrs.frozen
 class Step:
-    """One thing that happened, and what was decided about it.
+    """One event and the decision about it.
 
     Args:
         line: of the trace; 1 for the start, 0 for what only the replay has brought about.
         at_s: seconds of wall-clock time.
         event: what happened; None for the start.
-        before: the state of before.
+        before: the state before it.
         decision: about it.
         policy: that decided.
         squeezed: containers that run without the room that they ask for, or without a grant, and why.

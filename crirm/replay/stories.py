@@ -1,4 +1,4 @@
-"""What becomes of every container in a replay."""
+"""The story of every container in a replay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECONFIGURE: Final = "with another configuration"
 
 @attrs.frozen
 class Refusal:
-    """A container that did not get what it asked for.
+    """A container that was refused.
 
     Args:
         at_s: seconds of wall-clock time.
@@ -49,7 +49,7 @@ class Story:
         pod: its pod.
         placed_s: when it was placed, seconds of wall-clock time; None where it never was.
         adjustment: what it has, or had last.
-        own: CPUs that it has to itself, likewise.
+        own: its exclusive CPUs, likewise.
         pool: where it is, likewise.
         changes: how often something else has changed what it has.
         held: whether it holds a grant now.
@@ -71,11 +71,11 @@ class Story:
         return f"{self.pod.namespace}/{self.pod.name}/{self.container.name}"
 
     def move(self, pool: str) -> None:
-        """Take note of the pool of a decision."""
+        """Record the pool of a decision."""
         self._pool_before, self.pool = self.pool, pool
 
     def move_back(self) -> None:
-        """Take note that the last decision is undone."""
+        """Record that the last decision was rolled back."""
         self.pool = self._pool_before
 
 

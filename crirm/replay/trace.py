@@ -59,7 +59,7 @@ MAX_LINE_BYTES: Final = 64 << 20  # the header of a node with 10,000 containers 
 
 
 class TraceError(CrirmError):
-    """A file is no trace, or one that this crirm cannot read; str() begins with the number of the line."""
+    """A file is not a trace, or not one that this crirm can read; str() begins with the number of the line."""
 
 
 @attrs.frozen
@@ -229,17 +229,19 @@ class TraceReader:
         """
         for number, line in enumerate(self._lines, 2):
             if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
-                self.notes.append(f"line {number}, the last one, is torn and left out: crirm ended while writing it")
+                self.notes.append(
+                    f"line {number}, the last one, is incomplete and ignored: crirm ended while writing it"
+                )
                 return
             record = _parsed(number, line)
             if "end" in record:
-                self.notes.append(f"the trace ends on purpose: {record['end']}")
+                self.notes.append(f"the trace is complete: {record['end']}")
                 return
             try:
                 yield self._entry(number, record)
             except (RecordError, KeyError, TypeError, ValueError) as error:
-                raise TraceError(f"line {number}: is no event of a trace: {error!s:.200}") from error
-        self.notes.append("the trace just stops: it is still being written, or crirm was killed")
+                raise TraceError(f"line {number}: not an event: {error!s:.200}") from error
+        self.notes.append("the trace has no end: it is still being written, or crirm was killed")
 
     def _entry(self, number: int, record: dict[str, Json]) -> Recorded:
         at_s = self.header.at_s + _moment_s(record.pop("at"))
@@ -274,13 +276,13 @@ class TraceReader:
 
 def _header(line: bytes) -> Header:
     if not line:
-        raise TraceError("line 1: the file is empty; a trace begins with a header")
+        raise TraceError("line 1: the file is empty")
     record = _parsed(1, line)
     if record.get("trace") != MAGIC:
-        raise TraceError("line 1: this is no trace of crirm; `crirm serve --record FILE` makes one")
+        raise TraceError("line 1: not a trace of crirm; `crirm serve --record FILE` records one")
     if record.get("format") != FORMAT:
-        version = f"the crirm that made it is {record.get('crirm', 'unknown')!s:.40}"
-        raise TraceError(f"line 1: the trace is of format {record.get('format')!r:.40}, not {FORMAT}; {version}")
+        version = f"it was recorded by crirm {record.get('crirm', 'unknown')!s:.40}"
+        raise TraceError(f"line 1: unsupported trace format {record.get('format')!r:.40}, expected {FORMAT}; {version}")
     try:
         return Header(
             crirm=str(record["crirm"]),
@@ -290,23 +292,23 @@ def _header(line: bytes) -> Header:
             start=read_start(record["start"]),
         )
     except (CrirmError, KeyError, TypeError, ValueError) as error:
-        raise TraceError(f"line 1: the header cannot be read: {error!s:.300}") from error
+        raise TraceError(f"line 1: unreadable header: {error!s:.300}") from error
 
 
 def _moment_s(value: Json) -> float:
     if type(value) not in {int, float} or not abs(value) < LATEST_S:
-        raise RecordError(f"{value!r:.40} is no time")
+        raise RecordError(f"not a time: {value!r:.40}")
     return float(value)
 
 
 def _parsed(number: int, line: bytes) -> dict[str, Json]:
     if len(line) >= MAX_LINE_BYTES:
-        raise TraceError(f"line {number}: is longer than {MAX_LINE_BYTES >> 20} MiB; no trace has such lines")
+        raise TraceError(f"line {number}: is longer than {MAX_LINE_BYTES >> 20} MiB")
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        what = "this is no trace of crirm, or one just begun" if number == 1 else "the trace is damaged"
-        raise TraceError(f"line {number}: {what}: it is not JSON") from error
+        what = "not a trace of crirm, or an incomplete one" if number == 1 else "the trace is damaged"
+        raise TraceError(f"line {number}: {what}: not JSON") from error
     if not isinstance(record, dict):
         raise TraceError(f"line {number}: is no JSON object; this is no trace of crirm")
     return record

@@ -13,7 +13,7 @@ from crirm.rpc import frames as h2
 from crirm.rpc.floods import Allowances, Kind
 from crirm.rpc.frame_reader import FrameReader
 from crirm.rpc.frames import FrameError
-from crirm.rpc.header_blocks import NO_TABLE, USUAL_TABLE_BYTES, BlockDecoder, table_size
+from crirm.rpc.header_blocks import NO_TABLE, BlockDecoder
 from crirm.rpc.spliced_streams import Kept, Passing
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class CallerFrames:
         self._preface_bytes = len(h2.PREFACE)  # that still have to come
         self._first = NO_TABLE  # what the first block for the runtime begins with
         self._handlers = (
-            self._data, self._headers, self._priority, self._reset, self._settings,
-            self._push, self._ping, self._goaway, self._update, self._continuation,
+            self._data, self._headers, self._dropped, self._reset, self._settings,
+            self._push, self._ping, self._goaway, self._update, self._continuation, self._dropped,
         )  # fmt: skip
 
     def work(self) -> None:
@@ -111,7 +111,7 @@ class CallerFrames:
         stream = splice.streams.get(stream_id)
         if stream is not None:  # trailers of a request; gRPC defines none, so their content is dropped
             return self._trailers(stream) if ended else b""
-        if stream_id <= splice.latest or splice.leaving:
+        if stream_id <= splice.latest or stream_id > splice.last or splice.leaving:
             return b""
         splice.latest = stream_id
         stream = splice.streams[stream_id] = splice.calls.begin(stream_id, headers)
@@ -120,12 +120,17 @@ class CallerFrames:
             splice.latest_passing = stream_id
             block, self._first = self._first + stream.block, b""
             return h2.header_frames(stream_id, block, end=ended)
-        stream.window_bytes = splice.stream_window_bytes
-        if stream.refusal is not None:
-            splice.reply_headers(stream, stream.refusal, end=True)
-        elif ended and stream.sink is not None:
-            stream.sink.ended()
+        self._begin_kept(stream)
         return b""
+
+    def _begin_kept(self, stream: Kept) -> None:
+        stream.window_bytes = self._splice.settings.stream_window_bytes
+        if stream.refusal is not None:
+            self._splice.reply_headers(stream, stream.refusal, end=True)
+        elif stream.sink is not None:
+            stream.sink.begun()
+            if stream.caller_ended and not stream.over:
+                stream.sink.ended()
 
     def _trailers(self, stream: Passing | Kept) -> bytes:
         if self._data(stream.stream_id, h2.END_STREAM, b"", 0, 0) is None:
@@ -160,13 +165,10 @@ class CallerFrames:
         self._splice.credit(0, len(payload))
         if not ended:
             self._splice.credit(stream.stream_id, len(payload))
-            if not payload or stream.over:
+            if not payload:
                 self._count(Kind.IDLE)
         stream.caller_ended = ended
-        if stream.over:
-            if ended:
-                self._splice.forget(stream)
-        elif stream.sink is not None:
+        if stream.sink is not None:
             if piece := h2.content(h2.DATA, flags, payload):
                 stream.sink.data(piece)
             if ended and not stream.over:
@@ -188,12 +190,11 @@ class CallerFrames:
         return b""
 
     def _kept_reset(self, stream: Kept) -> None:
-        over, stream.over = stream.over, True
+        stream.over = True
         self._splice.forget(stream)
-        if not over:
-            if stream.sink is not None:
-                stream.sink.cancelled()
-            self._splice.broken(stream, Status.CANCELLED, "the caller cancelled the call")
+        if stream.sink is not None:
+            stream.sink.cancelled()
+        self._splice.broken(stream, Status.CANCELLED, "the caller cancelled the call")
 
     def _update(self, stream_id: int, _flags: int, data: bytes, at: int, end: int) -> bytes | None:
         splice, size_bytes = self._splice, h2.number_in(data[at:end]) & h2.LARGEST_WINDOW_BYTES
@@ -218,27 +219,16 @@ class CallerFrames:
             return None
         settings = h2.settings_in(data[at:end])
         for setting, value in settings:
-            if setting == h2.INITIAL_WINDOW_SIZE:
-                self._set_stream_window(value)
-            elif setting == h2.HEADER_TABLE_SIZE:
+            if setting == h2.HEADER_TABLE_SIZE:
                 self._splice.replies.allow_table(value)
-                self._splice.small_table = table_size(value) if value < USUAL_TABLE_BYTES else b""
+        self._splice.windows_changed(self._splice.settings.said(settings))
         return h2.with_usual_frames(settings)
-
-    def _set_stream_window(self, size_bytes: int) -> None:
-        """Let all streams have what the caller gives each (RFC 9113 section 6.9.2)."""
-        splice = self._splice
-        more_bytes, splice.stream_window_bytes = size_bytes - splice.stream_window_bytes, size_bytes
-        for stream in list(splice.streams.values()):
-            if type(stream) is Kept:
-                stream.window_bytes += more_bytes
-                splice.pump(stream)
 
     def _ping(self, *_: object) -> bytes | None:
         self._count(Kind.PING)
         return None
 
-    def _priority(self, *_: object) -> bytes | None:
+    def _dropped(self, *_: object) -> bytes | None:
         self._count(Kind.IDLE)
         return b""
 

@@ -85,7 +85,7 @@ class FrameReader:
         return block
 
     def work(self, handlers: Sequence[Handler], out: list[bytes]) -> None:  # noqa: C901 - one loop, 1 us per frame
-        """Show *handlers* (by type of frame) the next frames, and put what goes on into *out*.
+        """Show *handlers* (by type of frame, the last for all others) the next frames, and put what goes on into *out*.
 
         Raises:
             FrameError, HPACKError: they are not as they should be; the connection has to end.
@@ -93,7 +93,7 @@ class FrameReader:
         if self.steps is not None and not self._work_off():
             return
         data, at, size, budget = self.data, self.at, len(self.data), FRAMES_PER_TURN
-        begin, needed_bytes, unpack = at, 0, HEAD.unpack_from
+        begin, needed_bytes, unpack, others = at, 0, HEAD.unpack_from, len(handlers) - 1
         try:
             while at < size and budget and self.steps is None:
                 if size - at < HEAD_BYTES:
@@ -107,7 +107,7 @@ class FrameReader:
                         needed_bytes = end - at
                         break
                 budget -= 1
-                handler = handlers[kind] if kind < len(handlers) else drop
+                handler = handlers[kind] if kind < others else handlers[others]
                 verdict = handler(stream_id & h2.LARGEST_STREAM_ID, flags, data, at + HEAD_BYTES, end)
                 if verdict is not None:
                     if at > begin:
@@ -136,8 +136,3 @@ class FrameReader:
             return self.steps is None
         self.steps = None
         return True
-
-
-def drop(_stream_id: int, _flags: int, _data: bytes, _at: int, _end: int) -> bytes | None:
-    """Let a frame not go on."""
-    return b""

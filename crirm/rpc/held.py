@@ -14,7 +14,7 @@ nursery. It lives in these states, and no other way leads from one to the next:
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 from grpclib.const import Status
@@ -30,6 +30,7 @@ from crirm.rpc.grpc_wire import (
     MAX_MESSAGE_BYTES,
     PREFIX_BYTES,
     Deframer,
+    MessageTooLargeError,
     find,
     frame,
     only_message,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 log = get_logger("relay")
 
+CALL_BYTES: Final = 8 << 10  # about what a held call takes besides its messages
 _complaints = RateLimit(INTERVAL_S)
 
 
@@ -88,7 +90,10 @@ class Held:
         self._scope = trio.CancelScope()
         self._forwarded: Forwarded | None = None
         self._started = False  # the task has, or will
-        self._gone = False  # the caller waits for nothing more
+        self._ran = False  # the task has come to its end
+        self._gone = False  # the caller waits for nothing more, or only for what was given to the splice
+        self._replying = False  # headers of the reply have gone out
+        self._waiting_bytes = 0  # of the reply, that the caller has no room for
         self.ended_s = self.forwarded_s = monotonic()  # the request was whole, and on its way
         timeout = find(headers, b"grpc-timeout")
         timeout_s = parse_timeout_s(timeout) if timeout is not None else None
@@ -100,6 +105,10 @@ class Held:
         self._server = server
         self._start = start
         server.begin(kept, self._accepted)
+
+    def begun(self) -> None:
+        """Count from now on."""
+        self._hold(CALL_BYTES)
 
     def _accepted(self, stream: Stream, release: Callable[[], None]) -> None:
         self._stream = stream
@@ -125,13 +134,30 @@ class Held:
     def cancelled(self) -> None:
         """Nobody waits for the reply."""
         self._gone = True
-        self._scope.cancel()
+        self._withdraw()
         self._server.cancelled(self._kept)
         self._leave()
 
+    def waits(self, size_bytes: int) -> None:
+        """Take note of how much of the reply waits for the caller's window."""
+        more_bytes, self._waiting_bytes = size_bytes - self._waiting_bytes, size_bytes
+        if more_bytes:
+            self._account.hold(self, more_bytes)
+
     def let_go(self, why: str) -> None:
         """Make room: too much is held in memory."""
-        self.refuse(Status.RESOURCE_EXHAUSTED, why)
+        if not (self._gone or self._replying):
+            self.refuse(Status.RESOURCE_EXHAUSTED, why)
+            return
+        self._gone = True
+        self._withdraw()
+        self._server.reset(self._kept, Status.RESOURCE_EXHAUSTED, why)
+
+    def _withdraw(self) -> None:
+        """Give up what nobody waits for: the handler unless it has forwarded the call, and calls without one."""
+        self._scope.cancel()
+        if self._handler is None and self._forwarded is not None:
+            self._forwarded.give_up(Status.CANCELLED, "the caller cancelled the call")
 
     def _hold(self, more_bytes: int) -> None:
         if not self._gone:
@@ -149,8 +175,11 @@ class Held:
             if self._scope.cancelled_caught:
                 self._cut_short()
         finally:
-            self._account.release(self)
+            self._ran = True
             self._release()
+            self._account.release(self)
+            if not self._kept.over:
+                self._account.hold(self, self._waiting_bytes)
 
     def _cut_short(self) -> None:
         """End a call whose task was cancelled: its deadline has passed, unless nobody waits any more."""
@@ -177,17 +206,26 @@ class Held:
     async def _read(self) -> None:
         """Take the request's only message out of its stream, unpacked."""
         body = bridge.now(self._stream.recv_data(self._size_bytes))
-        messages: list[bytes] = []
-        Deframer(messages.append, find(self._headers, b"grpc-encoding"), unpacks=False).feed(body)
-        if len(messages) != 1:
-            raise CallRefusedError(Status.INTERNAL, f"{self._shown_path} takes one message, {len(messages)} came")
-        self.message = messages[0]
+        messages = self._messages_in(body)
+        self.message = body if self._handler is None else messages[0]
         if self._tap is not None:
-            self._tap.request(self.message)
-        if self._handler is None:
-            self.message = body
-        elif isinstance(self.message, Packed):
+            for message in messages:
+                self._tap.request(message)
+        if isinstance(self.message, Packed):
             self.message = await self._unpacked(self.message)
+
+    def _messages_in(self, body: bytes) -> list[bytes]:
+        messages: list[bytes] = []
+        encoding, reads = find(self._headers, b"grpc-encoding"), self._handler is not None
+        deframer = Deframer(messages.append, encoding, strict=reads, unpacks=False)
+        try:
+            deframer.feed(body)
+        except MessageTooLargeError as error:
+            raise CallRefusedError(Status.RESOURCE_EXHAUSTED, f"the request is {error}") from error
+        if reads and (len(messages) != 1 or deframer.buffered_bytes):
+            came = f"{len(messages)} and {deframer.buffered_bytes} bytes came"
+            raise CallRefusedError(Status.INTERNAL, f"{self._shown_path} takes one message; {came}")
+        return messages
 
     async def _unpacked(self, message: Packed) -> bytes:
         """Unpack the request, a step in each turn of the loop."""
@@ -229,6 +267,7 @@ class Held:
 
     def on_headers(self, headers: Headers) -> None:
         """Pass headers of the reply on as they come."""
+        self._replying = True
         if not self._gone:
             bridge.now(self._server.send_headers(self._stream, headers, end=False))
 
@@ -244,6 +283,11 @@ class Held:
             return Latency(before_s=now_s - self.ended_s, runtime_s=0.0, after_s=0.0)
         replied_s = call.replied_s or now_s
         return Latency(self.forwarded_s - self.ended_s, replied_s - self.forwarded_s, now_s - replied_s)
+
+    def is_certain(self, *, answered: bool) -> bool:
+        """Tell whether the runtime has done what the caller was told, whose call was *answered*, or broken."""
+        call = self._forwarded
+        return call is None or not call.sent or (answered and not call.wanted and call.certain)
 
     def close_tap(self, outcome: Outcome) -> None:
         """Tell who looks on that the caller has its answer."""
@@ -284,15 +328,18 @@ class Held:
         if self._gone:
             return
         self._gone = True
-        self._scope.cancel()
-        bridge.now(self._server.send_headers(self._stream, status_trailers(status, message, alone=True), end=True))
+        self._withdraw()
+        trailers = status_trailers(status, message, alone=not self._replying)
+        bridge.now(self._server.send_headers(self._stream, trailers, end=True))
         if not self._kept.caller_ended:
             self._stream.reset_nowait()
         self._leave()
 
     def _leave(self) -> None:
-        """Leave nothing behind of a call that has no task."""
-        if not self._started:
+        """Leave nothing behind of a call that has no task, or none any more."""
+        if self._ran:
+            self._account.release(self)
+        elif not self._started:
             self._account.release(self)
             self._release()
 

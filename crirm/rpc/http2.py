@@ -255,7 +255,7 @@ class Http2Connection(H2Protocol):
         self._count(Kind.SETTINGS)
 
     def _terminated(self, event: h2e.ConnectionTerminated) -> None:
-        reason = f"peer sent GOAWAY (HTTP/2 error {event.error_code})"
+        reason = f"peer sent GOAWAY (error {event.error_code})"
         if event.error_code:
             self.fail(reason)
             return

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from grpclib.config import Configuration
+from grpclib.const import Status
 from grpclib.protocol import AbstractHandler, H2Protocol
 from hpack import Decoder
 
@@ -86,6 +87,12 @@ class MemoryServer:
         self.calls.pop(call.stream_id, None)
         self._protocol.data_received(h2.rst_stream(call.stream_id, h2.CANCEL))
 
+    def reset(self, call: Kept, status: Status, why: str) -> None:
+        """Drop what its caller has not got of its reply; grpclib, which may be sending that, hears of it later."""
+        self.calls.pop(call.stream_id, None)
+        self._splice.reply_reset(call, h2.ENHANCE_YOUR_CALM, status, why)
+        bridge.loop().call_soon(self.cancelled, call)
+
     def close(self) -> None:
         """End."""
         self._protocol.connection_lost(None)
@@ -126,7 +133,10 @@ class MemoryServer:
                 self._protocol.data_received(h2.window_update(0, sent_bytes))
         elif kind == h2.RST_STREAM:
             self.calls.pop(call.stream_id, None)
-            self._splice.reply_reset(call, h2.number_in(payload))
+            code = h2.number_in(payload)
+            self._splice.reply_reset(
+                call, code, Status.UNAVAILABLE, f"the runtime reset the stream (HTTP/2 error {code})"
+            )
 
     def _part_in(self, block: bytes) -> Headers:
         headers: Iterable[Any] = self._decoder.decode(block, raw=True)

@@ -11,7 +11,7 @@ from grpclib.const import Status
 
 from crirm.rpc import frames as h2
 from crirm.rpc.floods import Allowances, Kind
-from crirm.rpc.frame_reader import FrameReader, drop
+from crirm.rpc.frame_reader import FrameReader
 from crirm.rpc.frames import HEAD_BYTES, FrameError
 from crirm.rpc.header_blocks import BlockDecoder
 from crirm.rpc.spliced_streams import Kept, Passing
@@ -35,11 +35,12 @@ class RuntimeFrames:
     def __init__(self, splice: SpliceState) -> None:
         self.reader = FrameReader()
         self.greeted = False  # it has sent its settings, which an HTTP/2 server does first
+        self._acknowledged = 0  # settings of the caller, among these frames
         self._splice = splice
         self._allowances = Allowances()
         self._handlers = (
-            self._data, self._headers, drop, self._reset, self._settings,
-            self._push, self._ping, self._goaway, self._update, self._continuation,
+            self._data, self._headers, self._dropped, self._reset, self._settings,
+            self._push, self._ping, self._goaway, self._update, self._continuation, self._dropped,
         )  # fmt: skip
 
     def work(self) -> None:
@@ -52,11 +53,22 @@ class RuntimeFrames:
         window = self._splice.window
         if window.in_block and self.reader.block is None:
             window.block_ended()
+        for _ in range(self._acknowledged):  # now that the caller gets that before anything that keeps to it
+            self._splice.windows_changed(self._splice.settings.acknowledged())
+        self._acknowledged = 0
 
     def _count(self, kind: Kind) -> None:
         """Take note of a frame that brings no call forward."""
         if not self._allowances.spend(kind, self._splice.now_s):
             raise FrameError(h2.ENHANCE_YOUR_CALM, f"it sends too many {kind.called}")
+
+    def _is_ours(self, stream_id: int, stream: Passing | Kept | None) -> bool:
+        """Tell whether what comes on a stream is not for the caller: crirm answers it, or has ended it."""
+        return type(stream) is Kept or (stream is None and stream_id in self._splice.cut_off)
+
+    def _dropped(self, *_: object) -> bytes | None:
+        self._count(Kind.IDLE)
+        return b""
 
     def _in_turn(self, data: bytes, at: int, end: int, size_bytes: int = 0) -> bytes | None:
         """Have a frame go on, behind others that wait for the caller's window."""
@@ -79,7 +91,11 @@ class RuntimeFrames:
             self.reader.begin_block(stream_id, flags, piece)
             return self._in_turn(data, at, end)
         stream = self._splice.streams.get(stream_id)
-        if type(stream) is Kept and BlockDecoder.is_short(piece) and not self._splice.replies.changes(piece):
+        if (
+            self._is_ours(stream_id, stream)
+            and BlockDecoder.is_short(piece)
+            and not self._splice.replies.changes(piece)
+        ):
             return b""  # of a call that crirm has cut off
         verdict = self._in_turn(data, at, end)
         self._block(stream_id, flags, piece)
@@ -124,12 +140,12 @@ class RuntimeFrames:
 
     def _data(self, stream_id: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
         stream = self._splice.streams.get(stream_id)
-        if type(stream) is Kept:  # crirm has cut it off; the caller does not see these bytes
+        if self._is_ours(stream_id, stream):  # the caller does not see these bytes
             self._splice.to_runtime.append(h2.window_update(0, end - at) if end > at else b"")
             return b""
         if end == at and not flags & h2.END_STREAM:
             self._count(Kind.IDLE)
-        if stream is not None:
+        if type(stream) is Passing:
             if stream.watch is not None:
                 stream.watch.reply(h2.content(h2.DATA, flags, data[at:end]))
             if flags & h2.END_STREAM:
@@ -142,7 +158,7 @@ class RuntimeFrames:
         code = h2.number_in(data[at:end])
         self._count(Kind.RESET)
         stream = self._splice.streams.get(stream_id)
-        if type(stream) is Kept:
+        if self._is_ours(stream_id, stream):
             return b""
         if stream is not None:
             del self._splice.streams[stream_id]
@@ -150,7 +166,7 @@ class RuntimeFrames:
         return self._in_turn(data, at, end)
 
     def _update(self, stream_id: int, _flags: int, _data: bytes, _at: int, _end: int) -> bytes | None:
-        return b"" if type(self._splice.streams.get(stream_id)) is Kept else None
+        return b"" if self._is_ours(stream_id, self._splice.streams.get(stream_id)) else None
 
     # --- the connection -------------------------------------------------------------------------------------------
 
@@ -158,7 +174,8 @@ class RuntimeFrames:
         self._count(Kind.SETTINGS)
         self.greeted = True
         if flags & h2.ACK:
-            return None
+            self._acknowledged += 1
+            return self._in_turn(data, at, end)  # what waits does not keep to it
         settings = h2.settings_in(data[at:end])
         for setting, value in settings:
             if setting == h2.HEADER_TABLE_SIZE:
@@ -171,8 +188,8 @@ class RuntimeFrames:
 
     def _goaway(self, _stream_id: int, _flags: int, data: bytes, at: int, end: int) -> bytes | None:
         """Have the caller go, but not give up what is kept from the runtime: of that it has not heard."""
-        kept = [stream.stream_id for stream in self._splice.streams.values() if type(stream) is Kept]
-        frame = h2.goaway_at_least(data[at:end], max(kept, default=0))
+        told = self._splice.runtime_leaves(h2.number_in(data[at : at + 4]) & h2.LARGEST_STREAM_ID)
+        frame = h2.goaway_at_least(data[at:end], told)
         window = self._splice.window
         if window.passes(0):
             return frame

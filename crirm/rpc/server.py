@@ -26,7 +26,7 @@ from crirm.rpc.tap import Both, Latency, Outcome
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from crirm.rpc.calls import Handler
     from crirm.rpc.client import Pool
@@ -45,7 +45,6 @@ class Route:
     endless: bool = False
 
 
-CALL_BYTES: Final = 8 << 10  # about what a call in flight takes besides its messages
 _TOO_MUCH_METADATA: Final = Refusal(
     Status.RESOURCE_EXHAUSTED,
     f"the call comes with more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers of metadata",
@@ -130,7 +129,6 @@ class Server:
         if route.handler is not None or route.pool is not self._served.runtime():
             held = Held(headers, route.handler, route.pool, route.path, tap, connection.account)
             kept = Kept(stream_id, path, held)
-            connection.account.hold(held, CALL_BYTES)
             connection.hold(kept, held)
             return kept
         watch = None
@@ -160,21 +158,22 @@ class Server:
     def answered(self, stream: Passing | Kept, trailers: Headers) -> None:
         """Hear that a call has got its whole reply."""
         if type(stream) is Kept:
-            self._end_kept(stream, *status_of(trailers))
+            self._end_kept(stream, *status_of(trailers), answered=True)
         self.look_whether_idle()
 
     def broken(self, stream: Passing | Kept, status: int, message: str) -> None:
         """Hear that a call has ended without one."""
         if type(stream) is Kept:
-            self._end_kept(stream, status, message)
+            self._end_kept(stream, status, message, answered=False)
         self.look_whether_idle()
 
-    def _end_kept(self, stream: Kept, status: int, message: str) -> None:
-        latency = NO_TIME
+    def _end_kept(self, stream: Kept, status: int, message: str, *, answered: bool) -> None:
+        outcome = Outcome(status, message, NO_TIME)
         if isinstance(stream.sink, Held):
-            latency = stream.sink.latency()
-            stream.sink.close_tap(Outcome(status, message, latency))
-        self._finish(stream.path, Outcome(status, message, latency))
+            certain = stream.sink.is_certain(answered=answered)
+            outcome = Outcome(status, message, stream.sink.latency(), certain)
+            stream.sink.close_tap(outcome)
+        self._finish(stream.path, outcome)
 
     def _finish(self, path: bytes, outcome: Outcome) -> None:
         self._served.finished(path, outcome)
@@ -184,12 +183,15 @@ class Server:
     @property
     def calls(self) -> list[bytes]:
         """The paths of all calls in flight."""
+        return [stream.path for stream in self._in_flight()]
+
+    def _in_flight(self) -> Iterator[Passing | Kept]:
         streams = (stream for each in self.connections for stream in each.splice.streams.values())
-        return [stream.path for stream in streams if not stream.over]
+        return (stream for stream in streams if not stream.over)
 
     def look_whether_idle(self) -> None:
         """Hear that a call, or a connection, has ended."""
-        if self._shut is not None and not self._tasks and not self.calls:
+        if self._shut is not None and not self._tasks and not any(self._in_flight()):
             self._idle.set()
 
     def shut_gate(self, refusal: Refusal, endless: Callable[[bytes], bool]) -> None:

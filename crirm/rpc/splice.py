@@ -23,9 +23,9 @@ The rules, in ``caller_frames`` and ``runtime_frames``:
     DATA           passes; kept calls: handed over     passes while the caller has window, else waits
     RST_STREAM     passes; kept calls: handed over     passes; ends the call
     WINDOW_UPDATE  passes less the debt; kept: noted  passes
-    SETTINGS       passes; frames stay at 16 KiB       passes; likewise
+    SETTINGS       passes; frames stay at 16 KiB       passes; likewise; ACK: see `caller_settings`
     PING           passes                              passes
-    GOAWAY         passes                              passes, with no kept call left out
+    GOAWAY         passes                              passes, with no kept call left out; ends unseen calls
     PRIORITY       dropped: deprecated, no effect      dropped
     PUSH_PROMISE   error                               error: gRPC pushes nothing
     others         dropped: extensions are per hop     dropped

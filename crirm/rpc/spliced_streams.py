@@ -31,11 +31,17 @@ class Watch(Protocol):
 class Sink(Protocol):
     """Takes the request of a kept call."""
 
+    def begun(self) -> None:
+        """Hear that the call has begun; it may be ended at once."""
+
     def data(self, piece: bytes) -> None:
         """Take the next bytes of the request."""
 
     def ended(self) -> None:
         """Hear that the request is whole."""
+
+    def waits(self, size_bytes: int) -> None:
+        """Hear how much of the reply waits for the caller's window; the call may be ended because of it."""
 
     def cancelled(self) -> None:
         """Hear that nobody waits for the reply."""
@@ -78,7 +84,17 @@ class Kept:
         refusal: trailers that end it at once.
     """
 
-    __slots__ = ("caller_ended", "cut", "over", "path", "refusal", "sink", "stream_id", "waiting", "window_bytes")
+    __slots__ = (
+        "caller_ended",
+        "over",
+        "path",
+        "refusal",
+        "sink",
+        "stream_id",
+        "waiting",
+        "waiting_bytes",
+        "window_bytes",
+    )
 
     def __init__(self, stream_id: int, path: bytes, sink: Sink | None, refusal: Headers | None = None) -> None:
         self.stream_id = stream_id
@@ -87,7 +103,7 @@ class Kept:
         self.refusal = refusal
         self.caller_ended = False
         self.over = False  # the reply was sent to its end
-        self.cut = False  # it had passed to the runtime, and was ended by crirm
         self.window_bytes = 0  # that the caller takes on this stream
-        self.waiting: deque[tuple[bytes, bool, bool]] = deque()
-        """Of the reply: bytes of DATA or whole frames of headers, whether it is the latter, whether they end it."""
+        self.waiting_bytes = 0
+        self.waiting: deque[tuple[bytes, Headers | None, bool]] = deque()
+        """Of the reply: bytes of DATA, or headers, and whether these end it."""

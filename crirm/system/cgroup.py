@@ -98,8 +98,7 @@ class Cgroups:
         self._seen_cpuset, self._seen_cpu = self._controllers(self._read_files)
         if not self.hierarchies:
             raise CgroupsUnusableError(
-                f"{root}: has neither the cpuset nor the cpu controller, of cgroup v1 or v2; "
-                "mount the host's /sys/fs/cgroup there"
+                f"{root}: no cpuset or cpu controller of cgroup v1 or v2; mount the host's /sys/fs/cgroup there"
             )
         self._root = next(iter(self.hierarchies.values())).root
 

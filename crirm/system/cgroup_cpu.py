@@ -167,4 +167,4 @@ def _number(files: Files, path: Path) -> int | None:
     try:
         return None if text is None else int(text)
     except ValueError as error:
-        raise CgroupError(Trouble.UNREADABLE, path, "", f"holds {text!r}, which is no number") from error
+        raise CgroupError(Trouble.UNREADABLE, path, "", f"expected a number, found {text!r}") from error

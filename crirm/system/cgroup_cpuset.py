@@ -93,7 +93,7 @@ class Cpuset:
         target = self._root / cgroup.own
         possible = wanted & self.available(side)
         if not possible:
-            raise CgroupError(Trouble.REFUSED, target, str(wanted), f"of {side.kind.noun}s {wanted} none is online")
+            raise CgroupError(Trouble.REFUSED, target, str(wanted), f"none of {side.kind.noun}s {wanted} is online")
         try:
             if (pod := cgroup.of_pod) is not None:
                 self._widen(self._root / pod, side, possible)
@@ -133,7 +133,7 @@ class Cpuset:
         try:
             return None if text is None else side.kind.parse(text)
         except ListFormatError as error:
-            raise CgroupError(Trouble.UNREADABLE, path, "", f"holds {text!r}, which is no list") from error
+            raise CgroupError(Trouble.UNREADABLE, path, "", f"expected a list, found {text!r}") from error
 
     def _limit_above(self, folder: Path, side: Side[S], wanted: S) -> CgroupError | None:
         """Return the error that names the topmost cgroup above *folder* which lacks some of *wanted*, if one does."""
@@ -142,12 +142,12 @@ class Cpuset:
             folder = folder.parent
             has = self._effective(folder, side)
             if has is not None and not wanted <= has:
-                what = f"has only {side.kind.noun}s {has}, so nothing inside it can have {wanted}"
+                what = f"has only {side.kind.noun}s {has}, so no child can have {wanted}"
                 limit = CgroupError(Trouble.LIMITED_ABOVE, folder, str(wanted), f"{what}; widen {side.file} there")
         return limit
 
     def _without_effect(self, folder: Path, side: Side[S], wanted: S, effective: S) -> CgroupError:
-        what = f"took {wanted} for {side.file}, but has {effective}; another cgroup may have the rest to itself"
+        what = f"accepted {wanted} for {side.file}, but {effective} is in effect; another cgroup may own the rest"
         return CgroupError(Trouble.REFUSED, folder, str(wanted), what)
 
 

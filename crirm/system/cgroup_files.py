@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 _CHUNK = 4096
 _VANISHED: Final = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)  # ENODEV: removed between open and read or write
 _REASONS: Final = {
-    errno.EACCES: "the cgroup above it does not have all of that",
-    errno.EBUSY: "a cgroup inside it has more than that, or it holds processes of its own",
-    errno.EINVAL: "that is not possible there",
-    errno.ENOSPC: "it holds processes, which need at least one",
-    errno.ERANGE: "the machine has no such CPU or NUMA node",
+    errno.EACCES: "the parent cgroup does not have all of these",
+    errno.EBUSY: "a child cgroup has more than that, or the cgroup has processes of its own",
+    errno.EINVAL: "invalid value",
+    errno.ENOSPC: "the cgroup has processes, which need at least one",
+    errno.ERANGE: "no such CPU or NUMA node",
 }
 
 
@@ -31,7 +31,7 @@ class Trouble(enum.Enum):
 
     NOT_PERMITTED = "not permitted"
     REFUSED = "refused by the kernel"
-    LIMITED_ABOVE = "limited by a cgroup above"
+    LIMITED_ABOVE = "limited by a parent cgroup"
     NO_CONTROLLER = "controller not available"
     UNREADABLE = "unreadable"
 
@@ -102,11 +102,11 @@ class Files:
 
     def _not_opened(self, path: Path, value: str, error: OSError) -> Exception:
         if error.errno not in _VANISHED:
-            what = f"crirm may not write {value!r} ({error.strerror}); run it as root, with the cgroups writable"
+            what = f"cannot write {value!r} ({error.strerror}); run crirm as root, with cgroups mounted read-write"
             return CgroupError(Trouble.NOT_PERMITTED, path, value, what)
         if not path.parent.is_dir():
             return CgroupGoneError(str(path))
-        what = f"there is no such file for {value!r}; the controller is not enabled for this cgroup"
+        what = f"cannot write {value!r}: no such file; the controller is not enabled for this cgroup"
         return CgroupError(Trouble.NO_CONTROLLER, path, value, what)
 
 
@@ -114,4 +114,4 @@ def refused(path: Path, value: str, error: OSError) -> CgroupError:
     """Return the error for a write that reached the kernel and was turned down."""
     name = errno.errorcode.get(error.errno or 0, "?")
     reason = _REASONS.get(error.errno or 0, error.strerror)
-    return CgroupError(Trouble.REFUSED, path, value, f"the kernel refuses {value!r} ({name}): {reason}")
+    return CgroupError(Trouble.REFUSED, path, value, f"kernel rejected {value!r} ({name}): {reason}")

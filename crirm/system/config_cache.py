@@ -52,7 +52,7 @@ def read_accepted(directory: str) -> Mapping[str, str] | None:
         return None
     data = found.get("data") if isinstance(found, dict) else None
     if not isinstance(data, dict) or not all(isinstance(text, str) for text in data.values()):
-        raise ConfigCacheError(f"{path}: is no accepted configuration; --reset-config removes it")
+        raise ConfigCacheError(f"{path}: not a saved configuration; --reset-config removes it")
     return data
 
 

@@ -77,7 +77,7 @@ def _open(path: str) -> int:
     try:
         return open_own(path, os.O_RDWR | os.O_CREAT, MODE)
     except NotOursError as error:
-        raise PidFileError(f"{path}: {error}, so crirm leaves it alone; choose another --pid-file") from error
+        raise PidFileError(f"{path}: {error}; crirm does not overwrite it; choose another --pid-file") from error
 
 
 def _claim(path: str, fd: int) -> None:
@@ -86,13 +86,12 @@ def _claim(path: str, fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise PidFileInUseError(
-            f"{path}: already running as process {content or '(just starting)'}; "
-            "stop that one, or choose another --pid-file"
+            f"{path}: already running as process {content or '(just starting)'}; stop it, or choose another --pid-file"
         ) from None
     if content and not content.isdecimal():
-        raise PidFileError(f"{path}: holds no process number, so crirm leaves it alone; choose another --pid-file")
+        raise PidFileError(f"{path}: not a PID file; crirm does not overwrite it; choose another --pid-file")
     if content:
-        log.warning("taking over the PID file of a process that was killed", pid_file=path, stale_pid=int(content))
+        log.warning("replacing PID file of a killed process", pid_file=path, stale_pid=int(content))
 
 
 def _remove(path: str, fd: int) -> None:
@@ -100,7 +99,7 @@ def _remove(path: str, fd: int) -> None:
         if _is_file_at(path, fd):
             Path(path).unlink()
     except OSError as error:
-        log.warning("PID file could not be removed", pid_file=path, error=error.strerror)
+        log.warning("cannot remove PID file", pid_file=path, error=error.strerror)
     finally:
         os.close(fd)  # last: the lock outlives the file
 
@@ -115,11 +114,11 @@ def _is_file_at(path: str, fd: int) -> bool:
 def _refusal(path: str, error: OSError) -> str:
     match error.errno:
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            reason = f"user {os.geteuid()} may not write there"
+            reason = f"user {os.geteuid()} has no write permission"
         case errno.ENOENT | errno.ENOTDIR:
-            reason = f"there is no directory {Path(path).parent}"
+            reason = f"directory {Path(path).parent} does not exist"
         case errno.EISDIR:
             reason = "is a directory"
         case _:
             reason = error.strerror or str(error)
-    return f"{path}: {reason}, so there can be no PID file; choose another --pid-file"
+    return f"{path}: cannot create PID file: {reason}; choose another --pid-file"

@@ -305,12 +305,12 @@ def read_journal(directory: str, after: int = 0, since_s: float = 0.0) -> list[t
     """
     path = Path(directory) / FILE
     if not path.exists():
-        raise StoreError(f"{path}: there is no journal; name the directory of the daemon with --state-dir")
+        raise StoreError(f"{path}: no journal found; set the daemon's state directory with --state-dir")
     try:
         with closing(read_only(path)) as connection:
             return _entries(connection, after, since_s)
     except sqlite3.Error as error:
-        raise StoreError(f"{path}: the journal cannot be read: {error}") from error
+        raise StoreError(f"{path}: cannot read the journal: {error}") from error
 
 
 def _entries(connection: sqlite3.Connection, after: int, since_s: float) -> list[tuple[int, Entry]]:

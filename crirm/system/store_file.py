@@ -124,7 +124,7 @@ def _lock(directory: Path, fd: int, patience_s: float) -> None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= until_s:
-                problem = "another crirm keeps its state here; stop it, or give each its own --state-dir"
+                problem = "in use by another crirm; stop it, or use another --state-dir"
                 raise InUseError(f"{directory}: {problem}") from None
             time.sleep(LOOK_EVERY_S)
         else:
@@ -133,17 +133,17 @@ def _lock(directory: Path, fd: int, patience_s: float) -> None:
 
 def _check(path: Path, status: os.stat_result, *, regular: bool = False) -> None:
     if regular and not stat.S_ISREG(status.st_mode):
-        raise StoreError(f"{path}: is no regular file")
+        raise StoreError(f"{path}: not a regular file")
     if status.st_uid not in {0, os.geteuid()}:
-        raise UntrustedError(f"{path}: belongs to user {status.st_uid}, who could change what crirm believes; chown it")
+        raise UntrustedError(f"{path}: belongs to user {status.st_uid}, who could tamper with crirm's state; chown it")
     if status.st_mode & _OTHERS_WRITE:
-        raise UntrustedError(f"{path}: others may write to it (mode {stat.S_IMODE(status.st_mode):o}); chmod go-w it")
+        raise UntrustedError(f"{path}: writable by other users (mode {stat.S_IMODE(status.st_mode):o}); chmod go-w it")
 
 
 def _words(error: OSError) -> str:
     match error.errno:
         case errno.EACCES | errno.EPERM:
-            return f"user {os.geteuid()} may not write there"
+            return f"user {os.geteuid()} has no write permission"
         case errno.EROFS:
             return "the file system is read-only"
         case errno.ENOTDIR | errno.EEXIST:
@@ -169,7 +169,12 @@ def opened(path: Path, clock: Callable[[], float]) -> sqlite3.Connection:
             raise
         reason = f"it is damaged ({error})"
     aside = _set_aside(path, clock)
-    log.warning("the stored state cannot be used and was set aside", file=str(path), reason=reason, now=str(aside))
+    log.warning(
+        "saved state is unusable, renamed it and starting with an empty state",
+        file=str(path),
+        reason=reason,
+        now=str(aside),
+    )
     _make(path)
     return connected(path)
 
@@ -242,9 +247,9 @@ def _migrate(connection: sqlite3.Connection) -> None:
         for query in ("PRAGMA user_version", "PRAGMA application_id", "SELECT count(*) FROM sqlite_master")
     )
     if application != APPLICATION and (tables or version):
-        raise StrangeError("another program has written it")
+        raise StrangeError("written by another program")
     if version > VERSION:
-        raise StrangeError(f"a newer crirm has written it (version {version}, this one reads {VERSION})")
+        raise StrangeError(f"written by a newer crirm (version {version}, supported is {VERSION})")
     if version == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")

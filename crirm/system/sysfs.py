@@ -82,7 +82,7 @@ def _read_cpus(files: SysFiles) -> tuple[CPUSet, CPUSet]:
         online = CPUSet(cpu for cpu in present if files.text(f"{CPU_DIR}/cpu{cpu}/online") != "0")
         files.note(Fault.NO_ONLINE_LIST, online)
     if not online:
-        msg = f"no CPU found in {files.shown(CPU_DIR)}; is the host's /sys mounted there, and is --host-root right?"
+        msg = f"no CPU found in {files.shown(CPU_DIR)}; mount the host's /sys there, or correct --host-root"
         raise DiscoveryError(msg)
     return online, present - online
 

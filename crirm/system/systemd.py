@@ -104,7 +104,7 @@ def watchdog_interval_s() -> float | None:
     if not text or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     if not text.isdecimal() or int(text) == 0:
-        log.warning("no watchdog: WATCHDOG_USEC is no number of microseconds", WATCHDOG_USEC=text)
+        log.warning("watchdog disabled: WATCHDOG_USEC is not a number", WATCHDOG_USEC=text)
         return None
     return int(text) / 1e6 / 2
 
@@ -126,7 +126,7 @@ def listen_fds(environ: MutableMapping[str, str] = os.environ) -> tuple[Inherite
     for name in LISTEN_VARIABLES:
         environ.pop(name, None)
     if not count.isdecimal():
-        raise SocketActivationError(f"LISTEN_FDS={count!r}: not a number of sockets; start crirm through crirm.socket")
+        raise SocketActivationError(f"LISTEN_FDS={count!r}: not a number; start crirm through crirm.socket")
     labels = names.split(":") if names else []
     labels += ["unknown"] * (int(count) - len(labels))
     return tuple(InheritedSocket(label, _adopt(FIRST_FD + i, label)) for i, label in enumerate(labels[: int(count)]))
@@ -142,8 +142,8 @@ def inherited_listener() -> socket.socket | None:
     if len(inherited) > 1:
         names = ", ".join(one.name for one in inherited)
         raise SocketActivationError(
-            f"systemd handed over {len(inherited)} sockets ({names}) and crirm serves on one; "
-            "leave a single ListenStream= in crirm.socket"
+            f"systemd passed {len(inherited)} sockets ({names}), but crirm takes one; "
+            "keep a single ListenStream= in crirm.socket"
         )
     return inherited[0].sock if inherited else None
 
@@ -168,9 +168,9 @@ def _adopt(fd: int, name: str) -> socket.socket:
 
 def _fault(sock: socket.socket) -> str:
     if sock.family is not socket.AF_UNIX:
-        return f"of the family {socket.AddressFamily(sock.family).name}, and CRI is spoken over Unix sockets only"
+        return f"family {socket.AddressFamily(sock.family).name}, but CRI needs a Unix socket"
     if sock.type is not socket.SOCK_STREAM:
-        return f"of the type {socket.SocketKind(sock.type).name}, and CRI needs a stream"
+        return f"type {socket.SocketKind(sock.type).name}, but CRI needs a stream socket"
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        return "not listening (Accept=yes hands over single connections, Accept=no is right)"
+        return "not listening (set Accept=no; Accept=yes passes single connections)"
     return ""

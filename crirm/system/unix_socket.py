@@ -90,21 +90,19 @@ def socket_path(text: str, *, what: str = "socket") -> str:
         path = path.removeprefix("//")
     if path.startswith("@") or text.startswith(("unix-abstract:", "\0")):
         raise SocketPathError(
-            f"{what} {text!r}: abstract sockets have no owner and no mode, so crirm does not use them; "
-            "give a path such as unix:///run/cri-resmgr/cri-resmgr.sock"
+            f"{what} {text!r}: abstract sockets are not supported, because they have no owner and mode; "
+            "use a path such as unix:///run/cri-resmgr/cri-resmgr.sock"
         )
     if path == text and not path.startswith("/") and _names_another_network(text):
-        raise SocketPathError(
-            f"{what} {text!r}: CRI is spoken over Unix sockets only; give a path such as unix:///run/…"
-        )
+        raise SocketPathError(f"{what} {text!r}: CRI needs a Unix socket; use a path such as unix:///run/…")
     if not path.startswith("/") or "\0" in path:
         raise SocketPathError(f"{what} {text!r}: not an absolute path; write {_absolute_form(path)}")
     if path.endswith("/"):
-        raise SocketPathError(f"{what} {text!r}: names a directory; add the name of the socket")
+        raise SocketPathError(f"{what} {text!r}: a directory; add the name of the socket")
     size_bytes = len(os.fsencode(path))
     if size_bytes > MAX_PATH_BYTES:
         raise SocketPathError(
-            f"{what} {path}: {size_bytes} bytes long, and the system allows {MAX_PATH_BYTES} for a socket; "
+            f"{what} {path}: {size_bytes} bytes long; the limit for sockets is {MAX_PATH_BYTES}; "
             "choose a shorter path, for example below /run"
         )
     return path
@@ -136,9 +134,7 @@ def owner_of(path: str) -> SocketOwner | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise SocketUnusableError(
-            f"{path}: cannot be looked at by {_who()}: {error.strerror}; run crirm as root"
-        ) from error
+        raise SocketUnusableError(f"{path}: not accessible by {_who()}: {error.strerror}; run crirm as root") from error
     return SocketOwner(uid=found.st_uid, gid=found.st_gid, mode=stat.S_IMODE(found.st_mode) & 0o777)
 
 
@@ -153,9 +149,7 @@ def state_of(path: str) -> SocketState:
     except (FileNotFoundError, NotADirectoryError):
         return SocketState.ABSENT
     except OSError as error:
-        raise SocketUnusableError(
-            f"{path}: cannot be looked at by {_who()}: {error.strerror}; run crirm as root"
-        ) from error
+        raise SocketUnusableError(f"{path}: not accessible by {_who()}: {error.strerror}; run crirm as root") from error
     if not stat.S_ISSOCK(found.st_mode):
         return SocketState.NOT_A_SOCKET
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -170,9 +164,7 @@ def _judge(path: str, code: int) -> SocketState:
         case errno.ENOENT:
             return SocketState.ABSENT
         case errno.EACCES | errno.EPERM:
-            raise SocketUnusableError(
-                f"{path}: a socket that {_who()} may not connect to is there already; run crirm as root"
-            )
+            raise SocketUnusableError(f"{path}: a socket exists to which {_who()} may not connect; run crirm as root")
         case _:  # 0, a full backlog (EAGAIN), or a listener of another type (EPROTOTYPE)
             return SocketState.LIVE
 
@@ -195,11 +187,11 @@ class ListeningSocket(socket.socket):
                 if os.path.samestat(Path(self.path).lstat(), os.fstat(self._pin)):
                     Path(self.path).unlink()
                 else:
-                    log.warning("a socket of ours was replaced by another file, which stays", socket=self.path)
+                    log.warning("socket was replaced by another file, not removing it", socket=self.path)
         except FileNotFoundError:
-            log.debug("a socket of ours is gone already", socket=self.path)
+            log.debug("socket is already gone", socket=self.path)
         except (OSError, CrirmError) as error:
-            log.warning("a socket of ours could not be removed", socket=self.path, error=str(error))
+            log.warning("cannot remove socket", socket=self.path, error=str(error))
         finally:
             os.close(self._pin)
 
@@ -270,7 +262,7 @@ def _directory_lock(directory: Path) -> Iterator[None]:
         while not _try_lock(fd):
             if time.monotonic() > deadline_s:
                 raise SocketUnusableError(
-                    f"{directory}: another process has held its lock (flock) for {LOCK_WAIT_S:.0f} s; "
+                    f"{directory}: locked (flock) by another process for {LOCK_WAIT_S:.0f} s; "
                     f"find it with `lsof {directory}` and end it"
                 )
             time.sleep(LOCK_RETRY_S)
@@ -297,7 +289,7 @@ def check_unserved(path: str, option: str) -> SocketState:
     state = state_of(path)
     if state is SocketState.LIVE:
         raise SocketInUseError(
-            f"{path}: another process serves here already; stop it (`ss -xlp src {path}` names it), "
+            f"{path}: in use by another process; stop it (`ss -xlp src {path}` names it), "
             f"or choose another socket with {option}"
         )
     return state
@@ -307,11 +299,11 @@ def _clear(path: str, option: str) -> None:
     match check_unserved(path, option):
         case SocketState.NOT_A_SOCKET:
             raise SocketUnusableError(
-                f"{path}: {_kind(path)} and not a socket, so crirm leaves it alone; move it away, "
+                f"{path}: {_kind(path)}, not a socket; crirm does not delete it; move it away, "
                 f"or choose another socket with {option}"
             )
         case SocketState.STALE:
-            log.warning("replacing a stale socket, left by a process that was killed", socket=path)
+            log.warning("replacing stale socket of a killed process", socket=path)
             Path(path).unlink()
         case SocketState.ABSENT | SocketState.LIVE:
             pass
@@ -348,7 +340,7 @@ def give_owner(path: str, owner: SocketOwner | None) -> None:
         except PermissionError:
             mode &= 0o700
             log.warning(
-                "cannot give the relay socket the runtime's owner, so only this user may connect",
+                "cannot set the owner of the relay socket to that of the runtime's; only this user may connect",
                 socket=path, wanted=f"{owner.uid}:{owner.gid}", user=_who(), mode=oct(mode),
             )  # fmt: skip
     Path(path).chmod(mode)
@@ -359,13 +351,13 @@ def _refusal(path: str, error: OSError, option: str) -> str:
     match error.errno:
         case errno.EACCES | errno.EPERM:
             where = error.filename or directory
-            return f"{where}: {_who()} may not make a socket there; run crirm as root, or choose {option} elsewhere"
+            return f"{where}: {_who()} may not create a socket there; run crirm as root, or choose another {option}"
         case errno.EROFS:
-            return f"{directory}: on a read-only file system; choose {option} elsewhere, for example below /run"
+            return f"{directory}: read-only file system; choose another {option}, for example below /run"
         case errno.ENOTDIR:
-            return f"{error.filename or directory}: not a directory; move it away, or choose {option} elsewhere"
+            return f"{error.filename or directory}: not a directory; move it away, or choose another {option}"
         case _:
-            return f"{path}: the system refuses a socket there: {error.strerror or error}; choose {option} elsewhere"
+            return f"{path}: cannot create a socket: {error.strerror or error}; choose another {option}"
 
 
 def _kind(path: str) -> str:

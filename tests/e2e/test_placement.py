@@ -166,8 +166,8 @@ def test_exclusive_cpus_leave_the_shared_set_and_come_back(containerd: Container
         node.end(exclusive)
         wait_until(lambda: node.cpus(shared) == ONLINE)
         assert node.causes("u1/main") == [
-            f"default/u2/main has CPUs {own} to itself now",
-            f"default/u2/main has given CPUs {own} back",
+            f"default/u2/main took exclusive CPUs {own}",
+            f"default/u2/main released CPUs {own}",
         ]
 
 

@@ -32,7 +32,7 @@ state:
   FailClosed: {closed}
 """
 REFUSAL = "crirm cannot keep its state and is told to grant nothing until it can"
-AGAIN = '"the state is kept again, with all that was decided meanwhile"'
+AGAIN = '"state is saved again, including all decisions made meanwhile"'
 
 WITHIN_S = 30.0
 GOES_ON, REFUSES = pytest.param(False, id="goes on"), pytest.param(True, id="refuses")

@@ -176,7 +176,7 @@ class Stage:
     def runtime(self, *args: object, socket: Path | None = None) -> Program:
         """An embedded runtime that serves."""
         program = self.starting_runtime(*args, socket=socket)
-        program.wait_log("the embedded runtime serves")
+        program.wait_log("embedded runtime is serving")
         return program
 
     def starting_relay(

@@ -119,7 +119,7 @@ def test_what_the_runtime_refuses_is_undone(stage: Stage) -> None:
     container = node.run("grows", 1)
     before = node.told()
     assert adjust(node, {"more": spec("grows", 2)}) == {
-        container: "default/grows/main: the runtime refuses it: INTERNAL: no"
+        container: "default/grows/main: runtime refused the update: INTERNAL: no"
     }
     assert (before, before) == (node.told(), runtime_has(node))
     assert adjust(node, {"more": spec("grows", 2)}) == {}

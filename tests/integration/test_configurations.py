@@ -125,11 +125,11 @@ def test_a_forced_file_is_read_again_on_its_signal_and_by_itself(resmgr: Resmgr)
 
     file.write_text(STATIC.replace("cpuset:0", f"cpuset:0,{before[0]}"))  # its CPU is to be reserved from now on
     program.send(signal.SIGHUP)
-    program.wait_log('"configuration is in force"')
+    program.wait_log('"configuration active"')
     assert pinning(resmgr)[container] not in {before, ("", "")}
 
     file.write_text(TOPOLOGY_AWARE)
-    program.wait_log('"configuration is in force"', times=2)
+    program.wait_log('"configuration active"', times=2)
     assert resmgr.policy() == "topology-aware"
     assert pinning(resmgr)[container][1] in {"0", "1"}, "its memory is bound too"
 
@@ -152,7 +152,7 @@ def test_a_file_that_cannot_be_used_leaves_all_as_it_was(text: str, reason: str,
     file.write_text(text)
     program.send(signal.SIGHUP)
     program.wait_log("configuration rejected")
-    (record,) = program.records("configuration rejected, the old one stays in force")
+    (record,) = program.records("configuration rejected, keeping the previous one")
     assert reason in record["reason"]
     assert (pinning(resmgr), resmgr.policy()) == (before, "static")
     assert resmgr.status()["configuration"]["rejected"]["reason"] == record["reason"]
@@ -171,17 +171,17 @@ def test_the_environment_is_in_force_wherever_the_file_is_silent(resmgr: Resmgr)
     program = resmgr.start("--force-config", file, environment={"LOGGER_DEBUG": "relay"})
 
     def relay_tells() -> bool:
-        before = len(program.records("call is over"))
+        before = len(program.records("call ended"))
         for _ in range(2):  # the first is over when the second is answered
             resmgr.node.cri.call("Version", v1.VersionRequest(), v1.VersionResponse)
-        return len(program.records("call is over")) > before
+        return len(program.records("call ended")) > before
 
     assert relay_tells()
     file.write_text(NONE + "logger: {Debug: 'off:relay'}\n")
-    program.wait_log('"configuration is in force"')
+    program.wait_log('"configuration active"')
     assert not relay_tells()
     file.write_text(NONE)
-    program.wait_log('"configuration is in force"', times=2)
+    program.wait_log('"configuration active"', times=2)
     assert relay_tells()
 
 
@@ -366,7 +366,7 @@ def test_a_caller_that_does_not_wait_for_its_configuration_ends_nothing(stage: S
     with socket.socket(socket.AF_UNIX) as caller:
         caller.connect(f"{resmgr.place}/r-control.sock")
         caller.sendall(json.dumps(question).encode() + b"\n")
-    program.wait_log('"configuration is in force"')
+    program.wait_log('"configuration active"')
     resmgr.node.run("b", 1)
 
 

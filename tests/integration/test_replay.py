@@ -51,7 +51,7 @@ def test_a_recorded_node_decides_the_same_again(node: Node) -> None:
     assert report["not_as_made"] == 0
     assert own_cpus(report) == before
     assert [refusal["name"] for refusal in report["refusals"]] == ["default/big/main"]
-    assert any("the trace ends on purpose: crirm has ended" in note for note in report["notes"])
+    assert any("the trace is complete: crirm has ended" in note for note in report["notes"])
     elsewhere = replay(trace, "--host", "2p.16c.1t mem=16Gi")
     assert elsewhere["refusals"] == []
     assert "default/big/main" in own_cpus(elsewhere)
@@ -138,4 +138,4 @@ def test_another_configuration_is_recorded_and_replayed(node: Node) -> None:
     assert (report["policy"], report["not_as_made"]) == ("static, reserved CPUs 0", 0)
     assert own_cpus(report) == now
     kept = replay(trace, "--policy", "topology-aware")
-    assert any("changes of the configuration in the trace were left out" in note for note in kept["notes"])
+    assert any("changes of the configuration in the trace were ignored" in note for note in kept["notes"])

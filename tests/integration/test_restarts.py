@@ -112,7 +112,7 @@ def test_callers_find_crirm_again_after_its_restart(stage: Stage, end: bool) -> 
     assert set(load.ended) == {OK, UNAVAILABLE}
     assert load.mixed_up == []
     assert ("stale socket" in second.log) is not end
-    assert relay.records("calls were cut off") == []
+    assert relay.records("cut off calls in flight") == []
     assert second.records("crirm status and crirm explain will not work") == []
 
 

@@ -14,21 +14,21 @@ def test_sigusr1_switches_full_debug_on_and_off(stage: Stage) -> None:
     relay.send(signal.SIGUSR1)
     relay.wait_log("full debug is on")
     assert unary(client, VERSION, b"").code == OK
-    relay.wait_log("call is over")
-    (record,) = relay.records("call is over")
+    relay.wait_log("call ended")
+    (record,) = relay.records("call ended")
     assert (record["method"], record["status"], record["level"]) == (VERSION, "OK", "debug")
     assert {"before_ms", "runtime_ms", "after_ms"} <= set(record)
     relay.send(signal.SIGUSR1)
     relay.wait_log("full debug is off")
     assert unary(client, VERSION, b"").code == OK
     assert relay.stop() == 0
-    assert len(relay.records("call is over")) == 1
+    assert len(relay.records("call ended")) == 1
 
 
 def test_sighup_is_harmless(stage: Stage) -> None:
     _, relay = stage.both()
     relay.send(signal.SIGHUP)
-    relay.wait_log("no configuration file to read again")
+    relay.wait_log("no configuration file to reload")
     assert unary(stage.client(), VERSION, b"").code == OK
 
 

@@ -29,7 +29,7 @@ def test_a_relay_socket_that_cannot_be_is_told_though_the_runtime_is_away(stage:
     (place / "file").write_text("")
     relay = stage.starting_relay("--relay-socket", place / "file" / "below" / "relay.sock")
     assert relay.wait_exit() == 1
-    assert f"{place}/file: not a directory; move it away, or choose --relay-socket elsewhere" in relay.log
+    assert f"{place}/file: not a directory; move it away, or choose another --relay-socket" in relay.log
 
 
 def test_it_can_be_stopped_while_it_waits(stage: Stage) -> None:
@@ -90,7 +90,7 @@ def test_a_runtime_that_may_not_be_reached_ends_the_start_with_one_sentence(stag
 
 def test_an_untested_runtime_is_used_when_it_is_allowed(stage: Stage) -> None:
     _, relay = stage.both("--allow-untested-runtimes", runtime_args=["--name", "dockershim"])
-    assert [r["runtime"].split()[0] for r in relay.records("crirm is not tested with this runtime")] == ["dockershim"]
+    assert [r["runtime"].split()[0] for r in relay.records("this runtime is untested with crirm")] == ["dockershim"]
     assert unary(stage.client(), VERSION, b"").code == OK
 
 

@@ -61,7 +61,7 @@ def test_every_container_keeps_its_cpus(node: Node, end: bool) -> None:
     relay = node.start()
     assert before == node.told()
     assert explained == node.ask("explain", "u1/main")
-    assert relay.records("what was decided before is restored")[0]["placed_anew"] == 0
+    assert relay.records("restored saved state")[0]["placed_anew"] == 0
     assert node.create("u9", 5).code == RESOURCE_EXHAUSTED
 
 
@@ -99,7 +99,7 @@ def test_containers_of_another_policy_are_placed_anew(node: Node) -> None:
     node.policy = "topology-aware"
     relay = node.start()
     assert node.told().keys() == before.keys()
-    assert relay.records("what was decided before is restored")[0]["placed_anew"] == 3
+    assert relay.records("restored saved state")[0]["placed_anew"] == 3
 
 
 def test_a_damaged_file_is_set_aside(node: Node) -> None:
@@ -110,7 +110,10 @@ def test_a_damaged_file_is_set_aside(node: Node) -> None:
     relay = node.start()
     assert containers == node.told().keys()
     assert len(list(node.state.glob("state.db.damaged-*"))) == 1
-    assert "is not a database" in relay.records("the stored state cannot be used and was set aside")[0]["reason"]
+    assert (
+        "is not a database"
+        in relay.records("saved state is unusable, renamed it and starting with an empty state")[0]["reason"]
+    )
 
 
 def test_where_nothing_can_be_kept_crirm_says_so_and_goes_on(node: Node) -> None:
@@ -119,10 +122,10 @@ def test_where_nothing_can_be_kept_crirm_says_so_and_goes_on(node: Node) -> None
     relay = node.start()
     node.run("u1", 1)
     (record,) = relay.records(FAILED_OPEN)
-    assert "others may write" in record["reason"]
+    assert "writable by other users" in record["reason"]
     assert list(node.state.iterdir()) == []
     node.state.chmod(0o755)
-    relay.wait_log("the state is kept again")
+    relay.wait_log("state is saved again")
     before = node.told()
     relay.kill()
     node.start()
@@ -146,7 +149,7 @@ def test_a_second_daemon_does_not_decide_about_the_same_containers(node: Node) -
         node.stage.place / "host",
     )
     assert second.wait_exit() != 0
-    assert "another crirm keeps its state here" in second.log
+    assert "in use by another crirm" in second.log
     assert before == node.told()
 
 
@@ -176,7 +179,7 @@ def test_what_still_fits_stays_where_it_is(node: Node) -> None:
     moved = {each for each in containers if after[each] != before[each]}
     assert moved == {containers[1]}
     assert after[containers[1]] not in before.values()
-    assert relay.records("what was decided before is restored")[0]["placed_anew"] == 1
+    assert relay.records("restored saved state")[0]["placed_anew"] == 1
 
 
 def test_the_journal_tells_what_has_happened(node: Node) -> None:

@@ -60,7 +60,7 @@ def test_calls_that_outlast_the_grace_are_cut_off(stage: Stage) -> None:
     relay.send(signal.SIGTERM)
     assert [call.finish().code for call in calls] == [UNAVAILABLE, UNAVAILABLE]
     assert relay.wait_exit() == 0
-    assert relay.records("calls were cut off")[0]["calls"] == [STATUS, STATUS]
+    assert relay.records("cut off calls in flight")[0]["calls"] == [STATUS, STATUS]
     watch.wait("cancelled", STATUS, 2)
 
 

@@ -42,7 +42,7 @@ def _node(stage: Stage, streams: int) -> Node:
     host.mkdir()
     write_tree(HOST, host)
     runtime = stage.run([sys.executable, "-c", _LIMITED, streams, "sim", "--socket", stage.runtime_socket])
-    runtime.wait_log("the embedded runtime serves")
+    runtime.wait_log("embedded runtime is serving")
     image = v1.PullImageRequest(image=v1.ImageSpec(image="busybox"))
     Cri(stage.client(socket=stage.runtime_socket), V1).call("PullImage", image, v1.PullImageResponse)
     return Node(stage, "static", stage.place / "state")

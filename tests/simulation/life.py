@@ -66,7 +66,7 @@ class Life:
     @property
     def node(self) -> DecidingNode | None:
         """What decides now, if anything does."""
-        return self.relay.decider.node if self.relay is not None else None
+        return self.relay.deciding() if self.relay is not None else None
 
     def kill(self) -> None:
         """End it as ``kill -9`` does: nothing that it has not done yet is done."""

@@ -65,8 +65,8 @@ class Proposal:
         first = [f"{name(key)}: {reason}" for key, reason in list(unfit.items())[:NAMED_IN_REFUSAL]]
         more = f"; and {len(unfit) - len(first)} more" if len(unfit) > len(first) else ""
         return (
-            f"of the containers that run, {len(unfit)} would not fit: {'; '.join(first)}{more}; "
-            "with policy.AllowOverflow they would share what is left"
+            f"{len(unfit)} running containers would not fit: {'; '.join(first)}{more}; "
+            "with policy.AllowOverflow they would run in the shared pool"
         )
 
 
@@ -167,7 +167,7 @@ class Reconfiguration:
         self._go_on(node)
         if refused:
             told = [f"{placing.name(key)}: {reason}" for key, reason in list(refused.items())[:NAMED_IN_REFUSAL]]
-            raise RejectedError(f"the runtime has refused to update {len(refused)} containers: {'; '.join(told)}")
+            raise RejectedError(f"runtime refused to update {len(refused)} containers: {'; '.join(told)}")
 
     async def _put_to_work(self, node: DecidingNode, settings: Settings) -> None:
         await node.keep_state(settings)
@@ -184,7 +184,7 @@ class Reconfiguration:
             await resync(node.runtime, node.engine, node.intake)
         except RpcError as error:
             self._go_on(node)
-            raise RejectedError(f"the runtime does not tell what runs: {error}; try again") from error
+            raise RejectedError(f"runtime did not list its containers: {error}; try again") from error
 
     def _go_on(self, node: DecidingNode) -> None:
         """Let *node* retire if nothing is placed any more and nothing is left to do; else it goes on."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = get_logger("config")
 
 LOOK_EVERY_S = 1.0  # at the forced file
-EMPTY = "the configuration is empty; the one before stays in force"
+EMPTY = "the configuration is empty; keeping the previous one"
 
 
 class Source(enum.Enum):
@@ -122,7 +122,7 @@ def _tell_warnings(name: str, loaded: Loaded) -> None:
     """Tell what one should know about a configuration, in one record however much that is."""
     if loaded.warnings:
         what = "; ".join(map(str, loaded.warnings))
-        log.warning("remarks on the configuration", name=name, remarks=len(loaded.warnings), what=what)
+        log.warning("configuration warnings", name=name, remarks=len(loaded.warnings), what=what)
 
 
 def _accepted(base: Settings) -> InForce | None:
@@ -137,7 +137,7 @@ def _accepted(base: Settings) -> InForce | None:
         found = _taken(Source.ACCEPTED, name, base, loaded_map(data, name))
         _check_fits(found.settings)
     except CrirmError as error:
-        log.warning("the configuration accepted before cannot be used", reason=str(error))
+        log.warning("cannot use the configuration accepted earlier", reason=str(error))
         return None
     return found
 
@@ -187,7 +187,7 @@ class Configurations:
                 try:
                     await trio.to_thread.run_sync(write_accepted, self.base.state_dir, node_name, dict(data))
                 except ConfigCacheError as error:
-                    log.warning("the next start will not know this configuration", reason=str(error))
+                    log.warning("configuration active but not saved; a restart loses it", reason=str(error))
         return refusal
 
     async def set_adjustment(self, node_name: str, adjustments: Mapping[str, Any]) -> Mapping[str, str]:
@@ -200,7 +200,7 @@ class Configurations:
         """Read the forced file again, whatever it holds."""
         path = self.base.forced_config
         if not path:
-            log.info("no configuration file to read again")
+            log.info("no configuration file to reload")
             return
         async with self._one_at_a_time:
             try:
@@ -269,16 +269,16 @@ class Configurations:
         except CrirmError as error:
             return self._note(source, name, str(error))
         except Exception:
-            log.exception("a configuration could not be taken into use, this is a bug in crirm", name=name)
-            return self._note(source, name, "a fault of crirm's own; see its log")
+            log.exception("could not activate a configuration; this is a bug in crirm", name=name)
+            return self._note(source, name, "internal error, a bug in crirm; see its log")
         _tell_warnings(name, loaded)
         self.in_force, self.rejected = InForce(source, name, settings, loaded.config), None
-        log.info("configuration is in force", origin=source.value, name=name, policy=settings.policy.name)
+        log.info("configuration active", origin=source.value, name=name, policy=settings.policy.name)
         return ""
 
     def _note(self, source: Source, name: str, reason: str) -> str:
         self.rejected = Rejected(time.time(), source, name, reason)
-        log.error("configuration rejected, the old one stays in force", origin=source.value, name=name, reason=reason)
+        log.error("configuration rejected, keeping the previous one", origin=source.value, name=name, reason=reason)
         return reason
 
     def status(self) -> dict[str, Any]:

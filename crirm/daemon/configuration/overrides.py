@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = get_logger("policy")
 
-WHY: Final = "external adjustments have changed"
+WHY: Final = "overrides have changed"
 SETTLED_WITHIN_S: Final = 3.0  # for the kubelet's own resizes
 AGAIN_S: Final = 0.1
 
@@ -74,7 +74,7 @@ class Overrides:
             found = override_of(self.in_force, container, pod)
         except ConflictError as error:
             name = f"{pod.namespace}/{pod.name}/{container.name}"
-            log.warning("a container is not adjusted", container=name, reason=str(error))
+            log.warning("override not applied to a container", container=name, reason=str(error))
             return container
         if found is None:
             return container
@@ -113,7 +113,7 @@ class Overrides:
         try:
             await trio.to_thread.run_sync(write_json, adjustments_in(self.state_dir), kept)
         except JsonFileError as error:
-            log.warning("the next start will not know these adjustments", reason=str(error))
+            log.warning("overrides active but not saved; a restart loses them", reason=str(error))
 
     async def _take(self, new: tuple[Override, ...]) -> dict[str, str]:
         node, old = self.decider.node, self.in_force
@@ -125,9 +125,9 @@ class Overrides:
         if not problems:
             self.in_force = new
         if not problems and wanted.requirements:
-            change = Transaction("adjustments", node.engine.policy, before, found)
+            change = Transaction("overrides", node.engine.policy, before, found)
             refused = await change.take(node, partial(self._go_back, old))
-            problems = {key: f"the runtime refuses it: {why}" for key, why in refused.items()}
+            problems = {key: f"runtime refused the update: {why}" for key, why in refused.items()}
         workload = node.engine.state.workload
         return {
             workload.containers[key].id or key: f"{workload.full_name(key)}: {why}"
@@ -176,13 +176,13 @@ def _kept_in(state_dir: str) -> tuple[Override, ...]:
     try:
         kept = read_json(adjustments_in(state_dir)) if state_dir else None
     except JsonFileError as error:
-        log.warning("adjustments are not known before the node agent sends them", reason=str(error))
+        log.warning("cannot read saved overrides; waiting for the node agent to send them", reason=str(error))
         return ()
     match kept:
         case {"node": str(node_name), "adjustments": dict(document)}:
             decoded, errors = decode_overrides(document)
             if errors:
-                log.warning("adjustments kept from before cannot be used", reasons=errors)
+                log.warning("cannot use saved overrides", reasons=errors)
             return _on_node(decoded, node_name)
     return ()
 

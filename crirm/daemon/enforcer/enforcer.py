@@ -255,14 +255,14 @@ class Enforcer(Listener):
         case.count += 1
         facts = {"container": self._name(key), "drift": str(case.drift()), "mode": self.mode.value}
         if case.count == 1:
-            log.warning("cgroup is not as decided", **facts)
+            log.warning("cgroup drifted from its assignment", **facts)
         elif case.count == _KEEPS_DRIFTING:
             log.warning(
                 "cgroup keeps drifting: something else writes to it, such as kubelet's CPU manager or systemd",
                 **facts, drifts=case.count,
             )  # fmt: skip
         else:
-            log.debug("cgroup has drifted again", **facts, drifts=case.count)
+            log.debug("cgroup drifted again", **facts, drifts=case.count)
 
     def _keep_quiet(self, key: ContainerKey, case: _Case, now_s: float) -> None:
         case.suspected = None
@@ -271,7 +271,7 @@ class Enforcer(Listener):
         if case.count == 0:
             del self._cases[key]
         elif now_s - case.quiet_from_s >= self.pace.forget_s:
-            log.info("cgroup has stayed as decided", container=self._name(key), drifts_before=case.count)
+            log.info("cgroup stays as assigned", container=self._name(key), drifts_before=case.count)
             del self._cases[key]
 
     # --- what is done about it -----------------------------------------------------------------------------------
@@ -308,12 +308,12 @@ class Enforcer(Listener):
 
     def _failed(self, key: ContainerKey, case: _Case, reason: str) -> None:
         if reason != case.trouble:
-            log.warning("cgroup cannot be repaired", container=self._name(key), reason=reason)
+            log.warning("cannot repair cgroup", container=self._name(key), reason=reason)
         case.trouble = reason
 
     def _repaired(self, key: ContainerKey, case: _Case) -> None:
         if case.repairs == 0 or case.trouble:
-            log.info("cgroup is repaired", container=self._name(key), was=str(case.drift()))
+            log.info("cgroup repaired", container=self._name(key), was=str(case.drift()))
         case.present, case.trouble, case.quiet_from_s = False, "", trio.current_time()
         case.repairs += 1
 
@@ -332,7 +332,7 @@ class Enforcer(Listener):
         kind = (error.trouble, error.path.name)
         if kind not in self._complaints:
             self._complaints.add(kind)
-            log.warning("a cgroup cannot be read, so drift there goes unseen", reason=str(error))
+            log.warning("cannot read a cgroup; drift there goes unnoticed", reason=str(error))
 
     def _note_whether_found(self, wanted: Collection[Wanted], found: Sequence[Reading | CgroupError | None]) -> None:
         if self._found_any or not any(want.place.search and want.place.cgroup_parent for want in wanted):

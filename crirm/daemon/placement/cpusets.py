@@ -82,8 +82,8 @@ class Cpusets:
         workload = self.engine.state.workload
         container = workload.containers[key]
         name = workload.full_name(key)
-        log.warning("somebody else asks for CPUs; what crirm has decided stays in force", container=name, asked=ignored)
-        outcome = f"{ignored}, by somebody else; what was decided stays in force"
+        log.warning("ignoring CPUs requested by another party; the assignment stays", container=name, asked=ignored)
+        outcome = f"{ignored}, by another party; the assignment stays"
         pod = name.rpartition("/")[0]
         self.record(Entry(self.clock(), KIND, pod, container.name, key, outcome))
 
@@ -94,12 +94,12 @@ class Cpusets:
         if not alive:
             return ()
         key, last = list(alive.items())[-1]
-        example = f"{workload.full_name(key)} was to have {last.what}, and keeps what crirm has decided"
+        example = f"{workload.full_name(key)} was to get {last.what}, and keeps its assignment"
         if len(alive) > _BY_HAND or any(asked.creating for asked in alive.values()):
             count = f"{len(alive)} container{'s' if len(alive) > 1 else ''}"
-            who = f"another CPU manager is at work: the kubelet sends CPUs or memory nodes for {count}"
+            who = f"another CPU manager is active: the kubelet requests CPUs or memory nodes for {count}"
             return (f"{who}; {example}; {_FIX}",)
-        return (f"somebody else has asked for CPUs or memory nodes: {example}",)
+        return (f"another party requested CPUs or memory nodes: {example}",)
 
 
 def _ignored(adjustment: Adjustment, cpus: str, mems: str) -> str:

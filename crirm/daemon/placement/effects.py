@@ -307,7 +307,7 @@ class EffectsWorker(Listener):
         """Take note that what had failed, or was late, is done; nothing new where the update was the first."""
         state = self.engine.state
         if effect.key not in state.told and state.adjustments.get(effect.key) == effect.adjustment:
-            log.info("a container could be updated at last", container=state.workload.full_name(effect.key))
+            log.info("container updated after earlier failures", container=state.workload.full_name(effect.key))
             self.engine.apply(UpdateDone(effect.key))
 
     def _failed(self, effect: UpdateContainer, error: RpcError) -> None:
@@ -315,13 +315,13 @@ class EffectsWorker(Listener):
         name = self.engine.state.workload.full_name(key)
         if error.status is Status.NOT_FOUND:
             self.handover.forget(key)
-            log.debug("a container was gone before it could be updated", container=name)
+            log.debug("container was gone before its update", container=name)
             return
         refused = self._refused.setdefault(key, _Refused())
         refused.again_s = trio.current_time() + next(refused.pauses)
         news, refused.reason = refused.reason != reason, reason
         if news:
-            log.warning("a container could not be updated; it is tried again", container=name, reason=reason)
+            log.warning("container update failed; retrying", container=name, reason=reason)
         if news or key in self.engine.state.told:
             self.engine.apply(UpdateFailed(key, reason))
 

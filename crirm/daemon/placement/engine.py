@@ -156,7 +156,7 @@ class Engine:
             change = plan.changes[key]
             self._keep_moves(at_s, moves_of(key, change.before, change.after, change.why))
         if not plan.machine:
-            log.info("another configuration is in force", policy=policy.name, containers_changed=len(plan.changes))
+            log.info("another configuration is active", policy=policy.name, containers_changed=len(plan.changes))
         for listener in self.listeners:
             listener.activated(before, plan)
 
@@ -176,7 +176,7 @@ class Engine:
             return pipeline.step(self.policy, self.state, event, self._clock(), overflow=self.choice.overflow)
         except Exception:
             name = self.policy.name
-            log.exception("a decision failed, this is a bug in crirm", kind=type(event).__name__, policy=name)
+            log.exception("decision failed; this is a bug in crirm", kind=type(event).__name__, policy=name)
             return after_fault(name, self.state, event, self._clock(), fail_open=self.choice.fail_open)
 
     def take(self, event: Event, decision: Decision) -> None:
@@ -192,7 +192,7 @@ class Engine:
         at_s = self._clock()
         for key in sorted(decision.state.degraded.keys() - before.degraded.keys()):
             name, why = decision.state.workload.full_name(key), decision.state.degraded[key]
-            log.error("a container goes on without the place that it should have", container=name, reason=why)
+            log.error("container runs without the assignment it should have", container=name, reason=why)
         for trail in decision.trails:
             self._keep(at_s, trail)
         self._keep_moves(at_s, decision.moves)

@@ -75,7 +75,7 @@ class HostSights:
         """See `Sights`."""
         hardware, oddities = await trio.to_thread.run_sync(self.files.read, parents)
         for oddity in oddities:
-            log.warning("the host's description of itself is odd", what=str(oddity))
+            log.warning("inconsistent description of the host", what=str(oddity))
         return hardware
 
 
@@ -179,8 +179,8 @@ class MachineWatch:
             facts["now"] = "; ".join(hardware.notes)
         if self.problem:
             log.error(
-                "the machine has changed, and the configuration does not fit it any more: only what is still there "
-                "is given away until one of them changes", **facts, reason=self.problem,
+                "the machine has changed, and the configuration no longer fits it: crirm assigns only what is left "
+                "until one of them changes", **facts, reason=self.problem,
             )  # fmt: skip
         else:
             log.warning("the machine has changed", **facts)
@@ -189,7 +189,7 @@ class MachineWatch:
         new = {key: reason for key, reason in found.unfit.items() if key not in already}
         for key, reason in list(new.items())[:NAMED]:
             name = self.node.engine.state.workload.full_name(key)
-            log.error("a container has no room any more and shares what is left", container=name, reason=reason)
+            log.error("container lost its room; it runs in the shared pool", container=name, reason=reason)
 
     async def _see_through(self, found: Plan) -> None:
         """Have the runtime told again where it has refused an update."""
@@ -197,12 +197,12 @@ class MachineWatch:
         if refused:
             name = self.node.engine.state.workload.full_name
             first = {name(key): why for key, why in list(refused.items())[:NAMED]}
-            log.error("the runtime refuses what the machine needs now; it is told again", containers=first)
+            log.error("runtime refused updates after the machine changed; retrying", containers=first)
             self.node.doubt()
 
     def _complain(self, reason: str) -> None:
         if reason != self._unreadable:
-            log.error("the machine has changed, but what it is now cannot be told; all stays as it was", reason=reason)
+            log.error("the machine has changed, but cannot be read; nothing changes", reason=reason)
         self._unreadable = reason
 
     def status(self) -> dict[str, Any]:

@@ -43,4 +43,4 @@ async def ask(runtime: Runtime, method: str, message: bytes, read: Callable[[byt
     try:
         return read(answer)
     except MalformedError as error:
-        raise RpcError(Status.INTERNAL, f"{method} is answered with what cannot be read: {error}") from error
+        raise RpcError(Status.INTERNAL, f"cannot read the answer to {method}: {error}") from error

@@ -139,7 +139,7 @@ class Link:
         if info.name is None or info.name.startswith(TESTED_RUNTIMES):
             return
         if self.allow_untested:
-            log.warning("crirm is not tested with this runtime", **self._facts(info))
+            log.warning("this runtime is untested with crirm", **self._facts(info))
             return
         self.pool.close("the runtime is untested")
         raise RuntimeUnusableError(

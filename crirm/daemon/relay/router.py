@@ -13,6 +13,8 @@ from crirm.rpc.calls import Refusal
 from crirm.rpc.server import Route
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crirm.daemon.relay.link import Link
     from crirm.rpc.calls import Handler
     from crirm.rpc.client import Pool
@@ -38,21 +40,6 @@ class TakesPart(Protocol):
         """Return who takes note of such a call, which passes; None when nobody does."""
 
 
-class KnowsWhoTakesPart(Protocol):
-    """What knows who decides."""
-
-    @property
-    def node(self) -> TakesPart | None:
-        """Takes part in calls that matter for placement; None when nothing is placed."""
-
-
-@attrs.frozen
-class Nobody:
-    """A daemon that only relays."""
-
-    node: None = None
-
-
 @attrs.define
 class Relay:
     """The router of calls.
@@ -60,12 +47,12 @@ class Relay:
     Args:
         runtime: where everything goes that is not an image call.
         images: where image calls go; None when they are not served.
-        decider: knows who decides.
+        deciding: returns who decides right now; None when nothing is placed.
     """
 
     runtime: Link
     images: Link | None
-    decider: KnowsWhoTakesPart = Nobody()
+    deciding: Callable[[], TakesPart | None] = lambda: None
 
     def route(self, path: bytes) -> Route | Refusal:
         """Decide about a call by its *path*; see ``rpc.server.Served``."""
@@ -80,7 +67,7 @@ class Relay:
             )
         name = split(path.decode("ascii", "replace"))
         bridged_path, endless = self._bridged(path, link.info.api_versions), name.method in ENDLESS_METHODS
-        node = self.decider.node
+        node = self.deciding()
         if node is None or name.service != RUNTIME_SERVICE or name.package not in PACKAGES:
             return Route(link.pool, bridged_path, endless=endless)
         handler = node.handler(name.method)
@@ -108,7 +95,7 @@ class Relay:
         if not log.debug_on:
             return
         log.debug(
-            "call is over",
+            "call ended",
             method=path.decode("ascii", "replace"),
             status=Status(outcome.status).name if outcome.status in _CODES else outcome.status,
             message=outcome.message,

@@ -191,7 +191,7 @@ def _kind(plan: Plan) -> str:
 
 def _gets(key: ContainerKey, decision: Decision) -> str:
     adjustment = decision.state.adjustments.get(key)
-    return f"found, {adjustment_text(adjustment)}" if adjustment else "found, without a grant"
+    return f"found, {adjustment_text(adjustment)}" if adjustment else "found, without an assignment"
 
 
 def _outcome(event: Event, decision: Decision) -> str:

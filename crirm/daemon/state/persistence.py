@@ -61,8 +61,8 @@ PATIENCE_S = 1.0  # with a disk that hangs; a write takes a millisecond
 PREDECESSOR_S = 5.0  # for a process that is about to end, or resets what is kept
 SYNC_EVERY_S = 0.2
 LAST_S = 5.0  # for what is left at the end; systemd waits longer
-FAILED_OPEN = "the state cannot be kept; decisions go on, but a restart now would lose them"
-FAILED_CLOSED = "the state cannot be kept; containers are neither created nor resized until it can"
+FAILED_OPEN = "cannot save state; decisions continue, but a restart now loses them"
+FAILED_CLOSED = "cannot save state; refusing to create or resize containers until it can be saved"
 MACHINE_DIGITS = 12  # of a digest, in each entry of the journal
 
 
@@ -88,7 +88,7 @@ class Persistence(Listener):
         engine: whose state it is.
         effects: tells which updates are not confirmed.
         facts: about this process, for the table of facts and the journal: machine, version.
-        fail_closed: whether what needs a grant is refused while nothing can be kept.
+        fail_closed: whether what needs a grant is refused while nothing can be kept; may be changed.
         store: open; None while it cannot be.
         clock: wall-clock seconds.
     """
@@ -134,14 +134,14 @@ class Persistence(Listener):
         name = revived.state.workload.full_name
         for key, reason in revived.moved.items():
             (log.info if reason == NO_GRANT else log.warning)(
-                "a container is placed anew", container=name(key), reason=reason
+                "container assigned anew", container=name(key), reason=reason
             )
         for key, reason in revived.squeezed.items():
-            log.warning("a container has no room and shares what is left", container=name(key), reason=reason)
+            log.warning("no room for a container; it runs in the shared pool", container=name(key), reason=reason)
         for key, reason in revived.weakened.items():
-            log.warning("a container is promised less than before", container=name(key), reason=reason)
+            log.warning("container is promised less than before", container=name(key), reason=reason)
         for key, reason in revived.lost.items():
-            log.warning("a container goes on without a grant", container=name(key), reason=reason)
+            log.warning("container runs without an assignment", container=name(key), reason=reason)
         counts = {
             "containers": len(revived.state.workload.containers),
             "placed_anew": len(revived.moved),
@@ -150,7 +150,7 @@ class Persistence(Listener):
             "damaged_rows": damaged,
         }
         if known:
-            log.info("what was decided before is restored", **counts)
+            log.info("restored saved state", **counts)
         known_facts = {"policy": self.engine.policy.name, **self.facts, "machine": self._machine}
         facts = ", ".join(f"{fact} {value}" for fact, value in known_facts.items() if value)
         found = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
@@ -177,10 +177,6 @@ class Persistence(Listener):
         self._note(activation_entries(self.clock(), self.engine.policy.name, before, plan))
         self._trails = {}
         self.wake()
-
-    def judge_failures(self, *, fail_closed: bool) -> None:
-        """Have what needs a grant refused while nothing can be kept, or not, as *fail_closed* says."""
-        self.fail_closed = fail_closed
 
     def settle_on(self, machine: str) -> None:
         """Have what is written down from now on bear the digest *machine*."""
@@ -231,7 +227,7 @@ class Persistence(Listener):
                 else:
                     waiter.then()
             except Exception:
-                log.exception("a request could not go on, this is a bug in crirm")
+                log.exception("could not continue a request; this is a bug in crirm")
         waiters.clear()
 
     async def run(self) -> None:
@@ -299,7 +295,7 @@ class Persistence(Listener):
     async def _lose_patience(self, waiters: list[Waiter]) -> None:
         """Let requests go that wait for a disk that hangs."""
         await trio.sleep(PATIENCE_S)
-        log.warning("writing the state takes long; requests do not wait for it", directory=self.directory)
+        log.warning("saving state is slow; requests no longer wait for it", directory=self.directory)
         self._hangs = True
         self._let_go(waiters)
         self._let_go(self._kept)
@@ -316,7 +312,7 @@ class Persistence(Listener):
         if unsynced is not None:
             self.fail(unsynced)
         elif self._failure:
-            log.warning("the state is kept again, with all that was decided meanwhile", directory=self.directory)
+            log.warning("state is saved again, including all decisions made meanwhile", directory=self.directory)
             self._failure = ""
 
     def _write_now(self, view: View, policy: Policy, policy_state: Any, journal: tuple[Entry, ...]) -> OSError | None:
@@ -398,5 +394,5 @@ def _found(persistence: Persistence) -> tuple[Rows, float]:
     try:
         return rescued(directory)
     except StoreError as error:
-        log.warning("what was decided before is not known", reason=str(error))
+        log.warning("cannot read saved state; starting without it", reason=str(error))
         return NOTHING_KNOWN, 0.0

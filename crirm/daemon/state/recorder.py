@@ -11,7 +11,6 @@ import os
 import stat
 import time
 from collections import deque
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -22,8 +21,6 @@ from crirm.daemon.placement.ladder import Listener
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.decision import Decision
-from crirm.replay.records import start_of
-from crirm.replay.trace import Header, Reconfigured, TraceWriter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -35,6 +32,7 @@ if TYPE_CHECKING:
     from crirm.model.workload import ContainerKey
     from crirm.policy.activation import Plan
     from crirm.policy.api import Choice, Policy
+    from crirm.replay.trace import TraceWriter
 
 log = get_logger("policy")
 
@@ -90,6 +88,9 @@ class _Activated:
         return self.moment.at_s
 
     def line(self, writer: TraceWriter) -> str:
+        from crirm.replay.records import start_of  # noqa: PLC0415  # most daemons record nothing
+        from crirm.replay.trace import Reconfigured  # noqa: PLC0415
+
         start = start_of(self.moment.policy, self.moment.state, {})
         return writer.reconfigured(self.moment.at_s, Reconfigured(self.moment.choice, start), self.decision)
 
@@ -147,6 +148,11 @@ class _Trace:
         return end
 
     def _make_writer(self) -> TraceWriter:
+        from importlib.metadata import version  # noqa: PLC0415  # most daemons record nothing
+
+        from crirm.replay.records import start_of  # noqa: PLC0415
+        from crirm.replay.trace import Header, TraceWriter  # noqa: PLC0415
+
         begin = self.begin
         start = start_of(begin.policy, begin.state, self.pools)
         return TraceWriter(Header(version("crirm"), begin.at_s, self.topology, begin.choice, start))
@@ -198,7 +204,7 @@ class Recorder(Listener):
         pools = {key: trails[key].trail.chosen for key in self._engine.state.workload.containers if key in trails}
         self._trace = _Trace(path, file, self._topology, self._now(), pools, self._limit_bytes)
         self._changed.set()
-        log.info("events and decisions are recorded", file=path)
+        log.info("recording events and decisions", file=path)
 
     async def stop(self) -> str:
         """End the trace, and return its file once all of it is written.
@@ -286,11 +292,11 @@ class Recorder(Listener):
             _tell_broken(trace, error)
             end = BROKEN
         except Exception:  # a trace is never worth the node
-            log.exception("an event cannot be recorded, this is a bug in crirm", file=trace.path)
+            log.exception("could not record an event; this is a bug in crirm", file=trace.path)
             end = BROKEN
         if end:
             (log.info if end in {STOPPED, ENDED, MACHINE} else log.warning)(
-                "events are no longer recorded", file=trace.path, reason=end, bytes=trace.size_bytes
+                "recording ended", file=trace.path, reason=end, bytes=trace.size_bytes
             )
             self._trace = None
             await trio.to_thread.run_sync(_close, trace, abandon_on_cancel=last)
@@ -298,14 +304,14 @@ class Recorder(Listener):
 
 
 def _tell_broken(trace: _Trace, error: OSError) -> None:
-    log.error("the trace cannot be written and ends here", file=trace.path, reason=error.strerror)
+    log.error("cannot write the trace; it ends here", file=trace.path, reason=error.strerror)
 
 
 def _close(trace: _Trace) -> None:
     try:
         trace.file.close()
     except OSError as error:
-        log.warning("the last bytes of a trace may be missing", file=trace.path, reason=error.strerror)
+        log.warning("last bytes of the trace may be missing", file=trace.path, reason=error.strerror)
 
 
 def open_trace(path: str) -> IO[bytes]:

@@ -15,7 +15,7 @@ def _make(topology: Topology, constraints: Constraints, options: StaticOptions) 
 
 POLICY = PolicyDescription(
     "static",
-    "Gives CPUs of their own to Guaranteed containers that request a whole number; the others share the rest.",
+    "Gives exclusive CPUs to Guaranteed containers that request a whole number; all others share the rest.",
     _make,
     StaticOptions,
 )

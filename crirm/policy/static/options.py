@@ -9,15 +9,15 @@ from crirm.model.option import option
 
 @attrs.frozen
 class StaticOptions:
-    """How the policy ``static`` gives exclusive CPUs."""
+    """How the policy ``static`` assigns exclusive CPUs."""
 
     relaxed_isolation: bool = option(
         "RelaxedIsolation",
-        "Whether exclusive CPUs are kernel-isolated ones, as far as there are any, where the pod does not say.",
+        "Whether to prefer kernel-isolated CPUs as exclusive CPUs, unless the pod says otherwise.",
         default=False,
     )
     rdt: str = option(
         "Rdt",
-        "``auto``, ``true`` or ``false``; has no effect, as in the original, and is known for the sake of its files.",
+        "`auto`, `true` or `false`; accepted for compatibility, without effect.",
         default="auto",
     )

@@ -23,7 +23,7 @@ from crirm.model.topology import Topology
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.model.workload import Container, ContainerKey, Pod, Workload
 from crirm.policy.annotations import PREFER_ISOLATED_CPUS, boolean
-from crirm.policy.api import Constraints, Json, Placement, Restored
+from crirm.policy.api import Constraints, Json, Placement, Policy, Restored
 from crirm.policy.cpu_allocator import CPUAllocator
 from crirm.policy.partition import Partition, partition
 from crirm.policy.priorities import Priority, priorities_of
@@ -62,7 +62,7 @@ class _Grant:
 
 
 @attrs.frozen(eq=False)
-class StaticPolicy:
+class StaticPolicy(Policy):
     """Gives whole CPUs to who requests whole CPUs; see the module."""
 
     partition: Partition
@@ -108,14 +108,6 @@ class StaticPolicy:
         changed = self._changes(state, after, key)
         return Placement(after, changed, moves=self._moves(state, after, key, workload.full_name(key), changed))
 
-    def started(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
-        """There is nothing to note."""
-        return Placement(state)
-
-    def expired(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
-        """There are no timers."""
-        return Placement(state)
-
     def exclusive(self, state: StaticState) -> Mapping[ContainerKey, CPUSet]:
         """Return the CPUs of those who have some to themselves."""
         return state.exclusive
@@ -131,14 +123,14 @@ class StaticPolicy:
             try:
                 cpus = CPUSet.parse(own if isinstance(own, str) else "no list")
             except ListFormatError:
-                dropped[key] = "its grant cannot be read"
+                dropped[key] = "saved grant is unreadable"
                 continue
             if not cpus:
                 state = attrs.evolve(state, sharing=state.sharing | {key})
             elif cpus <= state.free | state.isolated:
                 state = self._with(state, key, cpus)
             else:
-                dropped[key] = f"CPUs {cpus - state.free - state.isolated} cannot be its own any more"
+                dropped[key] = f"CPUs {cpus - state.free - state.isolated} can no longer be exclusive"
         adjustments = {key: _exclusively(cpus) for key, cpus in state.exclusive.items()}
         shared = Adjustment(cpus=self._shared(state))
         return Restored(state, {**dict.fromkeys(state.sharing, shared), **adjustments}, dropped)
@@ -150,9 +142,9 @@ class StaticPolicy:
         preferred = boolean(pod, container.name, PREFER_ISOLATED_CPUS)
         request = container.requirements.cpu_request
         if pod.qos is not QoSClass.GUARANTEED:
-            return _Grant(SHARED, notes=(f"it shares CPUs, since its pod is {pod.qos.value}",))
+            return _Grant(SHARED, notes=(f"runs on shared CPUs: its pod is {pod.qos.value}, not Guaranteed",))
         if not request or request % 1000:
-            return _Grant(SHARED, notes=("it shares CPUs, since it requests no whole number of them",))
+            return _Grant(SHARED, notes=("runs on shared CPUs: its CPU request is not a whole number",))
         count = request // 1000
         offers = self._offers(state, count, preferred)
         pool = next((pool for pool, cpus in offers.items() if len(cpus) >= count), None)
@@ -160,7 +152,7 @@ class StaticPolicy:
             raise _refusal(state, pod, container, count)
         kept = self._kept(state, count, own)
         if kept:
-            return _Grant(self._pool_of(kept), kept, notes=("it stays where it is",))
+            return _Grant(self._pool_of(kept), kept, notes=("keeps its CPUs",))
         cpus = self.allocator.take(offers[pool], count, Priority.HIGH)
         return _Grant(pool, cpus, _verdicts(offers, pool, count), self._cautions(cpus))
 
@@ -208,7 +200,7 @@ class StaticPolicy:
         if self._pool_of(cpus) != BOTH:
             return ()
         isolated = cpus & self.partition.isolated
-        return (f"CPUs {isolated} of these are isolated: the kernel does not move threads onto them by itself",)
+        return (f"CPUs {isolated} are isolated: the kernel does not balance threads onto them",)
 
     # --- book-keeping --------------------------------------------------------------------------------------------
 
@@ -249,7 +241,7 @@ class StaticPolicy:
         grant: _Grant,
         changed: Mapping[ContainerKey, Adjustment],
     ) -> Trail:
-        granted = f"CPUs {grant.cpus} to itself" if grant.cpus else f"CPUs {self._shared(after)} with others"
+        granted = f"exclusive CPUs {grant.cpus}" if grant.cpus else f"shared CPUs {self._shared(after)}"
         return Trail(
             key=container.key,
             policy=self.name,
@@ -271,8 +263,8 @@ class StaticPolicy:
     ) -> tuple[Move, ...]:
         """Return what a change of what *subject*, called *name*, has to itself means for those who share."""
         old, new = self._shared(before), self._shared(after)
-        took = [f"has CPUs {old - new} to itself now"] if old - new else []
-        gave = [f"has given CPUs {new - old} back"] if new - old else []
+        took = [f"took exclusive CPUs {old - new}"] if old - new else []
+        gave = [f"released CPUs {new - old}"] if new - old else []
         why = f"{name} {' and '.join(took + gave)}"
         return tuple(Move(key, "CPUs", str(old), str(new), why) for key in sorted(changed) if key != subject)
 
@@ -288,20 +280,22 @@ def _name(pod: Pod, container: Container) -> str:
 def _refusal(state: StaticState, pod: Pod, container: Container, count: int) -> RefusedError:
     free, isolated = len(state.free), len(state.isolated)
     message = (
-        f"{_name(pod, container)} wants {count} CPUs to itself, but only {free + isolated} are free "
-        f"({free} ordinary, {isolated} isolated); the reserved ones stay shared"
+        f"{_name(pod, container)} wants {count} exclusive CPUs, but only {free + isolated} are free "
+        f"({free} ordinary, {isolated} isolated); reserved CPUs always stay shared"
     )
     return RefusedError(RefusalReason.NO_ROOM, message)
 
 
 def _verdicts(offers: Mapping[str, CPUSet], chosen: str, count: int) -> tuple[Verdict, ...]:
-    verdicts = [Verdict(chosen, (("free", str(offers[chosen])),))]
+    best = len(offers[chosen])
+    verdicts = [Verdict(chosen, (("free_cpus", best),))]
     for pool, cpus in offers.items():
-        facts = (("free", str(cpus)),)
-        if len(cpus) < count:
-            verdicts.append(Verdict(pool, facts, chosen, "free CPUs", str(len(cpus)), str(len(offers[chosen]))))
+        free, facts = len(cpus), (("free_cpus", len(cpus)),)
+        if free < count:
+            why = f"too few free CPUs: {free}; {chosen} has {best}"
+            verdicts.append(Verdict(pool, facts, chosen, "free_cpus", free, best, why))
         elif pool != chosen:
-            verdicts.append(Verdict(pool, facts, chosen, "it is tried later"))
+            verdicts.append(Verdict(pool, facts, chosen, "order", why=f"{chosen} comes first"))
     return tuple(verdicts)
 
 

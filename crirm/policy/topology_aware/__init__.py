@@ -23,8 +23,8 @@ def _make(name: str, topology: Topology, constraints: Constraints, options: Topo
 
 
 _TEXTS = {
-    "topology-aware": "Gives each container CPUs and memory that are near each other: those of a NUMA node where it "
-    "fits, else of a die and so on.",
+    "topology-aware": "Gives each container CPUs and memory that are close together: of one NUMA node if it fits "
+    "there, otherwise of a die and so on.",
     "memtier": "The policy topology-aware under an older name, with a section of its own.",
 }
 

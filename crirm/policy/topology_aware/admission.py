@@ -26,9 +26,7 @@ def _with_reserved(machine: Machine, state: PolicyState, request: Request) -> Re
     left = MilliCPU(1000 * len(machine.root.reserved) - state.reserved)
     if request.cpu.cls is not CPUClass.RESERVED or request.cpu.part <= left:
         return request
-    note = (
-        f"the reserved CPUs have only {format_millicpu(left)} left, so shared ones are used; consider to reserve more"
-    )
+    note = f"only {format_millicpu(left)} of the reserved CPUs is left, so it runs on shared CPUs; reserve more CPUs"
     return attrs.evolve(request, cpu=attrs.evolve(request.cpu, cls=CPUClass.NORMAL), notes=(*request.notes, note))
 
 
@@ -36,14 +34,14 @@ def _with_memory(machine: Machine, state: PolicyState, request: Request) -> Requ
     memory = request.memory
     missing = _shortage(machine, state, memory)
     if missing > 0 and memory.cold is not None:
-        note = f"no cold start: {kinds_text(memory.cold)} memory is {size_text(missing)} short"
+        note = f"no cold start: {kinds_text(memory.cold)} memory is short by {size_text(missing)}"
         memory = attrs.evolve(memory, cold=None, cold_s=0)
         request = attrs.evolve(request, memory=memory, notes=(*request.notes, note))
         missing = _shortage(machine, state, memory)
     if missing > 0:
         msg = (
             f"{request.name} wants {size_text(memory.need)} of {kinds_text(memory.kinds)} memory, "
-            f"which is {size_text(missing)} more than is left of what other containers were promised"
+            f"which is {size_text(missing)} more than is left"
         )
         raise RefusedError(RefusalReason.NO_ROOM, msg)
     return request

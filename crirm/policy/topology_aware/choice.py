@@ -20,13 +20,13 @@ from crirm.policy.topology_aware.supply import Supply
 
 
 class Lack(enum.Enum):
-    """Why a pool cannot hold a container, in the order in which it is looked at."""
+    """Why a pool cannot hold a container, in the order of the checks; the values are names with units, as in JSON."""
 
-    HINTS = "not next to all devices and disks"
-    KINDS = "no memory of these kinds"
-    EXCLUSIVE = "too few exclusive CPUs"
-    SHARED = "too few shared CPUs"
-    MEMORY = "too little memory"
+    HINTS = "near_all_devices"
+    KINDS = "has_memory_kinds"
+    EXCLUSIVE = "exclusive_cpus"
+    SHARED = "shared_milli"
+    MEMORY = "memory_bytes"
 
 
 @attrs.frozen
@@ -52,7 +52,7 @@ class Comparison:
     state: PolicyState
     request: Request
     old_pool: int | None = None
-    """The pool of a container that has had a grant before."""
+    """The current pool of a container that is resized."""
 
     @cached_property
     def supply(self) -> Supply:
@@ -61,7 +61,7 @@ class Comparison:
 
     @cached_property
     def considered(self) -> tuple[Considered, ...]:
-        """All pools that come into question: those that can hold the container, the best first, then the others."""
+        """All candidate pools: those that can hold the container, the best first, then the others."""
         pools = (self.machine.root,) if self.request.at_root else self.machine.pools
         found = [self._consider(pool) for pool in pools]
         able = sorted((one for one in found if one.lack is None), key=lambda one: values(one.rank), reverse=True)
@@ -69,7 +69,7 @@ class Comparison:
 
     @property
     def best(self) -> Pool | None:
-        """The pool to take, if there is one."""
+        """The best pool that can hold the container, if there is one."""
         first = self.considered[0]
         return None if first.lack else first.pool
 
@@ -79,7 +79,7 @@ class Comparison:
         return max(isolated, self.supply.sliceable(pool, self.request.cpu.part))
 
     def memory(self, pool: int) -> int:
-        """Return how many bytes of *pool* this request may come to use without a threat to anybody."""
+        """Return how many bytes of *pool* this request may use without risk to other containers."""
         return self._room(pool, self._uses)
 
     def promisable(self, pool: int) -> int:
@@ -124,10 +124,10 @@ class Comparison:
         if self.machine.topology.memory_nodes and not self.machine.sets.chain(pool.id, memory.first_kinds):
             return Lack.KINDS
         if cpu.cls is CPUClass.RESERVED:
-            return None  # it would not be of that class any more, had the reserved CPUs not enough (see `admission`)
+            return None  # `admission` moves a request to another class if the reserved CPUs are too few
         if not self.supply.holds(pool.id, cpu):
             return Lack.EXCLUSIVE if cpu.full else Lack.SHARED
-        # What does not fit the root is lifted further, as far as there is memory; so the root is never too small.
+        # What does not fit the root is lifted to the last resort, so the root is never too small.
         if memory.need and pool.parent is not None and memory.need > self.promisable(pool.id):
             return Lack.MEMORY
         return None

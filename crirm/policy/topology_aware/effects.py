@@ -90,7 +90,7 @@ def warming(key: ContainerKey, before: NodeSet, after: NodeSet, options: Topolog
     """Return what the end of a container's cold start changes for itself."""
     if not options.pin_memory or before == after:
         return ()
-    return (Move(key, "memory nodes", str(before), str(after), "its cold start has ended"),)
+    return (Move(key, "memory nodes", str(before), str(after), "its cold start ended"),)
 
 
 @attrs.frozen(eq=False)
@@ -133,16 +133,16 @@ class _PoolChange:
     def why_cpus(self) -> str:
         """Why its shared CPUs have changed."""
         old, new = self.before.state.taken, self.after.state.taken
-        took = [f"has CPUs {new - old} to itself now"] if new - old else []
-        gave = [f"has given CPUs {old - new} back"] if old - new else []
+        took = [f"took exclusive CPUs {new - old}"] if new - old else []
+        gave = [f"released CPUs {old - new}"] if old - new else []
         return f"{self.name} {' and '.join(took + gave)}"
 
     def why_memory(self, home: Home) -> str:
         """Return why the memory of a home has changed."""
         first = NodeSet.from_mask(self.after.machine.sets.chain(*home)[0])
         if _level(self.after.state, home) > _level(self.before.state, home):
-            return f"with {self.name}, more memory may come to be used on NUMA nodes {first} than they have"
-        return f"{self.name} no longer threatens the memory of NUMA nodes {first}"
+            return f"with {self.name}, containers could use more memory than NUMA nodes {first} have"
+        return f"{self.name} no longer needs the memory of NUMA nodes {first}"
 
 
 def _pool_changes(change: _PoolChange, subject: ContainerKey, result: Changes) -> None:

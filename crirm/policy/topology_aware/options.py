@@ -14,25 +14,23 @@ class TopologyAwareOptions:
 
     pin_cpu: bool = option(
         "PinCPU",
-        "Whether containers are bound to their CPUs and get the CPU weight of their request.",
+        "Whether to pin containers to their CPUs and set the CPU weight of their request.",
         default=True,
     )
-    pin_memory: bool = option(
-        "PinMemory", "Whether containers are bound to the NUMA nodes of their memory.", default=True
-    )
+    pin_memory: bool = option("PinMemory", "Whether to pin containers to NUMA nodes for memory.", default=True)
     prefer_isolated_cpus: bool = option(
         "PreferIsolatedCPUs",
-        "Whether a Guaranteed container of exactly one CPU gets a kernel-isolated one, where its pod does not say.",
+        "Whether a Guaranteed container with exactly one CPU gets an isolated one, unless its pod says otherwise.",
         default=True,
     )
     prefer_shared_cpus: bool = option(
         "PreferSharedCPUs",
-        "Whether a Guaranteed container of one CPU to two gets shared ones, where its pod does not say.",
+        "Whether a Guaranteed container with one to two CPUs gets shared ones, unless its pod says otherwise.",
         default=False,
     )
     reserved_pool_namespaces: tuple[str, ...] = option(  # makes a field
         "ReservedPoolNamespaces",
-        "Patterns of the namespaces that use the reserved CPUs; kube-system always does.",
+        "Patterns of namespaces that use the reserved CPUs; kube-system always does.",
         default=("kube-system",),
         check=check_glob,
     )
@@ -43,6 +41,6 @@ class TopologyAwareOptions:
     )
     colocate_namespaces: bool = option(
         "ColocateNamespaces",
-        "Whether containers of a namespace attract each other, where they have no affinity of their own.",
+        "Whether containers of a namespace attract each other, unless they have affinities of their own.",
         default=False,
     )

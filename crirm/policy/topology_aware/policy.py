@@ -46,7 +46,7 @@ class TopologyAware:
             RefusedError: none can, or an annotation makes no sense.
         """
         if container.key in state.pool_of:
-            msg = f"{workload.full_name(container.key)} has a grant already"
+            msg = f"{workload.full_name(container.key)} already has a grant"
             raise RefusedError(RefusalReason.BAD_STATE, msg)
         warm = container.state is ContainerState.RUNNING  # its start is over
         request = self._request(state, workload, container, warm=warm)
@@ -55,7 +55,7 @@ class TopologyAware:
         if found is not None:
             pool = self.machine.pools[found.granted(container.key).pool]
             there = [Verdict(pool.name, facts(choice, pool))]
-            return self._placed(state, found, request, there, "it stays on the CPUs that it was found on")
+            return self._placed(state, found, request, there, "kept the CPUs it already had")
         placed = self._placed(state, self._place(choice), request, verdicts(choice))
         return attrs.evolve(placed, cramped=cramped(choice))
 
@@ -77,7 +77,7 @@ class TopologyAware:
         """
         old = state.grant(container.key)
         if old is None:
-            msg = f"{workload.full_name(container.key)} has no grant that could be resized"
+            msg = f"{workload.full_name(container.key)} cannot be resized: it has no grant"
             raise RefusedError(RefusalReason.BAD_STATE, msg)
         without = state.without_grant(self.machine.pools, container.key)
         request = self._request(without, workload, container, warm=old.warm)
@@ -88,8 +88,8 @@ class TopologyAware:
         if after is not None:
             pool = self.machine.pools[old.pool]
             stayed = [Verdict(pool.name, facts(choice, pool))]
-            return self._placed(state, after, request, stayed, "it stays in its pool")
-        note = f"it leaves {self.machine.pools[old.pool].name}, which has no room for it any more"
+            return self._placed(state, after, request, stayed, "stays in its pool")
+        note = f"moved out of {self.machine.pools[old.pool].name}, which is too small for the new size"
         kept = kept_of(self.machine, request.cpu, old.exclusive)
         placed = self._placed(state, self._place(choice, kept), request, verdicts(choice), note)
         return attrs.evolve(placed, cramped=cramped(choice))

@@ -1,27 +1,27 @@
 """Which of several pools that can hold a container is best.
 
-Two pools are compared by one rule after the other, and the first one by which they differ decides:
+Two pools are compared rule by rule, and the first rule under which they differ decides:
 
 ====  ===================================================================================================
 rule  the pool wins
 ====  ===================================================================================================
-0     that has room for all memory that the container may come to use, at nobody's risk
+0     that has room for all memory that the container may use, without risk to other containers
 1     that has enough CPUs: reserved ones; isolated ones, if they are preferred; shared ones
 2     to whose containers, and those above and below it, the affinity is higher
-3     that has all kinds of memory that are wanted
+3     that has all requested kinds of memory
 4     that is nearer to the devices and disks in use: to all; if neither is, to some.
-      Between equally near pools only rules 5 and 10 decide
+      Between equally near pools only rules 5 and 10 apply
 5     that is deeper in the tree; of equally deep ones, the one that a resized container is in already
-6     with more reserved CPUs per container (of reserved CPUs, the last but rule 10)
-7     with more isolated CPUs left; if any are, only rule 10 is left
-8     with more shared CPUs left, for exclusive ones; if any are, only rule 10 is left
+6     with more reserved CPUs per container (for reserved CPUs, rule 10 follows)
+7     with more isolated CPUs left; if any are left, rule 10 follows
+8     with more shared CPUs left, for exclusive ones; if any are left, rule 10 follows
 9     with fewer containers; then with more shared CPUs left
 10    with the lower number
 ====  ===================================================================================================
 
-The rules that apply make up the *rank* of a pool: pairs of rule and value, of which the greater value wins. Where a
-pool's rank ends early, that follows from the values before, so pools that are equal so far have the same rules next,
-and ranks are totally ordered. No two pools are equal, since no two have the same number.
+The rules that apply make up the *rank* of a pool: pairs of rule and value, where the greater value wins. Which rules
+apply follows only from earlier values, so pools that are equal so far have the same next rule, and ranks are totally
+ordered. No two pools are equal, since each has its own number.
 """
 
 from __future__ import annotations
@@ -32,28 +32,27 @@ from fractions import Fraction
 
 import attrs
 
-from crirm.model.quantity import MilliCPU, format_millicpu
 from crirm.policy.topology_aware.request import CPUClass, Request
 
 
 class Rule(enum.Enum):
-    """Rules of the comparison, in their order, as they are told to people."""
+    """Rules of the comparison, in their order; the values are names with units, as in JSON."""
 
-    MEMORY = "room for all memory that may come to be used"
-    RESERVED_SUFFICE = "enough reserved CPUs"
-    ISOLATED_SUFFICE = "enough isolated CPUs"
-    SHARED_SUFFICE = "shared CPUs to spare"
-    AFFINITY = "affinity to other containers"
-    KINDS = "all kinds of memory that are wanted"
-    HINTS = "nearness to all devices and disks"
-    SOME_HINTS = "nearness to some devices and disks"
-    DEPTH = "depth in the tree"
-    STAYING = "around the CPUs that it has"
-    RESERVED_EACH = "reserved CPUs per container"
-    ISOLATED_LEFT = "isolated CPUs left"
-    SHARED_LEFT = "shared CPUs left"
-    COLOCATED = "fewer containers in the pool"
-    NUMBER = "lower number"
+    MEMORY = "memory_suffices"
+    RESERVED_SUFFICE = "reserved_cpus_suffice"
+    ISOLATED_SUFFICE = "isolated_cpus_suffice"
+    SHARED_SUFFICE = "shared_cpus_suffice"
+    AFFINITY = "affinity"
+    KINDS = "memory_kinds_suffice"
+    HINTS = "nearness_to_all_devices"
+    SOME_HINTS = "nearness_to_some_devices"
+    DEPTH = "depth"
+    STAYING = "contains_current_pool"
+    RESERVED_EACH = "reserved_per_container_milli"
+    ISOLATED_LEFT = "isolated_left_cpus"
+    SHARED_LEFT = "shared_left_milli"
+    COLOCATED = "containers"
+    NUMBER = "pool_number"
 
 
 @attrs.frozen
@@ -102,12 +101,12 @@ def values(ranked: Rank) -> tuple[int | Fraction, ...]:
     return tuple(value for _, value in ranked)
 
 
-def difference(better: Rank, worse: Rank) -> tuple[Rule, str, str]:
-    """Return the rule that decided, and the values of both for people."""
+def difference(better: Rank, worse: Rank) -> tuple[Rule, float, float]:
+    """Return the rule that decided, and both values under it, in the unit that the rule's name ends in."""
     rule, one, other = next(
         (r, one, other) for (r, one), (_, other) in zip(better, worse, strict=False) if one != other
     )
-    return rule, _text(rule, one), _text(rule, other)
+    return rule, _measure(rule, one), _measure(rule, other)
 
 
 def _terms(score: Score, request: Request) -> Iterator[tuple[Rule, int | Fraction]]:
@@ -153,17 +152,7 @@ def _plenty(score: Score, request: Request) -> Iterator[tuple[Rule, int]]:
     yield Rule.SHARED_LEFT, score.shared
 
 
-def _text(rule: Rule, value: int | Fraction) -> str:
-    match rule:
-        case Rule.RESERVED_EACH | Rule.SHARED_LEFT:
-            return format_millicpu(MilliCPU(int(value)))
-        case Rule.MEMORY | Rule.KINDS | Rule.STAYING:
-            return "yes" if value else "no"
-        case Rule.RESERVED_SUFFICE | Rule.ISOLATED_SUFFICE | Rule.SHARED_SUFFICE:
-            return "yes" if value else "no"
-        case Rule.COLOCATED | Rule.NUMBER:
-            return str(-value)
-        case Rule.HINTS | Rule.SOME_HINTS | Rule.AFFINITY:
-            return f"{float(value):.3g}"
-        case Rule.DEPTH | Rule.ISOLATED_LEFT:
-            return str(value)
+def _measure(rule: Rule, value: int | Fraction) -> float:
+    if rule in {Rule.COLOCATED, Rule.NUMBER}:  # of which the lower value wins
+        return int(-value)
+    return float(value) if isinstance(value, Fraction) else value

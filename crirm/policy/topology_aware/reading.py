@@ -44,7 +44,7 @@ class Reader:
         hints = tuple(hint for hint in container.hints if hint.provider != _PSEUDO_HINT)
         at_root = pod.namespace == KUBE_SYSTEM or cpu.cls is CPUClass.RESERVED
         if at_root and wanted.hints is Hints.STRICT:
-            notes = (*notes, "topologyhints: strict does not count for reserved CPUs and kube-system")
+            notes = (*notes, "topologyhints: strict is ignored for reserved CPUs and kube-system")
         return Request(
             key=container.key,
             name=f"{pod.namespace}/{pod.name}/{container.name}",
@@ -80,7 +80,7 @@ def _memory(
         return memory, notes
     cold = sets.cold_kinds if kinds is None else sets.cold_kinds & kinds
     if not cold or (kinds is not None and MemoryKind.DRAM not in kinds):
-        return memory, (*notes, "no cold start: it needs DRAM and slow memory that the kernel can use too")
+        return memory, (*notes, "no cold start: this machine lacks DRAM, or slow memory that is not movable-only")
     return attrs.evolve(memory, cold=cold, cold_s=wanted.cold_s), notes
 
 
@@ -93,4 +93,4 @@ def _there(kinds: Kinds, sets: MemorySets) -> tuple[Kinds, tuple[str, ...]]:
         return there, ()
     names = ", ".join(sorted(kind.value for kind in kinds))
     instead = frozenset({MemoryKind.DRAM}) & sets.all_kinds or None
-    return instead, (f"this machine has no memory of kind {names}",)
+    return instead, (f"this machine has no {names} memory",)

@@ -9,9 +9,10 @@ What configuration says today about who gets what counts for a container when it
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
 
 import attrs
-import cattrs
 
 from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet, ListFormatError
@@ -24,6 +25,9 @@ from crirm.policy.topology_aware.protection import shortage
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest
 from crirm.policy.topology_aware.state import Grant, PolicyState, empty
 from crirm.policy.topology_aware.wording import size_text
+
+if TYPE_CHECKING:
+    import cattrs
 
 
 class MisfitError(CrirmError):
@@ -64,7 +68,7 @@ def restore(machine: Machine, saved: Mapping[ContainerKey, Json]) -> Found:
         if missing > 0 and grant.memory.need:
             less = attrs.evolve(grant, memory=attrs.evolve(grant.memory, need=0))
             after = state.with_grant(machine.pools, key, less)
-            weakened[key] = f"no memory is kept for it any more, since {size_text(missing)} of what it had are missing"
+            weakened[key] = f"its memory is no longer guaranteed: the machine is short by {size_text(missing)}"
         state = after
     return Found(settled(machine, state), dropped, weakened)
 
@@ -81,15 +85,17 @@ class _Rest:
 
 def _grant(machine: Machine, document: Json) -> Grant:
     """Read one grant, and check it against the machine."""
+    import cattrs  # noqa: PLC0415  # as below
+
     try:
         name, rest = document
-        saved = _converter.structure(rest, _Rest)
+        saved = _converter().structure(rest, _Rest)
         exclusive = CPUSet.parse(saved.exclusive)
     except (cattrs.BaseValidationError, ListFormatError, ValueError, TypeError) as error:
-        raise MisfitError("its grant cannot be read") from error
+        raise MisfitError("saved grant is unreadable") from error
     pool = next((pool for pool in machine.pools if pool.name == name), None)
     if pool is None:
-        raise MisfitError(f"there is no pool {name} any more")
+        raise MisfitError(f"pool {name} no longer exists")
     grant = Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm)
     _check_cpus(grant, pool)
     _check_memory(machine, grant)
@@ -99,25 +105,25 @@ def _grant(machine: Machine, document: Json) -> Grant:
 def _check_cpus(grant: Grant, pool: Pool) -> None:
     cpu, own = grant.cpu, grant.exclusive
     if len(own) != cpu.full or cpu.part < 0 or (cpu.cls is CPUClass.RESERVED and cpu.full):
-        raise MisfitError("its grant contradicts itself")
+        raise MisfitError("saved grant is inconsistent")
     if not (own <= pool.isolated or own <= pool.sharable):
-        raise MisfitError(f"CPUs {own} cannot be its own in {pool.name} any more")
+        raise MisfitError(f"CPUs {own} can no longer be exclusive in {pool.name}")
     if cpu.cls is CPUClass.RESERVED and not pool.reserved:
-        raise MisfitError(f"{pool.name} has no reserved CPUs any more")
+        raise MisfitError(f"{pool.name} no longer has reserved CPUs")
 
 
 def _check_memory(machine: Machine, grant: Grant) -> None:
     memory = grant.memory
     if memory.need < 0 or memory.use < 0:
-        raise MisfitError("its grant contradicts itself")
+        raise MisfitError("saved grant is inconsistent")
     for kinds in (memory.kinds, memory.first_kinds):
         if memory.use and not machine.sets.chain(grant.pool, kinds):
-            raise MisfitError("this machine has no memory of its kind any more")
+            raise MisfitError("this machine no longer has memory of the requested kind")
 
 
 def _free(state: PolicyState, grant: Grant) -> Grant:
     if not grant.exclusive.isdisjoint(state.taken):
-        raise MisfitError(f"CPUs {grant.exclusive & state.taken} belong to another container")
+        raise MisfitError(f"CPUs {grant.exclusive & state.taken} already already belong to another container")
     return grant
 
 
@@ -126,9 +132,9 @@ def _fitting(machine: Machine, state: PolicyState) -> PolicyState:
     for pool in machine.pools:
         left = len(pool.sharable - state.taken)
         if 1000 * left < state.shared[pool.id] or (state.users[pool.id] and not left):
-            raise MisfitError(f"{pool.name} has too few shared CPUs for it")
+            raise MisfitError(f"{pool.name} has too few shared CPUs")
     if state.reserved > 1000 * len(machine.root.reserved):
-        raise MisfitError("there are too few reserved CPUs for it")
+        raise MisfitError("too few reserved CPUs")
     return state
 
 
@@ -140,11 +146,11 @@ def _exact(value: object, kind: type[object]) -> object:
     return value
 
 
-def _make_converter() -> cattrs.Converter:
+@cache
+def _converter() -> cattrs.Converter:
+    import cattrs  # noqa: PLC0415  # 25 ms; only what was saved before is read
+
     converter = cattrs.Converter()
     for plain in (int, str, bool):  # a number of seconds may be either kind of number
         converter.register_structure_hook(plain, _exact)
     return converter
-
-
-_converter = _make_converter()

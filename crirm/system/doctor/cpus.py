@@ -23,7 +23,7 @@ def check_cpus(host: Host) -> Iterator[Finding]:
     try:
         hardware, _ = MachineFiles(host.root).read(())
     except CrirmError as error:
-        yield Finding("cpus", Verdict.FAIL, str(error), ONLINE, "see that the host's /sys is mounted below --host-root")
+        yield Finding("cpus", Verdict.FAIL, str(error), ONLINE, "mount the host's /sys below --host-root")
         return
     offline = f"; CPUs {hardware.whole.offline} are offline and not used" if hardware.whole.offline else ""
     yield Finding("cpus", Verdict.OK, f"CPUs {hardware.whole.online} are online{offline}", ONLINE)
@@ -35,10 +35,10 @@ def _fix(limit: Limit, hardware: Hardware) -> str:
     whole = hardware.whole
     if limit.forgets:
         return (
-            f"write {whole.online} to {limit.file}, then to the same file of every cgroup below it: with cgroup v1 a "
-            "CPU that was offline once is lost to all cgroups but the root until somebody writes it back"
+            f"write {whole.online} to {limit.file}, then to the same file of every child cgroup: with cgroup v1, a "
+            "CPU that was offline is missing from all cgroups but the root until it is written back"
         )
     return (
         f"give {limit.cgroup} all of CPUs {whole.online} and NUMA nodes {whole.memory_nodes} (systemd: AllowedCPUs= "
-        "and AllowedMemoryNodes= of its slice), or leave it so: crirm does without them"
+        "and AllowedMemoryNodes= of its slice), or leave it: crirm does not use the others"
     )

@@ -62,7 +62,7 @@ def check_kata(host: Host) -> Iterator[Finding]:
         for name, user in files.items():
             yield _judge(host, name, user)
     except TomlError as error:
-        yield Finding("kata", Verdict.WARNING, str(error), fix="mend the file")
+        yield Finding("kata", Verdict.WARNING, str(error), fix="fix the file")
         return
     if not files:
         yield Finding("kata", Verdict.SKIPPED, NO_KATA, where=", ".join(host.existing(list(RUNTIME_CONFIGS))))
@@ -114,14 +114,16 @@ def _judge(host: Host, name: str, user: str) -> Finding:
     used = f" (used by {user})" if user else " (used by no handler)"
     bad = Verdict.FAIL if user else Verdict.WARNING
     if not name or host.text(name) is None:
-        fix = "install Kata's configuration file, or name it in the handler's ConfigPath"
-        return Finding("kata", Verdict.WARNING, f"has no configuration file{used}", where=name, fix=fix)
+        fix = "install Kata's configuration file, or set the handler's ConfigPath"
+        return Finding("kata", Verdict.WARNING, f"no configuration file{used}", where=name, fix=fix)
     value, where = _sandbox_cgroup_only(host, name)
     if value is True:
         return Finding("kata", Verdict.OK, f"sandbox_cgroup_only is true{used}", where)
-    found = "not set, and false by default" if value is None else "false"
-    fix = f"set sandbox_cgroup_only=true in [runtime] of {where}; new pods follow it"
-    return Finding("kata", bad, f"sandbox_cgroup_only is {found}, so placement does not reach the VM{used}", where, fix)
+    found = "not set (default false)" if value is None else "false"
+    fix = f"set sandbox_cgroup_only=true in [runtime] of {where}; it applies to new pods"
+    return Finding(
+        "kata", bad, f"sandbox_cgroup_only is {found}, so placement does not apply to the VM{used}", where, fix
+    )
 
 
 def _sandbox_cgroup_only(host: Host, name: str) -> tuple[object, str]:
@@ -140,4 +142,4 @@ def _load(host: Host, name: str) -> dict[str, Any]:
     try:
         return tomli.loads(host.text(name) or "")
     except tomli.TOMLDecodeError as error:
-        raise TomlError(f"{name}: is not TOML: {error}") from error
+        raise TomlError(f"{name}: not valid TOML: {error}") from error

@@ -67,12 +67,12 @@ def check_kubelet(host: Host, relay_socket: str) -> Iterator[Finding]:
     try:
         kubelets = list(find_kubelets(host))
     except KubeletConfigError as error:
-        fix = "mend the file, or run crirm doctor where the kubelet sees its files"
+        fix = "fix the file, or run crirm doctor with the kubelet's view of the file system"
         yield Finding("kubelet", Verdict.WARNING, str(error), fix=fix)
         return
     if not kubelets:
-        found = f"no kubelet runs and there is no {DEFAULT_CONFIG}"
-        yield Finding("kubelet", Verdict.SKIPPED, found, fix="give --host-root when the host's /proc is elsewhere")
+        found = f"kubelet is not running and {DEFAULT_CONFIG} does not exist"
+        yield Finding("kubelet", Verdict.SKIPPED, found, fix="set --host-root if the host's /proc is elsewhere")
     for kubelet in kubelets:
         if kubelet.pid is not None:
             yield _check_endpoint(host, kubelet, relay_socket)
@@ -133,14 +133,14 @@ def _read_config(host: Host, flags: Mapping[str, str]) -> dict[str, Setting]:
 
 def _load(host: Host, name: str) -> Mapping[str, Any]:
     if not PurePosixPath(name).is_absolute():
-        raise KubeletConfigError(f"{name}: relative to the kubelet's working directory, which crirm does not follow")
+        raise KubeletConfigError(f"{name}: relative to the kubelet's working directory, which crirm does not resolve")
     text = host.text(name)
     if text is None:
-        raise KubeletConfigError(f"{name}: the kubelet is configured with this file, which is not there")
+        raise KubeletConfigError(f"{name}: configuration file of the kubelet not found")
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise KubeletConfigError(f"{name}: is not YAML: {' '.join(str(error).split())}") from error
+        raise KubeletConfigError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
     return document if isinstance(document, Mapping) else {}
 
 
@@ -149,14 +149,16 @@ def _check_endpoint(host: Host, kubelet: Kubelet, relay_socket: str) -> Finding:
     fix = f"start the kubelet with --container-runtime-endpoint=unix://{relay_socket}"
     if setting is None:
         where = f"kubelet (process {kubelet.pid})"
-        return Finding("kubelet", Verdict.WARNING, "names no runtime endpoint, so crirm is passed by", where, fix)
+        return Finding("kubelet", Verdict.WARNING, "bypasses crirm: no runtime endpoint is set", where, fix)
     try:
         used = host.path(socket_path(setting.value)) == host.path(relay_socket)
     except SocketPathError:
         used = False
     if used:
         return Finding("kubelet", Verdict.OK, "uses crirm", setting.where)
-    return Finding("kubelet", Verdict.WARNING, f"uses {setting.value}, so crirm is passed by", setting.where, fix)
+    return Finding(
+        "kubelet", Verdict.WARNING, f"bypasses crirm: the runtime endpoint is {setting.value}", setting.where, fix
+    )
 
 
 @attrs.frozen
@@ -176,21 +178,21 @@ MANAGERS: Final = (
         "cpuManagerPolicy",
         "cpu_manager_state",
         Verdict.FAIL,
-        "the kubelet sets the CPUs of containers too, every {period}",
+        "the kubelet also sets the CPUs of containers, every {period}",
     ),
     Manager(
         "memory-manager-policy",
         "memoryManagerPolicy",
         "memory_manager_state",
         Verdict.FAIL,
-        "the kubelet sets the memory nodes of containers too",
+        "the kubelet also sets the memory nodes of containers",
     ),
     Manager(
         "topology-manager-policy",
         "topologyManagerPolicy",
         "",
         Verdict.WARNING,
-        "the kubelet may refuse pods for NUMA nodes that crirm would choose otherwise",
+        "the kubelet may reject pods because of NUMA nodes that crirm would not choose",
     ),
 )
 

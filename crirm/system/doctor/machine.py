@@ -38,7 +38,7 @@ def check_kernel(host: Host) -> Iterator[Finding]:
     release = (host.text(where) or "").strip()
     numbers = re.match(r"(\d+)\.(\d+)", release)
     if numbers is None:
-        yield Finding("kernel", Verdict.FAIL, "this is no Linux host", where=where, fix="run crirm on Linux")
+        yield Finding("kernel", Verdict.FAIL, "not a Linux host", where=where, fix="run crirm on Linux")
     elif tuple(map(int, numbers.groups())) < OLDEST_KERNEL_V2_CPUSET:
         yield Finding(
             "kernel",
@@ -62,7 +62,7 @@ class Hierarchies:
     def layout(self) -> str:
         """The name that systemd has for it."""
         if self.v1:
-            return "hybrid (v1 controllers, v2 beside them)" if self.v2 else "v1"
+            return "hybrid (v1 controllers and v2)" if self.v2 else "v1"
         return "v2"
 
 
@@ -104,14 +104,14 @@ def check_cgroups(host: Host) -> Iterator[Finding]:
         yield _judge_controllers(hierarchies.layout, (host.text(where) or "").split(), where)
         yield from _check_pods(host, hierarchies.v2)
     else:
-        fix = "mount cgroup v2 at /sys/fs/cgroup (systemd does), or give --host-root when the host's / is elsewhere"
+        fix = "mount cgroup v2 at /sys/fs/cgroup (systemd does), or set --host-root if the host's / is elsewhere"
         yield Finding("cgroup", Verdict.FAIL, "no cgroup hierarchy is mounted", where=MOUNT_TABLES[0], fix=fix)
 
 
 def _judge_controllers(layout: str, controllers: Collection[str], where: str) -> Finding:
     missing = [name for name in NEEDED_CONTROLLERS if name not in controllers]
     if missing:
-        fix = "remove cgroup_disable= from the kernel's command line, or use a kernel that has them"
+        fix = "remove cgroup_disable= from the kernel command line, or use a kernel with these controllers"
         return Finding("cgroup", Verdict.FAIL, f"cgroup {layout} without {', '.join(missing)}", where=where, fix=fix)
     return Finding("cgroup", Verdict.OK, f"cgroup {layout} with {', '.join(sorted(controllers))}", where=where)
 
@@ -122,7 +122,7 @@ def _check_pods(host: Host, mount_point: str) -> Iterator[Finding]:
         missing = [one for one in NEEDED_CONTROLLERS if one not in (host.text(name) or "").split()]
         if missing:
             fix = f"add +{' +'.join(missing)} to {mount_point}/cgroup.subtree_control; restarting the kubelet does it"
-            found = f"{', '.join(missing)} does not reach the pods"
+            found = f"{', '.join(missing)} not enabled for pods"
             yield Finding("cgroup", Verdict.FAIL, found, where=name, fix=fix)
         else:
-            yield Finding("cgroup", Verdict.OK, f"{', '.join(NEEDED_CONTROLLERS)} reach the pods", where=name)
+            yield Finding("cgroup", Verdict.OK, f"{', '.join(NEEDED_CONTROLLERS)} enabled for pods", where=name)

@@ -23,14 +23,14 @@ def check_relay_socket(host: Host, relay_socket: str, runtime_socket: str) -> It
         return
     match state:
         case SocketState.ABSENT:
-            yield Finding("relay socket", Verdict.OK, "is free; crirm is not running", where=relay_socket)
+            yield Finding("relay socket", Verdict.OK, "free; crirm is not running", where=relay_socket)
         case SocketState.STALE:
-            found = "is left from a process that was killed; crirm is not running"
+            found = "left behind by a killed process; crirm is not running"
             yield Finding(
                 "relay socket", Verdict.WARNING, found, where=relay_socket, fix="start crirm, which replaces it"
             )
         case SocketState.NOT_A_SOCKET:
-            found = "is not a socket, and crirm does not delete it"
+            found = "not a socket; crirm does not delete it"
             fix = "move it away, or choose another --relay-socket"
             yield Finding("relay socket", Verdict.FAIL, found, where=relay_socket, fix=fix)
         case SocketState.LIVE:
@@ -40,10 +40,10 @@ def check_relay_socket(host: Host, relay_socket: str, runtime_socket: str) -> It
 def _judge_owner(path: str, relay_socket: str, runtime_path: str) -> Finding:
     ours, runtimes = owner_of(path), owner_of(runtime_path)
     if ours is None or runtimes is None or ours == runtimes:
-        return Finding("relay socket", Verdict.OK, "is served", where=relay_socket)
+        return Finding("relay socket", Verdict.OK, "in use by a running server", where=relay_socket)
     found = (
-        f"is served with owner {ours.uid}:{ours.gid} and mode {ours.mode:o}, "
-        f"the runtime's socket has {runtimes.uid}:{runtimes.gid} and {runtimes.mode:o}"
+        f"has owner {ours.uid}:{ours.gid} and mode {ours.mode:o}, "
+        f"but the runtime's socket has {runtimes.uid}:{runtimes.gid} and {runtimes.mode:o}"
     )
-    fix = "restart crirm as root; with crirm.socket set SocketUser=, SocketGroup= and SocketMode= there"
+    fix = "restart crirm as root; with crirm.socket, set SocketUser=, SocketGroup= and SocketMode= there"
     return Finding("relay socket", Verdict.WARNING, found, where=relay_socket, fix=fix)

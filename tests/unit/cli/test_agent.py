@@ -92,13 +92,11 @@ def test_what_is_wrong_with_adjustments_is_printed_by_name(
     [
         pytest.param(config_map_data, "[", "cannot be read: while parsing", id="no YAML"),
         pytest.param(config_map_data, "a = \n", "cannot be read: Invalid value", id="no TOML"),
-        pytest.param(config_map_data, "- 1", "is neither one ConfigMap nor a configuration", id="a list"),
-        pytest.param(config_map_data, "a: 1\n---\nb: 2\n", "is neither one ConfigMap nor", id="two documents"),
-        pytest.param(config_map_data, "kind: ConfigMap\ndata: {a: {}}", "the data of the ConfigMap are", id="no texts"),
-        pytest.param(adjustment_specs, "kind: Pod", "holds something that is no Adjustment", id="another object"),
-        pytest.param(
-            adjustment_specs, "kind: Adjustment", "holds something that is no Adjustment", id="without a name"
-        ),
+        pytest.param(config_map_data, "- 1", "expected one ConfigMap or a configuration", id="a list"),
+        pytest.param(config_map_data, "a: 1\n---\nb: 2\n", "expected one ConfigMap or", id="two documents"),
+        pytest.param(config_map_data, "kind: ConfigMap\ndata: {a: {}}", "the ConfigMap's data must be", id="no texts"),
+        pytest.param(adjustment_specs, "kind: Pod", "expected only Adjustment objects", id="another object"),
+        pytest.param(adjustment_specs, "kind: Adjustment", "expected only Adjustment objects", id="without a name"),
     ],
 )
 def test_files_that_hold_something_else(short_path: Path, reader: Any, text: str, problem: str) -> None:

@@ -34,8 +34,8 @@ def test_options_choose_too(available: str | None, reserved: str | None, constra
 @pytest.mark.parametrize(
     ("name", "reserved", "sentence"),
     [
-        pytest.param("topolgy-aware", None, "there is no such policy", id="no such policy"),
-        pytest.param("balloons", None, "there is no such policy", id="one that comes later"),
+        pytest.param("topolgy-aware", None, "no such policy", id="no such policy"),
+        pytest.param("balloons", None, "no such policy", id="one that comes later"),
         pytest.param("static", "many", "--reserved-cpus many", id="no amount"),
     ],
 )

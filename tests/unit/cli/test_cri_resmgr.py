@@ -143,13 +143,13 @@ def test_every_flag_of_the_original_is_taken(dashes: str, name: str) -> None:
     ("line", "complaint"),
     [
         pytest.param("-relay-sokcet=/x", "(did you mean -relay-socket?)", id="unknown flag"),
-        pytest.param("-force-config /a -fallback-config /b", "give one of them", id="two configurations"),
+        pytest.param("-force-config /a -fallback-config /b", "use one of them", id="two configurations"),
         pytest.param("-relay-socket x", "relay socket 'x'", id="a bad socket"),
         pytest.param("-runtime-socket=-", "nothing to relay to", id="no runtime"),
         pytest.param("-dump=fll:.*", "did you mean full?", id="a bad dump rule"),
         pytest.param("-disable-ui false", "false: not a flag", id="a boolean with a separate value"),
         pytest.param("config-help dmp", "did you mean dump?", id="help on an unknown module"),
-        pytest.param("-v=x", "-v: cannot be 'x'", id="no number"),
+        pytest.param("-v=x", "-v: invalid value 'x'", id="no number"),
         pytest.param("-config /nowhere/flags", "-config /nowhere/flags: cannot be read", id="no file of flags"),
     ],
 )
@@ -174,9 +174,9 @@ def test_a_file_of_flags_is_read_and_the_command_line_wins(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        pytest.param("relay-sokcet = /x\n", "line 1: 'relay-sokcet' is no flag", id="unknown"),
-        pytest.param("\nv = x\n", "line 2: v: cannot be 'x'", id="bad value"),
-        pytest.param("config = /x\n", "line 1: 'config' is no flag", id="a file in a file"),
+        pytest.param("relay-sokcet = /x\n", "line 1: cri-resmgr has no flag 'relay-sokcet'", id="unknown"),
+        pytest.param("\nv = x\n", "line 2: v: invalid value 'x'", id="bad value"),
+        pytest.param("config = /x\n", "line 1: cri-resmgr has no flag 'config'", id="a file in a file"),
     ],
 )
 def test_faults_in_a_file_of_flags_name_the_line(text: str, complaint: str, tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_reset_of_the_policy_forgets_decisions_and_keeps_the_journal(
     store.write(Batch({"grants": {"k": '"0"'}}, journal=(Entry(time.time(), "asked for"),)))
     store.close()
     assert command(argv, {}) == 0
-    assert "are forgotten" in capsys.readouterr().out
+    assert "decisions removed" in capsys.readouterr().out
     store = Store.open(home)
     assert store.load()["grants"] == {}
     store.close()
@@ -293,4 +293,4 @@ def test_a_reset_under_a_running_daemon_is_refused(
     with open_listener(f"{short_path}/a.sock", None), pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 1
-    assert capsys.readouterr().err.startswith(f"cri-resmgr: {short_path}/a.sock: the daemon runs; ")
+    assert capsys.readouterr().err.startswith(f"cri-resmgr: {short_path}/a.sock: crirm is running; ")

@@ -46,9 +46,11 @@ def answering(answer: RuntimeInfo | Exception) -> Callable[[str], Awaitable[Runt
         pytest.param(
             RuntimeInfo("cri-dockerd", "0.3", ("v1",), ()), Verdict.FAIL, "crirm is not tested with it", id="untested"
         ),
-        pytest.param(FileNotFoundError(2, "No such file"), Verdict.FAIL, "there is no such socket", id="missing"),
+        pytest.param(FileNotFoundError(2, "No such file"), Verdict.FAIL, "socket not found", id="missing"),
         pytest.param(ConnectionRefusedError(111, "Connection refused"), Verdict.FAIL, "Connection refused", id="dead"),
-        pytest.param(PermissionError(13, "Permission denied"), Verdict.SKIPPED, "may not be asked", id="no permission"),
+        pytest.param(
+            PermissionError(13, "Permission denied"), Verdict.SKIPPED, "permission denied", id="no permission"
+        ),
         pytest.param(CrirmError("/run/x: speaks\nHTTP/1.1"), Verdict.FAIL, "/run/x: speaks HTTP/1.1", id="garbage"),
         pytest.param(ValueError("no VersionResponse"), Verdict.FAIL, "no VersionResponse", id="no answer"),
     ],

@@ -65,7 +65,7 @@ def test_a_fault_in_crirm_shows_its_traceback(error: Exception, capsys: pytest.C
     said = capsys.readouterr().err
     assert "Traceback" in said
     assert "ValueError: surprise" in said
-    assert said.endswith("crirm: this is a fault in crirm, please report it together with the lines above\n")
+    assert said.endswith("crirm: this is a bug in crirm; please report it with the lines above\n")
 
 
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (3, 3), ("text", 0)])

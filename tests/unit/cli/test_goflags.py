@@ -55,10 +55,10 @@ def test_command_lines(argv: list[str], values: dict[str, str], positional: list
         pytest.param(["---on"], "---on: no such flag (did you mean --", id="three dashes"),
         pytest.param(["-=x"], "-: no such flag", id="no name"),
         pytest.param(["-socket"], "-socket: needs a value, as in -socket=VALUE", id="no value"),
-        pytest.param(["-on=maybe"], "-on: cannot be 'maybe'; it is a boolean such as true", id="no boolean"),
-        pytest.param(["-v", "much"], "-v: cannot be 'much'; it is a whole number such as 4", id="no number"),
-        pytest.param(["-every=5"], "-every: cannot be '5'; it is a duration such as 30s", id="no unit"),
-        pytest.param(["-every="], "-every: cannot be ''", id="no duration"),
+        pytest.param(["-on=maybe"], "-on: invalid value 'maybe'; expected a boolean such as true", id="no boolean"),
+        pytest.param(["-v", "much"], "-v: invalid value 'much'; expected a whole number such as 4", id="no number"),
+        pytest.param(["-every=5"], "-every: invalid value '5'; expected a duration such as 30s", id="no unit"),
+        pytest.param(["-every="], "-every: invalid value ''", id="no duration"),
     ],
 )
 def test_what_cannot_be_read(argv: list[str], complaint: str) -> None:

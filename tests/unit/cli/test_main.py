@@ -20,14 +20,12 @@ def run(monkeypatch: pytest.MonkeyPatch, *argv: str) -> object:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        pytest.param(
-            ["serv"], "crirm: serv: no such command (did you mean serve?); `crirm --help` lists", id="command"
-        ),
+        pytest.param(["serv"], "crirm: serv: no such command (did you mean serve?); see `crirm --help`", id="command"),
         pytest.param(["xyzzy"], "crirm: xyzzy: no such command; ", id="no command is near"),
         pytest.param(["--verison"], "crirm: --verison: no such option (did you mean --version?); ", id="option"),
         pytest.param(
             ["serve", "--relay-sokcet", "/x"],
-            "crirm serve: --relay-sokcet: no such option (did you mean --relay-socket?); `crirm serve --help` lists",
+            "crirm serve: --relay-sokcet: no such option (did you mean --relay-socket?); see `crirm serve --help`",
             id="option of a command",
         ),
         pytest.param(["serve", "--grace", "x"], "crirm serve: Invalid value for '--grace': ", id="bad value"),

@@ -74,7 +74,7 @@ def test_status_has_a_line_for_each_fault_of_a_rejected_configuration() -> None:
 @pytest.mark.parametrize("evil", EVIL)
 def test_explain_shows_it(evil: str, monkeypatch: pytest.MonkeyPatch) -> None:
     move = {"name": evil, "what": evil, "before": evil, "after": evil, "why": evil, "at_s": 0.0}
-    verdict = {"pool": evil, "facts": [[evil, evil]], "rule": evil, "lost_to": evil, "own": evil, "other": evil}
+    verdict = {"pool": evil, "facts": [[evil, evil]], "rule": evil, "lost_to": evil, "own": 0, "other": 1, "why": evil}
     trail = dict.fromkeys(("policy", "asked", "granted", "chosen"), evil)
     entry = {"name": evil, "at_s": 0.0, "since": [move]}
     entry["trail"] = {**trail, "notes": [evil], "verdicts": [verdict], "moves": [move]}
@@ -82,7 +82,7 @@ def test_explain_shows_it(evil: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explain, "ask", lambda *_: {"explained": [entry], "refused": [refused]})
     result = CliRunner().invoke(explain.command, ["x"], catch_exceptions=False)
     check(result.output, evil)
-    assert len(result.output.splitlines()) == 17
+    assert len(result.output.splitlines()) == 18
 
 
 @pytest.mark.parametrize("evil", [param for param in EVIL if param.id != "half a character"])
@@ -102,7 +102,10 @@ def test_reports_show_it(evil: str, capsys: pytest.CaptureFixture[str]) -> None:
     proposal = {"changes": [change], "unfit": [], "warnings": [evil], "policy": evil, "containers": 1, "refused": evil}
     check(report("f", harmless(proposal)), evil)
     check(
-        _as_text(Finding("kubelet", Verdict.OK, evil, evil, evil)).replace("\x1b[32m", "").replace("\x1b[0m", ""), evil
+        _as_text(Finding("kubelet", Verdict.OK, evil, evil, evil), 10_000)
+        .replace("\x1b[32m", "")
+        .replace("\x1b[0m", ""),
+        evil,
     )
     say(evil)
     assert run_command("crirm", lambda: fail(evil)) == 1

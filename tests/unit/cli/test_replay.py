@@ -42,17 +42,17 @@ def test_what_was_decided_is_shown_again(trace: Path) -> None:
     assert lines[1:4] == [
         "machine     2 packages, 2 NUMA nodes, 8 CPUs (as recorded)",
         "policy      topology-aware, reserved 1000m of CPU (as recorded)",
-        "decisions   all as they were made",
+        "decisions   all as recorded",
     ]
-    assert "containers  5: 4 run, 0 ended, 1 never placed" in lines
-    assert "default/p/a    Guaranteed  2     1 GiB   socket #1  4-5   4-5  1      -    -        runs" in lines
+    assert "containers  5: 4 running, 0 ended, 1 never placed" in lines
+    assert "default/p/a    Guaranteed     2   1 GiB  socket #1  4-5   4-5        1      -          -  runs" in lines
     assert any("create  default/p/big wants 4 exclusive CPUs" in line for line in lines)
     assert "  4 containers; free CPU: 2200m, in one node 1500m (fragmentation 32 %); " in "\n".join(lines)
 
 
 def test_a_trace_without_events_is_shown_too(tmp_path: Path) -> None:
     (tmp_path / "t").write_text(Scene().record().text)
-    assert "containers  0: 0 run, 0 ended, 0 never placed" in printed(tmp_path / "t")
+    assert "containers  0: 0 running, 0 ended, 0 never placed" in printed(tmp_path / "t")
 
 
 def test_another_machine_may_be_made_up_or_a_directory(trace: Path, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_what_differs_is_shown_against_the_recording_and_against_a_report(trace:
     report.write_text(printed(trace, "--policy", "static", "--json"))
     text = printed(trace, "--policy", "static", "--diff", "recorded")
     assert "5 containers differ, 0 do not" not in text
-    assert "socket #1, CPUs 4-5 to itself, memory 1  " in text
+    assert "socket #1, exclusive CPUs 4-5, memory 1  " in text
     assert "0 containers differ, 5 do not" in printed(trace, "--policy", "static", "--diff", report)
     assert "0 containers differ, 5 do not" in printed(trace, "--diff", "recorded")
     document = json.loads(printed(trace, "--diff", report, "--json"))
@@ -130,13 +130,13 @@ def test_what_cannot_be_used_is_said_in_a_sentence(trace: Path, tmp_path: Path) 
     other = tmp_path / "other"
     other.write_text("hello\n")
     assert refused(tmp_path / "gone") == f"{tmp_path}/gone: cannot be read: No such file or directory"
-    assert refused(other).startswith(f"{other}: line 1: this is no trace of crirm")
+    assert refused(other).startswith(f"{other}: line 1: not a trace of crirm")
     assert refused(tmp_path).startswith(f"{tmp_path}: cannot be read")
-    assert refused(trace, "--host", "/nowhere/at/all").startswith("--host /nowhere/at/all: there is no such directory")
-    assert "is no level" in refused(trace, "--host", "big")
-    assert refused(trace, "--diff", other).startswith(f"{other}: this is no JSON")
+    assert refused(trace, "--host", "/nowhere/at/all").startswith("--host /nowhere/at/all: no such directory")
+    assert "is not a level" in refused(trace, "--host", "big")
+    assert refused(trace, "--diff", other).startswith(f"{other}: not JSON")
     assert refused(trace, "--diff", tmp_path / "gone").startswith(f"{tmp_path}/gone: cannot be read")
-    assert "there is no such policy" in refused(trace, "--policy", "magic")
-    assert "leave the other options out" in refused(trace, "--policy", "static", "--config", other)
+    assert "no such policy" in refused(trace, "--policy", "magic")
+    assert "leave out --policy" in refused(trace, "--policy", "static", "--config", other)
     assert refused(trace, "--decisions", tmp_path).startswith(f"{tmp_path}: cannot be written")
     assert "this machine has no CPUs 40" in refused(trace, "--reserved-cpus", "cpuset:40")

@@ -93,7 +93,7 @@ def test_tree_of_a_server() -> None:
             "2p.0n.2c", "└── NUMA node 0  CPUs 2-3 of 0-3, 16 GiB DRAM, L3 32 MiB", id="a node across packages"
         ),
         pytest.param("2n.1c mem=0,1Gi", "├── NUMA node 0  CPU 0, no memory", id="a node without memory"),
-        pytest.param("1c mem=0", "memory     none that the kernel tells of", id="no memory at all"),
+        pytest.param("1c mem=0", "memory     none reported by the kernel", id="no memory at all"),
         pytest.param("2c nohz_full=1", "package 0  CPUs 0-1 (nohz_full 1)", id="CPUs without a tick"),
         pytest.param("17n.1c", "NUMA node 0   11 to 1-16", id="many nodes have their distances in lines"),
         pytest.param(
@@ -136,10 +136,10 @@ def test_host_root_and_warnings(tmp_path: Path) -> None:
     for die in tmp_path.glob("sys/devices/system/cpu/cpu*/topology/die_*"):
         die.unlink()
     lines = printed("--host-root", str(tmp_path)).splitlines()
-    assert lines[-2:] == ["warnings", "  CPUs 0-1 have no die number; taken as one die per package"]
+    assert lines[-2:] == ["warnings", "  CPUs 0-1 have no die number; treated as one die per package"]
     document = json.loads(printed("--host-root", str(tmp_path), "--json"))
     assert document["warnings"] == [
-        {"fault": "NO_DIE", "text": "CPUs 0-1 have no die number; taken as one die per package"}
+        {"fault": "NO_DIE", "text": "CPUs 0-1 have no die number; treated as one die per package"}
     ]
 
 
@@ -157,8 +157,8 @@ def test_this_machine() -> None:
 @pytest.mark.parametrize(
     ("args", "kind", "fault"),
     [
-        pytest.param(["--host-root", "/", "--synthetic", "2p"], UsageError, "give one of them", id="two machines"),
-        pytest.param(["--synthetic", "2x"], UsageError, "'2x' is no level", id="a wrong host"),
+        pytest.param(["--host-root", "/", "--synthetic", "2p"], UsageError, "use one of them", id="two machines"),
+        pytest.param(["--synthetic", "2x"], UsageError, "'2x' is not a level", id="a wrong host"),
         pytest.param(["--host-root", "/nonexistent"], CrirmError, "no CPU found in /nonexistent/sys", id="no machine"),
     ],
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from hypothesis import strategies as st
@@ -13,9 +14,14 @@ from crirm.config.dump import DumpSection
 from crirm.config.logger import LoggerSection
 from crirm.config.policy import PolicySection, Resources
 from crirm.config.schema import SECTIONS
+from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet
+from crirm.model.option import CHECK
 from crirm.model.quantity import MilliCPU
 from crirm.policy.registry import POLICIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 words = ["y", "no", "1e3", "010", "~", "", "<<", "12:30", "2001-01-01", ".inf", "- a", "a: b", "#", "'", '"', "\u2028"]
 letters = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff", include_characters="\n\t")
@@ -40,9 +46,20 @@ def options_of(section: type) -> st.SearchStrategy[Any]:
         tuple: st.lists(texts, max_size=2).map(tuple),
     }
     default = section()
-    return st.builds(
-        section, **{field.name: kinds[type(getattr(default, field.name))] for field in attrs.fields(section)}
-    )
+    of_type = {field.name: kinds[type(getattr(default, field.name))] for field in attrs.fields(section)}
+    checks = {field.name: field.metadata[CHECK] for field in attrs.fields(section) if field.metadata[CHECK]}
+    checked = {name: of_type[name].filter(partial(passes, check)) for name, check in checks.items()}
+    return st.builds(section, **{**of_type, **checked})
+
+
+def passes(check: Callable[[Any], object], value: Any) -> bool:
+    """Tell whether an option may have *value*; of a list, each item has to pass."""
+    try:
+        for item in value if isinstance(value, tuple) else (value,):
+            check(item)
+    except CrirmError:
+        return False
+    return True
 
 
 @st.composite

@@ -47,19 +47,19 @@ def test_cpus_are_read(value: Any, cpus: CPUs) -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        pytest.param("", "the text is empty", id="empty"),
-        pytest.param("cpuset:", "the list holds no CPU", id="an empty list"),
+        pytest.param("", "the value is empty", id="empty"),
+        pytest.param("cpuset:", "the CPU list is empty", id="an empty list"),
         pytest.param("cpuset:a", "'a' at character 1 is not a CPU number", id="no list"),
         pytest.param("3-1", "runs backwards", id="backwards"),
         pytest.param("-1", "is not a CPU number or range", id="a negative text"),
-        pytest.param("cgroup:", "names no cgroup", id="no cgroup"),
-        pytest.param("socket:0", "'socket' is no way to say which CPUs", id="another qualifier"),
+        pytest.param("cgroup:", "needs a directory", id="no cgroup"),
+        pytest.param("socket:0", "unknown prefix 'socket'", id="another qualifier"),
         pytest.param("two", "'two' is not a quantity", id="a word"),
-        pytest.param("0", "0 is no amount of CPUs", id="nothing, as a text"),
-        pytest.param(0, "0 is no amount of CPUs", id="nothing"),
-        pytest.param(-1.5, "-1.5 is no amount of CPUs", id="a negative number"),
-        pytest.param(True, "the boolean true says nothing about CPUs", id="a boolean"),
-        pytest.param([0, 1], "a list says nothing about CPUs", id="a list of YAML"),
+        pytest.param("0", "found 0", id="nothing, as a text"),
+        pytest.param(0, "found 0", id="nothing"),
+        pytest.param(-1.5, "found -1.5", id="a negative number"),
+        pytest.param(True, "found boolean true", id="a boolean"),
+        pytest.param([0, 1], "found a list", id="a list of YAML"),
     ],
 )
 def test_what_means_no_cpus_is_refused(value: Any, reason: str) -> None:

@@ -38,7 +38,7 @@ def test_an_unknown_section_is_told_with_the_nearest() -> None:
 def test_help_tells_type_default_and_meaning() -> None:
     assert help_text(["policy.static"]).splitlines()[1:3] == [
         "  RelaxedIsolation (bool, default false)",
-        "      Whether exclusive CPUs are kernel-isolated ones, as far as there are any, where the pod does",
+        "      Whether to prefer kernel-isolated CPUs as exclusive CPUs, unless the pod says otherwise.",
     ]
 
 
@@ -56,7 +56,7 @@ def test_every_kind_of_option_is_shown(shown: str) -> None:
 
 
 def test_a_section_to_come_says_so() -> None:
-    assert "later version" in help_text(["rdt"])
+    assert "Not supported yet" in help_text(["rdt"])
 
 
 def test_every_option_has_a_sentence() -> None:

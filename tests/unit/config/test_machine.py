@@ -51,19 +51,19 @@ def test_what_fits_the_machine_is_fine(available: str | None, reserved: str) -> 
         pytest.param(
             "0-9",
             "1",
-            "CPUs 8-9 are not in this machine, which has 0-7; drop them @ $.policy.AvailableResources.CPU (line 4)",
+            "CPUs 8-9 are not in this machine, which has 0-7; remove them @ $.policy.AvailableResources.CPU (line 4)",
             id="available CPUs beyond the machine",
         ),
         pytest.param(
             None,
             "cpuset:8",
-            "CPU 8 is not in this machine, which has 0-7; drop them @ $.policy.ReservedResources.CPU (line 4)",
+            "CPU 8 is not in this machine, which has 0-7; remove them @ $.policy.ReservedResources.CPU (line 4)",
             id="a reserved CPU beyond the machine",
         ),
         pytest.param(
             "/far",
             "1",
-            "CPU 90 is not in this machine, which has 0-7; drop them @ $.policy.AvailableResources.CPU (line 4)",
+            "CPU 90 is not in this machine, which has 0-7; remove them @ $.policy.AvailableResources.CPU (line 4)",
             id="a cgroup beyond the machine",
         ),
         pytest.param(
@@ -72,7 +72,7 @@ def test_what_fits_the_machine_is_fine(available: str | None, reserved: str) -> 
         pytest.param(
             "cpuset:7",
             "1",
-            "CPU 7 is offline, so there is none to use; switch them on or name others "
+            "CPU 7 is offline, so none can be used; bring them online or name others "
             "@ $.policy.AvailableResources.CPU (line 4)",
             id="only CPUs that are offline",
         ),
@@ -85,13 +85,13 @@ def test_what_fits_the_machine_is_fine(available: str | None, reserved: str) -> 
         pytest.param(
             "cpuset:0-1",
             "cpuset:1,4",
-            "CPU 4 is not among the available ones, 0-1; add or drop them @ $.policy.ReservedResources.CPU (line 6)",
+            "CPU 4 is not in AvailableResources (0-1); add or remove them @ $.policy.ReservedResources.CPU (line 6)",
             id="a reserved CPU that is not available",
         ),
         pytest.param(
             "1500m",
             "0,1",
-            "reserves 2 CPUs of 1500m available; reserve fewer @ $.policy.ReservedResources.CPU (line 6)",
+            "reserves 2 CPUs, but only 1500m are available; reserve fewer @ $.policy.ReservedResources.CPU (line 6)",
             id="more reserved CPUs than are available",
         ),
         pytest.param(
@@ -103,13 +103,13 @@ def test_what_fits_the_machine_is_fine(available: str | None, reserved: str) -> 
         pytest.param(
             "0-3",
             "2500m",
-            f"reserves 3 CPUs, of 2 that are available and not isolated; lower it {RESERVED}",
+            f"reserves 3 CPUs, but only 2 are available and not isolated; reserve fewer {RESERVED}",
             id="an amount that only isolated CPUs could make up",
         ),
         pytest.param(
             "2",
             "3",
-            f"reserves 3 CPUs, of 2 that are available and not isolated; lower it {RESERVED}",
+            f"reserves 3 CPUs, but only 2 are available and not isolated; reserve fewer {RESERVED}",
             id="a reserved amount above the available one",
         ),
     ],
@@ -125,32 +125,30 @@ def test_both_bounds_are_judged_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        pytest.param(policy("5-7", "cpuset:5"), "CPU 7 is offline and will not be used", id="a CPU that is offline"),
-        pytest.param(
-            policy("cpuset:0,1", "0,1"), "reserves all available CPUs, so no ordinary", id="all CPUs reserved"
-        ),
+        pytest.param(policy("5-7", "cpuset:5"), "CPU 7 is offline and not used", id="a CPU that is offline"),
+        pytest.param(policy("cpuset:0,1", "0,1"), "reserves all available CPUs; none are left", id="all CPUs reserved"),
         pytest.param(
             policy("0-3", "2"), "reserves all available CPUs that are not isolated", id="all but isolated ones"
         ),
         pytest.param(
             policy(None, "1") + "  static: {}\n",
-            "not used, since the policy is topology-aware @ $.policy.static (line 5)",
+            "not used: the active policy is topology-aware @ $.policy.static (line 5)",
             id="options of another policy",
         ),
         pytest.param(
             "policy:\n  AvailableResources: {CPU: 0-3}\n",
-            "not used, since the policy none places nothing @ $.policy.AvailableResources (line 2)",
+            "not used: policy none places nothing @ $.policy.AvailableResources (line 2)",
             id="bounds without a policy",
         ),
         pytest.param(
             policy(None, "1") + "  topology-aware:\n    ReservedPoolNamespaces:\n    - a\n    - b\n    - a\n",
-            "never decides anything, since 'a' before it matches the same namespaces "
+            "has no effect: 'a' before it matches the same namespaces "
             "@ $.policy.topology-aware.ReservedPoolNamespaces[2] (line 9)",
             id="a namespace twice",
         ),
         pytest.param(
             policy(None, "1") + "  topology-aware:\n    ReservedPoolNamespaces: ['*', b]\n",
-            "never decides anything, since '*' before it matches the same namespaces "
+            "has no effect: '*' before it matches the same namespaces "
             "@ $.policy.topology-aware.ReservedPoolNamespaces[1] (line 6)",
             id="a namespace after all",
         ),
@@ -168,14 +166,14 @@ def test_cpu_classes_are_compared_with_their_use() -> None:
         "policy:\n  balloons: {IdleCPUClass: idle, BalloonTypes: [{Name: a, CPUClass: turbo}, {CpuClass: none}]}\n"
     )
     assert [str(one) for one in verdict(text).warnings] == [
-        "no effect yet, since their features come in later versions: cpu, policy.balloons @ $",
-        "a pool uses the CPU class 'none', which is not defined @ $.cpu.classes",
-        "the CPU class 'odd' is not used by any pool @ $.cpu.classes.odd (line 1)",
+        "not supported yet and without effect: cpu, policy.balloons @ $",
+        "a pool uses CPU class 'none', which is not defined @ $.cpu.classes",
+        "CPU class 'odd' is not used by any pool @ $.cpu.classes.odd (line 1)",
     ]
 
 
 def test_on_a_made_up_machine_a_cgroup_is_not_judged() -> None:
     found = judge(load(policy("/half", "1").encode(), "test"), TOPOLOGY, None)
     assert [str(one) for one in (*found.faults, *found.warnings)] == [
-        "not judged, since a made-up machine has no cgroups @ $.policy.AvailableResources.CPU (line 4)"
+        "not checked: a synthetic machine has no cgroups @ $.policy.AvailableResources.CPU (line 4)"
     ]

@@ -52,7 +52,7 @@ def test_a_duration_is_written_as_in_go(text: str, seconds: float) -> None:
                 (
                     "Inner",
                     "Period",
-                ): "the number 15 stands where a duration is due; write it with its unit, such as 90s"
+                ): "expected a duration with a unit, such as 90s, found number 15"
             },
             id="a duration without a unit",
         ),
@@ -64,15 +64,15 @@ def test_a_duration_is_written_as_in_go(text: str, seconds: float) -> None:
         pytest.param(
             {"Inner": {"period": "1s", "Perod": 1, "x": 2}, "Names": [None, "a", {}]},
             {
-                ("Inner", "Perod"): "there is no option 'Perod' (did you mean Period?)",
-                ("Inner", "x"): "there is no option 'x'",
-                ("Names", 0): "nothing stands where a text is due",
-                ("Names", 2): "a mapping stands where a text is due",
+                ("Inner", "Perod"): "unknown option 'Perod' (did you mean Period?)",
+                ("Inner", "x"): "unknown option 'x'",
+                ("Names", 0): "expected a string, found nothing",
+                ("Names", 2): "expected a string, found a mapping",
             },
             id="all at once, at any depth",
         ),
         pytest.param(
-            {"Inner": [1.5]}, {("Inner",): "a list stands where a mapping is due, such as Period: ..."}, id="no mapping"
+            {"Inner": [1.5]}, {("Inner",): "expected a mapping such as Period: ..., found a list"}, id="no mapping"
         ),
     ],
 )

@@ -76,7 +76,7 @@ async def test_calls_in_flight_get_their_grace(
                 stop.insisted.set()
     assert trio.current_time() - began_s == pytest.approx(takes_s)
     assert server.refusal == STOPPING
-    told = [record["calls"] for record in records if record["event"] == "calls were cut off"]
+    told = [record["calls"] for record in records if record["event"] == "cut off calls in flight"]
     assert told == ([["/a.B/Slow"]] if cut_off else [])
 
 

@@ -67,7 +67,7 @@ async def test_a_caller_that_hangs_up_before_the_answer_ends_nothing(nursery: tr
     ("fault", "told"),
     [
         pytest.param(QuestionError("no such container"), "no such container", id="a reason for people"),
-        pytest.param(KeyError("x"), "fault of crirm's own", id="a bug"),
+        pytest.param(KeyError("x"), "internal error", id="a bug"),
     ],
 )
 def test_what_goes_wrong_is_the_answer(fault: Exception, told: str, tmp_path: Path) -> None:

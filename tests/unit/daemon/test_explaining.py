@@ -123,10 +123,10 @@ def test_who_gets_cpus_because_another_ends_can_learn_that(policy: str, ending: 
     own = node.engine.state.adjustments[ContainerKey("k-db")].cpus
     node.tell(ending)
     assert node.since("web") == [
-        ("CPUs", shared, fewer, f"shop/db/main has CPUs {own} to itself now"),
-        ("CPUs", fewer, shared, f"shop/db/main has given CPUs {own} back"),
+        ("CPUs", shared, fewer, f"shop/db/main took exclusive CPUs {own}"),
+        ("CPUs", fewer, shared, f"shop/db/main released CPUs {own}"),
     ]
-    assert f"CPUs {fewer} -> {shared} of 1 container, since shop/db/main has given CPUs {own} back" in node.journal[-1]
+    assert f"CPUs {fewer} -> {shared} of 1 container, since shop/db/main released CPUs {own}" in node.journal[-1]
 
 
 def test_a_resize_and_its_undoing_are_told_to_those_whom_they_touch() -> None:
@@ -136,11 +136,11 @@ def test_a_resize_and_its_undoing_are_told_to_those_whom_they_touch() -> None:
     node.tell(resize(key, 3000), ResizeFailed(key))
     causes = [why for *_, why in node.since("web")]
     assert causes == [
-        "shop/db/main has CPUs 1 to itself now",
-        "shop/db/main has CPUs 2-3 to itself now",
-        "the runtime has not resized shop/db/main",
+        "shop/db/main took exclusive CPUs 1",
+        "shop/db/main took exclusive CPUs 2-3",
+        "the runtime did not resize shop/db/main",
     ]
-    assert node.since("db") == [("CPUs", "1-3", "1", "the runtime has not resized shop/db/main")]
+    assert node.since("db") == [("CPUs", "1-3", "1", "the runtime did not resize shop/db/main")]
 
 
 def test_memory_that_is_lifted_and_comes_down_again_is_told() -> None:
@@ -149,17 +149,17 @@ def test_memory_that_is_lifted_and_comes_down_again_is_told() -> None:
         node.run(name, 1000, 3)
     node.run("wide", 1000, 2)
     lifted = {name: node.since(name) for name in ("a", "b")}
-    assert any(what == "memory nodes" and "more memory may come to be used" in why for what, _, _, why in lifted["a"])
+    assert any(what == "memory nodes" and "containers could use more memory" in why for what, _, _, why in lifted["a"])
     node.tell(ContainerRemoved(ContainerKey("k-wide")))
     assert node.since("a")[-1][0] == "memory nodes"
-    assert "no longer threatens" in node.since("a")[-1][3]
+    assert "no longer needs" in node.since("a")[-1][3]
 
 
 def test_the_end_of_a_cold_start_is_told() -> None:
     node = Node("topology-aware", "4c mem=4Gi pmem=8Gi")
     key = node.run("db", 1000, 1, **COLD)
     node.tell(TimerExpired(key, Timer.COLD_START))
-    assert node.since("db") == [("memory nodes", "1", "0-1", "its cold start has ended")]
+    assert node.since("db") == [("memory nodes", "1", "0-1", "its cold start ended")]
 
 
 def test_a_container_that_was_found_running_has_a_trail() -> None:
@@ -168,7 +168,7 @@ def test_a_container_that_was_found_running_has_a_trail() -> None:
     found = attrs.evolve(wanted("db", 2000), state=ContainerState.RUNNING, id=ContainerId("id-db"))
     node.tell(Synchronised((pod,), (found,)))
     (entry,) = explanations("db", node)
-    assert entry["trail"]["granted"] == "CPUs 1-2 to itself"
+    assert entry["trail"]["granted"] == "exclusive CPUs 1-2"
 
 
 def test_another_configuration_is_a_cause_too() -> None:
@@ -217,7 +217,7 @@ def test_people_read_names_and_causes(monkeypatch: pytest.MonkeyPatch) -> None:
     node.run("db", 2000)
     web = told(explanations("web", node), monkeypatch)
     assert "since then:" in web
-    assert "CPUs 0-7 -> 0,3-7, shop/db/main has CPUs 1-2 to itself now" in web
+    assert "CPUs 0-7 -> 0,3-7, because shop/db/main took exclusive CPUs 1-2" in web
     db = told(explanations("db", node), monkeypatch)
     assert "shop/web/main: CPUs 0-7 -> 0,3-7" in db
     assert isinstance(next(iter(node.engine.trails.values())), Explained)
@@ -234,8 +234,8 @@ def test_a_refused_container_is_explained_until_it_is_placed(monkeypatch: pytest
     assert (refused["name"], refused["times"], refused["at_s"]) == ("shop/big/main", 2, 103.0)
     monkeypatch.setattr(explain, "ask", lambda *_: {"explained": [], "refused": [refused]})
     said = CliRunner().invoke(explain.command, ["big"], catch_exceptions=False).output
-    assert said.startswith("shop/big/main, refused 2 times, the last at ")
-    assert "wants 9 CPUs to itself, but only 7 are free" in said
+    assert said.startswith("shop/big/main, refused 2 times, last at ")
+    assert "wants 9 exclusive CPUs, but only 7 are free" in said
     node.tell(ContainerRequested(wanted("big", 2000)))
     assert refusals("big", node) == []
     assert len(explanations("big", node)) == 1

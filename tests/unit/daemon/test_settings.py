@@ -33,7 +33,7 @@ def test_words_for_the_image_socket_stay(word: str) -> None:
     ("given", "complaint"),
     [
         pytest.param({"relay_socket": "x"}, "relay socket 'x': not an absolute path", id="relay socket"),
-        pytest.param({"runtime_socket": "tcp://h:1"}, "runtime socket 'tcp://h:1': CRI is spoken", id="runtime socket"),
+        pytest.param({"runtime_socket": "tcp://h:1"}, "runtime socket 'tcp://h:1': CRI needs", id="runtime socket"),
         pytest.param({"runtime_socket": "-"}, "nothing to relay to", id="no runtime"),
         pytest.param({"relay_socket": "-"}, "relay socket '-'", id="no relay"),
         pytest.param({"image_socket": "none"}, "image socket 'none'", id="image socket"),

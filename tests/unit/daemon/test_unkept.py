@@ -130,9 +130,9 @@ def test_a_place_that_is_refused_is_tried_again(home: str) -> None:
     Path(home).mkdir(mode=0o777)
     Path(home).chmod(0o777)
     process = Process(home, fail_closed=True)
-    assert "others may write" in process.persistence.refusal
+    assert "writable by other users" in process.persistence.refusal
     process.write()
-    assert "others may write" in process.persistence.refusal
+    assert "writable by other users" in process.persistence.refusal
     Path(home).chmod(0o755)
     process.engine.apply(PodAdded(pod("p1")))
     kept = process.run("a", 1000)

@@ -117,13 +117,13 @@ def test_parse(text: str, spec: HostSpec) -> None:
     [
         pytest.param(" ", "is empty; write its shape, such as 2p.8c.2t", id="nothing"),
         pytest.param(
-            "2p.3x", "'2p.3x' at character 1: '3x' is no level; write a count and one of p (packages)", id="level"
+            "2p.3x", "'2p.3x' at character 1: '3x' is not a level; write a count and one of p (packages)", id="level"
         ),
-        pytest.param("2c.2p", "'2p' is out of order; levels go from the outside in, p.d.n.l.k.c.t", id="inside out"),
+        pytest.param("2c.2p", "'2p' is out of order; write levels from the outside in, p.d.n.l.k.c.t", id="inside out"),
         pytest.param("2p.2p", "'2p' is out of order", id="a level twice"),
         pytest.param("2p size=1", "'size=1' at character 4: no such setting; write NAME=VALUE", id="an unknown word"),
         pytest.param("2p mem", "'mem' at character 4: no such setting", id="a word without a value"),
-        pytest.param("2p mem=1Gi mem=2Gi", "'mem=2Gi' at character 12: mem is there twice", id="a word twice"),
+        pytest.param("2p mem=1Gi mem=2Gi", "'mem=2Gi' at character 12: mem is given twice", id="a word twice"),
         pytest.param("2p mem=x", "'mem=x' at character 4: 'x' is not a quantity", id="a wrong size"),
         pytest.param(
             "2p mem=1G", "a size of 1000000000 bytes; the kernel counts in KiB, so write 1Gi, not 1G", id="decimal"
@@ -132,20 +132,22 @@ def test_parse(text: str, spec: HostSpec) -> None:
         pytest.param(
             "2p pmem=1Gi@2", "attached to NUMA node 2, but those with CPUs are 0 to 1", id="attached to nothing"
         ),
-        pytest.param("2p pmem=0", "has no memory either", id="memory-only without memory"),
+        pytest.param("2p pmem=0", "needs memory", id="memory-only without memory"),
         pytest.param("2p pmem=@1", "'@1' is not COUNTxSIZE@NODES", id="no size"),
         pytest.param("2p.2c isolated=4", "isolated names CPUs 4, but its CPUs are 0-3", id="a CPU that is not there"),
         pytest.param("2p.2c isolated=1-", "CPU list '1-': '1-' at character 1", id="a wrong CPU list"),
-        pytest.param("2c offline=0-1", "all its CPUs are offline", id="nothing online"),
-        pytest.param("2p dist=10,21", "the distances are not 2 rows of 2 numbers", id="too few distances"),
+        pytest.param("2c offline=0-1", "all CPUs are offline", id="nothing online"),
+        pytest.param("2p dist=10,21", "expected 2 rows of 2 distances", id="too few distances"),
         pytest.param("2p dist=10,21/20,10", "the distances are not symmetric", id="asymmetric"),
         pytest.param("2p dist=10,9/9,10", "10 to the node itself and more than 10 to others", id="nearer than itself"),
         pytest.param("2p dist=10;21", "is not rows of numbers such as 10,21/21,10", id="wrong separators"),
         pytest.param("2p nodes=1", "1 node numbers for 2 NUMA nodes", id="too few node numbers"),
-        pytest.param("2p movable=2", "NUMA nodes 2 are movable but not there", id="movable memory of no node"),
-        pytest.param("0n pmem=1Gi", "without NUMA (0n) it has no memory-only nodes", id="NUMA off, but several nodes"),
-        pytest.param("0p", "packages is 0; it is 1 or more", id="no package"),
-        pytest.param("999p.99c", "it has 98901 CPUs; 8192 is the most", id="too many CPUs"),
+        pytest.param("2p movable=2", "movable NUMA nodes 2 do not exist", id="movable memory of no node"),
+        pytest.param(
+            "0n pmem=1Gi", "memory-only nodes, node numbers and distances need NUMA", id="NUMA off, but several nodes"
+        ),
+        pytest.param("0p", "packages is 0; must be 1 or more", id="no package"),
+        pytest.param("999p.99c", "98901 CPUs; the limit is 8192", id="too many CPUs"),
         pytest.param("2c base=3", "'3' is not a frequency such as 2.3GHz", id="a frequency without a unit"),
         pytest.param("2c epp=a-b", "'a-b' is not a word such as balance_power", id="a preference that is no word"),
         pytest.param("2c threads=x", "'x' is not adjacent or split", id="a numbering that is none"),
@@ -160,7 +162,7 @@ def test_parse_refuses(text: str, fault: str) -> None:
 
 
 def test_counts_are_not_negative() -> None:
-    with pytest.raises(HostSpecError, match="ecores is -1; it is 0 or more"):
+    with pytest.raises(HostSpecError, match="ecores is -1; must be 0 or more"):
         attrs.evolve(HostSpec(), ecores=-1)
 
 

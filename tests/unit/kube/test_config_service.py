@@ -286,7 +286,7 @@ def test_a_socket_that_somebody_serves_is_left_alone(short_path: Path) -> None:
 def test_something_else_than_a_socket_is_left_alone(short_path: Path) -> None:
     (short_path / "c.sock").write_text("mine")
     with (
-        pytest.raises(SocketUnusableError, match=r"a regular file and not a socket.*--config-socket"),
+        pytest.raises(SocketUnusableError, match=r"a regular file, not a socket.*--config-socket"),
         config_server(short_path / "c.sock", Accepted()),
     ):
         pass

@@ -31,7 +31,7 @@ def test_debug_lists_are_read(text: str, states: dict[str, bool]) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        pytest.param("onn:relay", "'onn' is no state (did you mean on?)", id="a misspelt state, with the nearest"),
+        pytest.param("onn:relay", "unknown state 'onn' (did you mean on?)", id="a misspelt state, with the nearest"),
         pytest.param("relay:on", "write the state first, on:relay", id="state and source swapped"),
         pytest.param("on:", "name a source after the colon, for example on:relay", id="a state without source"),
         pytest.param("on:a:b", "separate entries by commas", id="two colons"),

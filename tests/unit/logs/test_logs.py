@@ -75,8 +75,8 @@ def test_full_debug_toggles_and_says_so(capsys: pytest.CaptureFixture[str]) -> N
     assert not logging.getLogger("hpack").isEnabledFor(logging.DEBUG)
     lines = stderr_of(capsys)
     assert [line.partition(": ")[0] for line in lines] == ["logs", "relay", "logs"]
-    assert "full debug is on" in lines[0]
-    assert "full debug is off" in lines[2]
+    assert "debug logging enabled" in lines[0]
+    assert "debug logging restored" in lines[2]
 
 
 def test_exception_logs_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,10 +98,10 @@ def test_libraries_are_routed_here(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_options_and_sources_without_effect_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings(headers=False, debug={"relya": True, "rdt": True}, ignored=("--one_output", "LOGGER_X")))
-    rdt = "rdt: nothing in this version of crirm logs under this name"
-    no_source = "logs: debug was switched for sources that do not exist"
+    rdt = "rdt: this version of crirm has no such source"
+    no_source = "logs: ignoring debug settings for unknown sources"
     assert stderr_of(capsys) == [
-        'logs: logging options without effect are ignored options="--one_output, LOGGER_X"',
+        'logs: ignoring logging options without effect options="--one_output, LOGGER_X"',
         f'{no_source} sources="relya: no such source (did you mean relay?); {rdt}"',
     ]
 
@@ -184,7 +184,7 @@ def test_a_log_file_that_fails_is_told_on_standard_error(
     log.info("two")
     assert stderr_of(capsys) == [
         "relay: one",
-        f"logs: {file} cannot be written: No space left on device; trying on",
+        f"logs: {file}: cannot write: No space left on device; will keep trying",
         "relay: two",
     ]
 

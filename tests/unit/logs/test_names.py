@@ -41,7 +41,7 @@ def test_names_of_the_reference_lead_to_sources_that_exist() -> None:
         pytest.param("mine", None, id="a source that registered itself"),
         pytest.param("relya", "no such source (did you mean relay?)", id="a misspelt one, with the nearest"),
         pytest.param("zzzz", "no such source", id="one that is near none"),
-        pytest.param("rdt", "nothing in this version of crirm logs under this name", id="one whose feature is to come"),
+        pytest.param("rdt", "this version of crirm has no such source", id="one whose feature is to come"),
     ],
 )
 def test_complaints_about_sources(source: str, said: str | None) -> None:

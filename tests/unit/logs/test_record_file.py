@@ -36,7 +36,7 @@ def test_a_path_that_cannot_be_written_is_refused_with_reason_and_remedy(
 ) -> None:
     with pytest.raises(RecordFileError) as fault:
         RecordFile(str(tmp_path / name), truncate=True)
-    assert str(fault.value).startswith(f"{tmp_path / name}: cannot be opened for writing: {reason}; name a file")
+    assert str(fault.value).startswith(f"{tmp_path / name}: cannot open for writing: {reason}; use a file")
 
 
 def test_a_full_disk_is_told_once_and_what_was_left_out_when_it_is_over(
@@ -54,9 +54,9 @@ def test_a_full_disk_is_told_once_and_what_was_left_out_when_it_is_over(
 
     with monkeypatch.context() as broken:
         broken.setattr(os, "write", half_then_full)
-        assert file.write("lost\n") == f"{path} cannot be written: No space left on device; trying on"
+        assert file.write("lost\n") == f"{path}: cannot write: No space left on device; will keep trying"
         assert file.write("lost\n") is None
-    assert file.write("after\n") == f"{path} can be written again, 2 records were left out"
+    assert file.write("after\n") == f"{path}: writing works again, 2 messages were lost"
     assert file.write("later\n") is None
     file.close()
     assert path.read_text() == "before\nafter\nlater\n"  # no half record either
@@ -114,7 +114,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make such 
     ("make", "complaint"),
     [
         pytest.param(_link, "is a symbolic link", id="symbolic link"),
-        pytest.param(_hard_link, "has another name too", id="hard link"),
+        pytest.param(_hard_link, "has other hard links", id="hard link"),
         pytest.param(os.mkfifo, "is not a regular file", id="named pipe, which must not hang"),
         pytest.param(_socket, "is not a regular file", id="socket"),
         pytest.param(_device, "is not a regular file", id="device", marks=AS_ROOT),
@@ -127,7 +127,7 @@ def test_what_is_not_ours_is_refused_in_one_sentence_and_left_alone(
     path = tmp_path / "records"
     make(path)
     before = path.lstat()
-    with pytest.raises(RecordFileError, match=f"^{path}: {complaint}.*, so crirm leaves it alone; name another file$"):
+    with pytest.raises(RecordFileError, match=f"^{path}: {complaint}.*; crirm does not write to it; use another file$"):
         RecordFile(str(path), truncate=truncate)
     assert (before.st_mode, before.st_size) == (path.lstat().st_mode, path.lstat().st_size)
     if (tmp_path / "precious").exists():
@@ -158,6 +158,6 @@ def test_what_is_put_in_the_place_of_a_full_file_is_not_written(
         return moved
 
     monkeypatch.setattr(type(path), "replace", replace_and_link)
-    assert file.write("456\n") == f"{path} cannot be written: is a symbolic link; trying on"
+    assert file.write("456\n") == f"{path}: cannot write: is a symbolic link; will keep trying"
     file.close()
     assert precious.read_text() == "old\n"

@@ -75,17 +75,17 @@ def test_settings(environ: dict[str, str], options: dict[str, str], changes: dic
 @pytest.mark.parametrize(
     ("environ", "options", "said"),
     [
-        pytest.param({"LOGGER_V": "x"}, {}, "LOGGER_V: cannot be 'x'; it is a whole number", id="verbosity"),
-        pytest.param({}, {"v": "-1"}, "--v: cannot be '-1'", id="negative verbosity"),
+        pytest.param({"LOGGER_V": "x"}, {}, "LOGGER_V: invalid value 'x'; expected a whole number", id="verbosity"),
+        pytest.param({}, {"v": "-1"}, "--v: invalid value '-1'", id="negative verbosity"),
         pytest.param(
-            {}, {"format": "jsn"}, "--format: cannot be 'jsn'; it is auto, human, journal or json", id="format"
+            {}, {"format": "jsn"}, "--format: invalid value 'jsn'; expected auto, human, journal or json", id="format"
         ),
         pytest.param(
-            {}, {"skip_headers": "maybe"}, "--skip_headers: cannot be 'maybe'; it is true or false", id="flag"
+            {}, {"skip_headers": "maybe"}, "--skip_headers: invalid value 'maybe'; expected true or false", id="flag"
         ),
         pytest.param({}, {"vmodule": "relay"}, "a list such as relay=4,link=0", id="vmodule without number"),
         pytest.param(
-            {}, {**FILE, "stderrthreshold": "loud"}, "it is INFO, WARNING, ERROR or FATAL", id="unknown threshold"
+            {}, {**FILE, "stderrthreshold": "loud"}, "expected INFO, WARNING, ERROR or FATAL", id="unknown threshold"
         ),
         pytest.param(
             {}, {"skip_header": "1"}, "no such logging option (did you mean skip_headers?)", id="unknown option"

@@ -142,7 +142,7 @@ def test_avx512(avx512: set[str], expected: dict[str, int]) -> None:
     ("value", "fault"),
     [
         pytest.param("c0: [c1", "is not valid YAML: ", id="no YAML"),
-        pytest.param("[c0]", "$: is not a mapping from container names to lists of affinities", id="a list"),
+        pytest.param("[c0]", "$: is not a mapping of container names to lists of affinities", id="a list"),
         pytest.param("", "$: is not a mapping", id="nothing"),
         pytest.param("c0: c1", "$.c0: is not a list of affinities", id="no list"),
         pytest.param(
@@ -151,7 +151,7 @@ def test_avx512(avx512: set[str], expected: dict[str, int]) -> None:
         pytest.param("c0: [{scope: {operator: AlwaysTrue}}]", "$.c0[0].match: is missing", id="no match"),
         pytest.param(
             "c1: [{match: {operator: AlwaysTrue}, wieght: 1}]",
-            "$.c1[0].wieght: is no field of this",
+            "$.c1[0].wieght: unknown field",
             id="a wrong field, though of another container",
         ),
         pytest.param(
@@ -166,7 +166,7 @@ def test_avx512(avx512: set[str], expected: dict[str, int]) -> None:
         ),
         pytest.param(
             "c0: [{match: {key: name, operator: Is}}]",
-            "$.c0[0].match.operator: 'Is' is no operator",
+            "$.c0[0].match.operator: 'Is' is not an operator",
             id="a wrong match",
         ),
         pytest.param(

@@ -114,7 +114,7 @@ def boolean(one: Pod, name: str) -> bool | None:
         pytest.param(
             boolean,
             {LEGACY: "[true]"},
-            f"annotation {LEGACY}: is not a single value; write one text",
+            f"annotation {LEGACY}: is not a single value; write one string",
             id="legacy: neither a value nor a mapping",
         ),
         pytest.param(
@@ -127,19 +127,19 @@ def boolean(one: Pod, name: str) -> bool | None:
         pytest.param(
             asked.memory_kinds,
             {KINDS: "dram,floppy"},
-            f"annotation {KINDS}: 'floppy' is no kind of memory; write a list of dram, pmem, hbm, cxl, or mixed",
+            f"annotation {KINDS}: 'floppy' is not a kind of memory; write a list of dram, pmem, hbm, cxl, or mixed",
             id="no kind of memory",
         ),
         pytest.param(
             asked.cold_start_s,
             {COLD: "60s"},
-            f'annotation {COLD}: is not the one field "duration"; write for example "duration: 60s"',
+            f'annotation {COLD}: must be the single field "duration"; write for example "duration: 60s"',
             id="cold start without the field",
         ),
         pytest.param(
             asked.cold_start_s,
             {LEGACY_COLD: "c1: {duration: 60s, size: 3}"},
-            f'annotation {LEGACY_COLD}: $.c1: is not the one field "duration"; write for example "duration: 60s"',
+            f'annotation {LEGACY_COLD}: $.c1: must be the single field "duration"; write for example "duration: 60s"',
             id="legacy: cold start with an unknown field",
         ),
         pytest.param(

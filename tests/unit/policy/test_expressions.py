@@ -116,40 +116,38 @@ def test_always_true_needs_no_key() -> None:
     ("document", "fault"),
     [
         pytest.param("name", "$: is not a mapping; write the fields operator, key, values", id="a text"),
-        pytest.param(
-            {"key": "name", "operator": "In", "value": "a"}, "$.value: is no field of this", id="a wrong field"
-        ),
+        pytest.param({"key": "name", "operator": "In", "value": "a"}, "$.value: unknown field", id="a wrong field"),
         pytest.param({"key": "name"}, "$.operator: is missing", id="no operator"),
         pytest.param({"operator": "Exists"}, "$.key: is missing", id="no key"),
         pytest.param(
             {"key": "name", "operator": "Equal", "values": ["a"]},
-            "$.operator: 'Equal' is no operator; write one of Equals, NotEqual, In,",
+            "$.operator: 'Equal' is not an operator; write one of Equals, NotEqual, In,",
             id="a wrong operator",
         ),
-        pytest.param({"key": "name", "operator": ["In"]}, "$.operator: is not a single text", id="a list as operator"),
-        pytest.param({"key": ["a"], "operator": "Exists"}, "$.key: is not a single text", id="a list as key"),
+        pytest.param({"key": "name", "operator": ["In"]}, "$.operator: is not a string", id="a list as operator"),
+        pytest.param({"key": ["a"], "operator": "Exists"}, "$.key: is not a string", id="a list as key"),
         pytest.param(
             {"key": "name", "operator": "In", "values": "a"}, "$.values: is not a list", id="a text as values"
         ),
         pytest.param(
             {"key": "name", "operator": "In", "values": ["a", []]},
-            "$.values[1]: is not a single text",
+            "$.values[1]: is not a string",
             id="a list as value",
         ),
         pytest.param(
             {"key": "name", "operator": "Equals", "values": ["a", "b"]},
-            "$.values: Equals takes exactly one, not 2",
+            "$.values: Equals takes exactly one value, not 2",
             id="two values for Equals",
         ),
         pytest.param(
             {"key": "name", "operator": "MatchesNot"},
-            "$.values: MatchesNot takes exactly one, not 0",
+            "$.values: MatchesNot takes exactly one value, not 0",
             id="none for MatchesNot",
         ),
         pytest.param({"key": "name", "operator": "In"}, "$.values: In takes at least one", id="no values for In"),
         pytest.param(
             {"key": "name", "operator": "Exists", "values": ["a"]},
-            "$.values: Exists takes none; leave them out",
+            "$.values: Exists takes no values; remove them",
             id="a value for Exists",
         ),
         pytest.param(
@@ -159,29 +157,29 @@ def test_always_true_needs_no_key() -> None:
         ),
         pytest.param(
             {"key": "nmae", "operator": "Exists"},
-            "$.key: 'nmae' names nothing; write one of name, namespace,",
+            "$.key: 'nmae' is not a key; write one of name, namespace,",
             id="a key that names nothing",
         ),
-        pytest.param({"key": "", "operator": "Exists"}, "$.key: '' names nothing", id="an empty key"),
+        pytest.param({"key": "", "operator": "Exists"}, "$.key: '' is not a key", id="an empty key"),
         pytest.param(
-            {"key": "labels", "operator": "Exists"}, "$.key: 'labels' names nothing", id="labels without a label"
+            {"key": "labels", "operator": "Exists"}, "$.key: 'labels' is not a key", id="labels without a label"
         ),
-        pytest.param({"key": "pod", "operator": "Exists"}, "$.key: 'pod' names nothing", id="a pod as a whole"),
+        pytest.param({"key": "pod", "operator": "Exists"}, "$.key: 'pod' is not a key", id="a pod as a whole"),
         pytest.param(
-            {"key": "pod/tags/x", "operator": "Exists"}, "$.key: 'pod/tags/x' names nothing", id="pods have no tags"
+            {"key": "pod/tags/x", "operator": "Exists"}, "$.key: 'pod/tags/x' is not a key", id="pods have no tags"
         ),
         pytest.param(
             {"key": "pod/labels", "operator": "Exists"},
-            "$.key: 'pod/labels' names nothing",
+            "$.key: 'pod/labels' is not a key",
             id="pod labels without a label",
         ),
-        pytest.param({"key": "name/x", "operator": "Exists"}, "$.key: 'name/x' names nothing", id="below a name"),
+        pytest.param({"key": "name/x", "operator": "Exists"}, "$.key: 'name/x' is not a key", id="below a name"),
         pytest.param(
             {"key": ":ab", "operator": "Exists"}, "$.key: ':ab' is too short for a joint key", id="a short joint key"
         ),
         pytest.param(
             {"key": ":name:nmae", "operator": "Exists"},
-            "$.key: 'nmae' names nothing",
+            "$.key: 'nmae' is not a key",
             id="a joint key of which one is wrong",
         ),
     ],

@@ -200,6 +200,6 @@ def test_one_that_was_found_and_cannot_be_placed_hides_no_other() -> None:
 def test_crirm_starts_with_a_container_that_it_cannot_place() -> None:
     running = attrs.evolve(container(), state=ContainerState.RUNNING, id=UPDATE.id)
     revived = revive(Buggy(8), Saved(Workload({POD.id: POD}, {KEY: running})))
-    why = "crirm failed to place it (ZeroDivisionError: nobody thought of that)"
-    assert revived.lost == {KEY: f"{why}; nor can it share CPUs with others (nobody thought of that)"}
+    why = "crirm failed to place it because of a bug (ZeroDivisionError: nobody thought of that)"
+    assert revived.lost == {KEY: f"{why}; shared CPUs failed too (nobody thought of that)"}
     assert set(revived.state.degraded) == {KEY}

@@ -48,10 +48,10 @@ def test_matching(pattern: str, text: str, expected: bool) -> None:
 @pytest.mark.parametrize(
     ("pattern", "fault"),
     [
-        pytest.param("[a", "its [ is not closed, or holds no proper class", id="an open class"),
-        pytest.param("[]a]", "its [ is not closed, or holds no proper class", id="an empty class"),
-        pytest.param("[^]", "its [ is not closed, or holds no proper class", id="an empty negated class"),
-        pytest.param("[a-]", "its [ is not closed, or holds no proper class", id="an open range"),
+        pytest.param("[a", "its [ is not closed or its class is malformed", id="an open class"),
+        pytest.param("[]a]", "its [ is not closed or its class is malformed", id="an empty class"),
+        pytest.param("[^]", "its [ is not closed or its class is malformed", id="an empty negated class"),
+        pytest.param("[a-]", "its [ is not closed or its class is malformed", id="an open range"),
         pytest.param("[z-a]", "z-a runs backwards", id="a range that runs backwards"),
         pytest.param("a\\", "nothing follows its last backslash", id="a backslash at the end"),
     ],

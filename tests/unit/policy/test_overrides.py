@@ -66,19 +66,19 @@ def test_resources(resources: object, cpu: object, memory: object) -> None:
         pytest.param([], "$: is not a mapping; write the fields scope, resources, classes, toptierLimit", id="a list"),
         pytest.param(
             {"resource": {}},
-            "$.resource: is no field of this; write scope, resources, classes, toptierLimit",
+            "$.resource: unknown field; write one of scope, resources, classes, toptierLimit",
             id="typo",
         ),
         pytest.param({"scope": {}}, "$.scope: is not a list", id="a scope that is no list"),
         pytest.param({"scope": ["x"]}, "$.scope[0]: is not a mapping; write the fields nodes, containers", id="text"),
         pytest.param(
             {"scope": [{}, {"nodes": [""]}]},
-            "$.scope[1].nodes[0]: is not the name of a node; write for example worker-1 or worker-*",
+            "$.scope[1].nodes[0]: is not a node name; write for example worker-1 or worker-*",
             id="a node without a name",
         ),
         pytest.param(
             {"scope": [{"nodes": ["w*r"]}]},
-            "$.scope[0].nodes[0]: 'w*r' has a star that is not at its end; write for example worker-*",
+            "$.scope[0].nodes[0]: 'w*r' has a star before its end; write for example worker-*",
             id="a star inside",
         ),
         pytest.param(
@@ -95,12 +95,12 @@ def test_resources(resources: object, cpu: object, memory: object) -> None:
         ),
         pytest.param(
             {"resources": {"limits": {"gpu": 1}}},
-            "$.resources.limits.gpu: is no field of this; write cpu, memory",
+            "$.resources.limits.gpu: unknown field; write one of cpu, memory",
             id="another resource",
         ),
         pytest.param(
             {"resources": {"claims": [{}]}},
-            "$.resources.claims: is no field of this; write requests, limits",
+            "$.resources.claims: unknown field; write one of requests, limits",
             id="claims",
         ),
         pytest.param(
@@ -118,14 +118,14 @@ def test_resources(resources: object, cpu: object, memory: object) -> None:
         ),
         pytest.param(
             {"resources": {"limits": {"memory": True}}},
-            '$.resources.limits.memory: is not an amount; write for example "500m", 2 or "64Mi"',
+            '$.resources.limits.memory: is not a quantity; write for example "500m", 2 or "64Mi"',
             id="a truth value",
         ),
         pytest.param({"toptierLimit": "-5"}, "$.toptierLimit: '-5' is negative", id="a negative top tier limit"),
-        pytest.param({"classes": {"rdt": 1}}, "$.classes.rdt: is not the name of a class", id="no class name"),
+        pytest.param({"classes": {"rdt": 1}}, "$.classes.rdt: is not a class name", id="no class name"),
         pytest.param(
             {"classes": {"cpu": "x"}},
-            "$.classes.cpu: is no field of this; write rdt, blockio",
+            "$.classes.cpu: unknown field; write one of rdt, blockio",
             id="another kind of class",
         ),
     ],
@@ -145,7 +145,7 @@ def test_faults_are_told_with_their_place(spec: object, problem: str) -> None:
     ],
 )
 def test_what_this_version_cannot_do_is_refused_and_says_so(spec: object) -> None:
-    with pytest.raises(OverrideError, match=r"this crirm does not .* yet; leave it out"):
+    with pytest.raises(OverrideError, match=r"not supported yet; remove this field"):
         decode_override("a", spec)
 
 

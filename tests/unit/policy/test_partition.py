@@ -48,21 +48,21 @@ def test_partition(host: str, available: str, reserved: str, sharable: str, isol
 @pytest.mark.parametrize(
     ("host", "available", "reserved", "message"),
     [
-        pytest.param("1p.4c", "", "", "leaves no CPU for kube-system", id="reserved CPUs are a must"),
-        pytest.param("1p.4c", "", "0", "leaves no CPU for kube-system", id="none are not enough"),
-        pytest.param("1p.4c offline=3", "", "cpuset:3", "leaves no CPU for kube-system", id="reserved ones offline"),
+        pytest.param("1p.4c", "", "", "reserves no online CPU", id="reserved CPUs are a must"),
+        pytest.param("1p.4c", "", "0", "reserves no online CPU", id="none are not enough"),
+        pytest.param("1p.4c offline=3", "", "cpuset:3", "reserves no online CPU", id="reserved ones offline"),
         pytest.param("1p.4c", "cpuset:0-2", "cpuset:2-3", "CPUs 3 are outside", id="reserved outside available"),
         pytest.param("1p.4c", "cpuset:0-4", "1", "AvailableResources.CPU: this machine has no CPUs 4", id="too high"),
         pytest.param(
             "1p.4c", "", "cpuset:9", "ReservedResources.CPU: this machine has no CPUs 9", id="reserved too high"
         ),
         pytest.param("1p.4c isolated=2", "", "cpuset:2", "isolated by the kernel", id="reserved and isolated"),
-        pytest.param("1p.4c isolated=2", "", "4", "it takes 4 CPUs from 0-1,3", id="too many reserved"),
-        pytest.param("1p.4c offline=1", "cpuset:1", "1", "leaves no online CPU", id="available ones offline"),
+        pytest.param("1p.4c isolated=2", "", "4", "needs 4 CPUs, but only 0-1,3", id="too many reserved"),
+        pytest.param("1p.4c offline=1", "cpuset:1", "1", "names no online CPU", id="available ones offline"),
         pytest.param("1p.4c isolated=3", "", "3", r"\(0-2\) leaves no CPU for other containers", id="all reserved"),
-        pytest.param("1p.4c", "0", "1", "leaves no online CPU", id="nothing available"),
-        pytest.param("1p.4c", "5", "1", "it takes 1 CPUs from none", id="more available than there are"),
-        pytest.param("1p.4c", "1", "cpuset:0-1", "does not hold the reserved CPUs", id="less available than reserved"),
+        pytest.param("1p.4c", "0", "1", "names no online CPU", id="nothing available"),
+        pytest.param("1p.4c", "5", "1", "needs 1 CPUs, but none can be used", id="more available than there are"),
+        pytest.param("1p.4c", "1", "cpuset:0-1", "is fewer than the reserved CPUs", id="less available than reserved"),
     ],
 )
 def test_constraints_that_cannot_be(host: str, available: str, reserved: str, message: str) -> None:

@@ -130,7 +130,7 @@ def test_with_overflow_a_container_without_room_shares_what_is_left(book: Playbo
     assert decision.adjustment == cpus("5-7")
     assert decision.trail is not None
     assert decision.trail.notes == (
-        "overflow: nothing is kept for it, since wants 3 CPUs, 3 are free and one must stay",
+        "overflow: no CPUs or memory are reserved for it: wants 3 CPUs, 3 are free and one must stay",
     )
     assert decision.state.workload.containers[ContainerKey("b")].requirements == asking(3000)
 

@@ -195,8 +195,8 @@ def test_refusal() -> None:
         node.add("b", 4000)
     assert caught.value.reason is RefusalReason.NO_ROOM
     assert (
-        str(caught.value) == "default/pod-b/c wants 4 CPUs to itself, but only 3 are free (1 ordinary, 2 isolated); "
-        "the reserved ones stay shared"
+        str(caught.value) == "default/pod-b/c wants 4 exclusive CPUs, but only 3 are free (1 ordinary, 2 isolated); "
+        "reserved CPUs always stay shared"
     )
 
 
@@ -226,17 +226,17 @@ def test_trail_of_exclusive_cpus() -> None:
     node.add("shared", 100, QoSClass.BURSTABLE)
     node.add("first", 4000, annotations={PREFER: "true"})
     trail = trail_of(node.add("a", 1000))
-    assert (trail.key, trail.policy, trail.chosen, trail.granted) == ("a", "static", "exclusive", "CPUs 6 to itself")
+    assert (trail.key, trail.policy, trail.chosen, trail.granted) == ("a", "static", "exclusive", "exclusive CPUs 6")
     assert trail.asked == "a CPU request of 1 in a Guaranteed pod"
-    told = [(one.pool, one.facts, one.lost_to, one.rule, one.own, one.other) for one in trail.verdicts]
+    told = [(one.pool, one.facts, one.lost_to, one.rule, one.own, one.other, one.why) for one in trail.verdicts]
     assert told == [
-        ("exclusive", (("free", "1-3,6-9"),), "", "", "", ""),
-        ("isolated", (("free", ""),), "exclusive", "free CPUs", "0", "7"),
-        ("exclusive and isolated", (("free", "1-3,6-9"),), "exclusive", "it is tried later", "", ""),
+        ("exclusive", (("free_cpus", 7),), "", "", 0, 0, ""),
+        ("isolated", (("free_cpus", 0),), "exclusive", "free_cpus", 0, 7, "too few free CPUs: 0; exclusive has 7"),
+        ("exclusive and isolated", (("free_cpus", 7),), "exclusive", "order", 0, 0, "exclusive comes first"),
     ]
     (move,) = trail.moves
     assert (move.key, move.what, move.before, move.after) == ("shared", "CPUs", SHARED, "0-3,7-9")
-    assert move.why == "default/pod-a/c has CPUs 6 to itself now"
+    assert move.why == "default/pod-a/c took exclusive CPUs 6"
 
 
 @pytest.mark.parametrize(
@@ -246,24 +246,24 @@ def test_trail_of_exclusive_cpus() -> None:
             100,
             QoSClass.BURSTABLE,
             "shared",
-            f"CPUs {SHARED} with others",
-            ("it shares CPUs, since its pod is Burstable",),
+            f"shared CPUs {SHARED}",
+            ("runs on shared CPUs: its pod is Burstable, not Guaranteed",),
             id="a pod that is not Guaranteed",
         ),
         pytest.param(
             1500,
             QoSClass.GUARANTEED,
             "shared",
-            f"CPUs {SHARED} with others",
-            ("it shares CPUs, since it requests no whole number of them",),
+            f"shared CPUs {SHARED}",
+            ("runs on shared CPUs: its CPU request is not a whole number",),
             id="no whole number",
         ),
         pytest.param(
             8000,
             QoSClass.GUARANTEED,
             "exclusive and isolated",
-            "CPUs 1-4,7-10 to itself",
-            ("CPUs 4,10 of these are isolated: the kernel does not move threads onto them by itself",),
+            "exclusive CPUs 1-4,7-10",
+            ("CPUs 4,10 are isolated: the kernel does not balance threads onto them",),
             id="both kinds",
         ),
     ],
@@ -278,8 +278,8 @@ def test_trail_of_a_resize() -> None:
     node = Node()
     node.add("a", 2000)
     trail = trail_of(node.resize("a", 4000))
-    assert (trail.chosen, trail.granted) == ("exclusive", "CPUs 1-2,7-8 to itself")
-    assert trail.notes == ("it stays where it is",)
+    assert (trail.chosen, trail.granted) == ("exclusive", "exclusive CPUs 1-2,7-8")
+    assert trail.notes == ("keeps its CPUs",)
 
 
 @pytest.mark.parametrize(

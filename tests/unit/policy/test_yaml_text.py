@@ -33,16 +33,16 @@ def test_documents(text: str, document: object) -> None:
     ("text", "fault"),
     [
         pytest.param("a: [b", "is not valid YAML: expected ',' or ']', but got '<stream end>' at line 1", id="broken"),
-        pytest.param("a: 1\nb: 2\na: 3", "is not valid YAML: 'a' is there twice at line 3, character 1", id="twice"),
-        pytest.param("? [a]\n: b", "a key is not a plain text at line 1", id="a list as a key"),
+        pytest.param("a: 1\nb: 2\na: 3", "is not valid YAML: 'a' is duplicated at line 3, character 1", id="twice"),
+        pytest.param("? [a]\n: b", "a key is not a plain string at line 1", id="a list as a key"),
         pytest.param("a: 1\n---\nb: 2", "but found another document at line 2", id="two documents"),
         pytest.param("&a [*a]", "found unconstructable recursive node", id="a list within itself"),
         pytest.param("a: \0", "is not valid YAML: unacceptable character", id="an impossible character"),
-        pytest.param("[" * 500, "is not valid YAML: nesting is too deep at line 1, character 17", id="deep nesting"),
-        pytest.param("- " * 500, "is not valid YAML: nesting is too deep", id="deep nesting without brackets"),
+        pytest.param("[" * 500, "is not valid YAML: nested too deeply at line 1, character 17", id="deep nesting"),
+        pytest.param("- " * 500, "is not valid YAML: nested too deeply", id="deep nesting without brackets"),
         pytest.param("a: [" + "b," * 500 + "]", "has too many parts (503 brackets", id="many small parts"),
         pytest.param("- a\n" * 251, "has too many parts (502 brackets", id="many short lines"),
-        pytest.param("a" * 16385, "is too long (16385 characters); write at most 16384", id="too long"),
+        pytest.param("a" * 16385, "is too long (16385 characters); the limit is 16384", id="too long"),
     ],
 )
 def test_faults(text: str, fault: str) -> None:

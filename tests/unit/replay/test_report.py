@@ -84,10 +84,10 @@ def test_a_report_survives_json() -> None:
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        pytest.param([], "this is no report", id="a list"),
-        pytest.param({}, "this is no report", id="an empty object"),
-        pytest.param({"format": 9}, "the report is of format 9, not 1", id="another version"),
-        pytest.param({"format": 1, "crirm": 1}, "this is no report", id="half of one"),
+        pytest.param([], "not a report", id="a list"),
+        pytest.param({}, "not a report", id="an empty object"),
+        pytest.param({"format": 9}, "unsupported report format 9, expected 1", id="another version"),
+        pytest.param({"format": 1, "crirm": 1}, "not a report", id="half of one"),
     ],
 )
 def test_what_is_no_report_is_refused(record: object, said: str) -> None:
@@ -114,8 +114,8 @@ def test_what_differs_is_told_container_by_container() -> None:
     found = compare(replayed(text).report, replayed(text, choice=STATIC).report)
     differing = {each.name: (each.one, each.other) for each in found.containers}
     assert differing["default/p/a"] == (
-        "socket #1, CPUs 4-5 to itself, memory 1",
-        "exclusive, CPUs 1-2 to itself, any memory (far: 1)",
+        "socket #1, exclusive CPUs 4-5, memory 1",
+        "exclusive, exclusive CPUs 1-2, any memory (far: 1)",
     )
     figures = {figure.what: figure for figure in found.figures}
     assert figures["end: that may use remote memory"].one == 0
@@ -129,7 +129,7 @@ def test_a_container_that_only_one_of_them_knows_differs() -> None:
     found = compare(less, replayed(scene.text).report)
     assert [(each.name, each.one) for each in found.containers] == [("default/p/more", "")]
     assert isinstance(found.containers[0], Difference)
-    assert found.figures[0] == Figure("containers that run at the end", 4, 5)
+    assert found.figures[0] == Figure("containers running at the end", 4, 5)
 
 
 def test_a_weight_that_differs_is_told_where_nothing_else_does() -> None:

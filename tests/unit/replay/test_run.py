@@ -140,7 +140,8 @@ def test_what_was_refused_then_and_fits_here_is_placed_until_its_pod_ends() -> N
     for host, state in (("2p.8c.1t mem=8Gi", "runs"), ("", "refused")):
         found = replayed(scene.text, host)
         assert outcomes(found)["big"] == state
-        assert any("refused then but placed here" in note for note in found.report.notes) == (state == "runs")
+        noted = any("refused in the recording but placed here" in note for note in found.report.notes)
+        assert noted == (state == "runs")
     scene.tell(PodStopped(PodId("p")))
     assert outcomes(replayed(scene.text, "2p.8c.1t mem=8Gi"))["big"] == "ended"
 
@@ -156,13 +157,13 @@ def test_what_ran_at_the_start_is_kept_there_and_placed_anew_elsewhere() -> None
     found = replayed(scene.text)
     assert found.replay.policy.exclusive(found.replay.state.policy) == own
     assert [one.changes for one in found.report.outcomes] == [0, 0]
-    assert found.report.notes == ("the trace just stops: it is still being written, or crirm was killed",)
+    assert found.report.notes == ("the trace has no end: it is still being written, or crirm was killed",)
     found = replayed(scene.text, "1p.1c.2t")
     assert [(refusal.what, refusal.name) for refusal in found.report.refusals] == [
         ("at the start", "default/p/a"),
         ("at the start", "default/p/c"),
     ]
-    assert "the 2 containers of the start were placed anew" in found.report.notes
+    assert "the 2 containers at the start were placed again" in found.report.notes
 
 
 def test_hints_count_only_on_the_machine_that_they_speak_of() -> None:
@@ -172,7 +173,7 @@ def test_hints_count_only_on_the_machine_that_they_speak_of() -> None:
     assert [one.pool for one in replayed(scene.text).report.outcomes] == ["socket #0"]
     found = replayed(scene.text, "2p.5c.1t")
     assert [one.pool for one in found.report.outcomes] == ["socket #1"], "which has more shared CPUs"
-    assert any("topology hints were left out 1 times" in note for note in found.report.notes)
+    assert any("topology hints were ignored 1 times" in note for note in found.report.notes)
     assert not found.report.same_machine
 
 
@@ -211,7 +212,7 @@ def test_a_configuration_of_its_own_holds_throughout() -> None:
     assert elsewhere.report.end.containers == 6
     own = replayed(scene.text, choice=AWARE)
     assert own.report.policy.startswith("topology-aware")
-    assert any("changes of the configuration in the trace were left out" in note for note in own.report.notes)
+    assert any("configuration changes in the trace were ignored" in note for note in own.report.notes)
 
 
 def test_requirements_that_change_from_outside_change_in_a_replay_too() -> None:
@@ -240,7 +241,7 @@ def test_decisions_that_are_not_as_they_were_made_are_counted() -> None:
     lines = [line.replace('"decided":"', '"decided":"0') for line in scene.lines[-2:]]
     found = replayed("".join([*scene.lines[:-2], *lines]))
     assert found.report.not_as_made == 2
-    assert any("2 decisions are not what they were, the first in line" in note for note in found.report.notes)
+    assert any("2 decisions differ from the recording, first in line" in note for note in found.report.notes)
 
 
 def test_a_policy_that_fails_is_reported_and_the_replay_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

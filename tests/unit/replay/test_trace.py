@@ -97,7 +97,7 @@ def test_a_torn_last_line_is_left_out() -> None:
     for cut in (1, 5, len(text.splitlines()[-1]) - 1):
         reader = read(text[:-cut])
         assert len(list(reader.entries())) == len(text.splitlines()) - 2
-        assert "torn" in reader.notes[0]
+        assert "incomplete" in reader.notes[0]
 
 
 def test_how_a_trace_ends_is_noted() -> None:
@@ -105,10 +105,10 @@ def test_how_a_trace_ends_is_noted() -> None:
     assert scene.writer is not None
     reader = read(scene.text)
     list(reader.entries())
-    assert reader.notes == ["the trace just stops: it is still being written, or crirm was killed"]
+    assert reader.notes == ["the trace has no end: it is still being written, or crirm was killed"]
     reader = read(scene.text + scene.writer.end(scene.now_s, "it is enough"))
     list(reader.entries())
-    assert reader.notes == ["the trace ends on purpose: it is enough"]
+    assert reader.notes == ["the trace is complete: it is enough"]
 
 
 def first_with(**changes: object) -> str:
@@ -121,29 +121,29 @@ def first_with(**changes: object) -> str:
     ("text", "said"),
     [
         pytest.param("", "line 1: the file is empty", id="empty"),
-        pytest.param("hello\n", "line 1: this is no trace of crirm, or one just begun: it is not JSON", id="text"),
-        pytest.param("\x00" * 100, "line 1: this is no trace of crirm", id="zeros"),
-        pytest.param("[" * 100_000 + "\n", "line 1: this is no trace", id="JSON that is too deep"),
+        pytest.param("hello\n", "line 1: not a trace of crirm, or an incomplete one: not JSON", id="text"),
+        pytest.param("\x00" * 100, "line 1: not a trace of crirm", id="zeros"),
+        pytest.param("[" * 100_000 + "\n", "line 1: not a trace", id="JSON that is too deep"),
         pytest.param("[1]\n", "line 1: is no JSON object", id="a list"),
-        pytest.param('{"kind": "Pod"}\n', "line 1: this is no trace of crirm; `crirm serve --record", id="other JSON"),
-        pytest.param(first_with(format=2, crirm="9"), "format 2, not 1; the crirm that made it is 9", id="newer"),
-        pytest.param(first_with(topology={}), "line 1: the header cannot be read: machine description", id="machine"),
-        pytest.param(first_with(choice={"name": "magic"}), "this crirm has no policy 'magic'; it has", id="policy"),
-        pytest.param(first_with(choice=[]), "line 1: the header cannot be read", id="no policy"),
-        pytest.param(first_with(start={}), "the state at its start cannot be read", id="start"),
-        pytest.param(first_with(at_s="now"), "'now' is no time", id="time"),
-        pytest.param(first_with(at_s=1e300), "is no time", id="time beyond calendars"),
-        pytest.param(web().lines[0] + "{}\n", "line 2: is no event of a trace", id="empty event"),
+        pytest.param('{"kind": "Pod"}\n', "line 1: not a trace of crirm; `crirm serve --record", id="other JSON"),
+        pytest.param(first_with(format=2, crirm="9"), "format 2, expected 1; it was recorded by crirm 9", id="newer"),
+        pytest.param(first_with(topology={}), "line 1: unreadable header: machine description", id="machine"),
+        pytest.param(first_with(choice={"name": "magic"}), "unknown policy 'magic'; known are", id="policy"),
+        pytest.param(first_with(choice=[]), "line 1: unreadable header", id="no policy"),
+        pytest.param(first_with(start={}), "unreadable initial state", id="start"),
+        pytest.param(first_with(at_s="now"), "not a time: 'now'", id="time"),
+        pytest.param(first_with(at_s=1e300), "not a time", id="time beyond calendars"),
+        pytest.param(web().lines[0] + "{}\n", "line 2: not an event", id="empty event"),
         pytest.param(web().lines[0] + "x\n", "line 2: the trace is damaged", id="damaged"),
         pytest.param(
-            web().lines[0] + '{"at": 1, "event": "Moved", "decided": ""}\n', "there is no event 'Moved'", id="unknown"
+            web().lines[0] + '{"at": 1, "event": "Moved", "decided": ""}\n', "unknown event 'Moved'", id="unknown"
         ),
         pytest.param(
-            web().lines[0] + '{"at": 1, "event": "PodStopped", "decided": ""}\n', "line 2: is no event", id="half"
+            web().lines[0] + '{"at": 1, "event": "PodStopped", "decided": ""}\n', "line 2: not an event", id="half"
         ),
         pytest.param(
             web().lines[0] + '{"at": 1, "event": "Synchronised", "decided": "", "pods": ["x"], "containers": []}\n',
-            "line 2: is no event",
+            "line 2: not an event",
             id="a list that names what was never described",
         ),
     ],

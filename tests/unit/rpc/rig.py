@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +17,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 
 from crirm.rpc import bridge
-from crirm.rpc.calls import Refusal
+from crirm.rpc.budget import Account, Budget
 from crirm.rpc.client import Pool, RuntimeConnection
 from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import frame
@@ -25,7 +26,9 @@ from crirm.rpc.server import Route, Served, Server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from crirm.rpc.calls import Handler
+    import hyperframe.frame
+
+    from crirm.rpc.calls import Handler, HeldCall, Refusal
     from crirm.rpc.tap import CallTap, Outcome, Tap
 
 VERSION = b"/runtime.v1.RuntimeService/Version"
@@ -55,6 +58,10 @@ class Transport(asyncio.Transport):
         self.written = bytearray()
         self.closed = False
         self.reading = True
+        self.socket: socket.socket | None = None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.socket if name == "socket" else default
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
@@ -95,6 +102,8 @@ class Stream:
 class Half(Protocol):
     """crirm's end of a connection."""
 
+    lost: bool
+
     def connection_made(self, transport: bridge.BaseTransport) -> None: ...
 
     def data_received(self, data: bytes) -> None: ...
@@ -102,18 +111,27 @@ class Half(Protocol):
     def connection_lost(self, exc: BaseException | None) -> None: ...
 
 
+class _H2Connection(H2Connection):
+    """As strict as h2's own, but GOAWAY leaves the streams that there are, as it does with grpc-go."""
+
+    def _receive_goaway_frame(self, frame: hyperframe.frame.GoAwayFrame) -> tuple[list[hyperframe.frame.Frame], Any]:
+        event = h2e.ConnectionTerminated()
+        event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
+        return [], [event]
+
+
 class Peer:
     """One end of an HTTP/2 connection whose other end is crirm's."""
 
     def __init__(self, other: Half, *, client_side: bool, acknowledges: bool = True) -> None:
-        self.h2 = H2Connection(H2Configuration(client_side=client_side, header_encoding=None))
+        self.h2 = _H2Connection(H2Configuration(client_side=client_side, header_encoding=None))
         self.h2.initiate_connection()
         self.other = other
         self.transport = Transport()
         self.acknowledges = acknowledges
         self.streams: dict[int, Stream] = defaultdict(Stream)
         self.order: list[int] = []
-        self.goodbye = False
+        self.goodbye: int | None = None  # the last stream that the other end's GOAWAY leaves in
         self.raw = bytearray()  # bytes to send that are no frames of h2
         other.connection_made(self.transport)
 
@@ -131,10 +149,13 @@ class Peer:
                 self.other.data_received(outgoing[start : start + piece_bytes])
         return bool(outgoing or incoming)
 
-    def vanish(self, exc: BaseException | None = None) -> None:
-        """Be gone."""
-        self.transport.closed = True
-        self.other.connection_lost(exc)
+    def vanish(self, exc: BaseException | None = None, unread: bytes = b"") -> None:
+        """Be gone; *unread* lies in the socket."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX)
+        with ours, theirs:
+            theirs.sendall(unread)
+            self.transport.closed, self.transport.socket = True, ours
+            self.other.connection_lost(exc)
 
     def _note(self, event: h2e.Event) -> None:
         match event:
@@ -153,7 +174,7 @@ class Peer:
             case h2e.StreamReset():
                 self.streams[event.stream_id].reset = int(event.error_code or 0)
             case h2e.ConnectionTerminated():
-                self.goodbye = True
+                self.goodbye = event.last_stream_id
             case _:
                 pass
 
@@ -176,9 +197,9 @@ class Rig:
             self._route, lambda: None if self.away else self.pool, nursery, tap, self._finish, connect=self._connect
         )
         self.server = Server(served)
-        self.upstream = RuntimeConnection(self.pool, self.flusher)
-        self.pool_runtime = Peer(self.upstream, client_side=False)
-        self.pool.add(self.upstream)
+        self.others: list[Peer] = []
+        self.elsewhere: Pool | None = None
+        self.pool_runtime = self.connect_pool(self.pool)
         self.runtime: Peer | None = None
         self.downstream = self.server.new_connection()
         self.kubelet = Peer(self.downstream, client_side=True, acknowledges=kubelet_acknowledges)
@@ -186,34 +207,79 @@ class Rig:
     def _route(self, path: bytes) -> Route | Refusal:
         if self.refusal is not None:
             return self.refusal
-        return Route(self.pool, self.renamed.get(path, path), self.handler, self.observer, self.endless)
+        return Route(
+            self.elsewhere or self.pool, self.renamed.get(path, path), self.handler, self.observer, self.endless
+        )
+
+    def connect_pool(self, pool: Pool) -> Peer:
+        """Let *pool* have a connection, or one more, and return its other end."""
+        connection = RuntimeConnection(pool, self.flusher)
+        self.others.append(Peer(connection, client_side=False))
+        pool.add(connection)
+        return self.others[-1]
+
+    def route_elsewhere(self) -> Peer:
+        """Have calls go to another socket than that of the runtime, and return the other end of that."""
+        self.elsewhere = Pool("/run/elsewhere.sock", self.flusher)
+        return self.connect_pool(self.elsewhere)
+
+    async def another_kubelet(self) -> Peer:
+        """Return another caller, whose connection to the runtime is the last of `others`, if it has one."""
+        self.others.append(Peer(self.server.new_connection(), client_side=True))
+        caller = self.others[-1]
+        await self.settle()
+        return caller
+
+    def limit(self, *, most_bytes: int, most_of_one_bytes: int) -> None:
+        """Let callers have crirm hold no more than that."""
+        self.server.budget = Budget(most_bytes, most_of_one_bytes)
+        self.downstream.account = Account(self.server.budget)
 
     async def _connect(self, half: Any, _path: str) -> None:
-        self.runtime = Peer(half, client_side=False)
+        peer = Peer(half, client_side=False)
+        if self.runtime is None:
+            self.runtime = peer
+        else:
+            self.others.append(peer)
 
     def _finish(self, path: bytes, outcome: Outcome) -> None:
         self.outcomes.append((path, outcome))
 
     @property
+    def beyond(self) -> Peer:
+        """The runtime's end of the kubelet's connection."""
+        assert self.runtime is not None
+        return self.runtime
+
+    @property
     def peers(self) -> list[Peer]:
-        return [peer for peer in (self.kubelet, self.runtime, self.pool_runtime) if peer is not None]
+        return [peer for peer in (self.kubelet, self.runtime, *self.others) if peer is not None]
 
     async def settle(self) -> None:
         """Move bytes and let tasks run until nobody has anything to say."""
-        quiet = 0
+        quiet, left = 0, 100_000
         while quiet < 3:
+            left -= 1
+            assert left, "they never come to rest"
             self.flusher.flush()
             moved = [peer.exchange(self.piece_bytes) for peer in self.peers]
             quiet = 0 if any(moved) else quiet + 1
             await trio.testing.wait_all_tasks_blocked()
             await bridge.call_asyncio(asyncio.sleep, 0)
 
-    async def call(self, *more: tuple[bytes, bytes], path: bytes = VERSION, body: bytes | None = frame(b"hi")) -> int:
-        """Let the kubelet begin a call; *body* None leaves its request open."""
-        stream_id = self.kubelet.h2.get_next_available_stream_id()
-        self.kubelet.h2.send_headers(stream_id, request(path, *more))
+    async def call(
+        self,
+        *more: tuple[bytes, bytes],
+        path: bytes = VERSION,
+        body: bytes | None = frame(b"hi"),
+        peer: Peer | None = None,
+    ) -> int:
+        """Let the kubelet, or *peer*, begin a call; *body* None leaves its request open."""
+        peer = peer or self.kubelet
+        stream_id = peer.h2.get_next_available_stream_id()
+        peer.h2.send_headers(stream_id, request(path, *more))
         if body is not None:
-            await self.send(self.kubelet, stream_id, body, end=True)
+            await self.send(peer, stream_id, body, end=True)
         await self.settle()
         return stream_id
 
@@ -244,8 +310,11 @@ class Rig:
     @property
     def idle(self) -> bool:
         """Nothing of any call is left in crirm."""
-        return not (self.server.calls or self.upstream.legs or self.downstream.splice.streams) and not (
-            self.downstream.account.held_bytes
+        legs = [leg for peer in self.others for leg in getattr(peer.other, "legs", ())]
+        tasks = self.server._tasks
+        splice = self.downstream.splice
+        return not (legs or tasks or self.server.calls or splice.streams or self.server.budget.held_bytes) and (
+            self.downstream.lost or not splice.window.waits
         )
 
 
@@ -256,9 +325,19 @@ async def open_rig(
     """Trio-flavoured: a rig whose connections are open."""
     async with trio.open_nursery() as nursery:
         rig = Rig(nursery, tap=tap, kubelet_acknowledges=kubelet_acknowledges, piece_bytes=piece_bytes)
-        await rig.settle()
-        yield rig
-        nursery.cancel_scope.cancel()
+        try:
+            await rig.settle()
+            yield rig
+        finally:
+            nursery.cancel_scope.cancel()
+            for pool in (rig.pool, rig.elsewhere):
+                if pool is not None:
+                    pool.close("the test is over")  # a call that was forwarded waits for its answer
+
+
+async def forwarding(call: HeldCall) -> None:
+    """Handle a held call by passing it on as it is."""
+    await call.forward(call.message)
 
 
 def in_guest_mode(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:

@@ -10,8 +10,8 @@ import trio.testing
 from grpclib.const import Status
 
 from crirm.rpc import bridge
-from crirm.rpc.grpc_wire import find
 from crirm.rpc.calls import Refusal
+from crirm.rpc.grpc_wire import find
 from tests.unit.rpc.rig import REPLY, Peer, Rig, Transport, on_loop
 
 if TYPE_CHECKING:

@@ -118,7 +118,7 @@ def test_numbers_that_are_none_are_unreadable(tmp_path: Path) -> None:
         host.make(CONTAINER)
     v1.set(f"cpu/{CONTAINER}/cpu.shares", "many")
     v2.set(f"{CONTAINER}/cpu.max", "little")
-    with pytest.raises(CgroupError, match="holds 'many', which is no number"):
+    with pytest.raises(CgroupError, match="expected a number, found 'many'"):
         CpuV1(v1, v1.root / "cpu").shares(C)
     with pytest.raises(CgroupError, match="holds 'little'"):
         CpuV2(v2, v2.root).quota(C)

@@ -45,14 +45,14 @@ def test_a_cgroup_that_has_vanished_is_told_from_a_missing_controller(tmp_path: 
 
 
 def test_a_write_that_is_not_permitted_says_what_was_tried(tmp_path: Path) -> None:
-    with pytest.raises(CgroupError, match=r"x: crirm may not write '0-1' .*run it as root") as caught:
+    with pytest.raises(CgroupError, match=r"x: cannot write '0-1' .*run crirm as root") as caught:
         FILES.write(_folder(tmp_path / "x"), "0-1")
     assert caught.value.trouble is Trouble.NOT_PERMITTED
 
 
 def test_what_the_kernel_refuses_is_told_with_value_code_and_reason() -> None:
     with pytest.raises(
-        CgroupError, match=r"/dev/full: the kernel refuses '5' \(ENOSPC\): it holds processes"
+        CgroupError, match=r"/dev/full: kernel rejected '5' \(ENOSPC\): the cgroup has processes"
     ) as caught:
         FILES.write(Path("/dev/full"), "5")
     assert (caught.value.trouble, caught.value.path, caught.value.tried) == (Trouble.REFUSED, Path("/dev/full"), "5")

@@ -115,7 +115,7 @@ def test_a_successors_file_stays(tmp_path: Path) -> None:
 def test_a_file_that_holds_something_else_is_never_written(tmp_path: Path, content: str) -> None:
     path = tmp_path / "precious"
     path.write_text(content)
-    with pytest.raises(PidFileError, match="holds no process number"), held_pid_file(str(path)):
+    with pytest.raises(PidFileError, match="not a PID file"), held_pid_file(str(path)):
         pass
     assert path.read_text() == content
 
@@ -140,7 +140,7 @@ def _foreign(path: Path) -> None:
         pytest.param(_link, "is a symbolic link", id="symbolic link"),
         pytest.param(Path.mkdir, "is a directory", id="directory"),
         pytest.param(os.mkfifo, "is not a regular file", id="named pipe"),
-        pytest.param(_hard_link, "has another name too", id="hard link"),
+        pytest.param(_hard_link, "has other hard links", id="hard link"),
         pytest.param(_foreign, "belongs to user 12345", id="another user's file", marks=AS_ROOT),
     ],
 )
@@ -156,5 +156,8 @@ def test_what_is_no_file_is_left_alone(tmp_path: Path, make: object, complaint: 
 
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PidFileError, match=f"no directory {tmp_path}/none, "), held_pid_file(f"{tmp_path}/none/a.pid"):
+    with (
+        pytest.raises(PidFileError, match=f"directory {tmp_path}/none does not exist"),
+        held_pid_file(f"{tmp_path}/none/a.pid"),
+    ):
         pass

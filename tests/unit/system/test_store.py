@@ -143,7 +143,7 @@ def test_a_torn_log_costs_its_last_batches_only(home: Path) -> None:
 
 def test_two_daemons_do_not_share_a_directory(home: Path) -> None:
     store = opened(home)
-    with pytest.raises(StoreError, match="another crirm keeps its state here"):
+    with pytest.raises(StoreError, match="in use by another crirm"):
         opened(home)
     store.close()
     opened(home).close()
@@ -175,8 +175,8 @@ def plain(home: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        pytest.param(open_directory, "others may write to it", id="a directory that others can write to"),
-        pytest.param(open_file, "others may write to it", id="a file that others can write to"),
+        pytest.param(open_directory, "writable by other users", id="a directory that others can write to"),
+        pytest.param(open_file, "writable by other users", id="a file that others can write to"),
         pytest.param(link, "is a symbolic link", id="a symbolic link"),
         pytest.param(directory, "directory", id="a directory in place of the file"),
         pytest.param(plain, "is not a directory", id="a file in place of the directory"),
@@ -364,7 +364,7 @@ def test_what_is_of_no_use_is_not_rescued(home: Path, damage: Callable[[Path], N
 
 
 def test_without_a_store_there_is_no_journal(home: Path) -> None:
-    with pytest.raises(StoreError, match="there is no journal"):
+    with pytest.raises(StoreError, match="no journal found"):
         read_journal(str(home))
 
 

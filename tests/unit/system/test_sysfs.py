@@ -91,7 +91,7 @@ def test_unreadable_and_malformed_files_are_named(tmp_path: Path) -> None:
         (Fault.MALFORMED, f"{tmp_path}/{CPU}/isolated"),
         (Fault.NO_MEMORY_SIZE, "NUMA node 0"),
     ]
-    assert str(found.warnings[1]) == f"{tmp_path}/{CPU}/isolated holds something unexpected; taken as missing"
+    assert str(found.warnings[1]) == f"{tmp_path}/{CPU}/isolated has unexpected content; treated as missing"
 
 
 def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_root_without_cpus_is_an_error(tmp_path: Path, content: str | None) ->
     if content is not None:
         (tmp_path / CPU).mkdir(parents=True)
         (tmp_path / CPU / "online").write_text(content)
-    with pytest.raises(DiscoveryError, match="is the host's /sys mounted there, and is --host-root right"):
+    with pytest.raises(DiscoveryError, match="mount the host's /sys there, or correct --host-root"):
         discover(tmp_path)
 
 

@@ -196,7 +196,7 @@ def test_the_relay_socket_is_the_only_one(short_path: Path) -> None:
         sock.listen()
         assert run_with([sock.fileno()], {"LISTEN_FDS": "1"}) == [f"{short_path}/1", "[] None"]
         two = run_with([sock.fileno()] * 2, {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"})
-    assert two[0].startswith("SocketActivationError systemd handed over 2 sockets (a, b) and crirm serves on one; ")
+    assert two[0].startswith("SocketActivationError systemd passed 2 sockets (a, b), but crirm takes one; ")
 
 
 def test_sockets_for_another_process_are_left_alone(short_path: Path) -> None:
@@ -214,8 +214,8 @@ def _plain(family: int, kind: int) -> socket.socket:
 @pytest.mark.parametrize(
     ("family", "kind", "complaint"),
     [
-        pytest.param(socket.AF_INET, socket.SOCK_STREAM, "of the family AF_INET", id="TCP"),
-        pytest.param(socket.AF_UNIX, socket.SOCK_DGRAM, "of the type SOCK_DGRAM", id="datagrams"),
+        pytest.param(socket.AF_INET, socket.SOCK_STREAM, "family AF_INET", id="TCP"),
+        pytest.param(socket.AF_UNIX, socket.SOCK_DGRAM, "type SOCK_DGRAM", id="datagrams"),
         pytest.param(socket.AF_UNIX, socket.SOCK_STREAM, "not listening", id="a single connection"),
     ],
 )

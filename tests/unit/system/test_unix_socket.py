@@ -98,14 +98,14 @@ def test_addresses_that_name_a_socket(text: str, path: str) -> None:
         pytest.param("@crirm", "abstract", id="abstract"),
         pytest.param("unix://@crirm", "abstract", id="abstract with a prefix"),
         pytest.param("unix-abstract:crirm", "abstract", id="abstract as gRPC writes it"),
-        pytest.param("tcp://127.0.0.1:2376", "Unix sockets only", id="TCP"),
-        pytest.param("127.0.0.1:2376", "Unix sockets only", id="an IPv4 address"),
-        pytest.param("[::1]:2376", "Unix sockets only", id="an IPv6 address"),
-        pytest.param("dns:///localhost", "Unix sockets only", id="a host name"),
-        pytest.param("npipe:////./pipe/containerd", "Unix sockets only", id="a Windows pipe"),
-        pytest.param("/run/crirm/", "names a directory", id="a directory"),
+        pytest.param("tcp://127.0.0.1:2376", "needs a Unix socket", id="TCP"),
+        pytest.param("127.0.0.1:2376", "needs a Unix socket", id="an IPv4 address"),
+        pytest.param("[::1]:2376", "needs a Unix socket", id="an IPv6 address"),
+        pytest.param("dns:///localhost", "needs a Unix socket", id="a host name"),
+        pytest.param("npipe:////./pipe/containerd", "needs a Unix socket", id="a Windows pipe"),
+        pytest.param("/run/crirm/", "a directory; add", id="a directory"),
         pytest.param("/run/\0a", "not an absolute path", id="a NUL byte"),
-        pytest.param("/" + "a" * MAX_PATH_BYTES, "108 bytes long, and the system allows 107", id="a byte too long"),
+        pytest.param("/" + "a" * MAX_PATH_BYTES, "108 bytes long; the limit for sockets is 107", id="a byte too long"),
         pytest.param("/" + "ä" * 54, "109 bytes long", id="bytes count, not characters"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_live_socket_refuses_the_second_with_a_code_of_its_own(short_path: Pat
     path = str(short_path / "a.sock")
     with (
         open_listener(path, None),
-        pytest.raises(SocketInUseError, match=r"serves here already.*--relay-socket") as two,
+        pytest.raises(SocketInUseError, match=r"in use by another process.*--relay-socket") as two,
     ):
         open_listener(path, None)
     assert two.value.exit_code == 73
@@ -239,7 +239,7 @@ def test_what_is_no_socket_is_never_deleted(short_path: Path, make: object, kind
     assert callable(make)
     make(path)
     before = path.lstat()
-    with pytest.raises(SocketUnusableError, match=f"{kind} and not a socket"):
+    with pytest.raises(SocketUnusableError, match=f"{kind}, not a socket"):
         open_listener(str(path), None)
     assert os.path.samestat(before, path.lstat())
 
@@ -328,7 +328,7 @@ def test_a_lock_that_is_held_for_long_is_named(short_path: Path, monkeypatch: py
     fd = os.open(short_path, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        with pytest.raises(SocketUnusableError, match=r"held its lock.*lsof"):
+        with pytest.raises(SocketUnusableError, match=r"locked .*lsof"):
             open_listener(str(short_path / "a.sock"), None)
     finally:
         os.close(fd)

@@ -136,8 +136,8 @@ def test_a_fault_of_crirms_own_rejects_the_configuration_and_ends_nothing(tmp_pa
     found = configurations(change, forced_config=str(path))
     trio.run(found.reload)
     assert found.rejected is not None
-    assert "fault of crirm's own" in found.rejected.reason
-    assert "fault of crirm's own" in trio.run(found.activate, "x", STATIC)
+    assert "internal error" in found.rejected.reason
+    assert "internal error" in trio.run(found.activate, "x", STATIC)
 
 
 @in_nursery

@@ -143,7 +143,7 @@ async def test_one_that_is_wrong_refuses_them_all(
 @in_nursery
 async def test_what_the_runtime_refuses_is_undone_and_said(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, answer=Status.INTERNAL)
-    assert await bench.set(MORE) == {"id-a": "shop/web/a: the runtime refuses it: INTERNAL: as told"}
+    assert await bench.set(MORE) == {"id-a": "shop/web/a: runtime refused the update: INTERNAL: as told"}
     assert bench.cpus() == {"a": 2}
     assert bench.overrides.in_force == ()
     (container,) = bench.engine.state.workload.containers.values()

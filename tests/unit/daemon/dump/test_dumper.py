@@ -206,7 +206,7 @@ async def test_the_file_begins_empty_and_gets_stamped_lines(tmp_path: Path) -> N
 async def test_a_file_that_cannot_be_opened_ends_the_start(tmp_path: Path) -> None:
     with pytest.raises(CrirmError) as fault:
         await Dumper(DumpRules.parse("full:*"), file=str(tmp_path / "no" / "dump")).run()
-    assert str(fault.value).startswith(f"{tmp_path}/no/dump: cannot be opened for writing: No such file or directory")
+    assert str(fault.value).startswith(f"{tmp_path}/no/dump: cannot open for writing: No such file or directory")
 
 
 @pytest.mark.trio
@@ -230,7 +230,7 @@ async def test_a_full_disk_is_told_once_and_the_log_goes_on(tmp_path: Path, monk
     shown = "StopContainer <= (passthrough) REQUEST"
     assert headers(entries)[1:] == [
         ("info", shown),
-        ("warning", f"{file} cannot be written: No space left on device; trying on"),
+        ("warning", f"{file}: cannot write: No space left on device; will keep trying"),
         ("info", shown),
     ]
 

@@ -84,8 +84,8 @@ async def test_drift_is_found_within_a_round_reported_and_repaired(logs: list[Ev
         )  # fmt: skip
         assert it.told == [UpdateContainer(C, ContainerId("id-c"), it.state.adjustments[C])]
     assert [(record["event"], record["container"]) for record in logs] == [
-        ("cgroup is not as decided", "shop/web/c"),
-        ("cgroup is repaired", "shop/web/c"),
+        ("cgroup drifted from its assignment", "shop/web/c"),
+        ("cgroup repaired", "shop/web/c"),
     ]
 
 
@@ -185,7 +185,7 @@ async def test_one_that_ends_during_its_repair_is_no_error(logs: list[EventDict]
     async with Node(node(container("c")), kernel).running() as it:
         await trio.sleep(60)
         assert dict(it.enforcer.drift) == {}
-    assert [record["event"] for record in logs] == ["cgroup is not as decided"]
+    assert [record["event"] for record in logs] == ["cgroup drifted from its assignment"]
 
 
 @in_virtual_time
@@ -209,7 +209,7 @@ async def test_reporting_changes_nothing(logs: list[EventDict]) -> None:
         it.kernel.drifts("c", "0-1")
         await trio.sleep(30)
         assert (it.enforcer.drift[C].present, it.count()) == (False, 1)
-    assert warnings(logs) == ["cgroup is not as decided"]
+    assert warnings(logs) == ["cgroup drifted from its assignment"]
 
 
 @in_virtual_time
@@ -243,7 +243,7 @@ async def test_somebody_who_writes_again_and_again_is_reported_once_and_not_foug
     assert pauses_s[:4] == [5, 10, 20, 40]
     assert set(pauses_s[4:]) == {40}
     assert warnings(logs) == [
-        "cgroup is not as decided",
+        "cgroup drifted from its assignment",
         "cgroup keeps drifting: something else writes to it, such as kubelet's CPU manager or systemd",
     ]
 
@@ -258,7 +258,7 @@ async def test_after_a_long_quiet_a_drift_is_news_again(logs: list[EventDict]) -
         it.kernel.drifts("c", "6")
         await trio.sleep(35)
         assert it.count() == 1
-    assert warnings(logs) == ["cgroup is not as decided"] * 2
+    assert warnings(logs) == ["cgroup drifted from its assignment"] * 2
 
 
 @pytest.mark.parametrize(
@@ -286,9 +286,9 @@ async def test_what_cannot_be_repaired_is_said_once_and_tried_again(
         drift = it.enforcer.drift[C]
         assert (drift.present, drift.repairs, drift.trouble) == (False, 1, "")
     assert [record["event"] for record in logs] == [
-        "cgroup is not as decided",
-        "cgroup cannot be repaired",
-        "cgroup is repaired",
+        "cgroup drifted from its assignment",
+        "cannot repair cgroup",
+        "cgroup repaired",
     ]
 
 
@@ -298,7 +298,10 @@ async def test_an_unreadable_cgroup_is_said_once(logs: list[EventDict], tmp_path
     kernel = FakeKernel(c=error, d=error, e=having("7"))
     async with Node(node(*(container(name) for name in "cde")), kernel).running():
         await trio.sleep(100)
-    assert sorted(warnings(logs)) == ["a cgroup cannot be read, so drift there goes unseen", "cgroup is not as decided"]
+    assert sorted(warnings(logs)) == [
+        "cannot read a cgroup; drift there goes unnoticed",
+        "cgroup drifted from its assignment",
+    ]
     assert [name for name, _ in kernel.writes] == ["id-e"]
 
 

@@ -168,7 +168,7 @@ ANSWERS: dict[str, betterproto.Message | Status] = {
 @in_nursery
 async def test_a_list_that_cannot_be_read_is_a_failure_of_the_runtime(nursery: trio.Nursery, method: str) -> None:
     node = FakeNode(nursery)
-    with pytest.raises(RpcError, match=f"{method} is answered with what cannot be read"):
+    with pytest.raises(RpcError, match=f"cannot read the answer to {method}"):
         await resync(Garbled(ANSWERS, method), node.engine, node.intake)
     assert not node.engine.state.workload.pods
 

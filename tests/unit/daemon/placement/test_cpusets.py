@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from crirm.system.store import Entry
 
-ASKED = "somebody else asks for CPUs; what crirm has decided stays in force"
+ASKED = "ignoring CPUs requested by another party; the assignment stays"
 
 
 def create(node: FakeNode, name: str, cpus: str = "", mems: str = "") -> None:
@@ -50,11 +50,10 @@ async def test_cpus_asked_for_by_hand_are_told_once(nursery: trio.Nursery) -> No
     assert (told["container"], told["asked"], told["log_level"]) == ("shop/web/c", "CPUs 7", "warning")
     (entry,) = journal
     assert (entry.kind, entry.pod, entry.container) == ("CPUs asked for", "shop/web", "c")
-    assert entry.outcome == "CPUs 7, by somebody else; what was decided stays in force"
+    assert entry.outcome == "CPUs 7, by another party; the assignment stays"
     (finding,) = node.intake.cpusets.findings()
     assert finding == (
-        "somebody else has asked for CPUs or memory nodes: "
-        "shop/web/c was to have CPUs 7, and keeps what crirm has decided"
+        "another party requested CPUs or memory nodes: shop/web/c was to get CPUs 7, and keeps its assignment"
     )
     remove(node, "c")
     assert node.intake.cpusets.findings() == ()
@@ -74,7 +73,7 @@ async def test_a_kubelet_that_sends_cpusets_is_another_cpu_manager_while_it_last
             create(node, name)
             update(node, name, cpus="6")
     (finding,) = node.intake.cpusets.findings()
-    assert finding.startswith("another CPU manager is at work: the kubelet sends CPUs or memory nodes for ")
+    assert finding.startswith("another CPU manager is active: the kubelet requests CPUs or memory nodes for ")
     assert "cpuManagerPolicy" in finding
     for name in names:
         remove(node, name)

@@ -216,7 +216,7 @@ async def test_without_reserved_cpus_only_what_is_there_is_given(nursery: trio.N
     there = CPUSet.parse("2-7")
     assert bench.cpus()["a"] == own
     assert bench.runtime.told["k"] == bench.cpus()["k"] == str(there - CPUSet.parse(own))
-    assert "ReservedResources.CPU leaves no CPU" in bench.node.machine_status()["problem"]
+    assert "ReservedResources.CPU reserves no online CPU" in bench.node.machine_status()["problem"]
     assert "CPUs 0-1 are offline" in bench.node.machine_status()["problem"]
     bench.run("k2", 100, QoSClass.BURSTABLE, "kube-system")
     assert CPUSet.parse(bench.cpus()["k2"]) <= there

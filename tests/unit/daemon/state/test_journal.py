@@ -71,7 +71,7 @@ def test_a_configuration_that_is_taken_into_use_is_written_down(home: str, first
     told = [(e.kind, e.generation, e.container, e.cpus, e.outcome) for _, e in read_journal(home) if e.generation == 2]
     assert told == [
         ("configured", 2, "", "1-2,5-6", "policy another, containers changed: 1, without room: 0"),
-        ("configured", 2, "b", "1-2,5-6", "CPUs 1-2 -> CPUs 5-6, since the configuration has changed"),
+        ("configured", 2, "b", "1-2,5-6", "CPUs 1-2 -> CPUs 5-6, since the configuration changed"),
     ]
     second = Process(home, policy)
     assert second.engine.state.adjustments == {kept: cpus("0"), moved: cpus("5-6")}

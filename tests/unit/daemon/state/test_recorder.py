@@ -91,7 +91,7 @@ class Live:
         over.set()
 
     async def wait_over(self) -> None:
-        """Wait until nothing is recorded any more."""
+        """Wait until recording stopped."""
         while self.recorder.file:  # noqa: ASYNC110 - whoever writes ends it
             await trio.sleep(0.001)
 
@@ -112,7 +112,7 @@ async def test_what_is_recorded_replays_to_what_was_decided(nursery: trio.Nurser
     assert (found.report.not_as_made, found.report.events) == (0, len(live.decided) + 1)
     engine = live.engine
     assert state_record(engine.policy, engine.state) == state_record(found.replay.policy, found.replay.state)
-    assert f"the trace ends on purpose: {STOPPED}" in found.report.notes
+    assert f"the trace is complete: {STOPPED}" in found.report.notes
     assert stat.S_IMODE(live.file.stat().st_mode) == 0o600
 
 
@@ -142,7 +142,7 @@ async def test_the_end_of_crirm_ends_the_trace_with_all_that_happened(nursery: t
         live.some_work()
     found = replayed(live.file.read_text())
     assert found.report.events == len(live.decided)
-    assert f"the trace ends on purpose: {ENDED}" in found.report.notes
+    assert f"the trace is complete: {ENDED}" in found.report.notes
 
 
 @in_nursery
@@ -171,8 +171,8 @@ async def test_a_trace_that_has_become_too_large_ends(nursery: trio.Nursery, tmp
     assert live.file.stat().st_size < 3200
     found = replayed(live.file.read_text())
     assert 0 < found.report.events < len(live.decided)
-    assert f"the trace ends on purpose: {FULL}" in found.report.notes
-    assert [(log["log_level"], log["reason"]) for log in logs if log["event"] == "events are no longer recorded"] == [
+    assert f"the trace is complete: {FULL}" in found.report.notes
+    assert [(log["log_level"], log["reason"]) for log in logs if log["event"] == "recording ended"] == [
         ("warning", FULL)
     ]
     assert ContainerKey("late") in live.engine.state.adjustments, "the node goes on"
@@ -190,7 +190,7 @@ async def test_a_disk_that_is_too_slow_ends_the_trace(
         await live.wait_over()
     found = replayed(live.file.read_text())
     assert (found.report.events, found.report.not_as_made) == (3, 0)
-    assert f"the trace ends on purpose: {TOO_SLOW}" in found.report.notes
+    assert f"the trace is complete: {TOO_SLOW}" in found.report.notes
 
 
 @in_nursery
@@ -204,7 +204,7 @@ async def test_a_full_disk_ends_the_trace_and_nothing_else(
             await live.recorder.start(str(live.file))
             live.some_work()
             await live.wait_over()
-    (record,) = [log for log in logs if log["event"] == "the trace cannot be written and ends here"]
+    (record,) = [log for log in logs if log["event"] == "cannot write the trace; it ends here"]
     assert record["reason"] == "No space left on device"
     assert len(live.engine.state.adjustments) == 3
 
@@ -220,7 +220,7 @@ async def test_what_cannot_be_told_ends_the_trace_and_nothing_else(
             await live.recorder.start(str(live.file))
             live.some_work()
             await live.wait_over()
-    assert [log["reason"] for log in logs if log["event"] == "events are no longer recorded"] == [BROKEN]
+    assert [log["reason"] for log in logs if log["event"] == "recording ended"] == [BROKEN]
     assert len(live.engine.state.adjustments) == 3
 
 

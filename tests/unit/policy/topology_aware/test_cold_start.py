@@ -49,15 +49,15 @@ def test_a_resize_does_not_end_a_cold_start_nor_begin_it_again() -> None:
 @pytest.mark.parametrize(
     ("host", "annotations", "memory", "mems", "note"),
     [
-        pytest.param("1p.4c mem=4Gi", COLD, 1, "0", "no cold start: it needs", id="no slow memory"),
-        pytest.param(HOST + " movable=1", COLD, 1, "0-1", "no cold start: it needs", id="movable slow memory"),
+        pytest.param("1p.4c mem=4Gi", COLD, 1, "0", "no cold start: this mac", id="no slow memory"),
+        pytest.param(HOST + " movable=1", COLD, 1, "0-1", "no cold start: this mac", id="movable slow memory"),
         pytest.param(
-            HOST, COLD | {f"memory-type.{NS}": "pmem"}, 1, "1", "no cold start: it needs", id="never any DRAM"
+            HOST, COLD | {f"memory-type.{NS}": "pmem"}, 1, "1", "no cold start: this mac", id="never any DRAM"
         ),
         pytest.param(
-            HOST, COLD | {f"memory-type.{NS}": "dram"}, 1, "0", "no cold start: it needs", id="never slow memory"
+            HOST, COLD | {f"memory-type.{NS}": "dram"}, 1, "0", "no cold start: this mac", id="never slow memory"
         ),
-        pytest.param(HOST, COLD, 17, "0-1", "no cold start: PMEM memory is 1Gi short", id="too little slow memory"),
+        pytest.param(HOST, COLD, 17, "0-1", "no cold start: PMEM memory is short by 1Gi", id="too little slow memory"),
         pytest.param(HOST, {f"cold-start.{NS}": "duration: 0s"}, 1, "0-1", "", id="none that is worth it"),
         pytest.param("1p.4c mem=4Gi cxl=16Gi", COLD, 1, "1", "", id="CXL will do"),
     ],

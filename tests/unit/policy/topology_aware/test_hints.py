@@ -81,7 +81,7 @@ def test_strict_hints_leave_only_the_pools_next_to_them(hint: str) -> None:
     with pytest.raises(RefusedError) as refused:
         node.add("d", 1000, annotations=STRICT, hints=(NEAR[hint],))
     assert refused.value.reason is RefusalReason.NO_ROOM
-    assert "next to its devices and disks (topologyhints: strict), but no pool has room" in str(refused.value)
+    assert "next to its devices and disks (topologyhints: strict), but no pool has enough" in str(refused.value)
     node.add("e", 1000, hints=(NEAR[hint],))
     assert node.pool("e") != "NUMA node #1"
 
@@ -96,7 +96,7 @@ def test_strict_hints_that_no_pool_meets_are_named() -> None:
 def test_the_trail_tells_which_pools_were_not_near() -> None:
     trail = trail_of(boot().add("a", 1000, annotations=STRICT, hints=(NEAR["cpus"],)))
     lost = {one.pool: (one.rule, one.own, one.other) for one in trail.verdicts if one.lost_to}
-    assert lost["NUMA node #0"] == ("not next to all devices and disks", "no", "yes")
+    assert lost["NUMA node #0"] == ("near_all_devices", False, True)
     assert len(lost) == 6
 
 
@@ -104,4 +104,4 @@ def test_strict_hints_ask_nothing_where_nothing_is_known_and_of_reserved_cpus() 
     node = boot()
     node.add("a", 1000, annotations=STRICT, hints=(NEAR["nothing known"],))
     trail = trail_of(node.add("b", 100, annotations=STRICT, hints=(NEAR["cpus"],), namespace="kube-system"))
-    assert "topologyhints: strict does not count for reserved CPUs and kube-system" in trail.notes
+    assert "topologyhints: strict is ignored for reserved CPUs and kube-system" in trail.notes

@@ -27,18 +27,18 @@ def request_for(cpu: CPURequest) -> Request:
 
 
 @pytest.mark.parametrize(
-    ("cpu", "winner", "loser", "rule", "texts"),
+    ("cpu", "winner", "loser", "rule", "measures"),
     [
-        pytest.param(SHARED, {}, {"memory": False, "affinity": 9}, Rule.MEMORY, ("yes", "no"), id="memory comes first"),
+        pytest.param(SHARED, {}, {"memory": False, "affinity": 9}, Rule.MEMORY, (True, False), id="memory comes first"),
         pytest.param(
-            SHARED, {"shared": 1}, {"shared": 0, "affinity": 9}, Rule.SHARED_SUFFICE, ("yes", "no"), id="room"
+            SHARED, {"shared": 1}, {"shared": 0, "affinity": 9}, Rule.SHARED_SUFFICE, (True, False), id="room"
         ),
         pytest.param(
             ISOLATED,
             {"from_isolated": True, "shared": -5},
             {"isolated": -1, "shared": 900},
             Rule.ISOLATED_SUFFICE,
-            ("yes", "no"),
+            (True, False),
             id="isolated CPUs come before shared ones",
         ),
         pytest.param(
@@ -46,27 +46,27 @@ def request_for(cpu: CPURequest) -> Request:
             {"from_isolated": True, "shared": 1},
             {"from_isolated": True, "shared": 0},
             Rule.SHARED_SUFFICE,
-            ("yes", "no"),
+            (True, False),
             id="isolated CPUs alone do not serve a part",
         ),
-        pytest.param(RESERVED, {"reserved": 0}, {"reserved": -1}, Rule.RESERVED_SUFFICE, ("yes", "no"), id="reserved"),
+        pytest.param(RESERVED, {"reserved": 0}, {"reserved": -1}, Rule.RESERVED_SUFFICE, (True, False), id="reserved"),
         pytest.param(
             SHARED,
             {"affinity": HALF},
             {"kinds": True, "hints": (HALF, HALF)},
             Rule.AFFINITY,
-            ("0.5", "0"),
+            (0.5, 0),
             id="affinity",
         ),
         pytest.param(
-            SHARED, {"depth": 0}, {"kinds": False, "depth": 2}, Rule.KINDS, ("yes", "no"), id="kinds of memory"
+            SHARED, {"depth": 0}, {"kinds": False, "depth": 2}, Rule.KINDS, (True, False), id="kinds of memory"
         ),
         pytest.param(
             SHARED,
             {"hints": (HALF, HALF)},
             {"hints": (LITTLE, LITTLE), "depth": 3},
             Rule.HINTS,
-            ("0.5", "0.25"),
+            (0.5, 0.25),
             id="nearness",
         ),
         pytest.param(
@@ -74,7 +74,7 @@ def request_for(cpu: CPURequest) -> Request:
             {"hints": (NONE, HALF)},
             {"hints": (NONE, LITTLE), "depth": 3},
             Rule.SOME_HINTS,
-            ("0.5", "0.25"),
+            (0.5, 0.25),
             id="nearness to some",
         ),
         pytest.param(
@@ -82,7 +82,7 @@ def request_for(cpu: CPURequest) -> Request:
             {"hints": (HALF, HALF), "colocated": 7},
             {"hints": (HALF, HALF), "pool": 2},
             Rule.NUMBER,
-            ("1", "2"),
+            (1, 2),
             id="equally near pools are not compared by what is left",
         ),
         pytest.param(
@@ -90,16 +90,16 @@ def request_for(cpu: CPURequest) -> Request:
             {"hints": (NONE, NONE)},
             {"hints": (NONE, NONE), "colocated": 1, "pool": 0},
             Rule.COLOCATED,
-            ("0", "1"),
+            (0, 1),
             id="pools far from everything are",
         ),
-        pytest.param(SHARED, {"depth": 2}, {"colocated": -1}, Rule.DEPTH, ("2", "1"), id="depth"),
+        pytest.param(SHARED, {"depth": 2}, {"colocated": -1}, Rule.DEPTH, (2, 1), id="depth"),
         pytest.param(
             SHARED,
             {"staying": True, "colocated": 5},
             {"staying": False},
             Rule.STAYING,
-            ("yes", "no"),
+            (True, False),
             id="where the container is already",
         ),
         pytest.param(
@@ -107,7 +107,7 @@ def request_for(cpu: CPURequest) -> Request:
             {"reserved": 900, "colocated": 2},
             {"reserved": 500, "colocated": 1},
             Rule.RESERVED_EACH,
-            ("300m", "250m"),
+            (300, 250),
             id="reserved CPUs per container",
         ),
         pytest.param(
@@ -115,7 +115,7 @@ def request_for(cpu: CPURequest) -> Request:
             {"isolated": 2, "from_isolated": True},
             {"isolated": 1, "from_isolated": True, "pool": 0},
             Rule.ISOLATED_LEFT,
-            ("2", "1"),
+            (2, 1),
             id="isolated CPUs left",
         ),
         pytest.param(
@@ -123,7 +123,7 @@ def request_for(cpu: CPURequest) -> Request:
             {"isolated": 1, "from_isolated": True},
             {"isolated": 1, "from_isolated": True, "shared": 5000, "pool": 2},
             Rule.NUMBER,
-            ("1", "2"),
+            (1, 2),
             id="then the number",
         ),
         pytest.param(
@@ -131,21 +131,19 @@ def request_for(cpu: CPURequest) -> Request:
             {"shared": 3000, "colocated": 3},
             {"shared": 2000},
             Rule.SHARED_LEFT,
-            ("3", "2"),
+            (3000, 2000),
             id="CPUs to slice off",
         ),
-        pytest.param(
-            EXCLUSIVE, {"colocated": 3}, {"pool": 2}, Rule.NUMBER, ("1", "2"), id="whatever runs there already"
-        ),
-        pytest.param(SHARED, {"shared": 10}, {"colocated": 1}, Rule.COLOCATED, ("0", "1"), id="fewer containers"),
-        pytest.param(SHARED, {"shared": 1500}, {"pool": 0}, Rule.SHARED_LEFT, ("1500m", "1"), id="shared CPUs left"),
-        pytest.param(SHARED, {}, {"pool": 2}, Rule.NUMBER, ("1", "2"), id="the lower number"),
+        pytest.param(EXCLUSIVE, {"colocated": 3}, {"pool": 2}, Rule.NUMBER, (1, 2), id="whatever runs there already"),
+        pytest.param(SHARED, {"shared": 10}, {"colocated": 1}, Rule.COLOCATED, (0, 1), id="fewer containers"),
+        pytest.param(SHARED, {"shared": 1500}, {"pool": 0}, Rule.SHARED_LEFT, (1500, 1000), id="shared CPUs left"),
+        pytest.param(SHARED, {}, {"pool": 2}, Rule.NUMBER, (1, 2), id="the lower number"),
     ],
 )
 def test_rule(
-    cpu: CPURequest, winner: dict[str, Any], loser: dict[str, Any], rule: Rule, texts: tuple[str, str]
+    cpu: CPURequest, winner: dict[str, Any], loser: dict[str, Any], rule: Rule, measures: tuple[float, float]
 ) -> None:
     request = request_for(cpu)
     better, worse = (rank(attrs.evolve(POOL, **about), request) for about in (winner, loser))
     assert values(better) > values(worse)
-    assert (rule, *texts) == difference(better, worse)
+    assert (rule, *measures) == difference(better, worse)

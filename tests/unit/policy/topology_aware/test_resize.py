@@ -44,7 +44,7 @@ def test_a_full_pool_is_left_for_one_with_room() -> None:
     placement = node.resize("c", 3000)
     assert (node.cpus("c"), node.cpus("beside1")) == ("8-10", "4-7")
     trail = trail_of(placement)
-    assert trail.notes == ("it leaves NUMA node #1, which has no room for it any more",)
+    assert trail.notes == ("moved out of NUMA node #1, which is too small for the new size",)
     assert trail.verdicts[0].pool == trail.chosen == "NUMA node #2"
 
 
@@ -52,8 +52,8 @@ def test_staying_is_told() -> None:
     node = Node(make_policy(N4C16, "cpuset:0"))
     node.add("c", 2000)
     trail = trail_of(node.resize("c", 3000))
-    assert (trail.chosen, trail.notes) == ("NUMA node #1", ("it stays in its pool",))
-    assert trail.granted == "CPUs 4-6 to itself; memory of NUMA nodes 1"
+    assert (trail.chosen, trail.notes) == ("NUMA node #1", ("stays in its pool",))
+    assert trail.granted == "exclusive CPUs 4-6; memory of NUMA nodes 1"
 
 
 def test_isolated_cpus_stay_isolated_as_far_as_they_go() -> None:
@@ -77,7 +77,7 @@ def test_a_neighbour_follows() -> None:
     assert set(placement.changed) == {"c", "shared"}
     assert (node.cpus("c"), node.cpus("shared")) == ("1-3", "4-7")
     assert [(move.before, move.after, move.why) for move in trail_of(placement).moves] == [
-        ("3-7", "4-7", "default/pod-c/c has CPUs 3 to itself now")
+        ("3-7", "4-7", "default/pod-c/c took exclusive CPUs 3")
     ]
 
 
@@ -86,7 +86,7 @@ def test_more_memory_needs_no_other_cpus() -> None:
     node.add("c", 500, 1)
     trail = trail_of(node.resize("c", 500, 3))
     assert (node.pool("c"), node.mems("c")) == ("NUMA node #1", "0-1")
-    assert trail.notes[-1] == "its pool's own memory cannot be kept free for it, so it may use that of NUMA nodes 0-1"
+    assert trail.notes[-1] == "its pool has too little memory to guarantee its limit, so it may use NUMA nodes 0-1"
     node.resize("c", 500, 1)
     assert node.mems("c") == "1"
 

@@ -24,7 +24,7 @@ def test_where_memory_is_missing_the_last_are_promised_none_but_keep_their_cpus(
     restored = after.policy.restore(saved, before.workload)
     assert restored.dropped == {}
     assert list(restored.weakened) == ["c"]
-    assert "2Gi of what it had are missing" in restored.weakened[ContainerKey("c")]
+    assert "short by 2Gi" in restored.weakened[ContainerKey("c")]
     needs = {key: grant.memory.need for filed in restored.state.grants for key, grant in filed.items()}
     assert needs == {"a": 2 * GIB, "b": 2 * GIB, "c": 0}
     assert {key: str(one.cpus) for key, one in restored.adjustments.items()} == {

@@ -136,7 +136,7 @@ def test_kube_system_runs_on_reserved_cpus_and_overflows_to_shared_ones() -> Non
     overflow = node.add("proxy", 1500, qos=BURSTABLE, namespace="kube-system")
     assert (node.cpus("dns"), node.cpus("agent"), node.cpus("proxy")) == ("0-2", "0-2", "3-15")
     assert overflow.trail
-    assert "only 1 left" in overflow.trail.notes[0]
+    assert "only 1 of the reserved CPUs is left" in overflow.trail.notes[0]
     assert node.pool("proxy") == "root"
 
 
@@ -310,8 +310,8 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
             15000,
             0,
             {},
-            "default/pod-c/c wants 15 exclusive CPUs, but no pool has room: the best one, root, can give 14 "
-            "(what runs on shared CPUs keeps at least one)",
+            "default/pod-c/c wants 15 exclusive CPUs, but no pool has enough: root, the best one, has 14 to spare "
+            "(one CPU stays shared while containers share the pool)",
             id="exclusive CPUs",
         ),
         pytest.param(
@@ -319,7 +319,7 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
             15100,
             0,
             {"qos": BURSTABLE},
-            "default/pod-c/c wants 15100m of shared CPUs, but no pool has room: the best one, root, has 15 left",
+            "default/pod-c/c wants 15100m of shared CPUs, but no pool has enough: root, the best one, has 15 left",
             id="shared CPUs",
         ),
         pytest.param(
@@ -327,8 +327,7 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
             1000,
             9,
             {},
-            "default/pod-c/c wants 9Gi of any memory, which is 1Gi more than is left of what other containers were "
-            "promised",
+            "default/pod-c/c wants 9Gi of any memory, which is 1Gi more than is left",
             id="memory",
         ),
         pytest.param(
@@ -336,8 +335,7 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
             1000,
             3,
             {"annotations": {f"memory-type.{NS}": "pmem"}},
-            "default/pod-c/c wants 3Gi of PMEM memory, which is 1Gi more than is left of what other containers were "
-            "promised",
+            "default/pod-c/c wants 3Gi of PMEM memory, which is 1Gi more than is left",
             id="one kind of memory",
         ),
     ],
@@ -362,6 +360,6 @@ def test_an_annotation_that_makes_no_sense_is_refused() -> None:
 def test_a_container_has_one_grant() -> None:
     node = boot()
     node.add("c", 1000)
-    with pytest.raises(RefusedError, match="has a grant already") as refused:
+    with pytest.raises(RefusedError, match="already has a grant") as refused:
         node.add("c", 1000)
     assert refused.value.reason is RefusalReason.BAD_STATE

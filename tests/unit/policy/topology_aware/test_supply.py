@@ -88,7 +88,7 @@ def test_slicing_prefers_whole_cores_but_leaves_users_a_cpu() -> None:
 def test_the_machine_is_never_emptied(cpu: int, refused: bool) -> None:
     node = Node(make_policy(HOST, "cpuset:0"))
     if refused:
-        with pytest.raises(RefusedError, match="the best one, root, can give 6"):
+        with pytest.raises(RefusedError, match="root, the best one, has 6 to spare"):
             node.add("owner", cpu)
     else:
         assert node.add("owner", cpu).trail

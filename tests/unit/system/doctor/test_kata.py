@@ -56,7 +56,7 @@ CONTAINERD = "/etc/containerd/config.toml"
             {CONTAINERD: CONTAINERD_1, ETC: RIGHT, OPT: WRONG}, ["ok"], "true", id="of the searched files the first"
         ),
         pytest.param({CONTAINERD: CONTAINERD_1, OPT: WRONG}, ["fail"], "false", id="kata-deploy's place"),
-        pytest.param({CONTAINERD: CONTAINERD_1}, ["warning"], "has no configuration file", id="a handler without file"),
+        pytest.param({CONTAINERD: CONTAINERD_1}, ["warning"], "no configuration file", id="a handler without file"),
         pytest.param({CONTAINERD: CONTAINERD_2, QEMU: WRONG}, ["fail"], "handler strong", id="containerd 2"),
         pytest.param(
             {CONTAINERD: CONTAINERD_2, QEMU: RIGHT, ETC: WRONG},
@@ -79,8 +79,8 @@ CONTAINERD = "/etc/containerd/config.toml"
             "true",
             id="a drop-in wins",
         ),
-        pytest.param({CONTAINERD: CONTAINERD_1, ETC: "[runtime\n"}, ["warning"], "is not TOML", id="no TOML"),
-        pytest.param({CONTAINERD: "a = \n"}, ["warning"], "is not TOML", id="the runtime's file is no TOML"),
+        pytest.param({CONTAINERD: CONTAINERD_1, ETC: "[runtime\n"}, ["warning"], "not valid TOML", id="no TOML"),
+        pytest.param({CONTAINERD: "a = \n"}, ["warning"], "not valid TOML", id="the runtime's file is no TOML"),
     ],
 )  # fmt: skip
 def test_kata(files: dict[str, str], wanted: list[str], words: str, tmp_path: Path) -> None:

@@ -48,16 +48,16 @@ def test_flags(argv: list[str], flags: dict[str, str]) -> None:
         pytest.param(
             process("kubelet", "--container-runtime-endpoint=/run/containerd/containerd.sock"),
             ["warning", "ok"],
-            "uses /run/containerd/containerd.sock, so crirm is passed by",
-            id="crirm is passed by",
+            "bypasses crirm: the runtime endpoint is /run/containerd/containerd.sock",
+            id="bypasses crirm",
         ),
         pytest.param(
             process("kubelet", "--container-runtime-endpoint=npipe:////./pipe/containerd"),
             ["warning", "ok"],
-            "crirm is passed by",
+            "bypasses crirm",
             id="an endpoint that is no Unix socket",
         ),
-        pytest.param(process("kubelet"), ["warning", "ok"], "names no runtime endpoint", id="no endpoint"),
+        pytest.param(process("kubelet"), ["warning", "ok"], "no runtime endpoint is set", id="no endpoint"),
         pytest.param(
             process("kubelet", USES_CRIRM, "--cpu-manager-policy=static"),
             ["ok", "fail", "ok"],
@@ -103,11 +103,9 @@ def test_flags(argv: list[str], flags: dict[str, str]) -> None:
             id="the endpoint by file, and policies spelt otherwise",
         ),
         pytest.param(
-            process("kubelet", f"--config={CONFIG}") | {CONFIG: "a: [1\n"}, ["warning"], "is not YAML", id="no YAML"
+            process("kubelet", f"--config={CONFIG}") | {CONFIG: "a: [1\n"}, ["warning"], "not valid YAML", id="no YAML"
         ),
-        pytest.param(
-            process("kubelet", f"--config={CONFIG}"), ["warning"], "which is not there", id="a file that is elsewhere"
-        ),
+        pytest.param(process("kubelet", f"--config={CONFIG}"), ["warning"], "not found", id="a file that is elsewhere"),
         pytest.param(
             process("kubelet", "--config=config.yaml"), ["warning"], "working directory", id="a relative file"
         ),
@@ -144,15 +142,15 @@ def test_flags(argv: list[str], flags: dict[str, str]) -> None:
             | process("y", "--config=/gone.yaml", pid=3)
             | {"/p.yaml": "kind: KubeProxyConfiguration\n"},
             ["skipped"],
-            "no kubelet runs",
+            "kubelet is not running",
             id="others with configuration files",
         ),
         pytest.param({CONFIG: "cpuManagerPolicy: static\n"}, ["fail", "ok"], "static", id="configured, not running"),
-        pytest.param({}, ["skipped"], "no kubelet runs", id="no kubelet"),
+        pytest.param({}, ["skipped"], "kubelet is not running", id="no kubelet"),
         pytest.param(
             process("kubelet-csr-approver", "--x") | process("/usr/bin/notkubelet", pid=2) | process("", pid=3),
             ["skipped"],
-            "no kubelet runs",
+            "kubelet is not running",
             id="other processes",
         ),
         pytest.param(

@@ -65,13 +65,13 @@ def test_kernels(release: str, verdict: Verdict, tmp_path: Path) -> None:
         pytest.param(
             {"/proc/1/mounts": V2, ROOT_CONTROLLERS: "cpuset cpu memory\n", POD_CONTROLLERS: "cpu memory\n"},
             [Verdict.OK, Verdict.FAIL],
-            "cpuset does not reach the pods",
+            "cpuset not enabled for pods",
             id="v2 cpuset not handed on to the pods",
         ),
         pytest.param(
             {"/proc/1/mounts": V2, ROOT_CONTROLLERS: "cpuset cpu memory\n", POD_CONTROLLERS: "cpuset cpu memory\n"},
             [Verdict.OK, Verdict.OK],
-            "cpuset, cpu, memory reach the pods",
+            "cpuset, cpu, memory enabled for pods",
             id="v2 cpuset handed on to the pods",
         ),
         pytest.param({"/proc/mounts": V1}, [Verdict.OK], "cgroup v1", id="without the table of process 1, our own"),
