@@ -1,4 +1,8 @@
-"""A gRPC client's connection to crirm, as grpc-go has it: it waits for the settings, and for room for its streams."""
+"""A gRPC client's connection to crirm, as grpc-go has it.
+
+It waits for the settings and for room for its streams, and its headers are entries of a table, which crirm has to
+follow although the runtime has none.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,10 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 from grpclib.const import Status
+from hpack import Encoder, NeverIndexedHeaderTuple
 
 from crirm.rpc import frames as h2
 from crirm.rpc.grpc_wire import Deframer, frame, request_headers, status_of
-from crirm.rpc.header_blocks import literals
 from tests.simulation.peer import WIDE_OPEN, WINDOWS, Peer, data_frames
 
 if TYPE_CHECKING:
@@ -56,6 +60,7 @@ class Client(Peer):
         self.leaving = False  # no call is begun on it any more
         self._asked: dict[int, Asked] = {}
         self._left: set[int] = set()  # streams that were reset here: more of them may still come
+        self._encoder = Encoder()
         self._next = 1
         self._most = h2.LARGEST_STREAM_ID
         self._changed = trio.Event()
@@ -76,9 +81,10 @@ class Client(Peer):
         """Begin a call and return the number of its stream."""
         stream_id, self._next = self._next, self._next + 2
         self._asked[stream_id] = asked
-        headers = [*request_headers(path.encode(), timeout_s), (b"x-call", asked.number)]
-        block = h2.header_frames(stream_id, literals(headers), end=False)
-        self.send(block + data_frames(stream_id, frame(message), end=True))
+        headers = [*request_headers(path.encode(), timeout_s), NeverIndexedHeaderTuple(b"x-call", asked.number)]
+        block = self._encoder.encode(headers, huffman=False)
+        frames = h2.header_frames(stream_id, block, end=False)
+        self.send(frames + data_frames(stream_id, frame(message), end=True))
         return stream_id
 
     def leave(self, stream_id: int) -> None:

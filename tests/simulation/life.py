@@ -9,6 +9,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import hpack.hpack
+import hpack.table
 import trio
 
 import crirm.daemon.app
@@ -227,6 +229,7 @@ def _nothing(*_args: object) -> None:
     """Do nothing."""
 
 
+_NO_LOG = SimpleNamespace(debug=_nothing)
 _SYSTEMD = SimpleNamespace(
     inherited_listener=_nothing, watchdog=_no_watchdog, notify_ready=_nothing, notify_stopping=_nothing
 )
@@ -262,6 +265,8 @@ _TWINS: Final[tuple[tuple[Any, str, Any], ...]] = (
     (bridge, "connect_unix", _connect),
     (bridge, "spawn", _spawn),
     (bridge, "loop", _loop),
+    (hpack.hpack, "log", _NO_LOG),  # several lines for each header, and nobody reads them
+    (hpack.table, "log", _NO_LOG),
     (bridge, "rest_of", lambda transport: transport.rest),
     (crirm.daemon.relay.link, "is_other_file", _is_other_file),
     (crirm.daemon.node, "HostSights", _HostSights),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WINDOWS = {h2.INITIAL_WINDOW_SIZE: h2.LARGEST_WINDOW_BYTES}
 WIDE_OPEN = h2.window_update(0, h2.LARGEST_WINDOW_BYTES - h2.USUAL_WINDOW_BYTES)
+_LONG = 0x7F  # a length of more than one octet, or of Huffman code
 SETTINGS_ACK = h2.frame(h2.SETTINGS, h2.ACK, 0)
 
 
@@ -93,7 +94,7 @@ class Peer(ABC, bridge.Protocol):
         if kind == h2.DATA and self._block is None:
             self.on_data(stream_id, payload, end=bool(flags & h2.END_STREAM))
         elif kind == h2.HEADERS and flags & h2.END_HEADERS and self._block is None and self.greeted:
-            self.on_headers(stream_id, self._decoder.decode(payload), end=bool(flags & h2.END_STREAM))
+            self.on_headers(stream_id, self._decoded(payload), end=bool(flags & h2.END_STREAM))
         elif kind in {h2.HEADERS, h2.CONTINUATION} and self.greeted:
             self._take_piece(kind, flags, stream_id, payload)
         elif self._block is not None:
@@ -114,7 +115,11 @@ class Peer(ABC, bridge.Protocol):
         self._block = stream_id, begun_flags, begun + payload
         if flags & h2.END_HEADERS:
             self._block = None
-            self.on_headers(stream_id, self._decoder.decode(begun + payload), end=bool(begun_flags & h2.END_STREAM))
+            self.on_headers(stream_id, self._decoded(begun + payload), end=bool(begun_flags & h2.END_STREAM))
+
+    def _decoded(self, block: bytes) -> Headers:
+        headers = literals_in(block)
+        return self._decoder.decode(block) if headers is None else headers
 
     def _take_settings(self, flags: int, payload: bytes) -> None:
         if flags & h2.ACK:
@@ -182,3 +187,20 @@ def data_frames(stream_id: int, data: bytes, *, end: bool) -> bytes:
         return h2.frame(h2.DATA, h2.END_STREAM if end else 0, stream_id, data)
     first, rest = data[: h2.USUAL_FRAME_BYTES], data[h2.USUAL_FRAME_BYTES :]
     return h2.frame(h2.DATA, 0, stream_id, first) + data_frames(stream_id, rest, end=end)
+
+
+def literals_in(block: bytes) -> Headers | None:
+    """Return the headers of a block of short literals, which no table takes part in; None where it is another one.
+
+    hpack takes ten times as long for what crirm mostly writes.
+    """
+    headers, at, size = [], 0, len(block)
+    while at < size:
+        if block[at] or (name_bytes := block[at + 1]) >= _LONG:
+            return None
+        value_at = at + 2 + name_bytes
+        if (value_bytes := block[value_at]) >= _LONG:
+            return None
+        headers.append((block[at + 2 : value_at], block[value_at + 1 : value_at + 1 + value_bytes]))
+        at = value_at + 1 + value_bytes
+    return headers
