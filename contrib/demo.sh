@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what crirm needs into .venv and show a container's life passing through it.
+# Install crirm into .venv and run a container's life cycle through it.
 . "$(dirname "$0")/prepare.sh"
 prepare
 exec .venv/bin/crirm demo "$@"

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Run the unit and integration tests once more on the Python of a newer Debian, in a folder of its own (.cache/trixie).
+# Run the unit and integration tests on the Python of a newer Debian, in a root directory below .cache/trixie.
 . "$(dirname "$0")/prepare.sh"
 SUITE=trixie
 ROOT=$PWD/.cache/$SUITE
 
-[ "$(id -u)" = 0 ] || fail "makes a root directory of another Debian release; run it as root"
+[ "$(id -u)" = 0 ] || fail "needs root to create a root directory of another Debian release"
 install_packages mmdebstrap debian-archive-keyring git
 mirror=$(apt-get indextargets --format '$(SITE)' 'Origin: Debian' | head -n 1)
-[ -n "$mirror" ] || fail "this machine's package sources name no Debian mirror, so there is no $SUITE to be had"
+[ -n "$mirror" ] || fail "no Debian mirror in this machine's package sources to get $SUITE from"
 
 if [ ! -x "$ROOT/usr/bin/python3" ]; then
     rm -rf "$ROOT"
@@ -17,7 +17,7 @@ if [ ! -x "$ROOT/usr/bin/python3" ]; then
 fi
 version=$(chroot "$ROOT" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-# The wheels are fetched out here, with this machine's settings for the network; in there nothing reaches it.
+# Download the wheels out here, with this machine's network settings; in there is no network.
 prepare
 wheels=$ROOT/srv/wheels
 .venv/bin/python -m pip download -q --disable-pip-version-check -d "$wheels" -c constraints.txt --only-binary :all: \
@@ -26,7 +26,7 @@ wheels=$ROOT/srv/wheels
 rm -rf "$ROOT/srv/crirm"
 git ls-files -z | tar --null -T - -c | (mkdir -p "$ROOT/srv/crirm" && tar -x -C "$ROOT/srv/crirm")
 for each in proc dev sys; do mkdir -p "$ROOT/$each"; done
-# A mount namespace of its own: what is mounted for the run is gone with it.
+# In a mount namespace of its own, so that all mounts go away with it.
 exec env -i PATH="$PATH" HOME=/root CI="${CI:-}" unshare --mount sh -c '
     set -eu
     mount -t proc proc "$0/proc"

@@ -1,4 +1,4 @@
-"""Print what crirm and the given dependency groups of pyproject.toml require, for a pip that knows no groups."""
+"""Print the requirements of crirm and of the given dependency groups in pyproject.toml, for pips without groups."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def expand(groups: dict[str, list[Any]], name: str) -> list[str]:
-    """Return the requirements of the group *name*, with those of the groups that it includes."""
+    """Return the requirements of the group *name*, including those of included groups."""
     found: list[str] = []
     for item in groups[name]:
         found += [item] if isinstance(item, str) else expand(groups, item["include-group"])
@@ -17,7 +17,7 @@ def expand(groups: dict[str, list[Any]], name: str) -> list[str]:
 
 
 def main() -> None:
-    """Print one requirement per word; none of ours has a space in it."""
+    """Print the requirements, separated by spaces; none of ours contains one."""
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
     wanted = list(project["project"]["dependencies"])
     for name in sys.argv[1:]:

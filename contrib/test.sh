@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install what the tests need and run all of them: lint, generated code, unit, integration, and end-to-end against real containerd.
 . "$(dirname "$0")/prepare.sh"
-[ "$(id -u)" = 0 ] || fail "starts containerd and makes cgroups; run it as root"
+[ "$(id -u)" = 0 ] || fail "needs root to start containerd and create cgroups"
 install_packages containerd runc busybox-static systemd python3-venv ca-certificates
 prepare nox
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 PROTOS = Path(__file__).resolve().parent
 ROOT = PROTOS.parent
-TARGETS = {"runtime": "crirm/cri/proto", "resmgr": "crirm/kube/proto"}
+TARGETS = {"runtime": "crirm/cri/proto", "slice": "crirm/cri/slice", "resmgr": "crirm/kube/proto"}
 """Directory of .proto files, to that of the code generated from them."""
 
 

@@ -14,7 +14,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from crirm.cri.schema import SECRET_MESSAGES, Shape, schema
-from crirm.cri.wire import Field, Malformed, WireType, packed, walk
+from crirm.cri.wire import MAP_KEY, MAP_VALUE, Field, Malformed, WireType, packed, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,14 +105,14 @@ class _Describer:
             yield f"{indent}- {self._scalar(shape, field)}"
 
     def _map_entry(self, shape: Shape, field: Field, indent: str) -> Iterator[str]:
-        """Every map of CRI has strings for keys and values; an entry is a message of key = 1 and value = 2."""
+        """Every map of CRI has strings for keys and values; an entry is a message of a key and a value."""
         key, value, others = text_of(""), b"", []
         for part in walk(_bytes(field), field.offset):
             if isinstance(part, Malformed):
                 others.append(self._malformed(part))
-            elif part.number == 1 and isinstance(part.value, bytes):
+            elif part.number == MAP_KEY and isinstance(part.value, bytes):
                 key = _string(part.value)
-            elif part.number == 2 and isinstance(part.value, bytes):
+            elif part.number == MAP_VALUE and isinstance(part.value, bytes):
                 value = part.value
             else:
                 others.append(_unknown(part))

@@ -138,7 +138,7 @@ def _level(word: str, rule: str, where: str) -> Level:
     if level is None:
         near = get_close_matches(word.lower(), LEVELS, n=1) or ["full"]
         raise DumpRulesError(
-            f"{where}: cannot read {rule!r}: {word!r} is no level (did you mean {near[0]}?); "
+            f"{where}: cannot read {rule!r}: {word!r} is not a level (did you mean {near[0]}?); "
             f"levels are {', '.join(sorted(LEVELS))}"
         )
     return level

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from crirm.cri import slice as cri
+from crirm.cri.fields import number, path
 from crirm.cri.message import edited
 
 if TYPE_CHECKING:
     from crirm.model.decision import Adjustment
     from crirm.model.resources import LinuxResources
-    from crirm.model.workload import ContainerId
+    from crirm.model.workload import ContainerId, PodId
 
-# LinuxContainerResources
-_CPU_PERIOD: Final = 1
-_CPU_QUOTA: Final = 2
-_CPU_SHARES: Final = 3
-_MEMORY_LIMIT: Final = 4
-_OOM_SCORE_ADJ: Final = 5
-_CPUSET_CPUS: Final = 6
-_CPUSET_MEMS: Final = 7
+_CPU_PERIOD: Final = number(cri.LinuxContainerResources, "cpu_period")
+_CPU_QUOTA: Final = number(cri.LinuxContainerResources, "cpu_quota")
+_CPU_SHARES: Final = number(cri.LinuxContainerResources, "cpu_shares")
+_MEMORY_LIMIT: Final = number(cri.LinuxContainerResources, "memory_limit_in_bytes")
+_OOM_SCORE_ADJ: Final = number(cri.LinuxContainerResources, "oom_score_adj")
+_CPUSET_CPUS: Final = number(cri.LinuxContainerResources, "cpuset_cpus")
+_CPUSET_MEMS: Final = number(cri.LinuxContainerResources, "cpuset_mems")
 
-_RESOURCES_IN_CREATE: Final = (2, 15, 1)  # config.linux.resources
-_RESOURCES_IN_UPDATE: Final = (2,)  # linux
-_RESOURCES_IN_STATUS: Final = (1, 16, 1)  # status.resources.linux
+_RESOURCES_IN_CREATE: Final = path(cri.CreateContainerRequest, "config", "linux", "resources")
+_RESOURCES_IN_UPDATE: Final = path(cri.UpdateContainerResourcesRequest, "linux")
+_RESOURCES_IN_STATUS: Final = path(cri.ContainerStatusResponse, "status", "resources", "linux")
+_UPDATED: Final = number(cri.UpdateContainerResourcesRequest, "container_id")
+_ASKED_POD: Final = number(cri.PodSandboxStatusRequest, "pod_sandbox_id")
+_ASKED_CONTAINER: Final = number(cri.ContainerStatusRequest, "container_id")
+_VERBOSE_POD: Final = number(cri.PodSandboxStatusRequest, "verbose")
+_VERBOSE_CONTAINER: Final = number(cri.ContainerStatusRequest, "verbose")
 _MODULUS: Final = 1 << 64
 
 
@@ -44,8 +50,18 @@ def update_request(container: ContainerId, asked: LinuxResources, adjustment: Ad
         asked: what the kubelet has asked for; sent again, since CRI-O takes what is missing for 0.
         adjustment: what is to differ from it.
     """
-    request = edited(b"", (), {1: container})
+    request = edited(b"", (), {_UPDATED: container})
     return edited(request, _RESOURCES_IN_UPDATE, _asked(asked) | _fields(adjustment))
+
+
+def pod_question(pod: PodId) -> bytes:
+    """Return a PodSandboxStatusRequest for all that the runtime knows."""
+    return edited(b"", (), {_ASKED_POD: pod, _VERBOSE_POD: True})
+
+
+def container_question(container: ContainerId) -> bytes:
+    """Return a ContainerStatusRequest for all that the runtime knows."""
+    return edited(b"", (), {_ASKED_CONTAINER: container, _VERBOSE_CONTAINER: True})
 
 
 def status_as_asked(answer: bytes, asked: LinuxResources, adjustment: Adjustment) -> bytes:

@@ -3,8 +3,6 @@
 The kubelet asks for a list of all containers every second, and one of 1500 takes `Message` some 80 ms. So only what can
 matter is taken apart: items of containers that somebody still counts as running, and of these only the ones in which
 the bytes of "exited" occur at all. What cannot be made sense of is passed over: these answers are for somebody else.
-
-Numbers are those of protos/runtime/v1/api.proto; tests/unit/cri/test_ended.py holds each against the messages.
 """
 
 from __future__ import annotations
@@ -13,15 +11,21 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from crirm.cri.message import MalformedError, Message
+from crirm.cri import slice as cri
+from crirm.cri.fields import fields, number, path
+from crirm.cri.message import MalformedError, Message, edited
 from crirm.cri.wire import Malformed, WireType, walk
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
-EXITED: Final = 2  # ContainerState
-_ID: Final = 1  # of every item
-_ID_START: Final = b"\x0a"  # whoever writes fields in the order of their numbers begins an item with its id
+    import betterproto
+
+EXITED: Final = int(cri.ContainerState.CONTAINER_EXITED)
+_ID: Final = number(cri.Container, "id")
+_ID_START: Final = bytes(
+    (_ID << 3 | WireType.BYTES,)
+)  # whoever writes fields in the order of their numbers begins an item with its id
 
 
 @attrs.frozen
@@ -42,16 +46,23 @@ class _Shape:
         return bytes((self.state << 3 | WireType.VARINT, EXITED))
 
 
+def _shape(answer: type[betterproto.Message], items: str) -> _Shape:
+    field = fields(answer)[items]
+    return _Shape(field.number, number(field.cls, "state"))
+
+
 _SHAPES: Final = {
-    "ListContainers": _Shape(items=1, state=6),
-    "StreamContainers": _Shape(items=1, state=6),
-    "ContainerStatus": _Shape(items=1, state=3),
-    "PodSandboxStatus": _Shape(items=3, state=3),
-    "GetContainerEvents": _Shape(items=5, state=3),
+    "ListContainers": _shape(cri.ListContainersResponse, "containers"),
+    "StreamContainers": _shape(cri.StreamContainersResponse, "containers"),
+    "ContainerStatus": _shape(cri.ContainerStatusResponse, "status"),
+    "PodSandboxStatus": _shape(cri.PodSandboxStatusResponse, "containers_statuses"),
+    "GetContainerEvents": _shape(cri.ContainerEventResponse, "containers_statuses"),
 }
 TELLING: Final = frozenset(_SHAPES)
 """Methods of the RuntimeService whose answers tell the states of containers."""
-LIST_EXITED: Final = bytes((1 << 3 | 2, 4, 2 << 3 | 2, 2, 1 << 3, EXITED))
+LIST_EXITED: Final = edited(
+    b"", path(cri.ListContainersRequest, "filter", "state"), {number(cri.ContainerStateValue, "state"): EXITED}
+)
 """A ListContainersRequest for those that have exited: its filter's state."""
 
 

@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from crirm.cri.wire import WireType
+from crirm.cri.fields import Field, fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WIRE_TYPES: Final = {
-    "bool": WireType.VARINT, "enum": WireType.VARINT, "int32": WireType.VARINT, "int64": WireType.VARINT,
-    "uint32": WireType.VARINT, "uint64": WireType.VARINT, "double": WireType.FIXED64,
-    "bytes": WireType.BYTES, "map": WireType.BYTES, "message": WireType.BYTES, "string": WireType.BYTES,
-}  # fmt: skip  # all that CRI uses; a test holds the generated classes against it
+    from crirm.cri.wire import WireType
 
 # Environment values, registry credentials, and the free-form "info" of verbose answers, where containerd repeats both.
 SECRET_FIELDS: Final = frozenset(
@@ -40,7 +36,7 @@ class Shape:
     """One field of a message class."""
 
     name: str
-    type: str  # a key of WIRE_TYPES
+    type: str  # a key of fields.WIRE_TYPES
     wire_type: WireType
     repeated: bool
     message: str  # class of a nested message
@@ -54,23 +50,18 @@ def schema(message: str) -> Mapping[int, Shape]:
     cls = getattr(_messages(), message, None)
     if not isinstance(cls, type):
         return {}
-    described = cls()._betterproto  # betterproto has no public description of its classes
-    return {
-        number: _shape(message, name, described.meta_by_field_name[name].proto_type, described)
-        for number, name in described.field_name_by_number.items()
-    }
+    return {field.number: _shape(message, field) for field in fields(cls).values()}
 
 
-def _shape(message: str, name: str, proto_type: str, described: Any) -> Shape:
-    value_class = described.cls_by_field[name]
+def _shape(message: str, field: Field) -> Shape:
     return Shape(
-        name=name,
-        type=proto_type,
-        wire_type=WIRE_TYPES[proto_type],
-        repeated=described.default_gen[name] is list,
-        message=value_class.__name__ if proto_type == "message" else "",
-        enum_names={int(member): member.name for member in value_class} if proto_type == "enum" else {},
-        secret=(message, name) in SECRET_FIELDS,
+        name=field.name,
+        type=field.kind,
+        wire_type=field.wire_type,
+        repeated=field.repeated,
+        message=field.message.__name__ if field.message else "",
+        enum_names={int(member): member.name for member in field.cls} if field.kind == "enum" else {},
+        secret=(message, field.name) in SECRET_FIELDS,
     )
 
 

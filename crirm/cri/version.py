@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
+from crirm.cri import slice as cri
+from crirm.cri.fields import number
 from crirm.cri.message import Message, edited
 
 # What every known runtime has answered to; the field is the kubelet's own version, which none of them reads.
-_CLIENT_VERSION = "0.1.0"
-# Fields of VersionRequest and VersionResponse; the first call of every daemon must not wait for generated code.
-_VERSION = 1
-_RUNTIME_NAME, _RUNTIME_VERSION = 2, 3
+_CLIENT_VERSION: Final = "0.1.0"
+_NAME: Final = number(cri.VersionResponse, "runtime_name")
+_VERSION: Final = number(cri.VersionResponse, "runtime_version")
 
 
 @attrs.frozen
@@ -23,7 +26,7 @@ class RuntimeVersion:
 
 def encode_version_request() -> bytes:
     """Return an encoded VersionRequest."""
-    return edited(b"", (), {_VERSION: _CLIENT_VERSION})
+    return edited(b"", (), {number(cri.VersionRequest, "version"): _CLIENT_VERSION})
 
 
 def decode_version(message: bytes) -> RuntimeVersion:
@@ -33,9 +36,9 @@ def decode_version(message: bytes) -> RuntimeVersion:
         ValueError: the bytes are none, or name no runtime.
     """
     try:
-        response = Message(message)
-        name, version = response.text(_RUNTIME_NAME), response.text(_RUNTIME_VERSION)
-    except ValueError as error:
+        told = Message(message)
+        name, version = told.raw(_NAME).decode(), told.raw(_VERSION).decode()
+    except ValueError as error:  # among these is MalformedError, and what is no UTF-8
         raise ValueError(f"no VersionResponse: {error}") from error
     if not name:
         raise ValueError("a VersionResponse without runtime_name")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_VARINT_BYTES: Final = 10  # 64 bits, 7 in each byte
+MAP_KEY: Final = 1  # a map is a list of messages of these two fields
+MAP_VALUE: Final = 2
 _64_BITS: Final = (1 << 64) - 1
 
 
@@ -56,7 +58,7 @@ def walk(data: bytes, base: int = 0) -> Iterator[Field | Malformed]:
     position = 0
     while position < len(data):
         start = position
-        found = _short(data, position)
+        found = short_bounds(data, position)
         if found is not None:  # as nearly all are in a message of many fields, which is no place to be slow
             begin, position = found
             yield Field(data[start] >> 3, WireType.BYTES, data[begin:position], base + begin)
@@ -95,11 +97,11 @@ def short_text(data: bytes, position: int, tag: int) -> tuple[bytes, int] | None
     """
     if position >= len(data) or data[position] != tag:
         return None
-    found = _short(data, position)
+    found = short_bounds(data, position)
     return None if found is None else (data[found[0] : found[1]], found[1])
 
 
-def _short(data: bytes, position: int) -> tuple[int, int] | None:
+def short_bounds(data: bytes, position: int) -> tuple[int, int] | None:
     """Return where the value of the field at *position* begins and ends, if it is an ordinary short text or message."""
     tag, begin = data[position], position + 2
     if tag & 0x87 != WireType.BYTES or tag < 0x08 or begin > len(data):

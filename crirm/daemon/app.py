@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from crirm.daemon.placement.intake import Overriding
+    from crirm.admission.admission import Overriding
     from crirm.daemon.settings import Settings
     from crirm.rpc.tap import Outcome, Tap
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
+from grpclib.const import Status
 
+from crirm.admission.admission import as_asked
 from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.enforcer.enforcer import Enforcer
 from crirm.daemon.enforcer.kernel import ThreadedKernel
@@ -24,10 +27,11 @@ from crirm.daemon.observation.settle import settle_creations
 from crirm.daemon.placement.clearing import Clearing
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.engine import Engine
-from crirm.daemon.placement.intake import Intake, as_asked
+from crirm.daemon.placement.handlers import handler
+from crirm.daemon.placement.intake import Intake
 from crirm.daemon.placement.ladder import ladder
 from crirm.daemon.placement.machine import HostSights, MachineWatch, policy_at_start
-from crirm.daemon.placement.participants import participant
+from crirm.daemon.placement.observers import observer
 from crirm.daemon.settings import NOTHING
 from crirm.daemon.state.persistence import Persistence, open_persistence
 from crirm.daemon.state.recorder import Recorder, RecordingError
@@ -38,6 +42,7 @@ from crirm.model.decision import Adjustment
 from crirm.model.topology_json import digest
 from crirm.policy.api import Choice
 from crirm.policy.registry import make_policy
+from crirm.rpc.calls import CallRefusedError
 from crirm.rpc.grpc_wire import RpcError
 from crirm.system.cgroup import Cgroups, CgroupsUnusableError
 from crirm.system.hints import hints_of
@@ -46,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from crirm.daemon.placement.intake import Overriding
+    from crirm.admission.admission import Overriding
     from crirm.daemon.placement.machine import Sights
     from crirm.daemon.relay.link import Link
     from crirm.daemon.relay.runtime_info import RuntimeInfo
@@ -54,8 +59,9 @@ if TYPE_CHECKING:
     from crirm.model.hardware import Hardware
     from crirm.model.topology import Topology
     from crirm.model.workload import ContainerKey, Pod, PodId
+    from crirm.rpc.calls import Handler
     from crirm.rpc.client import Pool
-    from crirm.rpc.held import Held, Interceptor
+    from crirm.rpc.tap import CallTap
 
 log = get_logger("runtime")
 
@@ -187,17 +193,19 @@ class DecidingNode:
         host_root, memory_capacity = Path(settings.host_root), topology.memory_of(topology.node_ids)
         find_hints = partial(hints_of, host_root=host_root)
         self.doubts = Doubts(self.resync)
-        self.intake = Intake(self.engine, nursery, memory_capacity, find_hints, self.doubt, override)
+        self.intake = Intake(self.engine, memory_capacity, find_hints, self.doubt, override)
         self.observing = Observing(self.engine, self.intake)
+        self.watched: Counter[str] = Counter()
         self.looking = Looking(self.runtime, self.observing, nursery)
-        self.meeting = Meeting(self.runtime, self.engine, self.intake, nursery)
+        self.meeting = Meeting(self.runtime, self.engine, self.intake)
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.enforcer = self._make_enforcer(host_root, settings.enforce)
-        self.clearing = Clearing(engine, self.effects, nursery, self._check)
+        self.clearing = Clearing(engine, self.effects, self._check)
         self.persistence: Persistence | None = None
         self.recorder = Recorder(engine, topology)
         self.engine.listen(ladder(self.recorder, None, self.effects, self.enforcer))
-        self._settled = False
+        self._nursery = nursery
+        self._knows_creations = False
         self._life = trio.CancelScope()
 
     @property
@@ -212,7 +220,7 @@ class DecidingNode:
         if self.persistence is not None:
             self.persistence.settle_on(digest(usable))
         if (go_on := self.recorder.leave_machine(usable)) is not None:
-            self.intake.nursery.start_soon(self._record_on, go_on)
+            self._nursery.start_soon(self._record_on, go_on)
 
     async def _record_on(self, go_on: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -254,21 +262,29 @@ class DecidingNode:
         """End `run`: nothing is placed any more."""
         self._life.cancel()
 
-    def participant(self, method: str) -> Interceptor | None:
-        """See ``router.TakesPart``."""
-        return participant(self, method)
+    def handler(self, method: str) -> Handler | None:
+        """See ``relay.Deciding``."""
+        return handler(self, method)
+
+    def observer(self, method: str) -> CallTap | None:
+        """See ``relay.Deciding``."""
+        return observer(self, method)
 
     def observed(self, method: str, answer: bytes) -> None:
-        """See ``node_api.Node`` and ``observing_tap``."""
+        """See ``node_api.Node``."""
         self.observing.observed(method, answer)
 
-    def look(self, again: Callable[[], None], held: Held) -> bool:
+    def may_have_ended(self) -> bool:
         """See ``node_api.Node``."""
-        return self.looking.look(again, held)
+        return bool(self.observing.alive())
 
-    def meet(self, pod: PodId, described: Pod | None, again: Callable[[], None], held: Held) -> None:
+    async def look(self) -> None:
         """See ``node_api.Node``."""
-        self.meeting.meet(pod, described, again, held)
+        await self.looking.look()
+
+    async def meet(self, pod: PodId, described: Pod | None) -> None:
+        """See ``node_api.Node``."""
+        await self.meeting.meet(pod, described)
 
     @property
     def state_failure(self) -> str:
@@ -285,24 +301,41 @@ class DecidingNode:
         """See ``node_api.Node``."""
         return self.persistence.refusal if self.persistence is not None else ""
 
-    def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
+    async def kept(self) -> None:
         """See ``node_api.Node``."""
         if self.persistence is None:
-            then()
-        else:
-            self.persistence.when_kept(then, otherwise)
+            return
+        over, refusals = trio.Event(), list[str]()
+
+        def refuse(why: str) -> None:
+            refusals.append(why)
+            over.set()
+
+        self.persistence.when_kept(over.set, refuse)
+        await over.wait()
+        if refusals:
+            raise CallRefusedError(Status.UNAVAILABLE, refusals[0])
 
     def machine_status(self) -> dict[str, Any]:
         """See ``control.Observed``."""
         return self.watch.status()
 
-    def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
+    @property
+    def settled(self) -> bool:
         """See ``node_api.Node``."""
-        self.clearing.before_resize(key, then)
+        return self.effects.settled
 
-    def before_start(self, key: ContainerKey, then: Callable[[], None]) -> None:
+    async def clear(self, key: ContainerKey) -> None:
         """See ``node_api.Node``."""
-        self.clearing.before_start(key, then)
+        await self.clearing.clear(key)
+
+    def begin_resize(self, key: ContainerKey) -> None:
+        """See ``node_api.Node``."""
+        self.effects.begin_resize(key)
+
+    def begin_start(self, key: ContainerKey) -> None:
+        """See ``node_api.Node``."""
+        self.effects.begin_start(key)
 
     def started(self, key: ContainerKey) -> None:
         """See ``node_api.Node``."""
@@ -333,9 +366,9 @@ class DecidingNode:
     async def on_up(self, info: RuntimeInfo) -> None:
         """Learn what the runtime has before calls pass; for ``Link``."""
         self.runtime.is_there(info)
-        if not self._settled:
+        if not self._knows_creations:
             await settle_creations(self.runtime, self.engine)
-            self._settled = True
+            self._knows_creations = True
         await self.resync()
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""The description of a synthetic host: a few numbers from which a whole machine follows."""
+"""The description of a synthetic host: a few numbers that define a whole machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GIB = 1 << 30
 
 
 class HostSpecError(UsageError, ValueError):
-    """A synthetic host is described in a way that does not make a machine."""
+    """The description of a synthetic host is invalid."""
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""Synthetic hosts as a line of text that a person can type.
+"""Synthetic hosts as a line of text.
 
 The first word is the shape: counts with a letter each, from the outside in, separated by dots. Every further word is
 ``NAME=VALUE``. docs/topology.md explains them all.

@@ -1,7 +1,7 @@
 """The configuration interface: the node agent tells crirm its configuration and its adjustments (``v1.Config``).
 
-Field numbers are those of protos/resmgr/config.proto (a test compares). Requests are not read with the generated code:
-betterproto takes a message that ends too early for a whole one, and six seconds for 1 MiB of small entries.
+Requests are not read with the generated code, which only tells the field numbers: betterproto takes a message that ends
+too early for a whole one, and six seconds for 1 MiB of small entries.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import trio
 from grpclib.const import Status
 
+from crirm.cri.fields import number
 from crirm.cri.message import MalformedError, Message
+from crirm.cri.wire import MAP_KEY, MAP_VALUE
 from crirm.errors import CrirmError
 from crirm.kube.grpc_server import serve_methods
+from crirm.kube.proto.v1 import SetAdjustmentReply, SetAdjustmentRequest, SetConfigReply, SetConfigRequest
 from crirm.logs import get_logger
 from crirm.rpc.grpc_wire import RpcError
 from crirm.system.unix_socket import SocketOwner, open_listener
@@ -32,6 +35,10 @@ SET_ADJUSTMENT: Final = "/v1.Config/SetAdjustment"
 NAMED_IN_LOG: Final = 5  # the answer has them all
 WHOLE: Final = "adjustments"
 """Under this name goes an error that is about all adjustments, or about none in particular."""
+_NODE: Final = number(SetConfigRequest, "node_name")
+_DATA: Final = number(SetConfigRequest, "config")
+_ADJUSTED_NODE: Final = number(SetAdjustmentRequest, "node_name")
+_ADJUSTMENTS: Final = number(SetAdjustmentRequest, "adjustment")
 _FAULT: Final = "crirm could not take this in because of a fault of its own; see its log"
 
 
@@ -99,8 +106,6 @@ async def _set_config(accepting: Accepting, message: bytes) -> bytes:
         error = _FAULT  # as an answer, since a status would make the agent send it again for ever
     if error:
         log.debug("rejected a configuration", node=node_name, reason=error)
-    from crirm.kube.proto.v1 import SetConfigReply  # noqa: PLC0415  # 80 ms, and most nodes have no agent
-
     return bytes(SetConfigReply(error=error))
 
 
@@ -119,8 +124,6 @@ async def _set_adjustment(accepting: Accepting, message: bytes) -> bytes:
         log.warning("rejected overrides", node=node_name, errors=len(errors), first=dict(first))
     else:
         log.info("accepted overrides", node=node_name)
-    from crirm.kube.proto.v1 import SetAdjustmentReply  # noqa: PLC0415  # 80 ms, and most nodes have no agent
-
     return bytes(SetAdjustmentReply(errors=errors))
 
 
@@ -143,7 +146,8 @@ def read_set_config(message: bytes) -> tuple[str, dict[str, str]]:
         MalformedError: it is none.
     """
     request = Message(message)
-    return _text(request, 1), {_text(entry, 1): _text(entry, 2) for entry in request.messages(2)}
+    entries = request.messages(_DATA)
+    return _text(request, _NODE), {_text(entry, MAP_KEY): _text(entry, MAP_VALUE) for entry in entries}
 
 
 def read_set_adjustment(message: bytes) -> tuple[str, str]:
@@ -153,7 +157,7 @@ def read_set_adjustment(message: bytes) -> tuple[str, str]:
         MalformedError: it is none.
     """
     request = Message(message)
-    return _text(request, 1), _text(request, 2)
+    return _text(request, _ADJUSTED_NODE), _text(request, _ADJUSTMENTS)
 
 
 class AdjustmentTextError(CrirmError, ValueError):

@@ -1,4 +1,4 @@
-"""Logs: one source per module, each of which can be switched to debug alone.
+"""Logging: one source per module, with separate debug switches.
 
 ``log = get_logger("relay")`` gives a structlog bound logger; ``configure(settings_from(environ, options))`` says
 where its records go and how they look.
@@ -39,7 +39,7 @@ def get_logger(source: str) -> SourceLogger:
 
 
 def configure(settings: LogSettings) -> None:
-    """Let all loggers, those that exist included, do as *settings* say; standard logging is routed here from now on.
+    """Apply *settings* to all loggers, including existing ones, and route standard logging here.
 
     Raises:
         CrirmError: the log file cannot be opened; everything stays as it was.

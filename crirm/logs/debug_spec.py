@@ -1,4 +1,4 @@
-"""The language that switches debug records by source: a comma list of ``[state:]source``.
+"""The syntax of debug switches: a comma-separated list of ``[state:]source``.
 
 A state holds for the sources that follow until the next state; it starts as *on*. ``*`` and ``all`` mean every source
 that is not named itself, wherever in the list they stand.
@@ -22,7 +22,7 @@ STATES = {
 
 
 class DebugSpecError(CrirmError):
-    """A debug list says something that has no meaning."""
+    """A debug list is malformed."""
 
 
 def parse_debug(text: str, *, where: str) -> dict[str, bool]:

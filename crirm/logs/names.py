@@ -1,4 +1,4 @@
-"""The log sources of crirm, and what became of those of CRI Resource Manager."""
+"""The log sources of crirm, and their names in CRI Resource Manager."""
 
 from __future__ import annotations
 

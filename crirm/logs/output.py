@@ -1,4 +1,4 @@
-"""Where records go: standard error and, when wanted, a file."""
+"""Output of log messages: standard error and, optionally, a file."""
 
 from __future__ import annotations
 

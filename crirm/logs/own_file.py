@@ -1,4 +1,4 @@
-"""Files that crirm writes under names that somebody gave: opened only where they are regular files of its own.
+"""Files whose names are configured: opened only if they are regular files of crirm's own.
 
 crirm runs as root, and these names may lie in directories where others may write. So no link is followed, nothing that
 waits for a reader is waited for, and nothing is written or cut before it is known whose file it is.

@@ -1,4 +1,4 @@
-"""A file of records that may fail to be written for a while: the log file and the file of the message dump."""
+"""A file of messages that tolerates temporary write errors: the log file and the file of the message dump."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RecordFileError(CrirmError):
 
 
 class RecordFile:
-    """Records written in one piece each; a failure is told once, what is left out is counted and told when it is over.
+    """Writes each message in one piece; a failure is reported once, and the number of lost messages when it is over.
 
     Args:
         path: made when missing, with access for its owner only.

@@ -1,4 +1,4 @@
-"""What one record looks like: for people, for journald, as JSON.
+"""Rendering of log messages: for people, for journald, as JSON.
 
 A renderer takes a record, a dict of the facts and of ``event``, ``level``, ``source`` and ``timestamp`` (seconds since
 1970), and returns complete lines. Control characters never get through: what a container is called must not be able to

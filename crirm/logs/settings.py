@@ -1,4 +1,4 @@
-"""What the environment and the command line say about logs, as one frozen value.
+"""Logging settings from the environment and the command line, as one frozen value.
 
 Options have the names of klog's, which CRI Resource Manager takes as flags; the environment variable of an option is
 its name in capitals after ``LOGGER_``. ``debug`` and ``format`` are crirm's own and follow the same rule.
@@ -45,7 +45,7 @@ class Format(enum.Enum):
 
 
 class Level(enum.IntEnum):
-    """How serious a record is; the numbers order the levels and mean nothing else."""
+    """The level of a message; only the order of the numbers matters."""
 
     DEBUG = 0
     INFO = 1
@@ -56,7 +56,7 @@ class Level(enum.IntEnum):
 
 @attrs.frozen
 class LogSettings:
-    """Where records go, what they look like and which sources tell their debug records."""
+    """Output, format and debug switches of log messages."""
 
     format: Format = Format.AUTO
     headers: bool = True  # time and level before each record meant for people

@@ -1,4 +1,4 @@
-"""Log sources: a name per module, each of which can be switched to debug alone, at once and at run time.
+"""Log sources: a name per module, each with its own debug switch, which works at run time.
 
 A source is one small mutable object that all loggers of its name share, so that a debug call of a source that is
 off costs a method call and one attribute look-up, and a switch reaches loggers that exist already.
@@ -78,28 +78,28 @@ class SourceLogger(structlog.BoundLoggerBase):
 
     @property
     def debug_on(self) -> bool:
-        """Whether debug records are wanted; for callers whose facts cost something to gather."""
+        """Whether debug is on; for callers whose facts are expensive to collect."""
         return self._logger.debug_on
 
     def debug(self, event: str, **facts: Any) -> None:
-        """Say something that only whoever looks into this source wants to know."""
+        """Log a detail for debugging this source."""
         if self._logger.debug_on:
             self._proxy_to_logger("debug", event, **facts)
 
     def info(self, event: str, **facts: Any) -> None:
-        """Say that something happened as it should."""
+        """Log a normal event."""
         self._proxy_to_logger("info", event, **facts)
 
     def warning(self, event: str, **facts: Any) -> None:
-        """Say that something is not as it should be, and crirm goes on."""
+        """Log a problem that crirm can handle."""
         self._proxy_to_logger("warning", event, **facts)
 
     def error(self, event: str, **facts: Any) -> None:
-        """Say that something failed."""
+        """Log a failure."""
         self._proxy_to_logger("error", event, **facts)
 
     def exception(self, event: str, **facts: Any) -> None:
-        """Say that something failed, with the traceback of the exception being handled."""
+        """Log a failure with the traceback of the current exception."""
         self._proxy_to_logger("error", event, **{"exc_info": True, **facts})
 
     def critical(self, event: str, **facts: Any) -> None:

@@ -1,1 +1,1 @@
-"""What crirm reasons about, as frozen values: CPU sets, quantities, the machine, what containers ask for."""
+"""The values that crirm reasons about, all frozen: CPU sets, quantities, the machine, container requests."""

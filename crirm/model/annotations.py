@@ -1,7 +1,7 @@
-"""Which of a pod's annotations crirm keeps: those that it reads, which are few, and no more of them than can be read.
+"""The annotations of a pod that crirm keeps: only those that it reads, and only up to a limit.
 
-Annotations come in any number and length, and whatever is known of a pod lies in memory, in the stored state and in
-traces for as long as the pod lives. The runtime gets them all: requests pass as bytes.
+Annotations come in any number and length, and what crirm knows about a pod is in memory, in the saved state and in
+traces as long as the pod lives. The runtime gets all of them, since requests pass as bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Source: Kubernetes apimachinery, TotalAnnotationSizeLimitB, which no pod of an A
 
 
 def kept(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Return those of *annotations* that crirm reads, as far as Kubernetes allows so many."""
+    """Return the *annotations* that crirm reads, up to the total size that Kubernetes allows."""
     found: dict[str, str] = {}
     left = MOST_CHARS
     for key, value in annotations.items():

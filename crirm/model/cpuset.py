@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MAX_ID = 65535
-"""Largest number accepted from text; far above what Linux supports, low enough that a typing error costs no memory."""
+"""Largest number accepted from text: far above what Linux supports, low enough that a typo costs no memory."""
 
 MAX_CHARACTERS = 262144
 """Of a list; one of every other number up to `MAX_ID` has 190,000."""
 
 MAX_STRIDES = 256
-"""Ranges with USED/GROUP in one list; each takes longer than a plain one, and nobody writes more than a few."""
+"""Ranges with USED/GROUP in one list; they take longer than plain ones, and real lists have few."""
 
 _DIGITS = 20  # of one number
 _ITEM = re.compile(r"\s*(\d+)(?:-(\d+)(?::(\d+)/(\d+))?)?\s*", re.ASCII)
@@ -40,7 +40,7 @@ class ListFormatError(CrirmError, ValueError):
 
 
 class IdSet:
-    """An immutable set of small numbers; use `CPUSet` or `NodeSet`, which say what is numbered."""
+    """An immutable set of small numbers; use `CPUSet` or `NodeSet`, which name what is numbered."""
 
     __slots__ = ("_mask",)
 
@@ -63,7 +63,7 @@ class IdSet:
     def from_mask(cls, mask: int) -> Self:
         """Return the set whose members are the bits set in *mask*, which must not be negative."""
         if mask < 0:
-            msg = f"a {cls.noun} mask is not negative, as {mask} is"
+            msg = f"a {cls.noun} mask cannot be negative: {mask}"
             raise ValueError(msg)
         result = _new(cls)
         result._mask = mask
@@ -71,7 +71,7 @@ class IdSet:
 
     @classmethod
     def union(cls, sets: Iterable[Self]) -> Self:
-        """Return what is in any of *sets*; the empty set for none."""
+        """Return the union of *sets*; the empty set for none."""
         mask = 0
         for one in sets:
             mask |= one._mask
@@ -91,7 +91,7 @@ class IdSet:
         Source: Linux Documentation/admin-guide/kernel-parameters.rst, "cpu lists"; cpuset(7), list format.
         """
         if len(text) > MAX_CHARACTERS:
-            msg = f"{cls.noun} list: has {len(text)} characters, of {MAX_CHARACTERS} at most; join numbers to ranges"
+            msg = f"{cls.noun} list: has {len(text)} characters, the limit is {MAX_CHARACTERS}; join numbers to ranges"
             raise ListFormatError(msg)
         ranges, strides, start = list[tuple[int, int]](), set[_Stride](), 0
         for item in text.split(",") if text and not text.isspace() else ():
@@ -101,7 +101,7 @@ class IdSet:
                 case stride:
                     strides.add(stride)
             if len(strides) > MAX_STRIDES:
-                raise _fault(cls, text, start, item, f"is one USED/GROUP too many; a list may have {MAX_STRIDES}")
+                raise _fault(cls, text, start, item, f"exceeds the limit of {MAX_STRIDES} USED/GROUP items")
             start += len(item) + 1
         return cls.from_mask(_joined(ranges) | _all_strides(strides))
 
@@ -274,7 +274,7 @@ def _read_item(kind: type[IdSet], item: str, text: str, start: int) -> tuple[int
         return first, last
     if not 1 <= used <= group:
         raise _fault(
-            kind, text, start, item, "takes no sensible part of each group; write USED/GROUP with 1 <= USED <= GROUP"
+            kind, text, start, item, "is not a valid part of each group; write USED/GROUP with 1 <= USED <= GROUP"
         )
     return (first, last) if used == group else (first, last, used, group)
 

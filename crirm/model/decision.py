@@ -1,4 +1,4 @@
-"""What the core answers to an event: the next state, and everything that is to be done about it, as values."""
+"""The core's answer to an event: the next state, and everything that has to be done, as values."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from crirm.model.workload import Container, ContainerId, ContainerKey, PodId, Wo
 
 @attrs.frozen
 class Adjustment:
-    """What a container is to have; None leaves what the kubelet asked for.
+    """What a container is assigned; None leaves what the kubelet requested.
 
     Args:
         cpus: on which it runs.
-        mems: the NUMA nodes that it takes memory from.
+        mems: the NUMA nodes from which it may allocate memory.
         cpu_shares: its weight, 2..262144.
         cpu_quota_us: its CPU time per period; `NO_QUOTA` for no limit.
     """
@@ -33,33 +33,33 @@ class Adjustment:
 
 
 NO_QUOTA = -1
-"""For who has its CPUs to itself: these are its limit, and a quota beside them would only make it wait at times."""
+"""For containers with exclusive CPUs: the CPUs are their limit, and a quota in addition would only throttle them."""
 
 UNADJUSTED = Adjustment()
 
 
 class RefusalReason(enum.Enum):
-    """Why a container cannot have what it asks for."""
+    """Why a container is refused."""
 
     NO_ROOM = "no room"
-    """Not enough CPUs or memory now; it may fit later."""
+    """Too few CPUs or too little memory now; it may fit later."""
     BAD_REQUEST = "bad request"
-    """An annotation or a value that can never be right."""
+    """An annotation or a value that is never valid."""
     BAD_STATE = "bad state"
-    """The request does not fit what the container or pod is doing."""
+    """The request does not fit the state of the container or pod."""
     FAULT = "fault"
-    """crirm itself has failed; nobody knows what would be right."""
+    """A bug in crirm; the right answer is unknown."""
 
 
 class RefusedError(CrirmError):
-    """A policy or the pipeline refuses a request; str() is for whoever reads the pod's events."""
+    """A policy or the pipeline refuses a request; str() is the sentence in the pod's events."""
 
     def __init__(self, reason: RefusalReason, message: str) -> None:
         super().__init__(clipped(message, SENTENCE_CHARS))
         self.reason = reason
 
     def __eq__(self, other: object) -> bool:
-        """Part of decisions, which are values: equal reasons and words are equal refusals."""
+        """Compare by value, as decisions do: by reason and message."""
         return isinstance(other, RefusedError) and (self.reason, str(self)) == (other.reason, str(other))
 
     def __hash__(self) -> int:
@@ -68,7 +68,7 @@ class RefusedError(CrirmError):
 
 @attrs.frozen
 class UpdateContainer:
-    """Bring a container to its adjustment, through the runtime."""
+    """Update a container to its adjustment, through the runtime."""
 
     key: ContainerKey
     id: ContainerId
@@ -77,7 +77,7 @@ class UpdateContainer:
 
 @attrs.frozen
 class StartTimer:
-    """Send TimerExpired after a while, also when crirm is restarted meanwhile."""
+    """Send TimerExpired later, even if crirm restarts in between."""
 
     key: ContainerKey
     timer: Timer
@@ -97,13 +97,13 @@ Effect = UpdateContainer | StartTimer | StopTimer
 
 @attrs.frozen
 class Before:
-    """What to go back to when the runtime refuses a resize.
+    """What to roll back to if the runtime refuses a resize.
 
     Args:
         container: as it was.
-        policy: the policy state as it was.
-        adjustments: all adjustments as they were.
-        after: the policy state that the resize led to; while it is still the present one, going back is exact.
+        policy: the policy state before the resize.
+        adjustments: all adjustments before the resize.
+        after: the policy state after the resize; as long as it is the current one, the rollback is exact.
     """
 
     container: Container
@@ -122,13 +122,13 @@ class State:
 
     Args:
         workload: pods and containers.
-        policy: what the policy remembers; only the policy looks inside.
-        adjustments: what each container that holds a grant is to have.
+        policy: the state of the policy, opaque to others.
+        adjustments: what each container with a grant is assigned.
         told: what the runtime was last told of each; differs from the adjustment only while a call is in flight, or
             after the runtime has refused an update.
         timers: seconds of wall-clock time at which each running timer expires.
         resizing: containers whose resize the runtime has not answered yet.
-        degraded: containers that go on without the place that they should have, and why; see ``policy.faults``.
+        degraded: containers that run without their proper placement, and why; see ``policy.faults``.
         tries: creations that were asked for more than once, or have failed, and how many requests for each are in
             flight; see ``policy.creation``.
     """
@@ -150,9 +150,9 @@ class Decision:
     Args:
         state: from now on.
         adjustment: of the container that the event asks for; None when it asks for none.
-        refusal: why the event's request is turned down; the state is then as before.
+        refusal: why the event's request is refused; the state is unchanged then.
         effects: to be performed, those of one container in order.
-        trails: how it came to this, for every container that was placed or resized.
+        trails: the record for every container that was placed or resized.
         moves: what has changed for other containers, those in the trails included, and for one whose own change needed
             no choice.
         cramped: whether the event's container got a wider or poorer place than it would have had on an empty machine.
@@ -168,5 +168,5 @@ class Decision:
 
     @property
     def trail(self) -> Trail | None:
-        """How it came to this, for the container that the event is about; None where nothing was chosen."""
+        """The trail of the container that the event is about; None if nothing was chosen."""
         return self.trails[0] if self.trails else None

@@ -1,6 +1,6 @@
-"""What can happen, as seen by the core: a closed union of frozen values.
+"""Events, as seen by the core: a closed union of frozen values.
 
-Times and ids come in with the events; the core itself knows no clock and makes up no names.
+Times and ids come with the events; the core itself has no clock and invents no names.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from crirm.model.workload import Container, ContainerId, ContainerKey, Pod, PodI
 
 
 class Timer(enum.Enum):
-    """What a container may be waiting for."""
+    """Timers of a container."""
 
     COLD_START = "cold start"
     REPAIR = "repair"
-    """Until another try to place a container that crirm could not place because of a fault of its own."""
+    """Until crirm tries again to place a degraded container."""
 
 
 @attrs.frozen
@@ -30,7 +30,7 @@ class PodAdded:
 
 @attrs.frozen
 class PodResized:
-    """The runtime has taken note of other resources of a pod; None leaves what was."""
+    """The runtime has accepted new resources of a pod; None means unchanged."""
 
     id: PodId
     overhead: LinuxResources | None
@@ -53,14 +53,14 @@ class PodRemoved:
 
 @attrs.frozen
 class ContainerRequested:
-    """The kubelet asks for a container; the decision carries its adjustment or a refusal."""
+    """The kubelet requests a container; the decision carries its adjustment or a refusal."""
 
     container: Container
 
 
 @attrs.frozen
 class ContainerCreated:
-    """The runtime has made the container and named it."""
+    """The runtime has created the container; its id is known."""
 
     key: ContainerKey
     id: ContainerId
@@ -68,7 +68,7 @@ class ContainerCreated:
 
 @attrs.frozen
 class CreateFailed:
-    """The runtime has refused the container, or it is not known what became of the call."""
+    """The runtime has refused the container, or the outcome of the call is unknown."""
 
     key: ContainerKey
 
@@ -82,7 +82,7 @@ class ContainerStarted:
 
 @attrs.frozen
 class ContainerExited:
-    """The container has ended: it was stopped, has finished or has crashed."""
+    """The container has exited."""
 
     key: ContainerKey
 
@@ -96,7 +96,7 @@ class ContainerRemoved:
 
 @attrs.frozen
 class ResizeRequested:
-    """The kubelet asks for other resources for a container; the decision carries its adjustment or a refusal."""
+    """The kubelet resizes a container; the decision carries its adjustment or a refusal."""
 
     key: ContainerKey
     resources: LinuxResources
@@ -112,14 +112,14 @@ class ResizeDone:
 
 @attrs.frozen
 class ResizeFailed:
-    """The runtime has refused to resize the container: everything is to be as it was before."""
+    """The runtime has refused to resize the container: the resize is rolled back."""
 
     key: ContainerKey
 
 
 @attrs.frozen
 class TimerExpired:
-    """A timer that an effect has started has run out."""
+    """A timer started by an effect has expired."""
 
     key: ContainerKey
     timer: Timer
@@ -127,7 +127,7 @@ class TimerExpired:
 
 @attrs.frozen
 class UpdateFailed:
-    """The runtime has refused an update that crirm sent; what the container has is not what was decided."""
+    """The runtime has refused an update from crirm; the container does not have what was decided."""
 
     key: ContainerKey
     reason: str
@@ -135,16 +135,16 @@ class UpdateFailed:
 
 @attrs.frozen
 class UpdateDone:
-    """The runtime has made an update that it had refused before: what the container has is what is decided now."""
+    """The runtime has made an update that it had refused before; the container has what is decided now."""
 
     key: ContainerKey
 
 
 @attrs.frozen
 class Synchronised:
-    """The runtime has listed all that it has; whatever else was known when it was asked is gone.
+    """The runtime has listed everything it has; anything else that was known at that time is gone.
 
-    Containers that crirm knows already are recognised by their id, and keep key and grant.
+    Known containers are recognised by id, and keep their key and grant.
 
     Args:
         pods: all.

@@ -1,4 +1,4 @@
-"""Booleans and durations as Go reads them, which is how Kubernetes tools write them."""
+"""Booleans and durations in Go's syntax, as Kubernetes tools write them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3,
 
 
 class GoTextError(CrirmError, ValueError):
-    """A text is not what Go takes for a boolean or a duration."""
+    """A string is not a boolean or a duration in Go's syntax."""
 
 
 def parse_bool(text: str) -> bool:
-    """Return the boolean that *text* stands for.
+    """Parse a boolean.
 
     Raises:
-        GoTextError: it is none.
+        GoTextError: *text* is not valid.
 
     Source: Go's strconv.ParseBool.
     """
@@ -37,7 +37,7 @@ def parse_duration_s(text: str) -> float:
     """Return the seconds of a duration such as ``90s``, ``1h30m`` or ``1.5s``; may be negative.
 
     Raises:
-        GoTextError: it is none.
+        GoTextError: *text* is not valid.
 
     Source: Go's time.ParseDuration.
     """

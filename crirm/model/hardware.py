@@ -1,4 +1,4 @@
-"""What the host has and what of it pods may use, as values, with the words for what has changed."""
+"""The hardware of the host, the part that pods may use, and descriptions of changes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from crirm.model.topology import Topology
 from crirm.model.topology_part import part_of
 
 MEMORY_STEP = Bytes(64 << 20)
-"""By less, a machine's memory has not changed: a balloon breathes, and memory comes and goes in larger blocks."""
+"""Smaller differences in memory are ignored: balloon drivers cause them, and hotplug works in larger blocks."""
 
 
 @attrs.frozen
 class Limit:
-    """A cgroup above pods that has not all that the machine has.
+    """A cgroup above pods that has less than the whole machine.
 
     Args:
         cgroup: its path from the root of the hierarchy.
-        file: of its CPUs, where one can widen them.
-        cpus: that are left to what is inside it.
-        mems: NUMA nodes whose memory is left to what is inside it.
-        forgets: whether a CPU that goes offline is lost to it even when it is back, as with cgroup v1.
+        file: with its CPUs, where they can be extended.
+        cpus: available inside it.
+        mems: NUMA nodes whose memory is available inside it.
+        forgets: whether it loses CPUs that go offline even when they are back, as with cgroup v1.
     """
 
     cgroup: str
@@ -36,10 +36,10 @@ class Limit:
 
 @attrs.frozen
 class Sight:
-    """What a quick look shows: enough to tell that something has changed.
+    """The result of a quick check: enough to notice a change.
 
     Args:
-        facts: short texts of the kernel; equal ones mean that nothing has changed.
+        facts: contents of small kernel files; equal ones mean that nothing has changed.
         memory: of the whole machine.
         limits: cgroups above pods.
     """
@@ -49,7 +49,7 @@ class Sight:
     limits: tuple[Limit, ...] = ()
 
     def shows_change(self, other: Sight) -> bool:
-        """Tell whether *other*, of another moment, shows another machine."""
+        """Return whether *other*, from another moment, shows a changed machine."""
         same = (self.facts, self.limits) == (other.facts, other.limits)
         return not same or abs(self.memory - other.memory) >= MEMORY_STEP
 
@@ -59,10 +59,10 @@ class Hardware:
     """The machine at one moment.
 
     Args:
-        whole: all of it.
-        usable: what pods may use: policies are made for this.
-        limits: the cgroups that make the difference.
-        sight: what a quick look showed just before.
+        whole: all of its hardware.
+        usable: the part that pods may use, for which policies are made.
+        limits: the cgroups that reduce it.
+        sight: the quick check just before.
     """
 
     whole: Topology
@@ -72,19 +72,19 @@ class Hardware:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What one should know of this machine, one sentence each."""
+        """Remarks about this machine, one sentence each."""
         offline = (f"{cpus_are(self.whole.offline)} offline",) if self.whole.offline else ()
         return (*offline, *(limit_text(limit, self.whole) for limit in self.limits))
 
 
 def hardware_of(whole: Topology, sight: Sight) -> Hardware:
-    """Return the machine *whole* with what the cgroups in *sight* leave of it.
+    """Return the machine *whole* with the part that the cgroups in *sight* leave to pods.
 
     Raises:
         TopologyError: they leave nothing.
     """
     narrow, cpus, mems = [], whole.online, whole.memory_nodes
-    for limit in sight.limits:  # those that leave no less than the ones above them say nothing new
+    for limit in sight.limits:  # a cgroup that has no less than its parent adds nothing
         if not (cpus <= limit.cpus and mems <= limit.mems):
             narrow.append(limit)
             cpus, mems = cpus & limit.cpus, mems & limit.mems
@@ -92,11 +92,11 @@ def hardware_of(whole: Topology, sight: Sight) -> Hardware:
 
 
 def limit_text(limit: Limit, whole: Topology) -> str:
-    """Return for people what a cgroup keeps from pods."""
+    """Return a sentence about what a cgroup withholds from pods."""
     cpus, mems = whole.online - limit.cpus, whole.memory_nodes - limit.mems
     missing = [_cpus(cpus)] if cpus else []
     missing += [f"the memory of {_nodes(mems)}"] if mems else []
-    return f"{' and '.join(missing)} cannot be used by pods, since the cgroup {limit.cgroup} has only {_has(limit)}"
+    return f"{' and '.join(missing)} cannot be used by pods: cgroup {limit.cgroup} has only {_has(limit)}"
 
 
 def _has(limit: Limit) -> str:
@@ -104,9 +104,9 @@ def _has(limit: Limit) -> str:
 
 
 def changes_text(before: Topology, after: Topology) -> str:
-    """Return for people in what *after* differs from *before*; both are what pods may use."""
+    """Return the difference between *before* and *after*, the parts that pods may use, as a sentence."""
     told = [*_cpu_changes(before, after), *_memory_changes(before, after)]
-    return "; ".join(told) or "its description has changed"
+    return "; ".join(told) or "its description changed"
 
 
 def _cpu_changes(before: Topology, after: Topology) -> Iterator[str]:
@@ -123,7 +123,7 @@ def _memory_changes(before: Topology, after: Topology) -> Iterator[str]:
         yield f"the memory of {_nodes(new)} is available now"
     both = before.memory_nodes & after.memory_nodes
     if other := NodeSet(one for one in both if before.node(one).memory != after.node(one).memory):
-        yield f"the memory of {_nodes(other)} is of another size"
+        yield f"the memory of {_nodes(other)} changed its size"
 
 
 def cpus_are(cpus: CPUSet) -> str:

@@ -1,4 +1,4 @@
-"""The QoS class of a pod, read from the cgroup parent that the kubelet chose for it.
+"""The QoS class of a pod, derived from the cgroup parent that the kubelet has chosen for it.
 
 CRI does not carry the class. The kubelet however puts every pod below one of three cgroups, under both cgroup drivers:
 
@@ -30,7 +30,7 @@ class QoSClass(enum.Enum):
 
 
 class QoSClassError(CrirmError, ValueError):
-    """A cgroup parent does not tell a QoS class."""
+    """A cgroup parent does not show a QoS class."""
 
 
 _CLASSES = {"burstable": QoSClass.BURSTABLE, "besteffort": QoSClass.BEST_EFFORT}
@@ -53,7 +53,7 @@ def qos_class(cgroup_parent: str) -> QoSClass:
         if below[0].startswith("pod"):
             return QoSClass.GUARANTEED
     msg = (
-        f"cgroup parent {quoted(cgroup_parent)} does not tell the pod's QoS class; expected a path such as "
+        f"cgroup parent {quoted(cgroup_parent)} does not show the pod's QoS class; expected a path such as "
         "/kubepods/burstable/pod… or /kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod….slice "
         "(kubelet option cgroupsPerQOS)"
     )

@@ -1,7 +1,7 @@
-"""The QoS class of a pod whose cgroup parent does not tell it, from what the kubelet asks for its containers.
+"""The QoS class of a pod whose cgroup parent does not show it, derived from the resources of its containers.
 
-A kubelet with ``cgroupsPerQOS: false`` puts pods anywhere, and so does whoever calls CRI without one. The score by
-which the kernel kills when memory runs out still tells the class, since the kubelet makes it by class:
+A kubelet with ``cgroupsPerQOS: false`` puts pods anywhere, and so do other CRI clients. The OOM score adjustment
+still shows the class, since the kubelet derives it from the class:
 
 ==============  ==========================================================================================
 score           class
@@ -48,7 +48,7 @@ def class_by(resources: LinuxResources) -> QoSClass:
 
 
 def _limits_are_requests(resources: LinuxResources, score: int) -> bool:
-    """Tell whether limits equal requests; a kubelet that sets no quotas still tells by its score that they do."""
+    """Return whether limits equal requests; without quotas the score of the kubelet still shows it."""
     if resources.cpu_shares <= MIN_SHARES or resources.memory_limit_bytes <= 0:
         return False
     limit = quota_to_millicpu(resources.cpu_quota_us, resources.cpu_period_us)

@@ -1,4 +1,4 @@
-"""Pods, containers, adjustments and trails as JSON and back, for what outlives the process."""
+"""Pods, containers, adjustments and trails as JSON and back, for saved state and traces."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def to_record(value: Any) -> Any:
 
 
 def from_record(kind: type[T], record: object) -> T:
-    """Return the value of class *kind* that `to_record` described.
+    """Return the value of class *kind* from the output of `to_record`.
 
     Raises:
-        RecordError: it describes none.
+        RecordError: it is not valid.
     """
     import cattrs  # noqa: PLC0415  # as below
 

@@ -1,8 +1,8 @@
-"""What a container requests and is limited to, worked out from what CRI says.
+"""Requests and limits of a container, derived from CRI messages.
 
-The kubelet turns requests and limits into kernel values and sends only those, so this module undoes its arithmetic.
-Where the pod carries the annotation ``intel.com/resources`` (see `resources_annotation`), its exact values fill what
-cannot be undone.
+The kubelet converts requests and limits to kernel values and sends only those, so this module inverts its arithmetic.
+If the pod has the annotation ``intel.com/resources`` (see `resources_annotation`), its exact values replace what
+cannot be inverted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NO_MEMORY = Bytes(0)
 
 @attrs.frozen
 class LinuxResources:
-    """The part of CRI's ``LinuxContainerResources`` that tells requests and limits; 0 means "not set" everywhere."""
+    """The part of CRI's ``LinuxContainerResources`` for requests and limits; 0 means "not set" everywhere."""
 
     cpu_shares: int = 0
     cpu_quota_us: int = 0
@@ -35,7 +35,7 @@ class LinuxResources:
 
 @attrs.frozen
 class Requirements:
-    """What one container requests and is limited to."""
+    """Requests and limits of one container."""
 
     cpu_request: MilliCPU = NO_CPU
     """0 for none, or for one too small to be told from none."""
@@ -48,7 +48,7 @@ class Requirements:
     extended: tuple[tuple[str, int], ...] = ()
     """Extended resources such as ``cmk.intel.com/exclusive-cores`` with their amounts, sorted by name."""
     unpromised_cpu: MilliCPU = NO_CPU
-    """Requested as well, of a container without room: nothing is kept for it, but its weight counts."""
+    """Requested by a container that overflows: nothing is reserved for it, but its weight counts."""
 
 
 def shares_to_millicpu(shares: int) -> MilliCPU:
@@ -116,7 +116,7 @@ def oom_score_adj_to_memory_request(oom_score_adj: int, memory_capacity: Bytes) 
 
 
 def estimate(resources: LinuxResources, qos: QoSClass, memory_capacity: Bytes) -> Requirements:
-    """Return what *resources* tell about a container's requests and limits, and nothing else does."""
+    """Return the requests and limits of a container as far as *resources* show them."""
     cpu_request = shares_to_millicpu(resources.cpu_shares)
     cpu_limit = quota_to_millicpu(resources.cpu_quota_us, resources.cpu_period_us)
     if qos is QoSClass.GUARANTEED and resources.cpu_shares >= MAX_SHARES:
@@ -135,9 +135,9 @@ def estimate(resources: LinuxResources, qos: QoSClass, memory_capacity: Bytes) -
 
 
 def with_bound(resources: LinuxResources, cpus: int) -> LinuxResources:
-    """Return *resources* of a running container that is bound to so many *cpus*, with the quota that these replaced.
+    """Return *resources* of a running container pinned to this many *cpus*, with the quota that these replaced.
 
-    Shares end at 256 CPUs, and who has CPUs to itself has no quota: of more of them only the binding itself tells.
+    Shares end at 256 CPUs, and containers with exclusive CPUs have no quota: beyond that only the pinning tells.
     """
     if resources.cpu_shares < MAX_SHARES or resources.cpu_quota_us > 0:
         return resources
@@ -148,7 +148,7 @@ def with_bound(resources: LinuxResources, cpus: int) -> LinuxResources:
 def requirements(
     resources: LinuxResources, qos: QoSClass, memory_capacity: Bytes, annotated: Requirements | None = None
 ) -> Requirements:
-    """Return a container's requests and limits from CRI, corrected by what its pod's annotation says.
+    """Return a container's requests and limits from CRI, refined by its pod's annotation.
 
     An annotated CPU value counts where it is one that leads to the kernel value sent, or where none was sent.
     Elsewhere the annotation is out of date (the pod was resized) or made up, and what the kubelet says stands. The

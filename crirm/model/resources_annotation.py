@@ -28,10 +28,10 @@ def parse_annotation(value: str, container_name: str) -> Requirements | None:
     """Return the requests and limits of one container; None where the annotation has none of this name.
 
     An init container wins over a container of the same name. As in Kubernetes, a request that is missing equals the
-    limit. What is said of other containers is not looked at: there may be hundreds of them, and nothing else runs.
+    limit. Entries of other containers are not parsed: there may be hundreds of them, and nothing else runs meanwhile.
 
     Raises:
-        ResourcesAnnotationError: what is wrong, and at which place of the JSON text.
+        ResourcesAnnotationError: the fault, and its place in the JSON text.
     """
     try:
         document = json.loads(value)
@@ -58,13 +58,13 @@ def _requirements(entry: object, place: str) -> Requirements:
             extended=tuple((name, int(parse_quantity(requests[name]))) for name in sorted(extended)),
         )
     except QuantityError as fault:
-        raise _fault(place, f"holds a wrong amount: {fault}") from None
+        raise _fault(place, f"has an invalid quantity: {fault}") from None
 
 
 def _quantities(value: object, place: str) -> dict[str, str]:
     amounts = _mapping(value, place)
     if len(amounts) > _MOST:
-        raise _fault(place, f"has {len(amounts)} amounts; write at most {_MOST}")
+        raise _fault(place, f"has {len(amounts)} quantities; the limit is {_MOST}")
     return {name: _amount(amount, f"{place}.{clipped(name)}") for name, amount in amounts.items()}
 
 

@@ -10,7 +10,7 @@ Rules that hold for every `Topology`, checked when one is made (see `check`), so
 - distances are symmetric, and every node is nearest to itself;
 - everything is sorted, so equal machines are equal values.
 
-Questions that policies ask per container are answered from indexes that are made once, on first use.
+Queries that policies make per container use indexes that are built once, on first use.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from crirm.model.quantity import Bytes
 
 
 class MemoryKind(enum.Enum):
-    """What the memory of a NUMA node is made of, as far as placement cares."""
+    """The kind of memory of a NUMA node, as far as placement is concerned."""
 
     DRAM = "DRAM"
     PMEM = "PMEM"
@@ -71,7 +71,7 @@ class CacheGroup:
     id: int | None
     """The kernel's number, which resctrl uses for its domains; None where the kernel gives none."""
     size: Bytes
-    """0 where the kernel does not tell."""
+    """0 if unknown."""
     cpus: CPUSet
 
 
@@ -106,7 +106,7 @@ class EnergyPreference:
 
 @attrs.frozen
 class Topology:
-    """A machine; the module's text has the rules that hold for it."""
+    """A machine; the module lists its invariants."""
 
     online: CPUSet
     packages: tuple[Package, ...]
@@ -121,9 +121,9 @@ class Topology:
     caches: tuple[CacheGroup, ...] = ()
     """L2 groups, then L3 groups."""
     offline: CPUSet = NO_CPUS
-    """Present in the machine but switched off."""
+    """Present in the machine but offline."""
     isolated: CPUSet = NO_CPUS
-    """Online CPUs that the scheduler leaves alone (``isolcpus``)."""
+    """Online CPUs excluded from the scheduler's balancing (``isolcpus``)."""
     nohz_full: CPUSet = NO_CPUS
     """Online CPUs without a regular tick (``nohz_full``)."""
     efficiency: CPUSet = NO_CPUS
@@ -141,7 +141,7 @@ class Topology:
 
     @property
     def performance(self) -> CPUSet:
-        """The online CPUs that are no efficiency cores."""
+        """The online CPUs that are not efficiency cores."""
         return self.online - self.efficiency
 
     def die_of(self, cpu: int) -> Die:
@@ -236,17 +236,17 @@ def _rings(number: int, nodes: Iterable[int], row: tuple[int, ...]) -> Iterator[
 
 
 class TopologyError(CrirmError, ValueError):
-    """A description of a machine contradicts itself."""
+    """A description of a machine is inconsistent."""
 
 
 def check(topology: Topology) -> None:
-    """Refuse a machine that breaks one of the rules.
+    """Check the invariants of a machine.
 
     Raises:
-        TopologyError: the first rule that is broken, and by what.
+        TopologyError: the first violated invariant.
     """
     for fault in _faults(topology):
-        raise TopologyError(f"this machine cannot be: {fault}")
+        raise TopologyError(f"inconsistent machine: {fault}")
 
 
 def _faults(topology: Topology) -> Iterator[str]:
@@ -302,7 +302,7 @@ def _order_faults(topology: Topology) -> Iterator[str]:
     }
     for name, keys in orders.items():
         if keys != sorted(set(keys)):
-            yield f"the {name} are not in ascending order, or one is there twice"
+            yield f"the {name} are not in ascending order, or one occurs twice"
 
 
 def _node_faults(topology: Topology) -> Iterator[str]:
@@ -318,12 +318,12 @@ def _node_faults(topology: Topology) -> Iterator[str]:
 def _distance_faults(topology: Topology) -> Iterator[str]:
     ids, rows = NodeSet(node.id for node in topology.nodes), topology.distances
     if len(rows) != len(ids) or any(len(row) != len(ids) for row in rows):
-        yield f"the distances are not {len(ids)} rows of {len(ids)} values, one for each of NUMA nodes {ids}"
+        yield f"expected {len(ids)} rows of {len(ids)} distances, one for each of NUMA nodes {ids}"
         return
     if rows != tuple(zip(*rows, strict=True)):
         yield "the distances of NUMA nodes are not symmetric"
     if any(other <= row[at] for at, row in enumerate(rows) for to, other in enumerate(row) if at != to):
-        yield "a NUMA node is as near to another as to itself"
+        yield "a NUMA node is as near to another one as to itself"
 
 
 def _partition_faults(what: str, groups: Iterable[CPUSet], online: CPUSet) -> Iterator[str]:

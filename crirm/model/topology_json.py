@@ -1,4 +1,4 @@
-"""A `Topology` as JSON, both ways, and the digest by which two machines are told apart."""
+"""A `Topology` as JSON and back, and the digest that identifies a machine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def to_json(topology: Topology) -> dict[str, Any]:
 
 
 def from_json(document: object) -> Topology:
-    """Return the machine that `to_json` described.
+    """Return the machine from the output of `to_json`.
 
     Raises:
         TopologyError: every place where the document has the wrong shape, or the first rule that its machine breaks.
@@ -97,7 +97,7 @@ def _describe(fault: BaseException, expected: type | None) -> str:
 
 
 def _structure_exact(value: object, kind: type[Any]) -> Any:
-    """Take a number or text only as what it is; cattrs alone would turn ``"4"`` and ``4.7`` into 4."""
+    """Accept only the exact type; cattrs alone would turn ``"4"`` and ``4.7`` into 4."""
     if type(value) is not kind:
         raise TopologyError(f"expected {kind.__name__}, not {value!r:.40}")
     return value

@@ -1,4 +1,4 @@
-"""A part of a machine as a machine of its own: what is left of it for those who may not use all."""
+"""A part of a machine as a machine of its own, for policies that may not use all of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def part_of(topology: Topology, cpus: CPUSet, mems: NodeSet) -> Topology:
     """
     online = topology.online & cpus
     if not online:
-        raise TopologyError(f"of the online CPUs {topology.online} none is among {cpus or 'none'}")
+        raise TopologyError(f"none of the online CPUs {topology.online} is in {cpus or 'the empty set'}")
     if online == topology.online and topology.memory_nodes <= mems:
         return topology
     nodes = tuple(_node(node, online, mems) for node in topology.nodes)

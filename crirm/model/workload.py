@@ -1,4 +1,4 @@
-"""What runs on the node: pods and containers as crirm knows them."""
+"""Pods and containers on the node, as crirm knows them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ ContainerId = NewType("ContainerId", str)
 """Id of a container, given by the runtime once it is created."""
 
 ContainerKey = NewType("ContainerKey", str)
-"""crirm's own name of one instance of a container, from the moment it is asked for; never used twice."""
+"""crirm's key of one container instance, from the moment it is requested; never reused."""
 
 
 class ContainerState(enum.Enum):
-    """Where a container is in its life."""
+    """The state of a container."""
 
     CREATING = "creating"
-    """Asked for; the runtime has not answered yet. Its grant is reserved."""
+    """Requested; the runtime has not answered yet. Its grant is reserved."""
     CREATED = "created"
     RUNNING = "running"
     EXITED = "exited"
-    """Ended, by itself or because it was stopped; it holds no grant any more."""
+    """Exited; it no longer holds a grant."""
 
 
 @attrs.frozen
@@ -50,15 +50,15 @@ class Pod:
     resources: LinuxResources | None = None
     """What its containers together request and are limited to, likewise."""
     qos_told: bool = True
-    """Whether its cgroup parent tells its class; else that follows from its containers, see ``qos_estimate``."""
+    """Whether its cgroup parent shows its class; otherwise it follows from its containers, see ``qos_estimate``."""
 
 
 @attrs.frozen
 class TopologyHint:
-    """Where on the machine something is that a container uses, such as a device or a disk."""
+    """The place of a device or disk that a container uses."""
 
     provider: str
-    """The path in sysfs that told."""
+    """The path in sysfs where it was found."""
     cpus: CPUSet | None = None
     nodes: NodeSet | None = None
     packages: frozenset[int] | None = None
@@ -73,18 +73,18 @@ class Container:
     name: str
     state: ContainerState
     requirements: Requirements
-    """What it requests and is limited to now."""
+    """Its current requests and limits."""
     resources: LinuxResources = attrs.field(factory=LinuxResources)
-    """What the kubelet asked for, as it sent it; what it is shown when it asks back."""
+    """What the kubelet has sent, and is shown when it asks for the status."""
     id: ContainerId | None = None
     attempt: int = 0
     labels: Mapping[str, str] = attrs.field(factory=dict)
     annotations: Mapping[str, str] = attrs.field(factory=dict)
     tags: Mapping[str, str] = attrs.field(factory=dict)
-    """Marks set by crirm, such as AVX512."""
+    """Tags set by crirm, such as AVX512."""
     hints: tuple[TopologyHint, ...] = ()
     found_on: CPUSet = NO_CPUS
-    """CPUs that the runtime says it is bound to, of a container that was found running."""
+    """CPUs to which the runtime says it is pinned, for a container that was found running."""
 
 
 @attrs.frozen
@@ -103,7 +103,7 @@ class Workload:
         return self.pods[container.pod]
 
     def full_name(self, key: ContainerKey) -> str:
-        """Return ``namespace/pod/container`` for people; the bare key where nothing is known of it."""
+        """Return ``namespace/pod/container``, or the bare key of an unknown container."""
         container = self.containers.get(key)
         if container is None:
             return key

@@ -1,1 +1,1 @@
-"""Decisions: what each container gets, as pure functions of what is known; one file or folder per policy."""
+"""Decisions: what each container is assigned, as pure functions; one package per policy."""

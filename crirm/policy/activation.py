@@ -1,8 +1,8 @@
-"""A node that runs, under another configuration: first as a plan, which changes nothing.
+"""Changing the configuration of a running node: first as a plan, which changes nothing.
 
-Every grant that the new policy can keep stays exactly as it was. The others are placed anew, those that are hardest to
-place first. The plan says which containers would move and for which there would be no room; whoever asked for it
-decides then whether it becomes true. Going back is a plan too: with the old policy, and the grants of before.
+Every grant that the new policy can keep stays unchanged. Other containers are placed again, the ones that are hardest
+to place first. The plan lists the containers that would move and those that would not fit; the caller
+decides whether to carry it out. A rollback is a plan too: with the old policy and the earlier grants.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SUPERSEDED = object()  # equals no policy state
 
 @attrs.frozen
 class Change:
-    """What a configuration changes for one container.
+    """The change of a configuration for one container.
 
     Args:
         before: its adjustment under the old configuration.
         after: that under the new one.
-        why: in words.
+        why: the reason.
     """
 
     before: Adjustment
@@ -45,12 +45,12 @@ class Plan:
     """A node under another configuration.
 
     Args:
-        state: that the new policy would go on from.
-        effects: what would have to be done.
-        changes: containers for which something would change.
-        unfit: containers for which the new policy has no room, and why; they would share what is left.
-        trails: of the containers that would be placed anew.
-        machine: what has changed about the machine, in words; empty: it is the configuration that changes.
+        state: from which the new policy would continue.
+        effects: to be performed.
+        changes: containers that would change.
+        unfit: containers that would not fit, and why; they would run on shared CPUs.
+        trails: of the containers that would be placed again.
+        machine: description of the change of the machine; empty if the configuration changes.
     """
 
     state: State
@@ -68,14 +68,14 @@ def plan(
     machine: Adjustment,
     why: str = RECONFIGURED,
 ) -> Plan:
-    """Return what would become of *state* under *policy*.
+    """Return the plan for *state* under *policy*.
 
     Args:
         policy: the new one.
         grants: to be kept where they fit, as `Policy.save` of the new policy's kind returns them; none of another's.
-        state: of now, under the old policy.
+        state: the current one, under the old policy.
         machine: all CPUs and all memory nodes: what a container gets back that the new policy does not bind.
-        why: anything changes, in words.
+        why: the reason for changes.
     """
     revived = revive(policy, Saved(state.workload, grants, state.told, state.timers, state.degraded))
     resizing = {key: _superseded(before) for key, before in state.resizing.items()}
@@ -133,9 +133,9 @@ def _is_bound(adjustments: Mapping[ContainerKey, Adjustment], key: ContainerKey)
 def plan_for_machine(
     policy: Policy, grants: Mapping[ContainerKey, Json], state: State, machine: Adjustment, change: str
 ) -> Plan:
-    """Return what would become of *state* on a machine that has changed as *change* says, under *policy*, made for it.
+    """Return the plan for *state* under *policy*, which was made for a machine that has changed as *change* says.
 
-    Who has to share for want of room is placed anew, since there may be room now; else see `plan`.
+    Containers that overflowed are placed again, since there may be room now; otherwise see `plan`.
     """
     kept = {key: grant for key, grant in grants.items() if key not in state.degraded}
     found = plan(policy, kept, state, machine, f"the machine changed: {change}")

@@ -1,4 +1,4 @@
-"""How much containers attract or repel each other.
+"""Affinity: how much containers attract or repel each other.
 
 A pod's annotation ``cri-resource-manager.intel.com/affinity`` (or ``anti-affinity``) is a YAML mapping from container
 names to lists. An item of such a list is either
@@ -8,7 +8,7 @@ names to lists. An item of such a list is either
   in scope that match. Without a scope these are the containers of the same pod, without a weight it is 1; weights end
   at ±1000. Only the container that is being placed heeds it, not those that match.
 
-Besides, without being asked for: containers marked ``AVX512`` attract each other and others avoid them; and where the
+Without any annotation, containers tagged ``AVX512`` attract each other and others avoid them; and if the
 options say so, containers of a pod, or of a namespace, attract each other unless they have affinities of their own.
 """
 
@@ -75,7 +75,7 @@ def weights(container: Container, workload: Workload, options: ColocationOptions
     """Return how much each other container attracts *container*; those that do so by 0 are left out.
 
     Raises:
-        RefusedError: an annotation of the pod makes no sense.
+        RefusedError: an annotation of the pod is malformed.
     """
     pod = workload.pod_of(container)
     found: dict[ContainerKey, int] = {}
@@ -115,7 +115,7 @@ def affinities(pod: Pod, container_name: str) -> tuple[Affinity, ...]:
     """Return the affinities and anti-affinities that *pod* states for one of its containers.
 
     Raises:
-        RefusedError: one of the annotations makes no sense.
+        RefusedError: one of the annotations is malformed.
     """
     found: tuple[Affinity, ...] = ()
     for key, sign in ((AFFINITY, 1), (ANTI_AFFINITY, -1)):

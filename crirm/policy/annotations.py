@@ -1,10 +1,10 @@
-"""What pods ask of crirm: the annotations, their names, and how they are read.
+"""The annotations of pods: their names, and how they are parsed.
 
 A key K is looked up in the pod's annotations as ``K/container.NAME``, then ``K/pod``, then ``K``; the first one counts.
 Some keys have an older form, ``cri-resource-manager.intel.com/NAME`` with one YAML mapping for all containers of the
-pod (or one value for all of them), which counts where none of the others is there.
+pod (or one value for all of them), which counts if none of the others exists.
 
-A value that makes no sense is refused, however it is written: a pod must not run otherwise than its author believes.
+A malformed value is refused: a pod must not run differently from what its author expects.
 """
 
 from __future__ import annotations
@@ -70,16 +70,16 @@ def boolean(pod: Pod, container_name: str, key: str) -> bool | None:
 
 
 class Hints(enum.Enum):
-    """What a container makes of where its devices and disks are."""
+    """How a container uses topology hints."""
 
     IGNORED = "ignored"
     PREFERRED = "preferred"
     STRICT = "strict"
-    """It would rather not run than run elsewhere."""
+    """It is refused rather than placed elsewhere."""
 
 
 def topology_hints(pod: Pod, container_name: str) -> Hints:
-    """Return what one container makes of topology hints.
+    """Return how one container uses topology hints.
 
     Raises:
         RefusedError: the value is neither a boolean nor ``strict``.

@@ -23,16 +23,16 @@ from crirm.model.workload import Container, ContainerKey, Workload
 
 @attrs.frozen
 class Placement:
-    """What a policy answers.
+    """The answer of a policy.
 
     Args:
-        state: the policy state from now on.
-        changed: the adjustment of every container for which it is not what it was, the subject included; a container
+        state: the new policy state.
+        changed: the adjustments of all containers for which it changed, including the subject; a container
             that is released has none.
         effects: timers to start or stop.
-        trail: how it came to this, for a container that was placed.
-        moves: what has changed for whom and why; of a container that was placed, the trail tells instead.
-        cramped: whether the subject would have had a narrower place, or a place of its own, on an empty machine.
+        trail: the record of the decision, for a container that was placed.
+        moves: changes of other containers, and why; for a container that was placed, they are in its trail.
+        cramped: whether the subject would have got a smaller pool, or exclusive CPUs, on an empty machine.
     """
 
     state: Any
@@ -44,18 +44,18 @@ class Placement:
 
 
 Json = Any
-"""What JSON can hold: dicts with texts as keys, lists, texts, numbers, truth values, None."""
+"""A JSON value."""
 
 
 @attrs.frozen
 class Restored:
-    """What a policy has made of the grants of an earlier process.
+    """The grants of an earlier process, as restored by a policy.
 
     Args:
         state: with every grant that still fits.
-        adjustments: of every container that has one.
-        dropped: those whose grant does not fit any more, and why; they have none in the state.
-        weakened: those whose grant promises less than it did, and why.
+        adjustments: of all containers that have one.
+        dropped: containers whose grant no longer fits, and why; they have none in the state.
+        weakened: containers whose grant guarantees less than before, and why.
     """
 
     state: Any
@@ -82,7 +82,7 @@ class Policy(Protocol):
         """
 
     def release(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:
-        """Take the grant of *key* back; a container without one changes nothing."""
+        """Release the grant of *key*; a container without one changes nothing."""
 
     def resize(self, state: Any, workload: Workload, container: Container) -> Placement:
         """Change the grant of *container* to its new requirements, staying where it is as far as possible.
@@ -92,22 +92,22 @@ class Policy(Protocol):
         """
 
     def started(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
-        """Take note that a container has started."""
+        """Handle the start of a container."""
         return Placement(state)
 
     def expired(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
-        """Take note that the timer of a container has run out."""
+        """Handle the expiry of a timer."""
         return Placement(state)
 
     def exclusive(self, state: Any) -> Mapping[ContainerKey, CPUSet]:  # noqa: ARG002 - the interface
-        """Return the CPUs of those who have some to themselves; nobody else may run on these."""
+        """Return the exclusive CPUs of each container; no other container may run on them."""
         return {}
 
     def save(self, state: Any) -> Mapping[ContainerKey, Json]:
-        """Return the grant of every container that has one, so that `restore` can make the same state of them."""
+        """Return the grant of every container that has one, for `restore`."""
 
     def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:
-        """Return the state with the grants *saved*, exactly as they were; whatever is in there, nothing is raised.
+        """Return the state with the *saved* grants, unchanged; never raises, whatever is in them.
 
         Args:
             saved: of an earlier process, perhaps on another machine, under another configuration, or damaged.
@@ -117,7 +117,7 @@ class Policy(Protocol):
 
 @attrs.frozen
 class CPUConstraint:
-    """How many or which CPUs, as configuration says; at most one of the two is set, neither means "not said".
+    """CPUs, or a number of CPUs, from the configuration; at most one of the two is set, neither means "not set".
 
     Args:
         cpus: these.
@@ -130,10 +130,10 @@ class CPUConstraint:
 
 @attrs.frozen
 class Constraints:
-    """What bounds every policy.
+    """The constraints of every policy.
 
     Args:
-        available: the CPUs that containers may use; not said: all online ones.
+        available: the CPUs for containers; not set: all online ones.
         reserved: the CPUs for reserved namespaces, within the available ones.
     """
 
@@ -149,8 +149,8 @@ class Choice:
         name: of one of the policies in ``registry.py``.
         constraints: what bounds it.
         options: a value of its options class; None for the defaults.
-        overflow: whether a container without room is let in to share what is left, instead of refused.
-        fail_open: whether requests go on unchanged when the policy has a bug, instead of being refused.
+        overflow: whether a container that does not fit is admitted to shared CPUs, instead of being refused.
+        fail_open: whether requests pass unchanged if the policy has a bug, instead of being refused.
     """
 
     name: str = "none"

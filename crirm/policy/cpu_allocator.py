@@ -1,6 +1,6 @@
-"""Which CPUs to take when so many are needed.
+"""Which CPUs to take for a given number.
 
-What is taken is taken in passes, each as far as it goes:
+CPUs are taken in passes, each as far as possible:
 
 1. the free threads of cores that the taker already has a part of, where it has any;
 2. whole packages that are free and not larger than what is still needed;

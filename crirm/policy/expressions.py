@@ -1,6 +1,6 @@
-"""Expressions over containers: ``{key, operator, values}``, the language of affinity annotations.
+"""Expressions over containers: ``{key, operator, values}``, used in affinity annotations.
 
-A key names something of a container:
+A key names a property of a container:
 
 ========================================================  ===========================================================
 key                                                       value
@@ -42,7 +42,7 @@ class ExpressionError(CrirmError, ValueError):
 
 
 class Operator(enum.Enum):
-    """What an expression claims of the value of its key."""
+    """The operators of expressions."""
 
     EQUALS = "Equals"
     NOT_EQUAL = "NotEqual"
@@ -90,7 +90,7 @@ class Key:
 
 @attrs.frozen
 class Expression:
-    """A claim about containers."""
+    """An expression over containers."""
 
     key: Key
     operator: Operator
@@ -101,7 +101,7 @@ class Expression:
         object.__setattr__(self, "_is_true_of", _claim(self.operator, self.values))
 
     def holds(self, container: Container, pod: Pod) -> bool:
-        """Return whether the claim is true of *container* of *pod*."""
+        """Return whether the expression is true for *container* of *pod*."""
         return self._is_true_of(self.key.value(container, pod))
 
 
@@ -135,7 +135,7 @@ def decode_expression(document: object) -> Expression:
     """Return the expression in a document of mappings, lists and texts.
 
     Raises:
-        ExpressionError: it is none.
+        ExpressionError: it is malformed.
     """
     fields = strict_fields(document, required=("operator",), optional=("key", "values"))
     name = _text(fields["operator"], "$.operator")

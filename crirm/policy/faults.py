@@ -1,7 +1,7 @@
-"""What becomes of the state when a policy has a bug, so that one container never stops the node.
+"""What happens if a policy has a bug, so that one container never stops the node.
 
-Closed, which is the default: what was asked for is refused, and everything is as before. Open: the request goes on as
-the kubelet made it, and the container counts as *degraded* until a later try to place it succeeds.
+Closed, the default: the request is refused, and nothing changes. Open: the request passes as
+the kubelet made it, and the container is *degraded* until it can be placed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from crirm.model.workload import Container, ContainerKey
 from crirm.policy.api import Placement, Policy
 
 REPAIR_S: Final = 30.0
-"""Until a degraded container is tried again; a bug seldom goes away by itself, but its cause may."""
+"""Until crirm tries again; a bug seldom goes away by itself, but its cause may."""
 
 
 def after_fault(policy: str, state: State, event: Event, now_s: float, *, fail_open: bool) -> Decision:
@@ -28,10 +28,10 @@ def after_fault(policy: str, state: State, event: Event, now_s: float, *, fail_o
 
     Args:
         policy: its name.
-        state: of before.
-        event: what has happened, or is asked for.
+        state: before the event.
+        event: to decide about.
         now_s: wall-clock time in seconds.
-        fail_open: whether requests go on without a decision, instead of being refused.
+        fail_open: whether requests pass without a decision, instead of being refused.
     """
     match event:
         case ContainerRequested(container) if fail_open and container.pod in state.workload.pods:
@@ -49,7 +49,7 @@ def after_fault(policy: str, state: State, event: Event, now_s: float, *, fail_o
 
 
 def degraded(policy: str, state: State, container: Container, now_s: float, why: str) -> Decision:
-    """Return the decision to let *container* be without a place, and to try again later."""
+    """Return the decision to leave *container* unplaced, and to try again later."""
     containers = {**state.workload.containers, container.key: container}
     known = attrs.evolve(state, workload=attrs.evolve(state.workload, containers=containers))
     asked = "a place; crirm will try again"
@@ -58,10 +58,10 @@ def degraded(policy: str, state: State, container: Container, now_s: float, why:
 
 
 def sharing(policy: Policy, state: State, container: Container) -> Placement:
-    """Ask *policy* to let *container* share CPUs with others, as if neither it nor its pod asked for anything.
+    """Ask *policy* to place *container* on shared CPUs, as if neither it nor its pod requested anything.
 
     Raises:
-        RefusedError: even that cannot be, or whatever else goes wrong in the policy.
+        RefusedError: even that is impossible; or any other error of the policy.
     """
     nothing = Requirements(unpromised_cpu=container.requirements.cpu_request)
     modest = attrs.evolve(container, requirements=nothing, hints=(), found_on=NO_CPUS)
@@ -71,13 +71,13 @@ def sharing(policy: Policy, state: State, container: Container) -> Placement:
 
 
 def marked(state: State, key: ContainerKey, now_s: float, why: str) -> State:
-    """Return *state* with a container that is degraded, and is to be tried again."""
+    """Return *state* with a degraded container, which will be tried again."""
     timers = {**state.timers, (key, Timer.REPAIR): now_s + REPAIR_S}
     return attrs.evolve(state, degraded={**state.degraded, key: why}, timers=timers)
 
 
 def _resized(state: State, event: ResizeRequested, now_s: float) -> Decision:
-    """Let the kubelet resize a container whose grant stays as it was."""
+    """Let the kubelet resize a container whose grant stays unchanged."""
     old = state.workload.containers[event.key]
     new = attrs.evolve(old, resources=event.resources, requirements=event.requirements)
     workload = attrs.evolve(state.workload, containers={**state.workload.containers, event.key: new})

@@ -1,4 +1,4 @@
-"""A policy on a machine that has lost what the policy cannot do without, such as all its reserved CPUs.
+"""A policy on a machine that no longer has what the policy needs, such as any reserved CPU.
 
 No policy can be made for such a machine under the configuration in force. The one made last goes on deciding then, but
 of all that it gives away only what is there is given: nobody runs on CPUs that are gone. Whoever would have none left,

@@ -1,4 +1,4 @@
-"""The policy ``none``: places nothing, so that every container gets what the kubelet asked for."""
+"""The policy ``none``: places nothing, so every container keeps what the kubelet requests."""
 
 from __future__ import annotations
 

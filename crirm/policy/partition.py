@@ -1,4 +1,4 @@
-"""Which CPUs containers may use, and for what, as the configuration says."""
+"""Which CPUs containers may use, and for what, according to the configuration."""
 
 from __future__ import annotations
 

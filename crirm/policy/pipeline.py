@@ -1,11 +1,11 @@
 """The core: one pure function from state and event to decision.
 
-The pipeline keeps book of pods and containers, asks the policy where something has to be chosen, and turns what has
-changed into effects. Its rules:
+The pipeline tracks pods and containers, asks the policy for placements, and turns
+changes into effects. Its rules:
 
-* A container holds a grant from the moment it is asked for until it has exited; the runtime's refusal gives it back.
-* Whatever is refused leaves the state as it was.
-* The runtime is told of an adjustment only when it differs from what it was told last.
+* A container holds a grant from its request until it has exited; if the runtime refuses it, the grant is released.
+* A refusal leaves the state unchanged.
+* The runtime is updated only if an adjustment differs from the last one that it was told.
 * An instance is its key. Another instance of the same name, or another sandbox of the same pod, never shares its grant,
   and never ends it: a container that runs ends when the runtime says so.
 * Requests for the same instance share its grant, until the last of them has failed; see ``creation``.
@@ -78,7 +78,7 @@ HOLDING = frozenset({ContainerState.CREATING, ContainerState.CREATED, ContainerS
 
 
 def initial(policy: Policy) -> State:
-    """Return the state of a node on which nothing is known to run."""
+    """Return the state of an empty node."""
     return State(workload=Workload(), policy=policy.initial())
 
 
@@ -87,10 +87,10 @@ def step(policy: Policy, state: State, event: Event, now_s: float, *, overflow: 
 
     Args:
         policy: made for this machine and configuration.
-        state: of before.
-        event: what has happened, or is asked for.
+        state: before the event.
+        event: to decide about.
         now_s: wall-clock time in seconds, for timers only.
-        overflow: whether a new container without room is let in to share what is left, instead of refused.
+        overflow: whether a new container that does not fit is admitted to shared CPUs, instead of being refused.
     """
     return _Step(policy, now_s, overflow).decide(state, event)
 
@@ -151,7 +151,7 @@ class _Step:
     # --- pods ----------------------------------------------------------------------------------------------------
 
     def _add_pod(self, state: State, pod: Pod) -> Decision:
-        """Take on a pod; an older sandbox of the same pod ends when the runtime says so."""
+        """Add a pod; an older sandbox of the same pod ends only when the runtime says so."""
         return Decision(with_workload(state, pods={**state.workload.pods, pod.id: pod}))
 
     def _remove_pod(self, state: State, pod: PodId) -> Decision:
@@ -168,7 +168,7 @@ class _Step:
         return self._place(state, container, overflow)
 
     def _request_again(self, state: State, known: Container, container: Container) -> Decision:
-        """Keep the grant for the next try, which may ask for more or less."""
+        """Keep the grant for the next try, which may request more or less."""
         decision = Decision(state)
         if container.requirements != known.requirements:
             try:
@@ -204,7 +204,7 @@ class _Step:
         )
 
     def adopt(self, state: State, container: Container) -> Decision:
-        """Place a container that runs already: what the runtime was told of it is not what is decided now."""
+        """Place a container that already runs; the runtime has something else than is decided now."""
         there = state.told.get(container.key, UNADJUSTED).cpus
         asked = container if there is None else attrs.evolve(container, found_on=there)
         try:
@@ -219,7 +219,7 @@ class _Step:
         return attrs.evolve(decision, state=as_told(with_container(decision.state, container), state, container.key))
 
     def _confine(self, state: State, container: Container, why: str) -> Decision:
-        """Let a container that runs and cannot be placed share CPUs with others: degraded, but no intruder."""
+        """Put a running container that cannot be placed on shared CPUs: degraded, but never on exclusive CPUs."""
         try:
             placement = sharing(self.policy, state, container)
         except Exception as error:  # noqa: BLE001 - as above; a refusal, too
@@ -232,7 +232,7 @@ class _Step:
         return attrs.evolve(decision, state=as_told(decision.state, state, container.key), adjustment=adjustment)
 
     def _repair(self, state: State, key: ContainerKey) -> Decision:
-        """Try again to give a degraded container what it should have; it goes on as it is where that cannot be."""
+        """Try again to place a degraded container; it stays unchanged if that fails."""
         container = state.workload.containers.get(key)
         if container is None or container.state not in HOLDING:
             return Decision(state)
@@ -268,7 +268,7 @@ class _Step:
         return attrs.evolve(placement, trail=trail, cramped=True), lack
 
     def _started(self, state: State, key: ContainerKey) -> Decision:
-        """Take note of a start; that of a container which has ended already is old news."""
+        """Handle a start; ignored if the container has already exited."""
         container = state.workload.containers.get(key)
         if container is None or container.state is ContainerState.EXITED:
             return Decision(state)
@@ -320,7 +320,7 @@ class _Step:
         return attrs.evolve(self._placed(healed(resized, event.key), placement), adjustment=adjustment)
 
     def _undo_resize(self, state: State, key: ContainerKey) -> Decision:
-        """Go back: exactly, as long as nothing else was decided meanwhile; else by asking for the old size again."""
+        """Roll back: exactly, if nothing else was decided since; otherwise by requesting the old size again."""
         before = state.resizing.get(key)
         if before is None:
             return Decision(state)
@@ -363,7 +363,7 @@ class _Step:
         return Decision(state, effects=latest(effects, state), trails=tuple(trails), moves=tuple(moves))
 
     def _placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
-        """Take over what the policy has decided."""
+        """Apply the decision of the policy."""
         timers = dict(state.timers)
         for effect in placement.effects:
             match effect:

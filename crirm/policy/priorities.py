@@ -1,4 +1,4 @@
-"""How good CPUs are: the priority class of every CPU.
+"""The priority class of every CPU.
 
 Within a package, what tells CPUs apart counts in this order, the first that does so deciding for the whole package:
 

@@ -21,7 +21,7 @@ def make_policy(choice: Choice, topology: Topology) -> Policy:
     """Return the policy of *choice* for a machine.
 
     Raises:
-        CrirmError: there is no such policy, or it does not fit the machine.
+        CrirmError: unknown policy, or it does not fit the machine.
     """
     whole = complete(choice)
     return POLICIES[whole.name].make(topology, whole.constraints, whole.options)
@@ -31,7 +31,7 @@ def complete(choice: Choice) -> Choice:
     """Return *choice* with its options spelt out.
 
     Raises:
-        UsageError: there is no such policy.
+        UsageError: unknown policy.
     """
     policy = POLICIES.get(choice.name)
     if policy is None:

@@ -1,4 +1,4 @@
-"""The state of an earlier process, made the state of this one."""
+"""Restoring the state of an earlier process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NO_GRANT = "it had no grant under this policy"
 
 @attrs.frozen
 class Saved:
-    """What an earlier process has left.
+    """The saved state of an earlier process.
 
     Args:
         workload: pods and containers.
         grants: as `Policy.save` returned them; of another policy, or damaged ones, are dropped.
-        told: what the runtime surely has been told of containers.
+        told: what the runtime has certainly been told about containers.
         timers: seconds of wall-clock time at which each running timer expires.
-        degraded: containers that went on without the place that they should have, and why.
+        degraded: containers that ran without their proper placement, and why.
     """
 
     workload: Workload = attrs.field(factory=Workload)
@@ -38,15 +38,15 @@ class Saved:
 
 @attrs.frozen
 class Revived:
-    """What has become of it.
+    """The restored state.
 
     Args:
         state: consistent, but not compared with the runtime yet.
-        moved: containers that were granted anew, and why.
-        squeezed: those among them for which there was no room, in words; they share what is left.
-        lost: those that could not be granted anything, and why; they run on without a grant.
-        trails: of those that were granted anew.
-        weakened: those whose grant promises less than it did, and why.
+        moved: containers that were placed again, and why.
+        squeezed: those of them that did not fit, and why; they run on shared CPUs.
+        lost: containers that could not be placed at all, and why; they keep running without a grant.
+        trails: of those that were placed again.
+        weakened: containers whose grant guarantees less than before, and why.
     """
 
     state: State
@@ -58,7 +58,7 @@ class Revived:
 
 
 def revive(policy: Policy, saved: Saved) -> Revived:
-    """Return the state that *saved* stands for: every grant that still fits as it was, the others allocated anew."""
+    """Return the state from *saved*: every grant that still fits is kept, other containers are placed again."""
     workload = _whole(saved.workload)
     holding = {key for key, container in workload.containers.items() if container.state in HOLDING}
     restored = policy.restore({key: grant for key, grant in saved.grants.items() if key in holding}, workload)

@@ -1,4 +1,4 @@
-"""Small changes of the state, of which the pipeline's decisions are made up."""
+"""Small changes of the state, from which the pipeline builds its decisions."""
 
 from __future__ import annotations
 

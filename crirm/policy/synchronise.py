@@ -1,4 +1,4 @@
-"""What must have happened, given what the runtime lists and what crirm knew."""
+"""Events derived from the difference between the runtime's lists and crirm's state."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _progress(before: Container, now: Container | None) -> list[Event]:
 
 
 def _newcomers(known: Workload, listed: Synchronised) -> list[Container]:
-    """Return the live containers that nobody has told of."""
+    """Return the live containers that crirm does not know."""
     ids = {container.id for container in known.containers.values()}
     in_flight = {(c.pod, c.name, c.attempt) for c in known.containers.values() if c.state is ContainerState.CREATING}
     pods = known.pods.keys() | ({pod.id for pod in listed.pods} - listed.touched)

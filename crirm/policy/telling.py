@@ -1,4 +1,4 @@
-"""What the runtime has to be told: every adjustment that is not what it was told last."""
+"""Updates for the runtime: every adjustment that differs from what it was told last."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crirm.policy.states import without
 
 
 def tell(state: State) -> Decision:
-    """Have the runtime told every adjustment that it does not know."""
+    """Return updates for all adjustments that the runtime does not have."""
     return told_of(state, sorted(state.adjustments))
 
 

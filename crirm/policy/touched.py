@@ -1,4 +1,4 @@
-"""What has changed since somebody was asked: the one rule for answers that may be older than what is known.
+"""What has changed since a question: the rule for answers that may be older than crirm's state.
 
 An answer of the runtime tells how things were at some moment between question and answer. Of whatever changed in that
 time, nobody can say which of the two is newer, the answer or what crirm knows; so an answer is heeded only for what was

@@ -1,4 +1,4 @@
-"""YAML in annotations, read as nothing but mappings, lists and texts.
+"""YAML in annotations, parsed as mappings, lists and strings only.
 
 Leaving all scalars as they are written is safer than YAML's own types, by which ``on`` is a boolean, ``1.10`` a number
 and ``2001-01-01`` a date. A key that is duplicated is a fault, not a riddle.

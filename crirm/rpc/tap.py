@@ -21,12 +21,19 @@ class Latency:
 
 @attrs.frozen
 class Outcome:
-    """How a call ended."""
+    """How a call ended.
 
-    status: int  # gRPC status code, 0 is OK
-    message: str  # gRPC status message, empty when OK
+    Args:
+        status: gRPC status code, 0 is OK.
+        message: gRPC status message, empty when OK.
+        latency: see there.
+        certain: False when the runtime may or may not have acted: the call was cancelled or cut off.
+    """
+
+    status: int
+    message: str
     latency: Latency
-    certain: bool = True  # False where the runtime may have done something else than the status says
+    certain: bool = True
 
 
 class CallTap(Protocol):

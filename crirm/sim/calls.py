@@ -1,4 +1,4 @@
-"""Which calls are under way, and how those that are over ended."""
+"""Calls in flight, and the outcomes of finished ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the output of the make-believe processes goes: log files in CRI's format, as the kubelet reads them."""
+"""Output of the simulated processes: log files in CRI's format, as the kubelet reads them."""
 
 from __future__ import annotations
 

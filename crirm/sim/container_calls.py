@@ -82,7 +82,7 @@ class ContainerCalls(CallBase):
             yield StreamContainersResponse(containers=chunk)
 
     async def container_status(self, request: ContainerStatusRequest) -> ContainerStatusResponse:
-        """Say what a container is like."""
+        """Return the status of a container."""
         prefix = request.container_id
         record = self.model.containers.get(prefix, f"an error occurred when try to find container {quoted(prefix)}")
         status = self.model.status_of(record)
@@ -96,12 +96,12 @@ class ContainerCalls(CallBase):
         return UpdateContainerResourcesResponse()
 
     async def reopen_container_log(self, request: ReopenContainerLogRequest) -> ReopenContainerLogResponse:
-        """Go on in a new log file."""
+        """Reopen the log file."""
         self.model.reopen_log(request.container_id)
         return ReopenContainerLogResponse()
 
     async def get_container_events(self, _request: GetEventsRequest) -> AsyncIterator[ContainerEventResponse]:
-        """Tell of the life of containers until the client has enough."""
+        """Stream container events until the client cancels."""
         news = bridge.AsyncioEvent()
         subscription = self.model.events.subscribe(news.set, self.model.clock())
         try:

@@ -1,4 +1,4 @@
-"""Who gets told of the life of containers: any number of subscribers, each with a bounded queue of its own.
+"""Container events for any number of subscribers, each with its own bounded queue.
 
 So it is in containerd 2; where all share one channel, as in containerd 1.7, each event goes to one of them.
 """

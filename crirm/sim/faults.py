@@ -1,4 +1,4 @@
-"""Faults to order: what goes wrong, in which method, how often."""
+"""Fault injection: what fails, in which method, how often."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 
 
 class FaultSyntaxError(UsageError):
-    """A fault on the command line that is not understood."""
+    """A fault on the command line is malformed."""
 
 
 @attrs.frozen
@@ -66,7 +66,7 @@ class Faults:
         self._faults.append(fault)
 
     def clear(self) -> None:
-        """Let everything be well again; calls that hang already go on hanging."""
+        """Remove all faults; calls that already hang keep hanging."""
         self._faults.clear()
 
     def take(self, method: str) -> Fault | None:
@@ -106,11 +106,11 @@ def parse_fault(text: str) -> Fault:
 def _read(text: str, name: str, value: str | None) -> object:
     reader = _READERS.get(name)
     if reader is None:
-        raise FaultSyntaxError(f"--fault {text!r}: no option {name!r}; there are {', '.join(sorted(_READERS))}")
+        raise FaultSyntaxError(f"--fault {text!r}: unknown option {name!r}; use one of {', '.join(sorted(_READERS))}")
     try:
         return reader(value)
     except (ValueError, TypeError, KeyError) as fault:
-        raise FaultSyntaxError(f"--fault {text!r}: {value!r} is no value for {name!r}") from fault
+        raise FaultSyntaxError(f"--fault {text!r}: invalid value {value!r} for {name!r}") from fault
 
 
 def _flag(value: str | None) -> bool:

@@ -52,7 +52,7 @@ class ImageService(ImageServiceBase):
             yield StreamImagesResponse(images=[listed_image(image) for image in chunk])
 
     async def image_status(self, request: ImageStatusRequest) -> ImageStatusResponse:
-        """Say what an image is like; an empty answer if it is not there."""
+        """Return the status of an image; empty if it does not exist."""
         image = self._find(request.image.image)
         if image is None:
             return ImageStatusResponse()
@@ -74,7 +74,7 @@ class ImageService(ImageServiceBase):
         return RemoveImageResponse()
 
     async def image_fs_info(self, _request: ImageFsInfoRequest) -> ImageFsInfoResponse:
-        """Say how much of the disk the images take."""
+        """Return the disk usage of images."""
         return image_filesystems(self.model.images, self.model.clock())
 
     def _find(self, name: str) -> StoredImage | None:

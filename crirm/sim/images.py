@@ -1,4 +1,4 @@
-"""Images: a few that are there from the start, and every name that is pulled."""
+"""Images: a few built-in ones, and every name that is pulled."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def _make_room(path: str) -> None:
     except OSError:
         return
     if not stat.S_ISSOCK(mode):
-        raise SocketError(f"{path}: exists and is no socket; it is left alone, choose another path")
+        raise SocketError(f"{path}: not a socket; choose another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(path)
@@ -58,7 +58,7 @@ def _make_room(path: str) -> None:
                 raise SocketError(f"{path}: {fault.strerror}; choose another path") from fault
             Path(path).unlink()
         else:
-            raise SocketError(f"{path}: something serves this socket already; stop it or choose another path")
+            raise SocketError(f"{path}: in use by another process; stop it or choose another path")
 
 
 def _remove(path: str, inode: int) -> None:

@@ -1,4 +1,4 @@
-"""The state of the embedded runtime and every step it can take; knows no socket and no task, and is told the time.
+"""The state of the embedded runtime and all its transitions; without sockets and tasks, and with time as an argument.
 
 Rules of this file: a method either does all of its step or raises and does nothing; whatever changes what an answer
 says ends in `Model.changed`; waiting (for a process that ignores the stop signal, for a command that sleeps) is left
@@ -237,7 +237,7 @@ class Model:
         self.changed(record)
 
     def reopen_log(self, prefix: str) -> None:
-        """Go on in a new log file."""
+        """Reopen the log file."""
         record = self.containers.get(prefix, f"an error occurred when try to find container {quoted(prefix)}")
         if not record.is_running:
             raise GRPCError(Status.UNKNOWN, "container is not running")

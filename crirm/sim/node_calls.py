@@ -45,7 +45,7 @@ class RuntimeService(PodCalls, ContainerCalls, ExecCalls, StatsCalls):
     """asyncio-flavoured handlers of every method of the runtime service."""
 
     async def version(self, _request: VersionRequest) -> VersionResponse:
-        """Say who answers."""
+        """Return name and version of the runtime."""
         return VersionResponse(
             version=KUBELET_API_VERSION,
             runtime_name=self.settings.name,
@@ -54,7 +54,7 @@ class RuntimeService(PodCalls, ContainerCalls, ExecCalls, StatsCalls):
         )
 
     async def status(self, request: StatusRequest) -> StatusResponse:
-        """Say that everything is ready."""
+        """Return that everything is ready."""
         features = RuntimeHandlerFeatures(recursive_read_only_mounts=True)
         info = {"config": json.dumps({"api": self.settings.api.value, "streamChunk": self.settings.stream_chunk})}
         return StatusResponse(
@@ -69,19 +69,19 @@ class RuntimeService(PodCalls, ContainerCalls, ExecCalls, StatsCalls):
         return UpdateRuntimeConfigResponse()
 
     async def runtime_config(self, _request: RuntimeConfigRequest) -> RuntimeConfigResponse:
-        """Say which cgroup driver would be used."""
+        """Return the cgroup driver."""
         driver = CgroupDriver(CgroupDriver.CGROUPFS)
         return RuntimeConfigResponse(linux=LinuxRuntimeConfiguration(cgroup_driver=driver))
 
     async def checkpoint_container(self, request: CheckpointContainerRequest) -> CheckpointContainerResponse:
-        """Refuse: there is no process to keep the state of."""
+        """Refuse: there are no real processes to checkpoint."""
         prefix = request.container_id
         during = f"an error occurred when trying to find container the container status {quoted(prefix)}"
         self.model.containers.get(prefix, f"{during}: an error occurred when try to find container {quoted(prefix)}")
         raise GRPCError(Status.UNIMPLEMENTED, "method CheckpointContainer not implemented")
 
     async def checkpoint_pod(self, _request: CheckpointPodRequest) -> CheckpointPodResponse:
-        """Refuse: there is no process to keep the state of."""
+        """Refuse: there are no real processes to checkpoint."""
         raise GRPCError(Status.UNIMPLEMENTED, "method CheckpointPod not implemented")
 
     async def restore_pod(self, _request: RestorePodRequest) -> RestorePodResponse:

@@ -54,7 +54,7 @@ class PodCalls(CallBase):
         return RemovePodSandboxResponse()
 
     async def pod_sandbox_status(self, request: PodSandboxStatusRequest) -> PodSandboxStatusResponse:
-        """Say what a pod sandbox is like."""
+        """Return the status of a pod sandbox."""
         pod = self.model.pods.get(request.pod_sandbox_id, "an error occurred when try to find sandbox")
         return PodSandboxStatusResponse(status=pod_status(pod), info=pod_info(pod) if request.verbose else {})
 

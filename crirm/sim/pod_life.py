@@ -1,4 +1,4 @@
-"""What the kubelet does with one pod of one container, from RunPodSandbox to RemovePodSandbox, call by call."""
+"""The kubelet's calls for one pod with one container, from RunPodSandbox to RemovePodSandbox."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Step:
 
     Args:
         method: its name.
-        said: what of the answer is worth showing to a person.
+        said: the interesting part of the answer.
     """
 
     method: str
@@ -49,7 +49,7 @@ class PodLife:
     root: str
 
     async def __call__(self) -> AsyncIterator[Step]:
-        """Trio-flavoured: live it, and yield each step once it is done."""
+        """Trio-flavoured: make the calls, and yield each step once it is done."""
         version = await self._call("Version", v1.VersionRequest(), v1.VersionResponse)
         yield Step("Version", f"{version.runtime_name} {version.runtime_version}")
         sandbox_config = self._sandbox()
@@ -73,7 +73,7 @@ class PodLife:
             v1.RemovePodSandboxRequest(pod_sandbox_id=pod.pod_sandbox_id),
             v1.RemovePodSandboxResponse,
         )
-        yield Step("RemovePodSandbox", "nothing of it is left")
+        yield Step("RemovePodSandbox", "pod removed")
 
     async def _run(self, container_id: str) -> AsyncIterator[Step]:
         start = v1.StartContainerRequest(container_id=container_id)

@@ -1,6 +1,6 @@
-"""What the kernel gives to containers, read from and written to the host's cgroups.
+"""The CPUs, memory nodes and CPU limits of containers, read from and written to the host's cgroups.
 
-Everything here blocks and is meant for a worker thread.
+All calls block, so use them in a worker thread.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ HOST_CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
 class CgroupsUnusableError(CrirmError):
-    """There are no cgroups to enforce anything with."""
+    """There is no usable cgroup hierarchy."""
 
 
 @attrs.frozen
 class Reading:
-    """What the kernel has for one container; None where the host does not tell.
+    """The cgroup settings of one container; None where the host has none.
 
     Args:
         cpus: on which its processes may run.
@@ -61,7 +61,7 @@ class Reading:
 
 @attrs.frozen
 class Write:
-    """What to give a container; None leaves as it is.
+    """Settings to write for a container; None leaves a setting unchanged.
 
     Args:
         cpus: on which its processes are to run.
@@ -82,11 +82,11 @@ class Cgroups:
     """The host's cgroups.
 
     Args:
-        root: what the host has mounted on ``/sys/fs/cgroup``.
-        files: how to get at them.
+        root: the host's ``/sys/fs/cgroup``.
+        files: access to them.
 
     Raises:
-        CgroupsUnusableError: there are none with the controllers that are needed.
+        CgroupsUnusableError: no hierarchy has the required controllers.
     """
 
     def __init__(self, root: Path = HOST_CGROUPS, files: Files | None = None) -> None:
@@ -103,7 +103,7 @@ class Cgroups:
         self._root = next(iter(self.hierarchies.values())).root
 
     def read(self, places: Sequence[Place]) -> list[Reading | CgroupError | None]:
-        """Return what the kernel has for each container; None for those that have no cgroup now."""
+        """Return the cgroup settings of each container; None for containers without a cgroup."""
         try:
             online = self._online()
         except CgroupError as error:
@@ -112,11 +112,11 @@ class Cgroups:
         return [None if cgroup is None else self._read_and_keep(place, cgroup, online) for place, cgroup in found]
 
     def changed(self, part: int, parts: int) -> list[str]:
-        """Return the ids of containers for which the kernel has something else than when they were read last.
+        """Return the ids of containers whose cgroup settings changed since they were last read.
 
         Args:
-            part: which of them to look at, 0 to *parts* - 1.
-            parts: into which they all are divided.
+            part: which part of them to check, 0 to *parts* - 1.
+            parts: number of parts.
         """
         return self._glances.changed(part, parts)
 
@@ -130,10 +130,10 @@ class Cgroups:
         return reading
 
     def write(self, place: Place, change: Write) -> bool:
-        """Give a container what it is to have; False if its cgroup has vanished.
+        """Write the settings of a container; False if its cgroup is gone.
 
         Raises:
-            CgroupError: something could not be set; all else has been.
+            CgroupError: a setting could not be written; all others were.
         """
         (cgroup,) = find_cgroups(self._root, [place])
         if cgroup is None:
@@ -169,7 +169,7 @@ class Cgroups:
                 reading = attrs.evolve(reading, shares=shares, weight=weight, quota=quota)
         except CgroupError as error:
             return error
-        # It may have vanished on the way, and left a reading of which half is missing.
+        # The cgroup may have been removed meanwhile, so that half of the values are missing.
         return reading if (self._root / cgroup.own).is_dir() else None
 
     def _writes(self, cgroup: Cgroup, change: Write) -> Iterator[Callable[[], None]]:

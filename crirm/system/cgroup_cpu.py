@@ -1,7 +1,7 @@
 """The CPU weight and limit of a cgroup, on both versions of the interface.
 
-CRI speaks of v1's shares. Runtimes turn them into v2's weight by one of two formulas, depending on their release, so
-either result is right, and which one is in use can only be seen from weights that are there.
+CRI uses the shares of v1. Runtimes convert them to the weight of v2 by one of two formulas, depending on their release,
+so both results are correct, and only existing weights show which one is in use.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class CpuV1:
         self._files.write(self._root / cgroup.own / "cpu.shares", str(shares))
 
     def write_quota(self, cgroup: Cgroup, quota: Quota) -> None:
-        """Set the limit; for a moment there is none, since quota and period cannot be changed at once."""
+        """Set the limit; for a moment there is none, since quota and period cannot be changed together."""
         folder = self._root / cgroup.own
         self._files.write(folder / "cpu.cfs_quota_us", "-1")
         self._files.write(folder / "cpu.cfs_period_us", str(quota.period_us))

@@ -1,11 +1,11 @@
 """The CPUs and memory nodes of a cgroup, on both versions of the interface.
 
-The two differ in what a set means. On v1 it lies within the set of the cgroup above and around those of the cgroups
-inside, always: so a set that moves has to grow first, let the sets inside follow, and shrink then. On v2 it is a wish:
-the kernel takes any, and the *effective* set is what of it the cgroups above leave.
+The versions differ in the meaning of a set. On v1 it is always a subset of the parent's set and a superset of the
+children's: so a set that moves has to grow first, let the children follow, and then shrink. On v2 it is a request:
+the kernel accepts any, and the *effective* set is the part that the parents have.
 
-Sets of cgroups above are an operator's or the kubelet's and are left alone, except that of the container's own pod,
-which is widened where it is too small.
+Sets of parent cgroups belong to an operator or the kubelet and are not changed, except that of the container's own pod,
+which is extended if it is too small.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MEMS: Final = Side(NodeSet, "cpuset.mems", "cpuset.effective_mems", "cpuset.mems
 
 
 class Cpuset:
-    """What both versions have in common: a hierarchy of cpuset cgroups below *root*."""
+    """The common part of both versions: a hierarchy of cpuset cgroups below *root*."""
 
     def __init__(self, files: Files, root: Path) -> None:
         self._files = files
@@ -60,7 +60,7 @@ class Cpuset:
 
     @property
     def root(self) -> Path:
-        """Where the hierarchy begins."""
+        """The root of the hierarchy."""
         return self._root
 
     def allowed(self, folder: Path, side: Side[S]) -> S | None:
@@ -84,11 +84,11 @@ class Cpuset:
         return self._effective(self._root / cgroup.of_processes, side)
 
     def write(self, cgroup: Cgroup, side: Side[S], wanted: S) -> None:
-        """Let the processes of *cgroup* use *wanted*, as far as it is online, and see that they do.
+        """Let the processes of *cgroup* use *wanted*, as far as it is online, and check that it took effect.
 
         Raises:
-            CgroupGoneError: it has vanished.
-            CgroupError: that was not possible, and why.
+            CgroupGoneError: it is gone.
+            CgroupError: it failed, with the reason.
         """
         target = self._root / cgroup.own
         possible = wanted & self.available(side)
@@ -118,7 +118,7 @@ class Cpuset:
         raise NotImplementedError
 
     def _widen(self, pod: Path, side: Side[S], wanted: S) -> None:
-        """Let the pod have *wanted* besides what it has; one without a set of its own inherits, and is left so."""
+        """Extend the pod's set by *wanted*; a pod without a set of its own inherits, and stays so."""
         own = self._own(pod, side)
         if own and not wanted <= own:
             with suppress(CgroupError):  # then a cgroup above it is too small; the container's own write will tell
@@ -179,7 +179,7 @@ class CpusetV1(Cpuset):
 
     @contextmanager
     def _migrating(self, folder: Path, side: Side[S]) -> Iterator[None]:
-        """Take memory along that lies on the wrong NUMA nodes, as v2 always does; the switch is left as it was."""
+        """Migrate memory from other NUMA nodes, as v2 always does; ``memory_migrate`` is restored afterwards."""
         switch = folder / _MIGRATE
         if side.kind is not NodeSet or self._files.read(switch) != "0":
             yield

@@ -1,6 +1,6 @@
-"""Reads and writes of the kernel's cgroup files, and the ways in which they fail.
+"""Reading and writing cgroup files, and their errors.
 
-That a cgroup has vanished is no error but the way every container ends, so it has its own, silent signal.
+A cgroup that is gone is not an error but the normal end of a container, so it has its own, silent signal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REASONS: Final = {
 
 
 class Trouble(enum.Enum):
-    """Why a cgroup does not take or show a value."""
+    """Why a cgroup cannot be written or read."""
 
     NOT_PERMITTED = "not permitted"
     REFUSED = "refused by the kernel"
@@ -37,12 +37,12 @@ class Trouble(enum.Enum):
 
 
 class CgroupError(CrirmError):
-    """A cgroup does not take or show a value.
+    """A cgroup cannot be written or read.
 
     Args:
         trouble: why.
         path: the file or directory.
-        tried: the value that was to be written; empty for a read.
+        tried: the value to write; empty for a read.
         what: the rest of the sentence after the path.
     """
 
@@ -54,7 +54,7 @@ class CgroupError(CrirmError):
 
 
 class CgroupGoneError(Exception):
-    """The cgroup has vanished, and its container with it."""
+    """The cgroup is gone, and its container with it."""
 
 
 class Files:
@@ -84,8 +84,8 @@ class Files:
         """Give a file the value *value*.
 
         Raises:
-            CgroupGoneError: its cgroup is not there any more.
-            CgroupError: it was not taken, and why.
+            CgroupGoneError: its cgroup is gone.
+            CgroupError: it was rejected, with the reason.
         """
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -111,7 +111,7 @@ class Files:
 
 
 def refused(path: Path, value: str, error: OSError) -> CgroupError:
-    """Return the error for a write that reached the kernel and was turned down."""
+    """Return the error for a write that the kernel rejected."""
     name = errno.errorcode.get(error.errno or 0, "?")
     reason = _REASONS.get(error.errno or 0, error.strerror)
     return CgroupError(Trouble.REFUSED, path, value, f"kernel rejected {value!r} ({name}): {reason}")

@@ -1,4 +1,4 @@
-"""Where the host's cgroup hierarchies are, and where in them a container's cgroup is.
+"""Finding the host's cgroup hierarchies, and a container's cgroup in them.
 
 A container's cgroup lies in its pod's, whose path the kubelet gives to the runtime. How the two are written depends on
 the cgroup driver:
@@ -36,7 +36,7 @@ _POD_NAME: Final = re.compile(r"(?:.*-)?pod[0-9a-f_-]{8,}(?:\.slice)?")  # a UUI
 
 
 class CgroupVersion(enum.Enum):
-    """Which of the kernel's two interfaces a hierarchy has."""
+    """The cgroup version of a hierarchy."""
 
     V1 = "v1"
     V2 = "v2"
@@ -44,7 +44,7 @@ class CgroupVersion(enum.Enum):
 
 @attrs.frozen
 class Hierarchy:
-    """Where one controller is to be found."""
+    """The place of one controller."""
 
     version: CgroupVersion
     root: Path
@@ -52,12 +52,12 @@ class Hierarchy:
 
 @attrs.frozen
 class Place:
-    """What tells a container's cgroup.
+    """How to find a container's cgroup.
 
     Args:
         cgroup_parent: of its pod, as the kubelet has given it; empty where it is not known.
         id: of the container, given by the runtime.
-        search: whether to go through all cgroups when it is not where it should be.
+        search: whether to search all cgroups if it is not where it should be.
     """
 
     cgroup_parent: str
@@ -94,7 +94,7 @@ def find_hierarchies(root: Path) -> Mapping[str, Hierarchy]:
     A controller belongs to one hierarchy at a time, so on a hybrid host each may be found in another version.
 
     Args:
-        root: what the host has mounted on ``/sys/fs/cgroup``.
+        root: the host's ``/sys/fs/cgroup``.
     """
     candidates = [root, *folders(root)]
     found: dict[str, Hierarchy] = {}

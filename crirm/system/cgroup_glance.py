@@ -1,8 +1,8 @@
-"""Whether anything has changed for a container since it was read last, for some microseconds.
+"""Whether a container's cgroup has changed since it was last read, in a few microseconds.
 
-inotify tells nothing of what the kernel itself changes in cgroup files, and finding, opening and parsing them all takes
-a hundred times as long as reading one that is open. So those that a reading came from are kept open, and only compared.
-An open file holds no cgroup: one that is gone answers ENODEV. Everything here blocks, and is for one thread at a time.
+inotify does not report changes that the kernel makes in cgroup files, and finding, opening and parsing them takes
+a hundred times as long as reading an open one. So the files of a reading are kept open, and only compared.
+An open file does not keep a cgroup alive: reads of a removed one fail with ENODEV. Blocking; for one thread at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OPEN_FILES: Final = 65536
 
 
 def raise_limit_of_open_files() -> None:
-    """Take as many open files as crirm may need, where it is given few and allowed more, as by systemd."""
+    """Raise the soft limit of open files to what crirm may need, as far as the hard limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -43,7 +43,7 @@ class ReadFiles(Files):
     """Files that remember what was read from them.
 
     Args:
-        files: how to get at them.
+        files: access to them.
     """
 
     def __init__(self, files: Files) -> None:

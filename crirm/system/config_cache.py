@@ -1,6 +1,6 @@
-"""The configuration that the node agent has sent last and that was taken into use, in a file beside the state.
+"""The last accepted configuration of the node agent, in a file beside the saved state.
 
-It has a file of its own, so that a damaged state does not cost the configuration too, and so that one can read it.
+It is a separate file, so that it survives a damaged state, and is readable.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ADJUSTMENTS_FILE = "adjustments.json"
 
 
 class ConfigCacheError(CrirmError):
-    """The file is there and cannot be read, or cannot be written."""
+    """The file exists but cannot be read, or cannot be written."""
 
 
 def path_in(directory: str) -> Path:
@@ -38,7 +38,7 @@ def adjustments_in(directory: str) -> Path:
 
 
 def read_accepted(directory: str) -> Mapping[str, str] | None:
-    """Return the data of the ConfigMap that was accepted last; None where none was.
+    """Return the data of the last accepted ConfigMap; None if there is none.
 
     Raises:
         ConfigCacheError: there is one that cannot be used.
@@ -57,7 +57,7 @@ def read_accepted(directory: str) -> Mapping[str, str] | None:
 
 
 def write_accepted(directory: str, node_name: str, data: Mapping[str, str]) -> None:
-    """Keep *data* for the next start; the file is replaced as a whole or not at all.
+    """Save *data* for the next start; the file is replaced completely or not at all.
 
     Raises:
         ConfigCacheError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Topology hints: where on the machine the devices and disks are that a container is going to use.
+"""Topology hints: the places of the devices and disks that a container uses.
 
 From a path on the host to a place in the machine:
 
@@ -7,12 +7,12 @@ From a path on the host to a place in the machine:
    NVMe multipath) and VFIO groups lead to those others.
 3. The first directory from there upwards that tells NUMA node or CPUs, counts.
 
-Firmware gets this wrong in known ways. Where it names all CPUs, it says nothing. Where it names a NUMA node without
-CPUs, a directory further up is asked, and if none knows better, the number is taken for that of a package, which is
+Firmware is wrong here in known ways. If it names all CPUs, it is ignored. If it names a NUMA node without
+CPUs, a parent directory is used, and if none is better, the number is treated as that of a package, which is
 what such firmware means.
 
-Everything here blocks, and on a network file system that does not answer it blocks for ever: callers run it in a thread
-and do not wait longer than they can.
+All calls block, and on a dead network file system they block for ever: call them in a thread
+and limit the wait.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def hints_of(
 ) -> tuple[TopologyHint, ...]:
     """Return where the devices and disks behind *places* are, each once; blocking.
 
-    What cannot be found out is left out: hints are never a reason not to start a container.
+    Unknown places are left out: hints never prevent the start of a container.
 
     Args:
         places: mounts and devices of a container; read-only ones and those that every container has do not count.

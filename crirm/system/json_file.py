@@ -1,4 +1,4 @@
-"""A file that holds one JSON document, replaced as a whole or not at all; only its owner may read it."""
+"""A file with one JSON document, replaced completely or not at all; only its owner may read it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crirm.errors import CrirmError
 
 
 class JsonFileError(CrirmError):
-    """The file is there and cannot be read, or cannot be written."""
+    """The file exists but cannot be read, or cannot be written."""
 
 
 def read_json(path: Path) -> Any:

@@ -1,7 +1,7 @@
-"""The machine as it is right now: a quick look, and all that sysfs tells about it; both block.
+"""The current machine: a quick check, and full discovery from sysfs; both block.
 
-The kernel tells of hotplug by uevents, but of a cgroup that was narrowed nobody tells. So somebody looks from time to
-time, at a handful of small files; only where these have changed is sysfs read as a whole.
+The kernel reports hotplug by uevents, but nothing reports a cgroup that was reduced. So crirm polls
+a few small files; only if they have changed, it reads sysfs completely.
 
 On cgroup v1 a CPU that goes offline leaves every cpuset for ever, so that pods lose it even when it is back. With v2 it
 comes back by itself. Source: Linux Documentation/admin-guide/cgroup-v1/cpusets.rst, section 1.2; cgroup-v2.rst, Cpuset.

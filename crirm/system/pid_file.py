@@ -1,7 +1,7 @@
-"""The PID file: who serves, for scripts that ask; held by a lock, so that a killed owner is recognised for sure.
+"""The PID file, for scripts; protected by a lock, so that a killed owner is recognised reliably.
 
-A process number alone says little: after a crash or a reboot it may belong to anybody. The owner keeps a lock (flock)
-on its file, which the kernel drops however the owner ends.
+A process number alone is not enough: after a crash or a reboot it may belong to another process. The owner holds a lock
+(flock) on its file, which the kernel releases however the owner ends.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PidFileError(CrirmError):
 
 
 class PidFileInUseError(PidFileError):
-    """Another instance lives; the same exit code as for its socket."""
+    """Another instance is running; same exit code as for its socket."""
 
     exit_code = 73
 

@@ -1,13 +1,13 @@
-"""What outlives the process: one SQLite file of JSON rows, and a journal.
+"""Saved state: one SQLite database of JSON rows, and a journal.
 
-Rows are texts here; what they mean is known to whoever writes them. A batch of changes is one transaction: after a
+Rows are opaque texts here. A batch of changes is one transaction: after a
 crash the file has all of it or nothing. Once `Store.write` has returned, the kernel has the bytes, and the batch
 survives the death of this process. Only a power cut needs the disk to have them too, and is waited for apart from that
 (`Store.sync`; SQLite's ``synchronous=NORMAL`` leaves it out of the commit): a power cut ends all containers anyway, and
 a sync is dear. Measured on a virtual disk: 0.5 ms in the median and 4 to 20 ms in one case of ten, against 0.1 ms.
 
-A file that is damaged, or not ours, or of a newer version, is set aside and a new one begun: everything in it can be
-worked out again from the runtime's lists, though not every container then gets the same CPUs.
+A file that is damaged, not ours, or of a newer version is renamed, and a new one is created: everything in it can be
+derived from the runtime's lists, though not every container then gets the same CPUs.
 """
 
 from __future__ import annotations
@@ -61,18 +61,18 @@ def _sentence(text: str) -> str:
 
 @attrs.frozen
 class Entry:
-    """A line of the journal; a text that is longer than anybody would read is cut.
+    """An entry of the journal; long texts are cut.
 
     Args:
         at_s: seconds of wall-clock time.
         kind: of the event.
-        pod: ``namespace/name``, empty where it is about none.
+        pod: ``namespace/name``, empty if it is about none.
         container: its name in the pod, likewise.
-        key: crirm's name of the container, likewise.
+        key: crirm's key of the container, likewise.
         outcome: in one sentence.
-        generation: of the configuration that was in force; 0 where it is not known.
-        machine: the beginning of the machine's digest; empty where it is not known.
-        cpus: those that were given or taken, as a list such as ``0-3,8``.
+        generation: of the active configuration; 0 if unknown.
+        machine: the beginning of the machine's digest; empty if unknown.
+        cpus: assigned or released, as a list such as ``0-3,8``.
     """
 
     at_s: float

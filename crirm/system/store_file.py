@@ -1,4 +1,4 @@
-"""The file of the store: where it lies, whose it is, which version it has; one that is of no use is set aside."""
+"""The file of the store: its place, owner and version; an unusable one is renamed."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 
 
 class StoreError(CrirmError):
-    """The state cannot be kept in this directory."""
+    """State cannot be saved in this directory."""
 
 
 class UntrustedError(StoreError):
-    """What lies there may have been written by anybody."""
+    """The files may have been written by other users."""
 
 
 class InUseError(StoreError):
-    """Another process keeps its state there."""
+    """Another process uses the directory."""
 
 
 class StrangeError(Exception):
-    """The file is not one that this version reads."""
+    """The file is not readable by this version."""
 
 
 def claimed(directory: Path, patience_s: float = 0.0) -> int:

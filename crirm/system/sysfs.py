@@ -1,6 +1,6 @@
-"""Hardware discovery: what the kernel tells in sysfs, as a `Topology`.
+"""Hardware discovery from sysfs, as a `Topology`.
 
-Firmware and hypervisors tell the kernel wrong things, and the kernel passes them on. Whatever can be repaired is
+Firmware and hypervisors give the kernel wrong information, which it passes on. What can be repaired is
 repaired, in the way least likely to hurt placement, and every repair is reported as an `Oddity` with the CPUs or NUMA
 nodes it concerns; only a host root without any CPU is an error.
 
@@ -31,7 +31,7 @@ class DiscoveryError(CrirmError):
 
 @attrs.frozen
 class Discovery:
-    """A machine, and what was odd about its description."""
+    """A machine, and the oddities in its description."""
 
     topology: Topology
     warnings: tuple[Oddity, ...]

@@ -1,7 +1,7 @@
-"""What systemd and a service tell each other: readiness, the watchdog, sockets handed over.
+"""The protocol between systemd and a service: readiness, watchdog, socket activation.
 
-Both protocols are a datagram and three environment variables. The Python bindings to libsystemd need a compiler and the
-library's headers on every node; of the pure-Python packages none does both and is still kept. So they are spoken here.
+It is a datagram and three environment variables. The Python bindings to libsystemd need a compiler and the
+library's headers on every node, and no maintained pure-Python package does both. So it is implemented here.
 
 Source: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
 """
@@ -65,7 +65,7 @@ def notify(*assignments: str) -> bool:
 
 
 def notify_ready(status: str) -> bool:
-    """Say that calls are answered from now on, after a start or a reload; *status* is for ``systemctl status``."""
+    """Notify systemd that crirm is ready, after a start or a reload; *status* is for ``systemctl status``."""
     return notify("READY=1", f"STATUS={_one_line(status)}")
 
 
@@ -75,12 +75,12 @@ def notify_stopping(status: str) -> bool:
 
 
 def notify_watchdog() -> bool:
-    """Say that the event loop turns; to be called every ``watchdog_interval_s``."""
+    """Feed the watchdog; call this every ``watchdog_interval_s``."""
     return notify("WATCHDOG=1")
 
 
 async def watchdog() -> None:
-    """Keep the watchdog content for as long as the event loop turns; returns at once when none watches."""
+    """Feed the watchdog as long as the event loop runs; returns at once if there is none."""
     interval_s = watchdog_interval_s()
     while interval_s is not None:
         notify_watchdog()

@@ -1,4 +1,4 @@
-"""The relay's Unix socket: made with the runtime's owner and mode, never in anybody's way, removed when it is ours.
+"""The relay's Unix socket: created with the owner and mode of the runtime's, removed at stop, never replacing a live one.
 
 Two starts at the same moment are kept apart by a lock on the *directory* of the socket, held only from the look at
 what is there until the new socket listens. Why not otherwise:
@@ -43,15 +43,15 @@ log = get_logger("system")
 
 
 class SocketPathError(UsageError):
-    """The text names no Unix socket that crirm could use."""
+    """The address is not a usable Unix socket."""
 
 
 class SocketUnusableError(CrirmError):
-    """The host does not let crirm have its socket there."""
+    """The socket cannot be created there."""
 
 
 class SocketInUseError(CrirmError):
-    """Something serves on the socket already; the exit code lets a script tell this from other failures."""
+    """Another process serves the socket; the exit code lets scripts distinguish this from other failures."""
 
     exit_code = 73
 

@@ -94,7 +94,7 @@ def test_a_restart_keeps_them_without_the_agent(node: Node) -> None:
     late = node.run("late", 1)
     assert len(CPUSet.parse(node.told()[late])) == 3
     status = crirm("status", "--control-socket", str(node.stage.place / "r-control.sock"))
-    assert "adjusted by later: default/late/main\nadjusted by more: default/grows/main\n" in status
+    assert "override later: default/late/main\noverride more: default/grows/main\n" in status
     assert adjust(node, {}) == {}
     assert [len(CPUSet.parse(cpus)) for cpus in node.told().values()] == [1, 1]
 

@@ -208,7 +208,7 @@ def test_what_the_agent_sends_outlives_a_restart_until_it_is_reset(resmgr: Resmg
 
     resmgr.end()
     code, said = resmgr.once("--reset-config")
-    assert (code, "forgotten" in said) == (0, True)
+    assert (code, "saved configuration removed" in said) == (0, True)
     resmgr.start("--fallback-config", fallback)
     assert resmgr.status()["configuration"]["source"] == "fallback file"
 

@@ -192,6 +192,6 @@ def test_the_journal_tells_what_has_happened(node: Node) -> None:
     kinds = [entry["kind"] for entry in node.journal("--pod", "default/u1", "--container", "main")]
     assert kinds == ["asked for", "created", "started", "exited", "removed"]
     (refused,) = node.journal("--pod", "u3", "--container", "main", "--since", "10m")
-    assert "wants 9 CPUs" in refused["outcome"]
+    assert "wants 9 exclusive CPUs" in refused["outcome"]
     assert node.journal("--since", "2099-01-01") == []
     assert "default/u1/main" in crirm("journal", "--state-dir", str(node.state))

@@ -14,7 +14,7 @@ import attrs
 import trio
 from grpclib.const import Status
 
-from crirm.cri import decode
+from crirm.cri.listed import listed_containers
 from crirm.cri.message import MalformedError, Message
 from crirm.model.workload import ContainerState
 from crirm.rpc.grpc_wire import RpcError
@@ -24,7 +24,7 @@ from tests.simulation.pods import resources_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from crirm.cri.decode import Listed
+    from crirm.cri.listed import Listed
     from crirm.model.workload import ContainerId
     from tests.simulation.caller import Caller
     from tests.simulation.pods import ContainerSpec, PodSpec
@@ -113,7 +113,7 @@ class Kubelet:
             await trio.sleep(RELIST_S[self.evented])
             try:
                 pods = Message(await self.caller.call("ListPodSandbox", b"", self.call_s)).messages(1)
-                listed = decode.listed_containers(await self.caller.call("ListContainers", b"", self.call_s))
+                listed = listed_containers(await self.caller.call("ListContainers", b"", self.call_s))
             except (RpcError, MalformedError):
                 continue
             states = {item.id: item.state for item in listed}
@@ -124,7 +124,7 @@ class Kubelet:
 
     async def _listen(self) -> None:
         while True:
-            await self.listener.listen(lambda event: self._wake_pods_of({decode.first_text(event)}))
+            await self.listener.listen(lambda event: self._wake_pods_of({Message(event).text(1)}))
             await trio.sleep(EVENTS_AGAIN_S)
 
     def _wake_pods(self, sandboxes: set[tuple[str, str, int]]) -> None:
@@ -175,9 +175,7 @@ class Kubelet:
                 pods.append(SandboxSeen(item.text(1), metadata.text(2), metadata.number(4), not item.number(3)))
         pods.sort(key=lambda pod: -pod.attempt)
         ours = {pod.id for pod in pods}
-        listed = decode.listed_containers(
-            await self.caller.call("ListContainers", messages.of_pod(4, uid), self.call_s)
-        )
+        listed = listed_containers(await self.caller.call("ListContainers", messages.of_pod(4, uid), self.call_s))
         return pods, [item for item in listed if item.pod in ours]
 
     async def _sync(self, worker: Worker) -> None:
@@ -198,7 +196,7 @@ class Kubelet:
         spec, attempt = worker.spec, max((pod.attempt for pod in pods), default=-1) + 1
         request = messages.run_pod(spec.name, spec.name, spec.namespace, attempt, spec.annotations, spec.parent)
         answer = await self.caller.call("RunPodSandbox", request, 2 * self.call_s)
-        return SandboxSeen(decode.first_text(answer), spec.name, attempt, ready=True)
+        return SandboxSeen(Message(answer).text(1), spec.name, attempt, ready=True)
 
     async def _sync_container(self, worker: Worker, pod: str, spec: ContainerSpec, last: Listed | None) -> None:
         if last is not None and last.state is ContainerState.RUNNING:
@@ -237,7 +235,7 @@ class Kubelet:
         millicpu = worker.wanted[spec.name]
         request = messages.create(pod, spec.name, attempt, resources_of(worker.spec, millicpu))
         try:
-            container = decode.first_text(await self.caller.call("CreateContainer", request, self.call_s))
+            container = Message(await self.caller.call("CreateContainer", request, self.call_s)).text(1)
         except (RpcError, MalformedError):
             self.uncreated(pod, spec.name)
             raise

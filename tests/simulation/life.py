@@ -197,6 +197,7 @@ async def _open_server(_sock: object, served: Served) -> AsyncIterator[Server]:
     try:
         yield server
     finally:
+        server.close("crirm has ended")  # whoever waits for an answer would wait for ever
         if life is not None:
             life.server = None
 

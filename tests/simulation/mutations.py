@@ -73,9 +73,9 @@ MUTATIONS: Final = (
         f"{UNKNOWN},{AT_START},what the runtime was told is not what it has",
         (
             Edit(
-                "crirm/daemon/placement/participants.py",
-                "        if before := asked_before(self.node.engine.state.workload, container):",
-                "        if before := None:",
+                "crirm/admission/creation.py",
+                "    before = asked_before(workload, container)",
+                "    before = None",
             ),
             Edit(
                 "crirm/policy/creation.py",
@@ -94,7 +94,11 @@ MUTATIONS: Final = (
         "an owner starts before others have left its CPUs", "resizes",
         AT_START,
         (
-            Edit("crirm/daemon/placement/clearing.py", "        if self.effects.unsettled(key):", "        if False:"),
+            Edit(
+                "crirm/daemon/placement/clearing.py",
+                "        if not self.effects.unsettled(key):",
+                "        if True:",
+            ),
             Edit(
                 "crirm/daemon/placement/effects.py",
                 "return by is not None and now_s < before.until_s",
@@ -114,7 +118,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a reply that cannot be read keeps its grant", "garbage", "a grant without a container",
-        (Edit("crirm/daemon/placement/guarded.py", "        self.inner.reply(NOTHING_KNOWN)", "        pass"),),
+        (Edit("crirm/daemon/placement/answers.py", "    note(NOTHING_KNOWN)", "    pass"),),
     ),
     Mutation(
         "crirm's own calls meet the limit of streams", "streams",

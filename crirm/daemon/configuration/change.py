@@ -23,10 +23,10 @@ from crirm.policy.activation import Plan, plan
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
+    from crirm.admission.admission import Overriding
     from crirm.daemon.decider import Decider
     from crirm.daemon.dump.dumper import Dumper
     from crirm.daemon.node import DecidingNode
-    from crirm.daemon.placement.intake import Overriding
     from crirm.daemon.relay.link import Link
     from crirm.daemon.settings import Settings
     from crirm.model.decision import State

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 from grpclib.const import Status
 
-from crirm.cri import decode
-from crirm.cri.message import edited
-from crirm.daemon.observation.looking import decide_afresh
+from crirm.cri.decode import verbose_info
+from crirm.cri.encode import pod_question
+from crirm.cri.listed import pod_status
 from crirm.daemon.observation.resync import with_details
 from crirm.daemon.relay.asking import ask
 from crirm.logs import get_logger
@@ -23,15 +23,10 @@ from crirm.model.events import PodAdded
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import trio
-
     from crirm.daemon.placement.engine import Engine
     from crirm.daemon.placement.intake import Intake
     from crirm.daemon.relay.asking import Runtime
     from crirm.model.workload import Pod, PodId
-    from crirm.rpc.held import Held
 
 log = get_logger("runtime")
 
@@ -46,31 +41,23 @@ class Meeting:
         runtime: is asked.
         engine: is told of them.
         intake: is told of doubt.
-        nursery: outlives every call.
     """
 
     runtime: Runtime
     engine: Engine
     intake: Intake
-    nursery: trio.Nursery
 
-    def meet(self, pod: PodId, described: Pod | None, again: Callable[[], None], held: Held) -> None:
-        """Have *again* called once the runtime was asked about a pod.
+    async def meet(self, pod: PodId, described: Pod | None) -> None:
+        """Wait until the runtime was asked about a pod, which may be known then, or not.
 
         Args:
             pod: its id, which callers may shorten.
             described: the pod as the request has it, taken for true where the runtime does not answer.
-            again: decides afresh; the pod may be known then, or not. If it fails, the call is refused.
-            held: the call that waits.
         """
-        self.nursery.start_soon(self._meet, pod, described, again, held)
-
-    async def _meet(self, pod: PodId, described: Pod | None, again: Callable[[], None], held: Held) -> None:
         try:
             await self._learn(pod, described)
         except Exception:  # the call is decided about as before
             log.exception("a pod could not be taken note of, this is a bug in crirm", pod=pod)
-        decide_afresh(again, held)
 
     async def _learn(self, pod: PodId, described: Pod | None) -> None:
         with self.engine.since_asked() as since:
@@ -80,9 +67,8 @@ class Meeting:
                 self.engine.apply(PodAdded(found))
 
     async def _ask(self, pod: PodId, described: Pod | None) -> Pod | None:
-        request = edited(b"", (), {1: pod, 2: 1})  # pod_sandbox_id, verbose
         try:
-            found = await ask(self.runtime, "PodSandboxStatus", request, _pod, timeout_s=WITHIN_S)
+            found = await ask(self.runtime, "PodSandboxStatus", pod_question(pod), _pod, timeout_s=WITHIN_S)
         except RpcError as error:
             if error.status is Status.NOT_FOUND:
                 return None
@@ -94,4 +80,4 @@ class Meeting:
 
 
 def _pod(answer: bytes) -> Pod:
-    return with_details(decode.pod_status(answer), decode.verbose_info(answer).get("info", ""))
+    return with_details(pod_status(answer), verbose_info(answer).get("info", ""))

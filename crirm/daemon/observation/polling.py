@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from crirm.cri import decode
-from crirm.cri.message import MalformedError, Message
+from crirm.cri.decode import event
+from crirm.cri.listed import seen_containers
+from crirm.cri.message import MalformedError
+from crirm.cri.slice import ContainerEventType
 from crirm.logs import get_logger
 from crirm.model.events import ContainerExited, ContainerRemoved
 from crirm.model.workload import ContainerId, ContainerState
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
-    from crirm.cri.decode import Listed
+    from crirm.cri.listed import Seen
     from crirm.daemon.placement.engine import Engine
     from crirm.daemon.placement.intake import Intake
     from crirm.daemon.relay.asking import Runtime
@@ -28,7 +30,6 @@ log = get_logger("runtime")
 
 RELIST_S = 5.0
 LIST_TIMEOUT_S = 30.0
-STOPPED, DELETED = 2, 3  # ContainerEventType
 
 
 async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
@@ -42,18 +43,18 @@ async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
         try:
             with engine.since_asked() as since:
                 answer = await runtime.call("ListContainers", b"", timeout_s=LIST_TIMEOUT_S)
-                listed = await trio.to_thread.run_sync(decode.listed_containers, answer)
+                listed = await trio.to_thread.run_sync(seen_containers, answer)
+            compare(listed, engine, intake, {c.id for c in before.values()} - since.touched)
+            unknown = (strangers(listed, engine, intake) | misjudged(listed, engine, intake)) - since.touched
         except (RpcError, MalformedError) as error:
             log.debug("the runtime's list is not known", reason=str(error))  # the link tells of one that is away
             continue
-        compare(listed, engine, intake, {c.id for c in before.values()} - since.touched)
-        unknown = (strangers(listed, engine, intake) | misjudged(listed, engine, intake)) - since.touched
         if unknown - seen:
             intake.doubt()
         seen = unknown
 
 
-def compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: set[ContainerId | None]) -> None:
+def compare(listed: list[Seen], engine: Engine, intake: Intake, asked_about: set[ContainerId | None]) -> None:
     """Tell what has ended; not to be listed counts only for those known before it was asked for, untouched since."""
     there = {item.id for item in listed}
     ended = [intake.key_of(item.id) for item in listed if item.state is ContainerState.EXITED]
@@ -65,19 +66,16 @@ def compare(listed: list[Listed], engine: Engine, intake: Intake, asked_about: s
             engine.apply(ContainerRemoved(container.key))
 
 
-def strangers(listed: list[Listed], engine: Engine, intake: Intake) -> frozenset[ContainerId]:
+def strangers(listed: list[Seen], engine: Engine, intake: Intake) -> frozenset[ContainerId]:
     """Return the ids of containers that live and that crirm does not know: somebody has made them past it."""
     known = engine.state.workload.containers.values()
     coming = {(c.pod, c.name, c.attempt) for c in known if c.state is ContainerState.CREATING}
     alive = [item for item in listed if item.state is not ContainerState.EXITED]
-    return frozenset(
-        item.id
-        for item in alive
-        if intake.key_of(item.id) is None and (item.pod, item.name, item.attempt) not in coming
-    )
+    unknown = [item.whole for item in alive if intake.key_of(item.id) is None]
+    return frozenset(item.id for item in unknown if (item.pod, item.name, item.attempt) not in coming)
 
 
-def misjudged(listed: list[Listed], engine: Engine, intake: Intake) -> frozenset[ContainerId]:
+def misjudged(listed: list[Seen], engine: Engine, intake: Intake) -> frozenset[ContainerId]:
     """Return the ids of containers that run, though crirm takes them for ended or not started."""
     containers = engine.state.workload.containers
     running = [(item.id, intake.key_of(item.id)) for item in listed if item.state is ContainerState.RUNNING]
@@ -93,11 +91,11 @@ def tell_end(key: ContainerKey, engine: Engine) -> None:
 
 def take_event(message: bytes, engine: Engine, intake: Intake) -> None:
     """Take note of one ContainerEventResponse."""
-    event = Message(message)
-    key = intake.key_of(ContainerId(event.text(1)))
+    container, what = event(message)
+    key = intake.key_of(container)
     if key is None:
         return
-    if event.number(2) == STOPPED:
+    if what == ContainerEventType.CONTAINER_STOPPED_EVENT:
         tell_end(key, engine)
-    elif event.number(2) == DELETED:
+    elif what == ContainerEventType.CONTAINER_DELETED_EVENT:
         engine.apply(ContainerRemoved(key))

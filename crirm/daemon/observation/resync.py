@@ -10,18 +10,20 @@ import trio
 from grpclib.const import Status
 
 from crirm.cri import decode
-from crirm.cri.message import edited
+from crirm.cri.encode import container_question, pod_question
+from crirm.cri.listed import listed_pods, seen_containers
+from crirm.cri.message import MalformedError
 from crirm.daemon.relay.asking import ask
 from crirm.logs import get_logger
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import RefusedError
 from crirm.model.events import Synchronised
 from crirm.model.resources import LinuxResources, Requirements, with_bound
-from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
-    from crirm.cri.decode import Listed
+    from crirm.cri.listed import Seen
     from crirm.daemon.placement.engine import Engine
     from crirm.daemon.placement.intake import Intake
     from crirm.daemon.relay.asking import Runtime
@@ -43,8 +45,8 @@ async def resync(runtime: Runtime, engine: Engine, intake: Intake) -> None:
         RpcError: the runtime does not list.
     """
     with engine.since_asked() as since:
-        listed = await ask(runtime, "ListContainers", b"", decode.listed_containers, timeout_s=LIST_TIMEOUT_S)
-        pods = await ask(runtime, "ListPodSandbox", b"", decode.listed_pods, timeout_s=LIST_TIMEOUT_S)
+        listed = await ask(runtime, "ListContainers", b"", seen_containers, timeout_s=LIST_TIMEOUT_S)
+        pods = await ask(runtime, "ListPodSandbox", b"", listed_pods, timeout_s=LIST_TIMEOUT_S)
         details = Details(runtime, engine, intake)
         async with trio.open_nursery() as nursery:
             limit = trio.CapacityLimiter(AT_ONCE)
@@ -81,7 +83,7 @@ class Details:
 
     async def _info(self, pod: Pod) -> str | None:
         """Return what only the verbose status tells, empty where the runtime does not; None if the pod is gone."""
-        request = edited(b"", (), {1: pod.id, 2: 1})  # pod_sandbox_id, verbose
+        request = pod_question(pod.id)
         try:
             info = await ask(self.runtime, "PodSandboxStatus", request, decode.verbose_info, timeout_s=STATUS_TIMEOUT_S)
         except RpcError as error:
@@ -89,17 +91,22 @@ class Details:
             return None if error.status is Status.NOT_FOUND else ""
         return info.get("info", "")
 
-    async def look_at_container(self, item: Listed, limit: trio.CapacityLimiter) -> None:
-        """Add the container *item*; what it has been given is asked for when crirm has not given it."""
-        key = self.intake.key_of(item.id)
+    async def look_at_container(self, seen: Seen, limit: trio.CapacityLimiter) -> None:
+        """Add the container *seen*; what it has been given is asked for when crirm has not given it."""
+        key = self.intake.key_of(seen.id)
         known = self.engine.state.workload.containers.get(key) if key else None
         if known is not None:
-            self.containers.append(attrs.evolve(known, state=item.state))
+            self.containers.append(attrs.evolve(known, state=seen.state))
             return
-        if item.state is ContainerState.EXITED:
+        if seen.state is ContainerState.EXITED:
             return  # it has nothing any more, and may be listed for days
+        try:
+            item = seen.whole
+        except MalformedError as error:
+            log.warning("a container that the runtime lists cannot be read", container=seen.id, reason=str(error))
+            return
         async with limit:
-            has = await self._has(item)
+            has = await self._has(seen.id)
         pod = self.pods.get(item.pod)
         if pod is None or has is None:
             return  # it went away while we asked
@@ -126,9 +133,9 @@ class Details:
             log.warning("a running container's annotation is ignored", container=name, reason=str(error))
             return Requirements()
 
-    async def _has(self, item: Listed) -> tuple[LinuxResources, CPUSet] | None:
+    async def _has(self, container: ContainerId) -> tuple[LinuxResources, CPUSet] | None:
         """Return what a container has been given, and the CPUs that it is bound to; None if it is gone."""
-        request = edited(b"", (), {1: item.id, 2: 1})  # container_id, verbose
+        request = container_question(container)
         try:
             return await ask(self.runtime, "ContainerStatus", request, _given_in, timeout_s=STATUS_TIMEOUT_S)
         except RpcError as error:

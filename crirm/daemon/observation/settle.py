@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crirm.cri import decode
+from crirm.cri.listed import listed_containers
 from crirm.daemon.relay.asking import ask
 from crirm.model.events import ContainerCreated, CreateFailed
 from crirm.model.workload import ContainerState
@@ -28,7 +28,7 @@ async def settle_creations(runtime: Runtime, engine: Engine) -> None:
     if not creating:
         return
     with engine.since_asked() as since:
-        listed = await ask(runtime, "ListContainers", b"", decode.listed_containers, timeout_s=LIST_TIMEOUT_S)
+        listed = await ask(runtime, "ListContainers", b"", listed_containers, timeout_s=LIST_TIMEOUT_S)
     creating = [container for container in creating if container.key not in since.touched]
     known = {container.id for container in engine.state.workload.containers.values()}
     there = {(item.pod, item.name, item.attempt): item.id for item in listed if item.id not in known}

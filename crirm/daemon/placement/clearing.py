@@ -25,27 +25,28 @@ LATE = f"the runtime has not confirmed its update within {CLEAR_WITHIN_S:.0f} s,
 
 @attrs.frozen
 class Clearing:
-    """Lets calls go on, now or soon; see ``handover``.
+    """Has calls wait; see ``handover``.
 
     Args:
         engine: decides, and writes down who was late.
         effects: knows what the runtime has not confirmed.
-        nursery: for those that wait.
         check: has the kernel asked at once what it has for a container.
     """
 
     engine: Engine
     effects: EffectsWorker
-    nursery: trio.Nursery
     check: Callable[[ContainerKey], None]
 
-    def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
-        """Call *then* when the CPUs that container *key* is to have are clear, and no update of it is on its way."""
-        self._wait_for(key, self.effects.begin_resize, then)
-
-    def before_start(self, key: ContainerKey, then: Callable[[], None]) -> None:
-        """Call *then* likewise; no update of the container will be on its way until `started`."""
-        self._wait_for(key, self.effects.begin_start, then)
+    async def clear(self, key: ContainerKey) -> None:
+        """Wait until the CPUs that container *key* is to have are clear, and no update of it is on its way."""
+        if not self.effects.unsettled(key):
+            return
+        handover, first = self.effects.handover, None
+        with trio.move_on_after(CLEAR_WITHIN_S):
+            while self.effects.in_flight(key) or (first := handover.first_in_the_way(key, first)):
+                await handover.wait()
+        if late := self.effects.unsettled(key):
+            self._tell(key, late)
 
     def started(self, key: ContainerKey) -> None:
         """Hear that a start has ended, well or not; what the kernel has then is looked at at once."""
@@ -53,26 +54,6 @@ class Clearing:
         self.effects.end_start(key)
         for each in late:
             self.check(each)
-
-    def _wait_for(self, key: ContainerKey, begin: Callable[[ContainerKey], None], then: Callable[[], None]) -> None:
-        if self.effects.unsettled(key):
-            self.nursery.start_soon(self._wait, key, begin, then)
-        else:
-            begin(key)
-            then()
-
-    async def _wait(self, key: ContainerKey, begin: Callable[[ContainerKey], None], then: Callable[[], None]) -> None:
-        handover, first = self.effects.handover, None
-        with trio.move_on_after(CLEAR_WITHIN_S):
-            while self.effects.in_flight(key) or (first := handover.first_in_the_way(key, first)):
-                await handover.wait()
-        try:
-            if late := self.effects.unsettled(key):
-                self._tell(key, late)
-            begin(key)
-            then()
-        except Exception:
-            log.exception("a call could not go on, this is a bug in crirm", container=key)
 
     def _tell(self, key: ContainerKey, late: list[ContainerKey]) -> None:
         name = self.engine.state.workload.full_name

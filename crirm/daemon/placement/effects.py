@@ -189,6 +189,11 @@ class EffectsWorker(Listener):
         """Tell whether an update of *key* waits or is being made."""
         return key in self._wanted or key in self._busy
 
+    @property
+    def settled(self) -> bool:
+        """Whether the runtime has confirmed everything, so that nobody has to wait for anybody."""
+        return not self._wanted and not self._busy and self.handover.settled
+
     def pending(self) -> frozenset[ContainerKey]:
         """Return the containers of which the runtime has not confirmed the latest update yet."""
         return frozenset(self._wanted) | self._busy

@@ -128,6 +128,11 @@ class Handover:
         self._changed.set()
         self._changed = trio.Event()
 
+    @property
+    def settled(self) -> bool:
+        """Whether nobody may have anything but what was decided."""
+        return not self._holds
+
     # --- who is in whose way -------------------------------------------------------------------------------------
 
     def hold(self, key: ContainerKey) -> Hold | None:

@@ -1,4 +1,4 @@
-"""What a request means on this node: its pod's class and annotations, the machine's size, where its devices are."""
+"""What a request means on this node: which pod and container it names, and what goes into its admission beyond it."""
 
 from __future__ import annotations
 
@@ -7,44 +7,40 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from crirm.admission.admission import Admission, Facts, admitted, as_asked
+from crirm.admission.creation import CREATION, hinting_places
+from crirm.admission.resize import RESIZE
+from crirm.admission.steps import pod_named, required
+from crirm.cri.decode import resources
 from crirm.daemon.placement.cpusets import Cpusets
-from crirm.errors import OUR_FAULT
 from crirm.logs import get_logger
-from crirm.model.decision import RefusalReason, RefusedError
-from crirm.model.events import ResizeRequested
+from crirm.model.decision import RefusedError
 from crirm.model.qos_estimate import classed
-from crirm.model.resources import LinuxResources, Requirements, requirements
-from crirm.model.resources_annotation import ANNOTATION, ResourcesAnnotationError, parse_annotation
-from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, TopologyHint
-from crirm.policy.annotations import Hints, topology_hints
+from crirm.model.workload import ContainerId, ContainerKey, PodId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crirm.cri.decode import ContainerRequest, Place
+    from crirm.admission.admission import Overriding
+    from crirm.cri import slice as cri
+    from crirm.cri.decode import Place
     from crirm.daemon.placement.engine import Engine
     from crirm.model.quantity import Bytes
-
-    Overriding = Callable[[Container, Pod], Container]
+    from crirm.model.resources import LinuxResources, Requirements
+    from crirm.model.workload import Pod, TopologyHint
 
 log = get_logger("policy")
 
-_NOBODY_KNOWS = "its mounts and devices do not tell where they are, but it is to be near them (topologyhints: strict)"
+NOBODY = ContainerKey("")  # is given nothing
 HINTS_WITHIN_S = 2.0  # a mount of a dead file server answers never; the container is placed without its hint then
-
-
-def as_asked(container: Container, pod: Pod) -> Container:  # noqa: ARG001 - an `Overriding`
-    """Return *container* as its pod asks for it."""
-    return container
 
 
 @attrs.define
 class Intake:
-    """Turns decoded requests into containers.
+    """Turns requests into admissions.
 
     Args:
         engine: knows the pods and containers.
-        nursery: for what takes time.
         memory_capacity: the machine's whole memory.
         find_hints: looks up where a container's mounts and devices are; may block.
         doubt: called when it is not known what the runtime did; the lists will tell.
@@ -53,7 +49,6 @@ class Intake:
     """
 
     engine: Engine
-    nursery: trio.Nursery
     memory_capacity: Bytes
     find_hints: Callable[[tuple[Place, ...]], tuple[TopologyHint, ...]]
     doubt: Callable[[], None]
@@ -64,13 +59,13 @@ class Intake:
     _ids_of: object = attrs.field(default=None, init=False)
     _told_untold: bool = attrs.field(default=False, init=False)
 
-    def pod_of(self, pod: PodId) -> PodId:
-        """Return the whole id of a pod sandbox, which callers may shorten as runtimes allow; *pod* if it is unknown."""
-        pods = self.engine.state.workload.pods
-        matches = [pod] if pod in pods or not pod else [known for known in pods if known.startswith(pod)]
-        return matches[0] if len(matches) == 1 else pod
+    # --- who is meant --------------------------------------------------------------------------------------------
 
-    def key_of(self, container: ContainerId) -> ContainerKey | None:
+    def pod_of(self, pod: str) -> PodId:
+        """Return the whole id of a pod sandbox, which callers may shorten as runtimes allow; *pod* if it is unknown."""
+        return pod_named(self.engine.state.workload, PodId(pod))
+
+    def key_of(self, container: str) -> ContainerKey | None:
         """Return crirm's name of a container; callers may shorten the id, as runtimes allow."""
         containers = self.engine.state.workload.containers
         if self._ids_of is not containers:
@@ -78,92 +73,75 @@ class Intake:
             self._longest = max(map(len, self._ids), default=0)
             self._ids_of = containers
         if container in self._ids or not container or len(container) >= self._longest:  # a whole one begins no other
-            return self._ids.get(container)
+            return self._ids.get(ContainerId(container))
         matches = [key for known, key in self._ids.items() if known.startswith(container)]
         return matches[0] if len(matches) == 1 else None
 
-    def prepare(self, asked: ContainerRequest, then: Callable[[Container | RefusedError], None]) -> None:
-        """Work out the container that *asked* is about; call *then* with it or with why it cannot be, now or soon."""
-        pod = self.engine.state.workload.pods[asked.pod]
+    # --- admissions ----------------------------------------------------------------------------------------------
 
-        def decide(known: Container | RefusedError) -> None:  # with the adjustments that are in force by then
-            if isinstance(known, RefusedError):
-                self.engine.refuse(asked.pod, asked.name, known)
-                then(known)
-            else:
-                then(self.override(known, pod))
-                self.cpusets.note(known.key, str(asked.cpus), str(asked.mems), creating=True)
+    def creation(self, request: cri.CreateContainerRequest, hints: tuple[TopologyHint, ...] | None) -> Admission:
+        """Return what the state of now makes of a creation in a pod that is known; nothing changes.
 
+        Raises:
+            RefusedError: before the policy could be asked.
+        """
+        pod = self.pod_of(request.pod_sandbox_id)
+        self._tell_untold(self.engine.state.workload.pods[pod], resources(request.config.linux.resources))
         try:
-            container = self._container(asked, pod)
-            heeded = topology_hints(pod, asked.name)
+            return admitted(self._asked(request, self.engine.new_key(), hints), CREATION)
         except RefusedError as refusal:
-            decide(refusal)
-            return
-        if asked.places and heeded is not Hints.IGNORED:
-            self.nursery.start_soon(self._with_hints, container, asked.places, decide, heeded is Hints.STRICT)
-        else:
-            decide(container)
+            self.engine.refuse(pod, request.config.metadata.name, refusal)
+            raise
 
-    def _container(self, asked: ContainerRequest, pod: Pod) -> Container:
-        return Container(
-            key=self.engine.new_key(),
-            pod=asked.pod,
-            name=asked.name,
-            attempt=asked.attempt,
-            state=ContainerState.CREATING,
-            resources=asked.resources,
-            requirements=self.requirements(pod, asked.name, asked.resources),
-            labels=asked.labels,
-            annotations=asked.annotations,
-        )
+    def resize(self, request: cri.UpdateContainerResourcesRequest, key: ContainerKey) -> Admission:
+        """Return what the state of now makes of the kubelet's update of container *key*; nothing changes.
 
-    def requirements(self, pod: Pod, name: str, resources: LinuxResources) -> Requirements:
+        Raises:
+            RefusedError: before the policy could be asked.
+        """
+        return admitted(self._asked(request, key, ()), RESIZE)
+
+    def _asked(
+        self,
+        request: cri.CreateContainerRequest | cri.UpdateContainerResourcesRequest,
+        key: ContainerKey,
+        hints: tuple[TopologyHint, ...] | None,
+    ) -> Admission:
+        facts = Facts(key, self.memory_capacity, self.engine.decide, self.override, hints)
+        return Admission(request, self.engine.state, facts)
+
+    def requirements(self, pod: Pod, name: str, asked: LinuxResources) -> Requirements:
         """Return what container *name* of *pod* requests and is limited to.
 
         Raises:
             RefusedError: the pod's annotation is malformed.
         """
-        if not pod.qos_told:
-            pod = classed(pod, resources)
-            self._tell_untold(pod)
-        text = pod.annotations.get(ANNOTATION)
-        try:
-            annotated = parse_annotation(text, name) if text else None
-        except ResourcesAnnotationError as error:
-            where = f"pod {pod.namespace}/{pod.name}, annotation {ANNOTATION}"
-            raise RefusedError(RefusalReason.BAD_REQUEST, f"{where}: {error}") from error
-        return requirements(resources, pod.qos, self.memory_capacity, annotated)
+        self._tell_untold(pod, asked)
+        return required(pod, name, asked, self.memory_capacity)
 
-    def _tell_untold(self, pod: Pod) -> None:
+    def _tell_untold(self, pod: Pod, asked: LinuxResources) -> None:
         """Say once that pods come without a class, whatever their number."""
-        if not self._told_untold:
+        if not pod.qos_told and not self._told_untold:
             self._told_untold = True
             log.warning(
                 "a pod's cgroup parent does not tell its QoS class, so the class is worked out from what its containers"
                 " ask for; so are those of other pods; set cgroupsPerQOS: true in the kubelet's configuration",
-                pod=f"{pod.namespace}/{pod.name}", cgroup_parent=pod.cgroup_parent, qos=pod.qos.value,
+                pod=f"{pod.namespace}/{pod.name}", cgroup_parent=pod.cgroup_parent,
+                qos=classed(pod, asked).qos.value,
             )  # fmt: skip
 
-    async def _with_hints(
-        self,
-        container: Container,
-        places: tuple[Place, ...],
-        then: Callable[[Container | RefusedError], None],
-        strict: bool,
-    ) -> None:
-        hints = await self._hints(container.name, places)
-        try:
-            if hints is None and strict:
-                then(RefusedError(RefusalReason.NO_ROOM, f"{container.name}: {_NOBODY_KNOWS}"))
-            else:
-                then(attrs.evolve(container, hints=hints or ()))
-        except Exception:
-            log.exception("a request could not be decided about", container=container.name)
-            then(RefusedError(RefusalReason.FAULT, OUR_FAULT))
+    # --- what the host tells -------------------------------------------------------------------------------------
 
-    async def _hints(self, name: str, places: tuple[Place, ...]) -> tuple[TopologyHint, ...] | None:
-        """Return what is known of *places*; None where that could not be found out."""
+    async def hints(self, request: cri.CreateContainerRequest) -> tuple[TopologyHint, ...] | None:
+        """Return where the mounts and devices of a container are, as far as it matters; None: nobody could tell."""
+        known = self.pod_of(request.pod_sandbox_id) in self.engine.state.workload.pods
+        try:
+            places = hinting_places(self._asked(request, NOBODY, ())) if known else ()
+        except RefusedError:  # its admission will say so
+            places = ()
+        return await self._found(request.config.metadata.name, places) if places else ()
+
+    async def _found(self, name: str, places: tuple[Place, ...]) -> tuple[TopologyHint, ...] | None:
         try:
             with trio.move_on_after(HINTS_WITHIN_S):
                 return await trio.to_thread.run_sync(self.find_hints, places, abandon_on_cancel=True)
@@ -171,13 +149,3 @@ class Intake:
         except Exception:  # a hint is never worth the daemon
             log.exception("topology hints could not be looked up", container=name)
         return None
-
-    def resize(self, key: ContainerKey, asked: LinuxResources) -> ResizeRequested:
-        """Return the event of the kubelet's update; what it leaves out (0) stays as it is."""
-        container = self.engine.state.workload.containers[key]
-        pod = self.engine.state.workload.pod_of(container)
-        values = attrs.asdict(container.resources)
-        values.update({name: value for name, value in attrs.asdict(asked).items() if value})
-        merged = LinuxResources(**values)
-        resized = attrs.evolve(container, requirements=self.requirements(pod, container.name, merged))
-        return ResizeRequested(key, merged, self.override(resized, pod).requirements)

@@ -1,48 +1,63 @@
-"""What those who take part in calls need of the node that decides."""
+"""What those who handle and observe calls need of the node that decides."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections import Counter
 
     from crirm.daemon.placement.engine import Engine
     from crirm.daemon.placement.intake import Intake
     from crirm.model.workload import ContainerKey, Pod, PodId
-    from crirm.rpc.held import Held
 
 
 class Node(Protocol):
-    """What participants work with: the daemon's engine and its view of requests."""
+    """The daemon's engine, its view of requests, and everything that calls may wait for."""
 
     engine: Engine
     intake: Intake
+    watched: Counter[str]
+    """How many calls of each method that tells states are being observed."""
 
     @property
     def unkept(self) -> str:
         """Why nothing may be granted now; empty where it may."""
 
-    def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
-        """Call *then*, now or soon, when what was decided so far survives the death of this process.
+    @property
+    def settled(self) -> bool:
+        """Whether the runtime has confirmed all that was decided, so that no start has to wait."""
 
-        Where it does not and has to, *otherwise* is called, with the reason.
+    async def kept(self) -> None:
+        """Wait until what was decided so far survives the death of this process.
+
+        Raises:
+            CallRefusedError: it does not, and has to.
         """
 
-    def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
-        """Call *then*, now or soon, when nobody else may be on the CPUs that container *key* is to have."""
+    async def clear(self, key: ContainerKey) -> None:
+        """Wait until nobody else may be on the CPUs that container *key* is to have, and no update of it is under way.
 
-    def before_start(self, key: ContainerKey, then: Callable[[], None]) -> None:
-        """Call *then*, now or soon, when container *key* may be started; `started` has to follow."""
+        That is bounded; who was late is told of.
+        """
+
+    def begin_resize(self, key: ContainerKey) -> None:
+        """Hear that the kubelet's resize of container *key* goes to the runtime now."""
+
+    def begin_start(self, key: ContainerKey) -> None:
+        """Hear that container *key* is being started: it is not updated until `started` follows."""
 
     def started(self, key: ContainerKey) -> None:
         """Hear that the start of container *key* has been answered, or is given up."""
 
-    def look(self, again: Callable[[], None], held: Held) -> bool:
-        """Have *again* called once the runtime was asked what has ended; False where nothing can have."""
+    def may_have_ended(self) -> bool:
+        """Tell whether anything runs of which the end may not be known yet."""
 
-    def meet(self, pod: PodId, described: Pod | None, again: Callable[[], None], held: Held) -> None:
-        """Have *again* called once the runtime was asked about a pod that is not known; see ``meeting``."""
+    async def look(self) -> None:
+        """Wait until the runtime was asked what has ended."""
+
+    async def meet(self, pod: PodId, described: Pod | None) -> None:
+        """Wait until the runtime was asked about a pod that is not known; see ``meeting``."""
 
     def observed(self, method: str, answer: bytes) -> None:
         """Take note of an answer of the runtime's."""

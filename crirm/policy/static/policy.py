@@ -1,8 +1,8 @@
 """The policy ``static``: the kubelet's static CPU manager, with an eye for kernel-isolated CPUs.
 
-A container of a Guaranteed pod that requests a whole number of CPUs gets so many to itself. All others run together on
-the *shared* CPUs: all available ones that nobody has to itself. The reserved CPUs always stay among these, so that
-there are some. Kernel-isolated CPUs are given as exclusive ones only.
+A container of a Guaranteed pod with a whole-number CPU request gets this many exclusive CPUs. All others run on
+the *shared* CPUs: all available ones that are not exclusive. The reserved CPUs always stay shared, so that
+there are some. Kernel-isolated CPUs are assigned as exclusive CPUs only.
 
 Isolated CPUs are tried first where the pod asks for them (``prefer-isolated-cpus``), or where the options do and the
 pod does not say otherwise, or for a single CPU unless the pod does not want one; they count only if there are enough.
@@ -30,18 +30,18 @@ from crirm.policy.priorities import Priority, priorities_of
 from crirm.policy.static.options import StaticOptions
 
 ISOLATED, ORDINARY, BOTH, SHARED = "isolated", "exclusive", "exclusive and isolated", "shared"
-"""The pools that a container can come to."""
+"""The pools of a container."""
 
 
 @attrs.frozen
 class StaticState:
-    """Who has what.
+    """The CPUs of all containers.
 
     Args:
-        free: the ordinary CPUs that nobody has to itself, without the reserved ones.
-        isolated: the kernel-isolated CPUs that nobody has.
-        exclusive: the CPUs of those who have some to themselves.
-        sharing: all others.
+        free: the ordinary CPUs that are not exclusive, without the reserved ones.
+        isolated: the free kernel-isolated CPUs.
+        exclusive: the exclusive CPUs of containers.
+        sharing: containers on shared CPUs.
     """
 
     free: CPUSet
@@ -63,7 +63,7 @@ class _Grant:
 
 @attrs.frozen(eq=False)
 class StaticPolicy(Policy):
-    """Gives whole CPUs to who requests whole CPUs; see the module."""
+    """Assigns exclusive CPUs for whole-number requests; see the module."""
 
     partition: Partition
     allocator: CPUAllocator
@@ -77,10 +77,10 @@ class StaticPolicy(Policy):
         return StaticState(self.partition.sharable, self.partition.isolated)
 
     def allocate(self, state: StaticState, workload: Workload, container: Container) -> Placement:
-        """Give *container* CPUs to itself, or the shared ones.
+        """Assign exclusive CPUs to *container*, or the shared ones.
 
         Raises:
-            RefusedError: there are too few, or its pod's annotation makes no sense.
+            RefusedError: there are too few, or an annotation of its pod is malformed.
         """
         pod = workload.pod_of(container)
         before = self._without(state, container.key)
@@ -95,21 +95,21 @@ class StaticPolicy(Policy):
         return Placement(after, changed, trail=trail, moves=trail.moves, cramped=self._spread(grant.cpus))
 
     def resize(self, state: StaticState, workload: Workload, container: Container) -> Placement:
-        """Give *container* more CPUs beside its own, or leave it some of them; it moves only where neither can be.
+        """Give *container* more exclusive CPUs, or leave it some of them; it moves only if neither is possible.
 
         Raises:
-            RefusedError: there are too few, or its pod's annotation makes no sense.
+            RefusedError: there are too few, or an annotation of its pod is malformed.
         """
         return self.allocate(state, workload, container)
 
     def release(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:
-        """Take back what *key* has; those who share get its ordinary CPUs."""
+        """Release the grant of *key*; its ordinary CPUs become shared."""
         after = self._without(state, key)
         changed = self._changes(state, after, key)
         return Placement(after, changed, moves=self._moves(state, after, key, workload.full_name(key), changed))
 
     def exclusive(self, state: StaticState) -> Mapping[ContainerKey, CPUSet]:
-        """Return the CPUs of those who have some to themselves."""
+        """Return the exclusive CPUs of each container that has some."""
         return state.exclusive
 
     def save(self, state: StaticState) -> Mapping[ContainerKey, Json]:
@@ -117,7 +117,7 @@ class StaticPolicy(Policy):
         return {**dict.fromkeys(state.sharing, ""), **{key: str(cpus) for key, cpus in state.exclusive.items()}}
 
     def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:  # noqa: ARG002 - the interface
-        """Give everybody the same CPUs again; of two who claim one, the older keeps it."""
+        """Restore the CPUs of all containers; if two claim the same CPU, the older one keeps it."""
         state, dropped = self.initial(), {}
         for key, own in sorted(saved.items()):
             try:

@@ -1,4 +1,4 @@
-"""What is decided before any pool is looked at: whether the machine as a whole has what a container wants."""
+"""Checks before any pool is considered: whether the machine as a whole has what a container requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def admit(machine: Machine, state: PolicyState, request: Request) -> Request:
     """Return *request* as far as the machine can meet it, with notes on what it cannot.
 
     Raises:
-        RefusedError: there is not enough memory for what is promised.
+        RefusedError: there is not enough memory for all guarantees.
     """
     return _with_memory(machine, state, _with_reserved(machine, state, request))
 
@@ -50,7 +50,7 @@ def _with_memory(machine: Machine, state: PolicyState, request: Request) -> Requ
 def _shortage(machine: Machine, state: PolicyState, memory: MemoryRequest) -> int:
     if not memory.need or not machine.topology.memory_nodes:
         return 0
-    # Whatever the pool will be: the last resort is the same for all of them.
+    # Independent of the pool: the last resort is the same for all pools.
     home = (machine.root.id, memory.first_kinds)
     claim = state.claims.get(home, Claim()).plus(memory.need, memory.use)
     return shortage(machine.sets, {**state.claims, home: claim})

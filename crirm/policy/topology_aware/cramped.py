@@ -1,4 +1,4 @@
-"""Whether a container got a wider place than on an empty machine: then it pays to see whether it is really so full."""
+"""Whether a container got a larger pool than on an empty machine: then it pays to check whether others have ended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cramped(choice: Comparison) -> bool:
 
 
 def _for_others_sake(best: Considered, other: Considered) -> bool:
-    """Tell whether *other* lost because it is too full; a first look, which costs next to nothing."""
+    """Return whether *other* lost because it is too full; a first check, which is cheap."""
     if other.lack is not None:
         return other.lack in _FULL
     rule, _, _ = difference(best.rank, other.rank)

@@ -1,4 +1,4 @@
-"""What a change of the policy state means for containers: their adjustments, and why those of others changed."""
+"""The effect of a changed policy state on containers: their adjustments, and why they changed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Adjuster:
     _shared: dict[int, CPUSet] = attrs.field(factory=dict, init=False)
 
     def adjustment(self, grant: Grant) -> Adjustment:
-        """Return what the container with *grant* is to have."""
+        """Return the adjustment of the container with *grant*."""
         cpus = self.cpus(grant) if self.options.pin_cpu else None
         shares = grant.cpu.shares if self.options.pin_cpu else None
         mems = self.mems(grant) if self.options.pin_memory else None
@@ -42,7 +42,7 @@ class Adjuster:
         return grant.exclusive | self.shared(grant.pool) if grant.on_shared else grant.exclusive
 
     def mems(self, grant: Grant) -> NodeSet:
-        """Return the nodes that the container with *grant* uses the memory of; none on a machine that tells of none."""
+        """Return the memory nodes of the container with *grant*; empty if the machine reports no memory."""
         chain = self.machine.sets.chain(*grant.home)
         return NodeSet.from_mask(chain[self.state.lifted.get(grant.home, 0) if grant.memory.use else 0] if chain else 0)
 
@@ -55,7 +55,7 @@ class Adjuster:
 
 @attrs.define
 class Changes:
-    """What is different in a later state.
+    """The differences of a later state.
 
     Args:
         adjustments: of all containers for which they are, the subject of the change included.
@@ -67,7 +67,7 @@ class Changes:
 
 
 def changes(before: Adjuster, after: Adjuster, subject: ContainerKey, name: str) -> Changes:
-    """Return what is different after a change of what *subject* has.
+    """Return the differences after a change of *subject*.
 
     Args:
         before: what was.
@@ -87,7 +87,7 @@ def changes(before: Adjuster, after: Adjuster, subject: ContainerKey, name: str)
 
 
 def warming(key: ContainerKey, before: NodeSet, after: NodeSet, options: TopologyAwareOptions) -> tuple[Move, ...]:
-    """Return what the end of a container's cold start changes for itself."""
+    """Return the changes of a container at the end of its cold start."""
     if not options.pin_memory or before == after:
         return ()
     return (Move(key, "memory nodes", str(before), str(after), "its cold start ended"),)
@@ -106,7 +106,7 @@ class _PoolChange:
     _seen: dict[tuple[int, Home, bool], Adjustment] = attrs.field(factory=dict, init=False)
 
     def adjustment(self, grant: Grant) -> Adjustment:
-        """Return what the container with *grant* is to have now."""
+        """Return the new adjustment of the container with *grant*."""
         if grant.exclusive or not grant.on_shared:
             return self.after.adjustment(grant)
         alike = (grant.cpu.shares, grant.home, grant.memory.use > 0)
@@ -116,12 +116,12 @@ class _PoolChange:
 
     @cached_property
     def of_cpus(self) -> bool:
-        """Whether its shared CPUs have changed, and anybody is to know."""
+        """Whether its shared CPUs have changed, and are pinned."""
         return self.after.options.pin_cpu and self.before.shared(self.pool) != self.after.shared(self.pool)
 
     @cached_property
     def of_memory(self) -> Collection[Home]:
-        """Its homes that were lifted or came down, if anybody is to know."""
+        """Its homes that were lifted or came down, if memory is pinned."""
         return {home for home in self.homes if home[0] == self.pool} if self.after.options.pin_memory else set()
 
     @cached_property

@@ -1,4 +1,4 @@
-"""How well pools lie near the devices and disks that a container uses.
+"""How near pools are to the devices and disks that a container uses.
 
 A hint tells CPUs, NUMA nodes or packages, the first of them that it has counts:
 

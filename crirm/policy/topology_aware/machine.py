@@ -1,4 +1,4 @@
-"""All that the policy knows of a machine and its configuration, worked out once."""
+"""All that the policy knows about a machine and its configuration, computed once."""
 
 from __future__ import annotations
 

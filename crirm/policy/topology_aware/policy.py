@@ -1,4 +1,4 @@
-"""The policy itself: what happens to the policy state when containers come, go, grow, shrink and start."""
+"""The policy itself: how the policy state changes when containers are placed, released, resized and started."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TopologyAware:
         """Give *container* a grant in the best pool that can hold it.
 
         Raises:
-            RefusedError: none can, or an annotation makes no sense.
+            RefusedError: none can, or an annotation is malformed.
         """
         if container.key in state.pool_of:
             msg = f"{workload.full_name(container.key)} already has a grant"
@@ -60,7 +60,7 @@ class TopologyAware:
         return attrs.evolve(placed, cramped=cramped(choice))
 
     def release(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:
-        """Take the grant of *key* back; memory of others comes down again where there is room now."""
+        """Release the grant of *key*; lifted memory of other containers comes down if there is room now."""
         grant = state.grant(key)
         if grant is None:
             return Placement(state)
@@ -73,7 +73,7 @@ class TopologyAware:
         """Change the grant of *container* to its new requirements; it leaves its pool only if that has no room.
 
         Raises:
-            RefusedError: it does not fit anywhere, or an annotation makes no sense.
+            RefusedError: it does not fit anywhere, or an annotation is malformed.
         """
         old = state.grant(container.key)
         if old is None:
@@ -115,7 +115,7 @@ class TopologyAware:
         return Placement(after, done.adjustments, moves=(*own, *done.moves))
 
     def exclusive(self, state: PolicyState) -> Mapping[ContainerKey, CPUSet]:
-        """Return the CPUs of those who have some to themselves."""
+        """Return the exclusive CPUs of each container that has some."""
         return {key: grant.exclusive for filed in state.grants for key, grant in filed.items() if grant.exclusive}
 
     def save(self, state: PolicyState) -> Mapping[ContainerKey, Json]:

@@ -43,7 +43,7 @@ def preferences(pod: Pod, container: str) -> Preferences:
     """Return what *pod* prefers for the container with this name.
 
     Raises:
-        RefusedError: an annotation makes no sense.
+        RefusedError: an annotation is malformed.
     """
     return Preferences(
         isolated=boolean(pod, container, PREFER_ISOLATED_CPUS),

@@ -1,4 +1,4 @@
-"""Memory that is promised stays available: who may use which nodes, so that nobody takes what another was promised.
+"""Requested memory stays available: which nodes containers may use, so that none takes what another was guaranteed.
 
 The kernel takes memory from the nearest node that a container may use, and moves nothing away when another container
 needs it. So a container that is confined to a few nodes is safe only if everything that *may* land on them fits on

@@ -1,4 +1,4 @@
-"""Reading what a container wants: its requirements, its pod's annotations, and what runs beside it."""
+"""Reading a container's request: its resources, its pod's annotations, and affinities to other containers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Reader:
         """Return what *container* wants.
 
         Raises:
-            RefusedError: an annotation of its pod makes no sense.
+            RefusedError: an annotation of its pod is malformed.
         """
         pod = workload.pod_of(container)
         wanted = preferences(pod, container.name)

@@ -1,4 +1,4 @@
-"""What a container is to get, from what it asks for, its pod's annotations and the options.
+"""The request of a container, derived from its resources, its pod's annotations and the options.
 
 CPUs, the first rule that applies:
 
@@ -92,7 +92,7 @@ class MemoryRequest:
 
 @attrs.frozen
 class Request:
-    """All that a container wants, and what it would like.
+    """The whole request of a container, with preferences.
 
     Args:
         key: the container.

@@ -1,4 +1,4 @@
-"""Grants as JSON and back, so that they outlive the process.
+"""Grants as JSON and back, for the saved state.
 
 What is saved is the grant itself; all sums follow from it. Restoring takes over every grant whose CPUs this machine can
 still hold. Where there is less memory than was promised, those who came last are promised none any more: who runs has

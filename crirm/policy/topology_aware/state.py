@@ -1,4 +1,4 @@
-"""What the policy remembers: grants, and sums over them, so that no decision has to go through all of them.
+"""The state of the policy: grants, and sums over them, so that no decision has to iterate over all of them.
 
 Everything here follows from the grants: the sums are kept only because they are needed for every pool at every
 decision. Containers are filed by pool, since what touches one of a pool touches all of them.

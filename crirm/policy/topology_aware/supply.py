@@ -1,4 +1,4 @@
-"""What every pool has left.
+"""What is left in every pool.
 
 The CPUs of pools are nested, and a container of a pool may run on every shared CPU of it. So the shared containers get
 what they were promised exactly when, for every pool, what was promised in it and below does not exceed its shared CPUs.

@@ -1,4 +1,4 @@
-"""Checks of a host that crirm is to run on; each reads files below a root and says what it found.
+"""Checks of a host on which crirm is to run; each reads files below a root and reports its findings.
 
 ``check_host`` runs them all. Nothing here changes anything. The one check that needs the event loop, whether the
 runtime answers, belongs to the command line.
@@ -19,7 +19,7 @@ __all__ = ["Finding", "Host", "Verdict", "check_host"]
 
 
 def check_host(host: Host, *, relay_socket: str, runtime_socket: str) -> Iterator[Finding]:
-    """Yield what every check finds, in the order in which faults should be mended.
+    """Yield the findings of all checks, in the order in which problems should be fixed.
 
     Args:
         host: where the host's files are.
@@ -37,7 +37,7 @@ def check_host(host: Host, *, relay_socket: str, runtime_socket: str) -> Iterato
 
 
 def _guarded(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
-    """A file that may not be read says nothing about the host; the other checks go on."""
+    """If a file cannot be read, only its check is skipped."""
     try:
         yield from findings
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The CPUs and the memory that pods may use: those that are online, as far as the cgroups above pods leave them."""
+"""The CPUs and memory that pods may use: online ones, limited by the cgroups above pods."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONLINE = "/sys/devices/system/cpu/online"
 
 
 def check_cpus(host: Host) -> Iterator[Finding]:
-    """Check that pods may use all CPUs and all memory that are online."""
+    """Check that pods may use all online CPUs and all memory."""
     try:
         hardware, _ = MachineFiles(host.root).read(())
     except CrirmError as error:

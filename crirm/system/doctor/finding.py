@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The finding of a check."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ class Verdict(enum.Enum):
     """How a check ended."""
 
     OK = "ok"
-    WARNING = "warning"  # crirm works; something will not be as the operator expects
-    FAIL = "fail"  # crirm does not work, or what it decides will not last
-    SKIPPED = "skipped"  # there was nothing to look at; what was found says why
+    WARNING = "warning"  # crirm works, but something may surprise the operator
+    FAIL = "fail"  # crirm does not work, or its decisions will not last
+    SKIPPED = "skipped"  # there was nothing to check; the text says why
 
 
 @attrs.frozen
 class Finding:
     """One result of a check, each part one line."""
 
-    check: str  # what was looked at, for example "cgroup"
+    check: str  # the check, for example "cgroup"
     verdict: Verdict
     found: str
-    where: str = ""  # the file, process or socket that says so
-    fix: str = ""  # what to do; empty: nothing
+    where: str = ""  # the file, process or socket where it was found
+    fix: str = ""  # what to do; empty if nothing

@@ -1,4 +1,4 @@
-"""The relay socket as it is before crirm starts, or while it runs."""
+"""The relay socket, before crirm starts or while it runs."""
 
 from __future__ import annotations
 

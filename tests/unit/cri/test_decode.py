@@ -6,9 +6,12 @@ import attrs
 import pytest
 
 from crirm.cri import decode
-from crirm.cri.decode import ContainerRequest, Listed, Place
+from crirm.cri import slice as cri
+from crirm.cri.decode import Place
 from crirm.cri.encode import adjusted_create, adjusted_update, status_as_asked, update_request
+from crirm.cri.listed import Listed, listed_containers, listed_pods, seen_containers
 from crirm.cri.proto.runtime import v1
+from crirm.cri.reading import read
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.qos import QoSClass
@@ -40,6 +43,10 @@ def sandbox_config(cgroup_parent: str = "/kubepods/burstable/pod1") -> v1.PodSan
     )
 
 
+def pod_in(request: bytes) -> Pod:
+    return decode.sandbox_config(read(cri.RunPodSandboxRequest, request).config, "p")
+
+
 @pytest.mark.parametrize(
     ("cgroup_parent", "qos", "told"),
     [
@@ -56,7 +63,7 @@ def sandbox_config(cgroup_parent: str = "/kubepods/burstable/pod1") -> v1.PodSan
 def test_a_pod_is_read_from_its_request(cgroup_parent: str, qos: QoSClass, told: bool) -> None:
     request = bytes(v1.RunPodSandboxRequest(config=sandbox_config(cgroup_parent), runtime_handler="kata"))
     pod = Pod(PodId("p"), "u1", "web", "shop", qos, cgroup_parent, {"app": "web"}, {OURS: "b"}, qos_told=told)
-    assert pod == decode.run_pod_request(request, "p")
+    assert pod == pod_in(request)
 
 
 def test_a_container_is_read_from_its_request() -> None:
@@ -78,47 +85,26 @@ def test_a_container_is_read_from_its_request() -> None:
             linux=v1.LinuxContainerConfig(resources=RESOURCES),
         ),
     )
-    assert decode.create_request(bytes(request)) == ContainerRequest(
-        pod=PodId("p"),
-        name="c",
-        attempt=3,
-        labels={"l": "1"},
-        annotations={OURS: "2"},
-        places=(
-            Place("/out", "/in", writable=False, device=False),
-            Place("/v", "/w", writable=True, device=False),
-            Place("/dev/y", "/dev/x", writable=True, device=True),
-            Place("/dev/z", "", writable=False, device=True),
-        ),
-        resources=ASKED,
-        cpus=CPUSet.parse("1-3"),
-        mems=NodeSet.of(0),
+    asked = read(cri.CreateContainerRequest, bytes(request))
+    config = asked.config
+    assert (asked.pod_sandbox_id, config.metadata.name, config.metadata.attempt) == ("p", "c", 3)
+    assert (config.labels, config.annotations) == ({"l": "1"}, {OURS: "2", "a": "2"})
+    assert decode.places(config) == (
+        Place("/out", "/in", writable=False, device=False),
+        Place("/v", "/w", writable=True, device=False),
+        Place("/dev/y", "/dev/x", writable=True, device=True),
+        Place("/dev/z", "", writable=False, device=True),
     )
+    assert decode.resources(config.linux.resources) == ASKED
+    assert decode.asked_sets(config.linux.resources) == ("1-3", "0")
 
 
 def test_an_update_is_read_and_one_for_windows_is_not_ours() -> None:
     linux = v1.UpdateContainerResourcesRequest(container_id="c", linux=RESOURCES)
     windows = v1.UpdateContainerResourcesRequest(container_id="c", windows=v1.WindowsContainerResources(cpu_count=1))
-    assert decode.update_request(bytes(linux)) == (ContainerId("c"), ASKED)
-    assert decode.update_request(bytes(windows)) == (ContainerId("c"), None)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        pytest.param(v1.RunPodSandboxResponse(pod_sandbox_id="x"), id="RunPodSandboxResponse"),
-        pytest.param(v1.StopPodSandboxRequest(pod_sandbox_id="x"), id="StopPodSandboxRequest"),
-        pytest.param(v1.RemovePodSandboxRequest(pod_sandbox_id="x"), id="RemovePodSandboxRequest"),
-        pytest.param(v1.CreateContainerResponse(container_id="x"), id="CreateContainerResponse"),
-        pytest.param(v1.StartContainerRequest(container_id="x"), id="StartContainerRequest"),
-        pytest.param(v1.StopContainerRequest(container_id="x"), id="StopContainerRequest"),
-        pytest.param(v1.RemoveContainerRequest(container_id="x"), id="RemoveContainerRequest"),
-        pytest.param(v1.ContainerStatusRequest(container_id="x"), id="ContainerStatusRequest"),
-        pytest.param(v1.ContainerEventResponse(container_id="x"), id="ContainerEventResponse"),
-    ],
-)
-def test_the_id_is_the_first_field(message: object) -> None:
-    assert decode.first_text(bytes(message)) == "x"  # type: ignore[call-overload] # all are betterproto messages
+    for request, asked in ((linux, ASKED), (windows, None)):
+        update = read(cri.UpdateContainerResourcesRequest, bytes(request))
+        assert (update.container_id, decode.resources_if_there(update.linux)) == ("c", asked)
 
 
 def test_lists_are_read() -> None:
@@ -143,10 +129,33 @@ def test_lists_are_read() -> None:
         ]
     )
     listed = Listed(ContainerId("c"), PodId("p"), "n", 1, ContainerState.EXITED, {"l": "1"}, {OURS: "2"}, 7)
-    assert [listed] == decode.listed_containers(bytes(containers))
+    assert [listed] == listed_containers(bytes(containers))
     pod = Pod(PodId("p"), "u", "web", "shop", QoSClass.BEST_EFFORT, labels={"l": "1"})
-    assert [pod] == decode.listed_pods(bytes(pods))
+    assert [pod] == listed_pods(bytes(pods))
     assert decode.with_cgroup_parent(pod, "/kubepods/podu").qos is QoSClass.GUARANTEED
+
+
+@pytest.mark.parametrize(
+    ("item", "seen"),
+    [
+        pytest.param(b"\x0a\x01c\x30\x01", ("c", ContainerState.RUNNING), id="as everybody writes it"),
+        pytest.param(b"\x0a\x01c", ("c", ContainerState.CREATED), id="a state that is left out is 0"),
+        pytest.param(b"\x30\x02\x0a\x01c", ("c", ContainerState.EXITED), id="in another order"),
+        pytest.param(b"\x0a\x01c\x30\x02\x30\x01", ("c", ContainerState.RUNNING), id="the last state counts"),
+        pytest.param(b"\x0a\x01c\x0a\x01d\x30\x02", ("d", ContainerState.EXITED), id="the last id counts"),
+        pytest.param(b"\x0a\x01c\x12\x81\x01" + b"p" * 129 + b"\x30\x02\x38\x05", ("c", ContainerState.EXITED),
+                     id="behind something longer"),
+        pytest.param(b"\x0a\x01c\x30\x81\x00\x38\x05", ("c", ContainerState.RUNNING), id="a padded number"),
+        pytest.param(b"\x0a\x01c\x30\x07", ("c", ContainerState.CREATED), id="a state that is not known"),
+        pytest.param(b"", ("", ContainerState.CREATED), id="an empty item"),
+    ],
+)  # fmt: skip
+def test_who_is_listed_is_seen_without_reading_the_rest(item: bytes, seen: tuple[str, ContainerState]) -> None:
+    (one,) = seen_containers(
+        b"\x0a" + (bytes([len(item)]) if len(item) < 128 else bytes([len(item) & 0x7F | 0x80, 1])) + item
+    )
+    assert (one.id, one.state) == seen
+    assert (one.whole.id, one.whole.state) == seen
 
 
 def test_statuses_are_read() -> None:
@@ -161,9 +170,9 @@ def test_adjustments_go_into_requests_and_nothing_else_changes() -> None:
     create = v1.CreateContainerRequest(
         pod_sandbox_id="p", config=v1.ContainerConfig(linux=v1.LinuxContainerConfig(resources=RESOURCES))
     )
-    changed = decode.create_request(adjusted_create(bytes(create), ADJUSTMENT))
-    assert (changed.cpus, changed.mems) == (ADJUSTMENT.cpus, ADJUSTMENT.mems)
-    assert attrs.evolve(ASKED, cpu_shares=2048) == changed.resources
+    changed = read(cri.CreateContainerRequest, adjusted_create(bytes(create), ADJUSTMENT)).config.linux.resources
+    assert decode.asked_sets(changed) == (str(ADJUSTMENT.cpus), str(ADJUSTMENT.mems))
+    assert attrs.evolve(ASKED, cpu_shares=2048) == decode.resources(changed)
     update = v1.UpdateContainerResourcesRequest(container_id="c", linux=RESOURCES)
     adjusted = v1.UpdateContainerResourcesRequest().parse(adjusted_update(bytes(update), ADJUSTMENT))
     assert (adjusted.linux.cpuset_cpus, adjusted.linux.cpuset_mems, adjusted.linux.cpu_quota) == ("4-7", "1", 50_000)
@@ -207,10 +216,12 @@ def test_a_pods_resources_are_read_from_its_requests() -> None:
     config = sandbox_config()
     assert config.linux is not None
     config.linux.resources, config.linux.overhead = RESOURCES, v1.LinuxContainerResources(cpu_shares=10)
-    pod = decode.run_pod_request(bytes(v1.RunPodSandboxRequest(config=config)), "p")
+    pod = pod_in(bytes(v1.RunPodSandboxRequest(config=config)))
     assert (pod.overhead, pod.resources) == (LinuxResources(10), ASKED)
     update = v1.UpdatePodSandboxResourcesRequest("p", resources=RESOURCES)
-    assert decode.update_pod_request(bytes(update)) == ("p", None, ASKED)
+    asked = read(cri.UpdatePodSandboxResourcesRequest, bytes(update))
+    resized = (decode.resources_if_there(asked.overhead), decode.resources_if_there(asked.resources))
+    assert (asked.pod_sandbox_id, *resized) == ("p", None, ASKED)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +235,4 @@ def test_a_pods_resources_are_read_from_its_requests() -> None:
 def test_annotations_that_mean_nothing_to_crirm_are_not_kept(foreign: dict[str, str]) -> None:
     ours = {OURS: "true", "intel.com/resources": "{}"}
     config = v1.PodSandboxConfig(annotations=foreign | ours)
-    assert decode.run_pod_request(bytes(v1.RunPodSandboxRequest(config=config)), "p").annotations == ours
-    request = v1.CreateContainerRequest(config=v1.ContainerConfig(annotations=foreign | ours))
-    assert decode.create_request(bytes(request)).annotations == ours
+    assert pod_in(bytes(v1.RunPodSandboxRequest(config=config))).annotations == ours

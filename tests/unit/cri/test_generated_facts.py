@@ -9,8 +9,9 @@ from typing import Any
 import betterproto
 import pytest
 
+from crirm.cri.fields import WIRE_TYPES
 from crirm.cri.proto.runtime import v1
-from crirm.cri.schema import WIRE_TYPES, Shape, schema
+from crirm.cri.schema import Shape, schema
 
 FACTS: dict[str, Any] = json.loads((Path(__file__).parents[2] / "data" / "cri-v1-facts.json").read_text())
 CLASSES = {name.lower(): name for name, value in vars(v1).items() if isinstance(value, type)}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
+import trio.testing
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
@@ -14,21 +17,24 @@ from crirm.daemon.observation.looking import Looking
 from crirm.daemon.observation.meeting import Meeting
 from crirm.daemon.observation.observing import Observing
 from crirm.daemon.placement.engine import Engine
+from crirm.daemon.placement.handlers import handler
 from crirm.daemon.placement.intake import Intake
-from crirm.daemon.placement.participants import Create, RunPod
+from crirm.daemon.placement.observers import observer
 from crirm.model.quantity import Bytes
+from crirm.rpc.calls import Answer, CallRefusedError
 from crirm.rpc.grpc_wire import RpcError
-from crirm.rpc.held import Answer
+from crirm.rpc.tap import Latency, Outcome
 from tests.unit.policy.counting import Counting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
 
     import betterproto
 
     from crirm.cri.decode import Place
-    from crirm.model.workload import ContainerKey, ContainerState, Pod, PodId, TopologyHint
-    from crirm.rpc.held import Held, Interceptor
+    from crirm.model.workload import ContainerKey, ContainerState, TopologyHint
+    from crirm.rpc.calls import Handler
+    from crirm.rpc.tap import CallTap
 
 
 ID = "c" * 64
@@ -52,86 +58,183 @@ def in_nursery(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     return run
 
 
-@attrs.define
-class FakeHeld:
-    """Keeps what an interceptor decides."""
+class _InFlight:
+    """What a call that is played by hand waits for: its answer, which is sent in."""
 
+    def __await__(self) -> Generator[None, Answer, Answer]:
+        return (yield)
+
+
+@attrs.define(eq=False)
+class FakeCall:
+    """A held call, and what has become of it; see ``rpc.calls.HeldCall``.
+
+    Args:
+        message: the request.
+        coroutine: of the handler, while it is played by hand.
+    """
+
+    message: bytes
     forwarded: bytes | None = None
     refused: tuple[Status, str] | None = None
+    shown: bytes | None = None
     decided: trio.Event = attrs.field(factory=trio.Event)
+    coroutine: Any = None
+    tap: CallTap | None = None
+    _answer: Answer | None = None
+    _answered: trio.Event = attrs.field(factory=trio.Event)
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
-    def forward(self, message: bytes) -> None:
+    async def forward(self, message: bytes) -> Answer:
         assert self.forwarded is None
         assert self.refused is None
+        if self.coroutine is None:
+            await trio.lowlevel.checkpoint_if_cancelled()
         self.forwarded = message
         self.decided.set()
+        if self.coroutine is not None:
+            return await _InFlight()
+        await self._answered.wait()
+        assert self._answer is not None
+        return self._answer
 
-    def refuse(self, status: Status, message: str) -> None:
-        assert self.forwarded is None
-        assert self.refused is None
-        self.refused = (status, message)
-        self.decided.set()
+    async def run(self, handler: Handler) -> None:
+        """Be handled, as a Trio task."""
+        with self._scope:
+            await self._note(handler(self))
+
+    async def _note(self, handling: Awaitable[bytes | None]) -> None:
+        try:
+            self.shown = await handling
+        except CallRefusedError as refusal:
+            self.refused = (refusal.status, refusal.message)
+            self.decided.set()
+
+    def play(self, handler: Handler) -> None:
+        """Be handled at once, up to the answer: nothing has to be waited for."""
+        self.coroutine = self._note(handler(self))
+        self._send(None)
+        assert self.decided.is_set(), "the call waits"
+
+    def _send(self, value: Answer | None) -> None:
+        with contextlib.suppress(StopIteration):
+            self.coroutine.send(value)
+
+    def answer(self, answer: Answer) -> None:
+        """Have the runtime answer a call that is played."""
+        if self.tap is None:
+            self._send(answer)
+            return
+        if answer.message is not None:
+            self.tap.reply(answer.message)
+        self.tap.close(Outcome(answer.status, "", Latency(0.0, 0.0, 0.0), answer.certain))
+
+    async def reply(self, answer: Answer) -> None:
+        """Have the runtime answer a call that is a task."""
+        self._answer = answer
+        self._answered.set()
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def leave(self) -> None:
+        """Have the caller of a call that is a task give up; once forwarded, nobody hears of it."""
+        if self.forwarded is None:
+            self._scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
 
 
 class FakeNode:
-    """What participants need, with a clock that stands still."""
+    """What handlers and observers need, with a clock that stands still."""
 
     def __init__(self, nursery: trio.Nursery, hints: tuple[TopologyHint, ...] = (), cpus: int = 8) -> None:
+        self.nursery = nursery
         self.engine = Engine(Counting(cpus), clock=lambda: 1000.0)
         self.doubts = 0
-        self.keeps: list[Callable[[], None]] | None = None
-        self.unkept = ""
+        self.keeps: list[trio.Event] | None = None
+        self.unkept = self.given_up = ""
         self.hints = hints
         self.asked_about: list[Place] = []
         self.found = trio.Event()
         self.runtime = FakeRuntime()
-        self.clear: list[ContainerKey] = []
-        self.clears: list[Callable[[], None]] | None = None
+        self.clears: list[trio.Event] | None = None
         self.starts: list[str] = []
-        self.intake = Intake(self.engine, nursery, Bytes(64 << 30), self._find, self._doubt)
+        self.intake = Intake(self.engine, Bytes(64 << 30), self._find, self._doubt)
         self.observing = Observing(self.engine, self.intake)
+        self.watched: Counter[str] = Counter()
         self.looking = Looking(self.runtime, self.observing, nursery)
-        self.meeting = Meeting(self.runtime, self.engine, self.intake, nursery)
+        self.meeting = Meeting(self.runtime, self.engine, self.intake)
+        self.look, self.meet, self.observed = self.looking.look, self.meeting.meet, self.observing.observed
 
     def _find(self, places: tuple[Place, ...]) -> tuple[TopologyHint, ...]:
         self.asked_about += places
         trio.from_thread.run_sync(self.found.set)
         return self.hints
 
-    def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> None:
-        self.give_up = otherwise
-        then() if self.keeps is None else self.keeps.append(then)
+    @property
+    def settled(self) -> bool:
+        return self.clears is None
 
-    def look(self, again: Callable[[], None], held: Held) -> bool:
-        return self.looking.look(again, held)
+    async def kept(self) -> None:
+        if self.keeps is not None:
+            self.keeps.append(trio.Event())
+            await self.keeps[-1].wait()
+        if self.given_up:
+            raise CallRefusedError(Status.UNAVAILABLE, self.given_up)
 
-    def meet(self, pod: PodId, described: Pod | None, again: Callable[[], None], held: Held) -> None:
-        self.meeting.meet(pod, described, again, held)
+    def keep(self, why_not: str = "") -> None:
+        """Have all that waits for the disk go on, or be refused."""
+        self.given_up = why_not
+        for waiting in self.keeps or ():
+            waiting.set()
 
-    def observed(self, method: str, answer: bytes) -> None:
-        self.observing.observed(method, answer)
+    def may_have_ended(self) -> bool:
+        return bool(self.observing.alive())
 
-    def before_resize(self, key: ContainerKey, then: Callable[[], None]) -> None:
-        self.clear = [*self.clear, key]
-        then()
+    async def clear(self, key: ContainerKey) -> None:
+        self.starts.append(f"may {key} go on?")
+        if self.clears is not None:
+            self.clears.append(trio.Event())
+            await self.clears[-1].wait()
 
-    def before_start(self, key: ContainerKey, then: Callable[[], None]) -> None:
-        self.starts.append(f"may {key} start?")
-        then() if self.clears is None else self.clears.append(then)
+    def begin_resize(self, key: ContainerKey) -> None:
+        self.starts.append(f"{key} is resized")
+
+    def begin_start(self, key: ContainerKey) -> None:
+        self.starts.append(f"{key} starts")
 
     def started(self, key: ContainerKey) -> None:
         self.starts.append(f"{key} was started")
+
+    def handler(self, method: str) -> Handler | None:
+        return handler(self, method)
+
+    def observer(self, method: str) -> CallTap | None:
+        return observer(self, method)
 
     def _doubt(self) -> None:
         self.doubts += 1
 
     def call(
-        self, participant: Callable[[FakeNode], Interceptor], request: betterproto.Message, answer: Answer | None = None
-    ) -> tuple[FakeHeld, bytes | None]:
-        """Play a call whose decision comes at once, and its answer."""
-        held, interceptor = FakeHeld(), participant(self)
-        interceptor.request(bytes(request), held)
-        return held, interceptor.reply(answer) if answer is not None and held.forwarded is not None else None
+        self, method: str, request: betterproto.Message | bytes, answer: Answer | None = None
+    ) -> tuple[FakeCall, bytes | None]:
+        """Play a call that has nothing to wait for, and its answer."""
+        call, handle = FakeCall(bytes(request)), self.handler(method)
+        if handle is not None:
+            call.play(handle)
+        else:
+            call.tap, call.forwarded = self.observer(method), call.message
+            assert call.tap is not None
+            call.tap.request(call.message)
+        if answer is not None and call.forwarded is not None:
+            call.answer(answer)
+        return call, call.shown
+
+    async def begin(self, method: str, request: betterproto.Message | bytes) -> FakeCall:
+        """Begin a call that may have to wait, and go on once it does, or was forwarded."""
+        call, handle = FakeCall(bytes(request)), self.handler(method)
+        assert handle is not None
+        self.nursery.start_soon(call.run, handle)
+        await trio.testing.wait_all_tasks_blocked()
+        return call
 
 
 def good(message: betterproto.Message) -> Answer:
@@ -188,13 +291,15 @@ class FakeRuntime:
 
 def with_pod(nursery: trio.Nursery, annotations: dict[str, str] | None = None, **more: object) -> FakeNode:
     node = FakeNode(nursery, **more)  # type: ignore[arg-type]
-    node.call(RunPod, pod_request(annotations=annotations), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    node.call(
+        "RunPodSandbox", pod_request(annotations=annotations), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1"))
+    )
     return node
 
 
 def with_container(nursery: trio.Nursery) -> FakeNode:
     node = with_pod(nursery)
-    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    node.call("CreateContainer", create_request(), good(v1.CreateContainerResponse(container_id=ID)))
     return node
 
 

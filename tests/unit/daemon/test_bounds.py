@@ -11,7 +11,6 @@ import pytest
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.engine import OTHERS_KEPT, REFUSALS_KEPT, Engine
-from crirm.daemon.placement.participants import Create, RunPod
 from crirm.daemon.state.persistence import open_persistence
 from crirm.logs import LogSettings, configure
 from crirm.model.annotations import MOST_CHARS, kept
@@ -66,11 +65,11 @@ async def test_a_refused_create_adds_little(
     kept_state = open_persistence(str(home), node.engine, EffectsWorker(node.engine, FakeRuntime(), ignore), FACTS)
     node.engine.listen((kept_state,))
     answer = good(v1.RunPodSandboxResponse(pod_sandbox_id="p1"))
-    node.call(RunPod, pod_request(annotations=annotations), answer)
+    node.call("RunPodSandbox", pod_request(annotations=annotations), answer)
     await kept_state._write()
     state, log = size(home), size(log_file)
     for _ in range(CREATES):
-        held, _ = node.call(Create, create_request(mounts=("/data",)))
+        held, _ = node.call("CreateContainer", create_request(mounts=("/data",)))
         assert held.refused is not None
         await kept_state._write()
     assert kept_state.store is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,15 @@ import trio.testing
 from grpclib.const import Status
 from trio._core import _run
 
-from crirm.cri import decode
+from crirm.cri import slice as cri
 from crirm.cri.proto.runtime import v1
+from crirm.cri.reading import read
 from crirm.daemon.placement.clearing import Clearing
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.engine import Engine
+from crirm.daemon.placement.handlers import handler
 from crirm.daemon.placement.intake import Intake
-from crirm.daemon.placement.participants import participant
+from crirm.daemon.placement.observers import observer
 from crirm.hosts.synthetic import HostSpec, topology_of
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.events import UpdateFailed
@@ -27,7 +30,8 @@ from crirm.model.quantity import Bytes
 from crirm.model.workload import ContainerId, ContainerKey
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.registry import POLICIES
-from crirm.rpc.held import Answer
+from crirm.rpc.calls import Answer, CallRefusedError
+from crirm.rpc.tap import Latency, Outcome
 from tests.unit.daemon.listeners import hear_events
 
 if TYPE_CHECKING:
@@ -36,7 +40,6 @@ if TYPE_CHECKING:
     from crirm.model.events import Event
     from crirm.model.workload import Pod, PodId
     from crirm.policy.api import Policy
-    from crirm.rpc.held import Held
 
 TOPOLOGY = topology_of(HostSpec(packages=2, cores=8, threads=1))
 
@@ -78,7 +81,10 @@ class SlowRuntime:
         await self._pause()
         self.count += 1
         container_id = f"id{self.count}"
-        self.there[container_id] = There(decode.create_request(message).cpus or TOPOLOGY.online)
+        self.there[container_id] = There(
+            CPUSet.parse(read(cri.CreateContainerRequest, message).config.linux.resources.cpuset_cpus)
+            or TOPOLOGY.online
+        )
         await self._pause()
         return container_id
 
@@ -106,19 +112,19 @@ class SlowRuntime:
         await self._pause()
 
 
-@attrs.define
-class Waiting:
-    """A held call whose decision may be waited for."""
+@attrs.frozen
+class Call:
+    """A held call; see ``rpc.calls.HeldCall``."""
 
-    decided: trio.Event = attrs.field(factory=trio.Event)
-    forwarded: bytes | None = None
+    message: bytes
+    perform: Callable[[bytes], Any]
+    answers: list[Any] = attrs.field(factory=list)
 
-    def forward(self, message: bytes) -> None:
-        self.forwarded = message
-        self.decided.set()
-
-    def refuse(self, _status: Status, _message: str) -> None:
-        self.decided.set()
+    async def forward(self, message: bytes) -> Answer:
+        with trio.CancelScope(shield=True):
+            answer = await self.perform(message)
+        self.answers.append(answer)
+        return Answer(Status.UNKNOWN.value, None) if answer is None else Answer(0, bytes(answer))
 
 
 class SlowNode:
@@ -130,27 +136,31 @@ class SlowNode:
         self.dice, self.grows = dice, grows
         self.engine = Engine(policy, clock=lambda: 1000.0)
         self.runtime = SlowRuntime(dice, self.nobody_is_on_another_ones_cpus)
-        self.intake = Intake(self.engine, nursery, Bytes(64 << 30), lambda _: (), lambda: None)
+        self.intake = Intake(self.engine, Bytes(64 << 30), lambda _: (), lambda: None)
         self.effects = EffectsWorker(self.engine, self.runtime, lambda _key: None, clock=lambda: 1000.0)
         self.engine.listen((self.effects,))
         self.told: set[ContainerKey] = set()
         hear_events(self.engine, self._note)
-        clearing = Clearing(self.engine, self.effects, nursery, lambda _key: None)
-        self.before_resize, self.before_start, self.started = (
-            clearing.before_resize,
-            clearing.before_start,
-            clearing.started,
-        )
+        clearing = Clearing(self.engine, self.effects, lambda _key: None)
+        self.clear, self.started = clearing.clear, clearing.started
+        self.begin_resize, self.begin_start = self.effects.begin_resize, self.effects.begin_start
         nursery.start_soon(self.effects.run)
 
-    def when_kept(self, then: Callable[[], None], _otherwise: Callable[[str], None]) -> None:
-        then()
+    @property
+    def settled(self) -> bool:
+        return self.effects.settled
 
-    def look(self, _again: Callable[[], None], _held: Held) -> bool:
+    async def kept(self) -> None:
+        """Nothing is kept."""
+
+    def may_have_ended(self) -> bool:
         return False
 
-    def meet(self, _pod: PodId, _described: Pod | None, again: Callable[[], None], _held: Held) -> None:
-        again()
+    async def look(self) -> None:
+        """Nobody is asked."""
+
+    async def meet(self, pod: PodId, described: Pod | None) -> None:
+        """Likewise."""
 
     def observed(self, method: str, answer: bytes) -> None:
         """Hear nothing in answers: the test tells of ends."""
@@ -183,18 +193,18 @@ class SlowNode:
                 )
 
     async def call(self, method: str, request: Any, perform: Callable[[bytes], Any]) -> Any:
-        part, held = participant(self, method), Waiting()
-        assert part is not None
-        part.request(bytes(request), held)
-        await held.decided.wait()
-        if held.forwarded is None:
-            return None
-        answer = await perform(held.forwarded)
-        if answer is None:
-            part.reply(Answer(Status.UNKNOWN.value, None))
-        else:
-            part.reply(Answer(0, bytes(answer)))
-        return answer
+        handle, tap = handler(self, method), observer(self, method)
+        call = Call(bytes(request), perform)
+        if handle is not None:
+            with suppress(CallRefusedError):
+                await handle(call)
+        elif tap is not None:
+            tap.request(call.message)
+            answer = await call.forward(call.message)
+            if answer.message is not None:
+                tap.reply(answer.message)
+            tap.close(Outcome(answer.status, "", Latency(0.0, 0.0, 0.0)))
+        return call.answers[0] if call.answers else None
 
     # --- what the kubelet does -----------------------------------------------------------------------------------
 

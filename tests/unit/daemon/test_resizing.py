@@ -8,16 +8,9 @@ import pytest
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.placement.participants import (
-    RemovePod,
-    ResizePod,
-    RunPod,
-    ShowStatus,
-    Update,
-)
 from crirm.model.decision import Adjustment
 from crirm.model.resources import LinuxResources
-from crirm.rpc.held import Answer
+from crirm.rpc.calls import Answer
 from tests.unit.daemon.nodes import (
     ID,
     FakeNode,
@@ -36,7 +29,7 @@ if TYPE_CHECKING:
 @in_nursery
 async def test_the_kubelets_resize_is_merged_forwarded_and_kept(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
-    held, _ = node.call(Update, update(4), good(v1.UpdateContainerResourcesResponse()))
+    held, _ = node.call("UpdateContainerResources", update(4), good(v1.UpdateContainerResourcesResponse()))
     sent = v1.UpdateContainerResourcesRequest().parse(held.forwarded or b"")
     assert (sent.linux.cpuset_cpus, sent.linux.cpu_shares, sent.annotations) == ("0-3", 4096, {"keep": "me"})
     (container,) = node.engine.state.workload.containers.values()
@@ -47,14 +40,14 @@ async def test_the_kubelets_resize_is_merged_forwarded_and_kept(nursery: trio.Nu
 async def test_a_resize_that_the_runtime_refuses_is_taken_back_whole(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     before = node.engine.state
-    node.call(Update, update(4), Answer(Status.UNKNOWN.value, None))
+    node.call("UpdateContainerResources", update(4), Answer(Status.UNKNOWN.value, None))
     assert (before.policy, before.workload) == (node.engine.state.policy, node.engine.state.workload)
 
 
 @in_nursery
 async def test_a_resize_without_room_never_reaches_the_runtime(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
-    held, _ = node.call(Update, update(9))
+    held = await node.begin("UpdateContainerResources", update(9))
     await held.decided.wait()
     assert held.forwarded is None
     assert held.refused is not None
@@ -64,7 +57,7 @@ async def test_a_resize_without_room_never_reaches_the_runtime(nursery: trio.Nur
 @in_nursery
 async def test_an_update_of_an_unknown_container_passes(nursery: trio.Nursery) -> None:
     request = v1.UpdateContainerResourcesRequest(container_id="other", linux=v1.LinuxContainerResources(cpu_shares=2))
-    held, _ = with_container(nursery).call(Update, request, Answer(Status.NOT_FOUND.value, None))
+    held, _ = with_container(nursery).call("UpdateContainerResources", request, Answer(Status.NOT_FOUND.value, None))
     assert bytes(request) == held.forwarded
 
 
@@ -75,7 +68,7 @@ async def test_the_kubelet_sees_the_shares_that_it_asked_for(nursery: trio.Nurse
     node.engine.state.adjustments[key] = Adjustment(cpu_shares=9999)  # type: ignore[index] # as a policy might decide
     told = v1.ContainerStatus(resources=v1.ContainerResources(linux=v1.LinuxContainerResources(cpu_shares=9999)))
     answer = v1.ContainerStatusResponse(status=told)
-    _, reply = node.call(ShowStatus, v1.ContainerStatusRequest(container_id=ID), good(answer))
+    _, reply = node.call("ContainerStatus", v1.ContainerStatusRequest(container_id=ID), good(answer))
     assert reply is not None
     assert v1.ContainerStatusResponse().parse(reply).status.resources.linux.cpu_shares == 2048
 
@@ -84,12 +77,16 @@ async def test_the_kubelet_sees_the_shares_that_it_asked_for(nursery: trio.Nurse
 async def test_the_kubelet_sees_the_limit_that_it_asked_for_while_there_is_none(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     request = v1.LinuxContainerResources(cpu_shares=2048, cpu_period=100_000, cpu_quota=200_000)
-    node.call(Update, v1.UpdateContainerResourcesRequest(ID, request), good(v1.UpdateContainerResourcesResponse()))
+    node.call(
+        "UpdateContainerResources",
+        v1.UpdateContainerResourcesRequest(ID, request),
+        good(v1.UpdateContainerResourcesResponse()),
+    )
     (key,) = node.engine.state.adjustments
     node.engine.state.adjustments[key] = Adjustment(cpu_quota_us=-1)  # type: ignore[index] # as a policy might decide
     told = v1.ContainerStatus(resources=v1.ContainerResources(linux=v1.LinuxContainerResources(cpu_quota=-1)))
     answer = v1.ContainerStatusResponse(status=told)
-    _, reply = node.call(ShowStatus, v1.ContainerStatusRequest(container_id=ID), good(answer))
+    _, reply = node.call("ContainerStatus", v1.ContainerStatusRequest(container_id=ID), good(answer))
     assert reply is not None
     assert v1.ContainerStatusResponse().parse(reply).status.resources.linux.cpu_quota == 200_000
 
@@ -97,7 +94,9 @@ async def test_the_kubelet_sees_the_limit_that_it_asked_for_while_there_is_none(
 @in_nursery
 async def test_a_status_that_needs_no_change_is_left_alone(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
-    _, reply = node.call(ShowStatus, v1.ContainerStatusRequest(container_id=ID), good(v1.ContainerStatusResponse()))
+    _, reply = node.call(
+        "ContainerStatus", v1.ContainerStatusRequest(container_id=ID), good(v1.ContainerStatusResponse())
+    )
     assert reply is None
 
 
@@ -149,8 +148,8 @@ async def test_a_pods_resize_passes_as_it_is_and_is_known_once_the_runtime_agree
     assert pod.config.linux is not None
     pod.config.linux.overhead = v1.LinuxContainerResources(cpu_shares=10)
     pod.config.linux.resources = v1.LinuxContainerResources(cpu_shares=1024)
-    node.call(RunPod, pod, good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
-    held, reply = node.call(ResizePod, request_, answer)
+    node.call("RunPodSandbox", pod, good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    held, reply = node.call("UpdatePodSandboxResources", request_, answer)
     assert (bytes(request_), None) == (held.forwarded, reply)
     (known,) = node.engine.state.workload.pods.values()
     assert given == (known.overhead, known.resources)
@@ -162,5 +161,5 @@ async def test_a_pods_resize_passes_as_it_is_and_is_known_once_the_runtime_agree
 @in_nursery
 async def test_a_pods_id_may_be_shortened(nursery: trio.Nursery, shortened: str, left: int) -> None:
     node = with_pod(nursery)
-    node.call(RemovePod, v1.RemovePodSandboxRequest(shortened), good(v1.RemovePodSandboxResponse()))
+    node.call("RemovePodSandbox", v1.RemovePodSandboxRequest(shortened), good(v1.RemovePodSandboxResponse()))
     assert left == len(node.engine.state.workload.pods)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-import trio
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.placement.participants import Create
 from crirm.model.events import ContainerStarted
 from crirm.model.workload import ContainerState
-from crirm.rpc.held import Answer
+from crirm.rpc.calls import Answer
 from tests.unit.daemon.nodes import (
     CREATED,
     ID,
-    FakeHeld,
+    FakeCall,
     FakeNode,
     create_request,
     granted,
@@ -24,14 +24,19 @@ from tests.unit.daemon.nodes import (
     with_pod,
 )
 
+if TYPE_CHECKING:
+    import trio
 
-def asking(node: FakeNode, name: str = "c", cpus: int = 2, attempt: int = 0) -> tuple[Create, FakeHeld]:
-    create, held = Create(node), FakeHeld()
+
+def question(name: str = "c", cpus: int = 2, attempt: int = 0) -> v1.CreateContainerRequest:
     request = create_request(name, cpus)
     assert request.config.metadata is not None
     request.config.metadata.attempt = attempt
-    create.request(bytes(request), held)
-    return create, held
+    return request
+
+
+def asking(node: FakeNode, name: str = "c", cpus: int = 2) -> FakeCall:
+    return node.call("CreateContainer", question(name, cpus))[0]
 
 
 TAKEN = Answer(Status.UNKNOWN.value, None)
@@ -51,17 +56,16 @@ async def test_a_create_that_is_tried_again_keeps_its_grant_whichever_succeeds(
     nursery: trio.Nursery, first: Answer, second: Answer
 ) -> None:
     node = with_pod(nursery)
-    keeper, _ = asking(node, "k", 3)
-    create, held = asking(node)
-    keeper.reply(TAKEN)  # CPUs 0-2 are free again
-    again, held_again = asking(node)
-    assert held.forwarded is not None
-    assert held.forwarded == held_again.forwarded, "with the same CPUs"
-    create.reply(first)
-    other, _ = asking(node, "o", 3)
-    again.reply(second)
+    keeper, create = asking(node, "k", 3), asking(node)
+    keeper.answer(TAKEN)  # CPUs 0-2 are free again
+    again = asking(node)
+    assert create.forwarded is not None
+    assert create.forwarded == again.forwarded, "with the same CPUs"
+    create.answer(first)
+    other = asking(node, "o", 3)
+    again.answer(second)
     assert (["3-4", "0-2"], states(node)) == (granted(node), [ContainerState.CREATED, ContainerState.CREATING])
-    other.reply(TAKEN)
+    other.answer(TAKEN)
     (container,) = node.engine.state.workload.containers.values()
     assert container.id == ID
 
@@ -71,10 +75,11 @@ async def test_a_create_that_is_given_up_while_another_is_in_flight_takes_nothin
     nursery: trio.Nursery,
 ) -> None:
     node = with_pod(nursery)
-    create, _ = asking(node)
-    again, _ = asking(node)
-    again.abandoned()
-    create.reply(CREATED)
+    create = await node.begin("CreateContainer", question())
+    node.keeps = []
+    again = await node.begin("CreateContainer", question())
+    await again.leave()
+    await create.reply(CREATED)
     assert (granted(node), states(node)) == (["0-1"], [ContainerState.CREATED])
 
 
@@ -94,6 +99,5 @@ async def test_the_runtime_is_asked_about_an_earlier_attempt(
     node.engine.apply(ContainerStarted(key))
     listed = v1.Container(id=ID, pod_sandbox_id="p1", state=v1.ContainerState(2))
     node.runtime.answers["ListContainers"] = v1.ListContainersResponse(containers=[listed] if ended else [])
-    asking(node, attempt=1)
-    await trio.testing.wait_all_tasks_blocked()
+    await node.begin("CreateContainer", question(attempt=1))
     assert (["ListContainers"], grants) == ([method for method, _ in node.runtime.calls], granted(node))

@@ -44,7 +44,7 @@ def test_a_look_shows_what_has_changed(other: Sight, changed: bool) -> None:
         pytest.param(
             [limit("/kubepods", "1-7"), limit("/kubepods/burstable", "1-7")],
             "1-7",
-            ["CPU 0 cannot be used by pods, since the cgroup /kubepods has only CPUs 1-7"],
+            ["CPU 0 cannot be used by pods: cgroup /kubepods has only CPUs 1-7"],
             id="one inside that lacks the same is not told of",
         ),
         pytest.param(
@@ -69,7 +69,7 @@ def test_cgroups_above_pods_leave_a_part(limits: list[Limit], usable: str, told:
         pytest.param(EIGHT, f"{EIGHT} offline=7", "CPU 7 is gone", id="one CPU goes"),
         pytest.param(f"{EIGHT} offline=5-7", EIGHT, "CPUs 5-7 are available now", id="several come"),
         pytest.param(f"{EIGHT} offline=1", f"{EIGHT} offline=2", "CPU 2 is gone; CPU 1 is available now", id="both"),
-        pytest.param(EIGHT, "2p.4c mem=5Gi", "the memory of NUMA nodes 0-1 is of another size", id="memory is plugged"),
+        pytest.param(EIGHT, "2p.4c mem=5Gi", "the memory of NUMA nodes 0-1 changed its size", id="memory is plugged"),
         pytest.param(EIGHT, "1p.4c mem=4Gi", "CPUs 4-7 are gone; the memory of NUMA node 1 is gone", id="a node goes"),
     ],
 )

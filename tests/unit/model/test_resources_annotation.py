@@ -81,17 +81,17 @@ def test_no_containers(text: str) -> None:
         ),
         pytest.param(
             containers(c={"limits": {"cpu": "many"}}),
-            "$.containers.c holds a wrong amount: 'many' is not a quantity",
+            "$.containers.c has an invalid quantity: 'many' is not a quantity",
             id="a word for an amount",
         ),
         pytest.param(
             containers(c={"requests": {"memory": "-1"}}),
-            "$.containers.c holds a wrong amount: '-1' is negative",
+            "$.containers.c has an invalid quantity: '-1' is negative",
             id="negative",
         ),
         pytest.param(
             containers(c={"limits": {f"example.com/{n}": "1" for n in range(101)}}),
-            "$.containers.c.limits has 101 amounts; write at most 100",
+            "$.containers.c.limits has 101 quantities; the limit is 100",
             id="very many",
         ),
         pytest.param('{"containers": {"c": {"limits": {"cpu": NaN}}}}', "'nan' is not a quantity", id="not a number"),

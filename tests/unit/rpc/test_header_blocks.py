@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from crirm.rpc.header_cache import MAX_HEADERS, CachingDecoder, CachingEncoder, Coded, TooLong
 from hpack.exceptions import HPACKError
 from hpack.hpack import Decoder, Encoder
 from hpack.huffman import HuffmanEncoder
@@ -12,8 +13,6 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hpack.struct import HeaderTuple, NeverIndexedHeaderTuple
 from hypothesis import given
 from hypothesis import strategies as st
-
-from crirm.rpc.header_cache import MAX_HEADERS, CachingDecoder, CachingEncoder, Coded, TooLong
 
 _TOKENS = st.sampled_from([b":path", b"grpc-timeout", b"x", b"traceparent", b"a" * 60])
 _VALUES = st.one_of(st.sampled_from([b"", b"1", b"/runtime.v1/Version"]), st.binary(max_size=80))

@@ -6,11 +6,11 @@ import asyncio
 from functools import partial
 
 import pytest
+from crirm.rpc.header_cache import MAX_HEADERS
 from grpclib.const import Status
 from h2.settings import SettingCodes
 
 from crirm.rpc.grpc_wire import find
-from crirm.rpc.header_cache import MAX_HEADERS
 from tests.unit.rpc.rig import OK, REPLY, Rig, on_loop
 
 

@@ -15,7 +15,6 @@ from crirm.cri.dump_rules import DumpRules
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.configuration.change import Proposal, RejectedError
 from crirm.daemon.dump.dumper import Dumper
-from crirm.daemon.placement.participants import Update
 from crirm.daemon.placement.transaction import Transaction
 from crirm.daemon.settings import Settings
 from crirm.model.events import ContainerRemoved
@@ -116,7 +115,7 @@ async def test_what_was_resized_before_all_went_back_keeps_its_new_size(nursery:
     await trio.testing.wait_all_tasks_blocked()
     resources = v1.LinuxContainerResources(cpu_shares=3 * 1024)
     request = v1.UpdateContainerResourcesRequest(container_id="id-b", linux=resources)
-    bench.call(Update, request, good(v1.UpdateContainerResourcesResponse()))
+    bench.call("UpdateContainerResources", request, good(v1.UpdateContainerResourcesResponse()))
     bench.runtime.answering.set()
     await trio.testing.wait_all_tasks_blocked()
     assert "refused to update 1 containers" in refusals[0]

@@ -16,12 +16,11 @@ from crirm.daemon.configuration.change import Reconfiguration
 from crirm.daemon.configuration.overrides import Overrides
 from crirm.daemon.decider import Decider
 from crirm.daemon.placement.effects import EffectsWorker
-from crirm.daemon.placement.participants import Create, RunPod, Update
 from crirm.daemon.settings import Settings
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment
 from crirm.system.config_cache import adjustments_in
-from tests.unit.daemon.nodes import FakeHeld, FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
+from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,11 +51,13 @@ class Bench(FakeNode):
             self.decider, link, cast("Any", None), nursery, Settings(), self.overrides.override
         )
         self.intake.override = self.overrides.override
-        self.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+        self.call("RunPodSandbox", pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
         self.create("a")
 
     def create(self, name: str, cpus: int = 2) -> None:
-        self.call(Create, create_request(name, cpus), good(v1.CreateContainerResponse(container_id=f"id-{name}")))
+        self.call(
+            "CreateContainer", create_request(name, cpus), good(v1.CreateContainerResponse(container_id=f"id-{name}"))
+        )
 
     async def set(self, document: dict[str, Any], node_name: str = "n1") -> dict[str, str]:
         return dict(await self.overrides.set_adjustment(node_name, document))
@@ -103,7 +104,7 @@ async def test_the_kubelets_own_resize_does_not_end_an_adjustment(nursery: trio.
     bench = Bench(nursery)
     await bench.set(MORE)
     request = v1.UpdateContainerResourcesRequest(container_id="id-a", linux=v1.LinuxContainerResources(cpu_shares=1024))
-    bench.call(Update, request, good(TOLD))
+    bench.call("UpdateContainerResources", request, good(TOLD))
     assert bench.cpus() == {"a": 4}
     assert await bench.set({}) == {}
     assert bench.cpus() == {"a": 1}
@@ -163,9 +164,8 @@ async def test_adjustments_for_other_nodes_are_none_of_ours(nursery: trio.Nurser
 @in_nursery
 async def test_a_resize_in_flight_is_waited_for(nursery: trio.Nursery) -> None:
     bench, done = Bench(nursery), trio.Event()
-    resize = Update(bench)
     request = v1.UpdateContainerResourcesRequest(container_id="id-a", linux=v1.LinuxContainerResources(cpu_shares=1024))
-    resize.request(bytes(request), FakeHeld())
+    resize, _ = bench.call("UpdateContainerResources", request)
     assert bench.engine.state.resizing
 
     async def readjust() -> None:
@@ -175,7 +175,7 @@ async def test_a_resize_in_flight_is_waited_for(nursery: trio.Nursery) -> None:
     nursery.start_soon(readjust)
     await trio.testing.wait_all_tasks_blocked(0.01)
     assert not done.is_set()
-    resize.reply(good(TOLD))
+    resize.answer(good(TOLD))
     await done.wait()
     assert bench.cpus() == {"a": 4}
 

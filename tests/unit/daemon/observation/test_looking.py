@@ -12,10 +12,8 @@ from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.observation.observing import Observing
-from crirm.daemon.placement.participants import Create, RemovePod, Start, Update
 from tests.unit.daemon.nodes import (
     ID,
-    FakeHeld,
     FakeNode,
     create_request,
     good,
@@ -37,8 +35,8 @@ NONE = v1.ListContainersResponse()
 def running(nursery: trio.Nursery, answer: v1.ListContainersResponse | Status, cpus: int = 5) -> FakeNode:
     """A node of 8 CPUs, one of which must stay, with a container of *cpus*; the runtime lists *answer*."""
     node = with_pod(nursery)
-    node.call(Create, create_request(cpus=cpus), good(v1.CreateContainerResponse(container_id=ID)))
-    node.call(Start, v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
+    node.call("CreateContainer", create_request(cpus=cpus), good(v1.CreateContainerResponse(container_id=ID)))
+    node.call("StartContainer", v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
     node.runtime.answers["ListContainers"] = answer
     return node
 
@@ -55,8 +53,8 @@ def running(nursery: trio.Nursery, answer: v1.ListContainersResponse | Status, c
 async def test_nobody_is_refused_before_the_runtime_was_asked(
     nursery: trio.Nursery, answer: v1.ListContainersResponse | Status, fits: bool
 ) -> None:
-    node, held = running(nursery, answer), FakeHeld()
-    Create(node).request(bytes(create_request("d", cpus=4)), held)
+    node = running(nursery, answer)
+    held = await node.begin("CreateContainer", create_request("d", cpus=4))
     await held.decided.wait()
     assert (held.forwarded is not None, held.refused is None) == (fits, fits)
     assert [method for method, _ in node.runtime.calls] == ["ListContainers"]
@@ -64,11 +62,11 @@ async def test_nobody_is_refused_before_the_runtime_was_asked(
 
 @in_nursery
 async def test_a_resize_waits_as_well(nursery: trio.Nursery) -> None:
-    node, held = running(nursery, EXITED), FakeHeld()
-    node.call(Create, create_request("d", cpus=1), good(v1.CreateContainerResponse(container_id=OTHER)))
+    node = running(nursery, EXITED)
+    node.call("CreateContainer", create_request("d", cpus=1), good(v1.CreateContainerResponse(container_id=OTHER)))
     request = update(6)
     request.container_id = OTHER
-    Update(node).request(bytes(request), held)
+    held = await node.begin("UpdateContainerResources", request)
     await held.decided.wait()
     assert held.refused is None
     assert held.forwarded is not None
@@ -76,7 +74,7 @@ async def test_a_resize_waits_as_well(nursery: trio.Nursery) -> None:
 
 @in_nursery
 async def test_who_gets_a_poorer_place_waits_as_well(nursery: trio.Nursery) -> None:
-    node, held = running(nursery, EXITED), FakeHeld()
+    node = running(nursery, EXITED)
     plain = node.engine.decide
 
     def spread(event: Event) -> Decision:
@@ -84,17 +82,17 @@ async def test_who_gets_a_poorer_place_waits_as_well(nursery: trio.Nursery) -> N
         return attrs.evolve(decision, cramped=bool(granted(node)))
 
     node.engine.decide = spread  # type: ignore[method-assign]
-    Create(node).request(bytes(create_request("d", cpus=2)), held)
+    held = await node.begin("CreateContainer", create_request("d", cpus=2))
     await held.decided.wait()
     assert (len(node.runtime.calls), granted(node)) == (1, ["0-1"])
 
 
 @in_nursery
 async def test_a_place_that_stays_poor_is_taken(nursery: trio.Nursery) -> None:
-    node, held = running(nursery, NONE), FakeHeld()
+    node = running(nursery, NONE)
     plain = node.engine.decide
     node.engine.decide = lambda event: attrs.evolve(plain(event), cramped=True)  # type: ignore[method-assign]
-    Create(node).request(bytes(create_request("d", cpus=2)), held)
+    held = await node.begin("CreateContainer", create_request("d", cpus=2))
     await held.decided.wait()
     assert held.forwarded is not None
     assert len(node.runtime.calls) == 1
@@ -103,7 +101,7 @@ async def test_a_place_that_stays_poor_is_taken(nursery: trio.Nursery) -> None:
 @in_nursery
 async def test_nobody_is_asked_where_nothing_can_have_ended(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
-    held, _ = node.call(Create, create_request(cpus=9))
+    held, _ = node.call("CreateContainer", create_request(cpus=9))
     assert held.refused is not None
     assert node.runtime.calls == []
 
@@ -111,19 +109,17 @@ async def test_nobody_is_asked_where_nothing_can_have_ended(nursery: trio.Nurser
 @in_nursery
 async def test_nobody_is_asked_while_all_fits(nursery: trio.Nursery) -> None:
     node = running(nursery, NONE)
-    held, _ = node.call(Create, create_request("d", cpus=2))
+    held, _ = node.call("CreateContainer", create_request("d", cpus=2))
     assert held.forwarded is not None
     assert node.runtime.calls == []
 
 
 @in_nursery
 async def test_who_comes_while_the_runtime_is_asked_shares_the_next_question(nursery: trio.Nursery) -> None:
-    node, helds = running(nursery, NONE), [FakeHeld() for _ in range(5)]
+    node = running(nursery, NONE)
     node.runtime.answering = trio.Event()
-    Create(node).request(bytes(create_request("d", cpus=4)), helds[0])
-    await trio.testing.wait_all_tasks_blocked()
-    for number, held in enumerate(helds[1:]):
-        Create(node).request(bytes(create_request(f"e{number}", cpus=4)), held)
+    names = ("d", "e0", "e1", "e2", "e3")
+    helds = [await node.begin("CreateContainer", create_request(name, cpus=4)) for name in names]
     node.runtime.answers["ListContainers"] = EXITED  # what has ended since the first question is in the second answer
     node.runtime.answering.set()
     for held in helds:
@@ -132,18 +128,19 @@ async def test_who_comes_while_the_runtime_is_asked_shares_the_next_question(nur
     assert sum(held.forwarded is not None for held in helds) == 1
 
 
-@pytest.mark.parametrize("kind", [pytest.param("create", id="a creation"), pytest.param("resize", id="a resize")])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("CreateContainer", id="a creation"), pytest.param("UpdateContainerResources", id="a resize")]
+)
 @in_nursery
 async def test_a_caller_that_leaves_meanwhile_gets_nothing(nursery: trio.Nursery, kind: str) -> None:
-    node, held = running(nursery, EXITED), FakeHeld()
-    node.call(Create, create_request("d", cpus=1), good(v1.CreateContainerResponse(container_id=OTHER)))
+    node = running(nursery, EXITED)
+    node.call("CreateContainer", create_request("d", cpus=1), good(v1.CreateContainerResponse(container_id=OTHER)))
     node.runtime.answering = trio.Event()
     request = update(6)
     request.container_id = OTHER
-    one, asked = (Create(node), create_request("e", cpus=4)) if kind == "create" else (Update(node), request)
-    one.request(bytes(asked), held)
-    await trio.testing.wait_all_tasks_blocked()
-    one.abandoned()
+    asked = create_request("e", cpus=4) if kind == "CreateContainer" else request
+    held = await node.begin(kind, asked)
+    await held.leave()
     node.runtime.answering.set()
     await trio.testing.wait_all_tasks_blocked()
     assert (held.forwarded, held.refused) == (None, None)
@@ -152,61 +149,41 @@ async def test_a_caller_that_leaves_meanwhile_gets_nothing(nursery: trio.Nursery
 
 @in_nursery
 async def test_a_pod_that_goes_meanwhile_is_the_runtimes_business(nursery: trio.Nursery) -> None:
-    node, held = running(nursery, NONE), FakeHeld()
+    node = running(nursery, NONE)
     node.runtime.answering = trio.Event()
-    request = bytes(create_request("d", cpus=4))
-    Create(node).request(request, held)
+    request = create_request("d", cpus=4)
+    held = await node.begin("CreateContainer", request)
     await trio.testing.wait_all_tasks_blocked()
-    node.call(RemovePod, v1.RemovePodSandboxRequest(pod_sandbox_id="p1"), good(v1.RemovePodSandboxResponse()))
+    node.call("RemovePodSandbox", v1.RemovePodSandboxRequest(pod_sandbox_id="p1"), good(v1.RemovePodSandboxResponse()))
     node.runtime.answering.set()
     await held.decided.wait()
-    assert held.forwarded == request
+    assert held.forwarded == bytes(request)
     assert granted(node) == []
 
 
 @in_nursery
 async def test_a_container_that_goes_meanwhile_is_not_resized(nursery: trio.Nursery) -> None:
-    node, held = running(nursery, NONE), FakeHeld()
+    node = running(nursery, NONE)
     node.runtime.answering = trio.Event()
-    Update(node).request(bytes(update(9)), held)
+    held = await node.begin("UpdateContainerResources", update(9))
     await trio.testing.wait_all_tasks_blocked()
-    node.call(RemovePod, v1.RemovePodSandboxRequest(pod_sandbox_id="p1"), good(v1.RemovePodSandboxResponse()))
+    node.call("RemovePodSandbox", v1.RemovePodSandboxRequest(pod_sandbox_id="p1"), good(v1.RemovePodSandboxResponse()))
     node.runtime.answering.set()
     await held.decided.wait()
     assert held.forwarded == bytes(update(9))
 
 
 @in_nursery
-async def test_a_fault_of_ours_refuses_the_one_and_decides_about_the_others(nursery: trio.Nursery) -> None:
-    node = running(nursery, NONE)
-    first, second = FakeHeld(), FakeHeld()
-
-    def fail() -> None:
-        raise ZeroDivisionError
-
-    node.runtime.answering = trio.Event()
-    node.look(fail, first)
-    Create(node).request(bytes(create_request("d", cpus=4)), second)
-    node.runtime.answering.set()
-    await first.decided.wait()
-    await second.decided.wait()
-    assert first.refused is not None
-    assert first.refused[0] is Status.INTERNAL
-    assert second.refused is not None
-    assert second.refused[0] is Status.RESOURCE_EXHAUSTED
-
-
-@in_nursery
 async def test_a_fault_in_the_answer_costs_nobody_a_decision(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node, held = running(nursery, EXITED), FakeHeld()
+    node = running(nursery, EXITED)
 
     async def read(_self: Observing, _method: str, _answer: bytes) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(Observing, "read", read)
-    Create(node).request(bytes(create_request("d", cpus=4)), held)
+    held = await node.begin("CreateContainer", create_request("d", cpus=4))
     await held.decided.wait()
     assert held.refused is not None
     assert held.refused[0] is Status.RESOURCE_EXHAUSTED

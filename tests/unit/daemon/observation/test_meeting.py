@@ -10,12 +10,11 @@ import trio.testing
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.placement.participants import Create, RemovePod, RunPod
 from crirm.model.qos import QoSClass
-from crirm.rpc.held import Answer
+from crirm.rpc.calls import Answer
 from tests.unit.daemon.nodes import (
     ID,
-    FakeHeld,
+    FakeCall,
     FakeNode,
     create_request,
     good,
@@ -40,11 +39,10 @@ def asked(described: bool = False) -> v1.CreateContainerRequest:
     return request
 
 
-async def created(node: FakeNode, request: v1.CreateContainerRequest) -> tuple[FakeHeld, Create]:
-    held, create = FakeHeld(), Create(node)
-    create.request(bytes(request), held)
+async def created(node: FakeNode, request: v1.CreateContainerRequest) -> FakeCall:
+    held = await node.begin("CreateContainer", request)
     await held.decided.wait()
-    return held, create
+    return held
 
 
 @pytest.mark.parametrize(
@@ -61,10 +59,10 @@ async def test_a_container_of_a_pod_whose_making_nobody_heard_of_is_placed(
     nursery: trio.Nursery, answer: v1.PodSandboxStatusResponse | Status, described: bool, qos: QoSClass, doubts: int
 ) -> None:
     node = FakeNode(nursery)
-    node.call(RunPod, pod_request(), Answer(Status.UNAVAILABLE.value, None, certain=False))
+    node.call("RunPodSandbox", pod_request(), Answer(Status.UNAVAILABLE.value, None, certain=False))
     node.runtime.answers["PodSandboxStatus"], before = answer, node.doubts
-    held, create = await created(node, asked(described))
-    create.reply(good(v1.CreateContainerResponse(container_id=ID)))
+    held = await created(node, asked(described))
+    await held.reply(good(v1.CreateContainerResponse(container_id=ID)))
     (pod,) = node.engine.state.workload.pods.values()
     assert (pod.id, pod.uid, pod.qos) == ("p1", "u1", qos)
     assert v1.CreateContainerRequest().parse(held.forwarded or b"").config.linux.resources.cpuset_cpus == "0-1"
@@ -74,7 +72,7 @@ async def test_a_container_of_a_pod_whose_making_nobody_heard_of_is_placed(
 @in_nursery
 async def test_who_cannot_be_asked_about_is_passed_on_and_doubted(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
-    held, _ = await created(node, asked())
+    held = await created(node, asked())
     assert (held.forwarded, node.engine.state.workload.pods) == (bytes(asked()), {})
     assert node.doubts == 1
     assert [method for method, _ in node.runtime.calls] == ["PodSandboxStatus"], "it is asked once"
@@ -84,10 +82,9 @@ async def test_who_cannot_be_asked_about_is_passed_on_and_doubted(nursery: trio.
 async def test_a_pod_that_is_removed_while_the_runtime_is_asked_does_not_come_back(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     node.runtime.answers["PodSandboxStatus"], node.runtime.answering = TOLD, trio.Event()
-    held = FakeHeld()
-    Create(node).request(bytes(asked(described=True)), held)
+    held = await node.begin("CreateContainer", asked(described=True))
     await trio.testing.wait_all_tasks_blocked()
-    node.call(RemovePod, v1.RemovePodSandboxRequest("p1"), good(v1.RemovePodSandboxResponse()))
+    node.call("RemovePodSandbox", v1.RemovePodSandboxRequest("p1"), good(v1.RemovePodSandboxResponse()))
     node.runtime.answering.set()
     await held.decided.wait()
     assert (held.forwarded, node.engine.state.workload.pods) == (bytes(asked(described=True)), {})
@@ -95,11 +92,12 @@ async def test_a_pod_that_is_removed_while_the_runtime_is_asked_does_not_come_ba
 
 @in_nursery
 async def test_a_caller_that_leaves_meanwhile_leaves_nothing_behind(nursery: trio.Nursery) -> None:
-    node, held = FakeNode(nursery), FakeHeld()
+    node = FakeNode(nursery)
     node.runtime.answers["PodSandboxStatus"] = TOLD
-    create = Create(node)
-    create.request(bytes(asked()), held)
-    create.abandoned()
+    node.runtime.answering = trio.Event()
+    held = await node.begin("CreateContainer", asked())
+    await held.leave()
+    node.runtime.answering.set()
     await trio.testing.wait_all_tasks_blocked()
     assert (held.forwarded, held.refused, states(node)) == (None, None, [])
 
@@ -108,7 +106,7 @@ async def test_a_caller_that_leaves_meanwhile_leaves_nothing_behind(nursery: tri
 async def test_the_id_of_a_known_pod_may_be_shortened(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     request = create_request(pod="p")
-    node.call(Create, request, good(v1.CreateContainerResponse(container_id=ID)))
+    node.call("CreateContainer", request, good(v1.CreateContainerResponse(container_id=ID)))
     assert (granted(node), node.runtime.calls) == (["0-1"], [])
 
 
@@ -121,6 +119,6 @@ async def test_a_fault_in_the_answer_about_a_pod_costs_nobody_a_decision(
 
     node = FakeNode(nursery)
     node.runtime.answers["PodSandboxStatus"] = TOLD
-    monkeypatch.setattr("crirm.daemon.observation.meeting.decode.pod_status", fault)
-    held, _ = await created(node, asked())
+    monkeypatch.setattr("crirm.daemon.observation.meeting.pod_status", fault)
+    held = await created(node, asked())
     assert held.forwarded is not None

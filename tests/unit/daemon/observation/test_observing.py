@@ -10,18 +10,16 @@ import trio.testing
 
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.observation import observing
-from crirm.daemon.observation.observing_tap import CALLS_WATCHED, PASSING, ObservingTap
-from crirm.daemon.placement.participants import Create, ShowStatus, Start
+from crirm.daemon.placement.observers import CALLS_WATCHED, observer
 from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerState
 from crirm.rpc.tap import Latency, Outcome
 from tests.unit.daemon.listeners import hear_events
-from tests.unit.daemon.nodes import ID, FakeHeld, FakeNode, create_request, good, granted, in_nursery, states, with_pod
+from tests.unit.daemon.nodes import ID, FakeNode, create_request, good, granted, in_nursery, states, with_pod
 
 if TYPE_CHECKING:
     import betterproto
 
-    from crirm.rpc.tap import CallTap
 
 OTHER = "f" * 64
 DONE = Outcome(0, "", Latency(0, 0, 0))
@@ -31,8 +29,8 @@ LIST = "/runtime.v1.RuntimeService/ListContainers"
 def running(nursery: trio.Nursery, *ids: str) -> FakeNode:
     node = with_pod(nursery, cpus=4000)
     for id_ in ids or (ID,):
-        node.call(Create, create_request(id_), good(v1.CreateContainerResponse(container_id=id_)))
-        node.call(Start, v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
+        node.call("CreateContainer", create_request(id_), good(v1.CreateContainerResponse(container_id=id_)))
+        node.call("StartContainer", v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
     return node
 
 
@@ -71,7 +69,7 @@ async def test_a_passing_answer_tells_the_end(nursery: trio.Nursery, method: str
 async def test_a_status_tells_the_end_before_the_kubelet_has_it(nursery: trio.Nursery) -> None:
     node = running(nursery)
     request = v1.ContainerStatusRequest(container_id=ID[:12])
-    _, shown = node.call(ShowStatus, request, good(v1.ContainerStatusResponse(status=status(ID))))
+    _, shown = node.call("ContainerStatus", request, good(v1.ContainerStatusResponse(status=status(ID))))
     assert (shown, states(node), granted(node)) == (None, [ContainerState.EXITED], [])
 
 
@@ -131,11 +129,10 @@ async def test_many_ends_are_told_a_few_at_a_time(nursery: trio.Nursery) -> None
 @in_nursery
 async def test_an_end_that_is_seen_before_the_start_is_answered_stays_one(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
-    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
-    held, start = FakeHeld(), Start(node)
-    start.request(bytes(v1.StartContainerRequest(container_id=ID)), held)
+    node.call("CreateContainer", create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    start, _ = node.call("StartContainer", v1.StartContainerRequest(container_id=ID))
     node.observed("ListContainers", bytes(listing(ID)))
-    start.reply(good(v1.StartContainerResponse()))
+    start.answer(good(v1.StartContainerResponse()))
     assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
 
 
@@ -148,66 +145,30 @@ async def test_lists_that_come_faster_than_they_are_read_do_not_pile_up(nursery:
     assert len(node.observing._unread) == observing.UNREAD
 
 
-class FakeTap:
-    """A dump that wants every call, or none."""
-
-    def __init__(self, *, wants: bool) -> None:
-        self.wants = wants
-        self.seen: list[object] = []
-
-    def open(self, path: str) -> CallTap | None:
-        self.seen.append(path)
-        return self if self.wants else None
-
-    def request(self, message: bytes) -> None:
-        self.seen.append(message)
-
-    def reply(self, message: bytes) -> None:
-        self.seen.append(message)
-
-    def close(self, outcome: Outcome) -> None:
-        self.seen.append(outcome)
-
-
-@pytest.mark.parametrize("wants", [pytest.param(True, id="dumped as well"), pytest.param(False, id="not dumped")])
 @in_nursery
-async def test_the_tap_shows_answers_to_both(nursery: trio.Nursery, wants: bool) -> None:
-    node, dump = running(nursery), FakeTap(wants=wants)
-    call = ObservingTap(lambda: node, dump).open(LIST)
+async def test_an_observed_list_tells_of_an_end(nursery: trio.Nursery) -> None:
+    node = running(nursery)
+    call = observer(node, "ListContainers")
     assert call is not None
-    answer = bytes(listing(ID))
     call.request(b"?")
-    call.reply(answer)
+    call.reply(bytes(listing(ID)))
     call.close(DONE)
     assert granted(node) == []
-    assert dump.seen == [LIST, *([b"?", answer, DONE] if wants else [])]
 
 
 @in_nursery
-async def test_calls_that_tell_nothing_and_nodes_that_place_nothing_are_left_to_the_dump(
-    nursery: trio.Nursery,
-) -> None:
-    node, dump = running(nursery), FakeTap(wants=False)
-    paths = (
-        "/runtime.v1.ImageService/ListContainers",
-        "/runtime.v1.RuntimeService/ContainerStatus",
-        "/x/ListContainers",
-    )
-    assert [ObservingTap(lambda: node, dump).open(path) for path in paths] == [None] * 3
-    assert ObservingTap(lambda: None, dump).open(LIST) is None
-    assert sorted(set(PASSING.values())) == [
-        "GetContainerEvents", "ListContainers", "PodSandboxStatus", "StreamContainers",
-    ]  # fmt: skip
+async def test_calls_that_tell_nothing_are_left_alone(nursery: trio.Nursery) -> None:
+    node = running(nursery)
+    assert [observer(node, method) for method in ("ContainerStatus", "Version", "ListImages")] == [None] * 3
 
 
 @in_nursery
 async def test_so_many_calls_are_watched_at_once_and_no_more(nursery: trio.Nursery) -> None:
     node = running(nursery)
-    tap = ObservingTap(lambda: node, FakeTap(wants=False))
-    calls = [tap.open(LIST) for _ in range(CALLS_WATCHED + 2)]
+    calls = [observer(node, "ListContainers") for _ in range(CALLS_WATCHED + 2)]
     assert calls[CALLS_WATCHED:] == [None, None]
-    assert tap.open(LIST.replace("ListContainers", "GetContainerEvents")) is not None
+    assert observer(node, "GetContainerEvents") is not None
     first = calls[0]
     assert first is not None
     first.close(DONE)
-    assert tap.open(LIST) is not None
+    assert observer(node, "ListContainers") is not None

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from crirm.cri.decode import listed_containers
+from crirm.cri.listed import seen_containers
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.observation import polling as watch
 from crirm.daemon.observation.polling import compare, misjudged, relist, strangers, take_event
-from crirm.daemon.placement.participants import Create, RunPod, Start
 from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerId
 from tests.unit.daemon.listeners import hear_events
-from tests.unit.daemon.nodes import FakeHeld, FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
+from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +24,9 @@ ID = "c" * 64
 
 def running(nursery: trio.Nursery) -> FakeNode:
     node = FakeNode(nursery)
-    node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
-    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
-    node.call(Start, v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
+    node.call("RunPodSandbox", pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    node.call("CreateContainer", create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    node.call("StartContainer", v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
     return node
 
 
@@ -56,7 +55,7 @@ async def test_lists_tell_what_has_ended(
     nursery: trio.Nursery, listed: bytes, asked_about: set[str], granted: int, known: int
 ) -> None:
     node = running(nursery)
-    compare(listed_containers(listed), node.engine, node.intake, {ContainerId(each) for each in asked_about})
+    compare(seen_containers(listed), node.engine, node.intake, {ContainerId(each) for each in asked_about})
     state = node.engine.state
     assert (granted, known) == (len(state.policy), len(state.workload.containers))
 
@@ -83,7 +82,7 @@ async def test_one_that_has_ended_is_told_of_once(nursery: trio.Nursery) -> None
     hear_events(node.engine, told.append)
     stopped = v1.ContainerEventResponse(ID, v1.ContainerEventType(v1.ContainerEventType.CONTAINER_STOPPED_EVENT))
     for _ in range(3):
-        compare(listed_containers(items((ID, 2))), node.engine, node.intake, {ContainerId(ID)})
+        compare(seen_containers(items((ID, 2))), node.engine, node.intake, {ContainerId(ID)})
         take_event(bytes(stopped), node.engine, node.intake)
     assert [type(event) for event in told] == [ContainerExited]
 
@@ -100,12 +99,12 @@ async def test_events_of_strangers_and_sandboxes_mean_nothing(nursery: trio.Nurs
 async def test_a_list_that_is_older_than_a_start_or_a_creation_removes_nothing(nursery: trio.Nursery) -> None:
     """The list is asked for while one container is created but not started, and another not even asked for."""
     node = FakeNode(nursery)
-    node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
-    node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    node.call("RunPodSandbox", pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    node.call("CreateContainer", create_request(), good(v1.CreateContainerResponse(container_id=ID)))
     with node.engine.since_asked() as since:
         asked_about = {one.id for one in node.engine.state.workload.containers.values()}
-        node.call(Start, v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
-        node.call(Create, create_request("d"), good(v1.CreateContainerResponse(container_id="d" * 64)))
+        node.call("StartContainer", v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
+        node.call("CreateContainer", create_request("d"), good(v1.CreateContainerResponse(container_id="d" * 64)))
     compare([], node.engine, node.intake, asked_about - since.touched)
     assert len(node.engine.state.policy) == 2
 
@@ -121,17 +120,17 @@ async def test_a_list_that_is_older_than_a_start_or_a_creation_removes_nothing(n
 @in_nursery
 async def test_strangers_that_live_are_found(nursery: trio.Nursery, listed: bytes, strange: int) -> None:
     node = running(nursery)
-    assert strange == len(strangers(listed_containers(listed), node.engine, node.intake))
+    assert strange == len(strangers(seen_containers(listed), node.engine, node.intake))
 
 
 @in_nursery
 async def test_a_container_in_the_middle_of_its_creation_is_no_stranger(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
-    node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
-    Create(node).request(bytes(create_request()), FakeHeld())
+    node.call("RunPodSandbox", pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+    node.call("CreateContainer", create_request())
     (one,) = node.engine.state.workload.containers.values()
     listed = v1.Container(ID, pod_sandbox_id="p1", metadata=v1.ContainerMetadata(name=one.name))
-    there = listed_containers(bytes(v1.ListContainersResponse(containers=[listed])))
+    there = seen_containers(bytes(v1.ListContainersResponse(containers=[listed])))
     assert not strangers(there, node.engine, node.intake)
 
 
@@ -153,7 +152,7 @@ async def test_who_runs_although_crirm_does_not_think_so_is_seen(
     (key,) = node.engine.state.workload.containers
     if end:
         node.engine.apply(ContainerExited(key))
-    assert misjudged(listed_containers(listed), node.engine, node.intake) == misjudged_ones
+    assert misjudged(seen_containers(listed), node.engine, node.intake) == misjudged_ones
 
 
 @in_nursery

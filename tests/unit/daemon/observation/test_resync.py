@@ -11,7 +11,6 @@ from grpclib.const import Status
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.observation.resync import cgroup_parent, resync, spec_cpus, spec_resources
 from crirm.daemon.observation.settle import settle_creations
-from crirm.daemon.placement.participants import Create, Remove, RemovePod, RunPod, Start, Stop, StopPod
 from crirm.model.cpuset import CPUSet
 from crirm.model.events import ContainerExited
 from crirm.model.qos import QoSClass
@@ -19,7 +18,6 @@ from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerId, ContainerState, PodId
 from crirm.rpc.grpc_wire import RpcError
 from tests.unit.daemon.nodes import (
-    FakeHeld,
     FakeNode,
     FakeRuntime,
     create_request,
@@ -199,23 +197,23 @@ class Meanwhile(FakeRuntime):
 
 def lives(node: FakeNode, pod: str, id_: str) -> None:
     """Play that the kubelet runs a pod with one container."""
-    node.call(RunPod, pod_request(uid=f"u-{pod}"), good(v1.RunPodSandboxResponse(pod_sandbox_id=pod)))
-    node.call(Create, create_request(pod=pod), good(v1.CreateContainerResponse(container_id=id_)))
-    node.call(Start, v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
+    node.call("RunPodSandbox", pod_request(uid=f"u-{pod}"), good(v1.RunPodSandboxResponse(pod_sandbox_id=pod)))
+    node.call("CreateContainer", create_request(pod=pod), good(v1.CreateContainerResponse(container_id=id_)))
+    node.call("StartContainer", v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
 
 
 def removed(node: FakeNode, pod: str, id_: str) -> None:
-    node.call(Remove, v1.RemoveContainerRequest(container_id=id_), good(v1.RemoveContainerResponse()))
-    node.call(RemovePod, v1.RemovePodSandboxRequest(pod_sandbox_id=pod), good(v1.RemovePodSandboxResponse()))
+    node.call("RemoveContainer", v1.RemoveContainerRequest(container_id=id_), good(v1.RemoveContainerResponse()))
+    node.call("RemovePodSandbox", v1.RemovePodSandboxRequest(pod_sandbox_id=pod), good(v1.RemovePodSandboxResponse()))
 
 
 def stopped(node: FakeNode, pod: str, id_: str) -> None:
     del id_
-    node.call(StopPod, v1.StopPodSandboxRequest(pod_sandbox_id=pod), good(v1.StopPodSandboxResponse()))
+    node.call("StopPodSandbox", v1.StopPodSandboxRequest(pod_sandbox_id=pod), good(v1.StopPodSandboxResponse()))
 
 
 def started(node: FakeNode, id_: str) -> None:
-    node.call(Start, v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
+    node.call("StartContainer", v1.StartContainerRequest(container_id=id_), good(v1.StartContainerResponse()))
 
 
 def known(node: FakeNode) -> tuple[set[PodId], dict[ContainerId | None, str], list[str]]:
@@ -249,7 +247,7 @@ async def test_what_goes_while_the_runtime_is_asked_does_not_come_back(nursery: 
     if method != "ContainerStatus":  # which is asked about strangers only
         lives(node, "p1", ID)
     else:
-        node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+        node.call("RunPodSandbox", pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
 
     def play() -> None:
         if method == "ContainerStatus":
@@ -291,7 +289,7 @@ async def test_a_list_does_not_take_a_container_back_to_a_state_that_it_has_left
     node = FakeNode(nursery)
     lives(node, "p1", ID)
     exit_ = v1.StopContainerRequest(container_id=ID)
-    play = lambda: node.call(Stop, exit_, good(v1.StopContainerResponse()))  # noqa: E731
+    play = lambda: node.call("StopContainer", exit_, good(v1.StopContainerResponse()))  # noqa: E731
     await resync(Meanwhile(ANSWERS, "ListContainers", play), node.engine, node.intake)
     assert known(node) == ({"p1"}, {ID: "exited"}, [])
 
@@ -311,8 +309,7 @@ async def test_creations_of_an_earlier_process_are_not_settled_by_a_list_that_is
     nursery: trio.Nursery,
 ) -> None:
     node = with_pod(nursery)
-    create = Create(node)
-    create.request(bytes(create_request()), FakeHeld())
-    play = lambda: create.reply(good(v1.CreateContainerResponse(container_id=ID)))  # noqa: E731
+    create, _ = node.call("CreateContainer", create_request())
+    play = lambda: create.answer(good(v1.CreateContainerResponse(container_id=ID)))  # noqa: E731
     await settle_creations(Meanwhile(EMPTY, "ListContainers", play), node.engine)
     assert known(node) == ({"p1"}, {ID: "created"}, ["0-1"])

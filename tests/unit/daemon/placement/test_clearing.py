@@ -14,19 +14,19 @@ from crirm.cri.proto.runtime import v1
 from crirm.daemon.placement.clearing import Clearing
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.handover import CLEAR_WITHIN_S
-from crirm.daemon.placement.participants import Create, RunPod, Start
 from crirm.model.cpuset import CPUSet
 from crirm.model.events import Event, UpdateFailed
-from crirm.rpc.held import Answer
+from crirm.model.workload import ContainerState
+from crirm.rpc.calls import Answer
 from tests.unit.daemon.listeners import hear_events
 from tests.unit.daemon.nodes import (
-    FakeHeld,
     FakeNode,
     FakeRuntime,
     create_request,
     good,
     in_nursery,
     pod_request,
+    states,
     with_container,
 )
 from tests.unit.policy.test_pipeline import resize
@@ -43,14 +43,14 @@ class Bench:
     """A node whose runtime answers updates when it is told to."""
 
     def __init__(self, nursery: trio.Nursery, answer: v1.UpdateContainerResourcesResponse | Status = OK) -> None:
-        self.node = FakeNode(nursery)
-        self.node.call(RunPod, pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+        self.nursery, self.node = nursery, FakeNode(nursery)
+        self.node.call("RunPodSandbox", pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
         self.runtime = FakeRuntime({"UpdateContainerResources": answer})
         self.runtime.answering = trio.Event()
         self.effects = EffectsWorker(self.node.engine, self.runtime, lambda _key: None, clock=lambda: 1000.0)
         self.node.engine.listen((self.effects,))
         self.checked: list[ContainerKey] = []
-        self.clearing = Clearing(self.node.engine, self.effects, nursery, self.checked.append)
+        self.clearing = Clearing(self.node.engine, self.effects, self.checked.append)
         self.told: list[Event] = []
         hear_events(self.node.engine, self.told.append)
         self.done: list[str] = []
@@ -58,15 +58,26 @@ class Bench:
 
     def create(self, name: str, cpus: int, *, started: bool = False) -> ContainerKey:
         create = create_request(name, cpus)
-        self.node.call(Create, create, good(v1.CreateContainerResponse(container_id=f"id-{name}")))
+        self.node.call("CreateContainer", create, good(v1.CreateContainerResponse(container_id=f"id-{name}")))
         if started:
-            self.node.call(Start, v1.StartContainerRequest(f"id-{name}"), good(v1.StartContainerResponse()))
-        key = self.node.intake.key_of(f"id-{name}")  # type: ignore[arg-type]
+            self.node.call("StartContainer", v1.StartContainerRequest(f"id-{name}"), good(v1.StartContainerResponse()))
+        key = self.node.intake.key_of(f"id-{name}")
         assert key is not None
         return key
 
-    def start(self, key: ContainerKey) -> None:
-        self.clearing.before_start(key, lambda: self.done.append(key))
+    async def start(self, key: ContainerKey) -> None:
+        """Begin to start a container, which may have to wait."""
+        self.nursery.start_soon(self._go_on, key, self.effects.begin_start)
+        await wait_all_tasks_blocked()
+
+    async def resize(self, key: ContainerKey) -> None:
+        self.nursery.start_soon(self._go_on, key, self.effects.begin_resize)
+        await wait_all_tasks_blocked()
+
+    async def _go_on(self, key: ContainerKey, begin: Callable[[ContainerKey], None]) -> None:
+        await self.clearing.clear(key)
+        begin(key)
+        self.done.append(key)
 
     def sent(self) -> list[tuple[str, str]]:
         requests = [v1.UpdateContainerResourcesRequest().parse(message) for _, message in self.runtime.calls]
@@ -83,7 +94,7 @@ async def test_an_owner_starts_when_the_runtime_has_taken_its_cpus_from_others(n
     bench = Bench(nursery)
     bench.create("s", 0, started=True)
     owner = bench.create("o", 2)
-    bench.start(owner)
+    await bench.start(owner)
     await wait_all_tasks_blocked()
     assert (bench.sent(), bench.done) == ([("id-s", "2-7")], [])
     await bench.answers()
@@ -95,9 +106,9 @@ async def test_who_takes_from_nobody_waits_for_nobody(nursery: trio.Nursery) -> 
     bench = Bench(nursery)
     sharing = bench.create("s", 0)
     first = bench.create("o", 2)  # the other is created, but does not run, so it is on no CPU
-    bench.start(first)
+    await bench.start(first)
     assert bench.done == [first]
-    bench.start(sharing)
+    await bench.start(sharing)
     assert bench.done == [first], "it is being updated itself"
     await wait_all_tasks_blocked()
     await bench.answers()
@@ -109,7 +120,7 @@ async def test_nobody_is_updated_while_it_starts(nursery: trio.Nursery) -> None:
     """containerd has taken the specification by then, and would answer well and do nothing."""
     bench = Bench(nursery)
     sharing = bench.create("s", 0)
-    bench.start(sharing)
+    await bench.start(sharing)
     bench.create("o", 2)
     await wait_all_tasks_blocked()
     assert bench.sent() == []
@@ -124,9 +135,9 @@ async def test_an_owner_waits_for_one_that_is_being_started_with_what_was_decide
 ) -> None:
     bench = Bench(nursery)
     sharing = bench.create("s", 0)
-    bench.start(sharing)
+    await bench.start(sharing)
     owner = bench.create("o", 2)
-    bench.start(owner)
+    await bench.start(owner)
     await wait_all_tasks_blocked()
     assert bench.done == [sharing]
     bench.clearing.started(sharing)
@@ -156,7 +167,7 @@ async def test_a_runtime_that_does_not_answer_keeps_nobody_from_starting_for_eve
     sharing = bench.create("s", 0, started=True)
     owner = bench.create("o", 2)
     begun_s = trio.current_time()
-    bench.start(owner)
+    await bench.start(owner)
     await trio.sleep(CLEAR_WITHIN_S + 1)
     assert bench.done == [owner]
     (failed,) = [event for event in bench.told if isinstance(event, UpdateFailed)]
@@ -173,7 +184,7 @@ async def test_an_update_that_may_have_had_no_effect_is_told_again_after_the_sta
     bench = Bench(nursery)
     sharing = bench.create("s", 0)
     bench.create("o", 2)
-    bench.start(sharing)
+    await bench.start(sharing)
     await trio.sleep(CLEAR_WITHIN_S + 1)
     assert bench.done == [sharing]
     bench.clearing.started(sharing)
@@ -188,7 +199,7 @@ async def test_after_an_update_that_was_refused_the_kernels_word_clears_the_way(
     owner = bench.create("o", 2)
     await wait_all_tasks_blocked()
     await bench.answers()
-    bench.start(owner)
+    await bench.start(owner)
     await wait_all_tasks_blocked()
     assert bench.done == []
     bench.effects.handover.confirm(sharing, CPUSet.parse("2-7"))
@@ -202,13 +213,15 @@ async def test_nobody_gets_cpus_that_their_last_owner_may_still_have(nursery: tr
     owner = bench.create("o", 3, started=True)
     bench.create("s", 0, started=True)
     bench.node.engine.apply(resize(owner, 1000))
-    bench.clearing.before_resize(owner, lambda: bench.done.append("resized"))
-    await wait_all_tasks_blocked()
-    assert (bench.done, bench.sent()) == (["resized"], [])
+    await bench.resize(owner)
+    assert (bench.done, bench.sent()) == ([owner], [])
     bench.effects.handover.resized(owner, surely=True)
     bench.effects._wake()
     await wait_all_tasks_blocked()
     assert bench.sent() == [("id-s", "1-7")]
+
+
+START = v1.StartContainerRequest(container_id="c" * 64)
 
 
 @in_nursery
@@ -216,35 +229,50 @@ async def test_a_start_waits_and_is_heard_of_when_it_is_over(nursery: trio.Nurse
     node = with_container(nursery)
     (key,) = node.engine.state.workload.containers
     node.clears = []
-    start, held = Start(node), FakeHeld()
-    request = v1.StartContainerRequest(container_id="c" * 64)
-    start.request(bytes(request), held)
+    held = await node.begin("StartContainer", START)
     assert held.forwarded is None
-    node.clears.pop()()
-    assert held.forwarded == bytes(request)
-    start.reply(good(v1.StartContainerResponse()))
-    assert node.starts == [f"may {key} start?", f"{key} was started"]
+    node.clears.pop().set()
+    await held.decided.wait()
+    assert held.forwarded == bytes(START)
+    assert node.starts == [f"may {key} go on?", f"{key} starts"]
+    await held.reply(good(v1.StartContainerResponse()))
+    assert node.starts == [f"may {key} go on?", f"{key} starts", f"{key} was started"]
+    assert states(node) == [ContainerState.RUNNING]
 
 
 @in_nursery
-async def test_a_start_whose_caller_has_left_is_over(nursery: trio.Nursery) -> None:
+async def test_a_start_whose_caller_has_left_never_began(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     (key,) = node.engine.state.workload.containers
     node.clears = []
-    start, held = Start(node), FakeHeld()
-    start.request(bytes(v1.StartContainerRequest(container_id="c" * 64)), held)
-    start.abandoned()
-    node.clears.pop()()
+    held = await node.begin("StartContainer", START)
+    await held.leave()
+    node.clears.pop().set()
+    await wait_all_tasks_blocked()
     assert held.forwarded is None
-    assert node.starts == [f"may {key} start?", f"{key} was started"]
+    assert node.starts == [f"may {key} go on?"]
 
 
+@in_nursery
+async def test_a_start_passes_where_all_is_settled_and_keeps_updates_back_all_the_same(nursery: trio.Nursery) -> None:
+    node = with_container(nursery)
+    (key,) = node.engine.state.workload.containers
+    call, _ = node.call("StartContainer", START)
+    assert node.starts == [f"{key} starts"]
+    call.answer(good(v1.StartContainerResponse()))
+    assert node.starts == [f"{key} starts", f"{key} was started"]
+    assert states(node) == [ContainerState.RUNNING]
+
+
+@pytest.mark.parametrize("settled", [True, False])
 @pytest.mark.parametrize("request_", [b"\x0a\xff", bytes(v1.StartContainerRequest(container_id="unknown"))])
 @in_nursery
-async def test_a_start_of_what_crirm_does_not_know_passes(nursery: trio.Nursery, request_: bytes) -> None:
-    node, held = with_container(nursery), FakeHeld()
-    start = Start(node)
-    start.request(request_, held)
+async def test_a_start_of_what_crirm_does_not_know_passes(
+    nursery: trio.Nursery, request_: bytes, settled: bool
+) -> None:
+    node = with_container(nursery)
+    node.clears = None if settled else []
+    held, _ = node.call("StartContainer", request_)
     assert (held.forwarded, node.starts) == (request_, [])
 
 
@@ -258,5 +286,5 @@ async def test_a_start_of_what_crirm_does_not_know_passes(nursery: trio.Nursery,
 @in_nursery
 async def test_who_starts_and_is_not_known_is_doubted(nursery: trio.Nursery, answer: Answer, doubts: int) -> None:
     node = with_container(nursery)
-    node.call(Start, v1.StartContainerRequest(container_id="unknown"), answer)
+    node.call("StartContainer", v1.StartContainerRequest(container_id="unknown"), answer)
     assert node.doubts == doubts

@@ -8,7 +8,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.placement.participants import Create, Remove, Update
 from tests.unit.daemon.nodes import FakeNode, create_request, good, in_nursery, with_pod
 
 if TYPE_CHECKING:
@@ -23,18 +22,20 @@ def create(node: FakeNode, name: str, cpus: str = "", mems: str = "") -> None:
     request = create_request(name, cpus=1)
     linux = request.config.linux.resources
     linux.cpuset_cpus, linux.cpuset_mems = cpus, mems
-    node.call(Create, request, good(v1.CreateContainerResponse(container_id=f"id-{name}")))
+    node.call("CreateContainer", request, good(v1.CreateContainerResponse(container_id=f"id-{name}")))
 
 
 def update(node: FakeNode, name: str, cpus: str = "", mems: str = "") -> None:
     linux = v1.LinuxContainerResources(cpuset_cpus=cpus, cpuset_mems=mems)
     request = v1.UpdateContainerResourcesRequest(container_id=f"id-{name}", linux=linux)
-    held, _ = node.call(Update, request, good(v1.UpdateContainerResourcesResponse()))
+    held, _ = node.call("UpdateContainerResources", request, good(v1.UpdateContainerResourcesResponse()))
     assert held.forwarded is not None
 
 
 def remove(node: FakeNode, name: str) -> None:
-    node.call(Remove, v1.RemoveContainerRequest(container_id=f"id-{name}"), good(v1.RemoveContainerResponse()))
+    node.call(
+        "RemoveContainer", v1.RemoveContainerRequest(container_id=f"id-{name}"), good(v1.RemoveContainerResponse())
+    )
 
 
 @in_nursery

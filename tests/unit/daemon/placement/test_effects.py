@@ -12,7 +12,6 @@ from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.placement.effects import EffectsWorker
-from crirm.daemon.placement.participants import Create, RunPod
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment, UpdateContainer
 from crirm.model.events import ContainerRemoved, ContainerStarted, ResizeDone, Timer, TimerExpired, UpdateDone
@@ -36,8 +35,8 @@ class Bench:
     def __init__(self, nursery: trio.Nursery, answer: v1.UpdateContainerResourcesResponse | Status) -> None:
         self.node = FakeNode(nursery)
         pod = pod_request(annotations={})
-        self.node.call(RunPod, pod, good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
-        self.node.call(Create, create_request(cpus=0), good(v1.CreateContainerResponse(container_id=ID)))
+        self.node.call("RunPodSandbox", pod, good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
+        self.node.call("CreateContainer", create_request(cpus=0), good(v1.CreateContainerResponse(container_id=ID)))
         (self.key,) = self.node.engine.state.workload.containers
         self.runtime = FakeRuntime({"UpdateContainerResources": answer})
         self.updated: list[ContainerKey] = []

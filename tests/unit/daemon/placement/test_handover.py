@@ -11,7 +11,6 @@ from trio.testing import wait_all_tasks_blocked
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.placement.effects import AT_ONCE
 from crirm.daemon.placement.handover import CLEAR_WITHIN_S, Handover, Hold
-from crirm.daemon.placement.participants import Remove
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from tests.unit.daemon.nodes import good, in_nursery
 from tests.unit.daemon.placement.test_clearing import Bench, in_virtual_time
@@ -25,7 +24,7 @@ MANY = 200
 
 
 def remove(bench: Bench, name: str) -> None:
-    bench.node.call(Remove, v1.RemoveContainerRequest(f"id-{name}"), good(v1.RemoveContainerResponse()))
+    bench.node.call("RemoveContainer", v1.RemoveContainerRequest(f"id-{name}"), good(v1.RemoveContainerResponse()))
 
 
 @in_nursery
@@ -67,7 +66,7 @@ async def test_an_update_that_took_nothing_from_anybody_is_late_only_until_it_is
     bench = Bench(nursery)
     key = bench.create("a", 2)
     bench.effects.tell_again(key)
-    bench.start(key)
+    await bench.start(key)
     await trio.sleep(2 * CLEAR_WITHIN_S)
     assert list(bench.effects.handover.overdue) == [key]
     await bench.answers()
@@ -99,7 +98,7 @@ async def test_nothing_is_kept_about_a_container_that_is_gone(nursery: trio.Nurs
     bench = Bench(nursery, Status.UNKNOWN)
     key = bench.create("a", 2)
     bench.effects.tell_again(key)
-    bench.start(key)
+    await bench.start(key)
     await trio.sleep(2 * CLEAR_WITHIN_S)
     await bench.answers()
     assert list(bench.effects.failures) == [key]

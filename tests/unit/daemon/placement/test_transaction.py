@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+from crirm.daemon.placement.participants import Update
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.placement.ladder import Listener
-from crirm.daemon.placement.participants import Update
 from crirm.daemon.placement.transaction import Transaction
 from crirm.policy.activation import plan
 from tests.unit.daemon.configuration.test_overrides import MORE, TOLD, Bench

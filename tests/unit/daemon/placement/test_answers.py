@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.placement.participants import participant
 from crirm.model.events import ContainerCreated, Event
 from crirm.model.workload import ContainerState
-from crirm.rpc.held import Answer
+from crirm.rpc.calls import Answer
 from tests.unit.daemon.listeners import hear_events
 from tests.unit.daemon.nodes import (
     CREATED,
     ID,
-    FakeHeld,
     FakeNode,
     create_request,
     granted,
@@ -48,11 +46,8 @@ async def test_a_creation_whose_answer_cannot_be_read_gives_the_grant_back_and_i
 ) -> None:
     node = with_pod(nursery)
     for number in range(6):  # of two CPUs each, on eight
-        held, create = FakeHeld(), participant(node, "CreateContainer")
-        assert create is not None
-        create.request(bytes(create_request(f"c{number}")), held)
-        assert held.refused is None
-        assert create.reply(answer) is None
+        held, shown = node.call("CreateContainer", create_request(f"c{number}"), answer)
+        assert (held.refused, shown) == (None, None)
     assert (granted(node), node.engine.state.workload.containers, node.doubts) == ([], {}, 6)
 
 
@@ -71,10 +66,8 @@ async def test_after_an_answer_that_cannot_be_read_all_is_as_before_and_the_runt
 ) -> None:
     node = with_container(nursery)
     before = node.engine.state
-    part = participant(node, method)
-    assert part is not None
-    part.request(bytes(request_), FakeHeld())
-    assert part.reply(Answer(0, None, certain=False)) is None
+    _, shown = node.call(method, request_, Answer(0, None, certain=False))
+    assert shown is None
     assert (1, before.policy, before.adjustments) == (
         node.doubts,
         node.engine.state.policy,
@@ -88,26 +81,22 @@ async def test_after_an_answer_that_cannot_be_read_all_is_as_before_and_the_runt
 async def test_a_pod_whose_id_cannot_be_read_is_looked_into(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     for answer in (Answer(0, GARBAGE), Answer(0, b"")):
-        part = participant(node, "RunPodSandbox")
-        assert part is not None
-        part.request(bytes(pod_request()), FakeHeld())
-        part.reply(answer)
+        node.call("RunPodSandbox", pod_request(), answer)
     assert (node.doubts, node.engine.state.workload.pods) == (2, {})
 
 
 @in_nursery
 async def test_a_fault_while_an_answer_is_taken_note_of_has_the_runtime_asked(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
-    create = participant(node, "CreateContainer")
-    assert create is not None
-    create.request(bytes(create_request()), FakeHeld())
+    call, _ = node.call("CreateContainer", create_request())
 
     def broken(event: Event) -> None:
         if isinstance(event, ContainerCreated):
             raise ZeroDivisionError
 
     hear_events(node.engine, broken)
-    assert create.reply(CREATED) is None
+    call.answer(CREATED)
+    assert call.shown is None
     assert (granted(node), states(node), node.doubts) == (["0-1"], [ContainerState.CREATED], 1)
 
 
@@ -118,9 +107,7 @@ async def test_a_fault_after_the_decision_leaves_no_grant_behind(nursery: trio.N
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    node.when_kept = broken  # type: ignore[assignment,method-assign] # a bug
-    create, held = participant(node, "CreateContainer"), FakeHeld()
-    assert create is not None
+    node.kept = broken  # type: ignore[assignment,method-assign] # a bug
     with pytest.raises(ZeroDivisionError):
-        create.request(bytes(create_request()), held)
+        node.call("CreateContainer", create_request())
     assert granted(node) == []

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 from grpclib.const import Status
 
-from crirm.cri import decode
-from crirm.cri.methods import INTERCEPTED, METHODS
+from crirm.cri.ended import TELLING
+from crirm.cri.methods import INTERCEPTED, METHODS, RUNTIME_SERVICE
 from crirm.cri.proto.runtime import v1
-from crirm.daemon.placement.participants import (
-    Create,
-    Remove,
-    RemovePod,
-    RunPod,
-    Start,
-    Stop,
-    StopPod,
-    Update,
-    participant,
-)
 from crirm.model.cpuset import CPUSet
 from crirm.model.qos import QoSClass
 from crirm.model.workload import ContainerState, TopologyHint
-from crirm.rpc.held import Answer
+from crirm.rpc.calls import Answer
 from tests.unit.daemon.nodes import (
     ID,
-    FakeHeld,
+    FakeCall,
     FakeNode,
     create_request,
     good,
@@ -44,15 +34,13 @@ from tests.unit.daemon.nodes import (
 if TYPE_CHECKING:
     import betterproto
 
-    from crirm.daemon.placement.participant import Participant
-
 
 @in_nursery
 async def test_a_created_container_has_its_cpus_in_the_request_and_its_id_in_the_state(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
-    held, reply = node.call(Create, create_request(), good(v1.CreateContainerResponse(container_id=ID)))
+    held, reply = node.call("CreateContainer", create_request(), good(v1.CreateContainerResponse(container_id=ID)))
     assert held.forwarded is not None
-    assert CPUSet.parse("0-1") == decode.create_request(held.forwarded).cpus
+    assert v1.CreateContainerRequest().parse(held.forwarded).config.linux.resources.cpuset_cpus == "0-1"
     assert reply is None
     (container,) = node.engine.state.workload.containers.values()
     assert (container.id, container.state, container.requirements.cpu_request) == (ID, ContainerState.CREATED, 2000)
@@ -68,7 +56,7 @@ async def test_a_created_container_has_its_cpus_in_the_request_and_its_id_in_the
 @in_nursery
 async def test_a_failed_create_gives_the_grant_back(nursery: trio.Nursery, answer: Answer, doubts: int) -> None:
     node = with_pod(nursery)
-    node.call(Create, create_request(), answer)
+    node.call("CreateContainer", create_request(), answer)
     assert ([], {}, doubts) == (granted(node), node.engine.state.workload.containers, node.doubts)
 
 
@@ -82,8 +70,10 @@ async def test_one_warning_tells_of_all_pods_whose_class_is_worked_out(
         assert request.config is not None
         assert request.config.linux is not None
         request.config.linux.cgroup_parent = "/system.slice"
-        node.call(RunPod, request, good(v1.RunPodSandboxResponse(pod_sandbox_id=name)))
-        node.call(Create, create_request(pod=name), good(v1.CreateContainerResponse(container_id=f"c-{name}")))
+        node.call("RunPodSandbox", request, good(v1.RunPodSandboxResponse(pod_sandbox_id=name)))
+        node.call(
+            "CreateContainer", create_request(pod=name), good(v1.CreateContainerResponse(container_id=f"c-{name}"))
+        )
     assert {pod.qos for pod in node.engine.state.workload.pods.values()} == {QoSClass.BURSTABLE}
     assert capsys.readouterr().err.count("does not tell its QoS class") == 1
 
@@ -91,7 +81,7 @@ async def test_one_warning_tells_of_all_pods_whose_class_is_worked_out(
 @in_nursery
 async def test_a_container_without_room_is_refused_in_words(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
-    held, _ = node.call(Create, create_request(cpus=9))
+    held, _ = node.call("CreateContainer", create_request(cpus=9))
     assert held.refused == (Status.RESOURCE_EXHAUSTED, "wants 9 CPUs, 8 are free and one must stay")
 
 
@@ -103,7 +93,7 @@ async def test_a_container_without_room_is_refused_in_words(nursery: trio.Nurser
 async def test_a_bad_annotation_is_refused_with_its_place(
     nursery: trio.Nursery, annotations: dict[str, str], sentence: str
 ) -> None:
-    held, _ = with_pod(nursery, annotations).call(Create, create_request())
+    held, _ = with_pod(nursery, annotations).call("CreateContainer", create_request())
     assert held.refused is not None
     assert held.refused[0] is Status.INVALID_ARGUMENT
     assert sentence in held.refused[1]
@@ -118,10 +108,9 @@ async def test_a_container_of_an_unknown_pod_is_the_runtimes_business(nursery: t
         (Answer(Status.NOT_FOUND.value, None), 0, "there is none"),
         (good(v1.CreateContainerResponse(container_id=ID)), 1, "the runtime's lists will tell of it"),
     ):
-        held, create = FakeHeld(), Create(node)
-        create.request(bytes(request), held)
+        held = await node.begin("CreateContainer", request)
         await held.decided.wait()
-        create.reply(answer)
+        await held.reply(answer)
         assert bytes(request) == held.forwarded
         assert not node.engine.state.workload.containers
         assert node.doubts == doubts, why
@@ -129,8 +118,7 @@ async def test_a_container_of_an_unknown_pod_is_the_runtimes_business(nursery: t
 
 @in_nursery
 async def test_a_request_that_is_none_is_refused(nursery: trio.Nursery) -> None:
-    held = FakeHeld()
-    Create(with_pod(nursery)).request(b"\xff\xff", held)
+    held, _ = with_pod(nursery).call("CreateContainer", b"\xff\xff")
     assert held.refused is not None
     assert held.refused[0] is Status.INVALID_ARGUMENT
 
@@ -139,9 +127,7 @@ async def test_a_request_that_is_none_is_refused(nursery: trio.Nursery) -> None:
 async def test_hints_are_looked_up_before_the_decision(nursery: trio.Nursery) -> None:
     hint = TopologyHint("/sys/devices/x", cpus=CPUSet.of(1))
     node = with_pod(nursery, hints=(hint,))
-    held = FakeHeld()
-    Create(node).request(bytes(create_request(mounts=("/data",))), held)
-    assert held.forwarded is None
+    held = await node.begin("CreateContainer", create_request(mounts=("/data",)))
     await held.decided.wait()
     (container,) = node.engine.state.workload.containers.values()
     assert (hint,) == container.hints
@@ -151,7 +137,7 @@ async def test_hints_are_looked_up_before_the_decision(nursery: trio.Nursery) ->
 @in_nursery
 async def test_hints_can_be_declined(nursery: trio.Nursery) -> None:
     node = with_pod(nursery, {"topologyhints.cri-resource-manager.intel.com/pod": "false"})
-    held, _ = node.call(Create, create_request(mounts=("/data",)))
+    held, _ = node.call("CreateContainer", create_request(mounts=("/data",)))
     assert held.forwarded is not None
     assert not node.asked_about
 
@@ -159,24 +145,41 @@ async def test_hints_can_be_declined(nursery: trio.Nursery) -> None:
 @in_nursery
 async def test_a_caller_that_leaves_during_the_look_up_reserves_nothing(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
-    create, held = Create(node), FakeHeld()
-    create.request(bytes(create_request(mounts=("/data",))), held)
-    create.abandoned()
+    held, looks = FakeCall(bytes(create_request(mounts=("/data",)))), threading.Event()
+
+    def find(_places: object) -> tuple[TopologyHint, ...]:
+        trio.from_thread.run_sync(node.found.set)
+        looks.wait(10)
+        return ()
+
+    node.intake.find_hints = find
+    handler = node.handler("CreateContainer")
+    assert handler is not None
+    nursery.start_soon(held.run, handler)
     await node.found.wait()
+    await held.leave()
+    looks.set()
     await trio.testing.wait_all_tasks_blocked(0.05)
+    assert held.forwarded is None
     assert not node.engine.state.workload.containers
+
+
+GRANTING: list[tuple[str, betterproto.Message]] = [
+    ("CreateContainer", create_request("d")),
+    ("UpdateContainerResources", update(4)),
+]
 
 
 @in_nursery
 async def test_nothing_reaches_the_runtime_before_its_decision_is_kept(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     node.keeps = []
-    creation, resize = FakeHeld(), FakeHeld()
-    Create(node).request(bytes(create_request("d")), creation)
-    Update(node).request(bytes(update(4)), resize)
+    creation = await node.begin("CreateContainer", create_request("d"))
+    resize = await node.begin("UpdateContainerResources", update(4))
     assert (creation.forwarded, resize.forwarded) == (None, None)
-    for then in node.keeps:
-        then()
+    node.keep()
+    await creation.decided.wait()
+    await resize.decided.wait()
     assert None not in (creation.forwarded, resize.forwarded)
 
 
@@ -184,22 +187,23 @@ async def test_nothing_reaches_the_runtime_before_its_decision_is_kept(nursery: 
 async def test_a_caller_that_leaves_before_that_leaves_nothing_behind(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     node.keeps, before = [], node.engine.state
-    for one, request in ((Create(node), create_request("d")), (Update(node), update(4))):
-        one.request(bytes(request), FakeHeld())
+    for method, request in GRANTING:
+        held = await node.begin(method, request)
         assert before.policy != node.engine.state.policy
-        one.abandoned()
+        await held.leave()
         assert (before.policy, before.adjustments) == (node.engine.state.policy, node.engine.state.adjustments)
 
 
 @in_nursery
 async def test_what_cannot_be_kept_is_undone_and_refused(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
-    node.keeps, before = [], node.engine.state
-    for one, request in ((Create(node), create_request("d")), (Update(node), update(4))):
-        held = FakeHeld()
-        one.request(bytes(request), held)
+    before = node.engine.state
+    for method, request in GRANTING:
+        node.keeps, node.given_up = [], ""
+        held = await node.begin(method, request)
         assert before.policy != node.engine.state.policy
-        node.give_up("the disk is full")
+        node.keep("the disk is full")
+        await held.decided.wait()
         assert (held.forwarded, held.refused) == (None, (Status.UNAVAILABLE, "the disk is full"))
         assert (before.policy, before.adjustments) == (node.engine.state.policy, node.engine.state.adjustments)
 
@@ -208,23 +212,22 @@ async def test_what_cannot_be_kept_is_undone_and_refused(nursery: trio.Nursery) 
 async def test_while_nothing_can_be_kept_nothing_is_granted_and_all_else_passes(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     node.unkept, before = "the disk is full", node.engine.state
-    for one, request in ((Create(node), create_request("d")), (Update(node), update(4))):
-        held = FakeHeld()
-        one.request(bytes(request), held)
+    for method, request in GRANTING:
+        held, _ = node.call(method, request)
         assert held.refused == (Status.UNAVAILABLE, "the disk is full")
     assert before is node.engine.state
-    node.call(Stop, v1.StopContainerRequest(container_id=ID), good(v1.StopContainerResponse()))
+    node.call("StopContainer", v1.StopContainerRequest(container_id=ID), good(v1.StopContainerResponse()))
     assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
 
 
 @in_nursery
 async def test_a_containers_life_is_followed_and_its_grant_ends_with_it(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
-    node.call(Start, v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
+    node.call("StartContainer", v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
     assert states(node) == [ContainerState.RUNNING]
-    node.call(Stop, v1.StopContainerRequest(container_id=ID[:13]), good(v1.StopContainerResponse()))
+    node.call("StopContainer", v1.StopContainerRequest(container_id=ID[:13]), good(v1.StopContainerResponse()))
     assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
-    node.call(Remove, v1.RemoveContainerRequest(container_id=ID), Answer(Status.NOT_FOUND.value, None))
+    node.call("RemoveContainer", v1.RemoveContainerRequest(container_id=ID), Answer(Status.NOT_FOUND.value, None))
     assert not states(node)
 
 
@@ -232,22 +235,22 @@ async def test_a_containers_life_is_followed_and_its_grant_ends_with_it(nursery:
 async def test_a_start_or_stop_that_fails_changes_nothing(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     before = node.engine.state
-    node.call(Start, v1.StartContainerRequest(container_id=ID), Answer(Status.UNKNOWN.value, None))
-    node.call(Start, v1.StartContainerRequest(container_id=ID), Answer(Status.NOT_FOUND.value, None))
-    node.call(Stop, v1.StopContainerRequest(container_id=ID), Answer(Status.DEADLINE_EXCEEDED.value, None))
+    node.call("StartContainer", v1.StartContainerRequest(container_id=ID), Answer(Status.UNKNOWN.value, None))
+    node.call("StartContainer", v1.StartContainerRequest(container_id=ID), Answer(Status.NOT_FOUND.value, None))
+    node.call("StopContainer", v1.StopContainerRequest(container_id=ID), Answer(Status.DEADLINE_EXCEEDED.value, None))
     assert before is node.engine.state
 
 
 @pytest.mark.parametrize(
     ("end", "request_", "left"),
     [
-        pytest.param(StopPod, v1.StopPodSandboxRequest(pod_sandbox_id="p1"), (1, 1), id="stopped"),
-        pytest.param(RemovePod, v1.RemovePodSandboxRequest(pod_sandbox_id="p1"), (0, 0), id="removed"),
+        pytest.param("StopPodSandbox", v1.StopPodSandboxRequest(pod_sandbox_id="p1"), (1, 1), id="stopped"),
+        pytest.param("RemovePodSandbox", v1.RemovePodSandboxRequest(pod_sandbox_id="p1"), (0, 0), id="removed"),
     ],
 )
 @in_nursery
 async def test_a_pod_takes_its_containers_along(
-    nursery: trio.Nursery, end: type[StopPod], request_: v1.StopPodSandboxRequest, left: tuple[int, int]
+    nursery: trio.Nursery, end: str, request_: v1.StopPodSandboxRequest, left: tuple[int, int]
 ) -> None:
     node = with_container(nursery)
     node.call(end, request_, good(v1.StopPodSandboxResponse()))
@@ -258,14 +261,14 @@ async def test_a_pod_takes_its_containers_along(
 @pytest.mark.parametrize(
     ("call", "request_"),
     [
-        pytest.param(RunPod, pod_request(uid="u2"), id="a pod may be there"),
-        pytest.param(Start, v1.StartContainerRequest(container_id=ID), id="a container may have started"),
-        pytest.param(StopPod, v1.StopPodSandboxRequest(pod_sandbox_id="p1"), id="a pod may have stopped"),
+        pytest.param("RunPodSandbox", pod_request(uid="u2"), id="a pod may be there"),
+        pytest.param("StartContainer", v1.StartContainerRequest(container_id=ID), id="a container may have started"),
+        pytest.param("StopPodSandbox", v1.StopPodSandboxRequest(pod_sandbox_id="p1"), id="a pod may have stopped"),
     ],
 )
 @in_nursery
 async def test_after_a_call_with_unknown_outcome_the_runtime_is_asked(
-    nursery: trio.Nursery, call: type[Participant], request_: betterproto.Message
+    nursery: trio.Nursery, call: str, request_: betterproto.Message
 ) -> None:
     node = with_container(nursery)
     before = node.engine.state
@@ -274,10 +277,26 @@ async def test_after_a_call_with_unknown_outcome_the_runtime_is_asked(
 
 
 @in_nursery
-async def test_only_calls_that_matter_are_taken_part_in(nursery: trio.Nursery) -> None:
+async def test_only_calls_that_matter_are_held_or_observed(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
-    assert {method for _, method in METHODS if participant(node, method)} == INTERCEPTED
-    assert [participant(node, method) for method in ("ListContainers", "Version", "ExecSync", "")] == [None] * 4
+    methods = {method for service, method in METHODS if service == RUNTIME_SERVICE}
+    held = {method for method in methods if node.handler(method)}
+    observed = {method for method in methods if node.observer(method)}
+    assert held == {"CreateContainer", "UpdateContainerResources", "ContainerStatus"}
+    assert held | observed == INTERCEPTED | TELLING
+    assert not held & observed
+    assert {node.handler(method) or node.observer(method) for method in ("Version", "ExecSync", "")} == {None}
+
+
+@in_nursery
+async def test_a_start_is_held_while_anything_is_unsettled_and_observed_else(nursery: trio.Nursery) -> None:
+    node = FakeNode(nursery)
+    for settled in (True, False):
+        node.clears = None if settled else []
+        assert (node.handler("StartContainer") is None, node.observer("StartContainer") is not None) == (
+            settled,
+            settled,
+        )
 
 
 @pytest.mark.parametrize(
@@ -292,8 +311,7 @@ async def test_hints_that_cannot_be_looked_up_stop(nursery: trio.Nursery, hints:
         raise OSError("strange firmware")
 
     node.intake.find_hints = fail
-    held = FakeHeld()
-    Create(node).request(bytes(create_request(mounts=("/data",))), held)
+    held = await node.begin("CreateContainer", create_request(mounts=("/data",)))
     await held.decided.wait()
     assert refused is (held.forwarded is None)
     assert held.refused is None or "do not tell where they are" in held.refused[1]
@@ -303,9 +321,9 @@ async def test_hints_that_cannot_be_looked_up_stop(nursery: trio.Nursery, hints:
 @in_nursery
 async def test_a_resize_whose_sets_are_no_texts_leaves_nothing_behind(nursery: trio.Nursery, field: int) -> None:
     node = with_container(nursery)
-    before, held = node.engine.state, FakeHeld()
+    before = node.engine.state
     wrong = bytes([field << 3, 5])
-    Update(node).request(bytes(update(4)) + bytes([2 << 3 | 2, len(wrong)]) + wrong, held)
+    held, _ = node.call("UpdateContainerResources", bytes(update(4)) + bytes([2 << 3 | 2, len(wrong)]) + wrong)
     assert held.refused is not None
     assert held.refused[0] is Status.INVALID_ARGUMENT
     assert before is node.engine.state

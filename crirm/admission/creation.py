@@ -1,0 +1,86 @@
+"""The steps of a CreateContainer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from crirm.admission.admission import admitted
+from crirm.admission.steps import adjust, identified, overrides, pod_named, requirements
+from crirm.cri import slice as cri
+from crirm.cri.decode import places, resources
+from crirm.model.annotations import kept
+from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.events import ContainerRequested
+from crirm.model.resources import Requirements
+from crirm.model.workload import Container, ContainerState, PodId
+from crirm.policy.annotations import Hints, topology_hints
+from crirm.policy.creation import asked_before
+
+if TYPE_CHECKING:
+    from crirm.admission.admission import Admission, Step
+    from crirm.cri.decode import Place
+
+_NOBODY_KNOWS: Final = (
+    "its mounts and devices do not tell where they are, but it is to be near them (topologyhints: strict)"
+)
+
+
+def identify(asked: Admission) -> Admission:
+    """Find out which container of which pod is asked for; earlier requests for it are about the same instance."""
+    if not isinstance(asked.request, cri.CreateContainerRequest):
+        raise TypeError("this is no creation")
+    workload, config = asked.state.workload, asked.request.config
+    pod = pod_named(workload, PodId(asked.request.pod_sandbox_id))
+    container = Container(
+        key=asked.facts.key,
+        pod=pod,
+        name=config.metadata.name,
+        attempt=config.metadata.attempt,
+        state=ContainerState.CREATING,
+        resources=resources(config.linux.resources),
+        requirements=Requirements(),
+        labels=config.labels,
+        annotations=kept(config.annotations),
+    )
+    before = asked_before(workload, container)
+    container = attrs.evolve(container, key=before) if before else container
+    return attrs.evolve(asked, pod=workload.pods[pod], container=container)
+
+
+def read_annotations(asked: Admission) -> Admission:
+    """Read what the pod wants of crirm itself; the policy reads what it is to do."""
+    container, pod = identified(asked)
+    return attrs.evolve(asked, heeded=topology_hints(pod, container.name))
+
+
+def hints(asked: Admission) -> Admission:
+    """Have the container near its mounts and devices; one that insists on it is refused where nobody knows them."""
+    container, _ = identified(asked)
+    if asked.facts.hints is None and asked.heeded is Hints.STRICT:
+        raise RefusedError(RefusalReason.NO_ROOM, f"{container.name}: {_NOBODY_KNOWS}")
+    return attrs.evolve(asked, container=attrs.evolve(container, hints=asked.facts.hints or ()))
+
+
+def place(asked: Admission) -> Admission:
+    """Ask the policy for a place."""
+    event = ContainerRequested(identified(asked)[0])
+    return attrs.evolve(asked, event=event, decision=asked.facts.decide(event))
+
+
+UNDERSTOOD: Final[tuple[Step, ...]] = (identify, read_annotations, requirements)
+"""As far as a request goes that the host was not asked about yet."""
+CREATION: Final[tuple[Step, ...]] = (*UNDERSTOOD, hints, overrides, place, adjust)
+
+
+def hinting_places(asked: Admission) -> tuple[Place, ...]:
+    """Return the mounts and devices whose whereabouts matter; none where the pod does not heed hints.
+
+    Raises:
+        RefusedError: the request is refused wherever they are.
+    """
+    if not isinstance(asked.request, cri.CreateContainerRequest):
+        return ()
+    found = places(asked.request.config)
+    return found if admitted(asked, UNDERSTOOD).heeded is not Hints.IGNORED else ()

@@ -1,0 +1,85 @@
+"""Field numbers by name, from what the generated messages know of themselves; hand-written code has none as digits."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from crirm.cri.wire import WireType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import betterproto
+
+WIRE_TYPES: Final = {
+    "bool": WireType.VARINT, "enum": WireType.VARINT, "int32": WireType.VARINT, "int64": WireType.VARINT,
+    "uint32": WireType.VARINT, "uint64": WireType.VARINT, "double": WireType.FIXED64,
+    "bytes": WireType.BYTES, "map": WireType.BYTES, "message": WireType.BYTES, "string": WireType.BYTES,
+}  # fmt: skip  # all that CRI uses; a test holds the generated classes against it
+
+
+class Field(NamedTuple):
+    """One field of a generated message.
+
+    Args:
+        name: as the generated class has it.
+        number: on the wire.
+        kind: a key of `WIRE_TYPES`.
+        repeated: whether it is a list.
+        cls: of a nested message, or of an enum; None for all else.
+    """
+
+    name: str
+    number: int
+    kind: str
+    repeated: bool
+    cls: Any
+
+    @property
+    def wire_type(self) -> WireType:
+        """How it stands on the wire."""
+        return WIRE_TYPES[self.kind]
+
+    @property
+    def message(self) -> type[betterproto.Message] | None:
+        """The class of a nested message."""
+        return self.cls if self.kind == "message" else None
+
+
+@cache
+def fields(message: type[betterproto.Message]) -> Mapping[str, Field]:
+    """Return the fields of a generated class by name."""
+    known: Any = message()._betterproto  # type: ignore[arg-type] # betterproto has no public description of its classes
+    return {
+        name: _field(name, known.meta_by_field_name[name], known.cls_by_field[name], known.default_gen[name])
+        for name in known.field_name_by_number.values()
+    }
+
+
+def _field(name: str, meta: Any, cls: Any, default: Any) -> Field:
+    return Field(
+        name, meta.number, meta.proto_type, default is list, cls if meta.proto_type in {"message", "enum"} else None
+    )
+
+
+def number(message: type[betterproto.Message], field: str) -> int:
+    """Return the number that the field *field* of a generated class has on the wire.
+
+    Raises:
+        KeyError: there is no such field.
+    """
+    return fields(message)[field].number
+
+
+def path(message: type[betterproto.Message], *names: str) -> tuple[int, ...]:
+    """Return the numbers of fields that lead from *message* into nested messages, by their names."""
+    numbers: list[int] = []
+    at: type[betterproto.Message] | None = message
+    for name in names:
+        if at is None:
+            raise KeyError(f"{name}: {names[len(numbers) - 1]} is no message")
+        field = fields(at)[name]
+        numbers.append(field.number)
+        at = field.message
+    return tuple(numbers)

@@ -1,0 +1,167 @@
+"""Lists of containers and pods: no case for messages, since a list of 1500 would take seconds.
+
+Only what is asked for is read: most who ask for a list want to know who is there and in which state, which is 17 us for
+each item less than all of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from crirm.cri import slice as cri
+from crirm.cri.fields import number
+from crirm.cri.message import Message
+from crirm.cri.wire import WireType, short_bounds
+from crirm.model.annotations import kept
+from crirm.model.qos import QoSClass
+from crirm.model.workload import ContainerId, ContainerState, Pod, PodId
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import betterproto
+
+_STATES: Final = {
+    int(cri.ContainerState.CONTAINER_CREATED): ContainerState.CREATED,
+    int(cri.ContainerState.CONTAINER_RUNNING): ContainerState.RUNNING,
+    int(cri.ContainerState.CONTAINER_EXITED): ContainerState.EXITED,
+}  # all others, known or not, count as created: they hold what they were given
+_CONTAINERS: Final = number(cri.ListContainersResponse, "containers")
+_ID: Final = number(cri.Container, "id")
+_POD: Final = number(cri.Container, "pod_sandbox_id")
+_METADATA: Final = number(cri.Container, "metadata")
+_STATE: Final = number(cri.Container, "state")
+_CREATED_AT: Final = number(cri.Container, "created_at")
+_LABELS: Final = number(cri.Container, "labels")
+_ANNOTATIONS: Final = number(cri.Container, "annotations")
+_NAME: Final = number(cri.ContainerMetadata, "name")
+_ATTEMPT: Final = number(cri.ContainerMetadata, "attempt")
+_ID_TAG: Final = _ID << 3 | WireType.BYTES
+_STATE_TAG: Final = _STATE << 3 | WireType.VARINT
+
+
+@attrs.frozen
+class Listed:
+    """One item of a ListContainers answer."""
+
+    id: ContainerId
+    pod: PodId
+    name: str
+    attempt: int
+    state: ContainerState
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    created_at_ns: int
+
+
+@attrs.frozen
+class Seen:
+    """The same as far as most want to know it.
+
+    Args:
+        id: of the container.
+        state: in which it is.
+        item: the bytes that tell all of it.
+    """
+
+    id: ContainerId
+    state: ContainerState
+    item: bytes = attrs.field(repr=False)
+
+    @property
+    def whole(self) -> Listed:
+        """All of the item.
+
+        Raises:
+            MalformedError: it cannot be read.
+        """
+        item = Message(self.item)
+        metadata = item.message(_METADATA)
+        return Listed(
+            id=ContainerId(item.text(_ID)),
+            pod=PodId(item.text(_POD)),
+            name=metadata.text(_NAME),
+            attempt=metadata.number(_ATTEMPT),
+            state=_state(item.number(_STATE)),
+            labels=item.mapping(_LABELS),
+            annotations=kept(item.mapping(_ANNOTATIONS)),
+            created_at_ns=item.number(_CREATED_AT),
+        )
+
+
+def _state(value: int) -> ContainerState:
+    return _STATES.get(value, ContainerState.CREATED)
+
+
+def seen_containers(answer: bytes) -> list[Seen]:
+    """Read who is in a ListContainersResponse.
+
+    Raises:
+        MalformedError: it cannot be read.
+    """
+    return [_seen(item) for item in Message(answer).raws(_CONTAINERS)]
+
+
+def listed_containers(answer: bytes) -> list[Listed]:
+    """Read all of a ListContainersResponse.
+
+    Raises:
+        MalformedError: it cannot be read.
+    """
+    return [seen.whole for seen in seen_containers(answer)]
+
+
+def _seen(item: bytes) -> Seen:
+    found = _in_order(item)
+    if found is None:
+        message = Message(item)
+        return Seen(ContainerId(message.text(_ID)), _state(message.number(_STATE)), item)
+    return Seen(ContainerId(found[0]), _state(found[1]), item)
+
+
+def _in_order(item: bytes) -> tuple[str, int] | None:
+    """Return id and state of an *item* whose fields stand in the order of their numbers, as whoever encodes has them.
+
+    Returns:
+        None where that is not so, or the item is out of the ordinary in another way.
+    """
+    size = len(item)
+    bounds = short_bounds(item, 0) if size and item[0] == _ID_TAG else None
+    if bounds is None:
+        return None
+    position, state = bounds[1], 0
+    while position < size and item[position] < _STATE_TAG:
+        if item[position] == _ID_TAG or (skipped := short_bounds(item, position)) is None:
+            return None
+        position = skipped[1]
+    if position + 1 < size and item[position] == _STATE_TAG:
+        state, position = item[position + 1], position + 2
+        if state >= 0x80 or (position < size and item[position] <= _STATE_TAG):
+            return None
+    return item[bounds[0] : bounds[1]].decode("utf-8", "replace"), state
+
+
+def listed_pods(answer: bytes) -> list[Pod]:
+    """Read a ListPodSandboxResponse; it does not tell cgroups, so the QoS class is still open (BestEffort)."""
+    items = Message(answer).messages(number(cri.ListPodSandboxResponse, "items"))
+    return [_listed_pod(item, cri.PodSandbox) for item in items]
+
+
+def pod_status(answer: bytes) -> Pod:
+    """Read the pod of a PodSandboxStatusResponse, as from a list; only the verbose info tells its cgroup."""
+    return _listed_pod(Message(answer).message(number(cri.PodSandboxStatusResponse, "status")), cri.PodSandboxStatus)
+
+
+def _listed_pod(item: Message, cls: type[betterproto.Message]) -> Pod:
+    metadata = item.message(number(cls, "metadata"))
+    return Pod(
+        id=PodId(item.text(number(cls, "id"))),
+        uid=metadata.text(number(cri.PodSandboxMetadata, "uid")),
+        name=metadata.text(number(cri.PodSandboxMetadata, "name")),
+        namespace=metadata.text(number(cri.PodSandboxMetadata, "namespace")),
+        qos=QoSClass.BEST_EFFORT,
+        labels=item.mapping(number(cls, "labels")),
+        annotations=kept(item.mapping(number(cls, "annotations"))),
+    )

@@ -1,0 +1,75 @@
+"""Requests taken apart and answers taken note of, whatever is in them.
+
+What was decided is undone, and the runtime asked what it has, when its answer cannot be read or crirm has a bug. The
+kubelet gets the runtime's bytes all the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+
+from grpclib.const import Status
+
+from crirm.cri.message import MalformedError
+from crirm.cri.reading import read
+from crirm.logs import get_logger
+from crirm.model.decision import RefusalReason, RefusedError
+from crirm.rpc.calls import Answer, CallRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crirm.cri.reading import M
+
+T = TypeVar("T")
+log = get_logger("runtime")
+
+STATUSES: Final = {
+    RefusalReason.NO_ROOM: Status.RESOURCE_EXHAUSTED,
+    RefusalReason.BAD_REQUEST: Status.INVALID_ARGUMENT,
+    RefusalReason.BAD_STATE: Status.FAILED_PRECONDITION,
+    RefusalReason.FAULT: Status.INTERNAL,
+}
+NOTHING_KNOWN: Final = Answer(Status.UNKNOWN.value, None, certain=False)
+_GONE: Final = (Status.OK.value, Status.NOT_FOUND.value)  # both mean that it is not there any more
+
+
+def decoded(method: str, cls: type[M], message: bytes) -> M:
+    """Return a request.
+
+    Raises:
+        CallRefusedError: it is none.
+    """
+    try:
+        return read(cls, message)
+    except MalformedError as error:
+        raise CallRefusedError(Status.INVALID_ARGUMENT, f"{method}: {error}") from error
+
+
+def refuse(refusal: RefusedError) -> NoReturn:
+    """End the call with what the policy says."""
+    raise CallRefusedError(STATUSES[refusal.reason], str(refusal)) from refusal
+
+
+def noted(method: str, note: Callable[[Answer], T], answer: Answer) -> T | None:
+    """Return what *note* makes of *answer*; where it fails, it is told once more, of an answer that tells nothing."""
+    try:
+        return note(answer)
+    except MalformedError as error:
+        log.warning(
+            "an answer of the runtime cannot be read; it is asked what it has", method=method, reason=str(error)
+        )
+    except Exception:
+        log.exception("an answer could not be taken note of, this is a bug in crirm", method=method)
+    note(NOTHING_KNOWN)
+    return None
+
+
+def succeeded(answer: Answer) -> bool:
+    """Tell whether the runtime has surely done what it was asked for."""
+    return answer.certain and answer.status == Status.OK.value
+
+
+def is_gone(answer: Answer) -> bool:
+    """Tell whether what was to end, or to go, has surely done so."""
+    return answer.certain and answer.status in _GONE

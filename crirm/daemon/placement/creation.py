@@ -1,0 +1,161 @@
+"""CreateContainer: the request waits for the decision, and carries it to the runtime."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from grpclib.const import Status
+
+from crirm.cri import slice as cri
+from crirm.cri.decode import asked_sets, sandbox_config
+from crirm.cri.encode import adjusted_create
+from crirm.cri.reading import read
+from crirm.daemon.placement.answers import decoded, noted, refuse
+from crirm.logs import get_logger
+from crirm.model.cpuset import ListFormatError
+from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.events import ContainerCreated, CreateFailed
+from crirm.model.workload import ContainerId
+from crirm.policy.creation import running_before
+from crirm.rpc.calls import CallRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crirm.admission.admission import Admission
+    from crirm.daemon.placement.node_api import Node
+    from crirm.model.decision import Decision
+    from crirm.model.workload import ContainerKey, TopologyHint
+    from crirm.rpc.calls import Answer, HeldCall
+
+    Hints = tuple[TopologyHint, ...] | None
+
+log = get_logger("policy")
+
+METHOD: Final = "CreateContainer"
+_LATE: Final = (Status.CANCELLED.value, Status.DEADLINE_EXCEEDED.value)  # CRI-O goes on, for whoever asks again
+
+
+async def create_container(node: Node, call: HeldCall) -> None:
+    """Place a container; one that cannot be decided about passes, for the runtime has its own words for that."""
+    request, sets = _decoded(call.message)
+    hints = await _prepared(node, request)
+    admission = await _decided(node, request, hints)
+    with _reserved(node, admission, sets, call.message) as (key, message):
+        await node.kept()
+        answer = await call.forward(message)
+    noted(METHOD, partial(_note, node, key), answer)
+
+
+def _decoded(message: bytes) -> tuple[cri.CreateContainerRequest, tuple[str, str]]:
+    """Return the request, and the CPUs and memory nodes that it asks for."""
+    request = decoded(METHOD, cri.CreateContainerRequest, message)
+    try:
+        return request, asked_sets(request.config.linux.resources)
+    except ListFormatError as error:
+        raise CallRefusedError(Status.INVALID_ARGUMENT, f"{METHOD}: {error}") from error
+
+
+async def _prepared(node: Node, request: cri.CreateContainerRequest) -> Hints:
+    """Find out about the pod and about where the container's mounts and devices are."""
+    await _meet(node, request)
+    return await node.intake.hints(request)
+
+
+async def _meet(node: Node, request: cri.CreateContainerRequest) -> None:
+    """Ask about a pod that crirm does not know: it may have been made by a call whose answer nobody has heard."""
+    pod = node.intake.pod_of(request.pod_sandbox_id)
+    if pod not in node.engine.state.workload.pods:
+        config = request.sandbox_config
+        await node.meet(pod, sandbox_config(config, pod) if config.metadata.uid else None)
+
+
+async def _decided(node: Node, request: cri.CreateContainerRequest, hints: Hints) -> Admission | None:
+    """Return what the state of now makes of the request, None where nobody knows its pod.
+
+    Who would fare better if something had ended waits for the runtime to say so, once, and is decided about afresh.
+    """
+    admission = _admitted(node, request, hints)
+    if admission is None or not _may_gain(node, admission):
+        return admission
+    await node.look()
+    await _meet(node, request)
+    return _admitted(node, request, hints)
+
+
+def _admitted(node: Node, request: cri.CreateContainerRequest, hints: Hints) -> Admission | None:
+    pod = node.intake.pod_of(request.pod_sandbox_id)
+    if pod not in node.engine.state.workload.pods:
+        name = request.config.metadata.name
+        log.warning("a container of an unknown pod is passed on as it is", pod=pod, container=name)
+        return None
+    if node.unkept:
+        raise CallRefusedError(Status.UNAVAILABLE, node.unkept)
+    try:
+        return node.intake.creation(request, hints)
+    except RefusedError as refusal:
+        refuse(refusal)
+
+
+def _may_gain(node: Node, admission: Admission) -> bool:
+    """Tell whether to ask first what has ended: CPUs may be free, or an earlier attempt that crirm believes to run."""
+    container, decision = admission.container, admission.decision
+    if container is None or decision is None or not node.may_have_ended():
+        return False
+    before = running_before(admission.state.workload, container.pod, container.name, container.attempt)
+    return bool(before) or could_be_better(decision)
+
+
+def could_be_better(decision: Decision) -> bool:
+    """Tell whether a request would fare better if some container had ended that is thought to run."""
+    no_room = decision.refusal is not None and decision.refusal.reason is RefusalReason.NO_ROOM
+    return no_room or decision.cramped
+
+
+@contextmanager
+def _reserved(
+    node: Node, admission: Admission | None, sets: tuple[str, str], message: bytes
+) -> Iterator[tuple[ContainerKey | None, bytes]]:
+    """Own the grant, and give it back where the request does not reach the runtime: cancelled, refused, or for a bug.
+
+    Yields:
+        whom it is reserved for, None where nothing was decided, and the request with it.
+    """
+    if admission is None or admission.container is None or admission.event is None or admission.decision is None:
+        yield None, message
+        return
+    key, decision = admission.container.key, admission.decision
+    if decision.refusal is not None:
+        node.engine.take(admission.event, decision)
+        refuse(decision.refusal)
+    try:
+        node.engine.take(admission.event, decision)
+        node.intake.cpusets.note(key, *sets, creating=True)
+        yield key, message if admission.adjustment is None else adjusted_create(message, admission.adjustment)
+    except BaseException:
+        node.engine.apply(CreateFailed(key))
+        raise
+
+
+def _note(node: Node, key: ContainerKey | None, answer: Answer) -> None:
+    """Keep the grant under the runtime's name for the container, or give it back."""
+    created = read(cri.CreateContainerResponse, answer.message or b"")
+    id_ = ContainerId(created.container_id)
+    if key is None:
+        if id_ or not _surely_failed(answer):
+            node.intake.doubt()  # made without a place: the runtime's lists will tell of it and of its pod
+    elif id_:
+        node.engine.apply(ContainerCreated(key, id_))
+        if node.intake.key_of(id_) is None:
+            node.intake.doubt()  # it has ended in the meantime, or so it seemed
+    else:
+        node.engine.apply(CreateFailed(key))
+        if not _surely_failed(answer):
+            node.intake.doubt()
+
+
+def _surely_failed(answer: Answer) -> bool:
+    """Tell whether the runtime has surely made nothing."""
+    return answer.certain and answer.status not in {Status.OK.value, *_LATE}

@@ -1,0 +1,30 @@
+"""Which calls are held, and by whom; see ``rpc.calls``. All others pass; some are observed, see ``observers``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from crirm.daemon.placement import creation, resize, start, status
+
+if TYPE_CHECKING:
+    from crirm.daemon.placement.node_api import Node
+    from crirm.rpc.calls import Handler
+
+_HANDLERS: Final = {
+    creation.METHOD: creation.create_container,
+    resize.METHOD: resize.update_container_resources,
+    start.METHOD: start.start_container,
+    status.METHOD: status.container_status,
+}
+
+
+def handler(node: Node, method: str) -> Handler | None:
+    """Return who handles a call of the RuntimeService's *method* that begins now; None when it may pass.
+
+    A start is held only while the runtime has something to confirm, since nothing could be in its way otherwise.
+    """
+    handle = _HANDLERS.get(method)
+    if handle is None or (method == start.METHOD and node.settled):
+        return None
+    return partial(handle, node)
