@@ -8,38 +8,15 @@ import attrs
 import trio
 from grpclib.const import Status
 
-from crirm.rpc.grpc_wire import Deframer, RpcError, frame, request_headers, status_of
-from tests.simulation.frames import DATA, HEADERS, RESET
+from crirm.rpc.grpc_wire import RpcError
+from tests.simulation.client import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.simulation.frames import Frame, Wire
+    from tests.simulation.client import Client
 
-CANCEL = 8  # of HTTP/2
-LATENCY_S = 1e-4
 LOOKS = {"ListPodSandbox", "ListContainers", "ContainerStatus"}
-
-
-@attrs.define(eq=False)
-class Asked:
-    """A call that waits for its answer."""
-
-    number: bytes
-    deliver: Callable[[bytes], None]
-    ended: trio.Event = attrs.field(factory=trio.Event)
-    status: tuple[int, str] = (Status.UNKNOWN.value, "no status")
-    deframer: Deframer = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Deliver whole messages."""
-        self.deframer = Deframer(self.deliver, None)
-
-    def end(self, status: int, message: str) -> None:
-        """Tell how it went."""
-        if not self.ended.is_set():
-            self.status = status, message
-            self.ended.set()
 
 
 @attrs.define(eq=False)
@@ -47,33 +24,37 @@ class Caller:
     """One client.
 
     Args:
-        dial: returns a wire to crirm that ends at the given caller; None where nobody listens.
+        dial: returns a connection to crirm; None where nobody listens.
         overdue: told of a call that ended by its deadline, with its number and when it began.
+        ungreeted: told of one whose connection was not greeted until then, and when it began.
         numbers: of calls, each used once.
         tells_deadline: whether calls carry it; else crirm only hears that the caller has gone.
     """
 
-    dial: Callable[[Caller], Wire | None]
+    dial: Callable[[], Client | None]
     overdue: Callable[[str, bytes, float], None]
+    ungreeted: Callable[[str, float], None]
     numbers: Iterator[int]
     tells_deadline: bool = True
-    asked: dict[int, Asked] = attrs.field(factory=dict, init=False)
     in_flight: int = attrs.field(default=0, init=False)
     last_s: float = attrs.field(default=0.0, init=False)
-    _wire: Wire | None = attrs.field(default=None, init=False)
-    _next: int = attrs.field(default=1, init=False)
+    _client: Client | None = attrs.field(default=None, init=False)
 
-    def _open(self, method: str, message: bytes, timeout_s: float | None, deliver: Callable[[bytes], None]) -> int:
-        if self._wire is None or self._wire.cut:
-            self._wire = self.dial(self)
-        if self._wire is None:
-            raise RpcError(Status.UNAVAILABLE, "nobody listens")
-        stream_id, self._next = self._next, self._next + 2
-        number = b"%d" % next(self.numbers)
-        self.asked[stream_id] = Asked(number, deliver)
-        headers = [*request_headers(f"/runtime.v1.RuntimeService/{method}".encode(), timeout_s), (b"x-call", number)]
-        self._wire.send([(HEADERS, stream_id, headers, False), (DATA, stream_id, frame(message), True)])
-        return stream_id
+    async def _room(self) -> Client:
+        """Return a connection that takes a call now.
+
+        Raises:
+            RpcError: nobody listens, or no more.
+        """
+        while True:
+            if self._client is None or self._client.leaving:
+                self._client = self.dial()
+            if (client := self._client) is None:
+                raise RpcError(Status.UNAVAILABLE, "nobody listens")
+            if await client.room():
+                return client
+            if client.lost:
+                raise RpcError(Status.UNAVAILABLE, "connection lost before the call")
 
     async def call(self, method: str, message: bytes, timeout_s: float = 120.0) -> bytes:
         """Make one call.
@@ -92,53 +73,46 @@ class Caller:
     async def _call(self, method: str, message: bytes, timeout_s: float) -> bytes:
         replies: list[bytes] = []
         begun_s = trio.current_time()
-        told_s = timeout_s if self.tells_deadline else None
-        stream_id = self._open(method, message, told_s, replies.append)
-        asked, wire = self.asked[stream_id], self._wire
+        asked = Asked(b"%d" % next(self.numbers), replies.append)
+        client, stream_id = None, 0
         with trio.move_on_after(timeout_s):
+            client = await self._room()
+            told_s = timeout_s - (trio.current_time() - begun_s) if self.tells_deadline else None
+            stream_id = client.ask(_path(method), message, told_s, asked)
             await asked.ended.wait()
-        if self.asked.get(stream_id) is asked:
-            del self.asked[stream_id]
         if not asked.ended.is_set():
-            if wire is not None:
-                wire.send([(RESET, stream_id, CANCEL)])
-            self.overdue(method, asked.number, begun_s)
-            raise RpcError(Status.DEADLINE_EXCEEDED, f"{method}: context deadline exceeded")
+            self._give_up(method, client, stream_id, asked, begun_s)
         code, text = asked.status
         if code:
             raise RpcError(Status(code), text)
         return replies[0] if replies else b""
 
+    def _give_up(self, method: str, client: Client | None, stream_id: int, asked: Asked, begun_s: float) -> None:
+        if client is not None:
+            client.leave(stream_id)
+            self.overdue(method, asked.number, begun_s)
+        elif self._client is not None and not self._client.greeted:
+            self.ungreeted(method, begun_s)
+        raise RpcError(Status.DEADLINE_EXCEEDED, f"{method}: context deadline exceeded")
+
     async def listen(self, deliver: Callable[[bytes], None]) -> None:
         """Take events as they come, until the stream ends."""
+        asked = Asked(b"%d" % next(self.numbers), deliver)
         try:
-            stream_id = self._open("GetContainerEvents", b"", None, deliver)
+            client = await self._room()
         except RpcError:
             return
-        asked = self.asked[stream_id]
+        stream_id = client.ask(_path("GetContainerEvents"), b"", None, asked)
         try:
             await asked.ended.wait()
         finally:
-            if self.asked.get(stream_id) is asked:
-                del self.asked[stream_id]
+            client.leave(stream_id)
 
-    def frames_received(self, frames: list[Frame]) -> None:
-        """Take answers."""
-        for kind, stream_id, *rest in frames:
-            asked = self.asked.get(stream_id)
-            if asked is None:
-                continue
-            if kind == HEADERS and rest[1]:
-                asked.end(*status_of(rest[0]))
-            elif kind == DATA:
-                asked.deframer.feed(rest[0])
-            elif kind == RESET:
-                asked.end(Status.UNAVAILABLE.value, f"stream reset {rest[0]}")
+    def hang_up(self) -> None:
+        """Close the connection, whatever is on its way."""
+        if self._client is not None:
+            self._client.close()
 
-    def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - of no interest
-        """End all calls."""
-        if self._wire is not None:
-            self._wire.cut = True
-        asked, self.asked = self.asked, {}
-        for one in asked.values():
-            one.end(Status.UNAVAILABLE.value, "transport is closing")
+
+def _path(method: str) -> str:
+    return f"/runtime.v1.RuntimeService/{method}"

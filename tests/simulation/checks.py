@@ -11,17 +11,13 @@ from crirm.daemon.settings import NOTHING
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.workload import ContainerId, ContainerState
-from crirm.rpc.held import LONGEST_S
-from tests.simulation.clocks import monotonic_s
+from crirm.rpc.forwarded import LONGEST_S
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from crirm.rpc.call import Call
-
     from crirm.daemon.node import DecidingNode
     from crirm.model.decision import State
     from crirm.model.workload import Container
+    from tests.simulation.life import Life
     from tests.simulation.runtime import Box
     from tests.simulation.world import World
 
@@ -196,6 +192,15 @@ class Checks:
         if answered_s is not None and answered_s < trio.current_time() - ANSWERED_WITHIN_S:
             self.fail("an answer is lost", f"{method}: answered at {answered_s:.3f} s, and its caller waited in vain")
 
+    def ungreeted(self, method: str, begun_s: float) -> None:
+        """Check a call that ended by its deadline before crirm had greeted its caller."""
+        if self._disturbed_s < begun_s:
+            self.fail("crirm does not greet", method)
+
+    def forbidden(self, what: str) -> None:
+        """Take note of what HTTP/2 forbids."""
+        self.fail("HTTP/2 forbids it", what)
+
     def unwelcome(self) -> None:
         """Take note that crirm listens where that is at the cost of others."""
         self.fail("events are taken from others", f"crirm listens to {self.world.scenario.runtime}")
@@ -217,8 +222,10 @@ class Checks:
 
     def _is_creating(self) -> bool:
         life = self.world.life
-        calls = life.server.calls if life is not None and life.server is not None else ()
-        return any(call.path.endswith(b"/CreateContainer") for call in calls)
+        if life is None or life.server is None:
+            return False
+        calls = [*life.server.calls, *(path for path, _ in life.held.values())]
+        return any(path.endswith(b"/CreateContainer") for path in calls)
 
     # --- quiet moments -------------------------------------------------------------------------------------------
 
@@ -230,7 +237,7 @@ class Checks:
             self.fail("crirm does not serve", "it was started, and the runtime is there")
             return
         if not self.world.kubelet.caller.in_flight:
-            self._check_calls(life.server.calls)
+            self._check_calls(life)
         node = self._node()
         if node is None:
             return
@@ -241,14 +248,12 @@ class Checks:
             self._check_grants(state)
             self._check_shared_out(node)
 
-    def _check_calls(self, calls: Collection[Call]) -> None:
+    def _check_calls(self, life: Life) -> None:
         """Check calls of which nobody waits for the answer; those that came without a deadline may take their time."""
         longest_s = 0.0 if self.world.kubelet.caller.tells_deadline else LONGEST_S
-        stuck = [
-            call.path.decode()
-            for call in calls
-            if not call.path.endswith(ENDLESS) and monotonic_s() - call._request_ended_s > longest_s
-        ]
+        calls = life.server.calls if life.server is not None else []
+        stuck = [path.decode() for path in calls if not path.endswith(ENDLESS)]
+        stuck += [path.decode() for path, begun_s in life.held.values() if trio.current_time() - begun_s > longest_s]
         if stuck:
             self.fail("calls never end", ", ".join(stuck))
 

@@ -152,6 +152,9 @@ class _Burst:
             args = {"method": "CreateContainer", "what": self.rng.choice(["slow", "slow", "late", "drop"])}
             yield Step(self.at_s(), "mishap", {**args, "delay_s": round(self.rng.uniform(8.0, 40.0), 3)})
 
+    def half_answers(self) -> Iterator[Step]:
+        return self.mishaps(("half", "half", "stuck"))
+
     def garbage(self) -> Iterator[Step]:
         return self.mishaps(("garbage",))
 
@@ -162,6 +165,13 @@ class _Burst:
     def drops(self) -> Iterator[Step]:
         for _ in self.some(2):
             yield Step(self.at_s(), "drop")
+
+    def cuts(self) -> Iterator[Step]:
+        """One connection of the many that there are, while the others live."""
+        for _ in self.some(4):
+            whose = self.rng.choice(["caller", "caller", "pool", "kubelet"])
+            reset = self.rng.random() < 0.4
+            yield Step(self.at_s(), "cut", {"whose": whose, "which": self.rng.randrange(8), "reset": reset})
 
     def restarts(self) -> Iterator[Step]:
         yield Step(self.at_s(), "restart_runtime", {"down_s": round(self.rng.uniform(0.1, 12.0), 3)})
@@ -182,6 +192,9 @@ class _Burst:
 
     def lost_events(self) -> Iterator[Step]:
         return self._lasting("lose_events")
+
+    def half_frames(self) -> Iterator[Step]:
+        return self._lasting("half_frames")
 
     def full_disks(self) -> Iterator[Step]:
         return self._lasting("full_disk")
@@ -219,6 +232,9 @@ FAMILIES: Final[dict[str, Callable[[_Burst], Iterator[Step]]]] = {
     "garbage": _Burst.garbage,
     "kills": _Burst.kills,
     "drops": _Burst.drops,
+    "cuts": _Burst.cuts,
+    "half answers": _Burst.half_answers,
+    "half frames": _Burst.half_frames,
     "restarts": _Burst.restarts,
     "slow lists": _Burst.slow_lists,
     "slow updates": _Burst.slow_updates,

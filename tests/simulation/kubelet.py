@@ -67,6 +67,7 @@ class Kubelet:
 
     Args:
         caller: of crirm.
+        listener: likewise, for events.
         draw: returns a number between two others, from the seed.
         evented: whether it listens to events and lists rarely.
         nursery: for its workers.
@@ -75,6 +76,7 @@ class Kubelet:
     """
 
     caller: Caller
+    listener: Caller
     draw: Callable[[str, float, float], float]
     evented: bool
     nursery: trio.Nursery
@@ -122,7 +124,7 @@ class Kubelet:
 
     async def _listen(self) -> None:
         while True:
-            await self.caller.listen(lambda event: self._wake_pods_of({Message(event).text(1)}))
+            await self.listener.listen(lambda event: self._wake_pods_of({Message(event).text(1)}))
             await trio.sleep(EVENTS_AGAIN_S)
 
     def _wake_pods(self, sandboxes: set[tuple[str, str, int]]) -> None:

@@ -9,32 +9,34 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import hpack.hpack
+import hpack.table
 import trio
 
 import crirm.daemon.app
 import crirm.daemon.node
 import crirm.daemon.relay.link
 import crirm.daemon.state.persistence
-import crirm.rpc.client
 import crirm.rpc.server
 from crirm.daemon.app import Daemon, Stop
 from crirm.daemon.configuration.in_force import begin
 from crirm.daemon.settings import DISABLED, Settings
 from crirm.policy.api import Choice
 from crirm.rpc import bridge
-from tests.simulation.frames import PlainCallerConnection, PlainRuntimeConnection
+from crirm.rpc.client import RuntimeConnection
 from tests.simulation.host import ModelCgroups, ModelSights
+from tests.simulation.loop import LoopOfLife
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from crirm.daemon.decider import Decider
     from crirm.daemon.node import DecidingNode
+    from crirm.rpc.calls import Handler, HeldCall, Refusal
     from crirm.rpc.flusher import Flusher
-    from crirm.rpc.server import Served, Server
-    from tests.simulation.caller import Caller
+    from crirm.rpc.server import Route, Served, Server
     from tests.simulation.disk import ModelStore
-    from tests.simulation.frames import Wire
+    from tests.simulation.wires import Socket
     from tests.simulation.world import World
 
 DUMP_NOTHING = "off:*"
@@ -54,9 +56,14 @@ class Life:
     daemon: Daemon | None = None
     server: Server | None = None
     dead: bool = False
-    wires: list[Wire] = attrs.field(factory=list)
-    callers: list[Caller] = attrs.field(factory=list)
+    sockets: list[Socket] = attrs.field(factory=list)
     relay: Any = None
+    held: dict[object, tuple[bytes, float]] = attrs.field(factory=dict)  # calls: their path, and when they began
+    loop: LoopOfLife = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Have a loop."""
+        self.loop = LoopOfLife(self.world.loop)
 
     @property
     def node(self) -> DecidingNode | None:
@@ -66,9 +73,13 @@ class Life:
     def kill(self) -> None:
         """End it as ``kill -9`` does: nothing that it has not done yet is done."""
         self.dead, self.server = True, None
-        for wire in self.wires:
-            wire.cut = True
+        self.loop.die()
+        for socket in self.sockets:
+            socket.cut = socket.other.cut = True
         self.nursery.cancel_scope.cancel()
+        for socket in self.sockets:
+            if isinstance(socket.protocol, RuntimeConnection):  # tasks that wait for the runtime are shielded
+                socket.protocol.fail("killed")
 
 
 def settings_of(world: World) -> Settings:
@@ -129,8 +140,15 @@ async def _call_asyncio(fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
     return await fn(*args)
 
 
-async def _connect(connection: PlainRuntimeConnection, _path: str) -> None:
-    _world().connect_to_runtime(connection)
+async def _connect(protocol: bridge.Protocol, _path: str) -> None:
+    world = _world()
+    await world.loop.pause(world.draw("connect", 0.0, 0.0005))
+    world.connect_to_runtime(protocol)
+
+
+def _loop() -> Any:
+    world = _world()
+    return world.loop if world.life is None else world.life.loop
 
 
 def _spawn(fn: Callable[..., Awaitable[None]], *args: Any) -> None:
@@ -148,9 +166,31 @@ def _listening(*_args: Any) -> Iterator[Any]:
     yield SimpleNamespace(getsockname=lambda: "/sim/relay.sock")
 
 
+def _counted(path: bytes, handler: Handler) -> Handler:
+    """Have *handler* tell which calls it has, those among them whose caller is gone."""
+
+    async def handle(call: HeldCall) -> bytes | None:
+        life = _world().life
+        if life is None:
+            return await handler(call)
+        life.held[call] = path, trio.current_time()
+        try:
+            return await handler(call)
+        finally:
+            del life.held[call]
+
+    return handle
+
+
 @asynccontextmanager
-async def _open_server(_sock: object, served: Served, flusher: Flusher) -> AsyncIterator[Server]:
-    server = crirm.rpc.server.Server(served, flusher)
+async def _open_server(_sock: object, served: Served) -> AsyncIterator[Server]:
+    def route(path: bytes) -> Route | Refusal:
+        found = served.route(path)
+        if isinstance(found, crirm.rpc.server.Route) and found.handler is not None:
+            return attrs.evolve(found, handler=_counted(path, found.handler))
+        return found
+
+    server = crirm.rpc.server.Server(attrs.evolve(served, route=route, connect=_connect))
     life = _world().life
     if life is not None and not life.dead:
         life.server = server
@@ -190,6 +230,7 @@ def _nothing(*_args: object) -> None:
     """Do nothing."""
 
 
+_NO_LOG = SimpleNamespace(debug=_nothing)
 _SYSTEMD = SimpleNamespace(
     inherited_listener=_nothing, watchdog=_no_watchdog, notify_ready=_nothing, notify_stopping=_nothing
 )
@@ -224,9 +265,10 @@ _TWINS: Final[tuple[tuple[Any, str, Any], ...]] = (
     (bridge, "call_asyncio", _call_asyncio),
     (bridge, "connect_unix", _connect),
     (bridge, "spawn", _spawn),
-    (bridge, "loop", lambda: _world().loop),
-    (crirm.rpc.client, "RuntimeConnection", PlainRuntimeConnection),
-    (crirm.rpc.server, "CallerConnection", PlainCallerConnection),
+    (bridge, "loop", _loop),
+    (hpack.hpack, "log", _NO_LOG),  # several lines for each header, and nobody reads them
+    (hpack.table, "log", _NO_LOG),
+    (bridge, "rest_of", lambda transport: transport.rest),
     (crirm.daemon.relay.link, "is_other_file", _is_other_file),
     (crirm.daemon.node, "HostSights", _HostSights),
     (crirm.daemon.node, "Cgroups", lambda _root: ModelCgroups(_world().host)),

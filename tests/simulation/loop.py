@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from tests.simulation.clocks import monotonic_s
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,6 +26,7 @@ class Handle:
 
     callback: Callable[..., object] | None
     args: tuple[Any, ...]
+    owner: object = None
 
     def cancel(self) -> None:
         """Let it not be called."""
@@ -49,9 +52,23 @@ class VirtualLoop:
 
     def call_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> Handle:
         """Call *callback* in *delay_s* seconds."""
+        return self.call_at(trio.current_time() + delay_s, callback, *args)
+
+    def call_at(self, at_s: float, callback: Callable[..., object], *args: Any) -> Handle:
+        """Call *callback* at *at_s*, after all that is to be called then already."""
         handle = Handle(callback, args)
-        heapq.heappush(self._heap, (trio.current_time() + delay_s, next(self._numbers), handle))
+        heapq.heappush(self._heap, (at_s, next(self._numbers), handle))
         return handle
+
+    def now_s(self) -> float:
+        """Return seconds since the run began."""
+        return trio.current_time()
+
+    def drop(self, owner: object) -> None:
+        """Let nothing be called any more that is *owner*'s."""
+        for _, _, handle in self._heap:
+            if handle.owner is owner:
+                handle.cancel()
 
     async def pause(self, delay_s: float, *, firmly: bool = False) -> None:
         """Sleep, at a part of what ``trio.sleep`` costs; *firmly*: cancelled or not."""
@@ -82,3 +99,36 @@ class VirtualLoop:
                 return 0.0
             deadline_s = runner.deadlines.next_deadline()
         return None
+
+
+@attrs.define(eq=False)
+class LoopOfLife:
+    """The loop of one process of crirm: what it has asked for is not done when it is dead.
+
+    Args:
+        loop: of everybody.
+    """
+
+    loop: VirtualLoop
+    dead: bool = False
+
+    def time(self) -> float:
+        """Return what ``time.monotonic`` does."""
+        return monotonic_s()
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> Handle:
+        """See `VirtualLoop`."""
+        return self.call_later(0.0, callback, *args)
+
+    def call_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> Handle:
+        """See `VirtualLoop`."""
+        if self.dead:
+            return Handle(None, ())
+        handle = self.loop.call_later(delay_s, callback, *args)
+        handle.owner = self
+        return handle
+
+    def die(self) -> None:
+        """Call nothing more."""
+        self.dead = True
+        self.loop.drop(self)

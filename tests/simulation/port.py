@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 from grpclib.const import Status
 
-from crirm.rpc.grpc_wire import RpcError, find, frame, parse_timeout_s, status_trailers
-from tests.simulation.frames import DATA, HEADERS, RESET, SETTINGS
+from crirm.rpc import frames as h2
+from crirm.rpc.grpc_wire import PREFIX_BYTES, RpcError, find, frame, parse_timeout_s, status_trailers
+from crirm.rpc.header_blocks import literals
 from tests.simulation.habits import Events
+from tests.simulation.peer import WIDE_OPEN, WINDOWS, Peer, data_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.simulation.frames import Frame, Wire
+    from crirm.rpc.header_blocks import Headers
     from tests.simulation.runtime import ModelRuntime
 
-_OK = [(b":status", b"200"), (b"content-type", b"application/grpc")]
-INTERNAL_ERROR = 2  # of HTTP/2
+_OK = literals([(b":status", b"200"), (b"content-type", b"application/grpc")])
+_OK_TRAILERS = literals(status_trailers(Status.OK, "", alone=False))
 GARBAGE = b"\x0a\xff\xff\xff"
+UNTOLD = {"kill", "drop", "reset", "hang up", "half", "stuck"}
 
 
 @attrs.define(eq=False)
@@ -31,6 +34,8 @@ class Stream:
     method: str
     call: bytes  # the caller's own number of it
     timeout_s: float | None
+    request: bytearray = attrs.field(factory=bytearray)
+    ended: bool = False  # the request is whole
     gone: bool = False
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
@@ -43,7 +48,8 @@ class Mishap:
         method: of which the next call is met.
         what: ``refuse``, ``reset before`` or ``reset`` (after the runtime has acted), ``garbage``, ``drop`` (never
             answer), ``hang up`` (after it has acted), ``late`` (act, then answer late), ``slow`` (act late),
-            ``kill before`` or ``kill`` (crirm).
+            ``kill before`` or ``kill`` (crirm), ``half`` (hang up in the middle of the answer), ``stuck`` (say nothing
+            more from there on).
         delay_s: of those that are late.
     """
 
@@ -52,54 +58,116 @@ class Mishap:
     delay_s: float = 0.0
 
 
-@attrs.define(eq=False)
-class Port:
-    """One connection that crirm has opened.
+@attrs.frozen
+class Told:
+    """Who hears of what happens at the runtime.
 
     Args:
-        runtime: answers.
         mishap: returns what goes wrong with a call of a method, if anything.
         kill: kills crirm.
         answered: told the number of every call that was answered.
         unwelcome: told that crirm listens for itself where that is at the cost of others.
+        forbidden: told what HTTP/2 forbids.
     """
 
-    runtime: ModelRuntime
     mishap: Callable[[str], Mishap | None]
     kill: Callable[[], None]
     answered: Callable[[bytes], None]
     unwelcome: Callable[[], None]
-    wire: Wire = attrs.field(init=False)
-    _streams: dict[int, Stream] = attrs.field(factory=dict, init=False)
+    forbidden: Callable[[str], None]
 
-    def greet(self, streams: int) -> None:
-        """Send the settings frame."""
-        self.wire.send([(SETTINGS, 0, streams)])
 
-    def close(self) -> None:
-        """End the connection."""
-        self.connection_lost(None)
-        self.wire.close()
+class Port(Peer):
+    """One connection that crirm has opened.
 
-    def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - of no interest
+    Args:
+        runtime: answers.
+        most: streams at once; 0: there is no limit.
+        told: whom it tells.
+        of_caller: whether it belongs to one of crirm's callers; else it is one of the pool's.
+    """
+
+    def __init__(self, runtime: ModelRuntime, most: int, told: Told, *, of_caller: bool) -> None:
+        super().__init__(told.forbidden)
+        self.runtime = runtime
+        self.of_caller = of_caller
+        self._most = most or h2.LARGEST_STREAM_ID
+        self._told = told
+        self._streams: dict[int, Stream] = {}
+        self._latest = 0
+        self._preface = h2.PREFACE  # what of it is still to come
+        self._stuck = False
+
+    def greeting(self) -> bytes:
+        """See `Peer`."""
+        limit = {h2.MAX_CONCURRENT_STREAMS: self._most} if self._most < h2.LARGEST_STREAM_ID else {}
+        return h2.settings({**WINDOWS, **limit}) + WIDE_OPEN
+
+    def send(self, data: bytes) -> None:
+        """Send frames, unless it is stuck."""
+        if not self._stuck:
+            super().send(data)
+
+    # --- requests ------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take the preface, and frames."""
+        if self._preface:
+            if data[: len(self._preface)] != self._preface[: len(data)]:
+                self._forbid("another preface")
+            self._preface, data = self._preface[len(data) :], data[len(self._preface) :]
+        super().data_received(data)
+
+    def on_headers(self, stream_id: int, headers: Headers, *, end: bool) -> None:
+        """Take on a call."""
+        if stream_id <= self._latest or not stream_id % 2 or end:
+            self._forbid(f"headers of stream {stream_id} after those of {self._latest}{' without a request' * end}")
+            return
+        self._latest = stream_id
+        if len(self._streams) >= self._most:
+            self._forbid(f"stream {stream_id}, and has {len(self._streams)}")
+        service, _, method = (find(headers, b":path") or b"").decode().rpartition("/")
+        timeout = find(headers, b"grpc-timeout")
+        name = method if service.startswith("/runtime.v1.") else "?"
+        self._streams[stream_id] = Stream(
+            stream_id, name, find(headers, b"x-call") or b"", parse_timeout_s(timeout) if timeout else None
+        )
+
+    def on_data(self, stream_id: int, data: bytes, *, end: bool) -> None:
+        """Take bytes of a request, and serve it when it is whole."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.ended:
+            self._forbid(f"data of stream {stream_id}, {'which has ended' if stream_id <= self._latest else 'of none'}")
+            return
+        stream.request += data
+        if end:
+            stream.ended = True
+            message = bytes(stream.request[PREFIX_BYTES:])
+            if stream.request != frame(message):
+                self._forbid(f"a request that is not one message: {stream.request!r:.60}")
+            self.runtime.nursery.start_soon(self._serve, stream, message)
+
+    def on_reset(self, stream_id: int, code: int) -> None:  # noqa: ARG002 - nobody wants it any more
+        """End a call."""
+        if stream_id > self._latest:
+            self._forbid(f"a reset of stream {stream_id}, which is none")
+        elif found := self._streams.get(stream_id):
+            self._abandon(found)
+
+    def on_window(self, stream_id: int, size_bytes: int) -> None:  # noqa: ARG002 - there is enough
+        """Check that there is such a stream."""
+        if stream_id > self._latest:
+            self._forbid(f"a window of stream {stream_id}, which is none")
+
+    def on_goaway(self, last_stream_id: int, code: int) -> None:  # noqa: ARG002 - the runtime begins no streams
+        """Check why."""
+        if code:
+            self._forbid(f"GOAWAY with error {code}")
+
+    def on_lost(self) -> None:
         """End all calls."""
         for stream in list(self._streams.values()):
             self._abandon(stream)
-
-    def frames_received(self, frames: list[Frame]) -> None:
-        """Take on calls."""
-        for kind, stream_id, *rest in frames:
-            if kind == HEADERS:
-                method = (find(rest[0], b":path") or b"").decode().rpartition("/")
-                timeout = find(rest[0], b"grpc-timeout")
-                number = find(rest[0], b"x-call") or b""
-                name = method[2] if method[0].startswith("/runtime.v1.") else "?"
-                stream = Stream(stream_id, name, number, parse_timeout_s(timeout) if timeout else None)
-                self._streams[stream_id] = stream
-            elif kind == DATA and stream_id in self._streams:
-                self.runtime.nursery.start_soon(self._serve, self._streams[stream_id], rest[0][5:])
-            elif kind == RESET and (found := self._streams.get(stream_id)):
-                self._abandon(found)
 
     def _abandon(self, stream: Stream) -> None:
         stream.gone = True
@@ -108,18 +176,20 @@ class Port:
         if not (self.runtime.habits.creation_goes_on and stream.method == "CreateContainer"):
             stream.scope.cancel()
 
+    # --- answers -------------------------------------------------------------------------------------------------
+
     async def _serve(self, stream: Stream, message: bytes) -> None:
         if stream.method == "GetContainerEvents" and self.runtime.habits.events is not Events.NOBODY:
             if not stream.call and not self.runtime.habits.bears_listeners:
-                self.unwelcome()
+                self._told.unwelcome()
             self.runtime.listeners.append((self, stream))
-            self._send(stream, [(HEADERS, stream.id, _OK, False)])
+            self._send(stream, h2.header_frames(stream.id, _OK, end=False))
             return
-        mishap = self.mishap(stream.method)
+        mishap = self._told.mishap(stream.method)
         what, delay_s = (mishap.what, mishap.delay_s) if mishap else ("", 0.0)
         match what:
             case "kill before":
-                self.kill()
+                self._told.kill()
                 return
             case "reset before":
                 self._reset(stream)
@@ -150,13 +220,19 @@ class Port:
     async def _give(self, stream: Stream, answer: bytes | RpcError, what: str, delay_s: float) -> None:
         match what:
             case "kill":
-                self.kill()
+                self._told.kill()
             case "drop":
                 pass
             case "reset":
                 self._reset(stream)
             case "hang up":
                 self.close()
+            case "half":
+                self._break_off(stream, answer)
+                self.close()
+            case "stuck":
+                self._break_off(stream, answer)
+                self._stuck = True
             case "late":
                 await trio.sleep(delay_s)
                 self._answer(stream, answer)
@@ -164,7 +240,7 @@ class Port:
                 self._answer(stream, GARBAGE)
             case _:
                 self._answer(stream, answer)
-        self._note_told(stream, answer, told=what not in {"kill", "drop", "reset", "hang up"} and not stream.gone)
+        self._note_told(stream, answer, told=what not in UNTOLD and not stream.gone and not self._stuck)
 
     def _note_told(self, stream: Stream, answer: bytes | RpcError, *, told: bool) -> None:
         if stream.method == "CreateContainer" and isinstance(answer, bytes) and not told:
@@ -173,27 +249,35 @@ class Port:
                 box.told = False
 
     def _answer(self, stream: Stream, answer: bytes | RpcError) -> None:
-        if isinstance(answer, RpcError):
-            end = status_trailers(answer.status, answer.message, alone=True)
-            self._end(stream, [(HEADERS, stream.id, end, True)])
-        else:
-            end = status_trailers(Status.OK, "", alone=False)
-            parts: list[Frame] = [(HEADERS, stream.id, _OK, False), (DATA, stream.id, frame(answer), False)]
-            self._end(stream, [*parts, (HEADERS, stream.id, end, True)])
+        self._end(stream, _frames_of(stream, answer))
+
+    def _break_off(self, stream: Stream, answer: bytes | RpcError) -> None:
+        """Send the half of an answer; it ends within a frame."""
+        frames = _frames_of(stream, answer)
+        at = len(frames) // 2
+        self._send(stream, frames[: at - (h2.whole_frames(frames[:at]) == at)])
 
     def _reset(self, stream: Stream) -> None:
-        self._end(stream, [(RESET, stream.id, INTERNAL_ERROR)])
+        self._end(stream, h2.rst_stream(stream.id, h2.INTERNAL_ERROR))
 
-    def _end(self, stream: Stream, frames: list[Any]) -> None:
+    def _end(self, stream: Stream, frames: bytes) -> None:
         self._streams.pop(stream.id, None)
         self._send(stream, frames)
-        if not stream.gone and stream.call:
-            self.answered(stream.call)
+        if not stream.gone and stream.call and not self._stuck:
+            self._told.answered(stream.call)
 
-    def _send(self, stream: Stream, frames: list[Any]) -> None:
+    def _send(self, stream: Stream, frames: bytes) -> None:
         if not stream.gone:
-            self.wire.send(frames)
+            self.send(frames)
 
     def push(self, stream: Stream, message: bytes) -> None:
         """Send one message of a stream that goes on."""
-        self._send(stream, [(DATA, stream.id, frame(message), False)])
+        self._send(stream, data_frames(stream.id, frame(message), end=False))
+
+
+def _frames_of(stream: Stream, answer: bytes | RpcError) -> bytes:
+    if isinstance(answer, RpcError):
+        end = literals(status_trailers(answer.status, answer.message, alone=True))
+        return h2.header_frames(stream.id, end, end=True)
+    begin = h2.header_frames(stream.id, _OK, end=False) + data_frames(stream.id, frame(answer), end=False)
+    return begin + h2.header_frames(stream.id, _OK_TRAILERS, end=True)

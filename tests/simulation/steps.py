@@ -120,6 +120,14 @@ class Steps:
         """Let the runtime end its connections."""
         self.world.drop_connections()
 
+    def cut(self, whose: str, which: int, reset: bool) -> None:
+        """End one connection; see ``World.cut``."""
+        self.world.cut(whose, which, reset=reset)
+
+    def half_frames(self, for_s: float) -> None:
+        """Let what is written arrive in two pieces."""
+        self.world.halves_until_s = max(self.world.halves_until_s, trio.current_time() + for_s)
+
     def restart_runtime(self, down_s: float) -> None:
         """Restart the runtime; containers go on."""
         self.world.restart_runtime(down_s)

@@ -14,28 +14,32 @@ import trio
 
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import Constraints, CPUConstraint
+from crirm.rpc.connection import RuntimeHalf
 from tests.simulation import clocks
 from tests.simulation import life as lives
-from tests.simulation.caller import LATENCY_S, Caller
+from tests.simulation.caller import Caller
 from tests.simulation.checks import Checks
+from tests.simulation.client import Client
 from tests.simulation.disk import Disk
-from tests.simulation.frames import NO_LIMIT, PlainRuntimeConnection, Wire
 from tests.simulation.habits import HABITS
 from tests.simulation.host import Host
 from tests.simulation.kubelet import Kubelet
 from tests.simulation.life import Life
 from tests.simulation.loop import VirtualLoop
-from tests.simulation.port import Mishap, Port
+from tests.simulation.port import Mishap, Port, Told
 from tests.simulation.runtime import ModelRuntime
+from tests.simulation.wires import pair, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from crirm.rpc import bridge
     from tests.simulation.scenario import Scenario
 
 LOG_KEPT = 400
 PATIENT_S = 120.0  # the kubelet's default; others may cancel calls without having told a deadline
 RESTART_S = (0.5, 3.0)  # systemd's RestartSec, and Python's start
+LATE_HALF_S = 0.05
 
 
 @attrs.define(eq=False)
@@ -64,6 +68,7 @@ class World:
     mishaps: list[Mishap] = attrs.field(factory=list, init=False)
     runtime_down: bool = attrs.field(default=False, init=False)
     disk_hangs_until_s: float = attrs.field(default=0.0, init=False)
+    halves_until_s: float = attrs.field(default=0.0, init=False)  # what is written arrives in two pieces
     restarts: int = attrs.field(default=0, init=False)
     events: int = attrs.field(default=0, init=False)
     log: deque[tuple[float, str, str]] = attrs.field(factory=lambda: deque(maxlen=LOG_KEPT), init=False)
@@ -84,8 +89,9 @@ class World:
         )  # fmt: skip
         kubelets = self.caller()
         kubelets.tells_deadline = scenario.call_s == PATIENT_S or bool(scenario.seed % 2)
+        listeners = self.caller() if scenario.streams == 1 else kubelets  # the only stream would be taken for ever
         self.kubelet = Kubelet(
-            kubelets, self.draw, scenario.evented, self.nursery, scenario.call_s, self.checks.uncreated
+            kubelets, listeners, self.draw, scenario.evented, self.nursery, scenario.call_s, self.checks.uncreated
         )
 
     # --- chance --------------------------------------------------------------------------------------------------
@@ -120,21 +126,24 @@ class World:
 
     def caller(self) -> Caller:
         """Return a new client of crirm."""
-        return Caller(self._dial, self.checks.overdue, self._numbers)
+        return Caller(self._dial, self.checks.overdue, self.checks.ungreeted, self._numbers)
 
-    def _dial(self, caller: Caller) -> Wire | None:
+    def _dial(self) -> Client | None:
         life = self.life
         if life is None or life.dead or life.server is None:
             return None
-        connection: Any = life.server.new_connection()
-        back = Wire(caller, self.loop.call_later, LATENCY_S)
-        there = Wire(connection, self.loop.call_later, LATENCY_S)
-        connection.plug(back, self.loop.call_soon)
-        life.wires += [back, there]
-        life.callers.append(caller)
-        return there
+        client, connection = Client(self.checks.forbidden), life.server.new_connection()
+        near, far = pair(client, connection, self.loop, self._split)
+        life.sockets.append(far)
+        client.connection_made(near)
+        self.loop.call_soon(self._accept, connection, far)
+        return client
 
-    def connect_to_runtime(self, connection: PlainRuntimeConnection) -> None:
+    def _accept(self, connection: bridge.Protocol, far: Any) -> None:
+        if not far.cut:
+            connection.connection_made(far)
+
+    def connect_to_runtime(self, connection: bridge.Protocol) -> None:
         """Connect crirm to the runtime.
 
         Raises:
@@ -143,13 +152,20 @@ class World:
         life = self.life
         if self.runtime_down or life is None or life.dead:
             raise ConnectionRefusedError("nobody listens")
-        port = Port(self.runtime, self.mishap, self.kill, self.checks.answered, self.checks.unwelcome)
-        there, back = Wire(port, self.loop.call_later, LATENCY_S), Wire(connection, self.loop.call_later, LATENCY_S)
-        connection.plug(there, self.loop.call_soon)
-        port.wire = back
-        life.wires += [there, back]
-        self.ports.append(port)
-        port.greet(self.scenario.streams or NO_LIMIT)
+        told = Told(self.mishap, self.kill, self.checks.answered, self.checks.unwelcome, self.checks.forbidden)
+        port = Port(self.runtime, self.scenario.streams, told, of_caller=isinstance(connection, RuntimeHalf))
+        near, far = pair(connection, port, self.loop, self._split)
+        life.sockets.append(near)
+        self.ports = [port, *(one for one in self.ports if not one.lost)]
+        connection.connection_made(near)
+        port.connection_made(far)
+
+    def _split(self, data: bytes) -> Iterable[tuple[float, bytes]]:
+        """Return what is written at once, or some of it a good deal later than the rest; see `wires.Socket`."""
+        if trio.current_time() >= self.halves_until_s:
+            return whole(data)
+        at = int(self.draw("half", 0.0, len(data)))
+        return (0.0, data[:at]), (self.draw("late half", 0.0, LATE_HALF_S), data[at:])
 
     def mishap(self, method: str) -> Mishap | None:
         """Return what happens to this call of *method*, if anything does."""
@@ -167,6 +183,23 @@ class World:
         for port in ports:
             port.close()
         self.checks.disturbed()
+
+    def cut(self, whose: str, which: int, *, reset: bool) -> None:
+        """End one connection of many.
+
+        Args:
+            whose: ``caller``: one that the runtime has with a caller; ``pool``: one that it has with the pool;
+                ``kubelet``: the kubelet's with crirm.
+            which: of them.
+            reset: what was sent is thrown away.
+        """
+        self.checks.disturbed()
+        if whose == "kubelet":
+            self.kubelet.caller.hang_up()
+            return
+        ports = [port for port in self.ports if not port.lost and port.of_caller is (whose == "caller")]
+        if ports:
+            ports[which % len(ports)].close(reset=reset)
 
     def restart_runtime(self, down_s: float) -> None:
         """Restart the runtime; containers go on."""
@@ -196,11 +229,11 @@ class World:
                         self.checks.fail("crirm dies", repr(group.exceptions))
                 nursery.cancel_scope.cancel()
             life.dead = True
-            ports, self.ports = self.ports, []
-            for port in ports:
-                port.connection_lost(None)
-            for caller in life.callers:
-                caller.connection_lost(None)
+            life.loop.die()
+            self.ports = []
+            for socket in life.sockets:
+                socket.cut = socket.other.cut = True
+                socket.other.protocol.connection_lost(None)
             await trio.sleep(self.draw("restart", *RESTART_S))
 
     def kill(self) -> None:
