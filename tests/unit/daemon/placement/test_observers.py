@@ -12,7 +12,7 @@ from crirm.cri.proto.runtime import v1
 from crirm.daemon.placement.intake import Intake
 from crirm.rpc.compression import Packed
 from crirm.rpc.tap import Latency, Outcome
-from tests.unit.daemon.nodes import FakeNode, in_nursery, pod_request
+from tests.unit.daemon.nodes import FakeNode, pod_request
 
 if TYPE_CHECKING:
     import trio
@@ -41,7 +41,6 @@ def outcome(status: int = 0, *, certain: bool = True) -> Outcome:
         pytest.param(None, None, outcome(Status.INTERNAL.value), 0, 0, id="one that failed before it was whole"),
     ],
 )  # fmt: skip
-@in_nursery
 async def test_what_is_made_of(
     nursery: trio.Nursery, request_: bytes | None, reply: bytes | None, end: Outcome, pods: int, doubts: int
 ) -> None:
@@ -56,7 +55,6 @@ async def test_what_is_made_of(
     assert (len(node.engine.state.workload.pods), node.doubts) == (pods, doubts)
 
 
-@in_nursery
 async def test_a_fault_of_ours_does_not_reach_the_call(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
     node = FakeNode(nursery)
 
