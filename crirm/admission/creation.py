@@ -22,15 +22,13 @@ if TYPE_CHECKING:
     from crirm.admission.admission import Admission, Step
     from crirm.cri.decode import Place
 
-_NOBODY_KNOWS: Final = (
-    "its mounts and devices do not tell where they are, but it is to be near them (topologyhints: strict)"
-)
+_NOBODY_KNOWS: Final = "cannot determine the location of its mounts and devices, which topologyhints: strict requires"
 
 
 def identify(asked: Admission) -> Admission:
     """Find out which container of which pod is asked for; earlier requests for it are about the same instance."""
     if not isinstance(asked.request, cri.CreateContainerRequest):
-        raise TypeError("this is no creation")
+        raise TypeError("not a CreateContainerRequest")
     workload, config = asked.state.workload, asked.request.config
     pod = pod_named(workload, PodId(asked.request.pod_sandbox_id))
     container = Container(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def identify(asked: Admission) -> Admission:
     """Find the container, with the resources that it is to have; what the request leaves out (0) stays as it is."""
     if not isinstance(asked.request, cri.UpdateContainerResourcesRequest):
-        raise TypeError("this is no resize")
+        raise TypeError("not an UpdateContainerResourcesRequest")
     workload = asked.state.workload
     container = workload.containers[asked.facts.key]
     values = attrs.asdict(container.resources)

@@ -29,7 +29,7 @@ def pod_named(workload: Workload, pod: PodId) -> PodId:
 def identified(asked: Admission) -> tuple[Container, Pod]:
     """Return the container and the pod that an earlier step has found."""
     if asked.container is None or asked.pod is None:
-        raise TypeError("a step comes before the one that finds the container")
+        raise TypeError("a step precedes the one that identifies the container")
     return asked.container, asked.pod
 
 

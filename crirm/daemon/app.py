@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 log = get_logger("daemon")
 
-STOPPING = Refusal(Status.UNAVAILABLE, "crirm is stopping and takes no new calls")
+STOPPING = Refusal(Status.UNAVAILABLE, "crirm is stopping and accepts no new calls")
 
 
 @attrs.frozen
@@ -167,7 +167,7 @@ class Daemon:
         """Start everything through which somebody may ask for something else than CRI."""
         control = self.base.control_socket or control_socket_beside(self.base.relay_socket)
         answering = partial(_control, control, Answers(decider.who, configurations))
-        await service.start(_serve_if_it_can_be, "crirm status and crirm explain will not work", answering)
+        await service.start(_serve_if_it_can_be, "cannot serve the control socket", answering)
         service.start_soon(self._reload_when_asked, configurations)
         if self.base.forced_config:
             service.start_soon(configurations.follow_file)
@@ -175,7 +175,7 @@ class Daemon:
             from crirm.kube.config_service import serve_config  # noqa: PLC0415 - 80 ms, and most nodes have no agent
 
             hearing = partial(serve_config, self.base.config_interface, configurations)
-            await service.start(_serve_if_it_can_be, "the node agent cannot send configurations", hearing)
+            await service.start(_serve_if_it_can_be, "cannot serve the node agent", hearing)
         if self.base.node_agent:
             service.start_soon(greet_agent, self.base.node_agent)
 
@@ -298,7 +298,7 @@ async def _drain(server: Server, stop: Stop, grace_s: float) -> None:
         draining.cancel_scope.deadline = trio.current_time() + grace_s
         draining.start_soon(_cancel_when, stop.insisted, draining.cancel_scope)
         await server.wait_idle()
-        await server.hang_up("crirm has stopped")
+        await server.hang_up("crirm stopped")
         draining.cancel_scope.cancel()
     if server.calls:
         log.warning("cut off calls in flight", calls=[path.decode("ascii", "replace") for path in server.calls])

@@ -82,7 +82,7 @@ async def serve_control(sock: ListeningSocket, answers: Answers) -> None:
             try:
                 await _serve_one(stream, answers)
             except trio.BrokenResourceError:
-                log.debug("client hung up before the answer")
+                log.debug("client disconnected before the answer was sent")
 
     await trio.serve_listeners(serve, [listener])
 
@@ -145,7 +145,9 @@ class Answers:
                 return {**status(node), "configuration": self.configurations.status()}
             case {"ask": "explain", "what": str(what)}:
                 if node is None:
-                    raise QuestionError("policy none places nothing; start crirm with another policy")
+                    raise QuestionError(
+                        "policy none assigns nothing, so there is nothing to explain; choose another policy"
+                    )
                 return {"explained": explanations(what, node), "refused": refusals(what, node)}
             case {"ask": "propose", "name": str(name), "config": str(text)}:
                 return proposal_record(*await self.configurations.proposed(name, text))
@@ -154,13 +156,15 @@ class Answers:
             case {"ask": "record", "file": str(file)}:
                 return await recorded(file, node)
             case _:
-                raise QuestionError("unknown question; ask status, explain, propose, activate or record")
+                raise QuestionError("unknown request; supported are status, explain, propose, activate and record")
 
 
 async def recorded(file: str, observed: Observed | None) -> dict[str, Any]:
     """Begin a trace in *file*, or end the one that is being written."""
     if observed is None:
-        raise QuestionError("policy none decides nothing; start crirm with another policy, or with --record")
+        raise QuestionError(
+            "policy none decides nothing, so there is nothing to record; choose another policy, or use --record"
+        )
     if file:
         await observed.recorder.start(file)
         return {"file": file}
@@ -242,9 +246,11 @@ def explained(what: str, observed: Observed) -> list[Explained]:
     if not found and not refusals(what, observed):
         known = sorted({e.name for e in observed.engine.trails.values()})
         listed = (
-            f"known are {', '.join(known[:10])}{' and more' if len(known) > 10 else ''}" if known else "none is known"
+            f"known containers: {', '.join(known[:10])}{' and more' if len(known) > 10 else ''}"
+            if known
+            else "no container is known"
         )
-        raise QuestionError(f"{clipped(what)}: no container of this name was assigned or refused; {listed}")
+        raise QuestionError(f"{clipped(what)}: no assigned or refused container has this name; {listed}")
     return found
 
 

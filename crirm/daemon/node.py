@@ -119,7 +119,7 @@ async def open_node(
     engine = Engine(policy, settings.policy)
     node = DecidingNode(engine, pool, settings, nursery, HostView(hardware, sights), override, changing)
     for note in hardware.notes if settings.policy.name != NOTHING else ():
-        log.warning("some of this machine cannot be given to containers", what=note)
+        log.warning("part of this machine is not available for containers", what=note)
     await node.keep_state(settings, resume=True)
     if settings.record:
         await node.record(settings.record)
@@ -229,7 +229,7 @@ class DecidingNode:
         try:
             await go_on()
         except RecordingError as error:
-            log.warning("recording stopped", reason=str(error))
+            log.warning("cannot continue recording after the machine changed", reason=str(error))
 
     @property
     def machine(self) -> Adjustment:
@@ -254,7 +254,7 @@ class DecidingNode:
         try:
             await self.recorder.start(file)
         except RecordingError as error:
-            log.warning("nothing is recorded", reason=str(error))
+            log.warning("cannot record; crirm runs without a trace", reason=str(error))
 
     def judge_failures(self, settings: Settings) -> None:
         """Do from now on what *settings* say where the state cannot be kept."""
@@ -371,7 +371,7 @@ class DecidingNode:
             "doubts": self.doubts.run,
             "long lists": self.observing.run,
             "runtime events": partial(listen, self.runtime, partial(self.observed, EVENTS)),
-            "watch of the machine": self.watch.run,
+            "machine watch": self.watch.run,
         }
         if self.enforcer is not None:
             tasks["enforcer"] = self.enforcer.run

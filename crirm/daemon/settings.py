@@ -46,7 +46,7 @@ def _relay_path(text: str) -> str:
 
 def _runtime_path(text: str) -> str:
     if text == NOT_SERVED:
-        raise UsageError(f"runtime socket {text!r}: crirm has nothing to relay to without a runtime; give its socket")
+        raise UsageError(f"runtime socket {text!r}: crirm needs a container runtime to relay to; give its socket")
     return socket_path(text, what="runtime socket")
 
 
@@ -101,7 +101,7 @@ def _seconds(what: str, *, zero: bool) -> Callable[[Any, attrs.Attribute[float],
     def validate(_settings: Any, _field: attrs.Attribute[float], value: float) -> None:
         if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
             raise UsageError(
-                f"{what} {value}: cannot be; it is a number of seconds, {'0 or more' if zero else 'above 0'}"
+                f"{what} {value}: not a valid number of seconds; it must be {'0 or more' if zero else 'above 0'}"
             )
 
     return validate
@@ -218,9 +218,9 @@ class Settings:
         """
         if self.forced_config and self.fallback_config:
             raise UsageError(
-                f"{self.fallback_config}: a fallback is of no use beside {self.forced_config}, which always counts; "
+                f"{self.fallback_config}: never used as a fallback, since {self.forced_config} always wins;  "
                 "use one of them"
             )
         for what, path in (("runtime socket", self.runtime_socket), ("image socket", self.image_socket)):
             if Path(path).resolve() == Path(self.relay_socket).resolve():
-                raise UsageError(f"{what} {path}: is the relay socket too; give the socket of the runtime itself")
+                raise UsageError(f"{what} {path}: this is the relay socket; give the socket of the runtime")

@@ -120,16 +120,16 @@ class Pool:
             with trio.move_on_after(GREETING_TIMEOUT_S):
                 await connection.greeted.wait()
         except trio.Cancelled:
-            connection.fail("nobody waits for it any more")
+            connection.fail("no longer needed")
             raise
         if not connection.arrived_s:
-            connection.fail("no HTTP/2 greeting")
-            raise ConnectionError(f"{self.socket_path}: accepts connections, but no gRPC server answers there")
+            connection.fail("no SETTINGS frame received")
+            raise ConnectionError(f"{self.socket_path}: connected, but no gRPC server answers")
         if connection.lost or not connection.greeted.is_set():
-            connection.fail("no HTTP/2 greeting")
+            connection.fail("no SETTINGS frame received")
             raise NotGrpcError(
-                f"{self.socket_path}: something listens there but does not speak gRPC; "
-                "give the CRI socket of containerd or CRI-O with --runtime-socket"
+                f"{self.socket_path}: the server does not speak gRPC; "
+                "set --runtime-socket to the CRI socket of containerd or CRI-O"
             )
         self.add(connection)
 
@@ -156,7 +156,7 @@ class Pool:
             endless: whether it never ends by itself; then it must not take the last streams from those that do.
         """
         if not self._connections:
-            call.refuse(Status.UNAVAILABLE, f"crirm has lost the container runtime at {self.socket_path}")
+            call.refuse(Status.UNAVAILABLE, f"container runtime at {self.socket_path} is not reachable")
             return
         queue = self._endless_waiting if endless else self._waiting
         if queue.first() or not self._try_start(call, path, endless=endless):
@@ -177,7 +177,7 @@ class Pool:
             except TooManyStreamsError:
                 continue
             except NoAvailableStreamIDError:
-                connection.retire("it has no stream numbers left")
+                connection.retire("stream numbers are exhausted")
                 continue
             if endless:
                 self._endless.append(call)
@@ -220,7 +220,7 @@ class Pool:
         if self._connections:
             self.add(connection)
         else:
-            connection.fail("the others were lost")
+            connection.fail("other connections were lost")
 
     def did_not_join(self) -> None:
         """A connection that was to join is lost before it could."""
@@ -235,7 +235,7 @@ class Pool:
             return
         self._endless = []
         for call in (*self._waiting.take_all(), *self._endless_waiting.take_all()):
-            call.refuse(Status.UNAVAILABLE, f"crirm lost the container runtime at {self.socket_path}: {reason}")
+            call.refuse(Status.UNAVAILABLE, f"lost the container runtime at {self.socket_path}: {reason}")
         self.lost.set()
 
     # --- calls of our own ----------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ class Pool:
 
         def keep(answer: bytes) -> None:
             if messages:
-                call.fail(Status.INTERNAL, f"{path} is answered with more than one message")
+                call.fail(Status.INTERNAL, f"{path}: more than one reply to a unary call")
             else:
                 messages.append(answer)
 
@@ -265,7 +265,7 @@ class Pool:
             with trio.move_on_after(timeout_s):
                 await call.ended.wait()
             if call.wanted:
-                raise RpcError(Status.DEADLINE_EXCEEDED, f"{path} was not answered within {timeout_s:g} s")
+                raise RpcError(Status.DEADLINE_EXCEEDED, f"{path}: no reply within {timeout_s:g} s")
         finally:
             call.cancel()
         call.check()
@@ -320,7 +320,7 @@ class RuntimeConnection(Http2Connection):
     def expect_greeting(self) -> None:
         """Give up when the runtime has said nothing yet."""
         if self._joins:
-            self.fail("no HTTP/2 greeting")
+            self.fail("no SETTINGS frame received")
 
     def retire(self, reason: str) -> None:
         """Take no more calls; those that it has go on to their end."""

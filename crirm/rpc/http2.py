@@ -130,9 +130,9 @@ class Http2Connection(H2Protocol):
                     self._handle(event)
             self._conclude()
         except (ProtocolError, FrameError) as error:
-            self.fail(f"the peer does not speak HTTP/2 as it should ({error})")
+            self.fail(f"HTTP/2 protocol error by the peer ({error})")
         except Exception:
-            self.fail("a fault in crirm")
+            self.fail("internal error, a bug in crirm")
             raise
         finally:
             self.flusher.flush()
@@ -148,7 +148,7 @@ class Http2Connection(H2Protocol):
         """Take note of a frame that brought no call forward."""
         if not self._allowances.spend(kind, self.arrived_s) and not self.lost:
             self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-            self.fail(f"the peer sends too many {kind.called}")
+            self.fail(f"peer sends too many {kind.called}")
 
     def _conclude(self) -> None:
         """Do once what may have become possible many times over: it takes a look at every stream."""
@@ -171,7 +171,7 @@ class Http2Connection(H2Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell every leg that its connection is gone."""
-        self.fail(f"the connection was closed{f' ({exc})' if exc else ''}")
+        self.fail(f"connection closed{f' ({exc})' if exc else ''}")
 
     # --- called by legs and owners -------------------------------------------------------------------------------
 
@@ -222,7 +222,7 @@ class Http2Connection(H2Protocol):
         if leg is None:
             return
         if event.headers and event.headers[0] is TOO_LONG:
-            leg.on_too_long(f"more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} of headers")
+            leg.on_too_long(f"more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers")
         else:
             end = isinstance(event, h2e.TrailersReceived) or event.stream_ended is not None
             leg.on_headers(_as_headers(event.headers), end=end)
@@ -255,7 +255,7 @@ class Http2Connection(H2Protocol):
         self._count(Kind.SETTINGS)
 
     def _begun(self, _event: h2e.RequestReceived | h2e.PushedStreamReceived) -> None:
-        self.fail("the peer begins a stream, which only a client does")
+        self.fail("peer opened a stream, which only a client may do")
 
     def _terminated(self, event: h2e.ConnectionTerminated) -> None:
         reason = f"peer sent GOAWAY (error {event.error_code})"

@@ -134,9 +134,7 @@ class MemoryServer:
         elif kind == h2.RST_STREAM:
             self.calls.pop(call.stream_id, None)
             code = h2.number_in(payload)
-            self._splice.reply_reset(
-                call, code, Status.UNAVAILABLE, f"the runtime reset the stream (HTTP/2 error {code})"
-            )
+            self._splice.reply_reset(call, code, Status.UNAVAILABLE, f"runtime reset the stream (HTTP/2 error {code})")
 
     def _part_in(self, block: bytes) -> Headers:
         headers: Iterable[Any] = self._decoder.decode(block, raw=True)

@@ -47,11 +47,11 @@ class Route:
 
 _TOO_MUCH_METADATA: Final = Refusal(
     Status.RESOURCE_EXHAUSTED,
-    f"the call comes with more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers of metadata",
+    f"metadata is too large: more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers",
 )
 MOST_CALLS: Final = 10_000  # of one caller at once; the kubelet has some dozens
 _TOO_MANY_CALLS: Final = Refusal(
-    Status.RESOURCE_EXHAUSTED, f"one caller may have {MOST_CALLS} calls in flight, and this caller has them"
+    Status.RESOURCE_EXHAUSTED, f"too many calls in flight: at most {MOST_CALLS} per caller"
 )
 _MOST_REMEMBERED: Final = 256
 _SHORT_BYTES: Final = 4 << 10
@@ -111,7 +111,7 @@ class Server:
         route = self._shut or self._served.route(path)
         if isinstance(route, Refusal):
             return route
-        return Refusal(Status.UNAVAILABLE, f"crirm has lost the container runtime at {route.pool.socket_path}")
+        return Refusal(Status.UNAVAILABLE, f"container runtime at {route.pool.socket_path} is not reachable")
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
@@ -276,4 +276,4 @@ async def open_server(sock: socket.socket, served: Served) -> AsyncIterator[Serv
         yield server
     finally:
         listener.close()
-        server.close("crirm has stopped")
+        server.close("crirm stopped")

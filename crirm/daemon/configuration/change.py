@@ -65,7 +65,7 @@ class Proposal:
         first = [f"{name(key)}: {reason}" for key, reason in list(unfit.items())[:NAMED_IN_REFUSAL]]
         more = f"; and {len(unfit) - len(first)} more" if len(unfit) > len(first) else ""
         return (
-            f"{len(unfit)} running containers would not fit: {'; '.join(first)}{more}; "
+            f"{len(unfit)} running containers do not fit: {'; '.join(first)}{more}; "
             "with policy.AllowOverflow they would run in the shared pool"
         )
 

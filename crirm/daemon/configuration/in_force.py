@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 log = get_logger("config")
 
 LOOK_EVERY_S = 1.0  # at the forced file
-EMPTY = "the configuration is empty; keeping the previous one"
+EMPTY = "configuration is empty; keeping the previous one"
 
 
 class Source(enum.Enum):
     """Where a configuration comes from."""
 
     FORCED = "forced file"
-    ACCEPTED = "accepted from the node agent before"
+    ACCEPTED = "saved from the node agent"
     FALLBACK = "fallback file"
     OPTIONS = "command line"
     AGENT = "node agent"
@@ -91,8 +91,8 @@ def begin(base: Settings) -> InForce:
         wanted, kept = found.settings.policy.name, policy_in_use(base.state_dir)
         if kept not in {None, wanted}:
             raise UsageError(
-                f"{found.name or found.source.value}: chooses policy {wanted}, but {kept} is in use and "
-                "--disable-policy-switch is given; choose that one, or let `cri-resmgr --reset-policy` forget it first"
+                f"{found.name or found.source.value}: selects policy {wanted}, but policy {kept} is active and "
+                "--disable-policy-switch is set; select that policy, or run `cri-resmgr --reset-policy` first"
             )
     log.info("configuration", origin=found.source.value, name=found.name, policy=found.settings.policy.name)
     return found
@@ -137,7 +137,7 @@ def _accepted(base: Settings) -> InForce | None:
         found = _taken(Source.ACCEPTED, name, base, loaded_map(data, name))
         _check_fits(found.settings)
     except CrirmError as error:
-        log.warning("cannot use the configuration accepted earlier", reason=str(error))
+        log.warning("cannot use the configuration saved from the node agent; ignoring it", reason=str(error))
         return None
     return found
 
@@ -200,7 +200,7 @@ class Configurations:
         """Read the forced file again, whatever it holds."""
         path = self.base.forced_config
         if not path:
-            log.info("no configuration file to reload")
+            log.info("ignoring the reload signal: no forced configuration file")
             return
         async with self._one_at_a_time:
             try:
@@ -248,13 +248,13 @@ class Configurations:
         if old == new:
             return ""
         if self.base.disable_policy_switch:
-            return f"the policy is {old} and cannot become {new}, since crirm was started with --disable-policy-switch"
+            return f"cannot switch from policy {old} to {new}: crirm was started with --disable-policy-switch"
         unconfigured = self.in_force.source in {Source.OPTIONS, Source.FALLBACK} and old == NOTHING
         if source is not Source.AGENT or unconfigured or self.in_force.config.policy.live_switch:
             return ""
         return (
-            f"the policy is {old} and cannot become {new} while crirm runs; allow it with policy.AllowLiveSwitch in a "
-            "configuration that keeps the policy, or restart crirm with another"
+            f"cannot switch from policy {old} to {new} while crirm runs; first apply a configuration that keeps policy "
+            f"{old} and sets policy.AllowLiveSwitch, or restart crirm with {new}"
         )
 
     # --- common --------------------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ class Configurations:
             "source": self.in_force.source.value,
             "name": self.in_force.name,
             "rejected": None if rejected is None else {**attrs.asdict(rejected), "source": rejected.source.value},
-            "adjustments": self.overrides.containers(workload),
+            "overrides": self.overrides.containers(workload),
         }
 
 

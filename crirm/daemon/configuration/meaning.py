@@ -141,4 +141,4 @@ def read_cgroup(host_root: Path, directory: str) -> CPUSet:
             continue
         if cpus:
             return cpus
-    raise UnreadableError(f"there is no cgroup with CPUs at {' or '.join(map(str, folders))}")
+    raise UnreadableError(f"no cgroup with CPUs at {' or '.join(map(str, folders))}")

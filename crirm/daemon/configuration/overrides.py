@@ -182,7 +182,7 @@ def _kept_in(state_dir: str) -> tuple[Override, ...]:
         case {"node": str(node_name), "adjustments": dict(document)}:
             decoded, errors = decode_overrides(document)
             if errors:
-                log.warning("cannot use saved overrides", reasons=errors)
+                log.warning("cannot use saved overrides; waiting for the node agent to send them", reasons=errors)
             return _on_node(decoded, node_name)
     return ()
 

@@ -158,7 +158,7 @@ class Dumper:
         """
         if self._file_path:
             self._file = await trio.to_thread.run_sync(lambda: RecordFile(self._file_path, truncate=True))
-            log.info("messages are dumped to a file too", path=self._file_path)
+            log.info("dumping messages to a file as well", path=self._file_path)
         await _import_messages(self._rules)
         try:
             async with trio.open_nursery() as nursery:
@@ -191,7 +191,7 @@ class Dumper:
         while len(self._queue) and trio.current_time() < last_moment:
             await self._write_batch(lambda: None)
         if unwritten := len(self._queue):
-            log.warning("the daemon ends before the dump is whole", messages_left_out=unwritten)
+            log.warning("crirm stops before all dumped messages are written", messages_left_out=unwritten)
         self._tell_counts()
         if self._file:
             self._file.close()
@@ -204,7 +204,7 @@ class Dumper:
     def _tell_counts(self) -> None:
         if self._counts:
             counts, self._counts = self._counts, Counter()
-            log.info("calls since the last count", **counts)
+            log.info("calls since the last summary", **counts)
 
     async def _write_here(self, batch: list[Record]) -> None:
         """Write lines that need no decoding, with turns of the event loop in between."""
@@ -225,7 +225,7 @@ class Dumper:
         try:
             shown = text(record, show_secrets=self._show_secrets, pause=pause)
         except Exception:
-            log.exception("a message cannot be shown, this is a bug in crirm")
+            log.exception("could not format a message; this is a bug in crirm")
         else:
             if shown:
                 self._show(shown)

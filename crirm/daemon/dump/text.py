@@ -147,9 +147,7 @@ def text(record: Record, *, show_secrets: bool, pause: Callable[[], None]) -> Te
     """
     match record:
         case LeftOut(records):
-            return Text(
-                _stamp(time.time()), f"{records} messages left out of the dump: they came too fast", None, failed=True
-            )
+            return Text(_stamp(time.time()), f"{records} messages not dumped: they arrived too fast", None, failed=True)
         case RequestRecord(call, time_s, message):
             message = plain(message, MOST_UNPACKED_BYTES)
             body = describe(message, call.plan.known.request if call.plan.known else "", show_secrets=show_secrets)

@@ -332,7 +332,7 @@ class Enforcer(Listener):
         kind = (error.trouble, error.path.name)
         if kind not in self._complaints:
             self._complaints.add(kind)
-            log.warning("cannot read a cgroup; drift there goes unnoticed", reason=str(error))
+            log.warning("cannot read a cgroup; drift in it is not detected", reason=str(error))
 
     def _note_whether_found(self, wanted: Collection[Wanted], found: Sequence[Reading | CgroupError | None]) -> None:
         if self._found_any or not any(want.place.search and want.place.cgroup_parent for want in wanted):
@@ -340,4 +340,4 @@ class Enforcer(Listener):
         self._found_any = any(reading is not None for reading in found)
         self._looks_in_vain += 1
         if not self._found_any and self._looks_in_vain == _NOTHING_FOUND:
-            log.warning("no running container has its cgroup where crirm looks; are the host's cgroups mounted?")
+            log.warning("found no cgroup of any running container; check that the host's cgroups are mounted")

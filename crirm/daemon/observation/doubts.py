@@ -54,7 +54,7 @@ class Doubts:
             try:
                 await self.settle()
             except RpcError as error:
-                log.debug("the runtime does not tell what it has", reason=str(error), again_in_s=again_in_s)
+                log.debug("cannot list the runtime's containers; retrying", reason=str(error), again_in_s=again_in_s)
             else:
                 return
             await trio.sleep(again_in_s)

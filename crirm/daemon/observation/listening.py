@@ -53,7 +53,7 @@ async def _silent(runtime: Streams, take: Callable[[bytes], None]) -> bool:
     """Listen once; True where that is of no use, or at the cost of others, until another runtime is there."""
     name, version = (runtime.info.name, runtime.info.version) if runtime.info is not None else (None, None)
     if not tells_everybody(name, version):
-        log.info("the runtime tells each event to one listener only, so crirm hears those that pass", runtime=name)
+        log.info("runtime sends each event to one subscriber only; observing other streams", runtime=name)
         return True
     try:
         async with runtime.stream(EVENTS, b"") as events:
@@ -61,6 +61,6 @@ async def _silent(runtime: Streams, take: Callable[[bytes], None]) -> bool:
                 take(message)
     except RpcError as error:
         if error.status is Status.UNIMPLEMENTED:
-            log.debug("the runtime has no events; its lists are read instead")
+            log.debug("runtime does not support container events; polling its lists instead")
             return True
     return False

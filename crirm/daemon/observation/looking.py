@@ -65,6 +65,6 @@ class Looking:
             answer = await self.runtime.call("ListContainers", LIST_EXITED, timeout_s=WITHIN_S)
             await self.observing.read("ListContainers", answer)
         except RpcError as error:
-            log.debug("the runtime does not tell what has ended", reason=str(error))
+            log.debug("cannot list exited containers; deciding without the list", reason=str(error))
         except Exception:  # those who wait are decided about as before
-            log.exception("a list could not be taken note of, this is a bug in crirm")
+            log.exception("could not process a list of containers; this is a bug in crirm")

@@ -57,13 +57,13 @@ class Meeting:
         try:
             await self._learn(pod, described)
         except Exception:  # the call is decided about as before
-            log.exception("a pod could not be taken note of, this is a bug in crirm", pod=pod)
+            log.exception("could not process a pod; this is a bug in crirm", pod=pod)
 
     async def _learn(self, pod: PodId, described: Pod | None) -> None:
         with self.engine.since_asked() as since:
             found = await self._ask(pod, described)
             if found is not None and found.id not in since.touched | self.engine.state.workload.pods.keys():
-                log.info("crirm learns of a pod that it did not know", pod=f"{found.namespace}/{found.name}")
+                log.info("found a pod that was not known yet", pod=f"{found.namespace}/{found.name}")
                 self.engine.apply(PodAdded(found))
 
     async def _ask(self, pod: PodId, described: Pod | None) -> Pod | None:
@@ -72,7 +72,7 @@ class Meeting:
         except RpcError as error:
             if error.status is Status.NOT_FOUND:
                 return None
-            log.debug("the runtime does not tell of a pod", pod=pod, reason=str(error))
+            log.debug("cannot get the status of a pod; using the request instead", pod=pod, reason=str(error))
             self.intake.doubt()
             return described
         told_less = not found.cgroup_parent and described is not None and described.uid == found.uid

@@ -68,7 +68,7 @@ class Observing:
                 self._unread.append(reading)
                 self._more.set()
         except Exception:  # whoever asked gets the answer all the same
-            log.exception("a passing answer could not be taken note of, this is a bug in crirm", method=method)
+            log.exception("could not process a relayed reply; this is a bug in crirm", method=method)
 
     async def read(self, method: str, answer: bytes) -> None:
         """Take note of all of *answer*, giving way to others in between."""
@@ -114,4 +114,4 @@ def _take(event: bytes, engine: Engine, intake: Intake) -> None:
     try:
         take_event(event, engine, intake)
     except MalformedError as error:
-        log.debug("an event that passes cannot be read", reason=str(error))
+        log.debug("cannot read a relayed container event", reason=str(error))

@@ -47,7 +47,7 @@ async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
             compare(listed, engine, intake, {c.id for c in before.values()} - since.touched)
             unknown = (strangers(listed, engine, intake) | misjudged(listed, engine, intake)) - since.touched
         except (RpcError, MalformedError) as error:
-            log.debug("the runtime's list is not known", reason=str(error))  # the link tells of one that is away
+            log.debug("cannot list the runtime's containers", reason=str(error))  # the link tells of one that is away
             continue
         if unknown - seen:
             intake.doubt()

@@ -87,7 +87,7 @@ class Details:
         try:
             info = await ask(self.runtime, "PodSandboxStatus", request, decode.verbose_info, timeout_s=STATUS_TIMEOUT_S)
         except RpcError as error:
-            log.debug("a pod's cgroup is not known", pod=f"{pod.namespace}/{pod.name}", reason=str(error))
+            log.debug("cannot find out a pod's cgroup", pod=f"{pod.namespace}/{pod.name}", reason=str(error))
             return None if error.status is Status.NOT_FOUND else ""
         return info.get("info", "")
 
@@ -103,7 +103,7 @@ class Details:
         try:
             item = seen.whole
         except MalformedError as error:
-            log.warning("a container that the runtime lists cannot be read", container=seen.id, reason=str(error))
+            log.warning("ignoring a listed container that cannot be read", container=seen.id, reason=str(error))
             return
         async with limit:
             has = await self._has(seen.id)
@@ -130,7 +130,7 @@ class Details:
         try:
             return self.intake.requirements(pod, name, resources)
         except RefusedError as error:  # it runs already: its annotation cannot be sent back
-            log.warning("a running container's annotation is ignored", container=name, reason=str(error))
+            log.warning("ignoring an invalid annotation of a running container", container=name, reason=str(error))
             return Requirements()
 
     async def _has(self, container: ContainerId) -> tuple[LinuxResources, CPUSet] | None:

@@ -57,10 +57,10 @@ def noted(method: str, note: Callable[[Answer], T], answer: Answer) -> T | None:
         return note(answer)
     except MalformedError as error:
         log.warning(
-            "an answer of the runtime cannot be read; it is asked what it has", method=method, reason=str(error)
+            "cannot read a reply of the runtime; listing its containers instead", method=method, reason=str(error)
         )
     except Exception:
-        log.exception("an answer could not be taken note of, this is a bug in crirm", method=method)
+        log.exception("could not process a reply of the runtime; this is a bug in crirm", method=method)
     note(NOTHING_KNOWN)
     return None
 

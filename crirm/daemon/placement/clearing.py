@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = get_logger("policy")
 
-LATE = f"the runtime has not confirmed its update within {CLEAR_WITHIN_S:.0f} s, while"
+LATE = f"runtime did not confirm its update within {CLEAR_WITHIN_S:.0f} s, while"
 
 
 @attrs.frozen
@@ -58,10 +58,10 @@ class Clearing:
     def _tell(self, key: ContainerKey, late: list[ContainerKey]) -> None:
         name = self.engine.state.workload.full_name
         log.warning(
-            "the runtime is slow to update containers; one goes on all the same, on CPUs that others may still use",
+            "runtime is slow to update containers; continuing with one whose CPUs others may still use",
             container=name(key), others=[name(other) for other in late if other != key], waited_s=CLEAR_WITHIN_S,
         )  # fmt: skip
         for other in late:
-            why = f"{LATE} {name(key)} waits for it to start or grow"
+            why = f"{LATE} {name(key)} was waiting to start or grow"
             self.effects.handover.overdue[other] = why
             self.engine.apply(UpdateFailed(other, why))

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 log = get_logger("policy")
 
-KIND: Final = "CPUs asked for"
+KIND: Final = "CPU request ignored"
 _BY_HAND: Final = 1  # containers that a person may have tried it with
-_FIX: Final = "set the kubelet's cpuManagerPolicy and memoryManagerPolicy to none; crirm doctor tells how"
+_FIX: Final = "set the kubelet's cpuManagerPolicy and memoryManagerPolicy to none; crirm doctor shows how"
 
 
 @attrs.frozen
@@ -94,7 +94,7 @@ class Cpusets:
         if not alive:
             return ()
         key, last = list(alive.items())[-1]
-        example = f"{workload.full_name(key)} was to get {last.what}, and keeps its assignment"
+        example = f"{workload.full_name(key)} should get {last.what}, but keeps its assignment"
         if len(alive) > _BY_HAND or any(asked.creating for asked in alive.values()):
             count = f"{len(alive)} container{'s' if len(alive) > 1 else ''}"
             who = f"another CPU manager is active: the kubelet requests CPUs or memory nodes for {count}"

@@ -89,7 +89,7 @@ def _admitted(node: Node, request: cri.CreateContainerRequest, hints: Hints) -> 
     pod = node.intake.pod_of(request.pod_sandbox_id)
     if pod not in node.engine.state.workload.pods:
         name = request.config.metadata.name
-        log.warning("a container of an unknown pod is passed on as it is", pod=pod, container=name)
+        log.warning("pod is unknown; relaying the container's request without an assignment", pod=pod, container=name)
         return None
     if node.unkept:
         raise CallRefusedError(Status.UNAVAILABLE, node.unkept)

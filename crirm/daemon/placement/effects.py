@@ -217,7 +217,7 @@ class EffectsWorker(Listener):
             await self.finish(keys)
         if not self.runtime.connected:
             return {}
-        late = {key: "it has not answered" for key in keys if self.in_flight(key)}
+        late = {key: "no reply yet" for key in keys if self.in_flight(key)}
         return {**late, **{key: why for key, why in self.failures.items() if key in keys}}
 
     def _wake(self) -> None:
@@ -320,7 +320,7 @@ class EffectsWorker(Listener):
         name = self.engine.state.workload.full_name(key)
         if error.status is Status.NOT_FOUND:
             self.handover.forget(key)
-            log.debug("container was gone before its update", container=name)
+            log.debug("container was removed before its update", container=name)
             return
         refused = self._refused.setdefault(key, _Refused())
         refused.again_s = trio.current_time() + next(refused.pauses)

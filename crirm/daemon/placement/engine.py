@@ -156,7 +156,7 @@ class Engine:
             change = plan.changes[key]
             self._keep_moves(at_s, moves_of(key, change.before, change.after, change.why))
         if not plan.machine:
-            log.info("another configuration is active", policy=policy.name, containers_changed=len(plan.changes))
+            log.info("new configuration is active", policy=policy.name, containers_changed=len(plan.changes))
         for listener in self.listeners:
             listener.activated(before, plan)
 
@@ -207,7 +207,7 @@ class Engine:
                 self._keep_refusal(container.pod, container.name, refusal)
             case ResizeRequested(key) if key in self.state.workload.containers:
                 resized = self.state.workload.containers[key]
-                self._keep_refusal(resized.pod, resized.name, refusal, "its resize: ")
+                self._keep_refusal(resized.pod, resized.name, refusal, "resize: ")
             case _:
                 log.warning("refused", kind=type(event).__name__, reason=str(refusal))
 
@@ -248,6 +248,4 @@ def _bounded(trail: Trail) -> Trail:
     more = len(trail.moves) - OTHERS_KEPT
     if more <= 0:
         return trail
-    return attrs.evolve(
-        trail, moves=trail.moves[:OTHERS_KEPT], notes=(*trail.notes, f"{more} more others were touched")
-    )
+    return attrs.evolve(trail, moves=trail.moves[:OTHERS_KEPT], notes=(*trail.notes, f"{more} more containers changed"))

@@ -124,8 +124,8 @@ class Intake:
         if not pod.qos_told and not self._told_untold:
             self._told_untold = True
             log.warning(
-                "a pod's cgroup parent does not tell its QoS class, so the class is worked out from what its containers"
-                " ask for; so are those of other pods; set cgroupsPerQOS: true in the kubelet's configuration",
+                "pod's cgroup parent does not show its QoS class; estimating the class of such pods from their "
+                "containers' requests; set cgroupsPerQOS: true in the kubelet's configuration",
                 pod=f"{pod.namespace}/{pod.name}", cgroup_parent=pod.cgroup_parent,
                 qos=classed(pod, asked).qos.value,
             )  # fmt: skip
@@ -145,7 +145,7 @@ class Intake:
         try:
             with trio.move_on_after(HINTS_WITHIN_S):
                 return await trio.to_thread.run_sync(self.find_hints, places, abandon_on_cancel=True)
-            log.warning("no topology hints: mounts and devices do not answer", container=name)
+            log.warning("no topology hints: looking up mounts and devices timed out", container=name)
         except Exception:  # a hint is never worth the daemon
-            log.exception("topology hints could not be looked up", container=name)
+            log.exception("could not look up topology hints", container=name)
         return None

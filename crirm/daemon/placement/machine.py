@@ -75,7 +75,7 @@ class HostSights:
         """See `Sights`."""
         hardware, oddities = await trio.to_thread.run_sync(self.files.read, parents)
         for oddity in oddities:
-            log.warning("inconsistent description of the host", what=str(oddity))
+            log.warning("host describes its hardware inconsistently", what=str(oddity))
         return hardware
 
 
@@ -179,17 +179,17 @@ class MachineWatch:
             facts["now"] = "; ".join(hardware.notes)
         if self.problem:
             log.error(
-                "the machine has changed, and the configuration no longer fits it: crirm assigns only what is left "
-                "until one of them changes", **facts, reason=self.problem,
+                "machine changed and the configuration no longer fits it; assigning only what is left until either "
+                "of them changes", **facts, reason=self.problem,
             )  # fmt: skip
         else:
-            log.warning("the machine has changed", **facts)
+            log.warning("machine changed", **facts)
 
     def _tell_who_shares(self, found: Plan, already: Collection[ContainerKey]) -> None:
         new = {key: reason for key, reason in found.unfit.items() if key not in already}
         for key, reason in list(new.items())[:NAMED]:
             name = self.node.engine.state.workload.full_name(key)
-            log.error("container lost its room; it runs in the shared pool", container=name, reason=reason)
+            log.error("container no longer fits; it runs in the shared pool", container=name, reason=reason)
 
     async def _see_through(self, found: Plan) -> None:
         """Have the runtime told again where it has refused an update."""
@@ -202,7 +202,7 @@ class MachineWatch:
 
     def _complain(self, reason: str) -> None:
         if reason != self._unreadable:
-            log.error("the machine has changed, but cannot be read; nothing changes", reason=reason)
+            log.error("machine changed, but its new state cannot be read; keeping assignments", reason=reason)
         self._unreadable = reason
 
     def status(self) -> dict[str, Any]:

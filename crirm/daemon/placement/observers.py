@@ -44,7 +44,7 @@ def _note_run_pod(node: Node, request: bytes, answer: Answer) -> None:
     if succeeded(answer):
         pod = read(cri.RunPodSandboxResponse, answer.message or b"").pod_sandbox_id
         if not pod:
-            raise MalformedError("a RunPodSandboxResponse without pod_sandbox_id")
+            raise MalformedError("RunPodSandboxResponse without pod_sandbox_id")
         node.engine.apply(PodAdded(sandbox_config(read(cri.RunPodSandboxRequest, request).config, pod)))
 
 
@@ -148,7 +148,7 @@ class ObservedStart:
             if self.one.key is not None:
                 self.node.begin_start(self.one.key)
         except Exception:  # the call goes on
-            log.exception("a start could not be taken note of, this is a bug in crirm")
+            log.exception("could not process the start of a container; this is a bug in crirm")
 
     def reply(self, message: bytes) -> None:
         """See ``rpc.tap.CallTap``; there is nothing in it."""
@@ -164,7 +164,7 @@ class ObservedStart:
             if self.one.key is not None:
                 self.node.started(self.one.key)
         except Exception:
-            log.exception("the end of a start could not be taken note of, this is a bug in crirm")
+            log.exception("could not process the reply to a start; this is a bug in crirm")
 
 
 @attrs.define
@@ -198,7 +198,7 @@ def readable(message: bytes | None) -> bytes:
     """
     unpacked = None if message is None else plain(message, MOST_UNPACKED_BYTES)
     if unpacked is None or isinstance(unpacked, Packed):
-        raise MalformedError("it did not come whole, or is compressed in a way that crirm does not read")
+        raise MalformedError("incomplete, too large, or compressed in a way that crirm cannot read")
     return unpacked
 
 

@@ -118,10 +118,10 @@ class Link:
         except NotGrpcError as error:
             raise RuntimeUnusableError(str(error)) from error
         except (RpcError, ValueError) as error:
-            self.pool.close("the runtime could not be identified")
+            self.pool.close("runtime could not be identified")
             if isinstance(error, RpcError):
                 raise
-            raise RuntimeUnusableError(f"{path}: answers Version with {error}; is it a CRI runtime?") from error
+            raise RuntimeUnusableError(f"{path}: not a CRI socket, Version failed: {error}") from error
         self._pass_gate(info)
         await self._announce(info)
         return info
@@ -132,19 +132,19 @@ class Link:
         try:
             await self.on_up(info)
         except RpcError:
-            self.pool.close("the runtime did not tell what it has")
+            self.pool.close("runtime did not list its containers")
             raise
 
     def _pass_gate(self, info: RuntimeInfo) -> None:
         if info.name is None or info.name.startswith(TESTED_RUNTIMES):
             return
         if self.allow_untested:
-            log.warning("this runtime is untested with crirm", **self._facts(info))
+            log.warning("crirm is not tested with this runtime", **self._facts(info))
             return
-        self.pool.close("the runtime is untested")
+        self.pool.close("runtime is untested")
         raise RuntimeUnusableError(
-            f"{self.pool.socket_path}: runtime {info.name!r} is not one that crirm is tested with (containerd, CRI-O); "
-            "to use it all the same, start crirm with --allow-untested-runtimes"
+            f"{self.pool.socket_path}: crirm is tested with containerd and CRI-O, not with {info.name!r}; "
+            "to use it anyway, start crirm with --allow-untested-runtimes"
         )
 
     def _facts(self, info: RuntimeInfo) -> dict[str, str]:

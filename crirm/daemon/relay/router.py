@@ -63,7 +63,7 @@ class Relay:
             link.kick()
             return Refusal(
                 Status.UNAVAILABLE,
-                f"the container runtime at {link.pool.socket_path} does not answer; crirm goes on trying to reach it",
+                f"container runtime at {link.pool.socket_path} is not reachable; crirm keeps trying",
             )
         name = split(path.decode("ascii", "replace"))
         bridged_path, endless = self._bridged(path, link.info.api_versions), name.method in ENDLESS_METHODS

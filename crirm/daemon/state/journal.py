@@ -52,18 +52,18 @@ KINDS = {
     PodResized: "pod resized",
     PodStopped: "pod stopped",
     PodRemoved: "pod removed",
-    ContainerRequested: "asked for",
+    ContainerRequested: "requested",
     ContainerCreated: "created",
     CreateFailed: "not created",
     ContainerStarted: "started",
     ContainerExited: "exited",
     ContainerRemoved: "removed",
-    ResizeRequested: "resize asked for",
+    ResizeRequested: "resize requested",
     ResizeDone: "resized",
     ResizeFailed: "not resized",
     TimerExpired: "timer expired",
     UpdateFailed: "update failed",
-    UpdateDone: "updated at last",
+    UpdateDone: "updated after retry",
     Synchronised: "synchronised",
 }
 """What each event is called."""
@@ -150,9 +150,9 @@ def _found(at_s: float, kind: str, before: State, decision: Decision) -> list[En
         return []
     old, new = before.workload.containers, after.workload.containers
     found = [_about(at_s, kind, new[key], after.workload, _gets(key, decision)) for key in new.keys() - old]
-    gone = [_about(at_s, kind, old[key], before.workload, "it is gone") for key in old.keys() - new]
+    gone = [_about(at_s, kind, old[key], before.workload, "removed") for key in old.keys() - new]
     changed = [
-        _about(at_s, kind, new[key], after.workload, f"it is {new[key].state.value}")
+        _about(at_s, kind, new[key], after.workload, f"now {new[key].state.value}")
         for key in new.keys() & old
         if new[key].state is not old[key].state
     ]
@@ -165,7 +165,7 @@ def _found(at_s: float, kind: str, before: State, decision: Decision) -> list[En
 def _found_pods(at_s: float, kind: str, before: State, after: State) -> list[Entry]:
     old, new = before.workload.pods, after.workload.pods
     found = [Entry(at_s, kind, _pod_name(new[pod]), outcome="found") for pod in sorted(new.keys() - old)]
-    return found + [Entry(at_s, kind, _pod_name(old[pod]), outcome="it is gone") for pod in sorted(old.keys() - new)]
+    return found + [Entry(at_s, kind, _pod_name(old[pod]), outcome="removed") for pod in sorted(old.keys() - new)]
 
 
 def activation_entries(at_s: float, policy: str, before: State, plan: Plan) -> list[Entry]:
@@ -179,7 +179,7 @@ def activation_entries(at_s: float, policy: str, before: State, plan: Plan) -> l
 
 def _reconfigured(at_s: float, key: ContainerKey, before: State, plan: Plan) -> Entry:
     change, unfit = plan.changes[key], plan.unfit.get(key)
-    outcome = f"{adjustment_text(change.before)} -> {adjustment_text(change.after)}, since {change.why}"
+    outcome = f"{adjustment_text(change.before)} -> {adjustment_text(change.after)}: {change.why}"
     told = f"{outcome}; {unfit}" if unfit else outcome
     entry = _about(at_s, _kind(plan), before.workload.containers[key], before.workload, told)
     return attrs.evolve(entry, cpus=_touched(before, plan.state, key))
@@ -191,7 +191,7 @@ def _kind(plan: Plan) -> str:
 
 def _gets(key: ContainerKey, decision: Decision) -> str:
     adjustment = decision.state.adjustments.get(key)
-    return f"found, {adjustment_text(adjustment)}" if adjustment else "found, without an assignment"
+    return f"found, {adjustment_text(adjustment)}" if adjustment else "found, not assigned"
 
 
 def _outcome(event: Event, decision: Decision) -> str:
@@ -209,7 +209,7 @@ def _outcome(event: Event, decision: Decision) -> str:
     said += _moves(decision.moves)
     others = {e.key for e in decision.effects if isinstance(e, UpdateContainer)}
     if others:
-        said.append(f"containers to update: {len(others)}")
+        said.append(f"{len(others)} other container{'' if len(others) == 1 else 's'} updated")
     return "; ".join(filter(None, said))
 
 
@@ -217,10 +217,10 @@ def _moves(moves: Iterable[Move]) -> list[str]:
     """Return who else was moved and why, those to whom the same happened together."""
     alike = Counter((move.what, move.before, move.after, move.why) for move in moves)
     told = [
-        f"{what} {before} -> {after} of {count} container{'' if count == 1 else 's'}, since {why}"
+        f"{what} {before} -> {after} of {count} container{'' if count == 1 else 's'}: {why}"
         for (what, before, after, why), count in alike.items()
     ]
-    return told if len(told) <= MOVES_TOLD else [*told[:MOVES_TOLD], f"{len(told) - MOVES_TOLD} more kinds of moves"]
+    return told if len(told) <= MOVES_TOLD else [*told[:MOVES_TOLD], f"{len(told) - MOVES_TOLD} more kinds of changes"]
 
 
 def resources_text(what: str, resources: LinuxResources | None) -> str:
@@ -240,7 +240,7 @@ def adjustment_text(adjustment: Adjustment) -> str:
     }
     if adjustment.cpu_quota_us is not None:
         facts["CPU limit"] = "none" if adjustment.cpu_quota_us < 0 else f"{adjustment.cpu_quota_us} us per period"
-    return ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None) or "as the kubelet asked"
+    return ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None) or "as requested"
 
 
 def _about(at_s: float, kind: str, container: Container, workload: Workload, outcome: str) -> Entry:

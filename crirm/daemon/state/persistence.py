@@ -134,19 +134,19 @@ class Persistence(Listener):
         name = revived.state.workload.full_name
         for key, reason in revived.moved.items():
             (log.info if reason == NO_GRANT else log.warning)(
-                "container assigned anew", container=name(key), reason=reason
+                "container reassigned", container=name(key), reason=reason
             )
         for key, reason in revived.squeezed.items():
             log.warning("no room for a container; it runs in the shared pool", container=name(key), reason=reason)
         for key, reason in revived.weakened.items():
-            log.warning("container is promised less than before", container=name(key), reason=reason)
+            log.warning("container has less reserved than before", container=name(key), reason=reason)
         for key, reason in revived.lost.items():
             log.warning("container runs without an assignment", container=name(key), reason=reason)
         counts = {
             "containers": len(revived.state.workload.containers),
-            "placed_anew": len(revived.moved),
+            "reassigned": len(revived.moved),
             "without_room": len(revived.squeezed),
-            "without_grant": len(revived.lost),
+            "not_assigned": len(revived.lost),
             "damaged_rows": damaged,
         }
         if known:
@@ -198,14 +198,14 @@ class Persistence(Listener):
     @property
     def failure(self) -> str:
         """Why nothing can be kept now; empty where it can."""
-        return self._failure or (f"{self.directory}: the disk does not answer" if self._hangs else "")
+        return self._failure or (f"{self.directory}: disk does not respond" if self._hangs else "")
 
     @property
     def refusal(self) -> str:
         """Why nothing may be granted now; empty where it may."""
         if not self.fail_closed or not self.failure:
             return ""
-        rule = "crirm cannot keep its state and is told to grant nothing until it can (state.FailClosed)"
+        rule = "cannot save state, and state.FailClosed is set, so nothing is assigned until it can be saved"
         return f"{rule}: {self.failure}"
 
     def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None] | None = None) -> None:
@@ -227,7 +227,7 @@ class Persistence(Listener):
                 else:
                     waiter.then()
             except Exception:
-                log.exception("could not continue a request; this is a bug in crirm")
+                log.exception("could not resume a request; this is a bug in crirm")
         waiters.clear()
 
     async def run(self) -> None:
@@ -312,7 +312,7 @@ class Persistence(Listener):
         if unsynced is not None:
             self.fail(unsynced)
         elif self._failure:
-            log.warning("state is saved again, including all decisions made meanwhile", directory=self.directory)
+            log.warning("saving state works again; all decisions made meanwhile are saved", directory=self.directory)
             self._failure = ""
 
     def _write_now(self, view: View, policy: Policy, policy_state: Any, journal: tuple[Entry, ...]) -> OSError | None:

@@ -45,12 +45,12 @@ ASIDE: Final = ".before"
 FILE_MODE: Final = 0o600
 _FIRST_BYTES: Final = b'{"trace":"crirm"'
 
-STOPPED: Final = "recording was stopped"
-MACHINE: Final = "the machine has changed; another trace begins with what it is now"
-ENDED: Final = "crirm has ended, or places nothing any more"
-BROKEN: Final = "it cannot be written"
-FULL: Final = "the file has reached the greatest size that a trace may have"
-TOO_SLOW: Final = "events came faster than the disk took them"
+STOPPED: Final = "stopped on request"
+MACHINE: Final = "machine changed; recording continues in a new trace"
+ENDED: Final = "crirm stopped, or no longer places containers"
+BROKEN: Final = "write error"
+FULL: Final = "trace reached its maximum size"
+TOO_SLOW: Final = "events arrived faster than they could be written"
 
 
 class RecordingError(CrirmError):
@@ -214,7 +214,7 @@ class Recorder(Listener):
         """
         trace = self._trace
         if trace is None:
-            raise RecordingError("nothing is being recorded; `crirm record start FILE` begins a trace")
+            raise RecordingError("no recording is active; start one with `crirm record start FILE`")
         self._end(STOPPED)
         await trace.over.wait()
         return trace.path
@@ -251,7 +251,7 @@ class Recorder(Listener):
 
     def _refuse_second(self) -> None:
         if self._trace is not None:
-            raise RecordingError(f"{self.file}: is being recorded already; `crirm record stop` ends that")
+            raise RecordingError(f"{self.file}: already recording to this file; stop it with `crirm record stop`")
 
     def _now(self) -> _Moment:
         return _Moment(self._clock(), self._engine.policy, self._engine.choice, self._engine.state)
@@ -304,14 +304,14 @@ class Recorder(Listener):
 
 
 def _tell_broken(trace: _Trace, error: OSError) -> None:
-    log.error("cannot write the trace; it ends here", file=trace.path, reason=error.strerror)
+    log.error("cannot write the trace; recording stopped", file=trace.path, reason=error.strerror)
 
 
 def _close(trace: _Trace) -> None:
     try:
         trace.file.close()
     except OSError as error:
-        log.warning("last bytes of the trace may be missing", file=trace.path, reason=error.strerror)
+        log.warning("could not close the trace; its last bytes may be missing", file=trace.path, reason=error.strerror)
 
 
 def open_trace(path: str) -> IO[bytes]:
@@ -321,14 +321,14 @@ def open_trace(path: str) -> IO[bytes]:
         RecordingError: it is not an absolute path, there is another file, or none can be made.
     """
     if not path.startswith("/"):
-        raise RecordingError(f"{path}: the daemon has no directory of its own; write the whole path")
+        raise RecordingError(f"{path}: not an absolute path; write the full path")
     try:
         if os.path.lexists(path):
             _set_aside(path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.fdopen(os.open(path, flags, FILE_MODE), "wb")
     except OSError as error:
-        raise RecordingError(f"{path}: a trace cannot be made here: {error.strerror}") from error
+        raise RecordingError(f"{path}: cannot create a trace: {error.strerror}") from error
 
 
 def _set_aside(path: str) -> None:
@@ -337,5 +337,5 @@ def _set_aside(path: str) -> None:
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
         first = file.read(len(_FIRST_BYTES)) if regular else b""
     if not regular or first not in {b"", _FIRST_BYTES}:
-        raise RecordingError(f"{path}: there is a file that is no trace; name another")
+        raise RecordingError(f"{path}: file exists and is not a trace; choose another name")
     Path(path).replace(path + ASIDE)
