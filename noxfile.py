@@ -21,11 +21,11 @@ def install(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def dev(session: nox.Session) -> None:
-    """Format, lint, types, generated code and the quick tests, in one environment."""
+    """The quick tests, then format, lint, types and generated code, in one environment."""
     install(session, "dev")
+    session.run("pytest", "tests/unit", "-n", "2", *session.posargs)  # first: a finding of a linter must not hide them
     _lint(session)
     session.run("python", "protos/generate.py", "--check")
-    session.run("pytest", "tests/unit", *session.posargs)
 
 
 @nox.session

@@ -32,7 +32,7 @@ def command(*, what: str, why_not: str | None, control_socket: str, as_json: boo
     """
     answer = ask(control_socket, {"ask": "explain", "what": what})
     if as_json:
-        click.echo(json.dumps([*answer["explained"], *answer.get("refused", [])], indent=2))
+        click.echo(json.dumps([*map(_document, answer["explained"]), *answer.get("refused", [])], indent=2))
         return
     for entry in harmless(answer["explained"]):
         if why_not is None:
@@ -41,6 +41,12 @@ def command(*, what: str, why_not: str | None, control_socket: str, as_json: boo
             say(why_not_sentence(entry, why_not))
     for refusal in harmless(answer.get("refused", [])):
         say(refusal_text(refusal))
+
+
+def _document(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return *entry* for programs: the facts of a pool are an object of numbers, with units in their names."""
+    verdicts = [{**verdict, "facts": dict(verdict["facts"])} for verdict in entry["trail"]["verdicts"]]
+    return {**entry, "trail": {**entry["trail"], "verdicts": verdicts}}
 
 
 def refusal_text(refusal: dict[str, Any]) -> str:

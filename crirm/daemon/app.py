@@ -37,7 +37,6 @@ from crirm.daemon.relay.link import Link
 from crirm.daemon.relay.router import Relay, is_endless
 from crirm.daemon.settings import NOTHING, control_socket_beside, intercepted_by
 from crirm.errors import CrirmError
-from crirm.kube.config_service import serve_config
 from crirm.logs import configure, get_logger, toggle_full_debug
 from crirm.rpc.calls import Refusal
 from crirm.rpc.client import Pool
@@ -173,6 +172,8 @@ class Daemon:
         if self.base.forced_config:
             service.start_soon(configurations.follow_file)
         if self.base.config_interface:
+            from crirm.kube.config_service import serve_config  # noqa: PLC0415 - 80 ms, and most nodes have no agent
+
             hearing = partial(serve_config, self.base.config_interface, configurations)
             await service.start(_serve_if_it_can_be, "the node agent cannot send configurations", hearing)
         if self.base.node_agent:

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from crirm.daemon.settings import Mode, Settings
     from crirm.model.hardware import Hardware
     from crirm.model.topology import Topology
-    from crirm.model.workload import ContainerKey, Pod, PodId
+    from crirm.model.workload import ContainerKey
     from crirm.rpc.calls import Handler
     from crirm.rpc.client import Pool
     from crirm.rpc.tap import CallTap
@@ -201,6 +201,9 @@ class DecidingNode:
         self.effects = EffectsWorker(self.engine, self.runtime, self._updated)
         self.enforcer = self._make_enforcer(host_root, settings.enforce)
         self.clearing = Clearing(engine, self.effects, self._check)
+        self.look, self.meet = self.looking.look, self.meeting.meet  # see ``node_api.Node``, as the next line
+        self.clear, self.started = self.clearing.clear, self.clearing.started
+        self.begin_resize, self.begin_start = self.effects.begin_resize, self.effects.begin_start
         self.persistence: Persistence | None = None
         self.recorder = Recorder(engine, topology)
         self.engine.listen(ladder(self.recorder, None, self.effects, self.enforcer))
@@ -278,14 +281,6 @@ class DecidingNode:
         """See ``node_api.Node``."""
         return bool(self.observing.alive())
 
-    async def look(self) -> None:
-        """See ``node_api.Node``."""
-        await self.looking.look()
-
-    async def meet(self, pod: PodId, described: Pod | None) -> None:
-        """See ``node_api.Node``."""
-        await self.meeting.meet(pod, described)
-
     @property
     def state_failure(self) -> str:
         """See ``control.Observed``."""
@@ -324,22 +319,6 @@ class DecidingNode:
     def settled(self) -> bool:
         """See ``node_api.Node``."""
         return self.effects.settled
-
-    async def clear(self, key: ContainerKey) -> None:
-        """See ``node_api.Node``."""
-        await self.clearing.clear(key)
-
-    def begin_resize(self, key: ContainerKey) -> None:
-        """See ``node_api.Node``."""
-        self.effects.begin_resize(key)
-
-    def begin_start(self, key: ContainerKey) -> None:
-        """See ``node_api.Node``."""
-        self.effects.begin_start(key)
-
-    def started(self, key: ContainerKey) -> None:
-        """See ``node_api.Node``."""
-        self.clearing.started(key)
 
     def _check(self, key: ContainerKey) -> None:
         if self.enforcer is not None:

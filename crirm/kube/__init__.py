@@ -1,1 +1,1 @@
-"""The node agent's side of crirm: its configuration interface, and questions to the agent."""
+"""The interface to the node agent: configurations and overrides from it, and queries to it."""

@@ -1,4 +1,4 @@
-"""Questions to the node agent, which speaks with Kubernetes for crirm (``v1.Agent``)."""
+"""Queries to the node agent, which talks to Kubernetes for crirm (``v1.Agent``)."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=betterproto.Message)
 
 DISABLED: Final = frozenset({"", "disabled"})
-"""Words for "no agent" in place of a socket."""
+"""Values for "no agent" instead of a socket."""
 TIMEOUT_S: Final = 5.0
 
 
 class AgentError(CallError):
-    """The node agent cannot be asked, or does not do what it is asked for."""
+    """The node agent does not answer, or answers with an error."""
 
 
 class AgentDisabledError(AgentError):
-    """There is to be no node agent."""
+    """The node agent is disabled."""
 
 
 @attrs.frozen
@@ -67,7 +67,7 @@ class AgentClient:
 
     @property
     def enabled(self) -> bool:
-        """Whether there is an agent to ask."""
+        """Whether the agent is enabled."""
         return self.socket_path not in DISABLED
 
     async def get_node(self, *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class AgentClient:
         await self._call("UpdateNodeCapacity", request, UpdateNodeCapacityReply, timeout_s)
 
     async def health_check(self, query: str = "", *, timeout_s: float = TIMEOUT_S) -> str:
-        """Trio-flavoured: ask what is wrong with the agent; empty when nothing is.
+        """Trio-flavoured: query the health of the agent; empty if it is healthy.
 
         Args:
             query: empty, or ``config-status`` for how the last configuration fared.
@@ -125,7 +125,7 @@ class AgentClient:
     async def _call(self, method: str, request: betterproto.Message, reply: type[M], timeout_s: float) -> M:
         if not self.enabled:
             raise AgentDisabledError(
-                f"the node agent is disabled, and {method} needs it; name its socket with --agent-socket"
+                f"{method} needs the node agent, which is disabled; set its socket with --agent-socket"
             )
         return await self._peer.call(f"/v1.Agent/{method}", request, reply, timeout_s)
 

@@ -1,4 +1,4 @@
-"""One call of crirm's own to a gRPC server on a Unix socket, with errors that say who was asked."""
+"""One call from crirm to a gRPC server on a Unix socket, with errors that name the server."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class CallError(CrirmError):
-    """Whoever was asked cannot be reached, does not answer, or answers with an error."""
+    """The server cannot be reached, does not answer, or answers with an error."""
 
 
 @attrs.frozen
 class Peer:
-    """Somebody to ask.
+    """A gRPC server.
 
     Args:
         name: for people, as "the node agent".
@@ -57,11 +57,11 @@ class Peer:
             with trio.fail_after(timeout_s):
                 data = await self._ask(path, bytes(request), timeout_s)
         except trio.TooSlowError:
-            raise self.failure(f"{path} was not answered within {timeout_s:g} s") from None
+            raise self.failure(f"no answer to {path} within {timeout_s:g} s") from None
         try:
             return reply().parse(data)
         except Exception as fault:  # betterproto has no error of its own for this
-            raise self.failure(f"the answer to {path} is no {reply.__name__} ({fault})") from fault
+            raise self.failure(f"the answer to {path} is not a {reply.__name__} ({fault})") from fault
 
     async def _ask(self, path: str, request: bytes, timeout_s: float) -> bytes:
         pool = Pool(self.socket_path, Flusher())
@@ -69,9 +69,9 @@ class Peer:
             await pool.connect()
             return await pool.unary(path, request, timeout_s=timeout_s)
         except FileNotFoundError as error:
-            raise self.failure("there is no such socket; is it running?") from error
+            raise self.failure("socket not found; is it running?") from error
         except NotGrpcError as error:
-            raise self.failure("what listens there does not speak gRPC") from error
+            raise self.failure("not a gRPC server") from error
         except OSError as error:
             raise self.failure(f"cannot be reached: {error.strerror or error}") from error
         except RpcError as error:

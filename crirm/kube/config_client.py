@@ -1,4 +1,4 @@
-"""The other end of the configuration interface: what a node agent tells crirm (``v1.Config``)."""
+"""The client of the configuration interface, as in a node agent (``v1.Config``)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ConfigClient:
     socket_path: str
 
     async def set_config(self, node_name: str, data: Mapping[str, str], *, timeout_s: float = TIMEOUT_S) -> str:
-        """Trio-flavoured: have a configuration taken into use; returns why it was rejected, if it was.
+        """Trio-flavoured: send a configuration; returns why it was rejected, or an empty string.
 
         Args:
             node_name: of the Kubernetes node.

@@ -1,4 +1,4 @@
-"""The configuration interface: the node agent tells crirm its configuration and its adjustments (``v1.Config``).
+"""The configuration interface: the node agent sends configurations and overrides (``v1.Config``).
 
 Requests are not read with the generated code, which only tells the field numbers: betterproto takes a message that ends
 too early for a whole one, and six seconds for 1 MiB of small entries.
@@ -39,21 +39,21 @@ _NODE: Final = number(SetConfigRequest, "node_name")
 _DATA: Final = number(SetConfigRequest, "config")
 _ADJUSTED_NODE: Final = number(SetAdjustmentRequest, "node_name")
 _ADJUSTMENTS: Final = number(SetAdjustmentRequest, "adjustment")
-_FAULT: Final = "crirm could not take this in because of a fault of its own; see its log"
+_FAULT: Final = "internal error, a bug in crirm; see its log"
 
 
 class Accepting(Protocol):
-    """Takes what the node agent sends; called for one request after another."""
+    """Handles what the node agent sends, one request after another."""
 
     async def set_config(self, node_name: str, data: Mapping[str, str]) -> str:
-        """Trio-flavoured: put a configuration into effect.
+        """Trio-flavoured: activate a configuration.
 
         Args:
             node_name: of the Kubernetes node, as the agent knows it.
             data: of a ConfigMap: section to YAML text.
 
         Returns:
-            why it was rejected, for people; empty when it is in effect.
+            why it was rejected; empty if it is active.
         """
 
     async def set_adjustment(self, node_name: str, adjustments: Mapping[str, Any]) -> Mapping[str, str]:
@@ -177,7 +177,7 @@ def read_adjustments(text: str) -> dict[str, Any]:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise AdjustmentTextError(f"$ is a JSON {type(document).__name__}; write an object of name to spec")
+        raise AdjustmentTextError(f"$ is a JSON {type(document).__name__}; write an object of names and specs")
     return document
 
 

@@ -1,8 +1,8 @@
-"""A gRPC server for a few unary methods that are seldom called, each served by a Trio-flavoured function.
+"""A gRPC server for a few rarely called unary methods, each served by a Trio-flavoured function.
 
-Whoever calls cannot disturb the daemon: requests are bounded in size and number before they are read, they are worked
-on one after another, and none of it happens on the event loop that relays calls. A request that was begun is seen
-through even if its caller hangs up, since half a change is worse than a whole one.
+Callers cannot disturb the daemon: requests are limited in size and number before they are read, they are handled
+one after another, and not on the event loop that relays calls. A request that was started is completed
+even if its caller hangs up, since half a change is worse than a whole one.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class _Gate:
 
 
 def _busy() -> GRPCError:
-    return GRPCError(Status.RESOURCE_EXHAUSTED, f"crirm works on {MAX_WAITING} requests already; try again")
+    return GRPCError(Status.RESOURCE_EXHAUSTED, f"crirm already handles {MAX_WAITING} requests; try again")
 
 
 async def _read(stream: Stream[bytes, bytes]) -> bytes:
@@ -174,17 +174,17 @@ async def _read(stream: Stream[bytes, bytes]) -> bytes:
         with deadline.start(Deadline.from_timeout(READ_WITHIN_S)), deadline:
             return await _message(stream)
     except TimeoutError:
-        problem = f"the message was not whole within {READ_WITHIN_S:g} s"
+        problem = f"the message was incomplete after {READ_WITHIN_S:g} s"
         raise GRPCError(Status.DEADLINE_EXCEEDED, problem) from None
 
 
 async def _message(stream: Stream[bytes, bytes]) -> bytes:
     prefix = await _receive(stream, _PREFIX_BYTES)
     if prefix[0]:
-        raise GRPCError(Status.UNIMPLEMENTED, "the message is compressed, which crirm does not read; send it as it is")
+        raise GRPCError(Status.UNIMPLEMENTED, "compressed messages are not supported; send it uncompressed")
     size_bytes = int.from_bytes(prefix[1:], "big")
     if size_bytes > MAX_REQUEST_BYTES:
-        problem = f"the message has {size_bytes} bytes, and crirm takes {MAX_REQUEST_BYTES} at most"
+        problem = f"the message has {size_bytes} bytes; the limit is {MAX_REQUEST_BYTES}"
         raise GRPCError(Status.RESOURCE_EXHAUSTED, problem)
     return await _receive(stream, size_bytes)
 
@@ -195,7 +195,7 @@ async def _receive(stream: Stream[bytes, bytes], size_bytes: int) -> bytes:
     except AssertionError:  # grpclib's word for a stream that ends early
         data = b""
     if len(data) < size_bytes:
-        raise GRPCError(Status.INVALID_ARGUMENT, "the call ends before its message does")
+        raise GRPCError(Status.INVALID_ARGUMENT, "the call ended within its message")
     return data
 
 

@@ -23,7 +23,7 @@ class RecordError(CrirmError, ValueError):
 
 def to_record(value: Any) -> Any:
     """Return *value* as plain dicts, lists, numbers and texts; CPU and node sets are texts in Linux list format."""
-    return _converter().unstructure(value)
+    return value if type(value) in {str, int, bool} else _converter().unstructure(value)
 
 
 def from_record(kind: type[T], record: object) -> T:

@@ -310,5 +310,5 @@ def _parsed(number: int, line: bytes) -> dict[str, Json]:
         what = "not a trace of crirm, or an incomplete one" if number == 1 else "the trace is damaged"
         raise TraceError(f"line {number}: {what}: not JSON") from error
     if not isinstance(record, dict):
-        raise TraceError(f"line {number}: is no JSON object; this is no trace of crirm")
+        raise TraceError(f"line {number}: not a JSON object; not a trace of crirm")
     return record

@@ -6,7 +6,7 @@ may call the other's synchronous functions directly (``trio.Event.set`` from a l
 from a Trio task). What has to *wait* for the other side crosses here, and only here.
 
 A crossing costs two thread hand-overs, about 0.4 ms where it was measured; a relayed call therefore stays on the
-asyncio side from its first byte to its last (see ``rpc/call.py``).
+asyncio side from its first byte to its last (see ``rpc/connection.py``).
 """
 
 from __future__ import annotations

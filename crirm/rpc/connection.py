@@ -186,8 +186,9 @@ class CallerConnection(bridge.Protocol):
         """Read from each side what the other can take; come back for what was not looked at."""
         splice, runtime = self.splice, self._runtime
         behind = splice.caller.reader.unread, splice.runtime.reader.unread
-        if self._transport is not None and self._alone is None:
-            bridge.set_reading(self._transport, not behind[0] and (runtime is None or runtime.writable))
+        if self._transport is not None:
+            others = self._writable if self._alone is not None else runtime is None or runtime.writable
+            bridge.set_reading(self._transport, not behind[0] and others)
         if runtime is not None:
             runtime.set_reading(wanted=not behind[1] and self._writable)
         if any(behind):
@@ -330,7 +331,7 @@ class RuntimeHalf(bridge.Protocol):
     @property
     def half_a_frame(self) -> int:
         """See `rest_of_frames.Connection`."""
-        return len(self._caller.splice.runtime.reader.late)
+        return self._caller.splice.runtime.reader.half_bytes
 
     def pause_writing(self) -> None:
         """Stop reading the caller: the runtime does not read its socket."""
@@ -359,6 +360,7 @@ class RuntimeHalf(bridge.Protocol):
 
     def set_reading(self, *, wanted: bool) -> None:
         """Read, or do not."""
+        self._rest.reads(wanted=wanted)
         bridge.set_reading(self._transport, wanted)
 
     def fail(self, reason: str) -> None:

@@ -32,6 +32,7 @@ class Followed:
         self._tap = tap
         self._account = account
         self._finished = finished
+        self._looks = True
         self._passed_s = monotonic()  # the request, as far as it has come
         self._request = _deframer(tap.request, headers) if tap is not None else None
         self._reply: Deframer | None = None
@@ -43,7 +44,7 @@ class Followed:
 
     def reply_headers(self, headers: Headers) -> None:
         """See `Watch`."""
-        if self._tap is not None and self._reply is None:
+        if self._tap is not None and self._looks and self._reply is None:
             self._reply = _deframer(self._tap.reply, headers)
 
     def reply(self, piece: bytes) -> None:
@@ -58,9 +59,7 @@ class Followed:
 
     def let_go(self, why: str) -> None:  # noqa: ARG002 - the call itself goes on
         """Look no further: too much is held in memory."""
-        for deframer in (self._request, self._reply):
-            if deframer is not None:
-                deframer.clear()
+        self._looks, self._request, self._reply = False, None, None
 
     def answered(self, trailers: Headers) -> None:
         """See `Watch`."""

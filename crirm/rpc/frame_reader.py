@@ -61,6 +61,11 @@ class FrameReader:
         """Whether there is anything to do now."""
         return self.steps is not None or self.at < len(self.data)
 
+    @property
+    def half_bytes(self) -> int:
+        """How much has come of a frame, or of a header block, whose rest has not."""
+        return len(self.late) + (self.block_bytes if self.block is not None else 0)
+
     def begin_block(self, stream_id: int, flags: int, piece: bytes) -> None:
         """Keep the first *piece* of a header block that goes on."""
         self.stream_id, self.flags = stream_id, flags

@@ -169,8 +169,11 @@ def _front(table: HeaderTable) -> object:
     return entries[0] if entries else None
 
 
+TOO_LONG: Final = (b"", b"")  # the only header of a list that is longer than may be; no peer can send it
+
+
 class LinearDecoder(Decoder):
-    """A `BlockDecoder` in the place of hpack's, for an h2 connection."""
+    """A `BlockDecoder` in the place of hpack's, for an h2 connection, which makes a list of what it returns."""
 
     def __init__(self) -> None:
         self._blocks = BlockDecoder()
@@ -194,7 +197,7 @@ class LinearDecoder(Decoder):
             try:
                 next(steps)
             except StopIteration as end:
-                return end.value
+                return [TOO_LONG] if type(end.value) is TooLong else end.value
 
 
 class LiteralEncoder(Encoder):

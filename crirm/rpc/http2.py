@@ -26,7 +26,7 @@ from h2.settings import SettingCodes
 from crirm.rpc import bridge
 from crirm.rpc.floods import Allowances, Kind
 from crirm.rpc.frames import FrameError, whole_frames
-from crirm.rpc.header_blocks import MAX_HEADERS, Headers, LinearDecoder, LiteralEncoder, TooLong
+from crirm.rpc.header_blocks import MAX_HEADERS, TOO_LONG, Headers, LinearDecoder, LiteralEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -221,7 +221,7 @@ class Http2Connection(H2Protocol):
         leg = self.legs.get(event.stream_id)
         if leg is None:
             return
-        if type(event.headers) is TooLong:
+        if event.headers and event.headers[0] is TOO_LONG:
             leg.on_too_long(f"more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} of headers")
         else:
             end = isinstance(event, h2e.TrailersReceived) or event.stream_ended is not None
@@ -254,6 +254,9 @@ class Http2Connection(H2Protocol):
         self._settings_changed = True
         self._count(Kind.SETTINGS)
 
+    def _begun(self, _event: h2e.RequestReceived | h2e.PushedStreamReceived) -> None:
+        self.fail("the peer begins a stream, which only a client does")
+
     def _terminated(self, event: h2e.ConnectionTerminated) -> None:
         reason = f"peer sent GOAWAY (error {event.error_code})"
         if event.error_code:
@@ -283,6 +286,8 @@ _HANDLERS: dict[type[h2e.Event], Callable[[Http2Connection, h2e.Event], None]] =
     h2e.StreamReset: Http2Connection._reset,  # type: ignore[dict-item]
     h2e.WindowUpdated: Http2Connection._window,  # type: ignore[dict-item]
     h2e.RemoteSettingsChanged: Http2Connection._settings,  # type: ignore[dict-item]
+    h2e.RequestReceived: Http2Connection._begun,  # type: ignore[dict-item]
+    h2e.PushedStreamReceived: Http2Connection._begun,  # type: ignore[dict-item]
     h2e.ConnectionTerminated: Http2Connection._terminated,  # type: ignore[dict-item]
 }
 

@@ -71,9 +71,10 @@ class OwnCall:
 
     def fail(self, status: Status, message: str) -> None:
         """End now with *status*, wherever it is; nothing when it has ended."""
-        if self._leg is not None and self.wanted:
-            self._leg.reset()
+        wanted = self.wanted
         self.end(status.value, message)
+        if self._leg is not None and wanted:
+            self._leg.reset()  # last: whoever waits for room may begin at once
 
     def end(self, status: int, message: str) -> None:
         """Take note of how the call ended; the first word counts."""

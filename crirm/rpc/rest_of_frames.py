@@ -34,6 +34,12 @@ class RestOfFrames:
         self._connection = connection
         self._received_bytes = 0
         self._watching = False
+        self._reads = self._has_read = True  # now, and since it was looked last
+
+    def reads(self, *, wanted: bool) -> None:
+        """Take note of whether crirm reads the connection; while it does not, nothing can come."""
+        self._reads = wanted
+        self._has_read = self._has_read and wanted
 
     def received(self, size_bytes: int) -> None:
         """Take note of *size_bytes* more, which were looked at."""
@@ -53,7 +59,8 @@ class RestOfFrames:
         self._watching = False
         if self._connection.lost or not self._connection.half_a_frame:
             return
-        if self._read_bytes == read_bytes:
+        has_read, self._has_read = self._has_read, self._reads
+        if self._read_bytes == read_bytes and has_read:
             self._connection.fail(f"the rest of a frame did not come within {REST_WITHIN_S:g} s")
         else:
             self._watch()

@@ -22,7 +22,7 @@ The rules, in ``caller_frames`` and ``runtime_frames``:
     CONTINUATION   more of a block                     passes; likewise
     DATA           passes; kept calls: handed over     passes while the caller has window, else waits
     RST_STREAM     passes; kept calls: handed over     passes; ends the call
-    WINDOW_UPDATE  passes less the debt; kept: noted  passes
+    WINDOW_UPDATE  passes less the debt; kept: noted   passes
     SETTINGS       passes; frames stay at 16 KiB       passes; likewise; ACK: see `caller_settings`
     PING           passes                              passes
     GOAWAY         passes                              passes, with no kept call left out; ends unseen calls
@@ -31,8 +31,8 @@ The rules, in ``caller_frames`` and ``runtime_frames``:
     others         dropped: extensions are per hop     dropped
 
 What a caller may make crirm hold is bounded: half a frame by 16 KiB, since neither side is told that the other takes
-larger ones; half a header block by `frame_reader.MAX_BLOCK_BYTES`; what waits for window by what was sent for kept
-calls. What brings no call forward is counted (``floods``).
+larger ones; half a header block by `frame_reader.MAX_BLOCK_BYTES`; DATA of the runtime that waits by the debt; what
+waits of replies to kept calls by the caller's ``budget``. What brings no call forward is counted (``floods``).
 """
 
 from __future__ import annotations

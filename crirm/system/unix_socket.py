@@ -1,4 +1,4 @@
-"""The relay's Unix socket: created with the owner and mode of the runtime's, removed at stop, never replacing a live one.
+"""The relay's Unix socket: with the owner and mode of the runtime's, removed at stop, and never replacing a live one.
 
 Two starts at the same moment are kept apart by a lock on the *directory* of the socket, held only from the look at
 what is there until the new socket listens. Why not otherwise:

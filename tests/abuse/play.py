@@ -95,7 +95,7 @@ def _made(folder: Path) -> Path:
 
 def _run_sim(stage: Stage) -> None:
     runtime = stage.run([sys.executable, "-c", _STRICT_SIM, "sim", "--socket", stage.runtime_socket])
-    runtime.wait_log("the embedded runtime serves")
+    runtime.wait_log("embedded runtime is serving")
 
 
 def live(node: Node, uid: str) -> None:

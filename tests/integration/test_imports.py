@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ALWAYS_LATER = {
-    "rich": "screens of other commands",
+    "rich.console": "screens of other commands",
     "pygments": "tracebacks of structlog's console renderer",
     "yaml": "configuration files and annotations",
     "tomli": "configuration files",
@@ -31,7 +31,7 @@ ALWAYS_LATER = {
 }
 WITHOUT_POLICY = {
     "betterproto": "requests that are decided about",
-    "crirm.policy.registry": "policies",
+    "crirm.policy.topology_aware.policy": "the policy; its options are read by all",
     "crirm.daemon.placement.node": "decisions",
     "crirm.daemon.enforcer.enforcer": "decisions in the kernel",
     "importlib.metadata": "the version in saved state",

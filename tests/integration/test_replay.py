@@ -138,4 +138,4 @@ def test_another_configuration_is_recorded_and_replayed(node: Node) -> None:
     assert (report["policy"], report["not_as_made"]) == ("static, reserved CPUs 0", 0)
     assert own_cpus(report) == now
     kept = replay(trace, "--policy", "topology-aware")
-    assert any("changes of the configuration in the trace were ignored" in note for note in kept["notes"])
+    assert any("configuration changes in the trace were ignored" in note for note in kept["notes"])

@@ -120,9 +120,9 @@ def test_the_agents_health_and_node(short_path: Path, capsys: pytest.CaptureFixt
 
 def test_nobody_there(short_path: Path) -> None:
     (short_path / "f").write_text("policy: {}")
-    with pytest.raises(CallError, match=r"crirm's configuration interface at .*: there is no such socket"):
+    with pytest.raises(CallError, match=r"crirm's configuration interface at .*: socket not found"):
         agent("set-config", short_path / "f", "--config-socket", short_path / "c.sock")
-    with pytest.raises(AgentError, match=r"the node agent at .*: there is no such socket"):
+    with pytest.raises(AgentError, match=r"the node agent at .*: socket not found"):
         agent("health", "--agent-socket", short_path / "a.sock")
 
 

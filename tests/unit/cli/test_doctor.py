@@ -38,7 +38,6 @@ def answering(answer: RuntimeInfo | Exception) -> Callable[[str], Awaitable[Runt
     return probe
 
 
-@pytest.mark.trio
 @pytest.mark.parametrize(
     ("answer", "verdict", "words"),
     [
@@ -62,7 +61,6 @@ async def test_runtimes(answer: RuntimeInfo | Exception, verdict: Verdict, words
     assert finding.where == "/run/x.sock"
 
 
-@pytest.mark.trio
 async def test_a_runtime_that_hangs_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
     async def hang(_socket_path: str) -> RuntimeInfo:
         await trio.sleep_forever()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import attrs
 import trio
-from trio.testing import MockClock
 
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import Adjustment, State
@@ -17,7 +15,7 @@ from crirm.model.workload import Container, ContainerId, ContainerKey, Container
 from crirm.system.cgroup import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from crirm.system.cgroup import Write
     from crirm.system.cgroup_files import CgroupError
@@ -42,16 +40,6 @@ def node(*containers: Container, **cpus: str) -> State:
     adjustments = {c.key: Adjustment(cpus=CPUSet.parse(cpus.get(c.key, "0-1"))) for c in containers}
     workload = Workload({POD.id: POD}, {c.key: c for c in containers})
     return State(workload, None, adjustments=adjustments, told=adjustments)
-
-
-def in_virtual_time(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
-    """Run an async test on a clock that starts at 0 and jumps whenever everybody sleeps."""
-
-    @wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        trio.run(partial(test, *args, **kwargs), clock=MockClock(autojump_threshold=0))
-
-    return run
 
 
 class FakeKernel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,7 +13,7 @@ from crirm.cri.proto.runtime import v1
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
 SOCKET = "/nowhere/c.sock"
 VERSION = "/runtime.{}.RuntimeService/Version"
@@ -61,17 +60,3 @@ class FakePool:
     def close(self, reason: str) -> None:
         self.closed.append(reason)
         self.lost.set()
-
-
-def in_virtual_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run the asynchronous *test* on a clock that jumps to the next thing to do."""
-
-    async def main(kwargs: dict[str, object]) -> None:
-        await test(**kwargs)
-
-    def run(**kwargs: object) -> None:
-        trio.run(main, kwargs, clock=trio.testing.MockClock(autojump_threshold=0))
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    run.__signature__ = inspect.signature(test)  # type: ignore[attr-defined] # pytest reads it
-    return run

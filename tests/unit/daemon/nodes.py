@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from crirm.rpc.tap import Latency, Outcome
 from tests.unit.policy.counting import Counting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Generator
 
     import betterproto
 
@@ -38,24 +37,6 @@ if TYPE_CHECKING:
 
 
 ID = "c" * 64
-
-
-def in_nursery(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run the asynchronous *test* with a nursery as its first argument; pytest-trio's own fixture fails on pytest 9."""
-
-    async def main(kwargs: dict[str, object]) -> None:
-        with trio.fail_after(30):
-            async with trio.open_nursery() as nursery:
-                await test(nursery, **kwargs)
-                nursery.cancel_scope.cancel()
-
-    def run(**kwargs: object) -> None:
-        trio.run(main, kwargs)
-
-    parameters = list(inspect.signature(test).parameters.values())[1:]
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # pytest reads it
-    return run
 
 
 class _InFlight:

@@ -15,20 +15,16 @@ from crirm.daemon.configuration.in_force import InForce, Source
 from crirm.daemon.decider import Decider
 from crirm.daemon.settings import Settings
 from crirm.rpc.flusher import Flusher
-from tests.unit.daemon.fake_pool import in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from trio.testing import MockClock
 
     from crirm.rpc.calls import Refusal
     from crirm.rpc.server import Server
 
 GRACE_S = 10.0
-
-
-@attrs.frozen
-class FakeCall:
-    path: bytes
 
 
 @attrs.define
@@ -37,7 +33,7 @@ class FakeServer:
 
     idle_after_s: float
     sent_after_s: float = 0.0
-    calls: set[FakeCall] = attrs.field(factory=lambda: {FakeCall(b"/a.B/Slow")})
+    calls: list[bytes] = attrs.field(factory=lambda: [b"/a.B/Slow"])
     refusal: Refusal | None = None
 
     def shut_gate(self, refusal: Refusal, _endless: Callable[[bytes], bool]) -> None:
@@ -62,9 +58,13 @@ class FakeServer:
         pytest.param(8, 0, 5, 5, True, id="somebody insists"),
     ],
 )
-@in_virtual_time
 async def test_calls_in_flight_get_their_grace(
-    idle_after_s: float, sent_after_s: float, insisted_after_s: float | None, takes_s: float, cut_off: bool
+    idle_after_s: float,
+    sent_after_s: float,
+    insisted_after_s: float | None,
+    takes_s: float,
+    cut_off: bool,
+    autojump_clock: MockClock,
 ) -> None:
     server, stop = FakeServer(idle_after_s, sent_after_s), Stop()
     began_s = trio.current_time()
@@ -91,8 +91,7 @@ async def test_calls_in_flight_get_their_grace(
         pytest.param([signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR1], False, False, id="others ask for nothing"),
     ],
 )
-@in_virtual_time
-async def test_signals_are_obeyed(numbers: list[int], asked: bool, insisted: bool) -> None:
+async def test_signals_are_obeyed(numbers: list[int], asked: bool, insisted: bool, autojump_clock: MockClock) -> None:
     async def arrive() -> AsyncIterator[int]:
         for number in numbers:
             yield number

@@ -18,7 +18,7 @@ from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.trail import Move, Trail
 from crirm.model.workload import ContainerKey, PodId
 from tests.unit.daemon.lives import FACTS, Process, ignore
-from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
+from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, pod_request
 from tests.unit.policy.counting import Counting
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ def amount(text: str) -> str:
         pytest.param({"notes.example.com": "x" * LONG, "intel.com/resources": "{"}, id="another's annotation"),
     ],
 )
-@in_nursery
 async def test_a_refused_create_adds_little(
     nursery: trio.Nursery, annotations: dict[str, str], tmp_path: Path, log_file: Path
 ) -> None:

@@ -11,7 +11,6 @@ import trio
 import trio.testing
 
 from crirm.daemon.control import QuestionError, control_listener, serve_control
-from tests.unit.daemon.nodes import in_nursery
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +49,6 @@ async def ask(path: Path, question: bytes) -> Any:
         return json.loads(b"".join([part async for part in stream]))
 
 
-@in_nursery
 async def test_a_caller_that_hangs_up_before_the_answer_ends_nothing(nursery: trio.Nursery, tmp_path: Path) -> None:
     path, answers = tmp_path / "s", FakeAnswers()
     await serve(nursery, path, answers)
@@ -70,15 +68,13 @@ async def test_a_caller_that_hangs_up_before_the_answer_ends_nothing(nursery: tr
         pytest.param(KeyError("x"), "internal error", id="a bug"),
     ],
 )
-def test_what_goes_wrong_is_the_answer(fault: Exception, told: str, tmp_path: Path) -> None:
-    @in_nursery
-    async def check(nursery: trio.Nursery) -> None:
-        answers = FakeAnswers(fault=fault)
-        answers.may.set()
-        await serve(nursery, tmp_path / "s", answers)
-        assert told in (await ask(tmp_path / "s", STATUS))["error"]
-
-    check()
+async def test_what_goes_wrong_is_the_answer(
+    nursery: trio.Nursery, fault: Exception, told: str, tmp_path: Path
+) -> None:
+    answers = FakeAnswers(fault=fault)
+    answers.may.set()
+    await serve(nursery, tmp_path / "s", answers)
+    assert told in (await ask(tmp_path / "s", STATUS))["error"]
 
 
 @pytest.mark.parametrize(
@@ -89,10 +85,6 @@ def test_what_goes_wrong_is_the_answer(fault: Exception, told: str, tmp_path: Pa
         pytest.param(b"[" * 200_000 + b"\n", id="nested without end"),
     ],
 )
-def test_nonsense_is_answered(question: bytes, tmp_path: Path) -> None:
-    @in_nursery
-    async def check(nursery: trio.Nursery) -> None:
-        await serve(nursery, tmp_path / "s", FakeAnswers())
-        assert (await ask(tmp_path / "s", question))["error"]
-
-    check()
+async def test_nonsense_is_answered(nursery: trio.Nursery, question: bytes, tmp_path: Path) -> None:
+    await serve(nursery, tmp_path / "s", FakeAnswers())
+    assert (await ask(tmp_path / "s", question))["error"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -209,6 +210,14 @@ def test_what_is_kept_of_moves_is_bounded() -> None:
 def told(entries_: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(explain, "ask", lambda *_: {"explained": entries_})
     return CliRunner().invoke(explain.command, ["web"], catch_exceptions=False).output
+
+
+def test_programs_read_numbers_with_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node()
+    node.run("db", 2000)
+    monkeypatch.setattr(explain, "ask", lambda *_: {"explained": explanations("db", node)})
+    (entry,) = json.loads(CliRunner().invoke(explain.command, ["db", "--json"], catch_exceptions=False).output)
+    assert entry["trail"]["verdicts"][0]["facts"] == {"free_cpus": 7}
 
 
 def test_people_read_names_and_causes(monkeypatch: pytest.MonkeyPatch) -> None:

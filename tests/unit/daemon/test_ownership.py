@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,7 @@ class SlowNode:
         self.effects = EffectsWorker(self.engine, self.runtime, lambda _key: None, clock=lambda: 1000.0)
         self.engine.listen((self.effects,))
         self.told: set[ContainerKey] = set()
+        self.watched: Counter[str] = Counter()
         hear_events(self.engine, self._note)
         clearing = Clearing(self.engine, self.effects, lambda _key: None)
         self.clear, self.started = clearing.clear, clearing.started

@@ -11,22 +11,12 @@ from crirm.cri.proto.runtime import v1
 from crirm.model.decision import Adjustment
 from crirm.model.resources import LinuxResources
 from crirm.rpc.calls import Answer
-from tests.unit.daemon.nodes import (
-    ID,
-    FakeNode,
-    good,
-    in_nursery,
-    pod_request,
-    update,
-    with_container,
-    with_pod,
-)
+from tests.unit.daemon.nodes import ID, FakeNode, good, pod_request, update, with_container, with_pod
 
 if TYPE_CHECKING:
     import trio
 
 
-@in_nursery
 async def test_the_kubelets_resize_is_merged_forwarded_and_kept(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     held, _ = node.call("UpdateContainerResources", update(4), good(v1.UpdateContainerResourcesResponse()))
@@ -36,7 +26,6 @@ async def test_the_kubelets_resize_is_merged_forwarded_and_kept(nursery: trio.Nu
     assert (container.requirements.cpu_request, container.resources.memory_limit_bytes) == (4000, 1 << 30)
 
 
-@in_nursery
 async def test_a_resize_that_the_runtime_refuses_is_taken_back_whole(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     before = node.engine.state
@@ -44,7 +33,6 @@ async def test_a_resize_that_the_runtime_refuses_is_taken_back_whole(nursery: tr
     assert (before.policy, before.workload) == (node.engine.state.policy, node.engine.state.workload)
 
 
-@in_nursery
 async def test_a_resize_without_room_never_reaches_the_runtime(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     held = await node.begin("UpdateContainerResources", update(9))
@@ -54,14 +42,12 @@ async def test_a_resize_without_room_never_reaches_the_runtime(nursery: trio.Nur
     assert held.refused[0] is Status.RESOURCE_EXHAUSTED
 
 
-@in_nursery
 async def test_an_update_of_an_unknown_container_passes(nursery: trio.Nursery) -> None:
     request = v1.UpdateContainerResourcesRequest(container_id="other", linux=v1.LinuxContainerResources(cpu_shares=2))
     held, _ = with_container(nursery).call("UpdateContainerResources", request, Answer(Status.NOT_FOUND.value, None))
     assert bytes(request) == held.forwarded
 
 
-@in_nursery
 async def test_the_kubelet_sees_the_shares_that_it_asked_for(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     (key,) = node.engine.state.adjustments
@@ -73,7 +59,6 @@ async def test_the_kubelet_sees_the_shares_that_it_asked_for(nursery: trio.Nurse
     assert v1.ContainerStatusResponse().parse(reply).status.resources.linux.cpu_shares == 2048
 
 
-@in_nursery
 async def test_the_kubelet_sees_the_limit_that_it_asked_for_while_there_is_none(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     request = v1.LinuxContainerResources(cpu_shares=2048, cpu_period=100_000, cpu_quota=200_000)
@@ -91,7 +76,6 @@ async def test_the_kubelet_sees_the_limit_that_it_asked_for_while_there_is_none(
     assert v1.ContainerStatusResponse().parse(reply).status.resources.linux.cpu_quota == 200_000
 
 
-@in_nursery
 async def test_a_status_that_needs_no_change_is_left_alone(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     _, reply = node.call(
@@ -137,7 +121,6 @@ def pod_update(pod: str = "p1") -> v1.UpdatePodSandboxResourcesRequest:
         ),
     ],
 )
-@in_nursery
 async def test_a_pods_resize_passes_as_it_is_and_is_known_once_the_runtime_agrees(
     nursery: trio.Nursery,
     request_: v1.UpdatePodSandboxResourcesRequest,
@@ -158,7 +141,6 @@ async def test_a_pods_resize_passes_as_it_is_and_is_known_once_the_runtime_agree
 @pytest.mark.parametrize(
     ("shortened", "left"), [pytest.param("p", 0, id="one pod"), pytest.param("", 1, id="no name means none")]
 )
-@in_nursery
 async def test_a_pods_id_may_be_shortened(nursery: trio.Nursery, shortened: str, left: int) -> None:
     node = with_pod(nursery)
     node.call("RemovePodSandbox", v1.RemovePodSandboxRequest(shortened), good(v1.RemovePodSandboxResponse()))

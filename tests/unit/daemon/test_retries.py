@@ -18,7 +18,6 @@ from tests.unit.daemon.nodes import (
     FakeNode,
     create_request,
     granted,
-    in_nursery,
     states,
     with_container,
     with_pod,
@@ -51,7 +50,6 @@ TAKEN = Answer(Status.UNKNOWN.value, None)
         pytest.param(Answer(4, None), CREATED, id="the second, with what the first has made too late"),
     ],
 )
-@in_nursery
 async def test_a_create_that_is_tried_again_keeps_its_grant_whichever_succeeds(
     nursery: trio.Nursery, first: Answer, second: Answer
 ) -> None:
@@ -70,7 +68,6 @@ async def test_a_create_that_is_tried_again_keeps_its_grant_whichever_succeeds(
     assert container.id == ID
 
 
-@in_nursery
 async def test_a_create_that_is_given_up_while_another_is_in_flight_takes_nothing_from_it(
     nursery: trio.Nursery,
 ) -> None:
@@ -90,7 +87,6 @@ async def test_a_create_that_is_given_up_while_another_is_in_flight_takes_nothin
         pytest.param(False, ["0-1", "2-3"], id="that runs on"),
     ],
 )
-@in_nursery
 async def test_the_runtime_is_asked_about_an_earlier_attempt(
     nursery: trio.Nursery, ended: bool, grants: list[str]
 ) -> None:

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from crirm.daemon.steady import AGAIN_S, steadily
-from tests.unit.daemon.nodes import in_nursery, with_container
+from tests.unit.daemon.nodes import with_container
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,6 @@ def test_a_task_that_fails_begins_anew_and_one_that_returns_is_over() -> None:
     assert [later - earlier for earlier, later in itertools.pairwise(begun_s)] == [1 + AGAIN_S] * 2
 
 
-@in_nursery
 async def test_a_list_that_cannot_be_read_ends_neither_the_daemon_nor_the_reading(nursery: trio.Nursery) -> None:
     observing = with_container(nursery).observing
 

@@ -118,7 +118,7 @@ def test_another_service_on_the_socket_is_told_from_an_agent(short_path: Path) -
 
 
 def test_an_agent_that_is_not_there(short_path: Path) -> None:
-    assert "there is no such socket; is it running?" in failure(short_path / "a.sock", health)
+    assert "socket not found; is it running?" in failure(short_path / "a.sock", health)
 
 
 def test_an_agent_that_has_died(short_path: Path) -> None:
@@ -134,11 +134,11 @@ def test_an_agent_that_says_nothing_is_waited_for_until_the_deadline(short_path:
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(short_path / "a.sock"))
         mute.listen()
-        assert "/v1.Agent/HealthCheck was not answered within 0.05 s" in failure(short_path / "a.sock", hurried)
+        assert "no answer to /v1.Agent/HealthCheck within 0.05 s" in failure(short_path / "a.sock", hurried)
 
 
 @pytest.mark.parametrize("word", ["", "disabled"])
 def test_an_agent_that_is_disabled_is_not_asked(word: str) -> None:
     assert not AgentClient(word).enabled
-    with pytest.raises(AgentDisabledError, match="HealthCheck needs it; name its socket with --agent-socket"):
+    with pytest.raises(AgentDisabledError, match="HealthCheck needs the node agent, which is disabled; set its socket"):
         bridge.run(health, AgentClient(word))

@@ -107,8 +107,8 @@ def test_the_field_numbers_read_are_those_of_the_proto_file() -> None:
         pytest.param(
             SET_ADJUSTMENT, CrirmError("no room"), v1.SetAdjustmentReply({WHOLE: "no room"}), id="all refused"
         ),
-        pytest.param(SET_CONFIG, KeyError("x"), "fault of its own", id="a bug"),
-        pytest.param(SET_ADJUSTMENT, KeyError("x"), "fault of its own", id="a bug with adjustments"),
+        pytest.param(SET_CONFIG, KeyError("x"), "a bug in crirm", id="a bug"),
+        pytest.param(SET_ADJUSTMENT, KeyError("x"), "a bug in crirm", id="a bug with adjustments"),
     ],
 )
 def test_what_goes_wrong_inside_is_an_answer_and_no_status(
@@ -123,7 +123,7 @@ def test_what_goes_wrong_inside_is_an_answer_and_no_status(
     ("text", "reason"),
     [
         pytest.param("{", "$ is not JSON", id="no JSON"),
-        pytest.param("[]", "$ is a JSON list; write an object of name to spec", id="a list"),
+        pytest.param("[]", "$ is a JSON list; write an object of names and specs", id="a list"),
         pytest.param("[" * 100_000, "$ is not JSON", id="nested beyond all measure"),
     ],
 )
@@ -150,7 +150,7 @@ def test_no_adjustments_at_all_take_those_of_before_away(short_path: Path, text:
         pytest.param(b"\x08\x01", "INVALID_ARGUMENT", "field 1 is not of the length-delimited kind", id="a number"),
         pytest.param(b"\x0a\x01\xff", "INVALID_ARGUMENT", "field 1 is not UTF-8 at byte 0", id="not UTF-8"),
         pytest.param(b"\x12\x05\x0a\x03abc\x12", "INVALID_ARGUMENT", "no protobuf message", id="half an entry"),
-        pytest.param(bytes(MAX_REQUEST_BYTES + 1), "RESOURCE_EXHAUSTED", "takes 1114112 at most", id="too large"),
+        pytest.param(bytes(MAX_REQUEST_BYTES + 1), "RESOURCE_EXHAUSTED", "the limit is 1114112", id="too large"),
     ],
 )
 def test_what_is_no_request_is_refused_and_the_next_one_is_served(
@@ -180,7 +180,7 @@ def test_a_compressed_message_is_refused_with_a_sentence(short_path: Path) -> No
     with config_server(short_path / "c.sock", Accepted()), channel(short_path / "c.sock") as opened:
         with pytest.raises(grpc.RpcError) as caught:
             opened.unary_unary(SET_CONFIG)(bytes(1000), timeout=TIMEOUT_S, compression=grpc.Compression.Gzip)
-        assert "the message is compressed" in caught.value.details()
+        assert "compressed messages are not supported" in caught.value.details()
 
 
 def test_a_change_that_was_begun_is_seen_through_when_its_caller_gives_up(short_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_requests_are_worked_on_one_after_another_and_beyond_a_few_are_refused(s
         code, text = None, ""
         while code is not grpc.StatusCode.RESOURCE_EXHAUSTED:  # until all of them are inside
             code, text = failure(path, SET_CONFIG, b"", 0.05)
-        assert text == f"crirm works on {MAX_WAITING} requests already; try again"
+        assert text == f"crirm already handles {MAX_WAITING} requests; try again"
         accepted.held = False
         accepted.go_on.set()
         assert [call.result() for call in calls] == [b""] * MAX_WAITING
@@ -227,7 +227,7 @@ def test_a_message_that_never_ends_takes_no_place_for_ever(short_path: Path, mon
                 opened.stream_unary(SET_CONFIG)(nothing(), timeout=TIMEOUT_S)
         finally:
             over.set()
-        assert caught.value.details() == "the message was not whole within 0.05 s"
+        assert caught.value.details() == "the message was incomplete after 0.05 s"
         assert ask(short_path / "c.sock", SET_CONFIG, b"") == b""
 
 
@@ -235,7 +235,7 @@ def test_a_call_that_ends_without_a_message_is_refused(short_path: Path) -> None
     with config_server(short_path / "c.sock", Accepted()), channel(short_path / "c.sock") as opened:
         with pytest.raises(grpc.RpcError) as caught:
             opened.stream_unary(SET_CONFIG)(iter(()), timeout=TIMEOUT_S)
-        assert caught.value.details() == "the call ends before its message does"
+        assert caught.value.details() == "the call ended within its message"
 
 
 @given(st.binary(max_size=64) | st.builds(lambda cut: CONFIG_ON_THE_WIRE[:cut] + b"\x12\xff", st.integers(0, 40)))

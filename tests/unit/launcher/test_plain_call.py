@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.trio
 
 PATH = "/runtime.v1.RuntimeService/Version"
 

@@ -124,7 +124,7 @@ def first_with(**changes: object) -> str:
         pytest.param("hello\n", "line 1: not a trace of crirm, or an incomplete one: not JSON", id="text"),
         pytest.param("\x00" * 100, "line 1: not a trace of crirm", id="zeros"),
         pytest.param("[" * 100_000 + "\n", "line 1: not a trace", id="JSON that is too deep"),
-        pytest.param("[1]\n", "line 1: is no JSON object", id="a list"),
+        pytest.param("[1]\n", "line 1: not a JSON object", id="a list"),
         pytest.param('{"kind": "Pod"}\n', "line 1: not a trace of crirm; `crirm serve --record", id="other JSON"),
         pytest.param(first_with(format=2, crirm="9"), "format 2, expected 1; it was recorded by crirm 9", id="newer"),
         pytest.param(first_with(topology={}), "line 1: unreadable header: machine description", id="machine"),

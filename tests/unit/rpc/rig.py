@@ -94,9 +94,13 @@ class Stream:
     """What a peer has seen of one stream."""
 
     headers: list[Pairs] = attrs.field(factory=list)
-    body: bytes = b""
+    pieces: list[bytes] = attrs.field(factory=list)
     ended: bool = False
     reset: int | None = None
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
 
 
 class Half(Protocol):
@@ -109,6 +113,10 @@ class Half(Protocol):
     def data_received(self, data: bytes) -> None: ...
 
     def connection_lost(self, exc: BaseException | None) -> None: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
 
 
 class _H2Connection(H2Connection):
@@ -129,6 +137,7 @@ class Peer:
         self.other = other
         self.transport = Transport()
         self.acknowledges = acknowledges
+        self.precise = False  # it gives back just what it gets; h2 by itself lets it come to half a window
         self.streams: dict[int, Stream] = defaultdict(Stream)
         self.order: list[int] = []
         self.goodbye: int | None = None  # the last stream that the other end's GOAWAY leaves in
@@ -142,12 +151,18 @@ class Peer:
             self._note(event)
         if not self.transport.reading:
             return bool(incoming)
-        outgoing = self.h2.data_to_send() + bytes(self.raw)
+        outgoing = bytes(self.raw) + self.h2.data_to_send()
         self.raw.clear()
         for start in range(0, len(outgoing), piece_bytes):
             if not self.transport.closed:
                 self.other.data_received(outgoing[start : start + piece_bytes])
         return bool(outgoing or incoming)
+
+    def _give_back(self, stream_id: int, size_bytes: int, *, ended: bool) -> None:
+        if size_bytes:
+            self.h2.increment_flow_control_window(size_bytes)
+            if not ended and stream_id in self.h2.streams and not self.h2.streams[stream_id].closed:
+                self.h2.increment_flow_control_window(size_bytes, stream_id)
 
     def vanish(self, exc: BaseException | None = None, unread: bytes = b"") -> None:
         """Be gone; *unread* lies in the socket."""
@@ -167,9 +182,11 @@ class Peer:
                 stream.ended = stream.ended or event.stream_ended is not None
             case h2e.DataReceived():
                 stream = self.streams[event.stream_id]
-                stream.body += event.data
+                stream.pieces.append(event.data)
                 stream.ended = stream.ended or event.stream_ended is not None
-                if self.acknowledges:
+                if self.precise:
+                    self._give_back(event.stream_id, event.flow_controlled_length, ended=stream.ended)
+                elif self.acknowledges:
                     self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             case h2e.StreamReset():
                 self.streams[event.stream_id].reset = int(event.error_code or 0)
@@ -189,6 +206,7 @@ class Rig:
         self.handler: Handler | None = None
         self.observer: CallTap | None = None
         self.endless = False
+        self.route: Callable[[bytes], Route | Refusal] | None = None
         self.away = False
         self.piece_bytes = piece_bytes
         self.flusher = Flusher()
@@ -205,6 +223,8 @@ class Rig:
         self.kubelet = Peer(self.downstream, client_side=True, acknowledges=kubelet_acknowledges)
 
     def _route(self, path: bytes) -> Route | Refusal:
+        if self.route is not None:
+            return self.route(path)
         if self.refusal is not None:
             return self.refusal
         return Route(
@@ -257,13 +277,15 @@ class Rig:
 
     async def settle(self) -> None:
         """Move bytes and let tasks run until nobody has anything to say."""
-        quiet, left = 0, 100_000
+        quiet, left = 0, 5_000
         while quiet < 3:
             left -= 1
             assert left, "they never come to rest"
             self.flusher.flush()
             moved = [peer.exchange(self.piece_bytes) for peer in self.peers]
-            quiet = 0 if any(moved) else quiet + 1
+            splice = self.downstream.splice
+            behind = not self.downstream.lost and (splice.caller.reader.unread or splice.runtime.reader.unread)
+            quiet = 0 if any(moved) or behind else quiet + 1
             await trio.testing.wait_all_tasks_blocked()
             await bridge.call_asyncio(asyncio.sleep, 0)
 
@@ -285,14 +307,14 @@ class Rig:
 
     async def send(self, peer: Peer, stream_id: int, body: bytes, *, end: bool = False) -> None:
         """Let *peer* send *body*, as its windows allow."""
-        rest = body
-        while rest:
+        at = 0
+        while at < len(body):
             if peer.h2.local_flow_control_window(stream_id) <= 0:
                 await self.settle()
             room = min(peer.h2.local_flow_control_window(stream_id), peer.h2.max_outbound_frame_size)
             assert room > 0, "no window left; send less"
-            peer.h2.send_data(stream_id, rest[:room])
-            rest = rest[room:]
+            peer.h2.send_data(stream_id, body[at : at + room])
+            at += room
         if end:
             peer.h2.send_data(stream_id, b"", end_stream=True)
 
@@ -320,13 +342,14 @@ class Rig:
 
 @asynccontextmanager
 async def open_rig(
-    *, tap: Tap | None = None, kubelet_acknowledges: bool = True, piece_bytes: int = 1 << 16
+    *, tap: Tap | None = None, kubelet_acknowledges: bool = True, piece_bytes: int = 1 << 16, precise: bool = False
 ) -> AsyncIterator[Rig]:
     """Trio-flavoured: a rig whose connections are open."""
     async with trio.open_nursery() as nursery:
         rig = Rig(nursery, tap=tap, kubelet_acknowledges=kubelet_acknowledges, piece_bytes=piece_bytes)
         try:
             await rig.settle()
+            rig.kubelet.precise = rig.beyond.precise = precise
             yield rig
         finally:
             nursery.cancel_scope.cancel()

@@ -7,84 +7,77 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-import trio.testing
 from grpclib.const import Status
 from h2.settings import SettingCodes
+from hpack.hpack import Encoder
+from hyperframe.frame import GoAwayFrame, HeadersFrame, PushPromiseFrame
 
 from crirm.rpc import bridge, client
-from crirm.rpc.client import MAX_CONNECTIONS, NotGrpcError, Pool, RuntimeConnection
+from crirm.rpc.client import MAX_CONNECTIONS, NotGrpcError, Pool
 from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import RpcError, find, frame
+from crirm.rpc.own_leg import OwnCall
 from tests.integration.pretenders import HTTP1, NOISE, pretender
-from tests.unit.rpc.rig import OK, REPLY, Peer, Rig, on_loop
+from tests.unit.rpc.rig import OK, REPLY, forwarding, in_guest_mode, open_rig, request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-
-def _limit(rig: Rig, streams: int) -> None:
-    rig.runtime.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: streams})
-    rig.settle()
+    from tests.unit.rpc.rig import Rig
 
 
-@on_loop
+async def _limit(rig: Rig, streams: int) -> None:
+    """Hold all calls, so that they go over the pool, and let the runtime take no more than *streams* at once."""
+    rig.handler = forwarding
+    rig.pool_runtime.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: streams})
+    await rig.settle()
+
+
+@in_guest_mode
 async def test_calls_beyond_the_runtimes_limit_wait_their_turn() -> None:
-    rig = Rig()
-    _limit(rig, 1)
-    paths = [b"/a.B/%d" % n for n in range(3)]
-    for path in paths:
-        rig.call(path=path)
-    assert rig.runtime.order == [1]
-    for number in range(3):
-        rig.answer(2 * number + 1)
-    assert paths == [find(rig.runtime.streams[n].headers[0], b":path") for n in rig.runtime.order]
-    assert rig.idle
+    async with open_rig() as rig:
+        await _limit(rig, 1)
+        paths = [b"/a.B/%d" % n for n in range(3)]
+        for path in paths:
+            await rig.call(path=path)
+        assert rig.pool_runtime.order == [1]
+        for number in range(3):
+            await rig.answer(2 * number + 1, peer=rig.pool_runtime)
+        assert paths == [find(rig.pool_runtime.streams[n].headers[0], b":path") for n in rig.pool_runtime.order]
+        assert rig.idle
 
 
-@on_loop
+@in_guest_mode
 async def test_a_raised_limit_lets_waiting_calls_go() -> None:
-    rig = Rig()
-    _limit(rig, 1)
-    rig.call()
-    rig.call()
-    _limit(rig, 2)
-    assert rig.runtime.order == [1, 3]
+    async with open_rig() as rig:
+        await _limit(rig, 1)
+        await rig.call()
+        await rig.call()
+        await _limit(rig, 2)
+        assert rig.pool_runtime.order == [1, 3]
 
 
-@on_loop
-async def test_a_call_that_gave_up_while_waiting_is_never_made() -> None:
-    rig = Rig()
-    _limit(rig, 1)
-    rig.call()
-    waiting = rig.call(path=b"/a.B/Dropped")
-    rig.kubelet.h2.reset_stream(waiting, 8)
-    rig.settle()
-    rig.answer(1)
-    assert rig.runtime.order == [1]
-    assert rig.idle
+@in_guest_mode
+async def test_waiting_calls_fail_when_the_runtime_goes_and_are_certain() -> None:
+    async with open_rig() as rig:
+        await _limit(rig, 1)
+        await rig.call()
+        waiting = await rig.call()
+        rig.pool_runtime.vanish()
+        await rig.settle()
+        assert find(rig.kubelet.streams[waiting].headers[0], b"grpc-status") == b"14"
+        assert sorted((outcome.status, outcome.certain) for _, outcome in rig.outcomes) == [(14, False), (14, True)]
+        assert rig.idle
 
 
-@on_loop
-async def test_waiting_calls_fail_when_the_runtime_goes() -> None:
-    rig = Rig()
-    _limit(rig, 1)
-    rig.call()
-    waiting = rig.call()
-    rig.upstream.connection_lost(None)
-    rig.settle()
-    assert find(rig.kubelet.streams[waiting].headers[0], b"grpc-status") == b"14"
-    assert rig.idle
-
-
-@on_loop
+@in_guest_mode
 async def test_a_request_body_waits_with_its_call() -> None:
-    rig = Rig()
-    _limit(rig, 1)
-    rig.call()
-    rig.call(body=b"x" * 50_000)
-    rig.answer(1)
-    assert (len(rig.runtime.streams[3].body), rig.runtime.streams[3].ended) == (50_000, True)
+    async with open_rig() as rig:
+        await _limit(rig, 1)
+        await rig.call()
+        await rig.call(body=frame(b"x" * 50_000))
+        await rig.answer(1, peer=rig.pool_runtime)
+        assert (len(rig.pool_runtime.streams[3].body), rig.pool_runtime.streams[3].ended) == (50_005, True)
 
 
 @pytest.mark.parametrize(
@@ -137,78 +130,64 @@ def _read_to_the_end(connection: socket.socket) -> None:
         pass
 
 
-def in_guest(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """Run *test* as the daemon runs: Trio on asyncio."""
-
-    def run() -> None:
-        bridge.run(test)
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
-
-
 async def _ask(rig: Rig, answers: list[bytes], timeout_s: float = 30.0) -> None:
     answers.append(await rig.pool.unary("/a.B/Own", b"ask", timeout_s=timeout_s))
 
 
-@in_guest
+@in_guest_mode
 async def test_a_call_of_our_own_waits_its_turn() -> None:
-    rig = Rig()
-    _limit(rig, 1)
-    answers: list[bytes] = []
-    stream = rig.call()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_ask, rig, answers)
-        await trio.testing.wait_all_tasks_blocked()
-        rig.settle()
-        assert rig.runtime.order == [1]
-        rig.answer(1)
-        assert rig.kubelet.streams[stream].headers[-1] == OK
-        assert rig.runtime.order == [1, 3]
-        assert rig.runtime.streams[3].body == frame(b"ask")
-        rig.answer(3, body=frame(b"told"))
-    assert answers == [b"told"]
-    assert rig.idle
+    async with open_rig() as rig:
+        await _limit(rig, 1)
+        answers: list[bytes] = []
+        stream = await rig.call()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_ask, rig, answers)
+            await rig.settle()
+            assert rig.pool_runtime.order == [1]
+            await rig.answer(1, peer=rig.pool_runtime)
+            assert rig.kubelet.streams[stream].headers[-1] == OK
+            assert rig.pool_runtime.order == [1, 3]
+            assert rig.pool_runtime.streams[3].body == frame(b"ask")
+            await rig.answer(3, body=frame(b"told"), peer=rig.pool_runtime)
+        assert answers == [b"told"]
+        assert rig.idle
 
 
-@in_guest
+@in_guest_mode
 async def test_a_call_of_our_own_that_runs_out_of_time_in_the_queue_ends_nobody_elses() -> None:
     """Its stream number was never opened, and the next call has it."""
-    rig = Rig()
-    _limit(rig, 1)
-    first = rig.call()
-    with pytest.raises(RpcError, match="DEADLINE_EXCEEDED"):
-        await rig.pool.unary("/a.B/Own", b"ask", timeout_s=0.01)
-    second = rig.call()
-    rig.answer(1)
-    rig.answer(3)
-    assert [rig.kubelet.streams[stream].headers[-1] for stream in (first, second)] == [OK, OK]
-    assert rig.runtime.order == [1, 3]
-    assert [rig.runtime.streams[stream].reset for stream in (1, 3)] == [None, None]
-    assert rig.idle
+    async with open_rig() as rig:
+        await _limit(rig, 1)
+        first = await rig.call()
+        with pytest.raises(RpcError, match="DEADLINE_EXCEEDED"):
+            await rig.pool.unary("/a.B/Own", b"ask", timeout_s=0.01)
+        second = await rig.call()
+        await rig.answer(1, peer=rig.pool_runtime)
+        await rig.answer(3, peer=rig.pool_runtime)
+        assert [rig.kubelet.streams[stream].headers[-1] for stream in (first, second)] == [OK, OK]
+        assert rig.pool_runtime.order == [1, 3]
+        assert [rig.pool_runtime.streams[stream].reset for stream in (1, 3)] == [None, None]
+        assert rig.idle
 
 
 @pytest.mark.parametrize("waits", [pytest.param(True, id="in the queue"), pytest.param(False, id="at the runtime")])
-def test_a_call_of_our_own_that_nobody_waits_for_any_more_is_withdrawn(*, waits: bool) -> None:
-    async def give_up() -> None:
-        rig = Rig()
-        _limit(rig, 1)
+@in_guest_mode
+async def test_a_call_of_our_own_that_nobody_waits_for_any_more_is_withdrawn(*, waits: bool) -> None:
+    async with open_rig() as rig:
+        await _limit(rig, 1)
         if waits:
-            rig.call()
+            await rig.call()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_ask, rig, [])
-            await trio.testing.wait_all_tasks_blocked()
-            rig.settle()
+            await rig.settle()
             nursery.cancel_scope.cancel()
-        rig.settle()
+        await rig.settle()
         if waits:
-            rig.answer(1)
+            await rig.answer(1, peer=rig.pool_runtime)
         else:
-            assert rig.runtime.streams[1].reset == 8
-        assert rig.runtime.order == [1]
+            assert rig.pool_runtime.streams[1].reset == 8
+        assert rig.pool_runtime.order == [1]
         assert rig.idle
-
-    bridge.run(give_up)
 
 
 async def _ask_in_vain(rig: Rig, failures: list[Status]) -> None:
@@ -217,99 +196,144 @@ async def _ask_in_vain(rig: Rig, failures: list[Status]) -> None:
     failures.append(failure.value.status)
 
 
-@in_guest
+@in_guest_mode
 async def test_a_call_of_our_own_fails_with_the_runtime() -> None:
-    rig = Rig()
-    _limit(rig, 1)
-    rig.call()
-    failures: list[Status] = []
+    async with open_rig() as rig:
+        await _limit(rig, 1)
+        await rig.call()
+        failures: list[Status] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_ask_in_vain, rig, failures)
+            await rig.settle()
+            rig.pool_runtime.vanish()
+        assert failures == [Status.UNAVAILABLE]
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_ask_in_vain, rig, failures)
-        await trio.testing.wait_all_tasks_blocked()
-        rig.upstream.connection_lost(None)
-    assert failures == [Status.UNAVAILABLE]
 
-
-@on_loop
+@in_guest_mode
 async def test_endless_calls_leave_room_for_those_that_end() -> None:
     """With one stream per connection, the last connection is not for one more subscriber to events."""
-    rig = Rig()
-    _limit(rig, 1)
-    peers = [rig.runtime]
-    for _ in range(MAX_CONNECTIONS - 1):
-        connection = RuntimeConnection(rig.pool, rig.flusher)
-        peer = Peer(connection, client_side=False)
-        peer.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 1})
-        while peer.exchange(1 << 16):
-            pass
-        rig.pool.add(connection)
-        peers.append(peer)
-    rig.endless = True
-    subscribers = [rig.call(path=b"/a.B/Events") for _ in range(MAX_CONNECTIONS + 2)]
-    rig.endless = False
-    rig.call(path=b"/a.B/Ends")
-    for peer in peers[1:]:
-        peer.exchange(1 << 16)
-    begun = [find(peer.streams[1].headers[0], b":path") for peer in peers]
-    assert begun == [b"/a.B/Events"] * (MAX_CONNECTIONS - 1) + [b"/a.B/Ends"]
-    rig.kubelet.h2.reset_stream(subscribers[0], 8)
-    rig.settle()
-    assert find(rig.runtime.streams[3].headers[0], b":path") == b"/a.B/Events", "the next has its turn"
+    async with open_rig() as rig:
+        await _limit(rig, 1)
+        peers = [rig.pool_runtime, *(rig.connect_pool(rig.pool) for _ in range(MAX_CONNECTIONS - 1))]
+        for peer in peers[1:]:
+            peer.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+        await rig.settle()
+        subscribers = [OwnCall(b"", None, lambda _message: None) for _ in range(MAX_CONNECTIONS + 2)]
+        for subscriber in subscribers:
+            rig.pool.start(subscriber, b"/a.B/Events", endless=True)
+        await rig.call(path=b"/a.B/Ends")
+        begun = [find(peer.streams[1].headers[0], b":path") for peer in peers]
+        assert begun == [b"/a.B/Events"] * (MAX_CONNECTIONS - 1) + [b"/a.B/Ends"]
+        subscribers[0].cancel()
+        await rig.settle()
+        assert find(rig.pool_runtime.streams[3].headers[0], b":path") == b"/a.B/Events", "the next has its turn"
 
 
-@on_loop
+@in_guest_mode
 async def test_calls_that_nobody_wants_any_more_do_not_pile_up() -> None:
-    rig = Rig()
-    _limit(rig, 1)
-    rig.call()
-    for _ in range(500):
-        rig.kubelet.h2.reset_stream(rig.call(), 8)
-    rig.settle()
-    assert rig.pool.waiting < 200
+    async with open_rig() as rig:
+        await _limit(rig, 1)
+        await rig.call()
+        for _ in range(500):
+            call = OwnCall(b"", None, lambda _message: None)
+            rig.pool.start(call, b"/a.B/Own")
+            call.cancel()
+        assert rig.pool.waiting < 200
 
 
-@on_loop
+@in_guest_mode
 async def test_a_connection_without_stream_numbers_left_is_replaced() -> None:
-    rig = Rig()
-    first = rig.call()
-    rig.upstream.h2.highest_outbound_stream_id = (1 << 31) - 1
-    second = rig.call()
-    assert find(rig.kubelet.streams[second].headers[-1], b"grpc-status") == b"14"
-    assert rig.pool.lost.is_set()
-    rig.answer(1)
-    assert rig.kubelet.streams[first].headers[-1] == OK
+    async with open_rig() as rig:
+        await _limit(rig, 10)
+        first = await rig.call()
+        rig.pool_runtime.other.h2.highest_outbound_stream_id = (1 << 31) - 1  # type: ignore[attr-defined]
+        second = await rig.call()
+        assert find(rig.kubelet.streams[second].headers[-1], b"grpc-status") == b"14"
+        assert rig.pool.lost.is_set()
+        await rig.answer(1, peer=rig.pool_runtime)
+        assert rig.kubelet.streams[first].headers[-1] == OK
 
 
-@in_guest
+@in_guest_mode
+async def test_a_runtime_that_says_goodbye_to_the_pool_may_finish_what_it_has_begun() -> None:
+    async with open_rig() as rig:
+        await _limit(rig, 10)
+        first, second = await rig.call(), await rig.call()
+        rig.pool_runtime.raw += GoAwayFrame(last_stream_id=1).serialize()
+        await rig.settle()
+        assert not rig.pool.connected, "new calls go elsewhere"
+        assert find(rig.kubelet.streams[second].headers[-1], b"grpc-status") == b"14", "and so do those it has not seen"
+        assert not rig.pool_runtime.other.lost
+        await rig.answer(1, peer=rig.pool_runtime)
+        assert rig.kubelet.streams[first].headers == [REPLY, OK]
+        assert rig.pool_runtime.other.lost, "nothing is left to wait for"
+        assert rig.idle
+
+
+@in_guest_mode
+async def test_a_runtime_that_says_goodbye_in_anger_ends_calls_with_unavailable() -> None:
+    async with open_rig() as rig:
+        await _limit(rig, 10)
+        stream = await rig.call()
+        rig.pool_runtime.raw += GoAwayFrame(last_stream_id=1, error_code=1).serialize()
+        await rig.settle()
+        assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"14"
+        assert not rig.pool.connected
+        assert rig.idle
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", id="noise"),
+        pytest.param(
+            HeadersFrame(2, data=Encoder().encode(REPLY), flags=("END_HEADERS",)).serialize(), id="a call of its own"
+        ),
+        pytest.param(
+            PushPromiseFrame(
+                1, promised_stream_id=2, data=Encoder().encode(request()), flags=("END_HEADERS",)
+            ).serialize(),
+            id="a push",
+        ),
+    ],
+)
+@in_guest_mode
+async def test_a_runtime_that_does_not_speak_http2_as_it_should_is_left(said: bytes) -> None:
+    async with open_rig() as rig:
+        await _limit(rig, 10)
+        stream = await rig.call()
+        rig.pool_runtime.raw += said
+        await rig.settle()
+        assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"14"
+        assert rig.pool.lost.is_set()
+
+
+@in_guest_mode
 async def test_an_answer_that_reads_as_gigabytes_is_refused_at_once() -> None:
-    rig = Rig()
-    failures: list[Status] = []
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_ask_in_vain, rig, failures)
-        await trio.testing.wait_all_tasks_blocked()
-        rig.settle()
-        rig.runtime.h2.send_headers(1, REPLY)
-        rig.runtime.h2.send_data(1, b"\0\xff\xff\xff\xff" + b"x" * 1000)
-        rig.settle()
-    assert failures == [Status.RESOURCE_EXHAUSTED]
-    assert rig.runtime.streams[1].reset == 8
-    assert rig.idle
+    async with open_rig() as rig:
+        failures: list[Status] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_ask_in_vain, rig, failures)
+            await rig.settle()
+            rig.pool_runtime.h2.send_headers(1, REPLY)
+            rig.pool_runtime.h2.send_data(1, b"\0\xff\xff\xff\xff" + b"x" * 1000)
+            await rig.settle()
+        assert failures == [Status.RESOURCE_EXHAUSTED]
+        assert rig.pool_runtime.streams[1].reset == 8
+        assert rig.idle
 
 
-@in_guest
+@in_guest_mode
 async def test_a_call_of_our_own_that_is_answered_with_very_many_messages_ends_at_the_second() -> None:
-    rig = Rig()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_fail, rig, "INTERNAL.*more than one message")
-        await trio.testing.wait_all_tasks_blocked()
-        rig.settle()
-        rig.runtime.h2.send_headers(1, REPLY)
-        rig.runtime.h2.send_data(1, frame(b"told") * 3)
-        rig.settle()
-    assert rig.runtime.streams[1].reset == 8
-    assert rig.idle
+    async with open_rig() as rig:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_fail, rig, "INTERNAL.*more than one message")
+            await rig.settle()
+            rig.pool_runtime.h2.send_headers(1, REPLY)
+            rig.pool_runtime.h2.send_data(1, frame(b"told") * 3)
+            await rig.settle()
+        assert rig.pool_runtime.streams[1].reset == 8
+        assert rig.idle
 
 
 async def _fail(rig: Rig, words: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 
 import pytest
-from crirm.rpc.header_cache import Coded
 from grpclib.const import Status
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from crirm.errors import QUOTED_CHARS
 from crirm.rpc.grpc_wire import Deframer, find, format_timeout, frame, parse_timeout_s, status_of, status_trailers
+from crirm.rpc.header_blocks import Coded
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
-"""HPACK with memory means what HPACK without memory means."""
+"""Header blocks mean what hpack says they mean, whatever their length and whatever is remembered."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from crirm.rpc.header_cache import MAX_HEADERS, CachingDecoder, CachingEncoder, Coded, TooLong
 from hpack.exceptions import HPACKError
 from hpack.hpack import Decoder, Encoder
 from hpack.huffman import HuffmanEncoder
@@ -13,6 +12,23 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hpack.struct import HeaderTuple, NeverIndexedHeaderTuple
 from hypothesis import given
 from hypothesis import strategies as st
+
+from crirm.rpc.header_blocks import (
+    MAX_HEADER_LIST_BYTES,
+    MAX_HEADERS,
+    TOO_LONG,
+    BlockDecoder,
+    Coded,
+    Headers,
+    LinearDecoder,
+    LiteralEncoder,
+    TooLong,
+    literals,
+    table_size,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
 
 _TOKENS = st.sampled_from([b":path", b"grpc-timeout", b"x", b"traceparent", b"a" * 60])
 _VALUES = st.one_of(st.sampled_from([b"", b"1", b"/runtime.v1/Version"]), st.binary(max_size=80))
@@ -37,73 +53,107 @@ def resize(encoder: Encoder, size_bytes: int) -> None:
         encoder.header_table_size = size_bytes
 
 
+def whole(decoder: BlockDecoder, block: bytes) -> Headers:
+    """Decode *block* in one go."""
+    return decoder.decode(block) if BlockDecoder.is_short(block) else next_to_end(decoder.decoding(block))
+
+
 @given(_TRAFFIC)
-def test_a_plain_decoder_reads_what_a_caching_encoder_writes(traffic: list[list[HeaderTuple] | int]) -> None:
-    encoder, decoder = CachingEncoder(), Decoder()
+def test_literals_mean_what_they_say_and_leave_the_readers_table_alone(traffic: list[list[HeaderTuple] | int]) -> None:
+    other, decoder = Encoder(), Decoder()
+    for item in traffic:
+        if isinstance(item, int):
+            resize(other, item)
+            continue
+        for block in (other.encode(item), literals(item), LiteralEncoder().encode(item)):
+            assert [tuple(header) for header in item] == [tuple(header) for header in decoder.decode(block, raw=True)]
+
+
+@given(_TRAFFIC, st.booleans())
+def test_a_decoder_that_remembers_reads_what_a_plain_encoder_writes(
+    traffic: list[list[HeaderTuple] | int],
+    slowly: bool,
+) -> None:
+    encoder, decoder = Encoder(), BlockDecoder()
     for item in traffic:
         if isinstance(item, int):
             resize(encoder, item)
             continue
-        decoded = [tuple(header) for header in decoder.decode(encoder.encode(item), raw=True)]
-        order = sorted(item, key=lambda header: type(header) is NeverIndexedHeaderTuple)  # these go to the end
-        assert [tuple(header) for header in order] == decoded
-
-
-@given(_TRAFFIC)
-def test_a_caching_decoder_reads_what_a_plain_encoder_writes(traffic: list[list[HeaderTuple] | int]) -> None:
-    encoder, decoder = Encoder(), CachingDecoder()
-    for item in traffic:
-        if isinstance(item, int):
-            resize(encoder, item)
-            continue
-        decoded = decoder.decode(encoder.encode(item), raw=True)
+        block = encoder.encode(item)
+        if slowly:
+            steps = decoder.decoding(block)
+            decoded = next_to_end(steps)
+        else:
+            decoded = decoder.decode(block)
         assert [tuple(header) for header in item] == [tuple(header) for header in decoded]
 
 
-def test_a_repeated_list_is_not_encoded_again() -> None:
-    encoder = CachingEncoder()
+def next_to_end(steps: Generator[None, None, Headers]) -> Headers:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            headers: Headers = end.value
+            return headers
+
+
+def test_a_repeated_block_is_looked_up_as_long_as_the_table_stays_as_it_is() -> None:
+    encoder, decoder = Encoder(), BlockDecoder()
     headers = [HeaderTuple(b"name", b"value")]
-    first, second, third = (encoder.encode(headers) for _ in range(3))
-    assert len(second) < len(first), "the first puts it into the table"
-    assert second is third
+    decoder.decode(encoder.encode(headers))
+    block = encoder.encode(headers)
+    assert decoder.decode(block) is decoder.decode(block)
+    decoder.decode(encoder.encode([HeaderTuple(b"other", b"value")]))
+    assert decoder.decode(block) == [(b"other", b"value")], "the latest entry is another one"
+
+
+def test_whether_a_block_changes_the_table_is_told() -> None:
+    encoder, decoder = Encoder(), BlockDecoder()
+    block = encoder.encode([HeaderTuple(b"name", b"value")])
+    assert decoder.changes(block)
+    assert not decoder.changes(encoder.encode([HeaderTuple(b"name", b"value")]))
+
+
+def test_a_table_size_is_written_as_hpack_writes_it() -> None:
+    for size_bytes in (0, 30, 31, 100, 4095):
+        encoder = Encoder()
+        encoder.header_table_size = size_bytes
+        assert encoder.encode([]) == table_size(size_bytes)
 
 
 LONG = b"profile localhost/" + b"x" * 20_000
 
 
-def test_a_long_value_is_written_as_it_is_and_throws_nothing_out_of_the_table() -> None:
+def test_a_long_value_is_written_as_it_is() -> None:
     """hpack's Huffman encoder takes a second for 120 kB, during which nobody else is served."""
-    encoder = CachingEncoder()
-    short = [HeaderTuple(b"name", b"value")]
-    encoder.encode(short)
-    indexed = encoder.encode(short)
-    assert LONG in encoder.encode([HeaderTuple(b"grpc-status", b"2"), HeaderTuple(b"grpc-message", LONG)])
-    assert len(encoder.encode(short)) == len(indexed) == 1, "an entry of the table"
+    assert LONG in literals([(b"grpc-status", b"2"), (b"grpc-message", LONG)])
 
 
 @given(st.lists(st.tuples(_TOKENS, st.sampled_from([b"", b"1", b"a" * 1100, LONG])), max_size=90))
 def test_long_lists_mean_what_they_meant(headers: list[tuple[bytes, bytes]]) -> None:
-    encoder, decoder = CachingEncoder(), Decoder(1 << 24)
+    decoder, plain = BlockDecoder(), Decoder(1 << 24)
+    encoder = Encoder()
     for _ in range(2):
-        assert headers == [tuple(header) for header in decoder.decode(encoder.encode(headers), raw=True)]
+        assert headers == [tuple(header) for header in plain.decode(literals(headers), raw=True)]
+        assert headers == whole(decoder, encoder.encode(headers, huffman=False))
 
 
 @pytest.mark.parametrize(
     ("value", "never_indexed"),
     [
         pytest.param(LONG, False, id="too long for the table"),
-        pytest.param(b"a" * 2000, True, id="not for the table"),
+        pytest.param(LONG, True, id="not for the table"),
     ],
 )
 def test_a_long_coded_value_is_handed_on_as_it_came(value: bytes, *, never_indexed: bool) -> None:
     kind = NeverIndexedHeaderTuple if never_indexed else HeaderTuple
     came = Encoder().encode([HeaderTuple(b":status", b"200"), kind(b"grpc-message", value)])
-    decoded = CachingDecoder().decode(came)
+    decoded = whole(BlockDecoder(), came)
     assert isinstance(decoded[1][1], Coded)
     assert value[:300] == decoded[1][1].beginning(300)
-    sent = CachingEncoder().encode(decoded)
+    sent = literals(decoded)
     assert [(b":status", b"200"), (b"grpc-message", value)] == [
-        tuple(header) for header in Decoder().decode(sent, raw=True)
+        tuple(header) for header in Decoder(1 << 24).decode(sent, raw=True)
     ]
 
 
@@ -115,12 +165,10 @@ def test_of_what_is_no_huffman_code_the_beginning_is_what_can_be_read() -> None:
 
 
 def test_a_list_that_is_too_long_leaves_the_table_in_step() -> None:
-    encoder, decoder = Encoder(), CachingDecoder()
-    decoder.max_header_list_size = 10_000
-    first = encoder.encode(
-        [HeaderTuple(b"before", b"1"), HeaderTuple(b"big", b"x" * 20_000), HeaderTuple(b"after", b"2")]
-    )
-    assert type(decoder.decode(first)) is TooLong
+    encoder, decoder = Encoder(), BlockDecoder()
+    big = HeaderTuple(b"big", b"x" * (MAX_HEADER_LIST_BYTES + 1))
+    first = encoder.encode([HeaderTuple(b"before", b"1"), big, HeaderTuple(b"after", b"2")], huffman=False)
+    assert type(whole(decoder, first)) is TooLong
     again = [HeaderTuple(b"after", b"2")]
     block = encoder.encode(again)
     assert len(block) == 1, "an entry of the table"
@@ -129,8 +177,9 @@ def test_a_list_that_is_too_long_leaves_the_table_in_step() -> None:
 
 def test_a_list_of_too_many_headers_is_too_long() -> None:
     block = b"\x82" * (MAX_HEADERS + 1)  # ":method: GET", each time
-    assert type(CachingDecoder().decode(block)) is TooLong
-    assert len(CachingDecoder().decode(block[:100])) == 100
+    assert type(whole(BlockDecoder(), block)) is TooLong
+    assert LinearDecoder().decode(block) == [TOO_LONG]
+    assert len(whole(BlockDecoder(), block[:100])) == 100
 
 
 @pytest.mark.parametrize(
@@ -150,46 +199,35 @@ def test_broken_blocks_are_refused(block: bytes) -> None:
     with pytest.raises(HPACKError):
         Decoder().decode(block)
     with pytest.raises(HPACKError):
-        CachingDecoder().decode(block)
+        BlockDecoder().decode(block)
+    with pytest.raises(HPACKError):
+        next_to_end(BlockDecoder().decoding(block))
 
 
 @given(st.binary(max_size=60))
 def test_noise_is_read_as_hpack_reads_it(block: bytes) -> None:
-    def read(decoder: Decoder) -> object:
+    def read(decode: Callable[[bytes], Any]) -> object:
         try:
-            return [tuple(header) for header in decoder.decode(block, raw=True)]
+            return [tuple(header) for header in decode(block)]
         except HPACKError:
             return None
 
-    assert read(CachingDecoder()) == read(Decoder())
+    expected = read(lambda block: Decoder().decode(block, raw=True))
+    assert read(BlockDecoder().decode) == expected
+    assert read(lambda block: next_to_end(BlockDecoder().decoding(block))) == expected
 
 
 def test_a_long_block_is_taken_apart_with_pauses() -> None:
     block = b"\x00\x01a\x01b" * 5000
-    decoder = CachingDecoder()
-    decoder.max_header_list_size = 1 << 20
-    pauses = sum(1 for _ in decoder.decode_ahead(block))
-    assert pauses >= 5
-    assert decoder.decode(block) == [(b"a", b"b")] * 5000
+    assert sum(1 for _ in BlockDecoder().decoding(block)) >= 5
+    assert next_to_end(BlockDecoder().decoding(block)) == [(b"a", b"b")] * 5000
 
 
 def test_blocks_are_remembered_within_bounds() -> None:
-    """256 blocks of up to 1 MiB were, for each connection."""
-    encoder, decoder = CachingEncoder(), CachingDecoder()
+    decoder = BlockDecoder()
     for number in range(2000):
-        headers = [NeverIndexedHeaderTuple(b"n", b"%d" % number), HeaderTuple(b":path", b"/")]
-        decoder.decode(Encoder().encode([*headers, NeverIndexedHeaderTuple(b"m", b"x" * (number % 6000))]))
-        encoder.encode([(b"x-%d" % (number % 50), b"y" * (number % 6000))])
-    assert 0 < decoder.remembered_bytes <= 256 << 10
-    assert encoder.remembered_bytes <= 256 << 10
-
-
-def test_a_table_that_the_peer_offers_larger_stays_as_it_is() -> None:
-    encoder = CachingEncoder()
-    encoder.header_table_size = 1 << 30
-    for number in range(1000):
-        encoder.encode([(b"name-%d" % number, b"value")])
-    assert len(encoder.header_table.dynamic_entries) < 130
+        whole(decoder, literals([(b"n", b"%d" % number), (b"m", b"x" * (number % 6000))]))
+    assert 0 < len(decoder._known) <= 256
 
 
 class Counting(bytes):
@@ -207,7 +245,5 @@ class Counting(bytes):
 def test_a_block_is_not_copied_for_each_of_its_headers() -> None:
     """hpack copies what is left of it: ten times as many headers take a hundred times as long."""
     block = Counting((b"\x00\x01a\x40" + b"b" * 64) * 5000)
-    decoder = CachingDecoder()
-    decoder.max_header_list_size = 1 << 24
-    assert len(decoder.decode(block)) == 5000
+    assert len(next_to_end(BlockDecoder().decoding(block))) == 5000
     assert block.copied_bytes <= 2 * len(block)

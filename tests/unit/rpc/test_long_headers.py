@@ -2,89 +2,110 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
 import pytest
-from crirm.rpc.header_cache import MAX_HEADERS
 from grpclib.const import Status
 from h2.settings import SettingCodes
 
 from crirm.rpc.grpc_wire import find
-from tests.unit.rpc.rig import OK, REPLY, Rig, on_loop
+from crirm.rpc.header_blocks import MAX_HEADERS
+from tests.unit.rpc.rig import OK, REPLY, Rig, forwarding, in_guest_mode, open_rig
 
 
-@pytest.mark.parametrize("trailers", [pytest.param(False, id="alone"), pytest.param(True, id="as trailers")])
-@on_loop
-async def test_headers_beyond_the_limit_cost_that_call_only(*, trailers: bool) -> None:
-    rig = Rig()
-    stream, other = rig.call(), rig.call()
-    if trailers:
-        rig.runtime.h2.send_headers(1, REPLY)
-    flood = [(b"x-%d" % number, b"") for number in range(MAX_HEADERS + 1)]
-    rig.runtime.h2.send_headers(1, [*([] if trailers else REPLY), *flood], end_stream=True)
-    rig.settle()
-    await _turns(rig)
-    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"13"
-    assert b"headers" in (find(rig.kubelet.streams[stream].headers[-1], b"grpc-message") or b"")
-    rig.answer(3)
-    assert rig.kubelet.streams[other].headers == [REPLY, OK]
-    assert rig.idle
-
-
-@on_loop
+@in_guest_mode
 async def test_metadata_beyond_the_limit_costs_that_call_only() -> None:
-    rig = Rig()
-    stream = rig.call(*((b"x-%d" % number, b"") for number in range(MAX_HEADERS + 1)))
-    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"8"
-    other = rig.call()
-    assert rig.runtime.order == [1]
-    rig.answer(1)
-    assert rig.kubelet.streams[other].headers == [REPLY, OK]
-    assert rig.idle
+    async with open_rig() as rig:
+        stream = await rig.call(*((b"x-%d" % number, b"") for number in range(MAX_HEADERS + 1)))
+        assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"8"
+        other = await rig.call()
+        assert rig.beyond.order == [other]
+        await rig.answer(other)
+        assert rig.kubelet.streams[other].headers == [REPLY, OK]
+        assert rig.idle
 
 
-@on_loop
-async def test_a_long_message_arrives_whole_and_is_quoted_in_part() -> None:
-    rig = Rig()
-    stream = rig.call()
-    message = b"m" * 2_000_000
+@in_guest_mode
+async def test_long_metadata_passes_and_what_comes_behind_keeps_its_order() -> None:
+    async with open_rig() as rig:
+        first = await rig.call(*((b"x-%d" % number, b"v" * 20) for number in range(1000)), body=None)
+        await rig.send(rig.kubelet, first, b"body", end=True)
+        second = await rig.call()
+        assert rig.beyond.order == [first, second]
+        assert find(rig.beyond.streams[first].headers[0], b"x-999") == b"v" * 20
+        assert rig.beyond.streams[first].body == b"body"
+
+
+def long_message(rig: Rig) -> bytes:
+    """Let all h2 connections take, and send, a message of 2 MB, and return it."""
     rig.kubelet.h2.decoder.max_header_list_size = 1 << 24
-    rig.runtime.h2.encoder.encode = partial(rig.runtime.h2.encoder.encode, huffman=False)  # type: ignore[method-assign]
-    rig.runtime.h2.send_headers(1, [*REPLY, (b"grpc-status", b"2"), (b"grpc-message", message)], end_stream=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("h2.frame_buffer.CONTINUATION_BACKLOG", 1000)  # of the kubelet, which is h2 here
-        rig.settle()
-    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-message") == message
-    assert len(rig.outcomes[0][1].message) < 250
+    for peer in (rig.beyond, *rig.others):
+        peer.h2.encoder.encode = partial(peer.h2.encoder.encode, huffman=False)  # type: ignore[method-assign]
+    return b"m" * 2_000_000
 
 
-@on_loop
+@in_guest_mode
+async def test_a_long_message_arrives_whole_and_is_quoted_in_part() -> None:
+    async with open_rig() as rig:
+        stream, message = await rig.call(), long_message(rig)
+        alone = [*REPLY, (b"grpc-status", b"2"), (b"grpc-message", message)]
+        rig.beyond.h2.send_headers(stream, alone, end_stream=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("h2.frame_buffer.CONTINUATION_BACKLOG", 1000)  # of the kubelet, which is h2 here
+            await rig.settle()
+        assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-message") == message
+        assert len(rig.outcomes[0][1].message) < 250
+        assert rig.idle
+
+
+@in_guest_mode
+async def test_a_long_message_to_a_held_call_arrives_whole() -> None:
+    """h2's own encoder takes quadratic time for it."""
+    async with open_rig() as rig:
+        rig.handler = forwarding
+        stream, message = await rig.call(), long_message(rig)[:900_000]
+        alone = [*REPLY, (b"grpc-status", b"2"), (b"grpc-message", message)]
+        rig.pool_runtime.h2.send_headers(1, alone, end_stream=True)
+        await rig.settle()
+        assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-message") == message
+        assert rig.idle
+
+
+@in_guest_mode
+async def test_a_reply_to_a_held_call_with_too_many_headers_costs_that_call_only() -> None:
+    async with open_rig() as rig:
+        rig.handler = forwarding
+        stream, other = await rig.call(), await rig.call()
+        flood = [(b"x-%d" % number, b"") for number in range(MAX_HEADERS + 1)]
+        rig.pool_runtime.h2.send_headers(1, [*REPLY, *flood], end_stream=True)
+        await rig.settle()
+        assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"13"
+        assert b"headers" in (find(rig.kubelet.streams[stream].headers[-1], b"grpc-message") or b"")
+        await rig.answer(3, peer=rig.pool_runtime)
+        assert rig.kubelet.streams[other].headers == [REPLY, OK]
+        assert rig.idle
+
+
+@in_guest_mode
 async def test_a_status_that_is_no_number_passes_and_breaks_nothing() -> None:
-    rig = Rig()
-    stream, other = rig.call(), rig.call()
-    odd = [(b"grpc-status", b"1" * 5000)]
-    rig.answer(1, trailers=odd)
-    assert odd == rig.kubelet.streams[stream].headers[-1]
-    assert rig.outcomes[0][1].status == Status.UNKNOWN.value
-    rig.answer(3)
-    assert rig.kubelet.streams[other].headers[-1] == OK
+    async with open_rig() as rig:
+        stream, other = await rig.call(), await rig.call()
+        odd = [(b"grpc-status", b"1" * 5000)]
+        await rig.answer(stream, trailers=odd)
+        assert odd == rig.kubelet.streams[stream].headers[-1]
+        assert rig.outcomes[0][1].status == Status.UNKNOWN.value
+        await rig.answer(other)
+        assert rig.kubelet.streams[other].headers[-1] == OK
 
 
-async def _turns(rig: Rig) -> None:
-    for _ in range(100):
-        await asyncio.sleep(0)
-    assert (rig.upstream.behind, rig.downstream.behind) == (False, False)
-    rig.settle()
-
-
-@on_loop
-async def test_metadata_that_the_runtime_does_not_take_costs_that_call_only() -> None:
-    rig = Rig()
-    rig.runtime.h2.update_settings({SettingCodes.MAX_HEADER_LIST_SIZE: 10_000})
-    rig.settle()
-    stream, other = rig.call((b"x", b"y" * 20_000)), rig.call()
-    assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"8"
-    rig.answer(1)
-    assert rig.kubelet.streams[other].headers == [REPLY, OK]
-    assert rig.idle
+@in_guest_mode
+async def test_metadata_that_the_runtime_does_not_take_costs_that_held_call_only() -> None:
+    async with open_rig() as rig:
+        rig.handler = forwarding
+        rig.pool_runtime.h2.update_settings({SettingCodes.MAX_HEADER_LIST_SIZE: 10_000})
+        await rig.settle()
+        stream, other = await rig.call((b"x", b"y" * 20_000)), await rig.call()
+        assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"8"
+        await rig.answer(1, peer=rig.pool_runtime)
+        assert rig.kubelet.streams[other].headers == [REPLY, OK]
+        assert rig.idle

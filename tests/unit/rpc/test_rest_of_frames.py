@@ -10,16 +10,16 @@ import trio
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
-from crirm.rpc import bridge, client
+from crirm.rpc import bridge
 from crirm.rpc.client import Pool
 from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import RpcError
+from tests.unit.rpc.rig import OK, REPLY, in_guest_mode, open_rig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 DATA_HEAD = b"\x00\x40\x00\x00\x00\x00\x00\x00\x01"  # of 16 KiB on stream 1
-HEADERS_WITHOUT_END = b"\x00\x00\x01\x01\x00\x00\x00\x00\x01\x88"  # CONTINUATION would have to follow
 PATH = "/runtime.v1.RuntimeService/Version"
 
 
@@ -31,13 +31,12 @@ PATH = "/runtime.v1.RuntimeService/Version"
         pytest.param(DATA_HEAD + b"x" * 100, False, id="a part of a frame, then silence"),
         pytest.param(DATA_HEAD + b"x" * 100, True, id="a part of a frame, then a trickle"),
         pytest.param(b"\x00\x00", False, id="a part of a head, then silence"),
-        pytest.param(HEADERS_WITHOUT_END, False, id="a part of a header block, then silence"),
     ],
 )
 def test_a_frame_that_never_ends_ends_its_connection(
     short_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, trickles: bool
 ) -> None:
-    monkeypatch.setattr(client, "REST_WITHIN_S", 0.1)
+    monkeypatch.setattr("crirm.rpc.rest_of_frames.REST_WITHIN_S", 0.1)
 
     async def main() -> None:
         pool = Pool(str(short_path / "r.sock"), Flusher())
@@ -73,3 +72,52 @@ async def _runtime(listener: socket.socket, said: bytes, trickles: bool) -> None
             except OSError:
                 return
         await trio.sleep_forever()
+
+
+SAID = pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(DATA_HEAD + b"x" * 100, id="a part of a frame"),
+        pytest.param(b"\0\0", id="a part of a head"),
+        pytest.param(b"\0\0\1\1\0\0\0\0\1\x88", id="a part of a header block"),
+    ],
+)
+
+
+@SAID
+@in_guest_mode
+async def test_a_spliced_connection_ends_too(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    monkeypatch.setattr("crirm.rpc.rest_of_frames.REST_WITHIN_S", 0.05)
+    async with open_rig() as rig:
+        await rig.call()
+        rig.beyond.raw += said
+        await rig.settle()
+        await trio.sleep(0.15)
+        await rig.settle()
+        assert rig.beyond.transport.closed
+        assert rig.kubelet.transport.closed
+        ((_, outcome),) = rig.outcomes
+        assert outcome.status == 14
+        assert "the rest of a frame did not come" in outcome.message
+        assert rig.idle
+
+
+@in_guest_mode
+async def test_half_a_frame_is_no_fault_of_the_runtime_while_its_caller_does_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("crirm.rpc.rest_of_frames.REST_WITHIN_S", 0.05)
+    async with open_rig() as rig:
+        stream = await rig.call()
+        rig.beyond.h2.send_headers(stream, REPLY)
+        rig.beyond.h2.send_headers(stream, OK, end_stream=True)
+        data = rig.beyond.h2.data_to_send()
+        rig.beyond.other.data_received(data[:-1])
+        rig.downstream.pause_writing()
+        await trio.sleep(0.2)
+        assert not rig.beyond.transport.closed
+        rig.downstream.resume_writing()
+        rig.beyond.other.data_received(data[-1:])
+        await rig.settle()
+        assert rig.kubelet.streams[stream].headers == [REPLY, OK]
+        assert rig.idle

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import trio
 import trio.testing
 from grpclib.const import Status
 
-from crirm.rpc import bridge
 from crirm.rpc.calls import Refusal
-from crirm.rpc.grpc_wire import find
-from tests.unit.rpc.rig import REPLY, Peer, Rig, Transport, on_loop
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+from crirm.rpc.grpc_wire import find, frame
+from tests.unit.rpc.rig import OK, REPLY, VERSION, Peer, Transport, in_guest_mode, open_rig
+from tests.unit.rpc.test_held import Part
 
 EVENTS = b"/runtime.v1.RuntimeService/GetContainerEvents"
 STOPPING = Refusal(Status.UNAVAILABLE, "stopping")
@@ -26,76 +21,110 @@ def status_of(peer: Peer, stream_id: int) -> bytes | None:
     return find(headers[-1], b"grpc-status") if headers else None
 
 
-@on_loop
-async def test_a_shut_gate_refuses_new_calls_ends_endless_ones_and_lets_others_finish() -> None:
-    rig = Rig()
-    begun, endless = rig.call(), rig.call(path=EVENTS)
-    rig.server.shut_gate(STOPPING, lambda path: path == EVENTS)
-    late = rig.call()
-    rig.settle()
-    assert [status_of(rig.kubelet, call) for call in (begun, endless, late)] == [None, b"14", b"14"]
-    assert rig.runtime.streams[3].reset == 8
-    rig.answer(1)
-    assert status_of(rig.kubelet, begun) == b"0"
-    assert not rig.server.calls
+@pytest.mark.parametrize("replied", [pytest.param(False, id="before a reply"), pytest.param(True, id="in the reply")])
+@in_guest_mode
+async def test_a_shut_gate_refuses_new_calls_ends_endless_ones_and_lets_others_finish(*, replied: bool) -> None:
+    async with open_rig() as rig:
+        begun, endless = await rig.call(), await rig.call(path=EVENTS)
+        if replied:
+            rig.beyond.h2.send_headers(endless, REPLY)
+            await rig.settle()
+        rig.server.shut_gate(STOPPING, lambda path: path == EVENTS)
+        late = await rig.call()
+        assert [status_of(rig.kubelet, call) for call in (begun, endless, late)] == [None, b"14", b"14"]
+        assert rig.beyond.streams[endless].reset == 8
+        assert rig.server.calls == [VERSION]
+        await rig.answer(begun)
+        assert status_of(rig.kubelet, begun) == b"0"
+        assert rig.idle
 
 
-def in_guest(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """Run *test* as the daemon runs: Trio on asyncio."""
+@in_guest_mode
+async def test_what_was_on_its_way_for_a_call_that_was_cut_stays_here_and_its_window_goes_back() -> None:
+    async with open_rig() as rig:
+        await rig.answer(await rig.call())  # what ends calls is in the runtime's table from now on
+        endless, other = await rig.call(path=EVENTS), await rig.call()
+        rig.beyond.h2.send_headers(endless, REPLY)
+        await rig.settle()
+        before_bytes = rig.beyond.h2.outbound_flow_control_window
+        rig.server.shut_gate(STOPPING, lambda path: path == EVENTS)
+        rig.kubelet.exchange(1 << 16)
+        for _ in range(3):
+            rig.beyond.h2.send_data(endless, frame(b"event"))
+        rig.beyond.h2.send_headers(endless, OK, end_stream=True)
+        rig.downstream.flush()
+        rig.beyond.other.data_received(rig.beyond.h2.data_to_send())
+        await rig.settle()
+        assert rig.kubelet.streams[endless].body == b""
+        assert rig.beyond.h2.outbound_flow_control_window == before_bytes
+        await rig.answer(other)
+        assert rig.kubelet.streams[other].headers == [REPLY, OK]
+        assert rig.idle
 
-    def run() -> None:
-        bridge.run(test)
 
-    run.__name__ = test.__name__
-    return run
+@pytest.mark.parametrize("held", [pytest.param(False, id="relayed"), pytest.param(True, id="held")])
+@in_guest_mode
+async def test_the_last_call_ends_the_wait(*, held: bool) -> None:
+    async with open_rig() as rig:
+        if held:
+            rig.handler = Part()
+        call = await rig.call()
+        rig.server.shut_gate(STOPPING, lambda _path: False)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(rig.server.wait_idle)
+                await trio.testing.wait_all_tasks_blocked()
+                assert nursery.child_tasks
+                await rig.answer(1 if held else call, peer=rig.pool_runtime if held else rig.beyond)
 
 
-@in_guest
-async def test_the_last_call_ends_the_wait() -> None:
-    rig = Rig()
-    rig.call()
-    rig.server.shut_gate(STOPPING, lambda _path: False)
-    with trio.fail_after(10):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(rig.server.wait_idle)
-            await trio.testing.wait_all_tasks_blocked()
-            assert nursery.child_tasks
-            rig.answer(1)
+@in_guest_mode
+async def test_a_held_call_whose_caller_has_left_is_waited_for() -> None:
+    async with open_rig() as rig:
+        rig.handler = Part()
+        await rig.call()
+        rig.kubelet.vanish()
+        rig.server.shut_gate(STOPPING, lambda _path: False)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(rig.server.wait_idle)
+                await rig.settle()
+                assert nursery.child_tasks
+                await rig.answer(1, peer=rig.pool_runtime)
 
 
 @pytest.mark.parametrize("calls", [pytest.param(0, id="an idle caller"), pytest.param(1, id="a call in flight")])
-def test_hanging_up_waits_until_everything_was_sent(calls: int) -> None:
-    async def hang_up() -> None:
-        rig = Rig()
-        streams = [rig.call() for _ in range(calls)]
+@in_guest_mode
+async def test_hanging_up_waits_until_everything_was_sent(calls: int) -> None:
+    async with open_rig() as rig:
+        streams = [await rig.call() for _ in range(calls)]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.server.hang_up, "stopped")
             await trio.testing.wait_all_tasks_blocked()
             assert rig.kubelet.transport.closed, "asyncio sends what it still has, and then tells"
             assert nursery.child_tasks
-            rig.settle()
+            await rig.settle()
             assert [status_of(rig.kubelet, stream) for stream in streams] == [b"14"] * calls
+            assert rig.kubelet.goodbye is not None
             rig.downstream.connection_lost(None)
 
-    bridge.run(hang_up)
 
-
-@on_loop
+@in_guest_mode
 async def test_a_connection_that_was_given_up_before_it_was_made_is_closed() -> None:
-    rig = Rig()
-    connection = rig.server.new_connection()
-    rig.server.close("stopped")
-    transport = Transport()
-    connection.connection_made(transport)
-    assert transport.closed
-    assert not transport.written
+    async with open_rig() as rig:
+        connection = rig.server.new_connection()
+        rig.server.close("stopped")
+        transport = Transport()
+        connection.connection_made(transport)
+        assert transport.closed
+        assert not transport.written
 
 
-@on_loop
+@in_guest_mode
 async def test_nothing_is_written_to_a_socket_that_asyncio_has_found_broken() -> None:
-    rig = Rig()
-    rig.call()
-    rig.kubelet.transport.closed = True  # and connection_lost follows in a later turn of the loop
-    rig.runtime.h2.send_headers(1, REPLY)
-    rig.runtime.exchange(1 << 16)
-    assert not rig.kubelet.transport.written
+    async with open_rig() as rig:
+        stream = await rig.call()
+        rig.kubelet.transport.closed = True  # and connection_lost follows in a later turn of the loop
+        rig.beyond.h2.send_headers(stream, REPLY)
+        rig.beyond.exchange(1 << 16)
+        assert not rig.kubelet.transport.written

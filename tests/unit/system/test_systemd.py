@@ -119,7 +119,6 @@ def test_watchdog_interval(
     assert watchdog_interval_s() == interval_s
 
 
-@pytest.mark.trio
 async def test_the_watchdog_is_told_at_each_interval(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
@@ -138,7 +137,6 @@ async def test_the_watchdog_is_told_at_each_interval(
     assert autojump_clock.rate == 0
 
 
-@pytest.mark.trio
 async def test_without_a_watchdog_its_task_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     await watchdog()

@@ -22,13 +22,14 @@ from crirm.policy.activation import plan
 from crirm.policy.api import Choice
 from crirm.policy.none import NonePolicy
 from tests.unit.daemon.configuration.test_overrides import Bench
-from tests.unit.daemon.fake_pool import in_virtual_time
-from tests.unit.daemon.nodes import good, in_nursery
+from tests.unit.daemon.nodes import good
 from tests.unit.policy.counting import Counting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from trio.testing import MockClock
 
     from crirm.daemon.node import DecidingNode
     from crirm.model.workload import ContainerKey
@@ -56,7 +57,6 @@ def bench_with(nursery: trio.Nursery) -> Any:
 
 
 @pytest.mark.parametrize("more", [pytest.param(0, id="nobody came"), pytest.param(1, id="somebody small came")])
-@in_nursery
 async def test_what_came_since_the_plan_is_placed_too(nursery: trio.Nursery, more: int) -> None:
     bench = bench_with(nursery)
     planned = placing(bench, 3)
@@ -67,7 +67,6 @@ async def test_what_came_since_the_plan_is_placed_too(nursery: trio.Nursery, mor
     assert bench.cpus() == {"a": 2, **({"b": 1} if more else {})}
 
 
-@in_nursery
 async def test_what_came_since_the_plan_and_does_not_fit_rejects_the_configuration(nursery: trio.Nursery) -> None:
     bench = bench_with(nursery)
     planned = placing(bench, 3)
@@ -96,7 +95,6 @@ def test_a_dump_file_that_comes_back_keeps_what_is_in_it(tmp_path: Path) -> None
     assert trio.run(main) == ("before\n", "")
 
 
-@in_nursery
 async def test_what_was_resized_before_all_went_back_keeps_its_new_size(nursery: trio.Nursery) -> None:
     bench: Any = Bench(nursery, answer=Status.INTERNAL)
     bench.judge_failures, bench.doubt = lambda _: None, lambda: None
@@ -122,8 +120,7 @@ async def test_what_was_resized_before_all_went_back_keeps_its_new_size(nursery:
     assert (bench.engine.policy, bench.cpus()) == (Counting(8), {"b": 3})
 
 
-@in_virtual_time
-async def test_a_node_that_places_nothing_retires_when_everybody_has_been_told() -> None:
+async def test_a_node_that_places_nothing_retires_when_everybody_has_been_told(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         bench = bench_with(nursery)
         retired: list[float] = []
@@ -143,8 +140,7 @@ async def test_a_node_that_places_nothing_retires_when_everybody_has_been_told()
         nursery.cancel_scope.cancel()
 
 
-@in_virtual_time
-async def test_a_node_that_is_to_place_again_does_not_retire() -> None:
+async def test_a_node_that_is_to_place_again_does_not_retire(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         bench = bench_with(nursery)
         bench.recorder, bench.retire = SimpleNamespace(file="a"), lambda: pytest.fail("it is needed")

@@ -18,7 +18,6 @@ from crirm.daemon.configuration.in_force import EMPTY, Configurations, InForce, 
 from crirm.daemon.configuration.overrides import Overrides
 from crirm.daemon.decider import Decider
 from crirm.daemon.settings import Settings
-from tests.unit.daemon.nodes import in_nursery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +139,6 @@ def test_a_fault_of_crirms_own_rejects_the_configuration_and_ends_nothing(tmp_pa
     assert "internal error" in trio.run(found.activate, "x", STATIC)
 
 
-@in_nursery
 async def test_a_change_is_judged_by_the_configuration_in_force_when_its_turn_comes(nursery: trio.Nursery) -> None:
     """The agent may choose the first policy, not a second one while the first is on its way."""
     change = FakeChange()

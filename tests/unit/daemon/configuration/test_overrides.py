@@ -20,7 +20,7 @@ from crirm.daemon.settings import Settings
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import Adjustment
 from crirm.system.config_cache import adjustments_in
-from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
+from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, pod_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,6 @@ class Bench(FakeNode):
         return {request.container_id: request.linux.cpuset_cpus for request in requests}
 
 
-@in_nursery
 async def test_a_container_gets_what_its_adjustment_says_and_its_own_again_without_it(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     assert await bench.set(MORE) == {}
@@ -81,7 +80,6 @@ async def test_a_container_gets_what_its_adjustment_says_and_its_own_again_witho
     assert (bench.cpus(), bench.sent()) == ({"a": 2}, {"id-a": "0-1"})
 
 
-@in_nursery
 async def test_the_same_once_more_changes_nothing(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     await bench.set(MORE)
@@ -90,7 +88,6 @@ async def test_the_same_once_more_changes_nothing(nursery: trio.Nursery) -> None
     assert (before, calls) == (bench.engine.state, len(bench.runtime.calls))
 
 
-@in_nursery
 async def test_a_container_that_comes_later_is_adjusted_too(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     anybody = {"more": {"resources": {"limits": {"cpu": "3"}}}}
@@ -99,7 +96,6 @@ async def test_a_container_that_comes_later_is_adjusted_too(nursery: trio.Nurser
     assert bench.cpus() == {"a": 3, "b": 3}
 
 
-@in_nursery
 async def test_the_kubelets_own_resize_does_not_end_an_adjustment(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     await bench.set(MORE)
@@ -127,7 +123,6 @@ async def test_the_kubelets_own_resize_does_not_end_an_adjustment(nursery: trio.
         ),
     ],
 )
-@in_nursery
 async def test_one_that_is_wrong_refuses_them_all(
     nursery: trio.Nursery, document: dict[str, Any], errors: dict[str, str]
 ) -> None:
@@ -141,7 +136,6 @@ async def test_one_that_is_wrong_refuses_them_all(
     assert bench.cpus() == {"a": 2, "b": 2}
 
 
-@in_nursery
 async def test_what_the_runtime_refuses_is_undone_and_said(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, answer=Status.INTERNAL)
     assert await bench.set(MORE) == {"id-a": "shop/web/a: runtime refused the update: INTERNAL: as told"}
@@ -151,7 +145,6 @@ async def test_what_the_runtime_refuses_is_undone_and_said(nursery: trio.Nursery
     assert container.requirements.cpu_request == 2000
 
 
-@in_nursery
 async def test_adjustments_for_other_nodes_are_none_of_ours(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     elsewhere = {"more": {"scope": [{"nodes": ["n2"]}], "resources": {"limits": {"cpu": "4"}}}}
@@ -161,7 +154,6 @@ async def test_adjustments_for_other_nodes_are_none_of_ours(nursery: trio.Nurser
     assert bench.cpus() == {"a": 4}
 
 
-@in_nursery
 async def test_a_resize_in_flight_is_waited_for(nursery: trio.Nursery) -> None:
     bench, done = Bench(nursery), trio.Event()
     request = v1.UpdateContainerResourcesRequest(container_id="id-a", linux=v1.LinuxContainerResources(cpu_shares=1024))
@@ -180,7 +172,6 @@ async def test_a_resize_in_flight_is_waited_for(nursery: trio.Nursery) -> None:
     assert bench.cpus() == {"a": 4}
 
 
-@in_nursery
 async def test_a_restart_knows_them_before_the_agent_comes(nursery: trio.Nursery, short_path: Path) -> None:
     await Bench(nursery, str(short_path)).set(MORE)
     again = Bench(nursery, str(short_path))
@@ -189,7 +180,6 @@ async def test_a_restart_knows_them_before_the_agent_comes(nursery: trio.Nursery
     assert again.cpus() == {"a": 2}
 
 
-@in_nursery
 async def test_what_was_refused_is_not_kept(nursery: trio.Nursery, short_path: Path) -> None:
     await Bench(nursery, str(short_path)).set({"bad": 5})
     assert not adjustments_in(str(short_path)).exists()
@@ -201,7 +191,6 @@ def test_a_damaged_file_is_never_a_reason_not_to_start(short_path: Path, content
     assert Overrides.kept_in(str(short_path), Decider()).in_force == ()
 
 
-@in_nursery
 async def test_a_disk_that_takes_nothing_refuses_nothing(nursery: trio.Nursery, short_path: Path) -> None:
     (short_path / "state").write_text("in the way")
     bench = Bench(nursery, str(short_path / "state"))
@@ -209,7 +198,6 @@ async def test_a_disk_that_takes_nothing_refuses_nothing(nursery: trio.Nursery, 
     assert bench.cpus() == {"a": 4}
 
 
-@in_nursery
 async def test_where_nothing_is_placed_they_are_kept_for_when_something_is(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     bench.decider.node = None
@@ -217,7 +205,6 @@ async def test_where_nothing_is_placed_they_are_kept_for_when_something_is(nurse
     assert [one.name for one in bench.overrides.in_force] == ["more"]
 
 
-@in_nursery
 async def test_it_can_be_told_which_containers_are_adjusted(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     anybody = {

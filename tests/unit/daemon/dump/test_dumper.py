@@ -66,8 +66,7 @@ def test_a_queue_is_bounded_by_bytes_but_takes_one_message_of_any_size() -> None
     assert numbers(queue.take(1000, 10)) == ["2", "-1"]
 
 
-@pytest.mark.trio
-async def test_a_queue_wakes_its_reader(autojump_clock: MockClock) -> None:  # noqa: ARG001  pytest-trio looks for it
+async def test_a_queue_wakes_its_reader(autojump_clock: MockClock) -> None:
     queue = Queue(max_bytes=100, max_records=10)
     with trio.move_on_after(1) as nothing_yet:
         await queue.wait()
@@ -119,7 +118,6 @@ def test_calls_that_are_not_shown_are_not_watched(rules: str, path: str) -> None
     assert dumper.open(path) is None
 
 
-@pytest.mark.trio
 async def test_the_log_gets_names_failures_as_warnings_and_messages_as_blocks() -> None:
     with capture_logs() as entries:
         async with dumping("name:Stop.*,full:Create.*") as dumper:
@@ -138,7 +136,6 @@ async def test_the_log_gets_names_failures_as_warnings_and_messages_as_blocks() 
     assert {entry["source"] for entry in entries} == {"message"}
 
 
-@pytest.mark.trio
 async def test_secrets_and_interception_are_options() -> None:
     with capture_logs() as entries:
         async with dumping("full:*", show_secrets=True, intercepted={"StopContainer"}) as dumper:
@@ -155,7 +152,6 @@ async def test_secrets_and_interception_are_options() -> None:
     ]
 
 
-@pytest.mark.trio
 async def test_every_reply_of_a_stream_is_named() -> None:
     with capture_logs() as entries:
         async with dumping("name:*") as dumper:
@@ -167,7 +163,6 @@ async def test_every_reply_of_a_stream_is_named() -> None:
     ]
 
 
-@pytest.mark.trio
 async def test_other_versions_and_other_apis() -> None:
     with capture_logs() as entries:
         async with dumping("full:*") as dumper:
@@ -184,7 +179,6 @@ async def test_other_versions_and_other_apis() -> None:
     ]
 
 
-@pytest.mark.trio
 async def test_the_file_begins_empty_and_gets_stamped_lines(tmp_path: Path) -> None:
     path = tmp_path / "dump"
     path.write_text("from an earlier run\n")
@@ -202,14 +196,12 @@ async def test_the_file_begins_empty_and_gets_stamped_lines(tmp_path: Path) -> N
     assert headers(entries)[0] == ("info", "messages are dumped to a file too")
 
 
-@pytest.mark.trio
 async def test_a_file_that_cannot_be_opened_ends_the_start(tmp_path: Path) -> None:
     with pytest.raises(CrirmError) as fault:
         await Dumper(DumpRules.parse("full:*"), file=str(tmp_path / "no" / "dump")).run()
     assert str(fault.value).startswith(f"{tmp_path}/no/dump: cannot open for writing: No such file or directory")
 
 
-@pytest.mark.trio
 async def test_what_time_does_not_allow_at_the_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crirm.daemon.dump.dumper.LAST_WORDS_S", 0)
     with capture_logs() as entries:
@@ -219,7 +211,6 @@ async def test_what_time_does_not_allow_at_the_end_is_said(monkeypatch: pytest.M
     assert entries[0]["messages_left_out"] == 3
 
 
-@pytest.mark.trio
 async def test_a_full_disk_is_told_once_and_the_log_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = str(tmp_path / "dump")
     monkeypatch.setattr(RecordFile, "_write_all", full_disk)
@@ -235,8 +226,7 @@ async def test_a_full_disk_is_told_once_and_the_log_goes_on(tmp_path: Path, monk
     ]
 
 
-@pytest.mark.trio
-async def test_counted_calls_are_summed(autojump_clock: MockClock) -> None:  # noqa: ARG001  pytest-trio looks for it
+async def test_counted_calls_are_summed(autojump_clock: MockClock) -> None:
     with capture_logs() as entries:
         async with dumping("count:*", count_period_s=30) as dumper:
             for method in ("Version", "Version", "Status"):
@@ -257,7 +247,6 @@ def message_debug() -> Iterator[None]:
     configure(LogSettings())
 
 
-@pytest.mark.trio
 @pytest.mark.usefixtures("message_debug")
 async def test_debug_dumps_are_debug_records() -> None:
     with capture_logs() as entries:
@@ -266,7 +255,6 @@ async def test_debug_dumps_are_debug_records() -> None:
     assert headers(entries) == [("debug", "StopContainer <= (passthrough) FAILED: NOT_FOUND: no such container")]
 
 
-@pytest.mark.trio
 async def test_a_bug_in_showing_one_message_loses_that_message_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: object, request: bytes) -> str:
         if request == b"bad":
@@ -284,7 +272,6 @@ async def test_a_bug_in_showing_one_message_loses_that_message_only(monkeypatch:
     ]
 
 
-@pytest.mark.trio
 @pytest.mark.parametrize(
     ("rules", "request_", "to_file", "here"),
     [
@@ -314,7 +301,6 @@ async def test_where_text_is_made(
     assert {thread is threading.current_thread() for thread in threads} == {here}
 
 
-@pytest.mark.trio
 async def test_others_have_their_turns_while_many_lines_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crirm.daemon.dump.dumper.SLICE_S", 0.0)
     turns = []

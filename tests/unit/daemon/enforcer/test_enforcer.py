@@ -19,13 +19,14 @@ from crirm.model.workload import ContainerId, ContainerKey, ContainerState
 from crirm.system.cgroup import Write
 from crirm.system.cgroup_cpu import WeightFormula
 from crirm.system.cgroup_files import CgroupError, Trouble
-from tests.unit.daemon.enforcing import ONLINE, POD, FakeKernel, container, having, in_virtual_time, node
+from tests.unit.daemon.enforcing import ONLINE, POD, FakeKernel, container, having, node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from structlog.typing import EventDict
+    from trio.testing import MockClock
 
 C = ContainerKey("c")
 PACE = Pace(round_s=30, beat_s=1, soon_s=0.1, settle_s=1, first_pause_s=5, last_pause_s=40, forget_s=300)
@@ -64,16 +65,16 @@ def warnings(records: list[EventDict]) -> list[str]:
     return [record["event"] for record in records if record["log_level"] == "warning"]
 
 
-@in_virtual_time
-async def test_what_is_as_decided_is_looked_at_and_left_alone(logs: list[EventDict]) -> None:
+async def test_what_is_as_decided_is_looked_at_and_left_alone(logs: list[EventDict], autojump_clock: MockClock) -> None:
     async with Node(node(container("c")), FakeKernel(c=having("0-1"))).running() as it:
         await trio.sleep(95)
         assert it.kernel.reads == [["id-c"]] * 3
         assert (it.kernel.writes, it.told, dict(it.enforcer.drift), logs) == ([], [], {}, [])
 
 
-@in_virtual_time
-async def test_drift_is_found_within_a_round_reported_and_repaired(logs: list[EventDict]) -> None:
+async def test_drift_is_found_within_a_round_reported_and_repaired(
+    logs: list[EventDict], autojump_clock: MockClock
+) -> None:
     async with Node(node(container("c")), FakeKernel(c=having("0-7"))).running() as it:
         await trio.sleep(PACE.round_s + PACE.settle_s + 1)
         assert it.kernel.writes == [("id-c", Write(cpus=CPUSet.parse("0-1")))]
@@ -89,8 +90,7 @@ async def test_drift_is_found_within_a_round_reported_and_repaired(logs: list[Ev
     ]
 
 
-@in_virtual_time
-async def test_one_that_is_asked_about_is_looked_at_soon() -> None:
+async def test_one_that_is_asked_about_is_looked_at_soon(autojump_clock: MockClock) -> None:
     async with Node(node(container("c"), container("d")), FakeKernel(c=having("2"), d=having("2"))).running() as it:
         it.enforcer.look_at(C)
         it.enforcer.look_at(ContainerKey("d"))
@@ -101,8 +101,7 @@ async def test_one_that_is_asked_about_is_looked_at_soon() -> None:
         assert sorted(name for name, _ in it.kernel.writes) == ["id-c", "id-d"]
 
 
-@in_virtual_time
-async def test_a_call_on_its_way_is_no_drift(logs: list[EventDict]) -> None:
+async def test_a_call_on_its_way_is_no_drift(logs: list[EventDict], autojump_clock: MockClock) -> None:
     """The runtime gets there between the first look and the second."""
     async with Node(node(container("c"), c="4"), FakeKernel(c=having("0-1"))).running() as it:
         it.enforcer.look_at(C)
@@ -112,8 +111,9 @@ async def test_a_call_on_its_way_is_no_drift(logs: list[EventDict]) -> None:
         assert (it.kernel.writes, it.count(), logs) == ([], 0, [])
 
 
-@in_virtual_time
-async def test_nothing_is_compared_while_the_runtime_is_being_told(logs: list[EventDict]) -> None:
+async def test_nothing_is_compared_while_the_runtime_is_being_told(
+    logs: list[EventDict], autojump_clock: MockClock
+) -> None:
     async with Node(node(container("c"), c="4"), FakeKernel(c=having("0-1"))).running() as it:
         it.enforcer.in_flight = lambda key: key == C
         it.enforcer.look_at(C)
@@ -124,8 +124,7 @@ async def test_nothing_is_compared_while_the_runtime_is_being_told(logs: list[Ev
         assert it.count() == 1
 
 
-@in_virtual_time
-async def test_each_new_decision_has_its_time_to_get_there() -> None:
+async def test_each_new_decision_has_its_time_to_get_there(autojump_clock: MockClock) -> None:
     async with Node(node(container("c"), c="1"), FakeKernel(c=having("0"))).running() as it:
         for cpu in "234":
             it.enforcer.look_at(C)
@@ -137,8 +136,7 @@ async def test_each_new_decision_has_its_time_to_get_there() -> None:
         assert it.kernel.writes == [("id-c", Write(cpus=CPUSet.of(4)))]
 
 
-@in_virtual_time
-async def test_a_decision_made_during_a_look_is_not_held_against_what_was_seen() -> None:
+async def test_a_decision_made_during_a_look_is_not_held_against_what_was_seen(autojump_clock: MockClock) -> None:
     kernel = FakeKernel(c=having("0-1"))
     kernel.read_takes_s = 5
     async with Node(node(container("c")), kernel).running() as it:
@@ -150,8 +148,7 @@ async def test_a_decision_made_during_a_look_is_not_held_against_what_was_seen()
         assert (it.kernel.writes, it.count()) == ([], 0)
 
 
-@in_virtual_time
-async def test_a_decision_made_during_a_repair_is_enforced_at_once() -> None:
+async def test_a_decision_made_during_a_repair_is_enforced_at_once(autojump_clock: MockClock) -> None:
     kernel = FakeKernel(c=having("7"))
     kernel.write_takes_s = 2
     async with Node(node(container("c")), kernel).running() as it:
@@ -165,8 +162,7 @@ async def test_a_decision_made_during_a_repair_is_enforced_at_once() -> None:
         assert len(it.told) == 1, "the runtime is told only what still holds"
 
 
-@in_virtual_time
-async def test_a_container_that_ends_is_no_error(logs: list[EventDict]) -> None:
+async def test_a_container_that_ends_is_no_error(logs: list[EventDict], autojump_clock: MockClock) -> None:
     kernel = FakeKernel(c=having("7"), d=having("0-1"))
     async with Node(node(container("c"), container("d")), kernel).running() as it:
         it.enforcer.look_at(C)
@@ -178,8 +174,7 @@ async def test_a_container_that_ends_is_no_error(logs: list[EventDict]) -> None:
         assert (kernel.writes, dict(it.enforcer.drift), logs) == ([], {}, [])
 
 
-@in_virtual_time
-async def test_one_that_ends_during_its_repair_is_no_error(logs: list[EventDict]) -> None:
+async def test_one_that_ends_during_its_repair_is_no_error(logs: list[EventDict], autojump_clock: MockClock) -> None:
     kernel = FakeKernel(c=having("7"))
     kernel.before_write = kernel.readings.clear
     async with Node(node(container("c")), kernel).running() as it:
@@ -188,8 +183,7 @@ async def test_one_that_ends_during_its_repair_is_no_error(logs: list[EventDict]
     assert [record["event"] for record in logs] == ["cgroup drifted from its assignment"]
 
 
-@in_virtual_time
-async def test_a_drift_is_forgotten_with_its_container() -> None:
+async def test_a_drift_is_forgotten_with_its_container(autojump_clock: MockClock) -> None:
     async with Node(node(container("c")), FakeKernel(c=having("7"))).running() as it:
         await trio.sleep(35)
         assert it.count() == 1
@@ -200,8 +194,7 @@ async def test_a_drift_is_forgotten_with_its_container() -> None:
         assert dict(it.enforcer.drift) == {}
 
 
-@in_virtual_time
-async def test_reporting_changes_nothing(logs: list[EventDict]) -> None:
+async def test_reporting_changes_nothing(logs: list[EventDict], autojump_clock: MockClock) -> None:
     async with Node(node(container("c")), FakeKernel(c=having("7")), Mode.REPORT).running() as it:
         await trio.sleep(200)
         assert (it.kernel.writes, it.told) == ([], [])
@@ -212,8 +205,7 @@ async def test_reporting_changes_nothing(logs: list[EventDict]) -> None:
     assert warnings(logs) == ["cgroup drifted from its assignment"]
 
 
-@in_virtual_time
-async def test_off_looks_at_nothing_and_can_be_left_and_entered() -> None:
+async def test_off_looks_at_nothing_and_can_be_left_and_entered(autojump_clock: MockClock) -> None:
     async with Node(node(container("c")), FakeKernel(c=having("7")), Mode.OFF).running() as it:
         await trio.sleep(100)
         assert it.kernel.reads == []
@@ -225,8 +217,9 @@ async def test_off_looks_at_nothing_and_can_be_left_and_entered() -> None:
         assert dict(it.enforcer.drift) == {}
 
 
-@in_virtual_time
-async def test_somebody_who_writes_again_and_again_is_reported_once_and_not_fought(logs: list[EventDict]) -> None:
+async def test_somebody_who_writes_again_and_again_is_reported_once_and_not_fought(
+    logs: list[EventDict], autojump_clock: MockClock
+) -> None:
     times_s: list[float] = []
 
     kernel = FakeKernel(c=having("0-7"))
@@ -248,8 +241,7 @@ async def test_somebody_who_writes_again_and_again_is_reported_once_and_not_foug
     ]
 
 
-@in_virtual_time
-async def test_after_a_long_quiet_a_drift_is_news_again(logs: list[EventDict]) -> None:
+async def test_after_a_long_quiet_a_drift_is_news_again(logs: list[EventDict], autojump_clock: MockClock) -> None:
     async with Node(node(container("c")), FakeKernel(c=having("7"))).running() as it:
         await trio.sleep(35)
         assert it.count() == 1
@@ -268,9 +260,8 @@ async def test_after_a_long_quiet_a_drift_is_news_again(logs: list[EventDict]) -
         pytest.param(Trouble.NOT_PERMITTED, True, id="the runtime may do what crirm may not"),
     ],
 )
-@in_virtual_time
 async def test_what_cannot_be_repaired_is_said_once_and_tried_again(
-    logs: list[EventDict], tmp_path: Path, trouble: Trouble, told: bool
+    logs: list[EventDict], tmp_path: Path, trouble: Trouble, told: bool, autojump_clock: MockClock
 ) -> None:
     kernel = FakeKernel(c=having("7"))
     kernel.refusal = CgroupError(trouble, tmp_path, "0-1", "is not to be had")
@@ -292,8 +283,9 @@ async def test_what_cannot_be_repaired_is_said_once_and_tried_again(
     ]
 
 
-@in_virtual_time
-async def test_an_unreadable_cgroup_is_said_once(logs: list[EventDict], tmp_path: Path) -> None:
+async def test_an_unreadable_cgroup_is_said_once(
+    logs: list[EventDict], tmp_path: Path, autojump_clock: MockClock
+) -> None:
     error = CgroupError(Trouble.UNREADABLE, tmp_path / "cpuset.cpus", "", "cannot be read")
     kernel = FakeKernel(c=error, d=error, e=having("7"))
     async with Node(node(*(container(name) for name in "cde")), kernel).running():
@@ -313,9 +305,8 @@ async def test_an_unreadable_cgroup_is_said_once(logs: list[EventDict], tmp_path
         pytest.param(ContainerState.CREATED, POD.cgroup_parent, 0, id="one that has not started need not"),
     ],
 )
-@in_virtual_time
 async def test_looking_in_the_wrong_place_is_noticed(
-    logs: list[EventDict], state: ContainerState, parent: str, said: int
+    logs: list[EventDict], state: ContainerState, parent: str, said: int, autojump_clock: MockClock
 ) -> None:
     known = node(container("c", state))
     pods = {POD.id: attrs.evolve(POD, cgroup_parent=parent)}
@@ -328,8 +319,7 @@ async def test_looking_in_the_wrong_place_is_noticed(
     )
 
 
-@in_virtual_time
-async def test_a_weight_is_restored_by_the_formula_that_the_runtime_uses() -> None:
+async def test_a_weight_is_restored_by_the_formula_that_the_runtime_uses(autojump_clock: MockClock) -> None:
     right = attrs.evolve(ONLINE, cpus=CPUSet.parse("0-1"), weight=20)
     wrong = attrs.evolve(right, weight=1)
     async with Node(node(container("c"), container("d")), FakeKernel(c=right, d=wrong)).running() as it:
@@ -337,8 +327,7 @@ async def test_a_weight_is_restored_by_the_formula_that_the_runtime_uses() -> No
         assert it.kernel.writes[0] == ("id-d", Write(shares=512, formula=WeightFormula.LINEAR))
 
 
-@in_virtual_time
-async def test_without_somebody_to_tell_the_repair_does_without() -> None:
+async def test_without_somebody_to_tell_the_repair_does_without(autojump_clock: MockClock) -> None:
     it = Node(node(container("c")), FakeKernel(c=having("7")))
     it.enforcer.tell = None
     async with it.running():
@@ -346,8 +335,7 @@ async def test_without_somebody_to_tell_the_repair_does_without() -> None:
         assert it.enforcer.drift[C].repairs == 1
 
 
-@in_virtual_time
-async def test_containers_that_the_policy_leaves_alone_are_not_even_read() -> None:
+async def test_containers_that_the_policy_leaves_alone_are_not_even_read(autojump_clock: MockClock) -> None:
     state = attrs.evolve(node(container("c")), adjustments={C: Adjustment()})
     async with Node(state, FakeKernel(c=having("7"))).running() as it:
         await trio.sleep(100)
@@ -355,8 +343,7 @@ async def test_containers_that_the_policy_leaves_alone_are_not_even_read() -> No
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.7, 1.5, 2.9])
-@in_virtual_time
-async def test_a_glance_has_drift_repaired_within_five_seconds(wait_s: float) -> None:
+async def test_a_glance_has_drift_repaired_within_five_seconds(wait_s: float, autojump_clock: MockClock) -> None:
     kernel = FakeKernel(**{f"c{number}": having("0-1") for number in range(5)})
     kernel.glances = True
     async with Node(node(*map(container, kernel.readings_by_name())), kernel).running() as it:
@@ -367,8 +354,7 @@ async def test_a_glance_has_drift_repaired_within_five_seconds(wait_s: float) ->
         assert it.count(ContainerKey("c3")) == 1
 
 
-@in_virtual_time
-async def test_nobody_glances_where_nothing_is_enforced() -> None:
+async def test_nobody_glances_where_nothing_is_enforced(autojump_clock: MockClock) -> None:
     kernel = FakeKernel(c=having("0-7"))
     kernel.glances = True
     async with Node(node(container("c")), kernel, Mode.OFF).running() as it:
@@ -377,8 +363,9 @@ async def test_nobody_glances_where_nothing_is_enforced() -> None:
         assert it.kernel.reads == []
 
 
-@in_virtual_time
-async def test_one_that_was_just_started_is_repaired_at_once_and_its_cpus_are_agreed_on() -> None:
+async def test_one_that_was_just_started_is_repaired_at_once_and_its_cpus_are_agreed_on(
+    autojump_clock: MockClock,
+) -> None:
     agreed: list[tuple[ContainerKey, str]] = []
     async with Node(node(container("c")), FakeKernel(c=having("0-7"))).running() as it:
         it.enforcer.agreed = lambda key, cpus: agreed.append((key, str(cpus)))
@@ -388,8 +375,7 @@ async def test_one_that_was_just_started_is_repaired_at_once_and_its_cpus_are_ag
         assert (trio.current_time(), agreed) == (0.0, [(C, "0-1")])
 
 
-@in_virtual_time
-async def test_where_the_host_does_not_tell_the_cpus_nothing_is_agreed_on() -> None:
+async def test_where_the_host_does_not_tell_the_cpus_nothing_is_agreed_on(autojump_clock: MockClock) -> None:
     agreed: list[ContainerKey] = []
     async with Node(node(container("c")), FakeKernel(c=attrs.evolve(having("0"), cpus=None))).running() as it:
         it.enforcer.agreed = lambda key, _cpus: agreed.append(key)

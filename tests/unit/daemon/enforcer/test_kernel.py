@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 PLACE = Place(f"/{POD}", "c1")
 
 
-@pytest.mark.trio
 async def test_reads_writes_and_errors_cross_the_threads(tmp_path: Path) -> None:
     host = MadeV1(tmp_path)
     host.make(CONTAINER)
@@ -34,7 +33,6 @@ async def test_reads_writes_and_errors_cross_the_threads(tmp_path: Path) -> None
         await kernel.write(PLACE, Write(cpus=CPUSet.of(9)))
 
 
-@pytest.mark.trio
 async def test_writes_that_hang_hold_up_neither_reads_nor_the_end(tmp_path: Path) -> None:
     """As one does that makes the kernel move much memory."""
     host = MadeV1(tmp_path)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
 import trio
 import trio.testing
 
 from crirm.daemon.enforcer.turns import Turns
 from crirm.model.workload import ContainerKey
-from tests.unit.daemon.enforcing import in_virtual_time
 
 
 def keys(count: int) -> list[ContainerKey]:
@@ -25,8 +29,7 @@ async def taken(turns: Turns, until_s: float) -> list[tuple[float, list[str]]]:
     return found
 
 
-@in_virtual_time
-async def test_everybody_has_one_turn_a_round_spread_over_it() -> None:
+async def test_everybody_has_one_turn_a_round_spread_over_it(autojump_clock: MockClock) -> None:
     turns = Turns(30.0, 1.0)
     turns.share_out(keys(6))
     start_s = trio.current_time()
@@ -36,8 +39,7 @@ async def test_everybody_has_one_turn_a_round_spread_over_it() -> None:
     assert [who for _, who in found[:6]] == [[str(key)] for key in keys(6)]
 
 
-@in_virtual_time
-async def test_turns_of_many_are_taken_together_on_a_beat() -> None:
+async def test_turns_of_many_are_taken_together_on_a_beat(autojump_clock: MockClock) -> None:
     turns = Turns(30.0, 1.0)
     turns.share_out(keys(90))
     found = await taken(turns, 30.5)
@@ -45,8 +47,7 @@ async def test_turns_of_many_are_taken_together_on_a_beat() -> None:
     assert {len(who) for _, who in found} == {3}
 
 
-@in_virtual_time
-async def test_one_that_asks_is_served_at_its_time_and_wakes_who_waits() -> None:
+async def test_one_that_asks_is_served_at_its_time_and_wakes_who_waits(autojump_clock: MockClock) -> None:
     turns, found = Turns(30.0, 1.0), []
     turns.share_out(keys(1))
 
@@ -62,16 +63,14 @@ async def test_one_that_asks_is_served_at_its_time_and_wakes_who_waits() -> None
     assert found == [(0.25, ["c00"])]
 
 
-@in_virtual_time
-async def test_those_that_are_gone_have_no_turn_and_new_ones_have() -> None:
+async def test_those_that_are_gone_have_no_turn_and_new_ones_have(autojump_clock: MockClock) -> None:
     turns = Turns(10.0, 1.0)
     turns.share_out(keys(2))
     turns.share_out(keys(3)[1:])
     assert [who for _, who in await taken(turns, 10.5)] == [["c01", "c02"]]
 
 
-@in_virtual_time
-async def test_the_longest_waiting_come_first_where_not_all_are_taken() -> None:
+async def test_the_longest_waiting_come_first_where_not_all_are_taken(autojump_clock: MockClock) -> None:
     turns = Turns(4.0, 1.0)
     turns.share_out(keys(4))
     await trio.sleep(4)

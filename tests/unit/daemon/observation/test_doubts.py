@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
 import attrs
 import trio
 from grpclib.const import Status
 
 from crirm.daemon.observation.doubts import DOUBT_S, LONGEST_S, Doubts
 from crirm.rpc.grpc_wire import RpcError
-from tests.unit.daemon.fake_pool import in_virtual_time
 
 
 @attrs.define
@@ -24,8 +28,7 @@ class Asked:
             raise RpcError(Status.DEADLINE_EXCEEDED, "slow")
 
 
-@in_virtual_time
-async def test_a_question_that_fails_is_asked_again_with_growing_pauses() -> None:
+async def test_a_question_that_fails_is_asked_again_with_growing_pauses(autojump_clock: MockClock) -> None:
     asked = Asked(fails=9)
     doubts = Doubts(asked.settle)
     async with trio.open_nursery() as nursery:
@@ -39,8 +42,7 @@ async def test_a_question_that_fails_is_asked_again_with_growing_pauses() -> Non
     assert not doubts.present
 
 
-@in_virtual_time
-async def test_doubts_that_come_while_it_is_asked_have_it_asked_again() -> None:
+async def test_doubts_that_come_while_it_is_asked_have_it_asked_again(autojump_clock: MockClock) -> None:
     asked = Asked(fails=0)
     doubts = Doubts(asked.settle)
     async with trio.open_nursery() as nursery:

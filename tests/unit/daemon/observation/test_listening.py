@@ -13,10 +13,11 @@ from grpclib.const import Status
 from crirm.daemon.observation.listening import AGAIN_S, listen
 from crirm.daemon.relay.runtime_info import RuntimeInfo
 from crirm.rpc.grpc_wire import RpcError
-from tests.unit.daemon.fake_pool import in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from trio.testing import MockClock
 
 LOST = RpcError(Status.UNAVAILABLE, "lost")
 NO_EVENTS = RpcError(Status.UNIMPLEMENTED, "no events")
@@ -67,15 +68,15 @@ async def listened(runtime: FakeStreams, within_s: float) -> list[bytes]:
         pytest.param(called("containerd", "v1.7.20"), None, 0, id="never where that takes events from others"),
     ],
 )
-@in_virtual_time
-async def test_events_are_asked_for(info: RuntimeInfo, end: RpcError | None, times: int) -> None:
+async def test_events_are_asked_for(
+    info: RuntimeInfo, end: RpcError | None, times: int, autojump_clock: MockClock
+) -> None:
     runtime = FakeStreams(info, end)
     assert len(await listened(runtime, 2.5 * AGAIN_S)) == times
     assert len(runtime.asked_at_s) == times
 
 
-@in_virtual_time
-async def test_another_runtime_is_listened_to_after_one_that_tells_nothing() -> None:
+async def test_another_runtime_is_listened_to_after_one_that_tells_nothing(autojump_clock: MockClock) -> None:
     runtime = FakeStreams(called("containerd", "v1.7.20"))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listen, runtime, lambda _: None)
@@ -87,8 +88,7 @@ async def test_another_runtime_is_listened_to_after_one_that_tells_nothing() -> 
         nursery.cancel_scope.cancel()
 
 
-@in_virtual_time
-async def test_a_runtime_without_events_is_asked_again_when_it_was_away() -> None:
+async def test_a_runtime_without_events_is_asked_again_when_it_was_away(autojump_clock: MockClock) -> None:
     runtime = FakeStreams(called("cri-o", "1.34.0"), NO_EVENTS)  # enable_pod_events = false
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listen, runtime, lambda _: None)
@@ -100,8 +100,7 @@ async def test_a_runtime_without_events_is_asked_again_when_it_was_away() -> Non
         nursery.cancel_scope.cancel()
 
 
-@in_virtual_time
-async def test_a_runtime_is_listened_to_as_soon_as_it_is_known() -> None:
+async def test_a_runtime_is_listened_to_as_soon_as_it_is_known(autojump_clock: MockClock) -> None:
     runtime = FakeStreams(None)
     runtime.identified = trio.Event()
     began_s = trio.current_time()

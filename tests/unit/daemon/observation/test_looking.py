@@ -12,16 +12,7 @@ from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
 from crirm.daemon.observation.observing import Observing
-from tests.unit.daemon.nodes import (
-    ID,
-    FakeNode,
-    create_request,
-    good,
-    granted,
-    in_nursery,
-    update,
-    with_pod,
-)
+from tests.unit.daemon.nodes import ID, FakeNode, create_request, good, granted, update, with_pod
 
 if TYPE_CHECKING:
     from crirm.model.decision import Decision
@@ -49,7 +40,6 @@ def running(nursery: trio.Nursery, answer: v1.ListContainersResponse | Status, c
         pytest.param(Status.UNAVAILABLE, False, id="the runtime does not tell"),
     ],
 )
-@in_nursery
 async def test_nobody_is_refused_before_the_runtime_was_asked(
     nursery: trio.Nursery, answer: v1.ListContainersResponse | Status, fits: bool
 ) -> None:
@@ -60,7 +50,6 @@ async def test_nobody_is_refused_before_the_runtime_was_asked(
     assert [method for method, _ in node.runtime.calls] == ["ListContainers"]
 
 
-@in_nursery
 async def test_a_resize_waits_as_well(nursery: trio.Nursery) -> None:
     node = running(nursery, EXITED)
     node.call("CreateContainer", create_request("d", cpus=1), good(v1.CreateContainerResponse(container_id=OTHER)))
@@ -72,7 +61,6 @@ async def test_a_resize_waits_as_well(nursery: trio.Nursery) -> None:
     assert held.forwarded is not None
 
 
-@in_nursery
 async def test_who_gets_a_poorer_place_waits_as_well(nursery: trio.Nursery) -> None:
     node = running(nursery, EXITED)
     plain = node.engine.decide
@@ -87,7 +75,6 @@ async def test_who_gets_a_poorer_place_waits_as_well(nursery: trio.Nursery) -> N
     assert (len(node.runtime.calls), granted(node)) == (1, ["0-1"])
 
 
-@in_nursery
 async def test_a_place_that_stays_poor_is_taken(nursery: trio.Nursery) -> None:
     node = running(nursery, NONE)
     plain = node.engine.decide
@@ -98,7 +85,6 @@ async def test_a_place_that_stays_poor_is_taken(nursery: trio.Nursery) -> None:
     assert len(node.runtime.calls) == 1
 
 
-@in_nursery
 async def test_nobody_is_asked_where_nothing_can_have_ended(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     held, _ = node.call("CreateContainer", create_request(cpus=9))
@@ -106,7 +92,6 @@ async def test_nobody_is_asked_where_nothing_can_have_ended(nursery: trio.Nurser
     assert node.runtime.calls == []
 
 
-@in_nursery
 async def test_nobody_is_asked_while_all_fits(nursery: trio.Nursery) -> None:
     node = running(nursery, NONE)
     held, _ = node.call("CreateContainer", create_request("d", cpus=2))
@@ -114,7 +99,6 @@ async def test_nobody_is_asked_while_all_fits(nursery: trio.Nursery) -> None:
     assert node.runtime.calls == []
 
 
-@in_nursery
 async def test_who_comes_while_the_runtime_is_asked_shares_the_next_question(nursery: trio.Nursery) -> None:
     node = running(nursery, NONE)
     node.runtime.answering = trio.Event()
@@ -131,7 +115,6 @@ async def test_who_comes_while_the_runtime_is_asked_shares_the_next_question(nur
 @pytest.mark.parametrize(
     "kind", [pytest.param("CreateContainer", id="a creation"), pytest.param("UpdateContainerResources", id="a resize")]
 )
-@in_nursery
 async def test_a_caller_that_leaves_meanwhile_gets_nothing(nursery: trio.Nursery, kind: str) -> None:
     node = running(nursery, EXITED)
     node.call("CreateContainer", create_request("d", cpus=1), good(v1.CreateContainerResponse(container_id=OTHER)))
@@ -147,7 +130,6 @@ async def test_a_caller_that_leaves_meanwhile_gets_nothing(nursery: trio.Nursery
     assert granted(node) == ["5"]
 
 
-@in_nursery
 async def test_a_pod_that_goes_meanwhile_is_the_runtimes_business(nursery: trio.Nursery) -> None:
     node = running(nursery, NONE)
     node.runtime.answering = trio.Event()
@@ -161,7 +143,6 @@ async def test_a_pod_that_goes_meanwhile_is_the_runtimes_business(nursery: trio.
     assert granted(node) == []
 
 
-@in_nursery
 async def test_a_container_that_goes_meanwhile_is_not_resized(nursery: trio.Nursery) -> None:
     node = running(nursery, NONE)
     node.runtime.answering = trio.Event()
@@ -173,7 +154,6 @@ async def test_a_container_that_goes_meanwhile_is_not_resized(nursery: trio.Nurs
     assert held.forwarded == bytes(update(9))
 
 
-@in_nursery
 async def test_a_fault_in_the_answer_costs_nobody_a_decision(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,18 +12,7 @@ from grpclib.const import Status
 from crirm.cri.proto.runtime import v1
 from crirm.model.qos import QoSClass
 from crirm.rpc.calls import Answer
-from tests.unit.daemon.nodes import (
-    ID,
-    FakeCall,
-    FakeNode,
-    create_request,
-    good,
-    granted,
-    in_nursery,
-    pod_request,
-    states,
-    with_pod,
-)
+from tests.unit.daemon.nodes import ID, FakeCall, FakeNode, create_request, good, granted, pod_request, states, with_pod
 
 METADATA = v1.PodSandboxMetadata(name="web", uid="u1", namespace="shop")
 POD = v1.PodSandboxStatus(id="p1", metadata=METADATA, labels={"app": "web"}, annotations={"a": "b"})
@@ -54,7 +43,6 @@ async def created(node: FakeNode, request: v1.CreateContainerRequest) -> FakeCal
         pytest.param(Status.UNAVAILABLE, True, QoSClass.GUARANTEED, 1, id="it does not answer, the request tells"),
     ],
 )
-@in_nursery
 async def test_a_container_of_a_pod_whose_making_nobody_heard_of_is_placed(
     nursery: trio.Nursery, answer: v1.PodSandboxStatusResponse | Status, described: bool, qos: QoSClass, doubts: int
 ) -> None:
@@ -69,7 +57,6 @@ async def test_a_container_of_a_pod_whose_making_nobody_heard_of_is_placed(
     assert (granted(node), node.doubts - before) == (["0-1"], doubts)
 
 
-@in_nursery
 async def test_who_cannot_be_asked_about_is_passed_on_and_doubted(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     held = await created(node, asked())
@@ -78,7 +65,6 @@ async def test_who_cannot_be_asked_about_is_passed_on_and_doubted(nursery: trio.
     assert [method for method, _ in node.runtime.calls] == ["PodSandboxStatus"], "it is asked once"
 
 
-@in_nursery
 async def test_a_pod_that_is_removed_while_the_runtime_is_asked_does_not_come_back(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     node.runtime.answers["PodSandboxStatus"], node.runtime.answering = TOLD, trio.Event()
@@ -90,7 +76,6 @@ async def test_a_pod_that_is_removed_while_the_runtime_is_asked_does_not_come_ba
     assert (held.forwarded, node.engine.state.workload.pods) == (bytes(asked(described=True)), {})
 
 
-@in_nursery
 async def test_a_caller_that_leaves_meanwhile_leaves_nothing_behind(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     node.runtime.answers["PodSandboxStatus"] = TOLD
@@ -102,7 +87,6 @@ async def test_a_caller_that_leaves_meanwhile_leaves_nothing_behind(nursery: tri
     assert (held.forwarded, held.refused, states(node)) == (None, None, [])
 
 
-@in_nursery
 async def test_the_id_of_a_known_pod_may_be_shortened(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     request = create_request(pod="p")
@@ -110,7 +94,6 @@ async def test_the_id_of_a_known_pod_may_be_shortened(nursery: trio.Nursery) -> 
     assert (granted(node), node.runtime.calls) == (["0-1"], [])
 
 
-@in_nursery
 async def test_a_fault_in_the_answer_about_a_pod_costs_nobody_a_decision(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerState
 from crirm.rpc.tap import Latency, Outcome
 from tests.unit.daemon.listeners import hear_events
-from tests.unit.daemon.nodes import ID, FakeNode, create_request, good, granted, in_nursery, states, with_pod
+from tests.unit.daemon.nodes import ID, FakeNode, create_request, good, granted, states, with_pod
 
 if TYPE_CHECKING:
     import betterproto
@@ -58,14 +58,12 @@ def listing(*ids: str, state: int = 2) -> v1.ListContainersResponse:
         ),
     ],
 )
-@in_nursery
 async def test_a_passing_answer_tells_the_end(nursery: trio.Nursery, method: str, answer: betterproto.Message) -> None:
     node = running(nursery)
     node.observed(method, bytes(answer))
     assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
 
 
-@in_nursery
 async def test_a_status_tells_the_end_before_the_kubelet_has_it(nursery: trio.Nursery) -> None:
     node = running(nursery)
     request = v1.ContainerStatusRequest(container_id=ID[:12])
@@ -84,7 +82,6 @@ async def test_a_status_tells_the_end_before_the_kubelet_has_it(nursery: trio.Nu
         pytest.param("ListImages", bytes(listing(ID)), id="another method"),
     ],
 )
-@in_nursery
 async def test_only_an_end_is_taken_from_it(nursery: trio.Nursery, method: str, answer: bytes) -> None:
     node = running(nursery)
     before = node.engine.state
@@ -92,7 +89,6 @@ async def test_only_an_end_is_taken_from_it(nursery: trio.Nursery, method: str, 
     assert node.engine.state is before
 
 
-@in_nursery
 async def test_an_end_is_told_once(nursery: trio.Nursery) -> None:
     node, told = running(nursery), list[Event]()
     hear_events(node.engine, told.append)
@@ -101,7 +97,6 @@ async def test_an_end_is_told_once(nursery: trio.Nursery) -> None:
     assert [type(event) for event in told] == [ContainerExited]
 
 
-@in_nursery
 async def test_a_long_list_is_read_in_parts(nursery: trio.Nursery) -> None:
     ids = [f"{number:064x}" for number in range(2 * observing.AT_A_TIME)]
     last = ids[-1]
@@ -114,7 +109,6 @@ async def test_a_long_list_is_read_in_parts(nursery: trio.Nursery) -> None:
     assert states(node) == [ContainerState.EXITED, ContainerState.EXITED]
 
 
-@in_nursery
 async def test_many_ends_are_told_a_few_at_a_time(nursery: trio.Nursery) -> None:
     ids = [f"{number:064x}" for number in range(2 * observing.ENDS_AT_A_TIME + 1)]
     node = running(nursery, *ids)
@@ -126,7 +120,6 @@ async def test_many_ends_are_told_a_few_at_a_time(nursery: trio.Nursery) -> None
     assert granted(node) == []
 
 
-@in_nursery
 async def test_an_end_that_is_seen_before_the_start_is_answered_stays_one(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     node.call("CreateContainer", create_request(), good(v1.CreateContainerResponse(container_id=ID)))
@@ -136,7 +129,6 @@ async def test_an_end_that_is_seen_before_the_start_is_answered_stays_one(nurser
     assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
 
 
-@in_nursery
 async def test_lists_that_come_faster_than_they_are_read_do_not_pile_up(nursery: trio.Nursery) -> None:
     node = running(nursery)
     long = bytes(listing(*[OTHER] * 1000))
@@ -145,7 +137,6 @@ async def test_lists_that_come_faster_than_they_are_read_do_not_pile_up(nursery:
     assert len(node.observing._unread) == observing.UNREAD
 
 
-@in_nursery
 async def test_an_observed_list_tells_of_an_end(nursery: trio.Nursery) -> None:
     node = running(nursery)
     call = observer(node, "ListContainers")
@@ -156,13 +147,11 @@ async def test_an_observed_list_tells_of_an_end(nursery: trio.Nursery) -> None:
     assert granted(node) == []
 
 
-@in_nursery
 async def test_calls_that_tell_nothing_are_left_alone(nursery: trio.Nursery) -> None:
     node = running(nursery)
     assert [observer(node, method) for method in ("ContainerStatus", "Version", "ListImages")] == [None] * 3
 
 
-@in_nursery
 async def test_so_many_calls_are_watched_at_once_and_no_more(nursery: trio.Nursery) -> None:
     node = running(nursery)
     calls = [observer(node, "ListContainers") for _ in range(CALLS_WATCHED + 2)]

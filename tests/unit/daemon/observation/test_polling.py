@@ -14,7 +14,7 @@ from crirm.daemon.observation.polling import compare, misjudged, relist, strange
 from crirm.model.events import ContainerExited, Event
 from crirm.model.workload import ContainerId
 from tests.unit.daemon.listeners import hear_events
-from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
+from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, pod_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,6 @@ def items(*states: tuple[str, int]) -> bytes:
         pytest.param(items((ID, 1), ("f" * 64, 1)), {ID}, 1, 1, id="strangers are for the next synchronisation"),
     ],
 )
-@in_nursery
 async def test_lists_tell_what_has_ended(
     nursery: trio.Nursery, listed: bytes, asked_about: set[str], granted: int, known: int
 ) -> None:
@@ -68,7 +67,6 @@ async def test_lists_tell_what_has_ended(
         pytest.param(v1.ContainerEventType.CONTAINER_DELETED_EVENT, 0, 0, id="deleted"),
     ],
 )
-@in_nursery
 async def test_events_tell_what_has_ended(nursery: trio.Nursery, kind: int, granted: int, known: int) -> None:
     node = running(nursery)
     event = v1.ContainerEventResponse(container_id=ID, container_event_type=v1.ContainerEventType(kind))
@@ -76,7 +74,6 @@ async def test_events_tell_what_has_ended(nursery: trio.Nursery, kind: int, gran
     assert (granted, known) == (len(node.engine.state.policy), len(node.engine.state.workload.containers))
 
 
-@in_nursery
 async def test_one_that_has_ended_is_told_of_once(nursery: trio.Nursery) -> None:
     node, told = running(nursery), list[Event]()
     hear_events(node.engine, told.append)
@@ -87,7 +84,6 @@ async def test_one_that_has_ended_is_told_of_once(nursery: trio.Nursery) -> None
     assert [type(event) for event in told] == [ContainerExited]
 
 
-@in_nursery
 async def test_events_of_strangers_and_sandboxes_mean_nothing(nursery: trio.Nursery) -> None:
     node = running(nursery)
     before = node.engine.state
@@ -95,7 +91,6 @@ async def test_events_of_strangers_and_sandboxes_mean_nothing(nursery: trio.Nurs
     assert before is node.engine.state
 
 
-@in_nursery
 async def test_a_list_that_is_older_than_a_start_or_a_creation_removes_nothing(nursery: trio.Nursery) -> None:
     """The list is asked for while one container is created but not started, and another not even asked for."""
     node = FakeNode(nursery)
@@ -117,13 +112,11 @@ async def test_a_list_that_is_older_than_a_start_or_a_creation_removes_nothing(n
         pytest.param(items(("f" * 64, 2)), 0, id="what has ended"),
     ],
 )
-@in_nursery
 async def test_strangers_that_live_are_found(nursery: trio.Nursery, listed: bytes, strange: int) -> None:
     node = running(nursery)
     assert strange == len(strangers(seen_containers(listed), node.engine, node.intake))
 
 
-@in_nursery
 async def test_a_container_in_the_middle_of_its_creation_is_no_stranger(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     node.call("RunPodSandbox", pod_request(), good(v1.RunPodSandboxResponse(pod_sandbox_id="p1")))
@@ -144,7 +137,6 @@ async def test_a_container_in_the_middle_of_its_creation_is_no_stranger(nursery:
         pytest.param(False, items(("f" * 64, 1)), set(), id="strangers are another matter"),
     ],
 )
-@in_nursery
 async def test_who_runs_although_crirm_does_not_think_so_is_seen(
     nursery: trio.Nursery, end: bool, listed: bytes, misjudged_ones: set[str]
 ) -> None:
@@ -155,7 +147,6 @@ async def test_who_runs_although_crirm_does_not_think_so_is_seen(
     assert misjudged(seen_containers(listed), node.engine, node.intake) == misjudged_ones
 
 
-@in_nursery
 async def test_who_runs_without_a_place_has_the_runtime_asked_for_all_once(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +160,6 @@ async def test_who_runs_without_a_place_has_the_runtime_asked_for_all_once(
     assert node.doubts == 1
 
 
-@in_nursery
 async def test_a_stranger_has_the_runtime_asked_for_all_once(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,6 @@ from tests.unit.daemon.nodes import (
     create_request,
     good,
     granted,
-    in_nursery,
     pod_request,
     with_pod,
 )
@@ -67,7 +66,6 @@ TOLD = v1.ContainerStatus(
         ),
     ],
 )
-@in_nursery
 async def test_what_runs_is_taken_over_with_its_class_and_resources(
     nursery: trio.Nursery, status: v1.ContainerStatusResponse
 ) -> None:
@@ -93,7 +91,6 @@ async def test_what_runs_is_taken_over_with_its_class_and_resources(
     assert len(runtime.calls) == asked + 2, "what is known is not asked for again"
 
 
-@in_nursery
 async def test_a_runtime_that_tells_no_details_loses_no_container(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     runtime = FakeRuntime({"ListPodSandbox": PODS, "ListContainers": CONTAINERS, "ContainerStatus": Status.UNKNOWN})
@@ -103,7 +100,6 @@ async def test_a_runtime_that_tells_no_details_loses_no_container(nursery: trio.
     assert len(node.engine.state.workload.containers) == 1
 
 
-@in_nursery
 async def test_a_container_that_goes_away_while_we_ask_is_left_out(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     runtime = FakeRuntime({"ListPodSandbox": PODS, "ListContainers": CONTAINERS, "ContainerStatus": Status.NOT_FOUND})
@@ -111,7 +107,6 @@ async def test_a_container_that_goes_away_while_we_ask_is_left_out(nursery: trio
     assert not node.engine.state.workload.containers
 
 
-@in_nursery
 async def test_a_pod_that_goes_away_while_we_ask_is_left_out(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     await resync(FakeRuntime({**ANSWERS, "PodSandboxStatus": Status.NOT_FOUND}), node.engine, node.intake)
@@ -163,7 +158,6 @@ ANSWERS: dict[str, betterproto.Message | Status] = {
 
 
 @pytest.mark.parametrize("method", ["ListPodSandbox", "ListContainers"])
-@in_nursery
 async def test_a_list_that_cannot_be_read_is_a_failure_of_the_runtime(nursery: trio.Nursery, method: str) -> None:
     node = FakeNode(nursery)
     with pytest.raises(RpcError, match=f"cannot read the answer to {method}"):
@@ -172,7 +166,6 @@ async def test_a_list_that_cannot_be_read_is_a_failure_of_the_runtime(nursery: t
 
 
 @pytest.mark.parametrize("method", ["PodSandboxStatus", "ContainerStatus"])
-@in_nursery
 async def test_details_that_cannot_be_read_are_not_known(nursery: trio.Nursery, method: str) -> None:
     node = FakeNode(nursery)
     await resync(Garbled(ANSWERS, method), node.engine, node.intake)
@@ -231,7 +224,6 @@ OTHER = "d" * 64
 
 
 @pytest.mark.parametrize("method", ["ListPodSandbox", "ListContainers"])
-@in_nursery
 async def test_what_is_made_while_the_runtime_is_asked_is_not_forgotten(nursery: trio.Nursery, method: str) -> None:
     node = FakeNode(nursery)
     lives(node, "gone", OTHER)
@@ -240,7 +232,6 @@ async def test_what_is_made_while_the_runtime_is_asked_is_not_forgotten(nursery:
 
 
 @pytest.mark.parametrize("method", ["ListPodSandbox", "ListContainers", "ContainerStatus"])
-@in_nursery
 async def test_what_goes_while_the_runtime_is_asked_does_not_come_back(nursery: trio.Nursery, method: str) -> None:
     """Neither what was known nor what has come and gone between question and answer."""
     node = FakeNode(nursery)
@@ -267,7 +258,6 @@ async def test_what_goes_while_the_runtime_is_asked_does_not_come_back(nursery: 
         pytest.param("ContainerStatus", stopped, id="the pod is stopped at last"),
     ],
 )
-@in_nursery
 async def test_a_stranger_that_ends_while_the_runtime_is_asked_is_not_taken_in(
     nursery: trio.Nursery, method: str, ends: Callable[[FakeNode, str, str], None]
 ) -> None:
@@ -276,7 +266,6 @@ async def test_a_stranger_that_ends_while_the_runtime_is_asked_is_not_taken_in(
     assert known(node) == (set(), {}, [])
 
 
-@in_nursery
 async def test_a_stranger_in_a_pod_that_was_stopped_meanwhile_is_not_taken_in(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     play = lambda: stopped(node, "p1", ID)  # noqa: E731
@@ -284,7 +273,6 @@ async def test_a_stranger_in_a_pod_that_was_stopped_meanwhile_is_not_taken_in(nu
     assert known(node) == ({"p1"}, {}, [])
 
 
-@in_nursery
 async def test_a_list_does_not_take_a_container_back_to_a_state_that_it_has_left(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     lives(node, "p1", ID)
@@ -294,7 +282,6 @@ async def test_a_list_does_not_take_a_container_back_to_a_state_that_it_has_left
     assert known(node) == ({"p1"}, {ID: "exited"}, [])
 
 
-@in_nursery
 async def test_who_runs_though_crirm_took_it_for_ended_is_placed_again(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     lives(node, "p1", ID)
@@ -304,7 +291,6 @@ async def test_who_runs_though_crirm_took_it_for_ended_is_placed_again(nursery: 
     assert known(node) == ({"p1"}, {ID: "running"}, ["0-1"])
 
 
-@in_nursery
 async def test_creations_of_an_earlier_process_are_not_settled_by_a_list_that_is_older_than_their_answer(
     nursery: trio.Nursery,
 ) -> None:

@@ -17,7 +17,6 @@ from tests.unit.daemon.nodes import (
     FakeNode,
     create_request,
     granted,
-    in_nursery,
     pod_request,
     states,
     update,
@@ -40,7 +39,6 @@ UNREADABLE = [
 @pytest.mark.parametrize(
     "answer", [*UNREADABLE, pytest.param(Answer(4, None), id="a runtime that goes on all the same")]
 )
-@in_nursery
 async def test_a_creation_whose_answer_cannot_be_read_gives_the_grant_back_and_is_looked_into(
     nursery: trio.Nursery, answer: Answer
 ) -> None:
@@ -60,7 +58,6 @@ async def test_a_creation_whose_answer_cannot_be_read_gives_the_grant_back_and_i
         pytest.param("UpdateContainerResources", update(4), id="a container may have been resized"),
     ],
 )
-@in_nursery
 async def test_after_an_answer_that_cannot_be_read_all_is_as_before_and_the_runtime_is_asked(
     nursery: trio.Nursery, method: str, request_: betterproto.Message
 ) -> None:
@@ -77,7 +74,6 @@ async def test_after_an_answer_that_cannot_be_read_all_is_as_before_and_the_runt
     assert before.workload == node.engine.state.workload
 
 
-@in_nursery
 async def test_a_pod_whose_id_cannot_be_read_is_looked_into(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     for answer in (Answer(0, GARBAGE), Answer(0, b"")):
@@ -85,7 +81,6 @@ async def test_a_pod_whose_id_cannot_be_read_is_looked_into(nursery: trio.Nurser
     assert (node.doubts, node.engine.state.workload.pods) == (2, {})
 
 
-@in_nursery
 async def test_a_fault_while_an_answer_is_taken_note_of_has_the_runtime_asked(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     call, _ = node.call("CreateContainer", create_request())
@@ -100,7 +95,6 @@ async def test_a_fault_while_an_answer_is_taken_note_of_has_the_runtime_asked(nu
     assert (granted(node), states(node), node.doubts) == (["0-1"], [ContainerState.CREATED], 1)
 
 
-@in_nursery
 async def test_a_fault_after_the_decision_leaves_no_grant_behind(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
 

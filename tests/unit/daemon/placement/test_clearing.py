@@ -19,20 +19,11 @@ from crirm.model.events import Event, UpdateFailed
 from crirm.model.workload import ContainerState
 from crirm.rpc.calls import Answer
 from tests.unit.daemon.listeners import hear_events
-from tests.unit.daemon.nodes import (
-    FakeNode,
-    FakeRuntime,
-    create_request,
-    good,
-    in_nursery,
-    pod_request,
-    states,
-    with_container,
-)
+from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, pod_request, states, with_container
 from tests.unit.policy.test_pipeline import resize
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from crirm.model.workload import ContainerKey
 
@@ -89,7 +80,6 @@ class Bench:
         await wait_all_tasks_blocked()
 
 
-@in_nursery
 async def test_an_owner_starts_when_the_runtime_has_taken_its_cpus_from_others(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     bench.create("s", 0, started=True)
@@ -101,7 +91,6 @@ async def test_an_owner_starts_when_the_runtime_has_taken_its_cpus_from_others(n
     assert bench.done == [owner]
 
 
-@in_nursery
 async def test_who_takes_from_nobody_waits_for_nobody(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     sharing = bench.create("s", 0)
@@ -115,7 +104,6 @@ async def test_who_takes_from_nobody_waits_for_nobody(nursery: trio.Nursery) -> 
     assert bench.done == [first, sharing]
 
 
-@in_nursery
 async def test_nobody_is_updated_while_it_starts(nursery: trio.Nursery) -> None:
     """containerd has taken the specification by then, and would answer well and do nothing."""
     bench = Bench(nursery)
@@ -129,7 +117,6 @@ async def test_nobody_is_updated_while_it_starts(nursery: trio.Nursery) -> None:
     assert (bench.sent(), bench.checked) == ([("id-s", "2-7")], [sharing])
 
 
-@in_nursery
 async def test_an_owner_waits_for_one_that_is_being_started_with_what_was_decided_before(
     nursery: trio.Nursery,
 ) -> None:
@@ -146,22 +133,8 @@ async def test_an_owner_waits_for_one_that_is_being_started_with_what_was_decide
     assert bench.done == [sharing, owner]
 
 
-def in_virtual_time(test: Callable[[trio.Nursery], Awaitable[None]]) -> Callable[[], None]:
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            await test(nursery)
-            nursery.cancel_scope.cancel()
-
-    def run() -> None:
-        trio.run(main, clock=MockClock(autojump_threshold=0))
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
-
-
-@in_virtual_time
 async def test_a_runtime_that_does_not_answer_keeps_nobody_from_starting_for_ever_and_is_told_of(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     bench = Bench(nursery)
     sharing = bench.create("s", 0, started=True)
@@ -179,8 +152,9 @@ async def test_a_runtime_that_does_not_answer_keeps_nobody_from_starting_for_eve
     assert bench.effects.handover.overdue == {}
 
 
-@in_virtual_time
-async def test_an_update_that_may_have_had_no_effect_is_told_again_after_the_start(nursery: trio.Nursery) -> None:
+async def test_an_update_that_may_have_had_no_effect_is_told_again_after_the_start(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     bench = Bench(nursery)
     sharing = bench.create("s", 0)
     bench.create("o", 2)
@@ -192,8 +166,9 @@ async def test_an_update_that_may_have_had_no_effect_is_told_again_after_the_sta
     assert bench.sent() == [("id-s", "2-7"), ("id-s", "2-7")]
 
 
-@in_virtual_time
-async def test_after_an_update_that_was_refused_the_kernels_word_clears_the_way(nursery: trio.Nursery) -> None:
+async def test_after_an_update_that_was_refused_the_kernels_word_clears_the_way(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     bench = Bench(nursery, Status.UNKNOWN)
     sharing = bench.create("s", 0, started=True)
     owner = bench.create("o", 2)
@@ -207,8 +182,9 @@ async def test_after_an_update_that_was_refused_the_kernels_word_clears_the_way(
     assert bench.done == [owner]
 
 
-@in_virtual_time
-async def test_nobody_gets_cpus_that_their_last_owner_may_still_have(nursery: trio.Nursery) -> None:
+async def test_nobody_gets_cpus_that_their_last_owner_may_still_have(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     bench = Bench(nursery)
     owner = bench.create("o", 3, started=True)
     bench.create("s", 0, started=True)
@@ -224,7 +200,6 @@ async def test_nobody_gets_cpus_that_their_last_owner_may_still_have(nursery: tr
 START = v1.StartContainerRequest(container_id="c" * 64)
 
 
-@in_nursery
 async def test_a_start_waits_and_is_heard_of_when_it_is_over(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     (key,) = node.engine.state.workload.containers
@@ -240,7 +215,6 @@ async def test_a_start_waits_and_is_heard_of_when_it_is_over(nursery: trio.Nurse
     assert states(node) == [ContainerState.RUNNING]
 
 
-@in_nursery
 async def test_a_start_whose_caller_has_left_never_began(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     (key,) = node.engine.state.workload.containers
@@ -253,7 +227,6 @@ async def test_a_start_whose_caller_has_left_never_began(nursery: trio.Nursery) 
     assert node.starts == [f"may {key} go on?"]
 
 
-@in_nursery
 async def test_a_start_passes_where_all_is_settled_and_keeps_updates_back_all_the_same(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     (key,) = node.engine.state.workload.containers
@@ -266,7 +239,6 @@ async def test_a_start_passes_where_all_is_settled_and_keeps_updates_back_all_th
 
 @pytest.mark.parametrize("settled", [True, False])
 @pytest.mark.parametrize("request_", [b"\x0a\xff", bytes(v1.StartContainerRequest(container_id="unknown"))])
-@in_nursery
 async def test_a_start_of_what_crirm_does_not_know_passes(
     nursery: trio.Nursery, request_: bytes, settled: bool
 ) -> None:
@@ -283,7 +255,6 @@ async def test_a_start_of_what_crirm_does_not_know_passes(
         pytest.param(Answer(Status.NOT_FOUND.value, None), 0, id="nor does the runtime know it"),
     ],
 )
-@in_nursery
 async def test_who_starts_and_is_not_known_is_doubted(nursery: trio.Nursery, answer: Answer, doubts: int) -> None:
     node = with_container(nursery)
     node.call("StartContainer", v1.StartContainerRequest(container_id="unknown"), answer)

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from crirm.cri.proto.runtime import v1
-from tests.unit.daemon.nodes import FakeNode, create_request, good, in_nursery, with_pod
+from tests.unit.daemon.nodes import FakeNode, create_request, good, with_pod
 
 if TYPE_CHECKING:
     import trio
@@ -38,7 +38,6 @@ def remove(node: FakeNode, name: str) -> None:
     )
 
 
-@in_nursery
 async def test_cpus_asked_for_by_hand_are_told_once(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     journal: list[Entry] = []
@@ -61,7 +60,6 @@ async def test_cpus_asked_for_by_hand_are_told_once(nursery: trio.Nursery) -> No
 
 
 @pytest.mark.parametrize("way", ["creates with CPUs", "updates several"])
-@in_nursery
 async def test_a_kubelet_that_sends_cpusets_is_another_cpu_manager_while_it_lasts(
     nursery: trio.Nursery, way: str
 ) -> None:
@@ -89,7 +87,6 @@ async def test_a_kubelet_that_sends_cpusets_is_another_cpu_manager_while_it_last
         pytest.param("", "1", id="what nobody has decided about, and so is in force"),
     ],
 )
-@in_nursery
 async def test_nothing_is_said_where_the_caller_has_what_it_asked_for(
     nursery: trio.Nursery, cpus: str, mems: str
 ) -> None:

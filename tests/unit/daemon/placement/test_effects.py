@@ -17,7 +17,7 @@ from crirm.model.decision import Adjustment, UpdateContainer
 from crirm.model.events import ContainerRemoved, ContainerStarted, ResizeDone, Timer, TimerExpired, UpdateDone
 from crirm.model.workload import ContainerId, ContainerKey
 from tests.unit.daemon.listeners import hear_events
-from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, in_nursery, pod_request
+from tests.unit.daemon.nodes import FakeNode, FakeRuntime, create_request, good, pod_request
 from tests.unit.policy.test_pipeline import resize
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ class Bench:
         return UpdateContainer(self.key, ContainerId(ID), Adjustment(cpus=CPUSet.parse(cpus)))
 
 
-@in_nursery
 async def test_an_update_goes_to_the_runtime_with_all_that_was_asked(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, OK)
     bench.worker.perform(bench.update("2-3"))
@@ -67,7 +66,6 @@ async def test_an_update_goes_to_the_runtime_with_all_that_was_asked(nursery: tr
     assert ([bench.key], frozenset()) == (bench.updated, bench.worker.pending())
 
 
-@in_nursery
 async def test_of_several_updates_that_wait_only_the_last_is_sent(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, OK)
     for cpus in ("1", "1-2", "1-3"):
@@ -77,7 +75,6 @@ async def test_of_several_updates_that_wait_only_the_last_is_sent(nursery: trio.
     assert bench.sent() == ["1-3"]
 
 
-@in_nursery
 async def test_an_update_goes_out_when_its_decision_is_kept(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, OK)
     keeps: list[Callable[[], None]] = []
@@ -94,7 +91,6 @@ async def test_an_update_goes_out_when_its_decision_is_kept(nursery: trio.Nurser
         assert bench.sent() == sent
 
 
-@in_nursery
 async def test_an_update_during_another_comes_after_it(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, OK)
     nursery.start_soon(bench.worker.run)
@@ -106,7 +102,6 @@ async def test_an_update_during_another_comes_after_it(nursery: trio.Nursery) ->
     assert bench.sent() == ["1", "2"]
 
 
-@in_nursery
 async def test_a_resize_is_not_undone_by_an_update_that_waited(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, OK)
     keeps: list[Callable[[], None]] = []
@@ -120,7 +115,6 @@ async def test_a_resize_is_not_undone_by_an_update_that_waited(nursery: trio.Nur
     assert not bench.worker.pending()
 
 
-@in_nursery
 async def test_an_update_waits_for_a_resize_of_the_same_container(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, OK)
     nursery.start_soon(bench.worker.run)
@@ -133,7 +127,6 @@ async def test_an_update_waits_for_a_resize_of_the_same_container(nursery: trio.
     assert bench.sent() == ["1"]
 
 
-@in_nursery
 async def test_what_a_resize_has_overtaken_is_told_again_after_it(nursery: trio.Nursery) -> None:
     """Nobody knows which of the two came last."""
     bench = Bench(nursery, OK)
@@ -150,7 +143,6 @@ async def test_what_a_resize_has_overtaken_is_told_again_after_it(nursery: trio.
     assert bench.sent() == ["1", "0-1"]
 
 
-@in_nursery
 async def test_a_refused_update_is_told_to_the_engine(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, Status.UNKNOWN)
     assert bench.key in bench.node.engine.state.told
@@ -161,7 +153,6 @@ async def test_a_refused_update_is_told_to_the_engine(nursery: trio.Nursery) -> 
     assert not bench.updated
 
 
-@in_nursery
 async def test_a_container_that_is_gone_is_no_failure(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, Status.NOT_FOUND)
     before = bench.node.engine.state
@@ -171,7 +162,6 @@ async def test_a_container_that_is_gone_is_no_failure(nursery: trio.Nursery) -> 
     assert before is bench.node.engine.state
 
 
-@in_nursery
 async def test_a_timer_runs_out_at_its_time(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, OK)
     engine = bench.node.engine
@@ -207,7 +197,6 @@ def test_a_timer_does_not_wait_for_a_clock_that_was_set_back() -> None:
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-@in_nursery
 async def test_a_timer_that_another_has_stopped_does_not_run_out(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, OK)
     engine, due_s = bench.node.engine, bench.now_s
@@ -227,7 +216,6 @@ async def test_a_timer_that_another_has_stopped_does_not_run_out(nursery: trio.N
     assert len(expired) == 1
 
 
-@in_nursery
 async def test_others_have_their_turn_between_timers_that_are_due_at_once(nursery: trio.Nursery) -> None:
     bench, turns = Bench(nursery, OK), list[str]()
     engine = bench.node.engine
@@ -250,7 +238,6 @@ async def test_others_have_their_turn_between_timers_that_are_due_at_once(nurser
         pytest.param(False, False, id="a runtime that is away refuses nothing"),
     ],
 )
-@in_nursery
 async def test_what_was_refused_of_a_plan(nursery: trio.Nursery, connected: bool, refused: bool) -> None:
     bench = Bench(nursery, Status.UNAVAILABLE)
     bench.runtime.connected = connected
@@ -310,7 +297,6 @@ def test_a_refused_update_is_not_tried_again_for_a_container_that_is_gone() -> N
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-@in_nursery
 async def test_what_is_refused_twice_for_one_reason_was_told_neither_time(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, Status.UNKNOWN)
     engine = bench.node.engine

@@ -23,7 +23,6 @@ from tests.unit.daemon.nodes import (
     create_request,
     good,
     granted,
-    in_nursery,
     pod_request,
     states,
     update,
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     import betterproto
 
 
-@in_nursery
 async def test_a_created_container_has_its_cpus_in_the_request_and_its_id_in_the_state(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     held, reply = node.call("CreateContainer", create_request(), good(v1.CreateContainerResponse(container_id=ID)))
@@ -53,14 +51,12 @@ async def test_a_created_container_has_its_cpus_in_the_request_and_its_id_in_the
         pytest.param(Answer(Status.UNAVAILABLE.value, None, certain=False), 1, id="nobody knows what it did"),
     ],
 )
-@in_nursery
 async def test_a_failed_create_gives_the_grant_back(nursery: trio.Nursery, answer: Answer, doubts: int) -> None:
     node = with_pod(nursery)
     node.call("CreateContainer", create_request(), answer)
     assert ([], {}, doubts) == (granted(node), node.engine.state.workload.containers, node.doubts)
 
 
-@in_nursery
 async def test_one_warning_tells_of_all_pods_whose_class_is_worked_out(
     nursery: trio.Nursery, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,7 +74,6 @@ async def test_one_warning_tells_of_all_pods_whose_class_is_worked_out(
     assert capsys.readouterr().err.count("does not tell its QoS class") == 1
 
 
-@in_nursery
 async def test_a_container_without_room_is_refused_in_words(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     held, _ = node.call("CreateContainer", create_request(cpus=9))
@@ -89,7 +84,6 @@ async def test_a_container_without_room_is_refused_in_words(nursery: trio.Nurser
     ("annotations", "sentence"),
     [pytest.param({"intel.com/resources": "{"}, "pod shop/web, annotation intel.com/resources", id="malformed JSON")],
 )
-@in_nursery
 async def test_a_bad_annotation_is_refused_with_its_place(
     nursery: trio.Nursery, annotations: dict[str, str], sentence: str
 ) -> None:
@@ -99,7 +93,6 @@ async def test_a_bad_annotation_is_refused_with_its_place(
     assert sentence in held.refused[1]
 
 
-@in_nursery
 async def test_a_container_of_an_unknown_pod_is_the_runtimes_business(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     node.runtime.answers["PodSandboxStatus"] = Status.NOT_FOUND
@@ -116,14 +109,12 @@ async def test_a_container_of_an_unknown_pod_is_the_runtimes_business(nursery: t
         assert node.doubts == doubts, why
 
 
-@in_nursery
 async def test_a_request_that_is_none_is_refused(nursery: trio.Nursery) -> None:
     held, _ = with_pod(nursery).call("CreateContainer", b"\xff\xff")
     assert held.refused is not None
     assert held.refused[0] is Status.INVALID_ARGUMENT
 
 
-@in_nursery
 async def test_hints_are_looked_up_before_the_decision(nursery: trio.Nursery) -> None:
     hint = TopologyHint("/sys/devices/x", cpus=CPUSet.of(1))
     node = with_pod(nursery, hints=(hint,))
@@ -134,7 +125,6 @@ async def test_hints_are_looked_up_before_the_decision(nursery: trio.Nursery) ->
     assert [place.path for place in node.asked_about] == ["/data"]
 
 
-@in_nursery
 async def test_hints_can_be_declined(nursery: trio.Nursery) -> None:
     node = with_pod(nursery, {"topologyhints.cri-resource-manager.intel.com/pod": "false"})
     held, _ = node.call("CreateContainer", create_request(mounts=("/data",)))
@@ -142,7 +132,6 @@ async def test_hints_can_be_declined(nursery: trio.Nursery) -> None:
     assert not node.asked_about
 
 
-@in_nursery
 async def test_a_caller_that_leaves_during_the_look_up_reserves_nothing(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     held, looks = FakeCall(bytes(create_request(mounts=("/data",)))), threading.Event()
@@ -170,7 +159,6 @@ GRANTING: list[tuple[str, betterproto.Message]] = [
 ]
 
 
-@in_nursery
 async def test_nothing_reaches_the_runtime_before_its_decision_is_kept(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     node.keeps = []
@@ -183,7 +171,6 @@ async def test_nothing_reaches_the_runtime_before_its_decision_is_kept(nursery: 
     assert None not in (creation.forwarded, resize.forwarded)
 
 
-@in_nursery
 async def test_a_caller_that_leaves_before_that_leaves_nothing_behind(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     node.keeps, before = [], node.engine.state
@@ -194,7 +181,6 @@ async def test_a_caller_that_leaves_before_that_leaves_nothing_behind(nursery: t
         assert (before.policy, before.adjustments) == (node.engine.state.policy, node.engine.state.adjustments)
 
 
-@in_nursery
 async def test_what_cannot_be_kept_is_undone_and_refused(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     before = node.engine.state
@@ -208,7 +194,6 @@ async def test_what_cannot_be_kept_is_undone_and_refused(nursery: trio.Nursery) 
         assert (before.policy, before.adjustments) == (node.engine.state.policy, node.engine.state.adjustments)
 
 
-@in_nursery
 async def test_while_nothing_can_be_kept_nothing_is_granted_and_all_else_passes(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     node.unkept, before = "the disk is full", node.engine.state
@@ -220,7 +205,6 @@ async def test_while_nothing_can_be_kept_nothing_is_granted_and_all_else_passes(
     assert (states(node), granted(node)) == ([ContainerState.EXITED], [])
 
 
-@in_nursery
 async def test_a_containers_life_is_followed_and_its_grant_ends_with_it(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     node.call("StartContainer", v1.StartContainerRequest(container_id=ID), good(v1.StartContainerResponse()))
@@ -231,7 +215,6 @@ async def test_a_containers_life_is_followed_and_its_grant_ends_with_it(nursery:
     assert not states(node)
 
 
-@in_nursery
 async def test_a_start_or_stop_that_fails_changes_nothing(nursery: trio.Nursery) -> None:
     node = with_container(nursery)
     before = node.engine.state
@@ -248,7 +231,6 @@ async def test_a_start_or_stop_that_fails_changes_nothing(nursery: trio.Nursery)
         pytest.param("RemovePodSandbox", v1.RemovePodSandboxRequest(pod_sandbox_id="p1"), (0, 0), id="removed"),
     ],
 )
-@in_nursery
 async def test_a_pod_takes_its_containers_along(
     nursery: trio.Nursery, end: str, request_: v1.StopPodSandboxRequest, left: tuple[int, int]
 ) -> None:
@@ -266,7 +248,6 @@ async def test_a_pod_takes_its_containers_along(
         pytest.param("StopPodSandbox", v1.StopPodSandboxRequest(pod_sandbox_id="p1"), id="a pod may have stopped"),
     ],
 )
-@in_nursery
 async def test_after_a_call_with_unknown_outcome_the_runtime_is_asked(
     nursery: trio.Nursery, call: str, request_: betterproto.Message
 ) -> None:
@@ -276,7 +257,6 @@ async def test_after_a_call_with_unknown_outcome_the_runtime_is_asked(
     assert (1, before) == (node.doubts, node.engine.state)
 
 
-@in_nursery
 async def test_only_calls_that_matter_are_held_or_observed(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     methods = {method for service, method in METHODS if service == RUNTIME_SERVICE}
@@ -288,7 +268,6 @@ async def test_only_calls_that_matter_are_held_or_observed(nursery: trio.Nursery
     assert {node.handler(method) or node.observer(method) for method in ("Version", "ExecSync", "")} == {None}
 
 
-@in_nursery
 async def test_a_start_is_held_while_anything_is_unsettled_and_observed_else(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     for settled in (True, False):
@@ -303,7 +282,6 @@ async def test_a_start_is_held_while_anything_is_unsettled_and_observed_else(nur
     ("hints", "refused"),
     [pytest.param("true", False, id="nobody"), pytest.param("strict", True, id="but those who insist on them")],
 )
-@in_nursery
 async def test_hints_that_cannot_be_looked_up_stop(nursery: trio.Nursery, hints: str, refused: bool) -> None:
     node = with_pod(nursery, {"topologyhints.cri-resource-manager.intel.com": hints})
 
@@ -318,7 +296,6 @@ async def test_hints_that_cannot_be_looked_up_stop(nursery: trio.Nursery, hints:
 
 
 @pytest.mark.parametrize("field", [6, 7])
-@in_nursery
 async def test_a_resize_whose_sets_are_no_texts_leaves_nothing_behind(nursery: trio.Nursery, field: int) -> None:
     node = with_container(nursery)
     before = node.engine.state

@@ -12,11 +12,12 @@ from crirm.cri.proto.runtime import v1
 from crirm.daemon.placement.effects import AT_ONCE
 from crirm.daemon.placement.handover import CLEAR_WITHIN_S, Handover, Hold
 from crirm.model.cpuset import NO_CPUS, CPUSet
-from tests.unit.daemon.nodes import good, in_nursery
-from tests.unit.daemon.placement.test_clearing import Bench, in_virtual_time
+from tests.unit.daemon.nodes import good
+from tests.unit.daemon.placement.test_clearing import Bench
 
 if TYPE_CHECKING:
     import pytest
+    from trio.testing import MockClock
 
     from crirm.model.workload import ContainerKey
 
@@ -27,7 +28,6 @@ def remove(bench: Bench, name: str) -> None:
     bench.node.call("RemoveContainer", v1.RemoveContainerRequest(f"id-{name}"), good(v1.RemoveContainerResponse()))
 
 
-@in_nursery
 async def test_looking_who_is_in_the_way_takes_no_longer_than_there_are_updates(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,8 +48,9 @@ async def test_looking_who_is_in_the_way_takes_no_longer_than_there_are_updates(
     assert len(looks) < 5 * MANY
 
 
-@in_virtual_time
-async def test_who_is_late_does_not_keep_the_event_loop_busy_until_there_is_room(nursery: trio.Nursery) -> None:
+async def test_who_is_late_does_not_keep_the_event_loop_busy_until_there_is_room(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     bench = Bench(nursery)
     for number in range(AT_ONCE):
         bench.create(f"s{number}", 0, started=True)
@@ -59,9 +60,8 @@ async def test_who_is_late_does_not_keep_the_event_loop_busy_until_there_is_room
     assert len(bench.sent()) == AT_ONCE
 
 
-@in_virtual_time
 async def test_an_update_that_took_nothing_from_anybody_is_late_only_until_it_is_confirmed(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     bench = Bench(nursery)
     key = bench.create("a", 2)
@@ -76,7 +76,6 @@ async def test_an_update_that_took_nothing_from_anybody_is_late_only_until_it_is
     assert bench.effects.handover.overdue == {}
 
 
-@in_nursery
 async def test_who_waits_for_one_another_is_not_updated_again_and_again_at_once(nursery: trio.Nursery) -> None:
     bench = Bench(nursery)
     sharing, owner = bench.create("s", 0, started=True), bench.create("o", 2, started=True)
@@ -93,8 +92,7 @@ async def test_who_waits_for_one_another_is_not_updated_again_and_again_at_once(
     assert 1 <= len(bench.sent()) - before <= len(holds) + 1
 
 
-@in_virtual_time
-async def test_nothing_is_kept_about_a_container_that_is_gone(nursery: trio.Nursery) -> None:
+async def test_nothing_is_kept_about_a_container_that_is_gone(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     bench = Bench(nursery, Status.UNKNOWN)
     key = bench.create("a", 2)
     bench.effects.tell_again(key)

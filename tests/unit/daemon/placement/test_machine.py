@@ -31,7 +31,6 @@ from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.replay.trace import TraceReader
 from crirm.rpc.grpc_wire import RpcError
 from crirm.system.store import read_journal
-from tests.unit.daemon.nodes import in_nursery
 from tests.unit.model.test_hardware import limit
 
 if TYPE_CHECKING:
@@ -140,7 +139,6 @@ POLICIES = pytest.mark.parametrize("policy", ["topology-aware", "static"])
 
 
 @POLICIES
-@in_nursery
 async def test_who_loses_a_cpu_gets_another_and_who_loses_none_stays(nursery: trio.Nursery, policy: str) -> None:
     bench = Bench(nursery, choice(policy=policy))
     bench.run("a", 2000)
@@ -157,7 +155,6 @@ async def test_who_loses_a_cpu_gets_another_and_who_loses_none_stays(nursery: tr
 
 
 @POLICIES
-@in_nursery
 async def test_without_room_it_shares_until_the_cpus_are_back(nursery: trio.Nursery, policy: str) -> None:
     bench = Bench(nursery, choice(policy=policy))
     bench.run("a", 3000)
@@ -172,7 +169,6 @@ async def test_without_room_it_shares_until_the_cpus_are_back(nursery: trio.Nurs
     assert bench.runtime.told["a"] == bench.cpus()["a"]
 
 
-@in_nursery
 async def test_who_shares_runs_on_what_is_left_and_on_all_again_later(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, choice(policy="static"))
     bench.run("s", 100, QoSClass.BURSTABLE)
@@ -182,7 +178,6 @@ async def test_who_shares_runs_on_what_is_left_and_on_all_again_later(nursery: t
     assert bench.runtime.told == {"s": "0-7"}
 
 
-@in_nursery
 async def test_a_container_that_is_being_made_is_told_once_it_is_there(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, choice(policy="static"))
     bench.ask("s", 100, QoSClass.BURSTABLE)
@@ -193,7 +188,6 @@ async def test_a_container_that_is_being_made_is_told_once_it_is_there(nursery: 
     assert bench.runtime.told == {"s": "0-3"}
 
 
-@in_nursery
 async def test_what_a_cgroup_above_pods_loses_is_not_given_away(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, choice())
     bench.run("a", 3000)
@@ -206,7 +200,6 @@ async def test_what_a_cgroup_above_pods_loses_is_not_given_away(nursery: trio.Nu
 
 
 @POLICIES
-@in_nursery
 async def test_without_reserved_cpus_only_what_is_there_is_given(nursery: trio.Nursery, policy: str) -> None:
     bench = Bench(nursery, choice("0-1", policy))
     bench.run("k", 100, QoSClass.BURSTABLE, "kube-system")
@@ -225,7 +218,6 @@ async def test_without_reserved_cpus_only_what_is_there_is_given(nursery: trio.N
     assert bench.cpus()["a"] == own
 
 
-@in_nursery
 async def test_exclusive_cpus_that_are_not_there_are_refused(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, choice("0"))
     await bench.becomes(hardware("0,2-7"))
@@ -235,7 +227,6 @@ async def test_exclusive_cpus_that_are_not_there_are_refused(nursery: trio.Nurse
     assert "no longer fits the configuration" in str(decision.refusal)
 
 
-@in_nursery
 async def test_who_comes_while_the_machine_is_read_is_planned_for(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, choice())
     bench.sights.reading = lambda: bench.run("late", 3000)
@@ -243,7 +234,6 @@ async def test_who_comes_while_the_machine_is_read_is_planned_for(nursery: trio.
     assert CPUSet.parse(bench.cpus()["late"]) <= CPUSet.parse("0-3,7")
 
 
-@in_nursery
 async def test_a_machine_that_cannot_be_read_changes_nothing(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, choice())
     bench.run("a", 2000)
@@ -255,7 +245,6 @@ async def test_a_machine_that_cannot_be_read_changes_nothing(nursery: trio.Nurse
     assert bench.node.machine_status()["problem"] == ""
 
 
-@in_nursery
 async def test_what_the_runtime_refuses_is_told_again_and_not_undone(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, choice(policy="static"))
     bench.run("s", 100, QoSClass.BURSTABLE)
@@ -266,7 +255,6 @@ async def test_what_the_runtime_refuses_is_told_again_and_not_undone(nursery: tr
     assert bench.node.doubts.present
 
 
-@in_nursery
 async def test_nobody_changes_the_configuration_meanwhile(nursery: trio.Nursery) -> None:
     bench = Bench(nursery, choice())
     bench.sights.now = hardware("7")

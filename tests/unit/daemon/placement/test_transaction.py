@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from crirm.daemon.placement.participants import Update
 from grpclib.const import Status
 
 from crirm.cri.proto.runtime import v1
@@ -14,7 +13,7 @@ from crirm.daemon.placement.ladder import Listener
 from crirm.daemon.placement.transaction import Transaction
 from crirm.policy.activation import plan
 from tests.unit.daemon.configuration.test_overrides import MORE, TOLD, Bench
-from tests.unit.daemon.nodes import good, in_nursery
+from tests.unit.daemon.nodes import good
 from tests.unit.policy.counting import Counting
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def another_comes(bench: Bench) -> None:
 def another_is_resized(bench: Bench) -> None:
     resources = v1.LinuxContainerResources(cpu_shares=2 * 1024)
     request = v1.UpdateContainerResourcesRequest(container_id="id-b", linux=resources)
-    bench.call(Update, request, good(TOLD))
+    bench.call("UpdateContainerResources", request, good(TOLD))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +57,6 @@ def another_is_resized(bench: Bench) -> None:
         ),
     ],
 )
-@in_nursery
 async def test_overrides_that_the_runtime_refuses_are_undone(
     nursery: trio.Nursery, meanwhile: Callable[[Bench], None], left: dict[str, int]
 ) -> None:
@@ -80,11 +78,10 @@ async def test_overrides_that_the_runtime_refuses_are_undone(
     assert (bench.cpus(), bench.overrides.in_force) == (left, ())
 
 
-@in_nursery
 async def test_whoever_asked_hears_of_it_before_anything_goes_back(nursery: trio.Nursery) -> None:
     bench, heard = Bench(nursery, answer=Status.INTERNAL), list[str]()
     state, other = bench.engine.state, Counting(8, "other")
-    found = plan(other, {bench.intake.key_of("id-a"): "4-5"}, state, bench.machine)  # type: ignore[arg-type,dict-item]
+    found = plan(other, {bench.intake.key_of("id-a"): "4-5"}, state, bench.machine)  # type: ignore[dict-item]
     change = Transaction("test", other, state, found)
     refused = await change.take(bench, lambda: heard.append(bench.engine.policy.name))
     assert (list(refused.values()), heard) == (["INTERNAL: as told"], ["other"])

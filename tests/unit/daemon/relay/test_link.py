@@ -18,11 +18,13 @@ from crirm.daemon.relay.link import Link, RuntimeUnusableError, doubling, identi
 from crirm.daemon.relay.runtime_info import RuntimeInfo
 from crirm.rpc.client import NotGrpcError
 from crirm.rpc.grpc_wire import RpcError
-from tests.unit.daemon.fake_pool import IMAGE_FS, SOCKET, VERSION, FakePool, in_virtual_time, runtime
+from tests.unit.daemon.fake_pool import IMAGE_FS, SOCKET, VERSION, FakePool, runtime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from trio.testing import MockClock
 
     from crirm.rpc.client import Pool
 
@@ -98,8 +100,7 @@ def test_a_socket_that_is_being_made_is_never_taken_for_something_else(short_pat
 
 
 @pytest.mark.parametrize("versions", [("v1",), ("v1alpha2",), ("v1", "v1alpha2")])
-@in_virtual_time
-async def test_a_runtime_is_asked_in_every_version(versions: tuple[str, ...]) -> None:
+async def test_a_runtime_is_asked_in_every_version(versions: tuple[str, ...], autojump_clock: MockClock) -> None:
     info = await ask(FakePool([runtime(*versions)]), "RuntimeService")
     assert info == RuntimeInfo("containerd", "v1.7", versions, ("RuntimeService",))
 
@@ -111,9 +112,8 @@ async def test_a_runtime_is_asked_in_every_version(versions: tuple[str, ...]) ->
         pytest.param({IMAGE_FS.format("v1"): RpcError(Status.UNKNOWN, "no disk")}, ("v1",), id="failed: it is there"),
     ],
 )
-@in_virtual_time
 async def test_an_image_service_need_not_say_who_it_is(
-    answers: Mapping[str, bytes | RpcError], versions: tuple[str, ...]
+    answers: Mapping[str, bytes | RpcError], versions: tuple[str, ...], autojump_clock: MockClock
 ) -> None:
     info = await ask(FakePool([answers]), "ImageService")
     assert info == RuntimeInfo(None, None, versions, ("ImageService",))
@@ -130,8 +130,9 @@ async def test_an_image_service_need_not_say_who_it_is(
         ),
     ],
 )
-@in_virtual_time
-async def test_nobody_usable_is_an_error(service: str, answers: Mapping[str, bytes | RpcError], status: Status) -> None:
+async def test_nobody_usable_is_an_error(
+    service: str, answers: Mapping[str, bytes | RpcError], status: Status, autojump_clock: MockClock
+) -> None:
     with pytest.raises(RpcError) as caught:
         await ask(FakePool([answers]), service)
     assert caught.value.status is status
@@ -140,8 +141,7 @@ async def test_nobody_usable_is_an_error(service: str, answers: Mapping[str, byt
 # --- the start ------------------------------------------------------------------------------------------------------
 
 
-@in_virtual_time
-async def test_an_absent_runtime_is_tried_at_growing_pauses() -> None:
+async def test_an_absent_runtime_is_tried_at_growing_pauses(autojump_clock: MockClock) -> None:
     pool = FakePool([REFUSED])
     with trio.move_on_after(60):
         await link_to(pool).maintain()
@@ -150,8 +150,7 @@ async def test_an_absent_runtime_is_tried_at_growing_pauses() -> None:
     assert max(pauses) == pytest.approx(5.0)
 
 
-@in_virtual_time
-async def test_an_absent_runtime_is_told_of_at_growing_pauses() -> None:
+async def test_an_absent_runtime_is_told_of_at_growing_pauses(autojump_clock: MockClock) -> None:
     told_s: list[float] = []
     with capture_logs() as records, trio.move_on_after(2000):
         async with trio.open_nursery() as nursery:
@@ -178,8 +177,9 @@ async def test_an_absent_runtime_is_told_of_at_growing_pauses() -> None:
         pytest.param(runtime("v1", name="dockershim"), "--allow-untested-runtimes", id="untested"),
     ],
 )
-@in_virtual_time
-async def test_what_waiting_cannot_change_ends_the_start(met: Exception | Mapping[str, bytes], words: str) -> None:
+async def test_what_waiting_cannot_change_ends_the_start(
+    met: Exception | Mapping[str, bytes], words: str, autojump_clock: MockClock
+) -> None:
     pool = FakePool([REFUSED, met])
     with pytest.raises(RuntimeUnusableError, match=words) as caught:
         await link_to(pool).maintain()
@@ -198,8 +198,7 @@ async def test_what_waiting_cannot_change_ends_the_start(met: Exception | Mappin
         pytest.param("dockershim", True, id="another that is allowed"),
     ],
 )
-@in_virtual_time
-async def test_known_and_allowed_names_pass_the_gate(name: str, allowed: bool) -> None:
+async def test_known_and_allowed_names_pass_the_gate(name: str, allowed: bool, autojump_clock: MockClock) -> None:
     link = link_to(FakePool([runtime("v1", name=name)]), allow_untested=allowed)
     async with trio.open_nursery() as nursery:
         info = await nursery.start(link.maintain)
@@ -208,8 +207,7 @@ async def test_known_and_allowed_names_pass_the_gate(name: str, allowed: bool) -
 
 
 @pytest.mark.parametrize("name", ["dockershim", "my-containerd", "Containerd"])
-@in_virtual_time
-async def test_other_names_do_not_pass_the_gate(name: str) -> None:
+async def test_other_names_do_not_pass_the_gate(name: str, autojump_clock: MockClock) -> None:
     with pytest.raises(RuntimeUnusableError, match=repr(name)):
         await link_to(FakePool([runtime("v1", name=name)])).maintain()
 
@@ -217,8 +215,7 @@ async def test_other_names_do_not_pass_the_gate(name: str) -> None:
 # --- later ----------------------------------------------------------------------------------------------------------
 
 
-@in_virtual_time
-async def test_a_lost_runtime_is_unknown_until_it_is_back_and_may_be_another_then() -> None:
+async def test_a_lost_runtime_is_unknown_until_it_is_back_and_may_be_another_then(autojump_clock: MockClock) -> None:
     pool = FakePool([runtime("v1alpha2"), runtime("v1", name="cri-o")])
     link = link_to(pool)
     async with trio.open_nursery() as nursery:
@@ -239,8 +236,9 @@ async def test_a_lost_runtime_is_unknown_until_it_is_back_and_may_be_another_the
         pytest.param(NOT_YET, id="not ready"),
     ],
 )
-@in_virtual_time
-async def test_a_link_that_was_up_goes_on_trying_whatever_it_meets(met: Exception | Mapping[str, bytes]) -> None:
+async def test_a_link_that_was_up_goes_on_trying_whatever_it_meets(
+    met: Exception | Mapping[str, bytes], autojump_clock: MockClock
+) -> None:
     pool = FakePool([runtime("v1"), REFUSED, met, met, runtime("v1")])
     link = link_to(pool)
     async with trio.open_nursery() as nursery:
@@ -253,8 +251,7 @@ async def test_a_link_that_was_up_goes_on_trying_whatever_it_meets(met: Exceptio
         nursery.cancel_scope.cancel()
 
 
-@in_virtual_time
-async def test_a_reason_that_needs_a_hand_is_told_at_once_and_once() -> None:
+async def test_a_reason_that_needs_a_hand_is_told_at_once_and_once(autojump_clock: MockClock) -> None:
     pool = FakePool([runtime("v1"), REFUSED, *[runtime("v1", name="dockershim")] * 4, runtime("v1")])
     with capture_logs() as records:
         async with trio.open_nursery() as nursery:
@@ -266,8 +263,7 @@ async def test_a_reason_that_needs_a_hand_is_told_at_once_and_once() -> None:
     assert ["refused" in reasons[0], "dockershim" in reasons[1], len(reasons)] == [True, True, 2]
 
 
-@in_virtual_time
-async def test_a_caller_who_waits_shortens_the_pause() -> None:
+async def test_a_caller_who_waits_shortens_the_pause(autojump_clock: MockClock) -> None:
     pool = FakePool([REFUSED])
     link = link_to(pool)
     async with trio.open_nursery() as nursery:
@@ -284,8 +280,7 @@ async def test_a_caller_who_waits_shortens_the_pause() -> None:
         nursery.cancel_scope.cancel()
 
 
-@in_virtual_time
-async def test_calls_pass_only_after_whoever_waits_for_the_runtime_has_seen_it() -> None:
+async def test_calls_pass_only_after_whoever_waits_for_the_runtime_has_seen_it(autojump_clock: MockClock) -> None:
     pool = FakePool([runtime("v1")])
     link = link_to(pool)
     seen: list[RuntimeInfo | None] = []

@@ -22,7 +22,6 @@ from crirm.policy.registry import make_policy
 from crirm.replay.decisions import canonical, decision_record, state_record
 from crirm.replay.trace import TraceWriter
 from tests.unit.daemon.listeners import hear_decisions
-from tests.unit.daemon.nodes import in_nursery
 from tests.unit.replay.scenes import AWARE, BEGIN_S, STATIC, container, pod, replayed
 
 if TYPE_CHECKING:
@@ -96,7 +95,6 @@ class Live:
             await trio.sleep(0.001)
 
 
-@in_nursery
 async def test_what_is_recorded_replays_to_what_was_decided(nursery: trio.Nursery, tmp_path: Path) -> None:
     live = Live(nursery, tmp_path / "t")
     async with live.writing():
@@ -116,7 +114,6 @@ async def test_what_is_recorded_replays_to_what_was_decided(nursery: trio.Nurser
     assert stat.S_IMODE(live.file.stat().st_mode) == 0o600
 
 
-@in_nursery
 async def test_a_trace_may_begin_in_the_middle(nursery: trio.Nursery, tmp_path: Path) -> None:
     live = Live(nursery, tmp_path / "t")
     live.some_work()
@@ -134,7 +131,6 @@ async def test_a_trace_may_begin_in_the_middle(nursery: trio.Nursery, tmp_path: 
     ]
 
 
-@in_nursery
 async def test_the_end_of_crirm_ends_the_trace_with_all_that_happened(nursery: trio.Nursery, tmp_path: Path) -> None:
     live = Live(nursery, tmp_path / "t")
     async with live.writing():
@@ -145,7 +141,6 @@ async def test_the_end_of_crirm_ends_the_trace_with_all_that_happened(nursery: t
     assert f"the trace is complete: {ENDED}" in found.report.notes
 
 
-@in_nursery
 async def test_only_one_trace_is_recorded_at_a_time(nursery: trio.Nursery, tmp_path: Path) -> None:
     live = Live(nursery, tmp_path / "t")
     async with live.writing():
@@ -159,7 +154,6 @@ async def test_only_one_trace_is_recorded_at_a_time(nursery: trio.Nursery, tmp_p
         assert live.recorder.file == str(tmp_path / "other")
 
 
-@in_nursery
 async def test_a_trace_that_has_become_too_large_ends(nursery: trio.Nursery, tmp_path: Path) -> None:
     live = Live(nursery, tmp_path / "t", limit_bytes=3000)
     with capture_logs() as logs:
@@ -178,7 +172,6 @@ async def test_a_trace_that_has_become_too_large_ends(nursery: trio.Nursery, tmp
     assert ContainerKey("late") in live.engine.state.adjustments, "the node goes on"
 
 
-@in_nursery
 async def test_a_disk_that_is_too_slow_ends_the_trace(
     nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +186,6 @@ async def test_a_disk_that_is_too_slow_ends_the_trace(
     assert f"the trace is complete: {TOO_SLOW}" in found.report.notes
 
 
-@in_nursery
 async def test_a_full_disk_ends_the_trace_and_nothing_else(
     nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +201,6 @@ async def test_a_full_disk_ends_the_trace_and_nothing_else(
     assert len(live.engine.state.adjustments) == 3
 
 
-@in_nursery
 async def test_what_cannot_be_told_ends_the_trace_and_nothing_else(
     nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,7 +240,6 @@ def test_where_no_trace_can_be_made(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-@in_nursery
 async def test_the_control_socket_begins_and_ends_traces(nursery: trio.Nursery, tmp_path: Path) -> None:
     with pytest.raises(QuestionError, match="policy none decides nothing"):
         await recorded(str(tmp_path / "t"), None)
