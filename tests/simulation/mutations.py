@@ -150,7 +150,13 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "the rest of a frame is waited for without end", "half answers", f"{LOST},pods do not go away",
-        (Edit("crirm/rpc/rest_of_frames.py", "        if self._read_bytes == read_bytes and has_read:", "        if False:"),),
+        (
+            Edit(
+                "crirm/rpc/rest_of_frames.py",
+                "        if self._read_bytes == read_bytes and has_read:",
+                "        if False:",
+            ),
+        ),
     ),
     Mutation(
         "a caller does not hear that the runtime has left it", "cuts", f"{LOST},pods do not go away",
