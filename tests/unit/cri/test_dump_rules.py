@@ -71,7 +71,7 @@ def test_the_default_shows_the_names_of_what_changes_pods_and_containers() -> No
     ("text", "said"),
     [
         pytest.param(
-            "ful:.*", "cannot read 'ful:.*': 'ful' is no level (did you mean full?); levels are count", id="level"
+            "ful:.*", "cannot read 'ful:.*': 'ful' is not a level (did you mean full?); levels are count", id="level"
         ),
         pytest.param("Version,full:(", "'(' is no regular expression: missing )", id="expression"),
         pytest.param("full:*List", "to mean any text write .*", id="a star with text is an expression, and none"),

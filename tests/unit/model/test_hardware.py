@@ -50,7 +50,7 @@ def test_a_look_shows_what_has_changed(other: Sight, changed: bool) -> None:
         pytest.param(
             [limit("/kubepods", "1-7"), limit("/kubepods/burstable", "2-7")],
             "2-7",
-            ["CPU 0 cannot", "CPUs 0-1 cannot be used by pods, since the cgroup /kubepods/burstable"],
+            ["CPU 0 cannot", "CPUs 0-1 cannot be used by pods: cgroup /kubepods/burstable"],
             id="one inside that lacks more is",
         ),
         pytest.param([limit("/kubepods", "0-7", "0")], "0-7", ["the memory of NUMA node 1 cannot"], id="memory"),

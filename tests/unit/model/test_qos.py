@@ -59,7 +59,7 @@ def test_spellings(cgroup_parent: str, qos: QoSClass) -> None:
 )
 def test_a_path_that_tells_nothing_is_refused(cgroup_parent: str) -> None:
     with pytest.raises(
-        QoSClassError, match="does not tell the pod's QoS class; expected a path such as /kubepods/burstable"
+        QoSClassError, match="does not show the pod's QoS class; expected a path such as /kubepods/burstable"
     ):
         qos_class(cgroup_parent)
 

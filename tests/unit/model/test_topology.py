@@ -173,9 +173,11 @@ PLAIN = Topology(
             "normal memory but no",
             id="normal",
         ),
-        pytest.param({"distances": ((10,),)}, "the distances are not 2 rows of 2 values", id="too few distances"),
+        pytest.param({"distances": ((10,),)}, "expected 2 rows of 2 distances", id="too few distances"),
         pytest.param({"distances": ((10, 20), (21, 10))}, "not symmetric", id="asymmetric distances"),
-        pytest.param({"distances": ((10, 10), (10, 10))}, "as near to another as to itself", id="no distance at all"),
+        pytest.param(
+            {"distances": ((10, 10), (10, 10))}, "as near to another one as to itself", id="no distance at all"
+        ),
     ],
 )
 def test_a_machine_that_cannot_be_is_refused(change: dict[str, Any], fault: str) -> None:

@@ -52,5 +52,5 @@ def test_a_node_without_anything_left_goes() -> None:
 
 
 def test_nothing_is_no_machine() -> None:
-    with pytest.raises(TopologyError, match="none is among 77"):
+    with pytest.raises(TopologyError, match="none of the online CPUs 0-15 is in 77"):
         part_of(machine(), CPUSet.of(77), NodeSet.of(0))
