@@ -28,13 +28,13 @@ class CallerWindow:
         self.window_bytes = USUAL_WINDOW_BYTES
         self._debt_bytes = 0
         self._waiting: deque[tuple[bytes, int, bool]] = deque()  # a frame, its flow-controlled size, whether it is ours
-        self.in_block = False  # a header block of the runtime has begun and not ended
-        self._after_block: list[tuple[bytes, int]] = []
+        self.busy = False  # frames of the runtime are on their way out, or a header block of it has not ended
+        self._afterwards: list[tuple[bytes, int]] = []
 
     @property
     def waits(self) -> bool:
         """Whether anything waits."""
-        return bool(self._waiting or self._after_block)
+        return bool(self._waiting or self._afterwards)
 
     def passes(self, size_bytes: int) -> bool:
         """Tell whether a frame of the runtime with *size_bytes* of DATA may go out now; then they are counted."""
@@ -46,28 +46,28 @@ class CallerWindow:
     def wait(self, frame: bytes, size_bytes: int = 0) -> None:
         """Send *frame* of the runtime when its turn comes."""
         self._waiting.append((frame, size_bytes, False))
-        self._send_waiting()
 
     def send(self, frame: bytes, size_bytes: int = 0) -> None:
         """Send *frame* of our own, with *size_bytes* of DATA, as soon as that may be."""
-        if self.in_block:
-            self._after_block.append((frame, size_bytes))
+        if self.busy:
+            self._afterwards.append((frame, size_bytes))
         else:
             self._waiting.append((frame, size_bytes, True))
             self._send_waiting()
 
     def send_at_once(self, frame: bytes) -> None:
         """Send *frame*, an update of a window, past what waits."""
-        if self.in_block:
-            self._after_block.append((frame, 0))
+        if self.busy:
+            self._afterwards.append((frame, 0))
         else:
             self._out.append(frame)
 
-    def block_ended(self) -> None:
-        """Take note that a header block of the runtime is whole."""
-        self.in_block = False
-        after, self._after_block = self._after_block, []
-        for frame, size_bytes in after:
+    def free(self) -> None:
+        """Send what had to wait until the runtime's frames were out."""
+        self.busy = False
+        self._send_waiting()
+        afterwards, self._afterwards = self._afterwards, []
+        for frame, size_bytes in afterwards:
             self.send(frame, size_bytes)
 
     def opened(self, size_bytes: int) -> int:

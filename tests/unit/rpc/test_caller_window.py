@@ -54,6 +54,7 @@ def test_frames_keep_their_order_and_the_window(steps: list[tuple[str, int]]) ->
                 out.append(sent[-1])
             else:
                 window.wait(sent[-1], wanted)
+                window.free()
         else:
             granted = min(wanted, outstanding)
             outstanding, room = outstanding - granted, room + granted
