@@ -244,7 +244,8 @@ class CallerConnection(bridge.Protocol):
     def runtime_lost(self, reason: str) -> None:
         """End what has passed to the runtime; the caller is to come again."""
         self._runtime = None
-        in_block = self.splice.window.in_block  # half a header block has gone out: nothing else can follow it
+        # Once half a header block has been sent, nothing else can follow it.
+        in_block = self.splice.runtime.reader.block is not None
         self.splice.runtime_lost(f"lost the container runtime during the call: {reason}")
         if in_block:
             self.fail()

@@ -87,6 +87,18 @@ def header_frames(stream_id: int, block: bytes, *, end: bool) -> bytes:
     return b"".join((frame(HEADERS, flags, stream_id, pieces[0]), *middle, last))
 
 
+def is_divisible(data_frame: bytes) -> bool:
+    """Tell whether a DATA frame can be sent as two: it has no padding."""
+    return not data_frame[4] & PADDED
+
+
+def divided(data_frame: bytes, size_bytes: int) -> tuple[bytes, bytes]:
+    """Return a DATA frame without padding as two, the first with *size_bytes* of it, which is less than it has."""
+    _, _, _, flags, stream_id = HEAD.unpack_from(data_frame)
+    cut = HEAD_BYTES + size_bytes
+    return frame(DATA, 0, stream_id, data_frame[HEAD_BYTES:cut]), frame(DATA, flags, stream_id, data_frame[cut:])
+
+
 def window_update(stream_id: int, size_bytes: int) -> bytes:
     """Return the frame that lets the peer send *size_bytes* more, on one stream or (0) on the connection."""
     return frame(WINDOW_UPDATE, 0, stream_id, _NUMBER.pack(size_bytes))

@@ -49,10 +49,13 @@ class RuntimeFrames:
         Raises:
             FrameError, HPACKError: they are not as they should be.
         """
-        self.reader.work(self._handlers, self._splice.to_caller)
         window = self._splice.window
-        if window.in_block and self.reader.block is None:
-            window.block_ended()
+        window.busy = True
+        try:
+            self.reader.work(self._handlers, self._splice.to_caller)
+        finally:
+            if self.reader.block is None:
+                window.free()
         for _ in range(self._acknowledged):  # now that the caller gets that before anything that keeps to it
             self._splice.windows_changed(self._splice.settings.acknowledged())
         self._acknowledged = 0
@@ -87,7 +90,6 @@ class RuntimeFrames:
         if not self.greeted:
             raise FrameError(h2.PROTOCOL_ERROR, "first frame is not SETTINGS")
         if not flags & h2.END_HEADERS:
-            self._splice.window.in_block = True
             self.reader.begin_block(stream_id, flags, piece)
             return self._in_turn(data, at, end)
         stream = self._splice.streams.get(stream_id)

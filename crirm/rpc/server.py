@@ -36,13 +36,12 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Route:
-    """Where a call goes, under which path, who decides about it or looks on, and whether it ever ends by itself."""
+    """Where a call goes, under which path, and who decides about it or looks on."""
 
     pool: Pool
     path: bytes
     handler: Handler | None = None
     observer: CallTap | None = None
-    endless: bool = False
 
 
 _TOO_MUCH_METADATA: Final = Refusal(

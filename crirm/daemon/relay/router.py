@@ -66,13 +66,13 @@ class Relay:
                 f"container runtime at {link.pool.socket_path} is not reachable; crirm keeps trying",
             )
         name = split(path.decode("ascii", "replace"))
-        bridged_path, endless = self._bridged(path, link.info.api_versions), name.method in ENDLESS_METHODS
+        bridged_path = self._bridged(path, link.info.api_versions)
         node = self.deciding()
         if node is None or name.service != RUNTIME_SERVICE or name.package not in PACKAGES:
-            return Route(link.pool, bridged_path, endless=endless)
+            return Route(link.pool, bridged_path)
         handler = node.handler(name.method)
         observer = node.observer(name.method) if handler is None else None
-        return Route(link.pool, bridged_path, handler, observer, endless)
+        return Route(link.pool, bridged_path, handler, observer)
 
     def reachable(self) -> Pool | None:
         """Return the pool of the runtime, None while it is away."""

@@ -1,8 +1,9 @@
 """The state of the deciding half, kept on disk and found again at start.
 
-Every decision wakes one task, which has a thread compare the present state with what was
-written last (entries of mappings that are the same object need no look) and write the difference in one transaction,
-together with the journal; while that is under way, what comes next gathers. So the disk sees the size of the change,
+Every decision wakes one task, which has a thread compare the current state with what was written last (entries of
+mappings that are the same object need no look) and write the difference in one transaction, together with the journal.
+A request that waits is written for at once; anything else within `GATHER_S`, so that a pod's life costs few
+transactions: a start or an end that is lost is found again in the runtime's lists. The disk sees the size of the change,
 memory holds no queue of changes, and after a time without a disk the first success writes everything that is missing.
 
 What that promises: no grant is lost that anybody was told of. A request that carries a decision goes to the runtime
@@ -10,13 +11,11 @@ when the kernel has the bytes of that decision (`Persistence.when_kept`), so tha
 the updates of other containers that it asks for; that takes about a millisecond, in which the event loop does other
 things. Nobody waits for the disk itself: it gets the bytes a little later, which matters in a power cut only.
 
-A disk that fails or hangs is for configuration to judge. Either decisions go on, and an error says that a restart would
-lose them; even then a container is still found in the runtime's lists, and placed anew, which changes its CPUs at
-worst. Or requests that need a grant are refused. All else passes either way, and writing is tried again and again.
+If the disk fails or hangs, the configuration decides: decisions continue, and an error says that a restart loses them
+(containers are then found in the runtime's lists and placed anew), or requests that need a grant are refused.
 
-What is in flight when the process dies is left in doubt on purpose: updates that the runtime has not confirmed, and
-resizes that it has not answered, are not saved as *told*, so they are sent again. A container that was being created is
-looked for in the runtime's lists by pod, name and attempt (`settle.settle_creations`).
+Updates that the runtime has not confirmed, and resizes that it has not answered, are not saved as *told*, so they are
+sent again after a restart. A container that was being created is looked up in the runtime's lists (`settle`).
 """
 
 from __future__ import annotations
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
 log = get_logger("store")
 
 JOURNAL_WAITING = 10_000  # entries while the disk takes none; each is some 300 bytes
+GATHER_S = 0.1  # for changes that nobody waits for; handing over to a thread costs 0.4 ms of everybody's time
 AGAIN_S = 5.0  # after a failure
 REMIND_S = 300.0  # while it goes on failing
 PATIENCE_S = 1.0  # with a disk that hangs; a write takes a millisecond
@@ -103,6 +103,7 @@ class Persistence(Listener):
     _waiting: deque[Entry] = attrs.field(factory=lambda: deque(maxlen=JOURNAL_WAITING), init=False)
     _trails: Mapping[ContainerKey, Explained] = attrs.field(factory=dict, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _urgent: trio.Event = attrs.field(factory=trio.Event, init=False)
     _written: View = attrs.field(factory=dict, init=False)
     _failure: str = attrs.field(default="", init=False)
     _reminded_s: float = attrs.field(default=0.0, init=False)
@@ -216,6 +217,7 @@ class Persistence(Listener):
         else:
             self._kept.append(waiter)
             self.wake()
+            self._urgent.set()
 
     def _let_go(self, waiters: list[Waiter]) -> None:
         """End the waiting of *waiters* and empty the list."""
@@ -245,13 +247,15 @@ class Persistence(Listener):
 
     async def _keep_written(self) -> None:
         while True:
-            self._changed = trio.Event()
+            self._changed, self._urgent = trio.Event(), trio.Event()
             await self._write()
             self._unsynced.set()
             if self._failure:
                 await trio.sleep(AGAIN_S)
             else:
                 await self._changed.wait()
+                with trio.move_on_after(GATHER_S):
+                    await self._urgent.wait()
 
     async def _keep_synced(self) -> None:
         """Have the disk take what the kernel has, every now and then."""

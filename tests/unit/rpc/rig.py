@@ -205,7 +205,6 @@ class Rig:
         self.renamed: dict[bytes, bytes] = {}
         self.handler: Handler | None = None
         self.observer: CallTap | None = None
-        self.endless = False
         self.route: Callable[[bytes], Route | Refusal] | None = None
         self.away = False
         self.piece_bytes = piece_bytes
@@ -227,9 +226,7 @@ class Rig:
             return self.route(path)
         if self.refusal is not None:
             return self.refusal
-        return Route(
-            self.elsewhere or self.pool, self.renamed.get(path, path), self.handler, self.observer, self.endless
-        )
+        return Route(self.elsewhere or self.pool, self.renamed.get(path, path), self.handler, self.observer)
 
     def connect_pool(self, pool: Pool) -> Peer:
         """Let *pool* have a connection, or one more, and return its other end."""
