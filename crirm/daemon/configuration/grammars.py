@@ -1,4 +1,4 @@
-"""The texts in a configuration that are languages of their own, read by the rooms that speak them."""
+"""Parsers for configuration values with a syntax of their own."""
 
 from __future__ import annotations
 
@@ -50,4 +50,4 @@ GRAMMARS: Final[Mapping[str, Grammar]] = {
     "dump.Config": _read_rules,
     "dump.File": _read_dump_file,
 }
-"""The readers of those texts in a configuration that are languages of their own."""
+"""The parsers of configuration values with a syntax of their own."""
