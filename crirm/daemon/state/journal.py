@@ -1,4 +1,4 @@
-"""What the journal says about an event and what was decided about it."""
+"""Journal entries for events and decisions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from crirm.model.workload import Container, Pod, PodId, Workload
     from crirm.policy.activation import Plan
 
-MOVES_TOLD = 8  # kinds of moves, of one decision; a pool has one or two
+MOVES_TOLD = 8  # kinds of changes in one entry; a pool has one or two
 
 CONFIGURED = "configured"
 MACHINE = "machine changed"
@@ -66,11 +66,11 @@ KINDS = {
     UpdateDone: "updated after retry",
     Synchronised: "synchronised",
 }
-"""What each event is called."""
+"""The name of each event."""
 
 
 def entries(at_s: float, event: Event, before: State, decision: Decision) -> list[Entry]:
-    """Return what to write down about *event*; nothing where a look at the runtime's lists has brought nothing new."""
+    """Return the entries for *event*; none for a synchronisation without news."""
     kind, outcome = KINDS[type(event)], _outcome(event, decision)
     if isinstance(event, Synchronised):
         return _found(at_s, kind, before, decision)
@@ -81,7 +81,7 @@ def entries(at_s: float, event: Event, before: State, decision: Decision) -> lis
 
 
 def _in_vain(event: Event, before: State, decision: Decision) -> bool:
-    """Tell whether there was no better place for a degraded container: it is tried every half minute."""
+    """Whether there was no better place for a degraded container, which is retried every half minute."""
     return (
         isinstance(event, TimerExpired)
         and event.timer is Timer.REPAIR
@@ -120,13 +120,13 @@ def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) ->
 
 
 def refusal_entry(refused: Refused) -> Entry:
-    """Return what to write down about a container that was refused before anything could be decided about it."""
+    """Return the entry for a container that was refused before any decision."""
     kind = KINDS[ContainerRequested]
     return Entry(refused.at_s, kind, refused.pod, refused.container, outcome=f"refused: {refused.why}")
 
 
 def _touched(before: State, after: State, key: ContainerKey | None = None) -> str:
-    """Return the CPUs that containers were given or lost, as a list; those of *key* alone where it is given."""
+    """Return the CPUs that containers gained or lost, as a list; only those of *key* if given."""
     if before.adjustments is after.adjustments:
         return ""
     keys = before.adjustments.keys() | after.adjustments.keys() if key is None else {key}
@@ -144,7 +144,7 @@ def _cpus(adjustment: Adjustment | None) -> CPUSet:
 
 
 def _found(at_s: float, kind: str, before: State, decision: Decision) -> list[Entry]:
-    """Return what the runtime's lists have brought: pods and containers that are new, gone, or in another state."""
+    """Return the news of the runtime's lists: pods and containers that are new, gone, or in another state."""
     after = decision.state
     if before.workload is after.workload:
         return []
@@ -169,7 +169,7 @@ def _found_pods(at_s: float, kind: str, before: State, after: State) -> list[Ent
 
 
 def activation_entries(at_s: float, policy: str, before: State, plan: Plan) -> list[Entry]:
-    """Return what to write down about another configuration, or another machine."""
+    """Return the entries for a new configuration, or a changed machine."""
     sums = f"policy {policy}, containers changed: {len(plan.changes)}, without room: {len(plan.unfit)}"
     if plan.machine:
         sums = f"{plan.machine}; {sums}"
@@ -214,7 +214,7 @@ def _outcome(event: Event, decision: Decision) -> str:
 
 
 def _moves(moves: Iterable[Move]) -> list[str]:
-    """Return who else was moved and why, those to whom the same happened together."""
+    """Return which other containers were changed and why, equal changes combined."""
     alike = Counter((move.what, move.before, move.after, move.why) for move in moves)
     told = [
         f"{what} {before} -> {after} of {count} container{'' if count == 1 else 's'}: {why}"
@@ -224,7 +224,7 @@ def _moves(moves: Iterable[Move]) -> list[str]:
 
 
 def resources_text(what: str, resources: LinuxResources | None) -> str:
-    """Return for people what the kubelet has given; empty where it has not."""
+    """Return resources of the kubelet as text; empty if there are none."""
     values = attrs.asdict(resources) if resources is not None else {}
     return (
         f"{what} {', '.join(f'{name} {value}' for name, value in values.items() if value) or 'none'}" if values else ""
@@ -232,7 +232,7 @@ def resources_text(what: str, resources: LinuxResources | None) -> str:
 
 
 def adjustment_text(adjustment: Adjustment) -> str:
-    """Return what a container is to have, for people."""
+    """Return an assignment as text."""
     facts: dict[str, object] = {
         "CPUs": adjustment.cpus,
         "memory nodes": adjustment.mems,
