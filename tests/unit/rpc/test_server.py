@@ -197,5 +197,5 @@ class Observer:
     def reply(self, message: bytes) -> None:
         """Likewise."""
 
-    def close(self, outcome: Outcome) -> None:
+    def close(self, outcome: Outcome) -> None:  # noqa: ARG002 - however it ended
         self.closed += 1
