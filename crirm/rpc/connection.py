@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 log = get_logger("relay")
 
+AGAIN_S = 1.0  # until a caller is told to try again whose connection to the runtime could not be made
 LINGER_S = 5.0  # for a peer to read the last of what it was sent
 
 
@@ -116,6 +117,7 @@ class CallerConnection(bridge.Protocol):
             log.debug("cannot connect a new caller to the runtime", reason=str(error))
             if not self.lost:
                 self._serve_alone()
+                bridge.loop().call_later(AGAIN_S, self.runtime_is_back)  # it may have been there all the time
         else:
             if self.lost:
                 runtime.close()
@@ -181,6 +183,9 @@ class CallerConnection(bridge.Protocol):
         except (FrameError, HPACKError) as error:
             reason = "invalid headers" if isinstance(error, HPACKError) else str(error)
             runtime.fail(f"HTTP/2 protocol error by the runtime: {reason}")
+        except Exception:
+            runtime.fail("internal error, a bug in crirm")
+            raise
 
     def set_reading(self) -> None:
         """Read from each side what the other can take; come back for what was not looked at."""

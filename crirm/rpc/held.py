@@ -276,6 +276,11 @@ class Held:
         if not self._gone:
             bridge.now(self._stream.send_data(data))
 
+    def cut_off(self, status: Status, message: str) -> None:
+        """Wait no longer for the runtime's answer: the handler hears that the outcome is open."""
+        if self._forwarded is not None:
+            self._forwarded.give_up(status, message)
+
     def latency(self) -> Latency:
         """Return where the call's time has gone."""
         call, now_s = self._forwarded, monotonic()

@@ -89,7 +89,6 @@ class MemoryServer:
 
     def reset(self, call: Kept, status: Status, why: str) -> None:
         """Drop what its caller has not got of its reply; grpclib, which may be sending that, hears of it later."""
-        self.calls.pop(call.stream_id, None)
         self._splice.reply_reset(call, h2.ENHANCE_YOUR_CALM, status, why)
         bridge.loop().call_soon(self.cancelled, call)
 

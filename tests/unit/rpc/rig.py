@@ -330,7 +330,7 @@ class Rig:
     def idle(self) -> bool:
         """Nothing of any call is left in crirm."""
         legs = [leg for peer in self.others for leg in getattr(peer.other, "legs", ())]
-        tasks = self.server._tasks
+        tasks = self.server._handled
         splice = self.downstream.splice
         return not (legs or tasks or self.server.calls or splice.streams or self.server.budget.held_bytes) and (
             self.downstream.lost or not splice.window.waits
