@@ -353,7 +353,7 @@ class Faulty:
         """Nothing is looked at."""
 
     def reply(self, message: bytes) -> None:
-        raise ZeroDivisionError
+        raise ZeroDivisionError(message)
 
     def close(self, outcome: Outcome) -> None:
         """Likewise."""

@@ -198,4 +198,5 @@ class Observer:
         """Likewise."""
 
     def close(self, outcome: Outcome) -> None:
+        assert outcome.status
         self.closed += 1
