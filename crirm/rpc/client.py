@@ -25,7 +25,6 @@ from crirm.rpc.rest_of_frames import RestOfFrames
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from crirm.rpc.flusher import Flusher
 
 MAX_CONNECTIONS = 8
 _TIDY_LENGTH = 64  # calls that may wait before it is looked for those that nobody wants any more
@@ -87,10 +86,9 @@ class _Queue:
 class Pool:
     """Connections to the runtime that listens on *socket_path*; empty until ``connect``."""
 
-    def __init__(self, socket_path: str, flusher: Flusher) -> None:
+    def __init__(self, socket_path: str) -> None:
         self.socket_path = socket_path
         self.lost = trio.Event()
-        self._flusher = flusher
         self._connections: list[RuntimeConnection] = []
         self._waiting = _Queue()
         self._endless_waiting = _Queue()
@@ -114,7 +112,7 @@ class Pool:
             OSError: nothing listens there, or it says nothing (yet), or we may not connect.
             NotGrpcError: what listens there is no gRPC server.
         """
-        connection = RuntimeConnection(self, self._flusher)
+        connection = RuntimeConnection(self)
         await bridge.call_asyncio(bridge.connect_unix, connection, self.socket_path)
         try:
             with trio.move_on_after(GREETING_TIMEOUT_S):
@@ -206,7 +204,7 @@ class Pool:
 
     async def _add_connection(self) -> None:
         """asyncio-flavoured: one more connection beside those that are full, once it has told its limit."""
-        connection = RuntimeConnection(self, self._flusher, joins=True)
+        connection = RuntimeConnection(self, joins=True)
         try:
             await bridge.connect_unix(connection, self.socket_path)
         except OSError:
@@ -296,8 +294,8 @@ async def _messages(call: OwnCall, receive: trio.MemoryReceiveChannel[bytes]) ->
 class RuntimeConnection(Http2Connection):
     """One connection of a pool."""
 
-    def __init__(self, pool: Pool, flusher: Flusher, *, joins: bool = False) -> None:
-        super().__init__(flusher)
+    def __init__(self, pool: Pool, *, joins: bool = False) -> None:
+        super().__init__()
         self._pool = pool
         self._joins = joins  # it is added to the pool when it has told how many streams it takes
         self.greeted = trio.Event()

@@ -19,7 +19,6 @@ from crirm.daemon.relay.runtime_info import RuntimeInfo
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.rpc.client import NotGrpcError, Pool
-from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
@@ -207,7 +206,7 @@ async def probe(socket_path: str) -> RuntimeInfo:
     Raises:
         OSError, RpcError, ValueError, NotGrpcError: nobody, or nobody usable, is there.
     """
-    pool = Pool(socket_path, Flusher())
+    pool = Pool(socket_path)
     await pool.connect()
     try:
         return await identify(pool, "RuntimeService")

@@ -14,7 +14,6 @@ from hyperframe.frame import GoAwayFrame, HeadersFrame, PushPromiseFrame
 
 from crirm.rpc import bridge, client
 from crirm.rpc.client import MAX_CONNECTIONS, NotGrpcError, Pool
-from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import RpcError, find, frame
 from crirm.rpc.own_leg import OwnCall
 from tests.integration.pretenders import HTTP1, NOISE, pretender
@@ -97,7 +96,7 @@ def test_what_cannot_be_used_is_told_from_what_may_come_yet(
     path = short_path / "c.sock"
 
     async def connect() -> None:
-        pool = Pool(str(path), Flusher())
+        pool = Pool(str(path))
         with pytest.raises(error, match=str(path)):
             await pool.connect()
         assert not pool.connected
@@ -109,7 +108,7 @@ def test_what_cannot_be_used_is_told_from_what_may_come_yet(
 def test_a_connection_that_nobody_waits_for_any_more_is_closed(short_path: Path) -> None:
     async def connect(accepted: list[socket.socket]) -> None:
         with trio.move_on_after(0.05):
-            await Pool(str(short_path / "mute.sock"), Flusher()).connect()
+            await Pool(str(short_path / "mute.sock")).connect()
         accepted.append(listener.accept()[0])
         accepted[0].settimeout(10)
         await trio.to_thread.run_sync(_read_to_the_end, accepted[0])
