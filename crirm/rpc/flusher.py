@@ -1,4 +1,4 @@
-"""One write per connection for all that comes of one batch of frames."""
+"""One write per connection for the results of one batch of frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Flusher:
     def __init__(self) -> None:
         self._dirty: list[Http2Connection] = []
         self._sent: list[Callable[[float], None]] = []
-        self._held = False  # a batch is being read: flush at its end
+        self._held = False  # in a batch: flush at its end
         self._scheduled = False
 
     def add(self, connection: Http2Connection) -> None:
@@ -33,7 +33,7 @@ class Flusher:
             bridge.loop().call_soon(self.flush)
 
     def when_sent(self, stamp: Callable[[float], None]) -> None:
-        """Call *stamp* with the monotonic time, in seconds, once the present batch was sent."""
+        """Call *stamp* with the monotonic time in seconds once the current batch is sent."""
         self._sent.append(stamp)
 
     def hold(self) -> None:
