@@ -40,7 +40,6 @@ from crirm.errors import CrirmError
 from crirm.logs import configure, get_logger, toggle_full_debug
 from crirm.rpc.calls import Refusal
 from crirm.rpc.client import Pool
-from crirm.rpc.flusher import Flusher
 from crirm.rpc.server import Served, Server, open_server
 from crirm.system import systemd
 from crirm.system.unix_socket import check_unserved, make_directory_of, open_listener, owner_of
@@ -132,7 +131,7 @@ class Daemon:
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
         """Serve until a stop is requested."""
-        settings, flusher = self.in_force.settings, Flusher()
+        settings = self.in_force.settings
         inherited = systemd.inherited_listener()
         if inherited is None:  # otherwise a second instance would place containers before it failed
             check_unserved(settings.relay_socket, "--relay-socket")
@@ -141,7 +140,7 @@ class Daemon:
             service.start_soon(systemd.watchdog)
             dumper, decider = _dumper(settings), Decider()
             await service.start(dumper.run)
-            relay = _relay(settings, flusher, decider)
+            relay = _relay(settings, decider)
             overrides = Overrides.kept_in(settings.state_dir, decider)
             await _place(settings, relay, service, decider, overrides.override)
             if await _start_links(service, relay, self.stop):
@@ -225,16 +224,16 @@ async def _control(path: str, answers: Answers, *, task_status: trio.TaskStatus[
         await serve_control(sock, answers)
 
 
-def _relay(settings: Settings, flusher: Flusher, decider: Decider) -> Relay:
+def _relay(settings: Settings, decider: Decider) -> Relay:
     allowed = settings.allow_untested_runtimes
-    runtime = Link("RuntimeService", Pool(settings.runtime_socket, flusher), allowed, decider.on_up)
+    runtime = Link("RuntimeService", Pool(settings.runtime_socket), allowed, decider.on_up)
     match settings.image_socket:
         case "-":
             return Relay(runtime, None, decider.who)
         case "default" | settings.runtime_socket:
             return Relay(runtime, runtime, decider.who)
         case other:
-            return Relay(runtime, Link("ImageService", Pool(other, flusher), allowed), decider.who)
+            return Relay(runtime, Link("ImageService", Pool(other), allowed), decider.who)
 
 
 async def _start_links(service: trio.Nursery, relay: Relay, stop: Stop) -> bool:

@@ -1,8 +1,7 @@
 """The calling side: a pool of connections to one runtime socket.
 
 One connection carries all calls unless the runtime limits its streams (containerd and CRI-O do not); then the pool
-grows to ``MAX_CONNECTIONS``, and beyond that calls wait in order, crirm's own among the others. Calls that never end by
-themselves leave room for one connection's worth of those that do.
+grows to ``MAX_CONNECTIONS``, and beyond that calls wait in order, crirm's own among the others.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from crirm.rpc.rest_of_frames import RestOfFrames
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from crirm.rpc.flusher import Flusher
 
 MAX_CONNECTIONS = 8
 _TIDY_LENGTH = 64  # waiting calls before abandoned ones are removed
@@ -87,14 +85,11 @@ class _Queue:
 class Pool:
     """Connections to the runtime on *socket_path*; empty until ``connect``."""
 
-    def __init__(self, socket_path: str, flusher: Flusher) -> None:
+    def __init__(self, socket_path: str) -> None:
         self.socket_path = socket_path
         self.lost = trio.Event()
-        self._flusher = flusher
         self._connections: list[RuntimeConnection] = []
         self._waiting = _Queue()
-        self._endless_waiting = _Queue()
-        self._endless: list[Startable] = []  # those that have a stream
         self._growing = False
 
     @property
@@ -105,7 +100,7 @@ class Pool:
     @property
     def waiting(self) -> int:
         """How many calls wait for a stream."""
-        return len(self._waiting) + len(self._endless_waiting)
+        return len(self._waiting)
 
     async def connect(self) -> None:
         """Trio-flavoured: make the first connection; ``lost`` is set once the last one is gone.
@@ -114,7 +109,7 @@ class Pool:
             OSError: nothing listens there, it does not answer (yet), or permission is denied.
             NotGrpcError: it is not a gRPC server.
         """
-        connection = RuntimeConnection(self, self._flusher)
+        connection = RuntimeConnection(self)
         await bridge.call_asyncio(bridge.connect_unix, connection, self.socket_path)
         try:
             with trio.move_on_after(GREETING_TIMEOUT_S):
@@ -147,28 +142,24 @@ class Pool:
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
-    def start(self, call: Startable, path: bytes, *, endless: bool = False) -> None:
+    def start(self, call: Startable, path: bytes) -> None:
         """Send *call* to the runtime under *path*, now or as soon as a stream is available.
 
         Args:
             call: of a caller, or of our own.
             path: ``/package.Service/Method``.
-            endless: whether it never ends by itself; then it must not use the last streams.
         """
         if not self._connections:
             call.refuse(Status.UNAVAILABLE, f"container runtime at {self.socket_path} is not reachable")
             return
-        queue = self._endless_waiting if endless else self._waiting
-        if queue.first() or not self._try_start(call, path, endless=endless):
+        if self._waiting.first() or not self._try_start(call, path):
             if self._connections:
-                queue.add(call, path)
+                self._waiting.add(call, path)
                 self._grow()
             else:  # the last one had no stream numbers left
                 self.start(call, path)
 
-    def _try_start(self, call: Startable, path: bytes, *, endless: bool) -> bool:
-        if endless and not self._room_for_endless():
-            return False
+    def _try_start(self, call: Startable, path: bytes) -> bool:
         for connection in list(self._connections):
             if len(connection.legs) >= connection.h2.remote_settings.max_concurrent_streams:
                 continue
@@ -179,24 +170,14 @@ class Pool:
             except NoAvailableStreamIDError:
                 connection.retire("stream numbers are exhausted")
                 continue
-            if endless:
-                self._endless.append(call)
             return True
         return False
 
-    def _room_for_endless(self) -> bool:
-        self._endless = [call for call in self._endless if call.wanted]
-        limits = [connection.h2.remote_settings.max_concurrent_streams for connection in self._connections]
-        return len(self._endless) < (MAX_CONNECTIONS - 1) * min(limits, default=0)
-
     def start_waiting(self) -> None:
         """Start waiting calls as far as streams are available, and add connections."""
-        for queue, endless in ((self._waiting, False), (self._endless_waiting, True)):
-            while first := queue.first():
-                if not self._try_start(*first, endless=endless):
-                    break
-                queue.pop()
-        if self._connections and (self._waiting or (self._endless_waiting and self._room_for_endless())):
+        while (first := self._waiting.first()) and self._try_start(*first):
+            self._waiting.pop()
+        if self._connections and self._waiting:
             self._grow()
 
     def _grow(self) -> None:
@@ -206,7 +187,7 @@ class Pool:
 
     async def _add_connection(self) -> None:
         """asyncio-flavoured: add a connection beside the full ones, once it has sent its limit."""
-        connection = RuntimeConnection(self, self._flusher, joins=True)
+        connection = RuntimeConnection(self, joins=True)
         try:
             await bridge.connect_unix(connection, self.socket_path)
         except OSError:
@@ -233,8 +214,7 @@ class Pool:
         self._connections.remove(connection)
         if self._connections:
             return
-        self._endless = []
-        for call in (*self._waiting.take_all(), *self._endless_waiting.take_all()):
+        for call in self._waiting.take_all():
             call.refuse(Status.UNAVAILABLE, f"lost the container runtime at {self.socket_path}: {reason}")
         self.lost.set()
 
@@ -280,7 +260,7 @@ class Pool:
         """
         send, receive = trio.open_memory_channel[bytes](STREAM_BACKLOG)
         call = OwnCall(message, None, send.send_nowait, send.close)
-        self.start(call, path.encode(), endless=True)
+        self.start(call, path.encode())
         try:
             yield _messages(call, receive)
         finally:
@@ -296,8 +276,8 @@ async def _messages(call: OwnCall, receive: trio.MemoryReceiveChannel[bytes]) ->
 class RuntimeConnection(Http2Connection):
     """One connection of a pool."""
 
-    def __init__(self, pool: Pool, flusher: Flusher, *, joins: bool = False) -> None:
-        super().__init__(flusher)
+    def __init__(self, pool: Pool, *, joins: bool = False) -> None:
+        super().__init__()
         self._pool = pool
         self._joins = joins  # added to the pool once it has sent its limit of streams
         self.greeted = trio.Event()

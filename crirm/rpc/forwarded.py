@@ -96,7 +96,7 @@ class Forwarded:
             return
         stream_id = connection.h2.get_next_available_stream_id()
         connection.h2.send_headers(stream_id, headers)
-        connection.flusher.add(connection)
+        connection.send_soon()
         self.sent = True
         self._leg = _ForwardedLeg(connection, stream_id, self._request_body, self)
 

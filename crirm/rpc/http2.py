@@ -1,7 +1,7 @@
 """HTTP/2 connections to the runtime for crirm's own calls and for held ones: grpclib's protocol over h2.
 
 A stream's frames are passed on synchronously, in the loop callback that read them (``leg``), and everything written
-in response to one read is sent with one system call (``flusher``). Header blocks are those of ``header_blocks``. Each
+in response to one read is sent with one system call. Header blocks are those of ``header_blocks``. Each
 stream may hold `STREAM_WINDOW_BYTES` unread; the window of the connection is as large as HTTP/2 allows, so a stream
 that nobody reads never stops the others.
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import hyperframe.frame
     from grpclib.protocol import Stream
 
-    from crirm.rpc.flusher import Flusher
     from crirm.rpc.leg import Leg
 
 STREAM_WINDOW_BYTES = 1 << 20  # unread, per stream; 1 MiB keeps a 64 MiB message moving and memory bounded
@@ -73,14 +72,13 @@ class _H2Connection(H2Connection):
 class Http2Connection(H2Protocol):
     """One HTTP/2 connection to the runtime and the legs of calls that run over it."""
 
-    def __init__(self, flusher: Flusher) -> None:
+    def __init__(self) -> None:
         config = h2_config(client_side=True)
         super().__init__(_Unused(), _CONFIG, config)
         self.h2 = _H2Connection(config)
         self.h2.decoder, self.h2.encoder = LinearDecoder(), LiteralEncoder()
-        self.flusher = flusher
         self.legs: dict[int, Leg] = {}
-        self.dirty = False
+        self._sending = False  # what was written goes out at the end of this batch, or turn of the loop
         self.lost = False
         self.writable = True
         self.goodbye = ""  # why the peer accepts no new streams
@@ -118,8 +116,7 @@ class Http2Connection(H2Protocol):
         if self.lost:
             return
         self.arrived_s = monotonic()
-        self.flusher.hold()
-        self.flusher.add(self)
+        self._sending = True
         self._unread += data
         try:
             whole_bytes = whole_frames(self._unread)
@@ -135,7 +132,7 @@ class Http2Connection(H2Protocol):
             self.fail("internal error, a bug in crirm")
             raise
         finally:
-            self.flusher.flush()
+            self._send()
 
     def _handle(self, event: h2e.Event) -> None:
         handle = _HANDLERS.get(type(event))
@@ -175,6 +172,17 @@ class Http2Connection(H2Protocol):
 
     # --- called by legs and owners -------------------------------------------------------------------------------
 
+    def send_soon(self) -> None:
+        """Send what was written, with all else that comes of the present batch."""
+        if not self._sending:
+            self._sending = True
+            bridge.loop().call_soon(self._send)
+
+    def _send(self) -> None:
+        self._sending = False
+        if not self.lost and not self.connection.is_closing():  # asyncio logs writes to a broken pipe
+            self.connection.flush()
+
     def fail(self, reason: str) -> None:
         """Close the connection and end all its legs; *reason* is for the operator."""
         if self.lost:
@@ -200,7 +208,7 @@ class Http2Connection(H2Protocol):
         """Return *size_bytes* of flow-control window to the peer: they were passed on."""
         if size_bytes and not self.lost:
             self.h2.acknowledge_received_data(size_bytes, stream_id)
-            self.flusher.add(self)
+            self.send_soon()
 
     def on_lost(self, reason: str) -> None:
         """Called once, when the connection is gone; some of very many legs may end later."""

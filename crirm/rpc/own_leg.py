@@ -58,7 +58,7 @@ class OwnCall:
         timeout_s = None if self._deadline_s is None else max(0.0, self._deadline_s - monotonic())
         stream_id = connection.h2.get_next_available_stream_id()
         connection.h2.send_headers(stream_id, request_headers(path, timeout_s))
-        connection.flusher.add(connection)
+        connection.send_soon()
         self._leg = OwnLeg(connection, stream_id, self, self._deliver)
 
     def refuse(self, status: Status, message: str) -> None:

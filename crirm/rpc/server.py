@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Route:
-    """Where a call goes, under which path, and who decides about it or looks on."""
+    """The route of a call: pool, path, and handler or observer."""
 
     pool: Pool
     path: bytes

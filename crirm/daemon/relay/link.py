@@ -20,7 +20,6 @@ from crirm.daemon.relay.runtime_info import RuntimeInfo
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.rpc.client import NotGrpcError, Pool
-from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
@@ -208,7 +207,7 @@ async def probe(socket_path: str) -> RuntimeInfo:
     Raises:
         OSError, RpcError, ValueError, NotGrpcError: no runtime, or none that is usable.
     """
-    pool = Pool(socket_path, Flusher())
+    pool = Pool(socket_path)
     await pool.connect()
     try:
         return await identify(pool, "RuntimeService")

@@ -352,8 +352,8 @@ class Faulty:
     def request(self, message: bytes) -> None:
         """Nothing is looked at."""
 
-    def reply(self, message: bytes) -> None:  # noqa: ARG002 - whatever it is
-        raise ZeroDivisionError
+    def reply(self, message: bytes) -> None:
+        raise ZeroDivisionError(message)
 
     def close(self, outcome: Outcome) -> None:
         """Likewise."""

@@ -197,5 +197,6 @@ class Observer:
     def reply(self, message: bytes) -> None:
         """Likewise."""
 
-    def close(self, outcome: Outcome) -> None:  # noqa: ARG002 - however it ended
+    def close(self, outcome: Outcome) -> None:
+        assert outcome.status
         self.closed += 1
