@@ -59,7 +59,7 @@ INTERCEPTED: Final = frozenset({
     "RunPodSandbox", "StopPodSandbox", "RemovePodSandbox", "CreateContainer", "StartContainer", "StopContainer",
     "RemoveContainer", "UpdateContainerResources", "UpdatePodSandboxResources", "ContainerStatus",
 })  # fmt: skip
-"""Methods of the RuntimeService that matter for placement: daemon/placement/participants.py takes part in them."""
+"""Methods of the RuntimeService that matter for placement: held or observed by daemon/placement."""
 
 
 def _rows() -> list[Method]:
