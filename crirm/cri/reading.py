@@ -76,18 +76,18 @@ def _take(values: dict[str, Any], kind: _Kind, value: Any) -> None:
     elif kind.collects is dict:
         key, text = entry(value)
         values.setdefault(kind.name, {})[key] = text
-    elif kind.collects is list:
-        values.setdefault(kind.name, []).append(value)
     else:
-        values[kind.name] = values.get(kind.name, b"") + value  # to concatenate is to merge
+        values.setdefault(kind.name, []).append(value)
 
 
 def _made(cls: type[M], plan: _Plan, values: dict[str, Any]) -> M:
     """Return a message with these attributes, set at once."""
     for kind in plan.kinds.values():
         if kind.message is not None and kind.name in values:
-            raw, nested = values[kind.name], kind.message
-            values[kind.name] = [read(nested, each) for each in raw] if kind.collects else read(nested, raw)
+            raws, nested = values[kind.name], kind.message
+            joined = raws if kind.collects else [b"".join(raws)]  # to concatenate is to merge
+            found = [read(nested, each) for each in joined]
+            values[kind.name] = found if kind.collects else found[0]
     message = cls.__new__(cls)
     message.__dict__.update(plan.blank)
     message.__dict__.update(values)

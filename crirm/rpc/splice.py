@@ -1,6 +1,6 @@
 """Two HTTP/2 connections spliced into one: a caller's frames pass to the runtime unchanged, and back.
 
-A state machine without I/O: bytes of either side go in (`from_caller`, `from_runtime`), bytes for either side come out
+A state machine without I/O: bytes of either side go in (`caller`, `runtime`), bytes for either side come out
 (`to_caller`, `to_runtime`), and `Calls` is asked about each new call. Stream numbers are the same on both sides, and so
 are settings, windows and back-pressure: the two peers negotiate them with each other. crirm does three things:
 

@@ -33,6 +33,7 @@ log = get_logger("policy")
 
 NOBODY = ContainerKey("")  # is given nothing
 HINTS_WITHIN_S = 2.0  # a mount of a dead file server never answers; the container is then placed without its hint
+FINDERS = 8  # threads that look for hints; one that gets no answer is never free again, and others need threads too
 
 
 @attrs.define
@@ -54,6 +55,7 @@ class Intake:
     doubt: Callable[[], None]
     override: Overriding = as_asked
     cpusets: Cpusets = attrs.field(default=attrs.Factory(lambda self: Cpusets(self.engine), takes_self=True))
+    _finders: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(FINDERS), init=False)
     _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
     _longest: int = attrs.field(default=0, init=False)  # characters of an id
     _ids_of: object = attrs.field(default=None, init=False)
@@ -144,7 +146,9 @@ class Intake:
     async def _found(self, name: str, places: tuple[Place, ...]) -> tuple[TopologyHint, ...] | None:
         try:
             with trio.move_on_after(HINTS_WITHIN_S):
-                return await trio.to_thread.run_sync(self.find_hints, places, abandon_on_cancel=True)
+                return await trio.to_thread.run_sync(
+                    self.find_hints, places, abandon_on_cancel=True, limiter=self._finders
+                )
             log.warning("no topology hints: looking up mounts and devices timed out", container=name)
         except Exception:  # a hint must never stop the daemon
             log.exception("could not look up topology hints", container=name)
