@@ -78,7 +78,7 @@ def path(message: type[betterproto.Message], *names: str) -> tuple[int, ...]:
     at: type[betterproto.Message] | None = message
     for name in names:
         if at is None:
-            raise KeyError(f"{name}: {names[len(numbers) - 1]} is no message")
+            raise KeyError(f"{name}: {names[len(numbers) - 1]} is not a message")
         field = fields(at)[name]
         numbers.append(field.number)
         at = field.message
