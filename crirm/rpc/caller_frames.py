@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from crirm.rpc.header_blocks import Headers
     from crirm.rpc.splice_state import SpliceState
 
+_PING_BYTES: Final = 8  # RFC 9113 section 6.7
 _SMALL_PIECE_BYTES: Final = 1 << 10  # of a header block; whoever sends it in such pieces means no good
 
 
@@ -224,9 +225,19 @@ class CallerFrames:
         self._splice.windows_changed(self._splice.settings.said(settings))
         return h2.with_usual_frames(settings)
 
-    def _ping(self, *_: object) -> bytes | None:
+    def _ping(self, _stream_id: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
+        """Answer it here: a caller measures with pings when it gets a reply, of which a runtime may know nothing.
+
+        grpc-go, and so containerd, closes a connection after three pings with no frame of a reply between them
+        (`too_many_pings`, keepalive.EnforcementPolicy).
+        """
         self._count(Kind.PING)
-        return None
+        if end - at != _PING_BYTES:
+            raise FrameError(h2.FRAME_SIZE_ERROR, f"a ping of {end - at} bytes")
+        if flags & h2.ACK:
+            return None
+        self._splice.window.send_at_once(h2.frame(h2.PING, h2.ACK, 0, data[at:end]))
+        return b""
 
     def _dropped(self, *_: object) -> bytes | None:
         self._count(Kind.IDLE)
