@@ -7,8 +7,8 @@ from typing import Final
 import attrs
 import betterproto
 
+from crirm.cri import numbers
 from crirm.cri import slice as cri
-from crirm.cri.fields import number
 from crirm.cri.message import Message
 from crirm.cri.reading import read
 from crirm.model.annotations import kept
@@ -17,9 +17,9 @@ from crirm.model.qos import QoSClass, QoSClassError, qos_class
 from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerId, Pod, PodId
 
-_INFO: Final = number(cri.PodSandboxStatusResponse, "info")
-_STATUS: Final = number(cri.ContainerStatusResponse, "status")
-_RESOURCES: Final = number(cri.ContainerStatus, "resources")
+_INFO: Final = numbers.PodSandboxStatusResponse.info
+_STATUS: Final = numbers.ContainerStatusResponse.status
+_RESOURCES: Final = numbers.ContainerStatus.resources
 
 
 @attrs.frozen
@@ -113,12 +113,12 @@ def _device(device: cri.Device) -> Place:
 # --- of large replies, only what is asked for ----------------------------------------------------------------
 
 
-def event(message: bytes) -> tuple[ContainerId, cri.ContainerEventType]:
-    """Return which container a ContainerEventResponse is about, and what has happened to it."""
+def event(message: bytes) -> tuple[ContainerId, int]:
+    """Return which container a ContainerEventResponse is about, and which ContainerEventType has happened to it."""
     told = Message(message)
     return (
-        ContainerId(told.text(number(cri.ContainerEventResponse, "container_id"))),
-        cri.ContainerEventType.try_value(told.number(number(cri.ContainerEventResponse, "container_event_type"))),
+        ContainerId(told.text(numbers.ContainerEventResponse.container_id)),
+        told.number(numbers.ContainerEventResponse.container_event_type),
     )
 
 
