@@ -154,7 +154,7 @@ class Daemon:
                     with _listening(settings, inherited) as sock:
                         async with open_server(sock, served) as server:  # accepts; the first to end
                             requests.start_soon(_recall, relay.runtime, server)
-                            _collect_new_objects_only()
+                            requests.start_soon(_ready_for_more, decider)
                             systemd.notify_ready(f"serving on {sock.getsockname()}")
                             log.info("serving", socket=sock.getsockname())
                             task_status.started()
@@ -270,11 +270,13 @@ def _served(relay: Relay, tap: Tap, note: Note | None, requests: trio.Nursery) -
     )
 
 
-def _collect_new_objects_only() -> None:
-    """Leave what was imported out of collections, since walking it holds calls up for 30 ms; those to come are small.
+async def _ready_for_more(decider: Decider) -> None:
+    """Import what was put off, and end the start: collections leave out what was imported, which takes 30 ms to walk.
 
-    The command line has put them off until so many objects have come together that one takes as long as a call.
+    The command line has put collections off; those to come are small and hold no call up.
     """
+    if decider.node is not None:
+        await decider.node.first_needs()
     gc.collect(0)
     gc.freeze()
     gc.set_threshold(COLLECTED_AT)

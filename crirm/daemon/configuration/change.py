@@ -170,6 +170,7 @@ class Reconfiguration:
 
     async def _put_to_work(self, node: DecidingNode, settings: Settings) -> None:
         await node.keep_state(settings)
+        await node.first_needs()
         self.decider.node = node
         self.service.start_soon(node.run)
 
