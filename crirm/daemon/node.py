@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import attrs
 import trio
 from grpclib.const import Status
 
+from crirm import __version__
 from crirm.admission.admission import as_asked
 from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.enforcer.enforcer import Enforcer
@@ -238,7 +238,7 @@ class DecidingNode:
     async def keep_state(self, settings: Settings, *, resume: bool = False) -> None:
         """Have what is decided kept on disk, if *settings* say where; *resume* takes over what is kept there first."""
         if settings.state_dir:
-            facts = {"machine": digest(self.topology), "version": version("crirm")}
+            facts = {"machine": digest(self.topology), "version": __version__}
             opening = partial(open_persistence, resume=resume, fail_closed=settings.state_fail_closed)
             self.persistence = await trio.to_thread.run_sync(
                 opening, settings.state_dir, self.engine, self.effects, facts
