@@ -25,7 +25,6 @@ from crirm.launcher.oci_image import BUSYBOX_IMAGE, find_busybox, write_archive
 from crirm.logs.settings import Level, LogSettings
 from crirm.rpc import bridge
 from crirm.rpc.client import Pool
-from crirm.rpc.flusher import Flusher
 from crirm.sim.pod_life import PodLife
 from crirm.sim.runtime import open_runtime
 
@@ -147,7 +146,7 @@ def _choice() -> Choice:
 
 
 async def _show(relay_socket: str, stage: Stage, ledger: Ledger) -> None:
-    pool = Pool(relay_socket, Flusher())
+    pool = Pool(relay_socket)
     await pool.connect()
     click.echo(f"  {'call':<18}{'crirm':>10}{'runtime':>10}{'crirm':>10}   answer (times in ms: before, in, after)")
     async for step in PodLife(pool, stage.image, stage.cgroup_parent)():

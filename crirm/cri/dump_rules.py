@@ -86,7 +86,7 @@ class DumpRules:
         level = Level.FULL
         for rule in filter(None, map(str.strip, unquoted(text).split(","))):
             if _QUOTES & set(rule):
-                raise DumpRulesError(f"{where}: cannot read {rule!r}: no method has a quotation mark; leave it out")
+                raise DumpRulesError(f"{where}: cannot read {rule!r}: method names have no quotes; remove them")
             match rule.lower():
                 case "reset":
                     parsed = cls()
@@ -153,6 +153,6 @@ def _rule(level: Level, pattern: str, rule: str, where: str) -> _Rule:
         return _Rule(level, expression=LinearExpression.compile(pattern))
     except ExpressionError as error:
         raise DumpRulesError(
-            f"{where}: cannot read {rule!r}: {pattern!r} is no regular expression: {error}; "
-            "to mean any text write .*, to mean one method write its whole name"
+            f"{where}: cannot read {rule!r}: {pattern!r} is not a usable regular expression: {error}; "
+            "use .* for any text, or the full name of a method"
         ) from error

@@ -65,7 +65,7 @@ class LinearExpression:
             ExpressionError: it is none, too large, or of a kind that cannot be had in linear time.
         """
         if len(text) > LONGEST:
-            raise ExpressionError(f"it has {len(text)} characters, of {LONGEST} at most")
+            raise ExpressionError(f"{len(text)} characters, at most {LONGEST} are allowed")
         flags = re.IGNORECASE if text.startswith("(?i)") else re.NOFLAG
         try:
             re.compile(text.replace(r"\z", r"\Z"))  # says what is wrong with a broken one, and is never searched with
@@ -123,7 +123,7 @@ class _Parser:
 
     def alternatives(self, depth: int) -> _Code:
         if depth > DEEPEST:
-            raise ExpressionError(f"its groups are within each other more than {DEEPEST} times")
+            raise ExpressionError(f"groups are nested more than {DEEPEST} deep")
         code = self._sequence(depth)
         while self._next("|"):
             other = self._sequence(depth)
@@ -148,7 +148,7 @@ class _Parser:
         found = _CLASS.match(self.text, self.at) if rest[0] == "[" else None
         piece = found[0] if found else rest if rest[0] == "\\" else rest[0]
         if piece[0] == "\\" and (piece[1:].isdigit() or piece[1:] in {"B", "x", "u", "U", "N"}):
-            raise ExpressionError(f"{piece} cannot be used")
+            raise ExpressionError(f"{piece} is not supported")
         self.at += len(piece)
         return (_Step(_Kind.TAKE, re.compile(piece, self.flags)),)
 
@@ -156,7 +156,7 @@ class _Parser:
         found = _GROUP.match(self.text, self.at)
         assert found is not None  # noqa: S101 - it begins with a parenthesis
         if self.text[found.end() : found.end() + 1] == "?":
-            raise ExpressionError(f"{self.text[self.at : self.at + 3]} cannot be used, only plain groups")
+            raise ExpressionError(f"{self.text[self.at : self.at + 3]} is not supported, only plain groups")
         self.at = found.end()
         code = self.alternatives(depth + 1)
         self.at += 1  # its end
@@ -178,7 +178,7 @@ class _Parser:
             else:
                 return code
             if self._next("+"):
-                raise ExpressionError("a + after a repetition cannot be used")
+                raise ExpressionError("a + after a repetition is not supported")
             self._next("?")  # the shortest match is a match as well
 
     def _next(self, character: str) -> bool:
@@ -189,7 +189,7 @@ class _Parser:
 
 def _times(code: _Code, least: int, most: int | None) -> _Code:
     if len(code) * max(least, most or 0) > LARGEST:
-        raise ExpressionError(f"it takes more than {LARGEST} steps, with its repetitions written out")
+        raise ExpressionError(f"more than {LARGEST} steps with its repetitions expanded")
     if most is None:
         loop = (_Step(_Kind.FORK, targets=(1, len(code) + 2)), *code, _Step(_Kind.FORK, targets=(-len(code) - 1,)))
         return _bounded((*(code * least), *loop))
@@ -199,5 +199,5 @@ def _times(code: _Code, least: int, most: int | None) -> _Code:
 
 def _bounded(code: _Code) -> _Code:
     if len(code) > LARGEST:
-        raise ExpressionError(f"it takes more than {LARGEST} steps, with its repetitions written out")
+        raise ExpressionError(f"more than {LARGEST} steps with its repetitions expanded")
     return code

@@ -41,9 +41,9 @@ class Message:
         self._values: dict[int, list[int | bytes]] = {}
         for count, field in enumerate(walk(data)):
             if count == MAX_FIELDS:
-                raise MalformedError(f"a message of more than {MAX_FIELDS} fields")
+                raise MalformedError(f"message with more than {MAX_FIELDS} fields")
             if isinstance(field, Malformed):
-                raise MalformedError(f"no protobuf message: {field.reason} at byte {field.offset}")
+                raise MalformedError(f"not a protobuf message: {field.reason} at byte {field.offset}")
             self._values.setdefault(field.number, []).append(field.value)
 
     def number(self, field: int) -> int:
@@ -57,7 +57,7 @@ class Message:
         """Return bytes, empty where they are not set."""
         value = self._values.get(field, (b"",))[-1]
         if isinstance(value, int):
-            raise MalformedError(f"field {field} is not of the length-delimited kind")
+            raise MalformedError(f"field {field} is not length-delimited")
         return value
 
     def text(self, field: int) -> str:
@@ -88,7 +88,7 @@ class Message:
         """Return the items of a repeated message, or of anything else with a length, as they stand."""
         values = self._values.get(field, [])
         if any(isinstance(value, int) for value in values):
-            raise MalformedError(f"field {field} is not of the length-delimited kind")
+            raise MalformedError(f"field {field} is not length-delimited")
         return [value for value in values if isinstance(value, bytes)]
 
 
@@ -135,7 +135,7 @@ def _last(data: bytes, number: int) -> _Found | None:
     found, start = None, 0
     for field in walk(data):
         if isinstance(field, Malformed):
-            raise MalformedError(f"no protobuf message: {field.reason} at byte {field.offset}")
+            raise MalformedError(f"not a protobuf message: {field.reason} at byte {field.offset}")
         end = _end(data, field)
         if field.number == number:
             found = _Found(start, field.value, end)

@@ -58,13 +58,13 @@ def read(cls: type[M], data: bytes) -> M:
     values: dict[str, Any] = {}
     for count, field in enumerate(walk(data)):
         if count == MAX_FIELDS:
-            raise MalformedError(f"a message of more than {MAX_FIELDS} fields")
+            raise MalformedError(f"message with more than {MAX_FIELDS} fields")
         if isinstance(field, Malformed):
-            raise MalformedError(f"no protobuf message: {field.reason} at byte {field.offset}")
+            raise MalformedError(f"not a protobuf message: {field.reason} at byte {field.offset}")
         kind = plan.kinds.get(field.number)
         if kind is not None:
             if field.wire_type != kind.wire_type:
-                raise MalformedError(f"{kind.name} (field {field.number}) is not of the kind that it should be")
+                raise MalformedError(f"{kind.name} (field {field.number}) has an unexpected wire type")
             _take(values, kind, field.value)
     return _made(cls, plan, values)
 

@@ -38,7 +38,7 @@ def decode_version(message: bytes) -> RuntimeVersion:
         told = Message(message)
         name, version = told.raw(_NAME).decode(), told.raw(_VERSION).decode()
     except ValueError as error:  # among these is MalformedError, and what is no UTF-8
-        raise ValueError(f"no VersionResponse: {error}") from error
+        raise ValueError(f"invalid VersionResponse: {error}") from error
     if not name:
-        raise ValueError("a VersionResponse without runtime_name")
+        raise ValueError("VersionResponse without runtime_name")
     return RuntimeVersion(name, version)

@@ -129,7 +129,7 @@ def _field(data: bytes, position: int, base: int) -> tuple[Field, int]:
         length, position = _varint(data, position)
         end = position + length
         if end > len(data):
-            raise _MalformedError(f"field {number} says {length} bytes, {len(data) - position} are left")
+            raise _MalformedError(f"field {number} declares {length} bytes, but {len(data) - position} are left")
         return Field(number, wire_type, data[position:end], base + position), end
     value, end = _number(data, position, wire_type)
     return Field(number, wire_type, value, base + position), end
@@ -142,12 +142,12 @@ def _number(data: bytes, position: int, wire_type: int) -> tuple[int, int]:
         case WireType.FIXED64 | WireType.FIXED32:
             end = position + (8 if wire_type == WireType.FIXED64 else 4)
             if end > len(data):
-                raise _MalformedError("the message ends within a fixed-size number")
+                raise _MalformedError("truncated fixed-size number")
             return int.from_bytes(data[position:end], "little"), end
         case WireType.START_GROUP | WireType.END_GROUP:
             return 0, position
         case _:
-            raise _MalformedError(f"wire type {wire_type} does not exist")
+            raise _MalformedError(f"unknown wire type {wire_type}")
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
@@ -160,5 +160,5 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
             return value & _64_BITS, end
         shift += 7
     if len(data) - position < MAX_VARINT_BYTES:
-        raise _MalformedError("the message ends within a number")
-    raise _MalformedError("a number has more than 64 bits")
+        raise _MalformedError("truncated varint")
+    raise _MalformedError("varint has more than 64 bits")

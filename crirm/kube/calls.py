@@ -10,7 +10,6 @@ from grpclib.const import Status
 
 from crirm.errors import CrirmError
 from crirm.rpc.client import NotGrpcError, Pool
-from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class Peer:
             raise self.failure(f"the answer to {path} is not a {reply.__name__} ({fault})") from fault
 
     async def _ask(self, path: str, request: bytes, timeout_s: float) -> bytes:
-        pool = Pool(self.socket_path, Flusher())
+        pool = Pool(self.socket_path)
         try:
             await pool.connect()
             return await pool.unary(path, request, timeout_s=timeout_s)

@@ -106,7 +106,7 @@ def now(coroutine: Coroutine[Any, Any, T]) -> T:
         result: T = end.value
         return result
     coroutine.close()
-    raise RuntimeError(f"{coroutine!r} waits for something")
+    raise RuntimeError(f"{coroutine!r} has to wait for something")
 
 
 def loop() -> Loop:

@@ -31,13 +31,12 @@ class Budget:
     def enforce(self, account: Account, holder: Holder) -> None:
         """End calls until what is left fits, after *holder* has come to hold more."""
         if account.held_bytes > self._most_of_one_bytes:
-            account.end(holder, f"one caller's calls may hold {self._most_of_one_bytes} bytes in crirm, and hold more")
+            account.end(holder, f"this caller's calls buffer more than {self._most_of_one_bytes} bytes in crirm")
         while self.held_bytes > self._most_bytes:
             largest = max(self.accounts, key=lambda each: each.held_bytes)
             largest.end(
                 largest.largest(),
-                f"all calls together may hold {self._most_bytes} bytes in crirm; this is of "
-                "the caller that holds the most",
+                f"all calls together buffer more than {self._most_bytes} bytes in crirm, and this caller's the most",
             )
 
 

@@ -58,7 +58,7 @@ class CallerFrames:
         reader, begin = self.reader, len(h2.PREFACE) - self._preface_bytes
         data = reader.data[reader.at : reader.at + self._preface_bytes]
         if data != h2.PREFACE[begin : begin + len(data)]:
-            raise FrameError(h2.PROTOCOL_ERROR, "it does not begin as HTTP/2 does")
+            raise FrameError(h2.PROTOCOL_ERROR, "invalid HTTP/2 preface")
         self._splice.to_runtime.append(data)
         reader.at += len(data)
         self._preface_bytes -= len(data)
@@ -69,13 +69,13 @@ class CallerFrames:
         if not self.reads:
             within = self._allowances.spend(Kind.UNREAD, self._splice.now_s) and within
         if not within:
-            raise FrameError(h2.ENHANCE_YOUR_CALM, f"it sends too many {kind.called}")
+            raise FrameError(h2.ENHANCE_YOUR_CALM, f"too many {kind.called}")
 
     # --- header blocks --------------------------------------------------------------------------------------------
 
     def _headers(self, stream_id: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
         if not stream_id & 1:
-            raise FrameError(h2.PROTOCOL_ERROR, f"a caller begins stream {stream_id}")
+            raise FrameError(h2.PROTOCOL_ERROR, f"client opened the server's stream {stream_id}")
         if not self.reads:
             self._count(Kind.UNREAD)
         piece = data[at:end]
@@ -183,7 +183,7 @@ class CallerFrames:
             return b"" if splice.is_unheard(stream_id) else None
         if type(stream) is Passing:
             del splice.streams[stream_id]
-            splice.broken(stream, Status.CANCELLED, "the caller cancelled the call")
+            splice.broken(stream, Status.CANCELLED, "caller cancelled the call")
             return None
         if type(stream) is Kept:
             self._kept_reset(stream)
@@ -194,7 +194,7 @@ class CallerFrames:
         self._splice.forget(stream)
         if stream.sink is not None:
             stream.sink.cancelled()
-        self._splice.broken(stream, Status.CANCELLED, "the caller cancelled the call")
+        self._splice.broken(stream, Status.CANCELLED, "caller cancelled the call")
 
     def _update(self, stream_id: int, _flags: int, data: bytes, at: int, end: int) -> bytes | None:
         splice, size_bytes = self._splice, h2.number_in(data[at:end]) & h2.LARGEST_WINDOW_BYTES
@@ -236,4 +236,4 @@ class CallerFrames:
         return None
 
     def _push(self, *_: object) -> bytes | None:
-        raise FrameError(h2.PROTOCOL_ERROR, "a caller pushes a stream")
+        raise FrameError(h2.PROTOCOL_ERROR, "client sent PUSH_PROMISE")

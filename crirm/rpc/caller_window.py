@@ -3,7 +3,8 @@
 The runtime believes that it alone uses the caller's window for the connection. The replies of kept calls use it too, so
 as many bytes of the caller's next updates are not passed on (the *debt*). Until they have come, the runtime believes in
 more window than there is, and its DATA may have to wait: then everything behind it waits too, since header blocks have
-to stay in their order. That is never more than the debt.
+to stay in their order. That is never more than the debt. A frame that fits in part is sent in part: a caller may grant
+more only when it has read all that it has granted.
 
 Source: RFC 9113 sections 4.3 and 6.9.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from crirm.rpc.frames import USUAL_WINDOW_BYTES
+from crirm.rpc.frames import USUAL_WINDOW_BYTES, divided, is_divisible
 
 
 class CallerWindow:
@@ -27,13 +28,13 @@ class CallerWindow:
         self.window_bytes = USUAL_WINDOW_BYTES
         self._debt_bytes = 0
         self._waiting: deque[tuple[bytes, int, bool]] = deque()  # a frame, its flow-controlled size, whether it is ours
-        self.in_block = False  # a header block of the runtime has begun and not ended
-        self._after_block: list[tuple[bytes, int]] = []
+        self.busy = False  # frames of the runtime are on their way out, or a header block of it has not ended
+        self._afterwards: list[tuple[bytes, int]] = []
 
     @property
     def waits(self) -> bool:
         """Whether anything waits."""
-        return bool(self._waiting or self._after_block)
+        return bool(self._waiting or self._afterwards)
 
     def passes(self, size_bytes: int) -> bool:
         """Tell whether a frame of the runtime with *size_bytes* of DATA may go out now; then they are counted."""
@@ -48,27 +49,25 @@ class CallerWindow:
 
     def send(self, frame: bytes, size_bytes: int = 0) -> None:
         """Send *frame* of our own, with *size_bytes* of DATA, as soon as that may be."""
-        if self.in_block:
-            self._after_block.append((frame, size_bytes))
-        elif self._waiting or size_bytes > self.window_bytes:
-            self._waiting.append((frame, size_bytes, True))
+        if self.busy:
+            self._afterwards.append((frame, size_bytes))
         else:
-            self.window_bytes -= size_bytes
-            self._debt_bytes += size_bytes
-            self._out.append(frame)
+            self._waiting.append((frame, size_bytes, True))
+            self._send_waiting()
 
     def send_at_once(self, frame: bytes) -> None:
         """Send *frame*, an update of a window, past what waits."""
-        if self.in_block:
-            self._after_block.append((frame, 0))
+        if self.busy:
+            self._afterwards.append((frame, 0))
         else:
             self._out.append(frame)
 
-    def block_ended(self) -> None:
-        """Take note that a header block of the runtime is whole."""
-        self.in_block = False
-        after, self._after_block = self._after_block, []
-        for frame, size_bytes in after:
+    def free(self) -> None:
+        """Send what had to wait until the runtime's frames were out."""
+        self.busy = False
+        self._send_waiting()
+        afterwards, self._afterwards = self._afterwards, []
+        for frame, size_bytes in afterwards:
             self.send(frame, size_bytes)
 
     def opened(self, size_bytes: int) -> int:
@@ -76,9 +75,22 @@ class CallerWindow:
         self.window_bytes += size_bytes
         paid_bytes = min(size_bytes, self._debt_bytes)
         self._debt_bytes -= paid_bytes
-        while self._waiting and self._waiting[0][1] <= self.window_bytes:
-            frame, used_bytes, ours = self._waiting.popleft()
-            self.window_bytes -= used_bytes
-            self._debt_bytes += used_bytes if ours else 0
-            self._out.append(frame)
+        self._send_waiting()
         return size_bytes - paid_bytes
+
+    def _send_waiting(self) -> None:
+        """Send what waits, as far as the window allows."""
+        waiting = self._waiting
+        while waiting:
+            frame, size_bytes, ours = waiting[0]
+            if size_bytes <= self.window_bytes:
+                waiting.popleft()
+            elif self.window_bytes > 0 and is_divisible(frame):
+                frame, rest = divided(frame, self.window_bytes)
+                waiting[0] = (rest, size_bytes - self.window_bytes, ours)
+                size_bytes = self.window_bytes
+            else:
+                return
+            self.window_bytes -= size_bytes
+            self._debt_bytes += size_bytes if ours else 0
+            self._out.append(frame)

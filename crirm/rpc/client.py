@@ -2,7 +2,7 @@
 
 One connection carries all calls as long as the runtime takes that many streams at once (containerd and CRI-O set no
 limit); where it does set one, the pool grows to ``MAX_CONNECTIONS``, and beyond that calls wait in order, crirm's own
-among the others'. Calls that never end by themselves leave room for one connection's worth of those that do.
+among the others'.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from crirm.rpc.rest_of_frames import RestOfFrames
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from crirm.rpc.flusher import Flusher
 
 MAX_CONNECTIONS = 8
 _TIDY_LENGTH = 64  # calls that may wait before it is looked for those that nobody wants any more
@@ -87,14 +86,11 @@ class _Queue:
 class Pool:
     """Connections to the runtime that listens on *socket_path*; empty until ``connect``."""
 
-    def __init__(self, socket_path: str, flusher: Flusher) -> None:
+    def __init__(self, socket_path: str) -> None:
         self.socket_path = socket_path
         self.lost = trio.Event()
-        self._flusher = flusher
         self._connections: list[RuntimeConnection] = []
         self._waiting = _Queue()
-        self._endless_waiting = _Queue()
-        self._endless: list[Startable] = []  # those that have a stream
         self._growing = False
 
     @property
@@ -105,7 +101,7 @@ class Pool:
     @property
     def waiting(self) -> int:
         """How many calls wait for a stream."""
-        return len(self._waiting) + len(self._endless_waiting)
+        return len(self._waiting)
 
     async def connect(self) -> None:
         """Trio-flavoured: make the first connection; ``lost`` is set once the last one is gone.
@@ -114,22 +110,22 @@ class Pool:
             OSError: nothing listens there, or it says nothing (yet), or we may not connect.
             NotGrpcError: what listens there is no gRPC server.
         """
-        connection = RuntimeConnection(self, self._flusher)
+        connection = RuntimeConnection(self)
         await bridge.call_asyncio(bridge.connect_unix, connection, self.socket_path)
         try:
             with trio.move_on_after(GREETING_TIMEOUT_S):
                 await connection.greeted.wait()
         except trio.Cancelled:
-            connection.fail("nobody waits for it any more")
+            connection.fail("no longer needed")
             raise
         if not connection.arrived_s:
-            connection.fail("no HTTP/2 greeting")
-            raise ConnectionError(f"{self.socket_path}: accepts connections, but no gRPC server answers there")
+            connection.fail("no SETTINGS frame received")
+            raise ConnectionError(f"{self.socket_path}: connected, but no gRPC server answers")
         if connection.lost or not connection.greeted.is_set():
-            connection.fail("no HTTP/2 greeting")
+            connection.fail("no SETTINGS frame received")
             raise NotGrpcError(
-                f"{self.socket_path}: something listens there but does not speak gRPC; "
-                "give the CRI socket of containerd or CRI-O with --runtime-socket"
+                f"{self.socket_path}: the server does not speak gRPC; "
+                "set --runtime-socket to the CRI socket of containerd or CRI-O"
             )
         self.add(connection)
 
@@ -147,28 +143,24 @@ class Pool:
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
-    def start(self, call: Startable, path: bytes, *, endless: bool = False) -> None:
+    def start(self, call: Startable, path: bytes) -> None:
         """Send *call* to the runtime under *path*, now or as soon as there is room for it.
 
         Args:
             call: of a caller, or of our own.
             path: ``/package.Service/Method``.
-            endless: whether it never ends by itself; then it must not take the last streams from those that do.
         """
         if not self._connections:
-            call.refuse(Status.UNAVAILABLE, f"crirm has lost the container runtime at {self.socket_path}")
+            call.refuse(Status.UNAVAILABLE, f"container runtime at {self.socket_path} is not reachable")
             return
-        queue = self._endless_waiting if endless else self._waiting
-        if queue.first() or not self._try_start(call, path, endless=endless):
+        if self._waiting.first() or not self._try_start(call, path):
             if self._connections:
-                queue.add(call, path)
+                self._waiting.add(call, path)
                 self._grow()
             else:  # the last one had no stream numbers left
                 self.start(call, path)
 
-    def _try_start(self, call: Startable, path: bytes, *, endless: bool) -> bool:
-        if endless and not self._room_for_endless():
-            return False
+    def _try_start(self, call: Startable, path: bytes) -> bool:
         for connection in list(self._connections):
             if len(connection.legs) >= connection.h2.remote_settings.max_concurrent_streams:
                 continue
@@ -177,26 +169,16 @@ class Pool:
             except TooManyStreamsError:
                 continue
             except NoAvailableStreamIDError:
-                connection.retire("it has no stream numbers left")
+                connection.retire("stream numbers are exhausted")
                 continue
-            if endless:
-                self._endless.append(call)
             return True
         return False
 
-    def _room_for_endless(self) -> bool:
-        self._endless = [call for call in self._endless if call.wanted]
-        limits = [connection.h2.remote_settings.max_concurrent_streams for connection in self._connections]
-        return len(self._endless) < (MAX_CONNECTIONS - 1) * min(limits, default=0)
-
     def start_waiting(self) -> None:
         """Start the calls that wait, as far as there is room, and make room."""
-        for queue, endless in ((self._waiting, False), (self._endless_waiting, True)):
-            while first := queue.first():
-                if not self._try_start(*first, endless=endless):
-                    break
-                queue.pop()
-        if self._connections and (self._waiting or (self._endless_waiting and self._room_for_endless())):
+        while (first := self._waiting.first()) and self._try_start(*first):
+            self._waiting.pop()
+        if self._connections and self._waiting:
             self._grow()
 
     def _grow(self) -> None:
@@ -206,7 +188,7 @@ class Pool:
 
     async def _add_connection(self) -> None:
         """asyncio-flavoured: one more connection beside those that are full, once it has told its limit."""
-        connection = RuntimeConnection(self, self._flusher, joins=True)
+        connection = RuntimeConnection(self, joins=True)
         try:
             await bridge.connect_unix(connection, self.socket_path)
         except OSError:
@@ -220,7 +202,7 @@ class Pool:
         if self._connections:
             self.add(connection)
         else:
-            connection.fail("the others were lost")
+            connection.fail("other connections were lost")
 
     def did_not_join(self) -> None:
         """A connection that was to join is lost before it could."""
@@ -233,9 +215,8 @@ class Pool:
         self._connections.remove(connection)
         if self._connections:
             return
-        self._endless = []
-        for call in (*self._waiting.take_all(), *self._endless_waiting.take_all()):
-            call.refuse(Status.UNAVAILABLE, f"crirm lost the container runtime at {self.socket_path}: {reason}")
+        for call in self._waiting.take_all():
+            call.refuse(Status.UNAVAILABLE, f"lost the container runtime at {self.socket_path}: {reason}")
         self.lost.set()
 
     # --- calls of our own ----------------------------------------------------------------------------------------
@@ -255,7 +236,7 @@ class Pool:
 
         def keep(answer: bytes) -> None:
             if messages:
-                call.fail(Status.INTERNAL, f"{path} is answered with more than one message")
+                call.fail(Status.INTERNAL, f"{path}: more than one reply to a unary call")
             else:
                 messages.append(answer)
 
@@ -265,7 +246,7 @@ class Pool:
             with trio.move_on_after(timeout_s):
                 await call.ended.wait()
             if call.wanted:
-                raise RpcError(Status.DEADLINE_EXCEEDED, f"{path} was not answered within {timeout_s:g} s")
+                raise RpcError(Status.DEADLINE_EXCEEDED, f"{path}: no reply within {timeout_s:g} s")
         finally:
             call.cancel()
         call.check()
@@ -280,7 +261,7 @@ class Pool:
         """
         send, receive = trio.open_memory_channel[bytes](STREAM_BACKLOG)
         call = OwnCall(message, None, send.send_nowait, send.close)
-        self.start(call, path.encode(), endless=True)
+        self.start(call, path.encode())
         try:
             yield _messages(call, receive)
         finally:
@@ -296,8 +277,8 @@ async def _messages(call: OwnCall, receive: trio.MemoryReceiveChannel[bytes]) ->
 class RuntimeConnection(Http2Connection):
     """One connection of a pool."""
 
-    def __init__(self, pool: Pool, flusher: Flusher, *, joins: bool = False) -> None:
-        super().__init__(flusher)
+    def __init__(self, pool: Pool, *, joins: bool = False) -> None:
+        super().__init__()
         self._pool = pool
         self._joins = joins  # it is added to the pool when it has told how many streams it takes
         self.greeted = trio.Event()
@@ -320,7 +301,7 @@ class RuntimeConnection(Http2Connection):
     def expect_greeting(self) -> None:
         """Give up when the runtime has said nothing yet."""
         if self._joins:
-            self.fail("no HTTP/2 greeting")
+            self.fail("no SETTINGS frame received")
 
     def retire(self, reason: str) -> None:
         """Take no more calls; those that it has go on to their end."""

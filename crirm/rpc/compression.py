@@ -61,14 +61,14 @@ def unpacking(message: Packed, most_bytes: int) -> Generator[int, None, bytes]:
         if not piece:
             piece, at = message[at : at + _PIECE_BYTES], at + _PIECE_BYTES
         if not piece:
-            raise UnpackError("a compressed message that ends too early")
+            raise UnpackError("truncated compressed message")
         try:
             step = unpacker.decompress(piece, _STEP_BYTES)
         except zlib.error as error:
-            raise UnpackError(f"a compressed message that is broken ({error})") from error
+            raise UnpackError(f"corrupt compressed message ({error})") from error
         unpacked += step
         if len(unpacked) > most_bytes:
-            raise UnpackError(f"a compressed message of more than {most_bytes} bytes", too_large=True)
+            raise UnpackError(f"message larger than {most_bytes} bytes when decompressed", too_large=True)
         yield len(step)
     return bytes(unpacked)
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 log = get_logger("relay")
 
+AGAIN_S = 1.0  # until a caller is told to try again whose connection to the runtime could not be made
 LINGER_S = 5.0  # for a peer to read the last of what it was sent
 
 
@@ -113,9 +114,10 @@ class CallerConnection(bridge.Protocol):
         try:
             await self._server.connect(runtime, path)
         except OSError as error:
-            log.debug("runtime not reached for a new caller", reason=str(error))
+            log.debug("cannot connect a new caller to the runtime", reason=str(error))
             if not self.lost:
                 self._serve_alone()
+                bridge.loop().call_later(AGAIN_S, self.runtime_is_back)  # it may have been there all the time
         else:
             if self.lost:
                 runtime.close()
@@ -179,8 +181,11 @@ class CallerConnection(bridge.Protocol):
         try:
             self.splice.runtime.work()
         except (FrameError, HPACKError) as error:
-            reason = "broken headers" if isinstance(error, HPACKError) else str(error)
-            runtime.fail(f"the runtime does not speak HTTP/2 as it should: {reason}")
+            reason = "invalid headers" if isinstance(error, HPACKError) else str(error)
+            runtime.fail(f"HTTP/2 protocol error by the runtime: {reason}")
+        except Exception:
+            runtime.fail("internal error, a bug in crirm")
+            raise
 
     def set_reading(self) -> None:
         """Read from each side what the other can take; come back for what was not looked at."""
@@ -244,8 +249,9 @@ class CallerConnection(bridge.Protocol):
     def runtime_lost(self, reason: str) -> None:
         """End what has passed to the runtime; the caller is to come again."""
         self._runtime = None
-        in_block = self.splice.window.in_block  # half a header block has gone out: nothing else can follow it
-        self.splice.runtime_lost(f"crirm lost the container runtime during the call: {reason}")
+        # Once half a header block has been sent, nothing else can follow it.
+        in_block = self.splice.runtime.reader.block is not None
+        self.splice.runtime_lost(f"lost the container runtime during the call: {reason}")
         if in_block:
             self.fail()
         else:
@@ -270,7 +276,7 @@ class CallerConnection(bridge.Protocol):
 
     def _end_badly(self, error: FrameError | HPACKError) -> None:
         code = error.code if isinstance(error, FrameError) else h2.COMPRESSION_ERROR
-        log.debug("caller does not speak HTTP/2 as it should", reason=clipped(str(error)))
+        log.debug("HTTP/2 protocol error by a caller", reason=clipped(str(error)))
         self.fail(h2.goaway(self.splice.latest, code))
 
     def fail(self, last_words: bytes = b"") -> None:
@@ -351,7 +357,7 @@ class RuntimeHalf(bridge.Protocol):
             self._caller.splice.runtime.reader.add(rest)
         while not self.lost and self._caller.splice.runtime.reader.unread:
             self._caller.work()
-        self.fail(f"the connection was closed{f' ({exc})' if exc else ''}")
+        self.fail(f"connection closed{f' ({exc})' if exc else ''}")
 
     def write(self, data: bytes) -> None:
         """Send *data*."""

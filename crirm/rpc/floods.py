@@ -19,8 +19,8 @@ class Kind(enum.Enum):
     RESET = (2000, 200.0, "cancelled calls")  # a kubelet that gives up cancels hundreds at once, and then closes
     SETTINGS = (100, 1.0, "settings")  # each takes a look at every stream
     PING = (10_000, 2000.0, "pings")  # grpc-go sends one per read while it measures the bandwidth
-    IDLE = (20_000, 5000.0, "frames of nothing")  # empty data, priorities, windows of closed streams, unknown frames
-    UNREAD = (1000, 1.0, "calls or frames while it does not read what it is sent")
+    IDLE = (20_000, 5000.0, "empty frames")  # empty DATA, PRIORITY, unknown frames, updates of closed streams
+    UNREAD = (1000, 1.0, "calls or frames while not reading replies")
 
     def __init__(self, most: int, per_s: float, called: str) -> None:
         self.most = most

@@ -91,12 +91,12 @@ class Forwarded:
         size_bytes = sum(len(name) + len(value) + 32 for name, value in headers)  # RFC 9113 section 6.5.2
         most_bytes = connection.h2.remote_settings.max_header_list_size
         if most_bytes is not None and size_bytes > most_bytes:
-            what = f"{size_bytes} bytes of metadata, and the runtime takes {most_bytes}"
-            self.give_up(Status.RESOURCE_EXHAUSTED, f"the call comes with {what}")
+            what = f"{size_bytes} bytes; the runtime accepts {most_bytes}"
+            self.give_up(Status.RESOURCE_EXHAUSTED, f"metadata is too large: {what}")
             return
         stream_id = connection.h2.get_next_available_stream_id()
         connection.h2.send_headers(stream_id, headers)
-        connection.flusher.add(connection)
+        connection.send_soon()
         self.sent = True
         self._leg = _ForwardedLeg(connection, stream_id, self._request_body, self)
 
@@ -123,7 +123,7 @@ class Forwarded:
             self._end()
 
     def _expire(self) -> None:
-        self.give_up(Status.DEADLINE_EXCEEDED, "the runtime did not answer within the call's deadline")
+        self.give_up(Status.DEADLINE_EXCEEDED, "runtime did not reply within the call's deadline")
 
     # --- told by its stream ---------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Forwarded:
         self.body += data
         self._hold(len(data))
         if len(self.body) > MAX_MESSAGE_BYTES:
-            self.give_up(Status.RESOURCE_EXHAUSTED, f"the reply is larger than {MAX_MESSAGE_BYTES} bytes")
+            self.give_up(Status.RESOURCE_EXHAUSTED, f"reply is larger than {MAX_MESSAGE_BYTES} bytes")
 
     def on_trailers(self, trailers: Headers) -> None:
         """The reply is whole."""
@@ -152,7 +152,7 @@ class Forwarded:
         """The runtime has cut the stream: nobody knows what it has done."""
         self.certain, self.reset_code = False, code
         self.trailers = status_trailers(
-            Status.UNAVAILABLE, f"the runtime reset the stream (HTTP/2 error {code})", alone=not self.headers
+            Status.UNAVAILABLE, f"runtime reset the stream (HTTP/2 error {code})", alone=not self.headers
         )
         self._end()
 
@@ -188,7 +188,7 @@ class _ForwardedLeg(Leg):
         self._call.on_data(data)
         if end and self._call.wanted:
             self.received_end = True
-            self._call.give_up(Status.UNKNOWN, "the runtime ended its reply without a status")
+            self._call.give_up(Status.UNKNOWN, "runtime ended its reply without a status")
 
     def on_reset(self, code: int) -> None:
         """Hand on."""
@@ -197,8 +197,8 @@ class _ForwardedLeg(Leg):
 
     def on_too_long(self, what: str) -> None:
         """End the call: grpc-go ends such a one with the same code."""
-        self._call.give_up(Status.INTERNAL, f"the runtime answered with {what}")
+        self._call.give_up(Status.INTERNAL, f"runtime sent {what}")
 
     def lost(self, reason: str) -> None:
         """End the call."""
-        self._call.give_up(Status.UNAVAILABLE, f"crirm lost the container runtime during the call: {reason}")
+        self._call.give_up(Status.UNAVAILABLE, f"lost the container runtime during the call: {reason}")

@@ -78,11 +78,11 @@ class FrameReader:
             FrameError: there is no block, or too much of it.
         """
         if self.block is None or stream_id != self.stream_id:
-            raise FrameError(h2.PROTOCOL_ERROR, "a CONTINUATION frame that continues nothing")
+            raise FrameError(h2.PROTOCOL_ERROR, "unexpected CONTINUATION frame")
         self.block.append(piece)
         self.block_bytes += len(piece)
         if self.block_bytes > MAX_BLOCK_BYTES:
-            raise FrameError(h2.ENHANCE_YOUR_CALM, f"a header block of more than {MAX_BLOCK_BYTES} bytes")
+            raise FrameError(h2.ENHANCE_YOUR_CALM, f"header block larger than {MAX_BLOCK_BYTES} bytes")
 
     def end_block(self) -> bytes:
         """Return the block, which is whole."""
@@ -131,9 +131,9 @@ class FrameReader:
 
     def _check(self, length: int, kind: int) -> None:
         if length > h2.USUAL_FRAME_BYTES:
-            raise FrameError(h2.FRAME_SIZE_ERROR, f"a frame of {length} bytes; the most is {h2.USUAL_FRAME_BYTES}")
+            raise FrameError(h2.FRAME_SIZE_ERROR, f"frame of {length} bytes; the limit is {h2.USUAL_FRAME_BYTES}")
         if self.block is not None and kind != h2.CONTINUATION:
-            raise FrameError(h2.PROTOCOL_ERROR, "a header block that something else interrupts")
+            raise FrameError(h2.PROTOCOL_ERROR, "header block interrupted by another frame")
 
     def _work_off(self) -> bool:
         """Go on with a long header block; True when that is done."""

@@ -69,7 +69,7 @@ def whole_frames(data: bytes | bytearray, most_bytes: int = USUAL_FRAME_BYTES) -
         high, low, *_ = HEAD.unpack_from(data, at)
         length = high << 8 | low
         if length > most_bytes:
-            raise FrameError(FRAME_SIZE_ERROR, f"a frame of {length} bytes, and {most_bytes} are the most")
+            raise FrameError(FRAME_SIZE_ERROR, f"frame of {length} bytes; the limit is {most_bytes}")
         if at + HEAD_BYTES + length > len(data):
             break
         at += HEAD_BYTES + length
@@ -85,6 +85,18 @@ def header_frames(stream_id: int, block: bytes, *, end: bool) -> bytes:
     middle = [frame(CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
     last = frame(CONTINUATION, END_HEADERS, stream_id, pieces[-1])
     return b"".join((frame(HEADERS, flags, stream_id, pieces[0]), *middle, last))
+
+
+def is_divisible(data_frame: bytes) -> bool:
+    """Tell whether a DATA frame can be sent as two: it has no padding."""
+    return not data_frame[4] & PADDED
+
+
+def divided(data_frame: bytes, size_bytes: int) -> tuple[bytes, bytes]:
+    """Return a DATA frame without padding as two, the first with *size_bytes* of it, which is less than it has."""
+    _, _, _, flags, stream_id = HEAD.unpack_from(data_frame)
+    cut = HEAD_BYTES + size_bytes
+    return frame(DATA, 0, stream_id, data_frame[HEAD_BYTES:cut]), frame(DATA, flags, stream_id, data_frame[cut:])
 
 
 def window_update(stream_id: int, size_bytes: int) -> bytes:
@@ -109,7 +121,7 @@ def goaway_at_least(payload: bytes, stream_id: int) -> bytes:
         FrameError: it is too short.
     """
     if len(payload) < 2 * _NUMBER.size:
-        raise FrameError(FRAME_SIZE_ERROR, "a GOAWAY frame that is too short")
+        raise FrameError(FRAME_SIZE_ERROR, "GOAWAY frame is too short")
     last = max(_NUMBER.unpack_from(payload)[0] & LARGEST_STREAM_ID, stream_id)
     return frame(GOAWAY, 0, 0, _NUMBER.pack(last) + payload[_NUMBER.size :])
 
@@ -132,7 +144,7 @@ def settings_in(payload: bytes) -> list[tuple[int, int]]:
         FrameError: its length is no multiple of six.
     """
     if len(payload) % _SETTING.size:
-        raise FrameError(FRAME_SIZE_ERROR, "a SETTINGS frame of a length that none has")
+        raise FrameError(FRAME_SIZE_ERROR, "SETTINGS frame with an invalid length")
     return list(_SETTING.iter_unpack(payload))
 
 
@@ -143,7 +155,7 @@ def number_in(payload: bytes) -> int:
         FrameError: it has another length than four bytes.
     """
     if len(payload) != _NUMBER.size:
-        raise FrameError(FRAME_SIZE_ERROR, f"a frame of {len(payload)} bytes where four are due")
+        raise FrameError(FRAME_SIZE_ERROR, f"frame of {len(payload)} bytes; expected 4")
     number: int = _NUMBER.unpack(payload)[0]
     return number
 
@@ -157,10 +169,10 @@ def content(kind: int, flags: int, payload: bytes) -> bytes:
     begin, end = 0, len(payload)
     if flags & PADDED:
         if not payload or payload[0] >= end:
-            raise FrameError(PROTOCOL_ERROR, "a frame that consists of more padding than it has")
+            raise FrameError(PROTOCOL_ERROR, "padding exceeds the frame")
         begin, end = 1, end - payload[0]
     if kind == HEADERS and flags & WITH_PRIORITY:
         begin += 5
         if begin > end:
-            raise FrameError(FRAME_SIZE_ERROR, "a HEADERS frame that is too short for its priority")
+            raise FrameError(FRAME_SIZE_ERROR, "HEADERS frame is too short for its priority fields")
     return payload[begin:end]

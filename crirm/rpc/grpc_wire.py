@@ -173,7 +173,7 @@ class Deframer:
     def _give_up(self, size_bytes: int) -> None:
         self.clear()
         if self._strict:
-            raise MessageTooLargeError(f"a message of {size_bytes} bytes; the most is {MAX_MESSAGE_BYTES}")
+            raise MessageTooLargeError(f"message of {size_bytes} bytes; the limit is {MAX_MESSAGE_BYTES}")
 
 
 def only_message(body: bytes, encoding: bytes | None) -> bytes | None:
@@ -184,7 +184,7 @@ def only_message(body: bytes, encoding: bytes | None) -> bytes | None:
     try:
         Deframer(messages.append, encoding).feed(body)
     except Exception as error:  # noqa: BLE001 - what the runtime has sent, it may be anything
-        log.debug("a reply cannot be unpacked", reason=str(error))
+        log.debug("cannot decompress a reply", reason=str(error))
         return None
     packed = bool(body[0])
     return None if not messages or (packed and messages[0] == body[PREFIX_BYTES:]) else messages[0]

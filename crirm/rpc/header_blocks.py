@@ -114,7 +114,7 @@ class BlockDecoder:
             end, long_value = _field_end(block, at)
             if block[at] & 0xE0 == _RESIZE:
                 if count:
-                    raise HPACKDecodingError("a table size update is not at the start of the block")
+                    raise HPACKDecodingError("table size update after the start of the block")
                 self._decode(block[at:end])
                 at = end
                 continue
@@ -242,12 +242,12 @@ def _field_end(block: bytes, at: int) -> tuple[int, int]:
     if not index:
         length, at = _string_length(block, at)
         if length > _LONG_CODED_BYTES:
-            raise HPACKDecodingError("the name of a header is too long")
+            raise HPACKDecodingError("header name is too long")
         at += length
     value_at = at
     length, at = _string_length(block, at)
     if at + length > len(block):
-        raise HPACKDecodingError("the block ends within a header")
+        raise HPACKDecodingError("truncated header block")
     return at + length, value_at if length >= _LONG_CODED_BYTES else 0
 
 
@@ -259,7 +259,7 @@ def _without_table(block: bytes, at: int, value_at: int) -> bytes:
 
 def _string_length(block: bytes, at: int) -> tuple[int, int]:
     if at >= len(block):
-        raise HPACKDecodingError("the block ends within a header")
+        raise HPACKDecodingError("truncated header block")
     return _integer(block, at, 7)
 
 
@@ -273,7 +273,7 @@ def _integer(block: bytes, at: int, prefix_bits: int) -> tuple[int, int]:
         value += (octet & 0x7F) << (7 * place)
         if octet < 0x80:
             return value, at + place + 2
-    raise HPACKDecodingError("a number is too long, or the block ends within it")
+    raise HPACKDecodingError("truncated or oversized integer")
 
 
 def _integer_octets(value: int, prefix_bits: int, high_bits: int) -> bytearray:

@@ -120,7 +120,7 @@ class Held:
         """Take the next bytes of the request."""
         self._size_bytes += len(piece)
         if self._size_bytes > MAX_MESSAGE_BYTES + PREFIX_BYTES:
-            self.refuse(Status.RESOURCE_EXHAUSTED, f"the request is larger than {MAX_MESSAGE_BYTES} bytes")
+            self.refuse(Status.RESOURCE_EXHAUSTED, f"request is larger than {MAX_MESSAGE_BYTES} bytes")
             return
         self._server.data(self._kept, piece)
         self._hold(len(piece))
@@ -157,7 +157,7 @@ class Held:
         """Give up what nobody waits for: the handler unless it has forwarded the call, and calls without one."""
         self._scope.cancel()
         if self._handler is None and self._forwarded is not None:
-            self._forwarded.give_up(Status.CANCELLED, "the caller cancelled the call")
+            self._forwarded.give_up(Status.CANCELLED, "caller cancelled the call")
 
     def _hold(self, more_bytes: int) -> None:
         if not self._gone:
@@ -184,7 +184,7 @@ class Held:
     def _cut_short(self) -> None:
         """End a call whose task was cancelled: its deadline has passed, unless nobody waits any more."""
         if self._forwarded is None:
-            self.refuse(Status.DEADLINE_EXCEEDED, "crirm has not decided about the call within its deadline")
+            self.refuse(Status.DEADLINE_EXCEEDED, "crirm did not decide about the call within its deadline")
         else:
             self._reply(None)
 
@@ -198,7 +198,7 @@ class Held:
         except CrirmError as error:
             self._failed(Status.INVALID_ARGUMENT, str(error), error)
         except Exception:
-            log.exception("handling a call failed, this is a bug in crirm", method=self._shown_path)
+            log.exception("could not handle a call; this is a bug in crirm", method=self._shown_path)
             self._failed(Status.INTERNAL, OUR_FAULT, None)
         else:
             self._reply(edited)
@@ -221,17 +221,17 @@ class Held:
         try:
             deframer.feed(body)
         except MessageTooLargeError as error:
-            raise CallRefusedError(Status.RESOURCE_EXHAUSTED, f"the request is {error}") from error
+            raise CallRefusedError(Status.RESOURCE_EXHAUSTED, f"request: {error}") from error
         if reads and (len(messages) != 1 or deframer.buffered_bytes):
-            came = f"{len(messages)} and {deframer.buffered_bytes} bytes came"
-            raise CallRefusedError(Status.INTERNAL, f"{self._shown_path} takes one message; {came}")
+            came = f"got {len(messages)} and {deframer.buffered_bytes} more bytes"
+            raise CallRefusedError(Status.INTERNAL, f"{self._shown_path}: expected one message, {came}")
         return messages
 
     async def _unpacked(self, message: Packed) -> bytes:
         """Unpack the request, a step in each turn of the loop."""
         if not message.is_known:
             encoding = clipped(message.encoding.decode("ascii", "replace"))
-            why = f"crirm has to read this request and does not know its encoding {encoding!r}"
+            why = f"unsupported grpc-encoding {encoding!r}; crirm has to read this request"
             raise CallRefusedError(Status.UNIMPLEMENTED, why)
         steps = unpacking(message, MAX_MESSAGE_BYTES)
         while True:
@@ -242,7 +242,7 @@ class Held:
                 return unpacked
             except UnpackError as error:
                 status = Status.RESOURCE_EXHAUSTED if error.too_large else Status.INTERNAL
-                raise CallRefusedError(status, f"the request is {error}") from error
+                raise CallRefusedError(status, f"request: {error}") from error
             await trio.lowlevel.checkpoint()
 
     async def forward(self, message: bytes) -> Answer:
@@ -276,6 +276,11 @@ class Held:
         if not self._gone:
             bridge.now(self._stream.send_data(data))
 
+    def cut_off(self, status: Status, message: str) -> None:
+        """Wait no longer for the runtime's answer: the handler hears that the outcome is open."""
+        if self._forwarded is not None:
+            self._forwarded.give_up(status, message)
+
     def latency(self) -> Latency:
         """Return where the call's time has gone."""
         call, now_s = self._forwarded, monotonic()
@@ -302,7 +307,7 @@ class Held:
         if self._gone:
             return
         if call is None:
-            log.error("a handler did not forward its call, this is a bug in crirm", method=self._shown_path)
+            log.error("handler did not forward its call; this is a bug in crirm", method=self._shown_path)
             self.refuse(Status.INTERNAL, OUR_FAULT)
         elif call.reset_code is not None:
             self._gone = True
@@ -317,10 +322,10 @@ class Held:
     def _failed(self, status: Status, message: str, error: CrirmError | None) -> None:
         """Refuse what was not forwarded; else the caller gets what the runtime has answered."""
         if self._forwarded is None:
-            _complain("a request cannot be read", self._path, error)
+            _complain("cannot read a request", self._path, error)
             self.refuse(status, message)
         else:
-            _complain("what a reply is about cannot be read", self._path, error)
+            _complain("cannot read the request of a reply", self._path, error)
             self._reply(None)
 
     def refuse(self, status: Status, message: str) -> None:

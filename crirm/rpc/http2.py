@@ -1,7 +1,7 @@
 """HTTP/2 connections to the runtime for crirm's own calls and for held ones: grpclib's protocol over h2.
 
 A stream's frames are handed on synchronously, in the loop callback that has read them (``leg``), and what is written
-in answer to one read is sent with one system call (``flusher``). Header blocks are those of ``header_blocks``. Each
+in answer to one read is sent with one system call. Header blocks are those of ``header_blocks``. Each
 stream may hold `STREAM_WINDOW_BYTES` unread; the window of the connection is as large as HTTP/2 allows, so a stream
 that nobody reads never stops the others.
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import hyperframe.frame
     from grpclib.protocol import Stream
 
-    from crirm.rpc.flusher import Flusher
     from crirm.rpc.leg import Leg
 
 STREAM_WINDOW_BYTES = 1 << 20  # what a stream may hold unread; 1 MiB keeps a 64 MiB message moving and memory bounded
@@ -73,14 +72,13 @@ class _H2Connection(H2Connection):
 class Http2Connection(H2Protocol):
     """One HTTP/2 connection to the runtime and the legs of calls that run over it."""
 
-    def __init__(self, flusher: Flusher) -> None:
+    def __init__(self) -> None:
         config = h2_config(client_side=True)
         super().__init__(_Unused(), _CONFIG, config)
         self.h2 = _H2Connection(config)
         self.h2.decoder, self.h2.encoder = LinearDecoder(), LiteralEncoder()
-        self.flusher = flusher
         self.legs: dict[int, Leg] = {}
-        self.dirty = False
+        self._sending = False  # what was written goes out at the end of this batch, or turn of the loop
         self.lost = False
         self.writable = True
         self.goodbye = ""  # why the peer takes no new streams
@@ -118,8 +116,7 @@ class Http2Connection(H2Protocol):
         if self.lost:
             return
         self.arrived_s = monotonic()
-        self.flusher.hold()
-        self.flusher.add(self)
+        self._sending = True
         self._unread += data
         try:
             whole_bytes = whole_frames(self._unread)
@@ -130,12 +127,12 @@ class Http2Connection(H2Protocol):
                     self._handle(event)
             self._conclude()
         except (ProtocolError, FrameError) as error:
-            self.fail(f"the peer does not speak HTTP/2 as it should ({error})")
+            self.fail(f"HTTP/2 protocol error by the peer ({error})")
         except Exception:
-            self.fail("a fault in crirm")
+            self.fail("internal error, a bug in crirm")
             raise
         finally:
-            self.flusher.flush()
+            self._send()
 
     def _handle(self, event: h2e.Event) -> None:
         handle = _HANDLERS.get(type(event))
@@ -148,7 +145,7 @@ class Http2Connection(H2Protocol):
         """Take note of a frame that brought no call forward."""
         if not self._allowances.spend(kind, self.arrived_s) and not self.lost:
             self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-            self.fail(f"the peer sends too many {kind.called}")
+            self.fail(f"peer sends too many {kind.called}")
 
     def _conclude(self) -> None:
         """Do once what may have become possible many times over: it takes a look at every stream."""
@@ -171,9 +168,20 @@ class Http2Connection(H2Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell every leg that its connection is gone."""
-        self.fail(f"the connection was closed{f' ({exc})' if exc else ''}")
+        self.fail(f"connection closed{f' ({exc})' if exc else ''}")
 
     # --- called by legs and owners -------------------------------------------------------------------------------
+
+    def send_soon(self) -> None:
+        """Send what was written, with all else that comes of the present batch."""
+        if not self._sending:
+            self._sending = True
+            bridge.loop().call_soon(self._send)
+
+    def _send(self) -> None:
+        self._sending = False
+        if not self.lost and not self.connection.is_closing():  # asyncio logs writes to a broken pipe
+            self.connection.flush()
 
     def fail(self, reason: str) -> None:
         """Close the connection and end all its legs; *reason* is for the operator."""
@@ -200,7 +208,7 @@ class Http2Connection(H2Protocol):
         """Give *size_bytes* of flow-control window back to the peer: that much was handed on."""
         if size_bytes and not self.lost:
             self.h2.acknowledge_received_data(size_bytes, stream_id)
-            self.flusher.add(self)
+            self.send_soon()
 
     def on_lost(self, reason: str) -> None:
         """Called once, when the connection is gone; where it had very many legs, some of them hear of it later."""
@@ -222,7 +230,7 @@ class Http2Connection(H2Protocol):
         if leg is None:
             return
         if event.headers and event.headers[0] is TOO_LONG:
-            leg.on_too_long(f"more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} of headers")
+            leg.on_too_long(f"more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers")
         else:
             end = isinstance(event, h2e.TrailersReceived) or event.stream_ended is not None
             leg.on_headers(_as_headers(event.headers), end=end)
@@ -255,7 +263,7 @@ class Http2Connection(H2Protocol):
         self._count(Kind.SETTINGS)
 
     def _begun(self, _event: h2e.RequestReceived | h2e.PushedStreamReceived) -> None:
-        self.fail("the peer begins a stream, which only a client does")
+        self.fail("peer opened a stream, which only a client may do")
 
     def _terminated(self, event: h2e.ConnectionTerminated) -> None:
         reason = f"peer sent GOAWAY (error {event.error_code})"

@@ -74,14 +74,14 @@ class Leg(ABC):
                 self.sent_end = True  # closed by the peer in this very batch; its reset is one of the next events
                 return
             self._body, self.sent_end = rest, not rest
-            self.connection.flusher.add(self.connection)
+            self.connection.send_soon()
 
     def reset(self) -> None:
         """End the stream at once, both ways: nobody wants the reply any more."""
         if not self.connection.lost and not (self.sent_end and self.received_end):
             with suppress(ProtocolError):  # the peer was quicker: the stream is closed already
                 self.connection.h2.reset_stream(self.stream_id, CANCEL)
-                self.connection.flusher.add(self.connection)
+                self.connection.send_soon()
         self.forget()  # last: whoever waits for room may begin at once
 
     def forget(self) -> None:

@@ -89,7 +89,6 @@ class MemoryServer:
 
     def reset(self, call: Kept, status: Status, why: str) -> None:
         """Drop what its caller has not got of its reply; grpclib, which may be sending that, hears of it later."""
-        self.calls.pop(call.stream_id, None)
         self._splice.reply_reset(call, h2.ENHANCE_YOUR_CALM, status, why)
         bridge.loop().call_soon(self.cancelled, call)
 
@@ -134,9 +133,7 @@ class MemoryServer:
         elif kind == h2.RST_STREAM:
             self.calls.pop(call.stream_id, None)
             code = h2.number_in(payload)
-            self._splice.reply_reset(
-                call, code, Status.UNAVAILABLE, f"the runtime reset the stream (HTTP/2 error {code})"
-            )
+            self._splice.reply_reset(call, code, Status.UNAVAILABLE, f"runtime reset the stream (HTTP/2 error {code})")
 
     def _part_in(self, block: bytes) -> Headers:
         headers: Iterable[Any] = self._decoder.decode(block, raw=True)

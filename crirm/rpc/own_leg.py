@@ -58,7 +58,7 @@ class OwnCall:
         timeout_s = None if self._deadline_s is None else max(0.0, self._deadline_s - monotonic())
         stream_id = connection.h2.get_next_available_stream_id()
         connection.h2.send_headers(stream_id, request_headers(path, timeout_s))
-        connection.flusher.add(connection)
+        connection.send_soon()
         self._leg = OwnLeg(connection, stream_id, self, self._deliver)
 
     def refuse(self, status: Status, message: str) -> None:
@@ -67,7 +67,7 @@ class OwnCall:
 
     def cancel(self) -> None:
         """End now, wherever it is; nothing when it has ended."""
-        self.fail(Status.CANCELLED, "crirm does not wait for it any more")
+        self.fail(Status.CANCELLED, "call is no longer needed")
 
     def fail(self, status: Status, message: str) -> None:
         """End now with *status*, wherever it is; nothing when it has ended."""
@@ -112,21 +112,21 @@ class OwnLeg(Leg):
         try:
             self._deframer.feed(data)
         except trio.WouldBlock:
-            self._give_up(Status.RESOURCE_EXHAUSTED, "answers came faster than they were read")
+            self._give_up(Status.RESOURCE_EXHAUSTED, "replies arrived faster than they were read")
         except MessageTooLargeError as error:
-            self._give_up(Status.RESOURCE_EXHAUSTED, f"the runtime answered with {error}")
+            self._give_up(Status.RESOURCE_EXHAUSTED, f"runtime sent {error}")
         else:
             self.credit(credit_bytes)
             if end:
-                self._end(Status.UNKNOWN.value, "the runtime ended its answer without a status")
+                self._end(Status.UNKNOWN.value, "runtime ended its reply without a status")
 
     def on_reset(self, code: int) -> None:
         """End without an answer."""
-        self._end(Status.UNAVAILABLE.value, f"the runtime reset the stream (HTTP/2 error {code})")
+        self._end(Status.UNAVAILABLE.value, f"runtime reset the stream (HTTP/2 error {code})")
 
     def on_too_long(self, what: str) -> None:
         """End without an answer."""
-        self._give_up(Status.INTERNAL, f"the runtime answered with {what}")
+        self._give_up(Status.INTERNAL, f"runtime sent {what}")
 
     def lost(self, reason: str) -> None:
         """End without an answer."""

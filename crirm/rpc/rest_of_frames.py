@@ -61,6 +61,6 @@ class RestOfFrames:
             return
         has_read, self._has_read = self._has_read, self._reads
         if self._read_bytes == read_bytes and has_read:
-            self._connection.fail(f"the rest of a frame did not come within {REST_WITHIN_S:g} s")
+            self._connection.fail(f"rest of a frame did not arrive within {REST_WITHIN_S:g} s")
         else:
             self._watch()

@@ -49,10 +49,13 @@ class RuntimeFrames:
         Raises:
             FrameError, HPACKError: they are not as they should be.
         """
-        self.reader.work(self._handlers, self._splice.to_caller)
         window = self._splice.window
-        if window.in_block and self.reader.block is None:
-            window.block_ended()
+        window.busy = True
+        try:
+            self.reader.work(self._handlers, self._splice.to_caller)
+        finally:
+            if self.reader.block is None:
+                window.free()
         for _ in range(self._acknowledged):  # now that the caller gets that before anything that keeps to it
             self._splice.windows_changed(self._splice.settings.acknowledged())
         self._acknowledged = 0
@@ -60,7 +63,7 @@ class RuntimeFrames:
     def _count(self, kind: Kind) -> None:
         """Take note of a frame that brings no call forward."""
         if not self._allowances.spend(kind, self._splice.now_s):
-            raise FrameError(h2.ENHANCE_YOUR_CALM, f"it sends too many {kind.called}")
+            raise FrameError(h2.ENHANCE_YOUR_CALM, f"too many {kind.called}")
 
     def _is_ours(self, stream_id: int, stream: Passing | Kept | None) -> bool:
         """Tell whether what comes on a stream is not for the caller: crirm answers it, or has ended it."""
@@ -85,9 +88,8 @@ class RuntimeFrames:
         if flags & (h2.PADDED | h2.WITH_PRIORITY):
             piece = h2.content(h2.HEADERS, flags, piece)
         if not self.greeted:
-            raise FrameError(h2.PROTOCOL_ERROR, "it does not begin as an HTTP/2 server does")
+            raise FrameError(h2.PROTOCOL_ERROR, "first frame is not SETTINGS")
         if not flags & h2.END_HEADERS:
-            self._splice.window.in_block = True
             self.reader.begin_block(stream_id, flags, piece)
             return self._in_turn(data, at, end)
         stream = self._splice.streams.get(stream_id)
@@ -149,7 +151,7 @@ class RuntimeFrames:
             if stream.watch is not None:
                 stream.watch.reply(h2.content(h2.DATA, flags, data[at:end]))
             if flags & h2.END_STREAM:
-                self._splice.broken(stream, Status.UNKNOWN, "the runtime ended its reply without a status")
+                self._splice.broken(stream, Status.UNKNOWN, "runtime ended its reply without a status")
                 if stream.caller_ended:
                     del self._splice.streams[stream_id]
         return self._in_turn(data, at, end, end - at)
@@ -162,7 +164,7 @@ class RuntimeFrames:
             return b""
         if stream is not None:
             del self._splice.streams[stream_id]
-            self._splice.broken(stream, Status.UNAVAILABLE, f"the runtime reset the stream (HTTP/2 error {code})")
+            self._splice.broken(stream, Status.UNAVAILABLE, f"runtime reset the stream (HTTP/2 error {code})")
         return self._in_turn(data, at, end)
 
     def _update(self, stream_id: int, _flags: int, _data: bytes, _at: int, _end: int) -> bytes | None:
@@ -197,4 +199,4 @@ class RuntimeFrames:
         return b""
 
     def _push(self, *_: object) -> bytes | None:
-        raise FrameError(h2.PROTOCOL_ERROR, "it pushes a stream, which gRPC never does")
+        raise FrameError(h2.PROTOCOL_ERROR, "server sent PUSH_PROMISE, which gRPC does not use")

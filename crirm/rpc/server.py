@@ -36,22 +36,21 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Route:
-    """Where a call goes, under which path, who decides about it or looks on, and whether it ever ends by itself."""
+    """Where a call goes, under which path, and who decides about it or looks on."""
 
     pool: Pool
     path: bytes
     handler: Handler | None = None
     observer: CallTap | None = None
-    endless: bool = False
 
 
 _TOO_MUCH_METADATA: Final = Refusal(
     Status.RESOURCE_EXHAUSTED,
-    f"the call comes with more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers of metadata",
+    f"metadata is too large: more than {MAX_HEADER_LIST_BYTES} bytes or {MAX_HEADERS} headers",
 )
 MOST_CALLS: Final = 10_000  # of one caller at once; the kubelet has some dozens
 _TOO_MANY_CALLS: Final = Refusal(
-    Status.RESOURCE_EXHAUSTED, f"one caller may have {MOST_CALLS} calls in flight, and this caller has them"
+    Status.RESOURCE_EXHAUSTED, f"too many calls in flight: at most {MOST_CALLS} per caller"
 )
 _MOST_REMEMBERED: Final = 256
 _SHORT_BYTES: Final = 4 << 10
@@ -88,7 +87,7 @@ class Server:
         self._served = served
         self._shut: Refusal | None = None
         self._idle = trio.Event()
-        self._tasks = 0  # held calls that are being handled
+        self._handled: set[Held] = set()  # held calls whose task has not ended
         self._requests = RequestBlocks()
         self.budget = Budget()
         self.connections: set[CallerConnection] = set()
@@ -111,7 +110,10 @@ class Server:
         route = self._shut or self._served.route(path)
         if isinstance(route, Refusal):
             return route
-        return Refusal(Status.UNAVAILABLE, f"crirm has lost the container runtime at {route.pool.socket_path}")
+        why = f"container runtime at {route.pool.socket_path} is not reachable"
+        if route.observer is not None:
+            route.observer.close(Outcome(Status.UNAVAILABLE.value, why, NO_TIME))
+        return Refusal(Status.UNAVAILABLE, why)
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
@@ -120,9 +122,8 @@ class Server:
         path = find(headers, b":path") or b""
         if type(headers) is TooLong:
             return _refused(stream_id, path, _TOO_MUCH_METADATA)
-        route = self._shut or self._served.route(path)
-        if len(connection.splice.streams) >= MOST_CALLS:
-            route = _TOO_MANY_CALLS
+        too_many = _TOO_MANY_CALLS if len(connection.splice.streams) >= MOST_CALLS else None
+        route = too_many or self._shut or self._served.route(path)  # whoever is to observe begins with its route
         if isinstance(route, Refusal):
             return _refused(stream_id, path, route)
         tap = self._tap(path, route)
@@ -145,14 +146,14 @@ class Server:
 
     def start(self, held: Held) -> None:
         """Handle a held call whose request is whole."""
-        self._tasks += 1
+        self._handled.add(held)
         self._served.nursery.start_soon(self._run, held)
 
     async def _run(self, held: Held) -> None:
         try:
             await held.run()
         finally:
-            self._tasks -= 1
+            self._handled.discard(held)
             self.look_whether_idle()
 
     def answered(self, stream: Passing | Kept, trailers: Headers) -> None:
@@ -191,7 +192,7 @@ class Server:
 
     def look_whether_idle(self) -> None:
         """Hear that a call, or a connection, has ended."""
-        if self._shut is not None and not self._tasks and not any(self._in_flight()):
+        if self._shut is not None and not self._handled and not any(self._in_flight()):
             self._idle.set()
 
     def shut_gate(self, refusal: Refusal, endless: Callable[[bytes], bool]) -> None:
@@ -229,8 +230,10 @@ class Server:
             await connection.closed.wait()
 
     def close(self, reason: str) -> None:
-        """Close every connection; calls still in flight end with UNAVAILABLE and *reason*."""
+        """Close every connection; calls still in flight end with UNAVAILABLE and *reason*, forwarded ones too."""
         self._cut(Status.UNAVAILABLE, reason, lambda _path: True)
+        for held in list(self._handled):
+            held.cut_off(Status.UNAVAILABLE, reason)
         for connection in list(self.connections):
             connection.close()
 
@@ -276,4 +279,4 @@ async def open_server(sock: socket.socket, served: Served) -> AsyncIterator[Serv
         yield server
     finally:
         listener.close()
-        server.close("crirm has stopped")
+        server.close("crirm stopped")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Stream = Passing | Kept
 
-_UNSEEN = "the container runtime closes its connection and has not seen the call"
+_UNSEEN = "container runtime closed its connection without processing the call"
 REMEMBERED = 4096  # kept streams that are over: their caller may still send updates of their windows
 
 
@@ -207,12 +207,12 @@ class SpliceState:
         streams, self.streams = self.streams, {}
         for stream in streams.values():
             if type(stream) is Passing:
-                self.broken(stream, Status.CANCELLED, "the caller closed its connection")
+                self.broken(stream, Status.CANCELLED, "caller closed its connection")
             elif type(stream) is Kept and not stream.over:
                 stream.over = True
                 if stream.sink is not None:
                     stream.sink.cancelled()
-                self.calls.broken(stream, Status.CANCELLED.value, "the caller closed its connection")
+                self.calls.broken(stream, Status.CANCELLED.value, "caller closed its connection")
 
     @property
     def is_idle(self) -> bool:

@@ -32,7 +32,7 @@ ECHO_STREAM = "/crirm.test.Echo/ServerStream"
 ECHO_REQUESTS = "/crirm.test.Echo/ClientStream"
 _STATE = "/crirm.test.Echo/State"
 
-OK, CANCELLED, DEADLINE_EXCEEDED, UNIMPLEMENTED, UNAVAILABLE = 0, 1, 4, 12, 14
+OK, CANCELLED, DEADLINE_EXCEEDED, NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE = 0, 1, 4, 5, 12, 14
 MIB = 1 << 20
 SLACK_BYTES = 32 * MIB  # what a Python process may take for itself while it works
 _WITHIN_S = 30.0

@@ -68,6 +68,7 @@ class Checks:
     _owned: dict[str, CPUSet] = attrs.field(factory=dict, init=False)
     _started_s: dict[str, float] = attrs.field(factory=dict, init=False)
     _answered_s: dict[bytes, float] = attrs.field(factory=dict, init=False)
+    _lost_s: dict[bytes, float] = attrs.field(factory=dict, init=False)
     _disturbed_s: float = attrs.field(default=0.0, init=False)
 
     def fail(self, rule: str, what: str) -> None:
@@ -184,8 +185,15 @@ class Checks:
         """Take note that the runtime has answered a call."""
         self._answered_s[number] = trio.current_time()
 
+    def lost(self, number: bytes) -> None:
+        """Take note that the runtime will not answer a call: its connection is gone."""
+        self._lost_s[number] = trio.current_time()
+
     def overdue(self, method: str, number: bytes, begun_s: float) -> None:
         """Check a call that ended by its deadline."""
+        lost_s = self._lost_s.get(number)
+        if lost_s is not None and lost_s < trio.current_time() - ANSWERED_WITHIN_S:
+            self.fail("a lost call goes on", f"{method}: lost at {lost_s:.3f} s, and its caller waited in vain")
         if self._disturbed_s >= begun_s:
             return
         answered_s = self._answered_s.get(number)

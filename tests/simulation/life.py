@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from crirm.daemon.decider import Decider
     from crirm.daemon.node import DecidingNode
     from crirm.rpc.calls import Handler, HeldCall, Refusal
-    from crirm.rpc.flusher import Flusher
     from crirm.rpc.server import Route, Served, Server
     from tests.simulation.disk import ModelStore
     from tests.simulation.wires import Socket
@@ -215,8 +214,8 @@ async def _no_watchdog() -> None:
     """There is no systemd."""
 
 
-def _relay(settings: Settings, flusher: Flusher, decider: Decider) -> Any:
-    relay = _RELAY(settings, flusher, decider)
+def _relay(settings: Settings, decider: Decider) -> Any:
+    relay = _RELAY(settings, decider)
     life = _world().life
     if life is not None:
         life.relay = relay

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[2]
 MOST_SEEDS: Final = 500
 AT_START: Final = "not exclusive when its owner starts,starts on CPUs of another"
+LOST: Final = "a lost call goes on,an answer is lost,calls never end"
 UNKNOWN: Final = "starts, and crirm does not know it,running but unknown,runs without a grant,two owners"
 
 
@@ -144,6 +145,36 @@ MUTATIONS: Final = (
                 "crirm/daemon/placement/machine.py",
                 "        if not sight.shows_change(self.node.hardware.sight):",
                 "        if True:",
+            ),
+        ),
+    ),
+    Mutation(
+        "the rest of a frame is waited for without end", "half answers", f"{LOST},pods do not go away",
+        (
+            Edit(
+                "crirm/rpc/rest_of_frames.py",
+                "        if self._read_bytes == read_bytes and has_read:",
+                "        if False:",
+            ),
+        ),
+    ),
+    Mutation(
+        "a caller does not hear that the runtime has left it", "cuts", f"{LOST},pods do not go away",
+        (
+            Edit(
+                "crirm/rpc/splice_state.py",
+                "                self.cut(stream, Status.UNAVAILABLE, message, tell_runtime=False)",
+                "                pass",
+            ),
+        ),
+    ),
+    Mutation(
+        "the runtime hears of the end of calls that it never had", "very late", "HTTP/2 forbids it",
+        (
+            Edit(
+                "crirm/rpc/caller_frames.py",
+                "            self._kept_reset(stream)\n        return b\"\"\n",
+                "            self._kept_reset(stream)\n        return None\n",
             ),
         ),
     ),

@@ -66,6 +66,7 @@ class Told:
         mishap: returns what goes wrong with a call of a method, if anything.
         kill: kills crirm.
         answered: told the number of every call that was answered.
+        lost: told the number of every call whose connection has ended before.
         unwelcome: told that crirm listens for itself where that is at the cost of others.
         forbidden: told what HTTP/2 forbids.
     """
@@ -73,6 +74,7 @@ class Told:
     mishap: Callable[[str], Mishap | None]
     kill: Callable[[], None]
     answered: Callable[[bytes], None]
+    lost: Callable[[bytes], None]
     unwelcome: Callable[[], None]
     forbidden: Callable[[str], None]
 
@@ -167,6 +169,7 @@ class Port(Peer):
     def on_lost(self) -> None:
         """End all calls."""
         for stream in list(self._streams.values()):
+            self._told.lost(stream.call)
             self._abandon(stream)
 
     def _abandon(self, stream: Stream) -> None:

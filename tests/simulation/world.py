@@ -152,7 +152,8 @@ class World:
         life = self.life
         if self.runtime_down or life is None or life.dead:
             raise ConnectionRefusedError("nobody listens")
-        told = Told(self.mishap, self.kill, self.checks.answered, self.checks.unwelcome, self.checks.forbidden)
+        checks = self.checks
+        told = Told(self.mishap, self.kill, checks.answered, checks.lost, checks.unwelcome, checks.forbidden)
         port = Port(self.runtime, self.scenario.streams, told, of_caller=isinstance(connection, RuntimeHalf))
         near, far = pair(connection, port, self.loop, self._split)
         life.sockets.append(near)

@@ -1,4 +1,4 @@
-"""Overrides in a daemon that runs: taken into use all or none, and kept for the next start."""
+"""Overrides in a running daemon: activated all or none, and saved for the next start."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ log = get_logger("policy")
 
 @attrs.define
 class Overrides:
-    """The overrides that apply to this node; others are taken into use all together or not at all.
+    """The overrides for this node; new ones are activated all together or not at all.
 
     Args:
         decider: who decides, if anything is placed.
-        state_dir: where they are kept for the next start; empty: nowhere.
-        in_force: those that apply now.
+        state_dir: where they are saved for the next start; empty: nowhere.
+        in_force: the active ones.
     """
 
     decider: Decider
@@ -37,11 +37,11 @@ class Overrides:
 
     @classmethod
     def kept_in(cls, state_dir: str, decider: Decider) -> Overrides:
-        """Return those that the node agent has sent an earlier process; none where nothing is kept."""
+        """Return the saved overrides; none if nothing is saved."""
         return cls(decider, state_dir, _kept_in(state_dir))
 
     def override(self, container: Container, pod: Pod) -> Container:
-        """Return *container*, which has what its pod asks for, as the overrides want it; for ``Intake``."""
+        """Return *container*, which has its pod's requests, with the overrides applied; for ``Intake``."""
         if not self.in_force:
             return container
         from crirm.daemon.configuration.overriding import applied  # noqa: PLC0415 - most nodes have no overrides
@@ -49,7 +49,7 @@ class Overrides:
         return applied(self.in_force, container, pod)
 
     def containers(self, workload: Workload | None) -> dict[str, list[str]]:
-        """Return the names of those containers of *workload* that each is for, by its own name; None: nobody knows."""
+        """Return the full names of the containers of *workload* to which each override applies, by its name."""
         if workload is None or not self.in_force:
             return {override.name: [] for override in self.in_force}
         from crirm.daemon.configuration.overriding import overridden_in  # noqa: PLC0415 - as above
@@ -57,9 +57,9 @@ class Overrides:
         return overridden_in(self.in_force, workload)
 
     async def set_adjustment(self, node_name: str, document: Mapping[str, Any]) -> Mapping[str, str]:
-        """Take the overrides in *document* into use; see ``kube.config_service``.
+        """Activate the overrides in *document*; see ``kube.config_service``.
 
-        What is wrong with any of them, or with any container of theirs, refuses them all.
+        A fault in one of them, or for one of their containers, rejects them all.
         """
         from crirm.daemon.configuration.overriding import decode_overrides, on_node  # noqa: PLC0415 - as above
 
@@ -106,6 +106,6 @@ def _kept_in(state_dir: str) -> tuple[Override, ...]:
 
             decoded, errors = decode_overrides(document)
             if errors:
-                log.warning("cannot use saved overrides", reasons=errors)
+                log.warning("cannot use saved overrides; waiting for the node agent to send them", reasons=errors)
             return on_node(decoded, node_name)
     return ()

@@ -36,7 +36,7 @@ AGAIN_S: Final = 0.1
 
 
 def applied(overrides: tuple[Override, ...], container: Container, pod: Pod) -> Container:
-    """Return *container*, which has what its pod asks for, as *overrides* want it."""
+    """Return *container*, which has its pod's requests, with *overrides* applied."""
     try:
         found = override_of(overrides, container, pod)
     except ConflictError as error:
@@ -68,11 +68,11 @@ def on_node(overrides: tuple[Override, ...], node_name: str) -> tuple[Override, 
 
 @attrs.frozen
 class NewRequirements:
-    """What other overrides would change.
+    """Changes by new overrides.
 
     Args:
-        requirements: of the containers for which they would not be what they are.
-        conflicts: what cannot be followed, by container.
+        requirements: of the containers for which they change.
+        conflicts: overrides that contradict each other, by container.
     """
 
     requirements: Mapping[ContainerKey, Requirements]
@@ -118,7 +118,7 @@ class OverrideChange:
         }
 
     async def _plan(self) -> tuple[State, tuple[NewRequirements, Plan]]:
-        """Plan for the state of now, while no affected container is being resized, if that can be had."""
+        """Plan for the current state, if possible while no affected container is being resized."""
         make = self._planned
         before, (wanted, found) = await plan_aside(self.node.engine, make)
         with trio.move_on_after(SETTLED_WITHIN_S):
@@ -152,8 +152,8 @@ class OverrideChange:
 
 
 def _own_requirements(node: DecidingNode, container: Container, pod: Pod) -> Requirements:
-    """Return what *container* asks for without overrides."""
+    """Return the requirements of *container* without overrides."""
     try:
         return node.intake.requirements(pod, container.name, container.resources)
-    except RefusedError:  # an annotation that was malformed when it was adopted, too
+    except RefusedError:  # a malformed annotation, already ignored when the container was found
         return container.requirements

@@ -1,4 +1,4 @@
-"""UpdateContainerResources of the kubelet: its in-place resize, or its CPU manager at work."""
+"""UpdateContainerResources of the kubelet: an in-place resize, or its CPU manager."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ METHOD: Final = "UpdateContainerResources"
 
 
 async def update_container_resources(node: Node, call: HeldCall) -> None:
-    """Merge what is asked with what is decided."""
+    """Merge the request with the decision."""
     request = decoded(METHOD, cri.UpdateContainerResourcesRequest, call.message)
     admission = await _decided(node, request)
     with _reserved(node, admission, request, call.message) as (key, message):
@@ -42,9 +42,9 @@ async def update_container_resources(node: Node, call: HeldCall) -> None:
 
 
 async def _decided(node: Node, request: cri.UpdateContainerResourcesRequest) -> Admission | None:
-    """Return what the state of now makes of the request, None where it is not about a container that crirm knows.
+    """Return the admission of the request in the current state, None if the container is unknown.
 
-    Who would fare better if something had ended waits for the runtime to say so, once, and is decided about afresh.
+    A request that would benefit from an exited container waits for the runtime's list, once, and is decided again.
     """
     admission = _admitted(node, request)
     decision = None if admission is None else admission.decision
@@ -70,7 +70,7 @@ def _admitted(node: Node, request: cri.UpdateContainerResourcesRequest) -> Admis
 def _reserved(
     node: Node, admission: Admission | None, request: cri.UpdateContainerResourcesRequest, message: bytes
 ) -> Iterator[tuple[ContainerKey | None, bytes]]:
-    """Own the new size, and go back to the old one where the request does not reach the runtime; see ``creation``."""
+    """Own the new size, and return to the old one if the request does not reach the runtime; see ``creation``."""
     if admission is None or admission.container is None or admission.event is None or admission.decision is None:
         yield None, message
         return
@@ -88,7 +88,7 @@ def _reserved(
 
 
 def _note(node: Node, key: ContainerKey | None, answer: Answer) -> None:
-    """Keep the new size, or go back to the old one."""
+    """Keep the new size, or return to the old one."""
     if key is not None:
         node.engine.apply(ResizeDone(key) if succeeded(answer) else ResizeFailed(key))
     if not answer.certain:

@@ -14,7 +14,6 @@ from crirm.daemon.app import STOPPING, Daemon, Stop, _drain, _relay
 from crirm.daemon.configuration.in_force import InForce, Source
 from crirm.daemon.decider import Decider
 from crirm.daemon.settings import Settings
-from crirm.rpc.flusher import Flusher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -113,6 +112,6 @@ async def test_signals_are_obeyed(numbers: list[int], asked: bool, insisted: boo
 )
 def test_images_have_a_link_of_their_own_only_where_they_need_one(image_socket: str, images: str | None) -> None:
     settings = Settings(relay_socket="/r.sock", runtime_socket="/c.sock", image_socket=image_socket)
-    relay = _relay(settings, Flusher(), Decider())
+    relay = _relay(settings, Decider())
     assert (relay.images.pool.socket_path if relay.images else None) == images
     assert (relay.images is relay.runtime) == (images == "/c.sock")

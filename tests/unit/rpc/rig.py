@@ -19,7 +19,6 @@ from h2.connection import H2Connection
 from crirm.rpc import bridge
 from crirm.rpc.budget import Account, Budget
 from crirm.rpc.client import Pool, RuntimeConnection
-from crirm.rpc.flusher import Flusher
 from crirm.rpc.grpc_wire import frame
 from crirm.rpc.server import Route, Served, Server
 
@@ -205,12 +204,10 @@ class Rig:
         self.renamed: dict[bytes, bytes] = {}
         self.handler: Handler | None = None
         self.observer: CallTap | None = None
-        self.endless = False
         self.route: Callable[[bytes], Route | Refusal] | None = None
         self.away = False
         self.piece_bytes = piece_bytes
-        self.flusher = Flusher()
-        self.pool = Pool("/run/test.sock", self.flusher)
+        self.pool = Pool("/run/test.sock")
         served = Served(
             self._route, lambda: None if self.away else self.pool, nursery, tap, self._finish, connect=self._connect
         )
@@ -227,20 +224,18 @@ class Rig:
             return self.route(path)
         if self.refusal is not None:
             return self.refusal
-        return Route(
-            self.elsewhere or self.pool, self.renamed.get(path, path), self.handler, self.observer, self.endless
-        )
+        return Route(self.elsewhere or self.pool, self.renamed.get(path, path), self.handler, self.observer)
 
     def connect_pool(self, pool: Pool) -> Peer:
         """Let *pool* have a connection, or one more, and return its other end."""
-        connection = RuntimeConnection(pool, self.flusher)
+        connection = RuntimeConnection(pool)
         self.others.append(Peer(connection, client_side=False))
         pool.add(connection)
         return self.others[-1]
 
     def route_elsewhere(self) -> Peer:
         """Have calls go to another socket than that of the runtime, and return the other end of that."""
-        self.elsewhere = Pool("/run/elsewhere.sock", self.flusher)
+        self.elsewhere = Pool("/run/elsewhere.sock")
         return self.connect_pool(self.elsewhere)
 
     async def another_kubelet(self) -> Peer:
@@ -281,7 +276,6 @@ class Rig:
         while quiet < 3:
             left -= 1
             assert left, "they never come to rest"
-            self.flusher.flush()
             moved = [peer.exchange(self.piece_bytes) for peer in self.peers]
             splice = self.downstream.splice
             behind = not self.downstream.lost and (splice.caller.reader.unread or splice.runtime.reader.unread)
@@ -333,7 +327,7 @@ class Rig:
     def idle(self) -> bool:
         """Nothing of any call is left in crirm."""
         legs = [leg for peer in self.others for leg in getattr(peer.other, "legs", ())]
-        tasks = self.server._tasks
+        tasks = self.server._handled
         splice = self.downstream.splice
         return not (legs or tasks or self.server.calls or splice.streams or self.server.budget.held_bytes) and (
             self.downstream.lost or not splice.window.waits

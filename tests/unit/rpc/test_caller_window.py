@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crirm.rpc import frames as h2
 from crirm.rpc.caller_window import CallerWindow
-from crirm.rpc.frames import USUAL_WINDOW_BYTES
+from crirm.rpc.frames import HEAD_BYTES, USUAL_WINDOW_BYTES
 
 STEPS = st.lists(
     st.one_of(
@@ -18,6 +19,20 @@ STEPS = st.lists(
 )
 
 
+def data(stream_id: int, size_bytes: int) -> bytes:
+    return h2.frame(h2.DATA, h2.END_STREAM, stream_id, bytes(size_bytes))
+
+
+def streams(frames: list[bytes]) -> list[tuple[int, int, bool]]:
+    """Return each stream in its order, with how many bytes came for it and whether it has ended."""
+    seen: dict[int, tuple[int, int, bool]] = {}
+    for frame in frames:
+        *_, flags, stream_id = h2.HEAD.unpack_from(frame)
+        _, size, _ = seen.pop(stream_id, (stream_id, 0, False))
+        seen[stream_id] = (stream_id, size + len(frame) - HEAD_BYTES, bool(flags & h2.END_STREAM))
+    return list(seen.values())
+
+
 @given(STEPS)
 def test_frames_keep_their_order_and_the_window(steps: list[tuple[str, int]]) -> None:
     out: list[bytes] = []
@@ -26,45 +41,45 @@ def test_frames_keep_their_order_and_the_window(steps: list[tuple[str, int]]) ->
     sent: list[bytes] = []
     outstanding = 0
     for number, (kind, wanted) in enumerate(steps):
-        size, seen = wanted, len(out)
-        frame = b"%d %d" % (number, size)
+        seen = len(out)
         if kind == "ours":
-            sent.append(frame)
-            window.send(frame, size)
+            sent.append(data(number, wanted))
+            window.send(sent[-1], wanted)
         elif kind == "runtime":
-            if size > believed:
+            if wanted > believed:
                 continue
-            believed -= size
-            frame = b"%d %d" % (number, size)
-            sent.append(frame)
-            if window.passes(size):
-                out.append(frame)
+            believed -= wanted
+            sent.append(data(number, wanted))
+            if window.passes(wanted):
+                out.append(sent[-1])
             else:
-                window.wait(frame, size)
+                window.wait(sent[-1], wanted)
+                window.free()
         else:
-            size = min(wanted, outstanding)
-            outstanding -= size
-            room += size
-            believed += window.opened(size)
-        used = sum(int(frame.split()[1]) for frame in out[seen:])
+            granted = min(wanted, outstanding)
+            outstanding, room = outstanding - granted, room + granted
+            believed += window.opened(granted)
+        used = sum(len(frame) - HEAD_BYTES for frame in out[seen:])
         room, outstanding = room - used, outstanding + used
         assert room >= 0
-        assert out == sent[: len(out)]
+        assert not (window.waits and room), "a caller that grants only when all is read gets all that it has granted"
+        assert streams(out)[:-1] == streams(sent)[: len(streams(out)[:-1])]
     while outstanding:
-        size, outstanding, seen = outstanding, 0, len(out)
-        believed += window.opened(size)
-        outstanding += sum(int(frame.split()[1]) for frame in out[seen:])
-    assert out == sent, "nothing waits for ever"
+        granted, outstanding, seen = outstanding, 0, len(out)
+        believed += window.opened(granted)
+        outstanding += sum(len(frame) - HEAD_BYTES for frame in out[seen:])
+    assert streams(out) == streams(sent), "nothing waits for ever"
     assert believed == window.window_bytes == USUAL_WINDOW_BYTES
     assert not window.waits
 
 
-def test_nothing_of_ours_goes_between_the_frames_of_a_block() -> None:
+def test_a_padded_frame_waits_whole() -> None:
     out: list[bytes] = []
     window = CallerWindow(out)
-    window.in_block = True
-    window.send(b"data", 4)
-    window.send_at_once(b"update")
+    assert window.passes(USUAL_WINDOW_BYTES - 2)
+    padded = h2.frame(h2.DATA, h2.PADDED, 1, b"\x02abc\0\0")
+    assert not window.passes(6)
+    window.wait(padded, 6)
     assert out == []
-    window.block_ended()
-    assert out == [b"data", b"update"]
+    window.opened(6)
+    assert out == [padded]

@@ -13,8 +13,7 @@ from hpack.hpack import Encoder
 from hyperframe.frame import GoAwayFrame, HeadersFrame, PushPromiseFrame
 
 from crirm.rpc import bridge, client
-from crirm.rpc.client import MAX_CONNECTIONS, NotGrpcError, Pool
-from crirm.rpc.flusher import Flusher
+from crirm.rpc.client import NotGrpcError, Pool
 from crirm.rpc.grpc_wire import RpcError, find, frame
 from crirm.rpc.own_leg import OwnCall
 from tests.integration.pretenders import HTTP1, NOISE, pretender
@@ -97,7 +96,7 @@ def test_what_cannot_be_used_is_told_from_what_may_come_yet(
     path = short_path / "c.sock"
 
     async def connect() -> None:
-        pool = Pool(str(path), Flusher())
+        pool = Pool(str(path))
         with pytest.raises(error, match=str(path)):
             await pool.connect()
         assert not pool.connected
@@ -109,7 +108,7 @@ def test_what_cannot_be_used_is_told_from_what_may_come_yet(
 def test_a_connection_that_nobody_waits_for_any_more_is_closed(short_path: Path) -> None:
     async def connect(accepted: list[socket.socket]) -> None:
         with trio.move_on_after(0.05):
-            await Pool(str(short_path / "mute.sock"), Flusher()).connect()
+            await Pool(str(short_path / "mute.sock")).connect()
         accepted.append(listener.accept()[0])
         accepted[0].settimeout(10)
         await trio.to_thread.run_sync(_read_to_the_end, accepted[0])
@@ -210,26 +209,6 @@ async def test_a_call_of_our_own_fails_with_the_runtime() -> None:
 
 
 @in_guest_mode
-async def test_endless_calls_leave_room_for_those_that_end() -> None:
-    """With one stream per connection, the last connection is not for one more subscriber to events."""
-    async with open_rig() as rig:
-        await _limit(rig, 1)
-        peers = [rig.pool_runtime, *(rig.connect_pool(rig.pool) for _ in range(MAX_CONNECTIONS - 1))]
-        for peer in peers[1:]:
-            peer.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 1})
-        await rig.settle()
-        subscribers = [OwnCall(b"", None, lambda _message: None) for _ in range(MAX_CONNECTIONS + 2)]
-        for subscriber in subscribers:
-            rig.pool.start(subscriber, b"/a.B/Events", endless=True)
-        await rig.call(path=b"/a.B/Ends")
-        begun = [find(peer.streams[1].headers[0], b":path") for peer in peers]
-        assert begun == [b"/a.B/Events"] * (MAX_CONNECTIONS - 1) + [b"/a.B/Ends"]
-        subscribers[0].cancel()
-        await rig.settle()
-        assert find(rig.pool_runtime.streams[3].headers[0], b":path") == b"/a.B/Events", "the next has its turn"
-
-
-@in_guest_mode
 async def test_calls_that_nobody_wants_any_more_do_not_pile_up() -> None:
     async with open_rig() as rig:
         await _limit(rig, 1)
@@ -327,7 +306,7 @@ async def test_an_answer_that_reads_as_gigabytes_is_refused_at_once() -> None:
 async def test_a_call_of_our_own_that_is_answered_with_very_many_messages_ends_at_the_second() -> None:
     async with open_rig() as rig:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_fail, rig, "INTERNAL.*more than one message")
+            nursery.start_soon(_fail, rig, "INTERNAL.*more than one reply")
             await rig.settle()
             rig.pool_runtime.h2.send_headers(1, REPLY)
             rig.pool_runtime.h2.send_data(1, frame(b"told") * 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 from grpclib.const import Status
 from hyperframe.frame import GoAwayFrame, HeadersFrame
@@ -14,6 +15,7 @@ from tests.unit.rpc.rig import OK, REPLY, VERSION, Peer, forwarding, in_guest_mo
 
 if TYPE_CHECKING:
     from crirm.rpc.calls import HeldCall
+    from crirm.rpc.tap import Outcome
 
 PIECES = pytest.mark.parametrize(
     "piece_bytes", [pytest.param(1, id="byte by byte"), pytest.param(1 << 16, id="in one read")]
@@ -310,3 +312,48 @@ async def test_a_caller_that_comes_while_the_runtime_is_away_is_told_so() -> Non
         other.exchange(1 << 16)
         assert other.goodbye is not None, "it is to come again"
         assert other.transport.closed
+
+
+@in_guest_mode
+async def test_a_caller_whose_connection_to_the_runtime_fails_is_sent_away_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The runtime is there, so nobody else would ever tell the caller to try again."""
+    monkeypatch.setattr("crirm.rpc.connection.AGAIN_S", 0.0)
+
+    async def fails(_half: object, _path: str) -> None:
+        raise OSError("too many open files")
+
+    async with open_rig() as rig:
+        rig.server._served = attrs.evolve(rig.server._served, connect=fails)
+        caller = await rig.another_kubelet()
+        assert caller.goodbye is not None
+        assert caller.transport.closed
+
+
+@in_guest_mode
+async def test_a_fault_in_looking_on_ends_calls_instead_of_leaving_them_without_an_answer() -> None:
+    async with open_rig() as rig:
+        rig.observer = Faulty()
+        stream = await rig.call()
+        rig.beyond.h2.send_headers(stream, REPLY)
+        rig.beyond.h2.send_data(stream, frame(b"yo"))
+        with pytest.raises(ZeroDivisionError):
+            rig.beyond.exchange(1 << 16)
+        rig.beyond.vanish(ZeroDivisionError())  # so asyncio does after a fault
+        await rig.settle()
+        assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"14"
+        assert rig.idle
+
+
+class Faulty:
+    """An observer with a bug."""
+
+    def request(self, message: bytes) -> None:
+        """Nothing is looked at."""
+
+    def reply(self, message: bytes) -> None:
+        raise ZeroDivisionError(message)
+
+    def close(self, outcome: Outcome) -> None:
+        """Likewise."""

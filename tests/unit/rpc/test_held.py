@@ -13,7 +13,10 @@ from h2.settings import SettingCodes
 
 from crirm.rpc.calls import Answer, CallRefusedError
 from crirm.rpc.grpc_wire import find, frame
-from tests.unit.rpc.rig import OK, REPLY, forwarding, in_guest_mode, open_rig
+from crirm.rpc.held import Held
+from crirm.rpc.memory_server import MOST_CALLS
+from crirm.rpc.spliced_streams import Kept
+from tests.unit.rpc.rig import OK, REPLY, forwarding, in_guest_mode, open_rig, request
 
 if TYPE_CHECKING:
     from crirm.rpc.calls import HeldCall
@@ -286,6 +289,30 @@ async def test_more_calls_than_one_server_takes_are_handled_at_once() -> None:
             await rig.answer(2 * number + 1, peer=rig.pool_runtime)
         assert all(rig.kubelet.streams[stream].headers == [REPLY, OK] for stream in streams)
         assert rig.idle
+
+
+@in_guest_mode
+async def test_a_call_that_is_let_go_leaves_its_server_to_the_others() -> None:
+    """grpclib counts it until it hears of its end, one turn of the loop later."""
+    part = Part(patient=True)
+    async with open_rig() as rig:
+        rig.handler = part
+        rig.beyond.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 1000})
+        await rig.settle()
+        first = await rig.call(body=None)
+        for _ in range(MOST_CALLS - 1):
+            await rig.call()
+        kept = rig.downstream.splice.streams[first]
+        assert isinstance(kept, Kept)
+        assert isinstance(kept.sink, Held)
+        kept.sink._replying = True
+        kept.sink.let_go("too much is held")
+        latest = rig.kubelet.h2.get_next_available_stream_id()
+        rig.kubelet.h2.send_headers(latest, request())
+        await rig.send(rig.kubelet, latest, frame(b"hi"), end=True)
+        rig.kubelet.exchange(1 << 16)
+        await rig.settle()
+        assert len(part.seen) == MOST_CALLS
 
 
 # --- calls that nobody decides about, and that go to another socket than the spliced one ------------------------------

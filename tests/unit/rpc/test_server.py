@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import attrs
 import pytest
 import trio
 import trio.testing
 from grpclib.const import Status
 
-from crirm.rpc.calls import Refusal
+from crirm.rpc.calls import Answer, Refusal
 from crirm.rpc.grpc_wire import find, frame
+from crirm.rpc.server import MOST_CALLS, Route
+from crirm.rpc.spliced_streams import Kept
 from tests.unit.rpc.rig import OK, REPLY, VERSION, Peer, Transport, in_guest_mode, open_rig
 from tests.unit.rpc.test_held import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crirm.rpc.tap import Outcome
+    from tests.unit.rpc.rig import Rig
 
 EVENTS = b"/runtime.v1.RuntimeService/GetContainerEvents"
 STOPPING = Refusal(Status.UNAVAILABLE, "stopping")
@@ -128,3 +139,64 @@ async def test_nothing_is_written_to_a_socket_that_asyncio_has_found_broken() ->
         rig.beyond.h2.send_headers(stream, REPLY)
         rig.beyond.exchange(1 << 16)
         assert not rig.kubelet.transport.written
+
+
+@in_guest_mode
+async def test_closing_ends_forwarded_calls_too() -> None:
+    """Who is cut off at the end of the grace is not waited for: their handlers are told that the outcome is open."""
+    part = Part()
+    async with open_rig() as rig:
+        rig.handler = part
+        stream = await rig.call()
+        rig.server.close("crirm has stopped")
+        await rig.settle()
+        assert [answer.certain for answer in part.seen if isinstance(answer, Answer)] == [False]
+        assert status_of(rig.kubelet, stream) == b"14"
+        assert rig.pool_runtime.streams[1].reset == 8
+        assert rig.idle
+
+
+@in_guest_mode
+async def test_a_caller_with_too_many_calls_leaves_no_observer_open() -> None:
+    observer = Observer()
+    async with open_rig() as rig:
+        rig.route = observer.opening(rig)
+        rig.downstream.splice.streams.update({-n: Kept(-n, VERSION, None) for n in range(MOST_CALLS)})
+        stream = await rig.call()
+        assert status_of(rig.kubelet, stream) == b"8"
+        assert observer.opened == observer.closed
+
+
+@in_guest_mode
+async def test_a_caller_that_is_served_alone_leaves_no_observer_open() -> None:
+    observer = Observer()
+    async with open_rig() as rig:
+        rig.away, rig.route = True, observer.opening(rig)
+        caller = await rig.another_kubelet()
+        assert status_of(caller, await rig.call(peer=caller)) == b"14"
+        assert observer.opened == observer.closed
+
+
+@attrs.define
+class Observer:
+    """Counts how often it was opened and closed."""
+
+    opened: int = 0
+    closed: int = 0
+
+    def opening(self, rig: Rig) -> Callable[[bytes], Route]:
+        def route(path: bytes) -> Route:
+            self.opened += 1
+            return Route(rig.pool, path, None, self)
+
+        return route
+
+    def request(self, message: bytes) -> None:
+        """Nothing is looked at."""
+
+    def reply(self, message: bytes) -> None:
+        """Likewise."""
+
+    def close(self, outcome: Outcome) -> None:
+        assert outcome.status
+        self.closed += 1
