@@ -140,7 +140,7 @@ def test_a_forced_file_is_read_again_on_its_signal_and_by_itself(resmgr: Resmgr)
         pytest.param("policy: {Actve: static}\n", "Active", id="an unknown key"),
         pytest.param("policy: [", "line", id="no YAML"),
         pytest.param(STATIC.replace("cpuset:0", "cpuset:0-7"), "leaves no CPU", id="nothing left for containers"),
-        pytest.param(STATIC.replace("cpuset:0", "cpuset:0-5"), "would not fit", id="a container that runs has no room"),
+        pytest.param(STATIC.replace("cpuset:0", "cpuset:0-5"), "do not fit", id="a container that runs has no room"),
     ],
 )
 def test_a_file_that_cannot_be_used_leaves_all_as_it_was(text: str, reason: str, resmgr: Resmgr) -> None:
@@ -319,7 +319,7 @@ def test_what_would_not_fit_is_named_and_not_activated(resmgr: Resmgr) -> None:
     before = pinning(resmgr)
     code, told = resmgr.diff(STATIC.replace("cpuset:0", "cpuset:0-4"), "--activate")
     assert (code, len(told["unfit"])) == (1, 2)
-    assert "would not fit" in told["refused"]
+    assert "do not fit" in told["refused"]
     assert pinning(resmgr) == before
     code, said = resmgr.diff("policy: {Actve: x}\n")
     assert (code, "Active" in said) == (1, True)
