@@ -33,7 +33,6 @@ _ID: Final = number(cri.Container, "id")
 _POD: Final = number(cri.Container, "pod_sandbox_id")
 _METADATA: Final = number(cri.Container, "metadata")
 _STATE: Final = number(cri.Container, "state")
-_CREATED_AT: Final = number(cri.Container, "created_at")
 _LABELS: Final = number(cri.Container, "labels")
 _ANNOTATIONS: Final = number(cri.Container, "annotations")
 _NAME: Final = number(cri.ContainerMetadata, "name")
@@ -53,7 +52,6 @@ class Listed:
     state: ContainerState
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
-    created_at_ns: int
 
 
 @attrs.frozen
@@ -87,7 +85,6 @@ class Seen:
             state=_state(item.number(_STATE)),
             labels=item.mapping(_LABELS),
             annotations=kept(item.mapping(_ANNOTATIONS)),
-            created_at_ns=item.number(_CREATED_AT),
         )
 
 
