@@ -1,6 +1,6 @@
-"""What the kubelet asks for, on its way to a decision: one frozen value through a tuple of small pure functions.
+"""Admission of the kubelet's requests: one frozen value passes through a tuple of small pure functions.
 
-Each function takes an `Admission` and returns another that knows more, or raises `RefusedError`. Creations go through
+Each function takes an `Admission` and returns one with more fields, or raises `RefusedError`. Creations go through
 `creation.CREATION`, resizes through `resize.RESIZE`; a new concern is one more function in a tuple. What has to be
-waited for (where mounts are, what the runtime says) is found out before, and goes in as a value (`Facts`).
+awaited (the location of mounts, the runtime's replies) is found out before, and passed as a value (`Facts`).
 """

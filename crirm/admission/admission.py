@@ -1,4 +1,4 @@
-"""The value that is admitted: a request, what is known, and what was worked out so far."""
+"""The value that is admitted: a request, the facts, and the results so far."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 def as_asked(container: Container, pod: Pod) -> Container:  # noqa: ARG001 - an `Overriding`
-    """Return *container* as its pod asks for it."""
+    """Return *container* as its pod requests it."""
     return container
 
 
 @attrs.frozen
 class Facts:
-    """What has to be known beyond the request and the state.
+    """Facts beyond the request and the state.
 
     Args:
-        key: of a container that is to be resized, or an unused one for a container that is new.
-        memory_capacity: the machine's whole memory.
-        decide: what the policy would answer to an event in this very state.
-        override: returns a container as external adjustments want it.
-        hints: where its mounts and devices are; None where that could not be found out.
+        key: of the container to resize, or an unused one for a new container.
+        memory_capacity: total memory of the machine.
+        decide: returns the policy's decision about an event in this state.
+        override: returns a container with its override applied.
+        hints: location of its mounts and devices; None if unknown.
     """
 
     key: ContainerKey
@@ -46,19 +46,19 @@ class Facts:
 
 @attrs.frozen
 class Admission:
-    """One request, as far as it is understood and decided about.
+    """One request, as far as it is processed.
 
     Args:
-        request: as the kubelet has sent it.
-        state: of the moment; whoever has waited since begins anew with another.
-        facts: see there.
-        pod: in which the container is.
-        container: as it is to be decided about.
-        heeded: what it makes of topology hints.
-        event: what the policy was asked.
-        decision: what it has answered.
-        adjustment: what the request is to carry to the runtime; None: no more than it does.
-        notes: for the trail, a sentence each.
+        request: as the kubelet sent it.
+        state: the current one; after a wait a new admission is needed.
+        facts: see `Facts`.
+        pod: of the container.
+        container: as the policy sees it.
+        heeded: how it treats topology hints.
+        event: put to the policy.
+        decision: the policy's answer.
+        adjustment: to write into the request; None: nothing.
+        notes: for the trail, one sentence each.
     """
 
     request: cri.CreateContainerRequest | cri.UpdateContainerResourcesRequest
@@ -77,10 +77,10 @@ Step = Callable[[Admission], Admission]
 
 
 def admitted(asked: Admission, steps: Iterable[Step]) -> Admission:
-    """Return what comes of *asked* when it has gone through all *steps*.
+    """Return *asked* after all *steps*.
 
     Raises:
-        RefusedError: of the first step that refuses it.
+        RefusedError: by the first step that refuses it.
     """
     for step in steps:
         asked = step(asked)

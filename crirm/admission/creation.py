@@ -22,15 +22,13 @@ if TYPE_CHECKING:
     from crirm.admission.admission import Admission, Step
     from crirm.cri.decode import Place
 
-_NOBODY_KNOWS: Final = (
-    "its mounts and devices do not tell where they are, but it is to be near them (topologyhints: strict)"
-)
+_NOBODY_KNOWS: Final = "cannot determine the location of its mounts and devices, which topologyhints: strict requires"
 
 
 def identify(asked: Admission) -> Admission:
-    """Find out which container of which pod is asked for; earlier requests for it are about the same instance."""
+    """Identify the container and its pod; earlier requests for it are about the same instance."""
     if not isinstance(asked.request, cri.CreateContainerRequest):
-        raise TypeError("this is no creation")
+        raise TypeError("not a CreateContainerRequest")
     workload, config = asked.state.workload, asked.request.config
     pod = pod_named(workload, PodId(asked.request.pod_sandbox_id))
     container = Container(
@@ -50,13 +48,13 @@ def identify(asked: Admission) -> Admission:
 
 
 def read_annotations(asked: Admission) -> Admission:
-    """Read what the pod wants of crirm itself; the policy reads what it is to do."""
+    """Read the annotations for crirm itself; the policy reads its own."""
     container, pod = identified(asked)
     return attrs.evolve(asked, heeded=topology_hints(pod, container.name))
 
 
 def hints(asked: Admission) -> Admission:
-    """Have the container near its mounts and devices; one that insists on it is refused where nobody knows them."""
+    """Add topology hints; a container that requires them is refused if they are unknown."""
     container, _ = identified(asked)
     if asked.facts.hints is None and asked.heeded is Hints.STRICT:
         raise RefusedError(RefusalReason.NO_ROOM, f"{container.name}: {_NOBODY_KNOWS}")
@@ -70,15 +68,15 @@ def place(asked: Admission) -> Admission:
 
 
 UNDERSTOOD: Final[tuple[Step, ...]] = (identify, read_annotations, requirements)
-"""As far as a request goes that the host was not asked about yet."""
+"""The steps that need no facts of the host."""
 CREATION: Final[tuple[Step, ...]] = (*UNDERSTOOD, hints, overrides, place, adjust)
 
 
 def hinting_places(asked: Admission) -> tuple[Place, ...]:
-    """Return the mounts and devices whose whereabouts matter; none where the pod does not heed hints.
+    """Return the mounts and devices whose location matters; none if the pod ignores hints.
 
     Raises:
-        RefusedError: the request is refused wherever they are.
+        RefusedError: the request is refused regardless of their location.
     """
     if not isinstance(asked.request, cri.CreateContainerRequest):
         return ()

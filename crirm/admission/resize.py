@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def identify(asked: Admission) -> Admission:
-    """Find the container, with the resources that it is to have; what the request leaves out (0) stays as it is."""
+    """Identify the container, with its new resources; values missing in the request (0) stay unchanged."""
     if not isinstance(asked.request, cri.UpdateContainerResourcesRequest):
-        raise TypeError("this is no resize")
+        raise TypeError("not an UpdateContainerResourcesRequest")
     workload = asked.state.workload
     container = workload.containers[asked.facts.key]
     values = attrs.asdict(container.resources)
@@ -29,7 +29,7 @@ def identify(asked: Admission) -> Admission:
 
 
 def place(asked: Admission) -> Admission:
-    """Ask the policy for as much more, or less."""
+    """Ask the policy for the new size."""
     container, _ = identified(asked)
     event = ResizeRequested(container.key, container.resources, container.requirements)
     return attrs.evolve(asked, event=event, decision=asked.facts.decide(event))

@@ -1,4 +1,4 @@
-"""Steps that creations and resizes have in common."""
+"""Steps shared by creations and resizes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def pod_named(workload: Workload, pod: PodId) -> PodId:
-    """Return the whole id of a pod sandbox, which callers may shorten as runtimes allow; *pod* if it is unknown."""
+    """Return the full id of a pod sandbox, which callers may shorten as runtimes allow; *pod* if it is unknown."""
     if pod in workload.pods or not pod:
         return pod
     matches = [known for known in workload.pods if known.startswith(pod)]
@@ -27,9 +27,9 @@ def pod_named(workload: Workload, pod: PodId) -> PodId:
 
 
 def identified(asked: Admission) -> tuple[Container, Pod]:
-    """Return the container and the pod that an earlier step has found."""
+    """Return the container and the pod that an earlier step identified."""
     if asked.container is None or asked.pod is None:
-        raise TypeError("a step comes before the one that finds the container")
+        raise TypeError("a step precedes the one that identifies the container")
     return asked.container, asked.pod
 
 
@@ -58,11 +58,11 @@ def requirements(asked: Admission) -> Admission:
 
 
 def overrides(asked: Admission) -> Admission:
-    """Give way to what was assigned from outside."""
+    """Apply the container's override."""
     return attrs.evolve(asked, container=asked.facts.override(*identified(asked)))
 
 
 def adjust(asked: Admission) -> Admission:
-    """Take what was decided into the request."""
+    """Take the assignment from the decision."""
     decision = asked.decision
     return asked if decision is None else attrs.evolve(asked, adjustment=decision.adjustment)

@@ -53,7 +53,7 @@ def command(*, control_socket: str, as_json: bool) -> None:
     for each in status["containers"]:
         if each["degraded"]:
             say(f"degraded: {each['name']} keeps running unplaced: {each['degraded']}")
-    for name, containers in status["configuration"]["adjustments"].items():
+    for name, containers in status["configuration"]["overrides"].items():
         say(f"override {name}: {', '.join(sorted(containers)) or 'no containers'}")
 
 

@@ -24,11 +24,11 @@ _RESOURCES: Final = number(cri.ContainerStatus, "resources")
 
 @attrs.frozen
 class Place:
-    """Something of the host that a container uses: a mount or a device.
+    """A mount or device of the host that a container uses.
 
     Args:
         path: on the host.
-        inside: the path that the container sees.
+        inside: the path in the container.
         writable: whether the container may change it.
         device: a device node rather than a mount.
     """
@@ -40,7 +40,7 @@ class Place:
 
 
 def resources(message: cri.LinuxContainerResources) -> LinuxResources:
-    """Return what a LinuxContainerResources says."""
+    """Return the resources in a LinuxContainerResources."""
     return LinuxResources(
         cpu_period_us=message.cpu_period,
         cpu_quota_us=message.cpu_quota,
@@ -51,21 +51,21 @@ def resources(message: cri.LinuxContainerResources) -> LinuxResources:
 
 
 def resources_if_there(message: cri.LinuxContainerResources) -> LinuxResources | None:
-    """Return the same, None where the message it is a field of has none."""
+    """Return the same, None if the field is not set."""
     return resources(message) if betterproto.serialized_on_wire(message) else None
 
 
 def asked_sets(message: cri.LinuxContainerResources) -> tuple[str, str]:
-    """Return which CPUs and memory nodes a LinuxContainerResources asks for, written as crirm writes them.
+    """Return the requested CPUs and memory nodes of a LinuxContainerResources, in crirm's notation.
 
     Raises:
-        ListFormatError: one of them is no list.
+        ListFormatError: one of them is malformed.
     """
     return str(CPUSet.parse(message.cpuset_cpus)), str(NodeSet.parse(message.cpuset_mems))
 
 
 def sandbox_config(config: cri.PodSandboxConfig, pod_id: str) -> Pod:
-    """Return the pod of a PodSandboxConfig; one whose cgroup does not tell its QoS class is BestEffort for now."""
+    """Return the pod of a PodSandboxConfig; BestEffort for now if its cgroup does not show its QoS class."""
     metadata, linux = config.metadata, config.linux
     qos = _qos(linux.cgroup_parent)
     return Pod(
@@ -91,7 +91,7 @@ def _qos(cgroup_parent: str) -> QoSClass | None:
 
 
 def with_cgroup_parent(pod: Pod, cgroup_parent: str) -> Pod:
-    """Return *pod* with its cgroup, and the QoS class that follows from it, if one does."""
+    """Return *pod* with its cgroup, and the QoS class that follows from it, if any."""
     qos = _qos(cgroup_parent)
     return attrs.evolve(pod, cgroup_parent=cgroup_parent, qos=qos or QoSClass.BEST_EFFORT, qos_told=qos is not None)
 
@@ -110,11 +110,11 @@ def _device(device: cri.Device) -> Place:
     return Place(path=device.host_path, inside=device.container_path, writable=writable, device=True)
 
 
-# --- of large replies, only what is asked for ----------------------------------------------------------------
+# --- large replies: only the required fields ----------------------------------------------------------------
 
 
 def event(message: bytes) -> tuple[ContainerId, cri.ContainerEventType]:
-    """Return which container a ContainerEventResponse is about, and what has happened to it."""
+    """Return the container of a ContainerEventResponse, and its event."""
     told = Message(message)
     return (
         ContainerId(told.text(number(cri.ContainerEventResponse, "container_id"))),
@@ -128,13 +128,13 @@ def verbose_info(answer: bytes) -> dict[str, str]:
 
 
 def status_resources(answer: bytes) -> LinuxResources | None:
-    """Return the resources that a ContainerStatusResponse tells; None where the runtime does not tell any."""
+    """Return the resources in a ContainerStatusResponse; None if the runtime does not report any."""
     told = _told_resources(answer)
     return None if told is None else resources(told.linux)
 
 
 def status_cpus(answer: bytes) -> str:
-    """Return which CPUs a ContainerStatusResponse says the container is bound to, as it stands there."""
+    """Return the CPUs to which a container is bound according to a ContainerStatusResponse, as text."""
     told = _told_resources(answer)
     return "" if told is None else told.linux.cpuset_cpus
 

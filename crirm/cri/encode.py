@@ -1,4 +1,4 @@
-"""Adjustments as bytes: written into the kubelet's requests, and as requests of our own."""
+"""Assignments as bytes: written into the kubelet's requests, and as requests of our own."""
 
 from __future__ import annotations
 
@@ -33,41 +33,41 @@ _MODULUS: Final = 1 << 64
 
 
 def adjusted_create(request: bytes, adjustment: Adjustment) -> bytes:
-    """Return a CreateContainerRequest with the adjusted resources in it, all else to the byte as it was."""
+    """Return a CreateContainerRequest with the assigned resources, all other bytes unchanged."""
     return edited(request, _RESOURCES_IN_CREATE, _fields(adjustment))
 
 
 def adjusted_update(request: bytes, adjustment: Adjustment) -> bytes:
-    """Return an UpdateContainerResourcesRequest with the adjusted resources in it, all else to the byte as it was."""
+    """Return an UpdateContainerResourcesRequest with the assigned resources, all other bytes unchanged."""
     return edited(request, _RESOURCES_IN_UPDATE, _fields(adjustment))
 
 
 def update_request(container: ContainerId, asked: LinuxResources, adjustment: Adjustment) -> bytes:
-    """Return an UpdateContainerResourcesRequest that brings a container to its adjustment.
+    """Return an UpdateContainerResourcesRequest that gives a container its assignment.
 
     Args:
-        container: its id at the runtime.
-        asked: what the kubelet has asked for; sent again, since CRI-O takes what is missing for 0.
-        adjustment: what is to differ from it.
+        container: the runtime's id.
+        asked: the kubelet's values; sent again, since CRI-O treats missing ones as 0.
+        adjustment: the assigned values.
     """
     request = edited(b"", (), {_UPDATED: container})
     return edited(request, _RESOURCES_IN_UPDATE, _asked(asked) | _fields(adjustment))
 
 
 def pod_question(pod: PodId) -> bytes:
-    """Return a PodSandboxStatusRequest for all that the runtime knows."""
+    """Return a verbose PodSandboxStatusRequest."""
     return edited(b"", (), {_ASKED_POD: pod, _VERBOSE_POD: True})
 
 
 def container_question(container: ContainerId) -> bytes:
-    """Return a ContainerStatusRequest for all that the runtime knows."""
+    """Return a verbose ContainerStatusRequest."""
     return edited(b"", (), {_ASKED_CONTAINER: container, _VERBOSE_CONTAINER: True})
 
 
 def status_as_asked(answer: bytes, asked: LinuxResources, adjustment: Adjustment) -> bytes:
-    """Return a ContainerStatusResponse that shows the kubelet what it has asked for, where crirm has set otherwise.
+    """Return a ContainerStatusResponse that shows the kubelet's own values where crirm has set others.
 
-    The kubelet compares CPU shares, quota, period and memory limit with what it wants, and goes on resizing until they
+    The kubelet compares CPU shares, quota, period and memory limit with its own values, and keeps resizing until they
     are equal. Source: kubernetes pkg/kubelet/kuberuntime, toKubeContainerResources.
     """
     fields: dict[int, int | str] = {}

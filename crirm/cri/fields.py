@@ -1,4 +1,4 @@
-"""Field numbers by name, from what the generated messages know of themselves; hand-written code has none as digits."""
+"""Field numbers by name, from the metadata of generated messages; hand-written code contains no numbers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Field(NamedTuple):
     """One field of a generated message.
 
     Args:
-        name: as the generated class has it.
+        name: in the generated class.
         number: on the wire.
         kind: a key of `WIRE_TYPES`.
         repeated: whether it is a list.
-        cls: of a nested message, or of an enum; None for all else.
+        cls: of a nested message or enum; otherwise None.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Field(NamedTuple):
 
     @property
     def wire_type(self) -> WireType:
-        """How it stands on the wire."""
+        """Its wire type."""
         return WIRE_TYPES[self.kind]
 
     @property
@@ -64,7 +64,7 @@ def _field(name: str, meta: Any, cls: Any, default: Any) -> Field:
 
 
 def number(message: type[betterproto.Message], field: str) -> int:
-    """Return the number that the field *field* of a generated class has on the wire.
+    """Return the field number of *field* of a generated class.
 
     Raises:
         KeyError: there is no such field.
@@ -73,12 +73,12 @@ def number(message: type[betterproto.Message], field: str) -> int:
 
 
 def path(message: type[betterproto.Message], *names: str) -> tuple[int, ...]:
-    """Return the numbers of fields that lead from *message* into nested messages, by their names."""
+    """Return the field numbers of a path of names from *message* into nested messages."""
     numbers: list[int] = []
     at: type[betterproto.Message] | None = message
     for name in names:
         if at is None:
-            raise KeyError(f"{name}: {names[len(numbers) - 1]} is no message")
+            raise KeyError(f"{name}: {names[len(numbers) - 1]} is not a message")
         field = fields(at)[name]
         numbers.append(field.number)
         at = field.message

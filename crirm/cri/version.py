@@ -1,4 +1,4 @@
-"""The Version call: how a runtime says what it is."""
+"""The Version call, which identifies a runtime."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crirm.cri import slice as cri
 from crirm.cri.fields import number
 from crirm.cri.message import Message, edited
 
-# What every known runtime has answered to; the field is the kubelet's own version, which none of them reads.
+# Accepted by every known runtime; the field is the kubelet's own version, which none of them reads.
 _CLIENT_VERSION: Final = "0.1.0"
 _NAME: Final = number(cri.VersionResponse, "runtime_name")
 _VERSION: Final = number(cri.VersionResponse, "runtime_version")
@@ -18,7 +18,7 @@ _VERSION: Final = number(cri.VersionResponse, "runtime_version")
 
 @attrs.frozen
 class RuntimeVersion:
-    """What a runtime says of itself."""
+    """The identity of a runtime."""
 
     name: str  # containerd, cri-o
     version: str
@@ -33,13 +33,13 @@ def decode_version(message: bytes) -> RuntimeVersion:
     """Read an encoded VersionResponse.
 
     Raises:
-        ValueError: the bytes are none, or name no runtime.
+        ValueError: the bytes are malformed, or name no runtime.
     """
     try:
         told = Message(message)
         name, version = told.raw(_NAME).decode(), told.raw(_VERSION).decode()
-    except ValueError as error:  # among these is MalformedError, and what is no UTF-8
-        raise ValueError(f"no VersionResponse: {error}") from error
+    except ValueError as error:  # includes MalformedError and invalid UTF-8
+        raise ValueError(f"invalid VersionResponse: {error}") from error
     if not name:
-        raise ValueError("a VersionResponse without runtime_name")
+        raise ValueError("VersionResponse without runtime_name")
     return RuntimeVersion(name, version)

@@ -1,16 +1,16 @@
 """The daemon: its tasks, the order in which they start, and the order in which they stop.
 
     serve
-    ├─ signals             opened before anything else; the first SIGTERM drains, the second ends the grace
-    └─ service             what calls depend on; cancelled last
-       ├─ runtime link     connect → identify → started() → watch; one more for an image socket of its own
+    ├─ signals             opened first; the first SIGTERM drains, the second ends the grace period
+    └─ service             everything calls depend on; cancelled last
+       ├─ runtime link     connect → identify → started() → watch; a second one for a separate image socket
        ├─ dump, watchdog, control socket
-       ├─ configuration    the forced file watched, or the node agent heard
-       └─ requests         calls that are held for a decision, a task each
+       ├─ configuration    watches the forced file, or listens for the node agent
+       └─ requests         held calls, one task each
           └─ server        accepts once the links have started; READY=1 follows
 
-Stop: the gate shuts, calls in flight get a grace period, the connections close, the service tasks are cancelled, and
-the socket file goes. Whatever fails before READY=1 ends the start with its own sentence.
+Stop: new calls are refused, calls in flight get a grace period, connections close, the service tasks are cancelled, and
+the socket file is removed. A failure before READY=1 ends the start with its reason.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ if TYPE_CHECKING:
 
 log = get_logger("daemon")
 
-STOPPING = Refusal(Status.UNAVAILABLE, "crirm is stopping and takes no new calls")
+STOPPING = Refusal(Status.UNAVAILABLE, "crirm is stopping and accepts no new calls")
 
 
 @attrs.frozen
 class Stop:
-    """Somebody wants the daemon to end: first politely, then at once."""
+    """Requests to stop the daemon: gracefully, then immediately."""
 
     asked: trio.Event = attrs.field(factory=trio.Event)
     insisted: trio.Event = attrs.field(factory=trio.Event)
@@ -74,12 +74,12 @@ async def serve(
     """Run the daemon until a signal ends it; started once it accepts calls.
 
     Args:
-        settings: what it is told.
-        note: told the path and the outcome of every call.
-        task_status: told once calls are accepted.
+        settings: from the command line and the environment.
+        note: receives the path and outcome of every call.
+        task_status: started once calls are accepted.
 
     Raises:
-        CrirmError: it cannot start, or cannot go on; the reason is for the operator.
+        CrirmError: it cannot start or continue; the reason is for the operator.
     """
     stop = Stop()
     heard = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, settings.reload_signal or signal.SIGHUP}
@@ -96,14 +96,14 @@ async def serve(
 
 @attrs.define
 class Daemon:
-    """What runs.
+    """The running daemon.
 
     Args:
-        base: what command line and environment say.
-        in_force: the configuration to begin with.
-        stop: to be waited for.
-        note: told the path and the outcome of every call.
-        configurations: there once the runtime has answered.
+        base: settings of the command line and the environment.
+        in_force: the configuration at the start.
+        stop: ends it.
+        note: receives the path and outcome of every call.
+        configurations: None until the runtime has answered.
     """
 
     base: Settings
@@ -114,7 +114,7 @@ class Daemon:
     _reload: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def obey(self, signals: AsyncIterator[int]) -> None:
-        """Do what signals ask for, for ever."""
+        """Handle signals until cancelled."""
         async for number in signals:
             match number:
                 case signal.SIGUSR1:
@@ -130,13 +130,13 @@ class Daemon:
                     self.stop.asked.set()
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
-        """Serve until asked to stop."""
+        """Serve until a stop is requested."""
         settings = self.in_force.settings
         inherited = systemd.inherited_listener()
-        if inherited is None:  # a second instance would place containers before it found out
+        if inherited is None:  # otherwise a second instance would place containers before it failed
             check_unserved(settings.relay_socket, "--relay-socket")
-            make_directory_of(settings.relay_socket)  # the runtime may be away for hours before we listen
-        async with trio.open_nursery() as service:  # what calls depend on; cancelled last
+            make_directory_of(settings.relay_socket)  # fail now; we may listen much later
+        async with trio.open_nursery() as service:  # everything calls depend on; cancelled last
             service.start_soon(systemd.watchdog)
             dumper, decider = _dumper(settings), Decider()
             await service.start(dumper.run)
@@ -147,12 +147,12 @@ class Daemon:
                 change = Reconfiguration(decider, relay.runtime, dumper, service, settings, overrides.override)
                 self.configurations = Configurations(self.base, self.in_force, change, overrides)
                 await self._start_asking(service, decider, self.configurations)
-                async with trio.open_nursery() as requests:  # held calls; cancelled after their grace
+                async with trio.open_nursery() as requests:  # held calls; cancelled after the grace period
                     served = _served(relay, dumper, self.note, requests)
                     with _listening(settings, inherited) as sock:
-                        async with open_server(sock, served) as server:  # accepts; the first to end
+                        async with open_server(sock, served) as server:  # accepts connections; ends first
                             requests.start_soon(_recall, relay.runtime, server)
-                            gc.freeze()  # a collection that walks what was imported holds calls up for 30 ms
+                            gc.freeze()  # collecting imported modules would delay calls by 30 ms
                             systemd.notify_ready(f"serving on {sock.getsockname()}")
                             log.info("serving", socket=sock.getsockname())
                             task_status.started()
@@ -163,10 +163,10 @@ class Daemon:
         log.info("stopped")
 
     async def _start_asking(self, service: trio.Nursery, decider: Decider, configurations: Configurations) -> None:
-        """Start everything through which somebody may ask for something else than CRI."""
+        """Start the interfaces besides CRI: control socket, reload signal, node agent."""
         control = self.base.control_socket or control_socket_beside(self.base.relay_socket)
         answering = partial(_control, control, Answers(decider.who, configurations))
-        await service.start(_serve_if_it_can_be, "crirm status and crirm explain will not work", answering)
+        await service.start(_serve_if_it_can_be, "cannot serve the control socket", answering)
         service.start_soon(self._reload_when_asked, configurations)
         if self.base.forced_config:
             service.start_soon(configurations.follow_file)
@@ -174,7 +174,7 @@ class Daemon:
             from crirm.kube.config_service import serve_config  # noqa: PLC0415 - 80 ms, and most nodes have no agent
 
             hearing = partial(serve_config, self.base.config_interface, configurations)
-            await service.start(_serve_if_it_can_be, "the node agent cannot send configurations", hearing)
+            await service.start(_serve_if_it_can_be, "cannot serve the node agent", hearing)
         if self.base.node_agent:
             service.start_soon(greet_agent, self.base.node_agent)
 
@@ -198,7 +198,7 @@ def _dumper(settings: Settings) -> Dumper:
 async def _place(
     settings: Settings, relay: Relay, service: trio.Nursery, decider: Decider, override: Overriding
 ) -> None:
-    """Start what decides, if anything is to be placed or recorded."""
+    """Start the deciding half if a policy places containers or a trace is recorded."""
     if settings.policy.name == NOTHING and not settings.record:
         return
     from crirm.daemon.node import open_node  # noqa: PLC0415 - a daemon that only relays stays small
@@ -210,7 +210,7 @@ async def _place(
 async def _serve_if_it_can_be(
     what_if_not: str, serving: Serving, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve what a daemon can do without: where its socket cannot be made, that is told, and all else goes on."""
+    """Serve an optional interface; a socket that cannot be created is only a warning."""
     try:
         await serving(task_status=task_status)
     except CrirmError as error:
@@ -237,7 +237,7 @@ def _relay(settings: Settings, decider: Decider) -> Relay:
 
 
 async def _start_links(service: trio.Nursery, relay: Relay, stop: Stop) -> bool:
-    """Start every link, however long the runtime lets us wait; False when we are asked to stop meanwhile."""
+    """Start every link, waiting for the runtime as long as it takes; False if a stop is requested meanwhile."""
     links = {id(link): link for link in (relay.runtime, relay.images) if link is not None}
     async with trio.open_nursery() as starting:
         starting.start_soon(_cancel_when, stop.asked, starting.cancel_scope)
@@ -269,7 +269,7 @@ def _served(relay: Relay, tap: Tap, note: Note | None, requests: trio.Nursery) -
 
 
 async def _recall(runtime: Link, server: Server) -> None:
-    """Have callers that were told that the runtime is away come again each time it is back."""
+    """Make callers that got UNAVAILABLE reconnect each time the runtime is back."""
     while True:
         await runtime.back()
         server.runtime_is_back()
@@ -277,7 +277,7 @@ async def _recall(runtime: Link, server: Server) -> None:
 
 @contextmanager
 def _listening(settings: Settings, inherited: socket.socket | None) -> Iterator[socket.socket]:
-    """Hold the relay's socket: the one that systemd passed, or one of our own whose file goes with us."""
+    """Provide the relay's socket: the one systemd passed, or our own, whose file is removed at the end."""
     if inherited is not None:
         yield inherited
         return
@@ -289,7 +289,7 @@ def _listening(settings: Settings, inherited: socket.socket | None) -> Iterator[
 
 
 async def _drain(server: Server, stop: Stop, grace_s: float) -> None:
-    """Let calls in flight finish, for *grace_s* seconds at most."""
+    """Let calls in flight finish, for at most *grace_s* seconds."""
     systemd.notify_stopping(f"waiting for {len(server.calls)} calls")
     server.shut_gate(STOPPING, is_endless)
     log.info("stopping", calls_in_flight=len(server.calls), grace_s=grace_s)
@@ -297,7 +297,7 @@ async def _drain(server: Server, stop: Stop, grace_s: float) -> None:
         draining.cancel_scope.deadline = trio.current_time() + grace_s
         draining.start_soon(_cancel_when, stop.insisted, draining.cancel_scope)
         await server.wait_idle()
-        await server.hang_up("crirm has stopped")
+        await server.hang_up("crirm stopped")
         draining.cancel_scope.cancel()
     if server.calls:
         log.warning("cut off calls in flight", calls=[path.decode("ascii", "replace") for path in server.calls])

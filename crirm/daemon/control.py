@@ -1,6 +1,6 @@
-"""The control socket: local questions about what the daemon has decided, one line of JSON each way.
+"""The control socket: local requests about decisions and configuration, one line of JSON each way.
 
-Mode 0600: the answers show command lines' names and placement, and later commands will change things.
+Mode 0600: answers show names and placement of containers, and requests can activate a configuration.
 """
 
 from __future__ import annotations
@@ -31,39 +31,39 @@ if TYPE_CHECKING:
 
 log = get_logger("control")
 
-LONGEST_QUESTION_BYTES = 8 << 20  # a configuration of the greatest length, with every character escaped
-EXCHANGE_WITHIN_S = 10.0  # for all of a question, and for all of its answer
+LONGEST_QUESTION_BYTES = 8 << 20  # a configuration of maximum size, with every character escaped
+EXCHANGE_WITHIN_S = 10.0  # for the whole question, and for the whole answer
 _FAULT = "internal error, a bug in crirm; see its log"
 
 
 class QuestionError(CrirmError):
-    """A question that the daemon cannot answer."""
+    """A request that cannot be answered."""
 
 
 class Observed(Protocol):
-    """What questions are answered from."""
+    """The node, as far as answers need it."""
 
     engine: Engine
     recorder: Recorder
 
     @property
     def state_failure(self) -> str:
-        """Why the state cannot be kept now; empty where it can, or is not to be."""
+        """Why state cannot be saved now; empty if it can, or is not configured."""
 
     @property
     def findings(self) -> Sequence[str]:
-        """What an operator has to know and to change, a sentence each."""
+        """Problems that an operator should fix, one sentence each."""
 
     def machine_status(self) -> dict[str, Any]:
-        """Return what there is to say about the machine."""
+        """Return the state of the machine."""
 
     def drift(self) -> Mapping[ContainerKey, str]:
-        """Return what the kernel has otherwise than decided, in words, by container."""
+        """Return the drift from the decision, in words, by container."""
 
 
 @contextmanager
 def control_listener(path: str) -> Iterator[ListeningSocket]:
-    """Listen on the control socket *path*, for our own user only, and remove it at the end."""
+    """Listen on the control socket *path*, for this user only, and remove it at the end."""
     sock = open_listener(path, SocketOwner(uid=os.geteuid(), gid=os.getegid(), mode=0o600))
     try:
         yield sock
@@ -82,7 +82,7 @@ async def serve_control(sock: ListeningSocket, answers: Answers) -> None:
             try:
                 await _serve_one(stream, answers)
             except trio.BrokenResourceError:
-                log.debug("client hung up before the answer")
+                log.debug("client disconnected before the answer was sent")
 
     await trio.serve_listeners(serve, [listener])
 
@@ -94,7 +94,7 @@ async def _serve_one(stream: trio.SocketStream, answers: Answers) -> None:
     if not question:
         return
     try:
-        reply = await answers.answer(json.loads(question))  # what was begun is seen through, however long it takes
+        reply = await answers.answer(json.loads(question))  # no deadline: an activation runs to its end
     except (CrirmError, ValueError, RecursionError) as error:
         reply = {"error": str(error)}
     except Exception:
@@ -105,7 +105,7 @@ async def _serve_one(stream: trio.SocketStream, answers: Answers) -> None:
 
 
 async def _question(stream: trio.SocketStream) -> bytes:
-    """Return a line; nothing where there is none."""
+    """Return one line; empty if there is none."""
     question = b""
     while not question.endswith(b"\n") and len(question) < LONGEST_QUESTION_BYTES:
         received = await stream.receive_some()
@@ -117,11 +117,11 @@ async def _question(stream: trio.SocketStream) -> bytes:
 
 @attrs.frozen
 class Answers:
-    """Answers questions about a daemon, and does what some of them ask for.
+    """Answers questions about a daemon, and carries out requests.
 
     Args:
-        deciding: returns who decides right now; None when nothing is decided here.
-        configurations: the one in force, and how to change it.
+        deciding: returns the deciding node; None while nothing is decided.
+        configurations: the active configuration, and changes to it.
     """
 
     deciding: Callable[[], Observed | None]
@@ -136,8 +136,8 @@ class Answers:
                 ``activate``; ``{"ask": "record", "file": "where a trace begins, empty to end it"}``.
 
         Raises:
-            QuestionError: it is none of these, or about something that is not there.
-            CrirmError: the configuration cannot be used at all.
+            QuestionError: unknown request, or about something that does not exist.
+            CrirmError: the configuration is invalid.
         """
         node = self.deciding()
         match question:
@@ -145,7 +145,9 @@ class Answers:
                 return {**status(node), "configuration": self.configurations.status()}
             case {"ask": "explain", "what": str(what)}:
                 if node is None:
-                    raise QuestionError("policy none places nothing; start crirm with another policy")
+                    raise QuestionError(
+                        "policy none assigns nothing, so there is nothing to explain; choose another policy"
+                    )
                 return {"explained": explanations(what, node), "refused": refusals(what, node)}
             case {"ask": "propose", "name": str(name), "config": str(text)}:
                 return proposal_record(*await self.configurations.proposed(name, text))
@@ -154,13 +156,15 @@ class Answers:
             case {"ask": "record", "file": str(file)}:
                 return await recorded(file, node)
             case _:
-                raise QuestionError("unknown question; ask status, explain, propose, activate or record")
+                raise QuestionError("unknown request; supported are status, explain, propose, activate and record")
 
 
 async def recorded(file: str, observed: Observed | None) -> dict[str, Any]:
-    """Begin a trace in *file*, or end the one that is being written."""
+    """Start a trace in *file*, or stop the active one."""
     if observed is None:
-        raise QuestionError("policy none decides nothing; start crirm with another policy, or with --record")
+        raise QuestionError(
+            "policy none decides nothing, so there is nothing to record; choose another policy, or use --record"
+        )
     if file:
         await observed.recorder.start(file)
         return {"file": file}
@@ -168,7 +172,7 @@ async def recorded(file: str, observed: Observed | None) -> dict[str, Any]:
 
 
 def proposal_record(proposal: Proposal, refusal: str, warnings: Sequence[str]) -> dict[str, Any]:
-    """Return *proposal* for a reader in another process; *refusal* is why it may not be taken into use all the same."""
+    """Return *proposal* as JSON; *refusal* is why it could not be activated."""
     placing = proposal.placing
     changes = placing.plan.changes if placing else {}
     unfit = placing.plan.unfit if placing else {}
@@ -195,7 +199,7 @@ def _adjusted(adjustment: Adjustment) -> dict[str, Any]:
 
 
 def status(observed: Observed | None) -> dict[str, Any]:
-    """Return the policy and what each container has."""
+    """Return the policy and the assignment of each container."""
     if observed is None:
         return {"policy": "none", "state_failure": "", "findings": [], "machine": {}, "containers": []}
     engine, drift = observed.engine, observed.drift()
@@ -229,27 +233,29 @@ def _container(container: Container, engine: Engine, drift: str) -> dict[str, An
 
 
 def explained(what: str, observed: Observed) -> list[Explained]:
-    """Return the trails of the containers that *what* names, the newest last.
+    """Return the trails of the containers that match *what*, the newest last.
 
     Args:
         what: ``namespace/pod/container``, ``namespace/pod``, ``pod/container``, ``pod`` or ``container``.
-        observed: where they are kept.
+        observed: the node.
 
     Raises:
-        QuestionError: none of that name was placed, or refused.
+        QuestionError: no container of that name was assigned or refused.
     """
     found = [e for e in observed.engine.trails.values() if _names(what, e.name)]
     if not found and not refusals(what, observed):
         known = sorted({e.name for e in observed.engine.trails.values()})
         listed = (
-            f"known are {', '.join(known[:10])}{' and more' if len(known) > 10 else ''}" if known else "none is known"
+            f"known containers: {', '.join(known[:10])}{' and more' if len(known) > 10 else ''}"
+            if known
+            else "no container is known"
         )
-        raise QuestionError(f"{clipped(what)}: no container of this name was assigned or refused; {listed}")
+        raise QuestionError(f"{clipped(what)}: no assigned or refused container has this name; {listed}")
     return found
 
 
 def refusals(what: str, observed: Observed) -> list[dict[str, Any]]:
-    """Return why containers that *what* names were refused, of those that were not placed since."""
+    """Return why containers that match *what* were refused, unless they were placed since."""
     return [
         {"name": each.name, "at_s": each.at_s, "refused": each.why, "times": each.times}
         for each in observed.engine.refusals.values()
@@ -258,13 +264,13 @@ def refusals(what: str, observed: Observed) -> list[dict[str, Any]]:
 
 
 def _names(what: str, name: str) -> bool:
-    """Tell whether *what* is a run of whole components of ``namespace/pod/container``."""
+    """Whether *what* consists of consecutive whole components of ``namespace/pod/container``."""
     parts, wanted = name.split("/"), what.strip("/").split("/")
     return any(parts[start : start + len(wanted)] == wanted for start in range(len(parts) - len(wanted) + 1))
 
 
 def explanations(what: str, observed: Observed) -> list[dict[str, Any]]:
-    """Return for a reader in another process how the containers that *what* names came to what they have.
+    """Return as JSON how the containers that match *what* got their assignments.
 
     Raises:
         QuestionError: see `explained`.

@@ -1,4 +1,4 @@
-"""Who decides about containers: the one place that knows."""
+"""The owner of "which node decides": the only place that knows."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class Decider:
-    """The node that decides, or nobody while nothing is placed; whoever wants to know asks here each time.
+    """The node that decides, or None while nothing is placed; users ask here each time.
 
     Args:
-        node: takes part in calls from now on; None: calls are relayed.
-        changing: held during any change of who decides, or how: another configuration, machine or overrides.
+        node: takes part in calls; None: all calls are relayed.
+        changing: held while the configuration, the machine or the overrides change.
     """
 
     node: DecidingNode | None = None
     changing: trio.Lock = attrs.field(factory=trio.Lock)
 
     def who(self) -> DecidingNode | None:
-        """Return the node that decides right now."""
+        """Return the node that decides now."""
         return self.node
 
     async def on_up(self, info: RuntimeInfo) -> None:
-        """Let the node learn what the runtime has before calls pass; for ``Link``."""
+        """Synchronise the node with the runtime before calls pass; for ``Link``."""
         if self.node is not None:
             await self.node.on_up(info)

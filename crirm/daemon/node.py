@@ -1,4 +1,4 @@
-"""The deciding half of the daemon: engine, intake, effects and the watch on the runtime, as one thing to start."""
+"""The deciding half of the daemon: engine, intake, effects and observation of the runtime, started as one."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ CGROUPS = "sys/fs/cgroup"  # under the host's root
 
 
 class UnknownWorkloadError(CrirmError):
-    """What runs on the node cannot be told."""
+    """The containers on the node are unknown."""
 
 
 @attrs.define
 class RuntimeCalls:
-    """Calls of the RuntimeService in a version that the runtime has."""
+    """Calls of the RuntimeService, in a CRI version that the runtime supports."""
 
     pool: Pool
     version: str = "v1"
@@ -96,7 +96,7 @@ class RuntimeCalls:
         return self.pool.open_stream(self.path(method), message)
 
     def is_there(self, info: RuntimeInfo) -> None:
-        """Take note of what the runtime says of itself."""
+        """Store the runtime's answer to Version."""
         self.info, self.version = info, info.api_versions[0]
         self.identified.set()
 
@@ -108,10 +108,10 @@ class RuntimeCalls:
 async def open_node(
     settings: Settings, pool: Pool, nursery: trio.Nursery, override: Overriding, changing: trio.Lock
 ) -> DecidingNode:
-    """Discover the machine, make the policy for it, and find the state of before.
+    """Discover the machine, create the policy for it, and restore saved state.
 
     Raises:
-        CrirmError: the policy does not exist, or does not fit the machine.
+        CrirmError: unknown policy, or one that does not fit the machine.
     """
     sights = HostSights.of(Path(settings.host_root))
     hardware = await sights.read(())
@@ -119,7 +119,7 @@ async def open_node(
     engine = Engine(policy, settings.policy)
     node = DecidingNode(engine, pool, settings, nursery, HostView(hardware, sights), override, changing)
     for note in hardware.notes if settings.policy.name != NOTHING else ():
-        log.warning("some of this machine cannot be given to containers", what=note)
+        log.warning("part of this machine is not available for containers", what=note)
     await node.keep_state(settings, resume=True)
     if settings.record:
         await node.record(settings.record)
@@ -129,10 +129,10 @@ async def open_node(
 async def open_bare_node(
     settings: Settings, link: Link, nursery: trio.Nursery, override: Overriding, changing: trio.Lock
 ) -> DecidingNode:
-    """Return a node that knows what runs, and decides nothing: for a daemon that has placed nothing so far.
+    """Return a node that knows the containers and decides nothing, for a daemon that has placed nothing so far.
 
     Raises:
-        UnknownWorkloadError: the runtime does not tell what it has.
+        UnknownWorkloadError: the runtime did not list its containers.
     """
     sights = HostSights.of(Path(settings.host_root))
     hardware = await sights.read(())
@@ -151,11 +151,11 @@ async def open_bare_node(
 
 @attrs.frozen
 class HostView:
-    """What a node knows of its machine.
+    """The machine, and how to look at it again.
 
     Args:
-        hardware: as it is.
-        sights: tell when it is something else.
+        hardware: the current machine.
+        sights: detect changes.
     """
 
     hardware: Hardware
@@ -166,13 +166,13 @@ class DecidingNode:
     """Everything that decides, for one policy.
 
     Args:
-        engine: with the policy for this machine.
+        engine: has the policy for this machine.
         pool: the connection to the runtime.
-        settings: where the host's files are seen, and what to do where the kernel has something else than was decided.
-        nursery: for what takes time; outlives every call.
-        machine: what is known of the machine.
+        settings: root of the host's files, and how to handle drift.
+        nursery: for background work; outlives every call.
+        machine: the machine.
         override: see ``Intake``.
-        changing: held while something changes how the node decides: one thing at a time.
+        changing: held while the configuration, the machine or the overrides change.
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class DecidingNode:
 
     @property
     def topology(self) -> Topology:
-        """What of the machine may be used."""
+        """The usable part of the machine."""
         return self.hardware.usable
 
     def settle_on(self, hardware: Hardware) -> None:
@@ -229,15 +229,15 @@ class DecidingNode:
         try:
             await go_on()
         except RecordingError as error:
-            log.warning("recording stopped", reason=str(error))
+            log.warning("cannot continue recording after the machine changed", reason=str(error))
 
     @property
     def machine(self) -> Adjustment:
-        """All CPUs and all memory nodes: what a container has that nobody binds."""
+        """All CPUs and all memory nodes: those of an unbound container."""
         return Adjustment(cpus=self.topology.online, mems=self.topology.memory_nodes)
 
     async def keep_state(self, settings: Settings, *, resume: bool = False) -> None:
-        """Have what is decided kept on disk, if *settings* say where; *resume* takes over what is kept there first."""
+        """Save decisions if *settings* have a state directory; *resume* restores what is saved there first."""
         if settings.state_dir:
             facts = {"machine": digest(self.topology), "version": version("crirm")}
             opening = partial(open_persistence, resume=resume, fail_closed=settings.state_fail_closed)
@@ -250,19 +250,19 @@ class DecidingNode:
             self.engine.free(self.machine)
 
     async def record(self, file: str) -> None:
-        """Record what happens; a daemon that cannot serves all the same."""
+        """Start recording; a failure is only a warning."""
         try:
             await self.recorder.start(file)
         except RecordingError as error:
-            log.warning("nothing is recorded", reason=str(error))
+            log.warning("cannot record; crirm runs without a trace", reason=str(error))
 
     def judge_failures(self, settings: Settings) -> None:
-        """Do from now on what *settings* say where the state cannot be kept."""
+        """Apply what *settings* say about state that cannot be saved."""
         if self.persistence is not None:
             self.persistence.fail_closed = settings.state_fail_closed
 
     def retire(self) -> None:
-        """End `run`: nothing is placed any more."""
+        """End `run`: the node no longer places containers."""
         self._life.cancel()
 
     def handler(self, method: str) -> Handler | None:
@@ -365,32 +365,32 @@ class DecidingNode:
                 nursery.start_soon(self.persistence.run)
 
     def _watching(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """Return the tasks that look on: a bug in one of them ends nothing else."""
+        """Return the observing tasks: a bug in one of them stops nothing else."""
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
             "relist": partial(relist, self.runtime, self.engine, self.intake),
             "doubts": self.doubts.run,
             "long lists": self.observing.run,
             "runtime events": partial(listen, self.runtime, partial(self.observed, EVENTS)),
-            "watch of the machine": self.watch.run,
+            "machine watch": self.watch.run,
         }
         if self.enforcer is not None:
             tasks["enforcer"] = self.enforcer.run
         return tasks
 
     def doubt(self) -> None:
-        """Have the runtime asked again soon what it has."""
+        """Schedule a synchronisation with the runtime."""
         self.doubts.doubt()
 
     async def resync(self) -> None:
-        """Ask the runtime for all that it has.
+        """Synchronise with the runtime's lists.
 
         Raises:
-            RpcError: it does not tell.
+            RpcError: it does not list.
         """
         await resync(self.runtime, self.engine, self.intake)
 
     def _updated(self, key: ContainerKey) -> None:
-        """The runtime says that it has updated a container."""
+        """The runtime has confirmed an update of a container."""
         if self.enforcer is not None:
             self.enforcer.look_at(key)
         if self.persistence is not None:

@@ -1,4 +1,4 @@
-"""What the daemon is told at start, whichever command line told it."""
+"""The daemon's settings at start, from either command line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOTHING: Final = "none"
 
 
 class Mode(enum.Enum):
-    """What to do where the kernel has something else for a container than was decided."""
+    """What to do about drift: a cgroup that differs from the decision."""
 
     REPAIR = "repair"
     REPORT = "report"
@@ -46,7 +46,7 @@ def _relay_path(text: str) -> str:
 
 def _runtime_path(text: str) -> str:
     if text == NOT_SERVED:
-        raise UsageError(f"runtime socket {text!r}: crirm has nothing to relay to without a runtime; give its socket")
+        raise UsageError(f"runtime socket {text!r}: crirm needs a container runtime to relay to; give its socket")
     return socket_path(text, what="runtime socket")
 
 
@@ -81,7 +81,7 @@ def _image_path(text: str) -> str:
 
 
 def _absolute_file(what: str) -> Callable[[Any, attrs.Attribute[Any], str | None], None]:
-    """Return a validator; a relative path would depend on where the service happens to be started."""
+    """Return a validator for absolute paths; a relative one would depend on the working directory."""
 
     def validate(_settings: Any, _field: attrs.Attribute[Any], path: str | None) -> None:
         if path and not path.startswith("/"):
@@ -101,7 +101,7 @@ def _seconds(what: str, *, zero: bool) -> Callable[[Any, attrs.Attribute[float],
     def validate(_settings: Any, _field: attrs.Attribute[float], value: float) -> None:
         if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
             raise UsageError(
-                f"{what} {value}: cannot be; it is a number of seconds, {'0 or more' if zero else 'above 0'}"
+                f"{what} {value}: not a valid number of seconds; it must be {'0 or more' if zero else 'above 0'}"
             )
 
     return validate
@@ -116,111 +116,111 @@ def _check_rules(_settings: Any, _field: attrs.Attribute[str], text: str) -> Non
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """Everything that ``crirm serve`` and ``cri-resmgr`` are told, checked.
+    """The checked settings of ``crirm serve`` and ``cri-resmgr``.
 
     Raises:
-        UsageError: a value that cannot be.
+        UsageError: an invalid value.
     """
 
     relay_socket: str = attrs.field(default="/var/run/cri-resmgr/cri-resmgr.sock", converter=_relay_path)
-    """Where crirm serves CRI, for the kubelet; the default is the path that existing kubelet settings name."""
+    """Where crirm serves CRI for the kubelet; the default is the path in existing kubelet settings."""
 
     runtime_socket: str = attrs.field(default="/var/run/containerd/containerd.sock", converter=_runtime_path)
     """Where the container runtime serves CRI; the default is containerd's."""
 
     image_socket: str = attrs.field(default=SAME_AS_RUNTIME, converter=_image_path)
-    """Where image calls go: ``default`` is the runtime socket, ``-`` means that they are not served, else a path."""
+    """Where image calls go: ``default`` is the runtime socket, ``-`` serves none, else a path."""
 
     allow_untested_runtimes: bool = False
-    """Whether a runtime other than containerd and CRI-O is used; off, since nobody has seen it work."""
+    """Whether to accept runtimes other than containerd and CRI-O; off, since crirm is not tested with them."""
 
     grace_s: float = attrs.field(default=10.0, validator=_seconds("grace", zero=True))
-    """Seconds that calls in flight may still take after SIGTERM; nearly all need less, and systemd kills after 90."""
+    """Seconds that calls in flight may take after SIGTERM; nearly all need less, and systemd kills after 90."""
 
     pid_file: str | None = attrs.field(default=None, validator=_absolute_file("PID file"))
-    """File that holds the process number while crirm runs; none by default, since systemd needs none."""
+    """File with the PID while crirm runs; none by default, since systemd needs none."""
 
     control_socket: str = attrs.field(default="", converter=_control_path)
-    """Where ``crirm status`` and ``crirm explain`` ask, for root only; empty: beside the relay socket."""
+    """Control socket of ``crirm status`` and ``crirm explain``, for root only; empty: beside the relay socket."""
 
     forced_config: str = attrs.field(default="", converter=_absolute)
-    """Configuration file that wins over all else, and is read again when it changes; with it the agent is not heard."""
+    """Configuration file that overrides all others and is reloaded when it changes; the node agent is then ignored."""
 
     fallback_config: str = attrs.field(default="", converter=_absolute)
-    """Configuration file until the node agent has sent a configuration that was accepted."""
+    """Configuration file used until the node agent has sent a valid configuration."""
 
     config_socket: str = attrs.field(default="", converter=_config_path)
     """Where the node agent sends configurations; empty: beside the relay socket, ``disabled``: nowhere."""
 
     agent_socket: str = attrs.field(default="", converter=_agent_path)
-    """Where the node agent serves; empty: beside the relay socket, ``disabled``: it is not asked."""
+    """Where the node agent serves; empty: beside the relay socket, ``disabled``: nowhere."""
 
     disable_policy_switch: bool = False
-    """Whether the policy has to stay the one whose decisions are kept, until ``--reset-policy`` forgets them."""
+    """Whether the policy must stay that of the saved state, until ``--reset-policy`` removes it."""
 
     reload_signal: signal.Signals | None = signal.SIGHUP
-    """Signal that has the forced file read again; None: no signal does."""
+    """Signal that reloads the forced file; None: no signal."""
 
     policy: Choice = attrs.field(factory=Choice)
-    """Which policy places containers; ``none`` by default, which touches nothing."""
+    """The policy; ``none`` by default, which changes nothing."""
 
     enforce: Mode = Mode.REPAIR
-    """What to do where the kernel has something else for a container than was decided; by default put it right."""
+    """What to do about drift: a cgroup that differs from the decision; repaired by default."""
 
     host_root: str = "/"
-    """Where the host's /sys and /proc are seen; another directory when crirm runs in a container."""
+    """Root of the host's files (/sys, /proc); another directory when crirm runs in a container."""
 
     state_dir: str = attrs.field(default="/var/lib/cri-resmgr", validator=_absolute_directory)
-    """Directory that keeps decisions and journal across restarts; empty: nothing is kept."""
+    """Directory for saved state and journal; empty: nothing is saved."""
 
     state_fail_closed: bool = False
-    """Whether containers are neither created nor resized while the state cannot be kept on disk."""
+    """Whether to refuse to create or resize containers while state cannot be saved."""
 
     record: str = attrs.field(default="", validator=_absolute_file("trace"))
-    """File that gets a trace of all events and decisions, for ``crirm replay``; empty: none does."""
+    """File for a trace of all events and decisions, for ``crirm replay``; empty: none."""
 
     dump_rules: str = attrs.field(default=DEFAULT_RULES, validator=_check_rules)
-    """Which messages are dumped and how fully, in the language of ``cri.dump_rules``."""
+    """Which messages are dumped, and how; syntax: ``cri.dump_rules``."""
 
     dump_count_period_s: float = attrs.field(default=60.0, validator=_seconds("dump count period", zero=False))
-    """Seconds between two sums of the calls that are only counted; the default is CRI Resource Manager's."""
+    """Seconds between two summaries of calls that are only counted; the default is CRI Resource Manager's."""
 
     dump_file: str = attrs.field(default="", validator=_absolute_file("dump file"))
-    """File that dumped messages are written to as well; empty: they go to the log only."""
+    """Additional file for dumped messages; empty: the log only."""
 
     dump_secrets: bool = False
-    """Whether dumped messages show environment values and registry credentials; off, since many may read logs."""
+    """Whether dumped messages show environment values and credentials; off, since many may read logs."""
 
     log_options: Mapping[str, str] = attrs.field(factory=dict)
-    """What the command line says about logs, by option; a configuration of klog's flags adds to it."""
+    """Logging options of the command line; klog flags of a configuration are added."""
 
     log: LogSettings = attrs.field(factory=LogSettings)
-    """Where log records go and what they look like."""
+    """Destination and format of log records."""
 
     @property
     def config_interface(self) -> str:
-        """The socket on which the node agent may send configurations; empty: it may not."""
+        """The socket for configurations of the node agent; empty: none."""
         if self.forced_config or self.config_socket == DISABLED:
             return ""
         return self.config_socket or _beside(self.relay_socket, "config")
 
     @property
     def node_agent(self) -> str:
-        """The socket of the node agent; empty: it is not asked."""
+        """The socket of the node agent; empty: none."""
         if self.forced_config or self.agent_socket == DISABLED:
             return ""
         return self.agent_socket or _beside(self.relay_socket, "agent")
 
     def __attrs_post_init__(self) -> None:
-        """Refuse to relay to the own socket: each call would call itself until memory runs out.
+        """Reject relaying to the relay socket itself: each call would call itself until memory runs out.
 
-        Refuse two files as well, of which only one could count.
+        Also reject a fallback file beside a forced one, which would never be used.
         """
         if self.forced_config and self.fallback_config:
             raise UsageError(
-                f"{self.fallback_config}: a fallback is of no use beside {self.forced_config}, which always counts; "
+                f"{self.fallback_config}: never used as a fallback, since {self.forced_config} always wins;  "
                 "use one of them"
             )
         for what, path in (("runtime socket", self.runtime_socket), ("image socket", self.image_socket)):
             if Path(path).resolve() == Path(self.relay_socket).resolve():
-                raise UsageError(f"{what} {path}: is the relay socket too; give the socket of the runtime itself")
+                raise UsageError(f"{what} {path}: this is the relay socket; give the socket of the runtime")

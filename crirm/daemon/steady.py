@@ -1,4 +1,4 @@
-"""Tasks that begin again after a bug: what only looks on must not end what serves."""
+"""Tasks that restart after a bug: an observer must not stop the daemon."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ AGAIN_S = 5.0
 
 
 async def steadily(what: str, task: Callable[[], Awaitable[None]]) -> None:
-    """Run *task* until it returns; where it raises instead, log that and begin anew after a pause.
+    """Run *task* until it returns; if it raises, log that and restart it after a pause.
 
     Args:
-        what: the task is, for people.
-        task: may be called any number of times, one after the other.
+        what: name of the task, for people.
+        task: may be called repeatedly.
     """
     while True:
         try:

@@ -1,6 +1,6 @@
-"""Frames that come from the caller of a spliced connection; the rules are those of ``splice``.
+"""Frames from the caller of a spliced connection; the rules are in ``splice``.
 
-Each handler returns what goes to the runtime in the place of the frame: None for the frame as it is, b"" for nothing.
+Each handler returns what to send to the runtime in place of the frame: None for the frame itself, b"" for nothing.
 """
 
 from __future__ import annotations
@@ -22,33 +22,34 @@ if TYPE_CHECKING:
     from crirm.rpc.header_blocks import Headers
     from crirm.rpc.splice_state import SpliceState
 
+_PING_BYTES: Final = 8  # RFC 9113 section 6.7
 _SMALL_PIECE_BYTES: Final = 1 << 10  # of a header block; whoever sends it in such pieces means no good
 
 
 class CallerFrames:
-    """Looks at what the caller sends.
+    """Handles the frames of the caller.
 
     Args:
-        splice: of which this is one half.
+        splice: the connection of which this is one half.
     """
 
     def __init__(self, splice: SpliceState) -> None:
         self.reader = FrameReader()
-        self.reads = True  # else what crirm answers piles up
+        self.reads = True  # otherwise crirm's replies pile up
         self._splice = splice
         self._allowances = Allowances()
-        self._preface_bytes = len(h2.PREFACE)  # that still have to come
-        self._first = NO_TABLE  # what the first block for the runtime begins with
+        self._preface_bytes = len(h2.PREFACE)  # still expected
+        self._first = NO_TABLE  # prefix of the first block for the runtime
         self._handlers = (
             self._data, self._headers, self._dropped, self._reset, self._settings,
             self._push, self._ping, self._goaway, self._update, self._continuation, self._dropped,
         )  # fmt: skip
 
     def work(self) -> None:
-        """Look at the next frames.
+        """Handle the next frames.
 
         Raises:
-            FrameError, HPACKError: they are not as they should be.
+            FrameError, HPACKError: they are invalid.
         """
         if self._preface_bytes:
             self._take_preface()
@@ -58,24 +59,24 @@ class CallerFrames:
         reader, begin = self.reader, len(h2.PREFACE) - self._preface_bytes
         data = reader.data[reader.at : reader.at + self._preface_bytes]
         if data != h2.PREFACE[begin : begin + len(data)]:
-            raise FrameError(h2.PROTOCOL_ERROR, "it does not begin as HTTP/2 does")
+            raise FrameError(h2.PROTOCOL_ERROR, "invalid HTTP/2 preface")
         self._splice.to_runtime.append(data)
         reader.at += len(data)
         self._preface_bytes -= len(data)
 
     def _count(self, kind: Kind) -> None:
-        """Take note of a frame that brings no call forward."""
+        """Count a frame that does not advance a call."""
         within = self._allowances.spend(kind, self._splice.now_s)
         if not self.reads:
             within = self._allowances.spend(Kind.UNREAD, self._splice.now_s) and within
         if not within:
-            raise FrameError(h2.ENHANCE_YOUR_CALM, f"it sends too many {kind.called}")
+            raise FrameError(h2.ENHANCE_YOUR_CALM, f"too many {kind.called}")
 
     # --- header blocks --------------------------------------------------------------------------------------------
 
     def _headers(self, stream_id: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
         if not stream_id & 1:
-            raise FrameError(h2.PROTOCOL_ERROR, f"a caller begins stream {stream_id}")
+            raise FrameError(h2.PROTOCOL_ERROR, f"client opened the server's stream {stream_id}")
         if not self.reads:
             self._count(Kind.UNREAD)
         piece = data[at:end]
@@ -106,7 +107,7 @@ class CallerFrames:
         self._splice.to_runtime.append(self._begin(stream_id, headers, ended=ended))
 
     def _begin(self, stream_id: int, headers: Headers, *, ended: bool) -> bytes:
-        """Begin a call and return what the runtime is to hear of it."""
+        """Begin a call and return what to send to the runtime."""
         splice = self._splice
         stream = splice.streams.get(stream_id)
         if stream is not None:  # trailers of a request; gRPC defines none, so their content is dropped
@@ -156,7 +157,7 @@ class CallerFrames:
             return b""
         self._count(Kind.IDLE)
         if not self._splice.is_unheard(stream_id):
-            return None  # of a call that is over; the runtime counts its window
+            return None  # of a finished call; the runtime accounts for its window
         self._splice.credit(0, end - at)
         return b""
 
@@ -183,7 +184,7 @@ class CallerFrames:
             return b"" if splice.is_unheard(stream_id) else None
         if type(stream) is Passing:
             del splice.streams[stream_id]
-            splice.broken(stream, Status.CANCELLED, "the caller cancelled the call")
+            splice.broken(stream, Status.CANCELLED, "caller cancelled the call")
             return None
         if type(stream) is Kept:
             self._kept_reset(stream)
@@ -194,7 +195,7 @@ class CallerFrames:
         self._splice.forget(stream)
         if stream.sink is not None:
             stream.sink.cancelled()
-        self._splice.broken(stream, Status.CANCELLED, "the caller cancelled the call")
+        self._splice.broken(stream, Status.CANCELLED, "caller cancelled the call")
 
     def _update(self, stream_id: int, _flags: int, data: bytes, at: int, end: int) -> bytes | None:
         splice, size_bytes = self._splice, h2.number_in(data[at:end]) & h2.LARGEST_WINDOW_BYTES
@@ -224,9 +225,19 @@ class CallerFrames:
         self._splice.windows_changed(self._splice.settings.said(settings))
         return h2.with_usual_frames(settings)
 
-    def _ping(self, *_: object) -> bytes | None:
+    def _ping(self, _stream_id: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
+        """Answer it here: a caller measures with pings when it gets a reply, of which a runtime may know nothing.
+
+        grpc-go, and so containerd, closes a connection after three pings with no frame of a reply between them
+        (`too_many_pings`, keepalive.EnforcementPolicy).
+        """
         self._count(Kind.PING)
-        return None
+        if end - at != _PING_BYTES:
+            raise FrameError(h2.FRAME_SIZE_ERROR, f"a ping of {end - at} bytes")
+        if flags & h2.ACK:
+            return None
+        self._splice.window.send_at_once(h2.frame(h2.PING, h2.ACK, 0, data[at:end]))
+        return b""
 
     def _dropped(self, *_: object) -> bytes | None:
         self._count(Kind.IDLE)
@@ -236,4 +247,4 @@ class CallerFrames:
         return None
 
     def _push(self, *_: object) -> bytes | None:
-        raise FrameError(h2.PROTOCOL_ERROR, "a caller pushes a stream")
+        raise FrameError(h2.PROTOCOL_ERROR, "client sent PUSH_PROMISE")

@@ -1,4 +1,4 @@
-"""HTTP/2 frames as bytes: their heads, and the few that crirm writes itself.
+"""HTTP/2 frames as bytes: frame headers, and the few frames that crirm writes itself.
 
 Source: RFC 9113 sections 4 and 6.
 """
@@ -44,7 +44,7 @@ LARGEST_STREAM_ID: Final = (1 << 31) - 1
 
 
 class FrameError(CrirmError):
-    """A frame that may not be: the connection on which it came ends with *code*."""
+    """An invalid frame: its connection is closed with *code*."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -61,14 +61,14 @@ def whole_frames(data: bytes | bytearray, most_bytes: int = USUAL_FRAME_BYTES) -
     """Return how many bytes at the beginning of *data* are whole frames.
 
     Raises:
-        FrameError: a frame says that it has more than *most_bytes*.
+        FrameError: a frame is larger than *most_bytes*.
     """
     at = 0
     while len(data) - at >= HEAD_BYTES:
         high, low, *_ = HEAD.unpack_from(data, at)
         length = high << 8 | low
         if length > most_bytes:
-            raise FrameError(FRAME_SIZE_ERROR, f"a frame of {length} bytes, and {most_bytes} are the most")
+            raise FrameError(FRAME_SIZE_ERROR, f"frame of {length} bytes; the limit is {most_bytes}")
         if at + HEAD_BYTES + length > len(data):
             break
         at += HEAD_BYTES + length
@@ -114,13 +114,13 @@ def goaway(last_stream_id: int, code: int, debug: bytes = b"") -> bytes:
 
 
 def goaway_at_least(payload: bytes, stream_id: int) -> bytes:
-    """Return a GOAWAY frame like the one with *payload*, that leaves no stream up to *stream_id* out.
+    """Return a GOAWAY frame like that with *payload*, covering all streams up to *stream_id*.
 
     Raises:
         FrameError: it is too short.
     """
     if len(payload) < 2 * _NUMBER.size:
-        raise FrameError(FRAME_SIZE_ERROR, "a GOAWAY frame that is too short")
+        raise FrameError(FRAME_SIZE_ERROR, "GOAWAY frame is too short")
     last = max(_NUMBER.unpack_from(payload)[0] & LARGEST_STREAM_ID, stream_id)
     return frame(GOAWAY, 0, 0, _NUMBER.pack(last) + payload[_NUMBER.size :])
 
@@ -131,19 +131,19 @@ def settings(values: dict[int, int]) -> bytes:
 
 
 def with_usual_frames(values: list[tuple[int, int]]) -> bytes | None:
-    """Return a SETTINGS frame with *values* that allows frames of the usual size only; None where it does already."""
+    """Return a SETTINGS frame with *values* that allows only frames of the default size; None if it already does."""
     usual = [(key, value) for key, value in values if key != MAX_FRAME_SIZE]
     return None if len(usual) == len(values) else settings(dict(usual))
 
 
 def settings_in(payload: bytes) -> list[tuple[int, int]]:
-    """Return what a SETTINGS frame sets, in its order.
+    """Return the settings in a SETTINGS frame, in order.
 
     Raises:
         FrameError: its length is no multiple of six.
     """
     if len(payload) % _SETTING.size:
-        raise FrameError(FRAME_SIZE_ERROR, "a SETTINGS frame of a length that none has")
+        raise FrameError(FRAME_SIZE_ERROR, "SETTINGS frame with an invalid length")
     return list(_SETTING.iter_unpack(payload))
 
 
@@ -154,13 +154,13 @@ def number_in(payload: bytes) -> int:
         FrameError: it has another length than four bytes.
     """
     if len(payload) != _NUMBER.size:
-        raise FrameError(FRAME_SIZE_ERROR, f"a frame of {len(payload)} bytes where four are due")
+        raise FrameError(FRAME_SIZE_ERROR, f"frame of {len(payload)} bytes; expected 4")
     number: int = _NUMBER.unpack(payload)[0]
     return number
 
 
 def content(kind: int, flags: int, payload: bytes) -> bytes:
-    """Return what a DATA or HEADERS frame holds, without padding and priority (RFC 9113 sections 6.1 and 6.2).
+    """Return the content of a DATA or HEADERS frame, without padding and priority (RFC 9113 sections 6.1 and 6.2).
 
     Raises:
         FrameError: the padding is longer than the frame.
@@ -168,10 +168,10 @@ def content(kind: int, flags: int, payload: bytes) -> bytes:
     begin, end = 0, len(payload)
     if flags & PADDED:
         if not payload or payload[0] >= end:
-            raise FrameError(PROTOCOL_ERROR, "a frame that consists of more padding than it has")
+            raise FrameError(PROTOCOL_ERROR, "padding exceeds the frame")
         begin, end = 1, end - payload[0]
     if kind == HEADERS and flags & WITH_PRIORITY:
         begin += 5
         if begin > end:
-            raise FrameError(FRAME_SIZE_ERROR, "a HEADERS frame that is too short for its priority")
+            raise FrameError(FRAME_SIZE_ERROR, "HEADERS frame is too short for its priority fields")
     return payload[begin:end]

@@ -1,4 +1,4 @@
-"""The calls that crirm makes for itself; they take their turn in the pool like everybody's."""
+"""crirm's own calls; they wait for a stream of the pool like all others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OwnCall:
 
     Args:
         message: the encoded request.
-        timeout_s: seconds from now, sent as the call's deadline; None: it goes on for ever.
+        timeout_s: seconds from now, sent as the call's deadline; None: no deadline.
         deliver: given each whole message of the answer; may raise trio.WouldBlock to end the call.
         closed: called once, when no more will come.
     """
@@ -46,7 +46,7 @@ class OwnCall:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody waits for the answer."""
+        """Whether the answer is still wanted."""
         return not self.ended.is_set()
 
     def start(self, connection: Http2Connection, path: bytes) -> None:
@@ -66,18 +66,18 @@ class OwnCall:
         self.end(status.value, message)
 
     def cancel(self) -> None:
-        """End now, wherever it is; nothing when it has ended."""
-        self.fail(Status.CANCELLED, "crirm does not wait for it any more")
+        """End now, in any state; no effect if it has ended."""
+        self.fail(Status.CANCELLED, "call is no longer needed")
 
     def fail(self, status: Status, message: str) -> None:
-        """End now with *status*, wherever it is; nothing when it has ended."""
+        """End now with *status*, in any state; no effect if it has ended."""
         wanted = self.wanted
         self.end(status.value, message)
         if self._leg is not None and wanted:
-            self._leg.reset()  # last: whoever waits for room may begin at once
+            self._leg.reset()  # last: a waiting call may begin at once
 
     def end(self, status: int, message: str) -> None:
-        """Take note of how the call ended; the first word counts."""
+        """Note the outcome of the call; the first one counts."""
         if self.wanted:
             self._status, self._status_message = status, message
             self.ended.set()
@@ -112,21 +112,21 @@ class OwnLeg(Leg):
         try:
             self._deframer.feed(data)
         except trio.WouldBlock:
-            self._give_up(Status.RESOURCE_EXHAUSTED, "answers came faster than they were read")
+            self._give_up(Status.RESOURCE_EXHAUSTED, "replies arrived faster than they were read")
         except MessageTooLargeError as error:
-            self._give_up(Status.RESOURCE_EXHAUSTED, f"the runtime answered with {error}")
+            self._give_up(Status.RESOURCE_EXHAUSTED, f"runtime sent {error}")
         else:
             self.credit(credit_bytes)
             if end:
-                self._end(Status.UNKNOWN.value, "the runtime ended its answer without a status")
+                self._end(Status.UNKNOWN.value, "runtime ended its reply without a status")
 
     def on_reset(self, code: int) -> None:
         """End without an answer."""
-        self._end(Status.UNAVAILABLE.value, f"the runtime reset the stream (HTTP/2 error {code})")
+        self._end(Status.UNAVAILABLE.value, f"runtime reset the stream (HTTP/2 error {code})")
 
     def on_too_long(self, what: str) -> None:
         """End without an answer."""
-        self._give_up(Status.INTERNAL, f"the runtime answered with {what}")
+        self._give_up(Status.INTERNAL, f"runtime sent {what}")
 
     def lost(self, reason: str) -> None:
         """End without an answer."""

@@ -1,6 +1,6 @@
-"""Frames that come from the runtime of a spliced connection; the rules are those of ``splice``.
+"""Frames from the runtime of a spliced connection; the rules are in ``splice``.
 
-Each handler returns what goes to the caller in the place of the frame: None for the frame as it is, b"" for nothing.
+Each handler returns what to send to the caller in place of the frame: None for the frame itself, b"" for nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SMALL_PIECE_BYTES: Final = 1 << 10
 
 
 class RuntimeFrames:
-    """Looks at what the runtime sends.
+    """Handles the frames of the runtime.
 
     Args:
         splice: of which this is the other half.
@@ -44,10 +44,10 @@ class RuntimeFrames:
         )  # fmt: skip
 
     def work(self) -> None:
-        """Look at the next frames.
+        """Handle the next frames.
 
         Raises:
-            FrameError, HPACKError: they are not as they should be.
+            FrameError, HPACKError: they are invalid.
         """
         window = self._splice.window
         window.busy = True
@@ -61,12 +61,12 @@ class RuntimeFrames:
         self._acknowledged = 0
 
     def _count(self, kind: Kind) -> None:
-        """Take note of a frame that brings no call forward."""
+        """Count a frame that does not advance a call."""
         if not self._allowances.spend(kind, self._splice.now_s):
-            raise FrameError(h2.ENHANCE_YOUR_CALM, f"it sends too many {kind.called}")
+            raise FrameError(h2.ENHANCE_YOUR_CALM, f"too many {kind.called}")
 
     def _is_ours(self, stream_id: int, stream: Passing | Kept | None) -> bool:
-        """Tell whether what comes on a stream is not for the caller: crirm answers it, or has ended it."""
+        """Whether frames of a stream are not for the caller: crirm answers it, or has ended it."""
         return type(stream) is Kept or (stream is None and stream_id in self._splice.cut_off)
 
     def _dropped(self, *_: object) -> bytes | None:
@@ -88,7 +88,7 @@ class RuntimeFrames:
         if flags & (h2.PADDED | h2.WITH_PRIORITY):
             piece = h2.content(h2.HEADERS, flags, piece)
         if not self.greeted:
-            raise FrameError(h2.PROTOCOL_ERROR, "it does not begin as an HTTP/2 server does")
+            raise FrameError(h2.PROTOCOL_ERROR, "first frame is not SETTINGS")
         if not flags & h2.END_HEADERS:
             self.reader.begin_block(stream_id, flags, piece)
             return self._in_turn(data, at, end)
@@ -98,7 +98,7 @@ class RuntimeFrames:
             and BlockDecoder.is_short(piece)
             and not self._splice.replies.changes(piece)
         ):
-            return b""  # of a call that crirm has cut off
+            return b""  # of a call that crirm has ended
         verdict = self._in_turn(data, at, end)
         self._block(stream_id, flags, piece)
         return verdict
@@ -151,7 +151,7 @@ class RuntimeFrames:
             if stream.watch is not None:
                 stream.watch.reply(h2.content(h2.DATA, flags, data[at:end]))
             if flags & h2.END_STREAM:
-                self._splice.broken(stream, Status.UNKNOWN, "the runtime ended its reply without a status")
+                self._splice.broken(stream, Status.UNKNOWN, "runtime ended its reply without a status")
                 if stream.caller_ended:
                     del self._splice.streams[stream_id]
         return self._in_turn(data, at, end, end - at)
@@ -164,7 +164,7 @@ class RuntimeFrames:
             return b""
         if stream is not None:
             del self._splice.streams[stream_id]
-            self._splice.broken(stream, Status.UNAVAILABLE, f"the runtime reset the stream (HTTP/2 error {code})")
+            self._splice.broken(stream, Status.UNAVAILABLE, f"runtime reset the stream (HTTP/2 error {code})")
         return self._in_turn(data, at, end)
 
     def _update(self, stream_id: int, _flags: int, _data: bytes, _at: int, _end: int) -> bytes | None:
@@ -189,7 +189,7 @@ class RuntimeFrames:
         return None
 
     def _goaway(self, _stream_id: int, _flags: int, data: bytes, at: int, end: int) -> bytes | None:
-        """Have the caller go, but not give up what is kept from the runtime: of that it has not heard."""
+        """Pass GOAWAY, adjusted to cover kept calls, which the runtime does not know."""
         told = self._splice.runtime_leaves(h2.number_in(data[at : at + 4]) & h2.LARGEST_STREAM_ID)
         frame = h2.goaway_at_least(data[at:end], told)
         window = self._splice.window
@@ -199,4 +199,4 @@ class RuntimeFrames:
         return b""
 
     def _push(self, *_: object) -> bytes | None:
-        raise FrameError(h2.PROTOCOL_ERROR, "it pushes a stream, which gRPC never does")
+        raise FrameError(h2.PROTOCOL_ERROR, "server sent PUSH_PROMISE, which gRPC does not use")

@@ -1,4 +1,4 @@
-"""What the embedded runtime says of itself, and how it is filled."""
+"""The identity and initial content of the embedded runtime."""
 
 from __future__ import annotations
 

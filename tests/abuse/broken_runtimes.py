@@ -248,7 +248,7 @@ ANSWERS: Mapping[str, Callable[[Connection, int], None]] = {
     "headers without end": _floods(
         lambda s: wire.frame(wire.CONTINUATION, 0, s, b"x" * 2000), lambda s: wire.frame(wire.HEADERS, 0, s)
     ),
-    "broken headers": says(lambda s: wire.frame(wire.HEADERS, 5, s, b"\xff\xff\xff\xff\xff\xff")),
+    "invalid headers": says(lambda s: wire.frame(wire.HEADERS, 5, s, b"\xff\xff\xff\xff\xff\xff")),
     "a message before its headers": says(lambda s: body(s, b"") + trailers(s, *_OK)),
     "frames of the connection itself": says(lambda _: wire.frame(wire.DATA, 0, 0, b"x")),
     "more padding than frame": says(lambda s: _head(s) + wire.frame(wire.DATA, wire.PADDED, s, b"\xff")),

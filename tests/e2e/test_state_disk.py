@@ -31,8 +31,8 @@ policy:
 state:
   FailClosed: {closed}
 """
-REFUSAL = "crirm cannot keep its state and is told to grant nothing until it can"
-AGAIN = '"state is saved again, including all decisions made meanwhile"'
+REFUSAL = "cannot save state, and state.FailClosed is set"
+AGAIN = '"saving state works again; all decisions made meanwhile are saved"'
 
 WITHIN_S = 30.0
 GOES_ON, REFUSES = pytest.param(False, id="goes on"), pytest.param(True, id="refuses")

@@ -21,7 +21,7 @@ _RUNTIMES = [
     "a status of 5000 digits",
     "broken gzip",
     "20 MiB of headers",
-    "broken headers",
+    "invalid headers",
     "settings",
 ]
 

@@ -75,7 +75,7 @@ def test_a_running_container_grows_and_shrinks_and_the_others_make_room(node: No
     assert adjust(node, {"more": spec("grows", 2)}) == {}
     after = runtime_has(node)
     assert after == node.told()
-    assert node.ask("status")["configuration"]["adjustments"] == {"more": ["default/grows/main"]}
+    assert node.ask("status")["configuration"]["overrides"] == {"more": ["default/grows/main"]}
     assert len(CPUSet.parse(after[grows])) == 2
     assert any(after[each] != before[each] for each in sharing)
     assert not any(CPUSet.parse(after[grows]) & CPUSet.parse(after[each]) for each in sharing)

@@ -200,7 +200,7 @@ def test_what_the_agent_sends_outlives_a_restart_until_it_is_reset(resmgr: Resmg
     assert pinning(resmgr)[container][0] == "2"
 
     resmgr.start("--fallback-config", fallback)
-    assert resmgr.status()["configuration"]["source"] == "accepted from the node agent before"
+    assert resmgr.status()["configuration"]["source"] == "saved from the node agent"
     assert resmgr.once("--reset-config")[0] == 1, "not beside a daemon that runs"
 
     resmgr.start("--force-config", fallback)
@@ -219,7 +219,7 @@ def test_what_the_agent_sends_outlives_a_restart_until_it_is_reset(resmgr: Resmg
         pytest.param({}, "empty", id="an empty one"),
         pytest.param({"policy": "Actve: static\n"}, "Active", id="an unknown key"),
         pytest.param({"policy": "Active: static\n"}, "ReservedResources", id="something that is missing"),
-        pytest.param(TOPOLOGY_AWARE_MAP, "cannot become topology-aware", id="another policy"),
+        pytest.param(TOPOLOGY_AWARE_MAP, "to topology-aware", id="another policy"),
     ],
 )
 def test_the_agent_is_told_why_its_configuration_is_rejected(
@@ -254,7 +254,7 @@ def test_a_configuration_may_allow_live_switching(resmgr: Resmgr) -> None:
     assert resmgr.set_config(TOPOLOGY_AWARE_MAP) == ""
     assert resmgr.policy() == "topology-aware"
     assert pinning(resmgr)[container][1] in {"0", "1"}
-    assert "cannot become static" in resmgr.set_config(STATIC_MAP), "the one in force now does not allow it"
+    assert "to static while crirm runs" in resmgr.set_config(STATIC_MAP), "the one in force now does not allow it"
 
 
 # --- changing the policy -----------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ def test_the_policy_may_change_at_the_start_unless_that_is_disabled(resmgr: Resm
     assert resmgr.once("--reset-policy")[0] == 1, "not beside a daemon that runs"
     resmgr.end()
     code, said = resmgr.once("--force-config", file, fixed)
-    assert (code, "topology-aware is in use" in said) == (2, True), said
+    assert (code, "topology-aware is active" in said) == (2, True), said
     assert resmgr.once("--reset-policy")[0] == 0
     resmgr.start("--force-config", file, fixed)
     assert resmgr.policy() == "static"

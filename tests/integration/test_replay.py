@@ -51,7 +51,7 @@ def test_a_recorded_node_decides_the_same_again(node: Node) -> None:
     assert report["not_as_made"] == 0
     assert own_cpus(report) == before
     assert [refusal["name"] for refusal in report["refusals"]] == ["default/big/main"]
-    assert any("the trace is complete: crirm has ended" in note for note in report["notes"])
+    assert any("the trace is complete: crirm stopped" in note for note in report["notes"])
     elsewhere = replay(trace, "--host", "2p.16c.1t mem=16Gi")
     assert elsewhere["refusals"] == []
     assert "default/big/main" in own_cpus(elsewhere)
@@ -95,7 +95,7 @@ def test_recording_begins_and_ends_while_crirm_runs(node: Node) -> None:
         [str(CRIRM), "record", "start", str(trace), *control], check=False, capture_output=True, text=True
     )
     assert refused.returncode == 1
-    assert "is being recorded already" in refused.stderr
+    assert "already recording to this file" in refused.stderr
     node.run("u2", 2)
     assert str(trace) in crirm("record", "stop", *control)
     node.run("u3", 1)
@@ -121,8 +121,8 @@ def test_a_node_that_places_nothing_can_be_recorded_for_one_that_does(node: Node
 def test_a_trace_that_cannot_be_made_keeps_nobody_from_serving(node: Node) -> None:
     relay = node.start("--record", node.stage.place / "no" / "such" / "directory.trace")
     node.run("u1", 1)
-    (record,) = relay.records("nothing is recorded")
-    assert "a trace cannot be made here: No such file or directory" in record["reason"]
+    (record,) = relay.records("cannot record; crirm runs without a trace")
+    assert "cannot create a trace: No such file or directory" in record["reason"]
 
 
 def test_another_configuration_is_recorded_and_replayed(node: Node) -> None:

@@ -28,7 +28,7 @@ def test_sigusr1_switches_full_debug_on_and_off(stage: Stage) -> None:
 def test_sighup_is_harmless(stage: Stage) -> None:
     _, relay = stage.both()
     relay.send(signal.SIGHUP)
-    relay.wait_log("no configuration file to reload")
+    relay.wait_log("ignoring the reload signal: no forced configuration file")
     assert unary(stage.client(), VERSION, b"").code == OK
 
 

@@ -41,7 +41,7 @@ def given_back(node: Node) -> set[tuple[str, str]]:
     """Whose CPUs were given back since the last start, and which."""
     told = node.journal()
     start = max(index for index, entry in enumerate(told) if entry["kind"] == "crirm started")
-    ends = [e for e in told[start:] if e["kind"] in {"exited", "removed"} or e["outcome"] == "it is gone"]
+    ends = [e for e in told[start:] if e["kind"] in {"exited", "removed"} or e["outcome"] == "removed"]
     return {(entry["pod"], entry["cpus"]) for entry in ends if entry["cpus"]}
 
 
@@ -61,7 +61,7 @@ def test_every_container_keeps_its_cpus(node: Node, end: bool) -> None:
     relay = node.start()
     assert before == node.told()
     assert explained == node.ask("explain", "u1/main")
-    assert relay.records("restored saved state")[0]["placed_anew"] == 0
+    assert relay.records("restored saved state")[0]["reassigned"] == 0
     assert node.create("u9", 5).code == RESOURCE_EXHAUSTED
 
 
@@ -99,7 +99,7 @@ def test_containers_of_another_policy_are_placed_anew(node: Node) -> None:
     node.policy = "topology-aware"
     relay = node.start()
     assert node.told().keys() == before.keys()
-    assert relay.records("restored saved state")[0]["placed_anew"] == 3
+    assert relay.records("restored saved state")[0]["reassigned"] == 3
 
 
 def test_a_damaged_file_is_set_aside(node: Node) -> None:
@@ -125,7 +125,7 @@ def test_where_nothing_can_be_kept_crirm_says_so_and_goes_on(node: Node) -> None
     assert "writable by other users" in record["reason"]
     assert list(node.state.iterdir()) == []
     node.state.chmod(0o755)
-    relay.wait_log("state is saved again")
+    relay.wait_log("saving state works again")
     before = node.told()
     relay.kill()
     node.start()
@@ -179,7 +179,7 @@ def test_what_still_fits_stays_where_it_is(node: Node) -> None:
     moved = {each for each in containers if after[each] != before[each]}
     assert moved == {containers[1]}
     assert after[containers[1]] not in before.values()
-    assert relay.records("restored saved state")[0]["placed_anew"] == 1
+    assert relay.records("restored saved state")[0]["reassigned"] == 1
 
 
 def test_the_journal_tells_what_has_happened(node: Node) -> None:
@@ -190,7 +190,7 @@ def test_the_journal_tells_what_has_happened(node: Node) -> None:
     assert node.create("u3", 9).code == RESOURCE_EXHAUSTED
     wait_journal(node, "refused")
     kinds = [entry["kind"] for entry in node.journal("--pod", "default/u1", "--container", "main")]
-    assert kinds == ["asked for", "created", "started", "exited", "removed"]
+    assert kinds == ["requested", "created", "started", "exited", "removed"]
     (refused,) = node.journal("--pod", "u3", "--container", "main", "--since", "10m")
     assert "wants 9 exclusive CPUs" in refused["outcome"]
     assert node.journal("--since", "2099-01-01") == []

@@ -44,7 +44,7 @@ def test_a_call_in_flight_finishes_and_new_ones_are_refused(stage: Stage) -> Non
     _ask_to_stop(relay)
     for client in (connected, stage.client("grpclib"), stage.client()):
         refused = unary(client, VERSION, b"")
-        assert (refused.code, refused.text) == (UNAVAILABLE, "crirm is stopping and takes no new calls")
+        assert (refused.code, refused.text) == (UNAVAILABLE, "crirm is stopping and accepts no new calls")
     assert relay.records("stopping")[0]["calls_in_flight"] == 1
     assert not held.is_over
     assert held.finish() == b"held and finished"

@@ -1,1 +1,1 @@
-"""Which configuration is in force, and how another one takes its place."""
+"""The active configuration, and how it is replaced."""

@@ -1,4 +1,4 @@
-"""The node agent at the start of the daemon: is it there, and what does it say?"""
+"""The node agent at the start of the daemon: a health check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ log = get_logger("resource-manager-agent")
 
 
 async def greet_agent(path: str) -> None:
-    """Ask the node agent at *path* how it is, and log it; an agent that is not there yet comes by itself."""
+    """Check the health of the node agent at *path* and log it; an agent that starts later connects by itself."""
     if not await trio.Path(path).exists():
         log.debug("node agent is not running yet; waiting for it to send a configuration", socket=path)
         return

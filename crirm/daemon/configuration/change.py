@@ -1,7 +1,7 @@
-"""Another configuration for the daemon that runs, as a transaction: planned, applied, enforced, or undone.
+"""A change of configuration in a running daemon, as a transaction: planned, applied, enforced, or rolled back.
 
-What is refused before it is applied has changed nothing. What the runtime refuses afterwards is undone: the old policy
-decides again, and every container goes back to what it had. Calls are served all the while.
+A configuration rejected before it is applied changes nothing. If the runtime refuses updates afterwards, the change is
+rolled back: the old policy decides again, and every container gets back its assignment. Calls are served meanwhile.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 
 log = logs.get_logger("config")
 
-NEEDED_EVERY_S = 5.0  # it is looked whether a node that places nothing any more has still something to do
-NAMED_IN_REFUSAL = 5  # containers; the plan has them all
+NEEDED_EVERY_S = 5.0  # between two checks whether a node that no longer places anything still has work
+NAMED_IN_REFUSAL = 5  # containers named in a reason; the plan has them all
 
 
 class RejectedError(CrirmError):
-    """A configuration cannot be taken into use; the one of before is in force."""
+    """A configuration was rejected; the previous one stays active."""
 
 
 @attrs.frozen
 class Proposal:
-    """A configuration and what it would do; nothing has been changed.
+    """A configuration and its effects; nothing has been changed.
 
     Args:
-        settings: with the configuration.
-        node: whose containers they are; of no use to anybody yet where nothing was placed so far.
-        placing: what would happen to containers; None where nothing is placed, neither now nor then.
+        settings: including the configuration.
+        node: of the containers; unused so far where nothing was placed before.
+        placing: changes of containers; None where nothing is placed before or after.
     """
 
     settings: Settings
@@ -58,14 +58,14 @@ class Proposal:
 
     @property
     def refusal(self) -> str:
-        """Why it cannot be taken into use; empty: it can."""
+        """Why it cannot be activated; empty: it can."""
         if self.placing is None or self.settings.policy.overflow or not self.placing.plan.unfit:
             return ""
         unfit, name = self.placing.plan.unfit, self.placing.name
         first = [f"{name(key)}: {reason}" for key, reason in list(unfit.items())[:NAMED_IN_REFUSAL]]
         more = f"; and {len(unfit) - len(first)} more" if len(unfit) > len(first) else ""
         return (
-            f"{len(unfit)} running containers would not fit: {'; '.join(first)}{more}; "
+            f"{len(unfit)} running containers do not fit: {'; '.join(first)}{more}; "
             "with policy.AllowOverflow they would run in the shared pool"
         )
 
@@ -75,12 +75,12 @@ class Reconfiguration:
     """Changes the daemon's settings while it runs; one change at a time.
 
     Args:
-        decider: who decides, if anything is placed.
+        decider: the deciding node.
         runtime: the link to it.
         dumper: of CRI messages.
-        service: where the tasks of a node live.
-        settings: in force.
-        override: puts overrides from outside into what a container asks for; see ``Intake``.
+        service: nursery of a node's tasks.
+        settings: the active ones.
+        override: applies overrides to a container's requests; see ``Intake``.
     """
 
     decider: Decider
@@ -95,17 +95,17 @@ class Reconfiguration:
         """Return what *settings* would do.
 
         Raises:
-            CrirmError: the policy does not fit the machine, or the runtime does not tell what it has.
+            CrirmError: the policy does not fit the machine, or the runtime does not list its containers.
         """
         async with self.decider.changing:
             return await self._propose(settings)
 
     async def activate(self, settings: Settings) -> Proposal:
-        """Take *settings* into use, and return what that has done.
+        """Activate *settings* and return the changes.
 
         Raises:
-            RejectedError: containers do not fit, or the runtime refuses an update; everything is as before.
-            CrirmError: as for `propose`, or a file of logs cannot be written; everything is as before.
+            RejectedError: containers do not fit, or the runtime refuses an update; nothing is changed.
+            CrirmError: as for `propose`, or a log file cannot be written; nothing is changed.
         """
         async with self.decider.changing:
             proposal = await self._propose(settings)
@@ -135,9 +135,9 @@ class Reconfiguration:
         return Proposal(settings, node, Transaction("configuration", policy, before, found, settings.policy))
 
     async def _write_to(self, settings: Settings, *, afresh: bool = True) -> None:
-        """Have logs and dump written as *settings* say; both stay as they are when one of them cannot be.
+        """Configure logs and dump as in *settings*; both stay unchanged if one of them fails.
 
-        Another dump file is written from its beginning, if *afresh*.
+        A new dump file is truncated if *afresh*.
         """
         rules, intercepted = DumpRules.parse(settings.dump_rules), intercepted_by(settings.policy)
         await self.dumper.configure(rules, settings.dump_file, intercepted, afresh=afresh)
@@ -151,7 +151,7 @@ class Reconfiguration:
             raise
 
     async def _place(self, proposal: Proposal, node: DecidingNode, placing: Transaction) -> None:
-        """Make a plan true; what has happened since it was made is planned for once more."""
+        """Apply a plan; it is made again if the state changed since."""
         if self.decider.node is None:
             await self._put_to_work(node, proposal.settings)
             await self._catch_up(node)
@@ -175,10 +175,10 @@ class Reconfiguration:
         self.service.start_soon(node.run)
 
     async def _catch_up(self, node: DecidingNode) -> None:
-        """Ask the runtime once more: calls have passed unseen until *node* was at work.
+        """Synchronise again: calls have passed unobserved until *node* was active.
 
         Raises:
-            RejectedError: it does not tell.
+            RejectedError: it does not list its containers.
         """
         try:
             await resync(node.runtime, node.engine, node.intake)
@@ -187,15 +187,15 @@ class Reconfiguration:
             raise RejectedError(f"runtime did not list its containers: {error}; try again") from error
 
     def _go_on(self, node: DecidingNode) -> None:
-        """Let *node* retire if nothing is placed any more and nothing is left to do; else it goes on."""
+        """Retire *node* if it no longer places anything and has no work left."""
         if not self._retire(node):
-            node.doubt()  # calls that began before this node took part
+            node.doubt()  # calls that began before this node was active
             if node.engine.policy.name == NOTHING and self._retiring is not node:
                 self._retiring = node
                 self.service.start_soon(self._retire_later, node)
 
     async def _retire_later(self, node: DecidingNode) -> None:
-        """Let *node* retire once all is done, unless it is to place containers again by then."""
+        """Retire *node* once its work is done, unless it places containers again by then."""
         while self.decider.node is node and node.engine.policy.name == NOTHING:
             await trio.sleep(NEEDED_EVERY_S)
             async with self.decider.changing:
@@ -203,7 +203,7 @@ class Reconfiguration:
         self._retiring = None
 
     def _retire(self, node: DecidingNode) -> bool:
-        """Let *node* retire if it may."""
+        """Retire *node* if it may."""
         if self.decider.node is not node or node.engine.policy.name != NOTHING or self._is_needed(node):
             return False
         self.decider.node = None
@@ -211,7 +211,7 @@ class Reconfiguration:
         return True
 
     def _is_needed(self, node: DecidingNode) -> bool:
-        """Tell whether somebody has still to be told what was decided, or wants to see what happens."""
+        """Whether updates are still to be sent, or a trace is being recorded."""
         state = node.engine.state
         creating = any(one.state is ContainerState.CREATING for one in state.workload.containers.values())
         untold = any(state.told.get(key) != wanted for key, wanted in state.adjustments.items())
@@ -220,7 +220,7 @@ class Reconfiguration:
 
 
 def _planned(node: DecidingNode, policy: Policy, state: State) -> Plan:
-    """Return what would become of *state* under *policy*; pure, so that a thread may do it."""
+    """Return the plan for *state* under *policy*; pure, so a thread can compute it."""
     ours = node.engine.policy
     grants = ours.save(state.policy) if ours.name == policy.name else {}
     return plan(policy, grants, state, node.machine)

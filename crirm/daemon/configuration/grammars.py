@@ -1,4 +1,4 @@
-"""The texts in a configuration that are languages of their own, read by the rooms that speak them."""
+"""Parsers for configuration values with a syntax of their own."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def _read_debug(text: str) -> Iterable[str]:
 def _read_flag(pair: tuple[str, str]) -> Iterable[str]:
     flag, value = pair
     if flag not in KLOG_FLAGS:
-        raise UsageError(f"there is no logging flag {flag!r}{nearest(flag, KLOG_FLAGS)}")
+        raise UsageError(f"unknown logging flag {flag!r}{nearest(flag, KLOG_FLAGS)}")
     settings = settings_from({}, {flag: value})
-    return [f"{flag}: means nothing to crirm" for _ in settings.ignored]
+    return [f"{flag}: accepted, but has no effect in crirm" for _ in settings.ignored]
 
 
 def _read_rules(text: str) -> Iterable[str]:
     exact = [rule.exact for rule in DumpRules.parse(text).rules if rule.exact]
     known = {method.name for method in METHODS.values()}
-    return [f"no method of CRI is called {name}{nearest(name, known)}" for name in exact if name not in known]
+    return [f"CRI has no method {name}{nearest(name, known)}" for name in exact if name not in known]
 
 
 def _read_dump_file(path: str) -> Iterable[str]:
     if path and not path.startswith("/"):
-        raise UsageError(f"{path!r} is not an absolute path; the daemon has no directory of its own")
+        raise UsageError(f"{path!r} is not an absolute path; write the full path")
     return ()
 
 
@@ -50,4 +50,4 @@ GRAMMARS: Final[Mapping[str, Grammar]] = {
     "dump.Config": _read_rules,
     "dump.File": _read_dump_file,
 }
-"""The readers of those texts in a configuration that are languages of their own."""
+"""The parsers of configuration values with a syntax of their own."""

@@ -1,8 +1,8 @@
-"""Which configuration is in force, where it came from, and how the next one comes to be.
+"""The active configuration, its source, and how it is replaced.
 
-At the start, the first that there is: the forced file, what the node agent has sent last, the fallback file, the
-command line. Afterwards the forced file is read again when it changes or SIGHUP comes; without one, the node agent may
-send another. Whatever is rejected is remembered with its reason, and the configuration before it stays in force.
+At the start, the first that exists: the forced file, the last configuration of the node agent, the fallback file, the
+command line. Afterwards the forced file is reloaded when it changes or on SIGHUP; without one, the node agent may
+send another. A rejected configuration is remembered with the reason, and the previous one stays active.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 log = get_logger("config")
 
-LOOK_EVERY_S = 1.0  # at the forced file
-EMPTY = "the configuration is empty; keeping the previous one"
+LOOK_EVERY_S = 1.0  # between two looks at the forced file
+EMPTY = "configuration is empty; keeping the previous one"
 
 
 class Source(enum.Enum):
     """Where a configuration comes from."""
 
     FORCED = "forced file"
-    ACCEPTED = "accepted from the node agent before"
+    ACCEPTED = "saved from the node agent"
     FALLBACK = "fallback file"
     OPTIONS = "command line"
     AGENT = "node agent"
@@ -50,14 +50,14 @@ class Source(enum.Enum):
 
 @attrs.frozen
 class InForce:
-    """A configuration that decides.
+    """The active configuration.
 
     Args:
         source: where it comes from.
-        name: of its file, or of the node that the agent sent it for.
-        settings: with it.
-        config: what it says.
-        content: of the file that it was read from; None: it is from elsewhere.
+        name: of its file, or of the node for which the agent sent it.
+        settings: including it.
+        config: its content.
+        content: of its file; None: not from a file.
     """
 
     source: Source
@@ -69,7 +69,7 @@ class InForce:
 
 @attrs.frozen
 class Rejected:
-    """The latest configuration that was not taken into use."""
+    """The latest rejected configuration."""
 
     at_s: float
     source: Source
@@ -78,21 +78,21 @@ class Rejected:
 
 
 def begin(base: Settings) -> InForce:
-    """Return the configuration to start with.
+    """Return the configuration at the start.
 
     Args:
         base: what command line and environment say.
 
     Raises:
-        CrirmError: the forced or the fallback file cannot be used, or the policy may not be switched.
+        CrirmError: the forced or fallback file is invalid, or switching the policy is disabled.
     """
     found = _first(base)
     if base.disable_policy_switch and base.state_dir:
         wanted, kept = found.settings.policy.name, policy_in_use(base.state_dir)
         if kept not in {None, wanted}:
             raise UsageError(
-                f"{found.name or found.source.value}: chooses policy {wanted}, but {kept} is in use and "
-                "--disable-policy-switch is given; choose that one, or let `cri-resmgr --reset-policy` forget it first"
+                f"{found.name or found.source.value}: selects policy {wanted}, but policy {kept} is active and "
+                "--disable-policy-switch is set; select that policy, or run `cri-resmgr --reset-policy` first"
             )
     log.info("configuration", origin=found.source.value, name=found.name, policy=found.settings.policy.name)
     return found
@@ -119,14 +119,14 @@ def _taken(source: Source, name: str, base: Settings, loaded: Loaded) -> InForce
 
 
 def _tell_warnings(name: str, loaded: Loaded) -> None:
-    """Tell what one should know about a configuration, in one record however much that is."""
+    """Log all warnings about a configuration in one record."""
     if loaded.warnings:
         what = "; ".join(map(str, loaded.warnings))
         log.warning("configuration warnings", name=name, remarks=len(loaded.warnings), what=what)
 
 
 def _accepted(base: Settings) -> InForce | None:
-    """Return what the agent has sent last; None when there is nothing, or nothing that can be used on this machine."""
+    """Return the agent's last configuration; None if there is none, or none that fits this machine."""
     if not base.state_dir:
         return None
     name = str(path_in(base.state_dir))
@@ -137,7 +137,7 @@ def _accepted(base: Settings) -> InForce | None:
         found = _taken(Source.ACCEPTED, name, base, loaded_map(data, name))
         _check_fits(found.settings)
     except CrirmError as error:
-        log.warning("cannot use the configuration accepted earlier", reason=str(error))
+        log.warning("cannot use the configuration saved from the node agent; ignoring it", reason=str(error))
         return None
     return found
 
@@ -154,13 +154,13 @@ def _check_fits(settings: Settings) -> None:
 
 @attrs.define
 class Configurations:
-    """The life of configurations in a daemon that runs.
+    """The configurations of a running daemon.
 
     Args:
-        base: what command line and environment say; in force wherever a configuration says nothing.
-        in_force: as it began.
-        change: takes another into use.
-        overrides: from outside the pods, which come on the same way.
+        base: settings of the command line and the environment; used where a configuration has no value.
+        in_force: the configuration at the start.
+        change: activates another.
+        overrides: of the node agent, which come the same way.
     """
 
     base: Settings
@@ -168,17 +168,17 @@ class Configurations:
     change: Reconfiguration
     overrides: Overrides
     rejected: Rejected | None = None
-    _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)  # from reading it to keeping it
+    _one_at_a_time: trio.Lock = attrs.field(factory=trio.Lock, init=False)  # from reading a configuration to saving it
     _seen: bytes | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Take what was in the forced file at the start for seen: it may have changed since."""
+        """Remember the content of the forced file at the start: it may have changed since."""
         self._seen = self.in_force.content
 
     # --- the node agent ------------------------------------------------------------------------------------------
 
     async def set_config(self, node_name: str, data: Mapping[str, str]) -> str:
-        """Take what the agent sends into use; returns why not, or nothing; see ``kube.config_service``."""
+        """Activate the agent's configuration; returns the reason if it is rejected; see ``kube.config_service``."""
         if not any(text.strip() for text in data.values()):
             return self._note(Source.AGENT, node_name, EMPTY)
         async with self._one_at_a_time:
@@ -191,16 +191,16 @@ class Configurations:
         return refusal
 
     async def set_adjustment(self, node_name: str, adjustments: Mapping[str, Any]) -> Mapping[str, str]:
-        """Take the agent's adjustments into use; returns what is wrong with them; see ``kube.config_service``."""
+        """Activate the agent's overrides; returns their faults; see ``kube.config_service``."""
         return await self.overrides.set_adjustment(node_name, adjustments)
 
     # --- the forced file -----------------------------------------------------------------------------------------
 
     async def reload(self) -> None:
-        """Read the forced file again, whatever it holds."""
+        """Reload the forced file, changed or not."""
         path = self.base.forced_config
         if not path:
-            log.info("no configuration file to reload")
+            log.info("ignoring the reload signal: no forced configuration file")
             return
         async with self._one_at_a_time:
             try:
@@ -211,11 +211,11 @@ class Configurations:
             self._seen = data
             if data.strip():
                 await self._take(Source.FORCED, path, lambda: loaded(data, path))
-            else:  # more likely cut off than meant: it would free all containers
+            else:  # probably truncated by accident: it would release all containers
                 self._note(Source.FORCED, path, EMPTY)
 
     async def follow_file(self) -> None:
-        """Read the forced file again each time that it holds something else, and has done so for one look, for ever."""
+        """Reload the forced file when its content has changed and was then the same twice; never returns."""
         path, before = self.base.forced_config, self._seen
         while True:
             await trio.sleep(LOOK_EVERY_S)
@@ -227,10 +227,10 @@ class Configurations:
     # --- the operator --------------------------------------------------------------------------------------------
 
     async def proposed(self, name: str, text: str) -> tuple[Proposal, str, list[str]]:
-        """Return what the configuration *text* would do, why that is not allowed, and what one should know about it.
+        """Return the effects of the configuration *text*, why it is not allowed, and its warnings.
 
         Raises:
-            CrirmError: it cannot be used at all.
+            CrirmError: it is invalid.
         """
         found = await trio.to_thread.run_sync(loaded, text.encode(), name)
         settings = await trio.to_thread.run_sync(with_config, self.base, found)
@@ -238,23 +238,23 @@ class Configurations:
         return await self.change.propose(settings), refusal, [str(warning) for warning in found.warnings]
 
     async def activate(self, name: str, text: str) -> str:
-        """Take the configuration *text* into use; returns why not, or nothing."""
+        """Activate the configuration *text*; returns the reason if it is rejected."""
         async with self._one_at_a_time:
             return await self._take(Source.OPERATOR, name, lambda: loaded(text.encode(), name))
 
     def switch_refusal(self, source: Source, settings: Settings) -> str:
-        """Return why the policy may not be switched to that of *settings*; nothing when it may."""
+        """Return why switching to the policy of *settings* is not allowed; empty if it is."""
         old, new = self.in_force.settings.policy.name, settings.policy.name
         if old == new:
             return ""
         if self.base.disable_policy_switch:
-            return f"the policy is {old} and cannot become {new}, since crirm was started with --disable-policy-switch"
+            return f"cannot switch from policy {old} to {new}: crirm was started with --disable-policy-switch"
         unconfigured = self.in_force.source in {Source.OPTIONS, Source.FALLBACK} and old == NOTHING
         if source is not Source.AGENT or unconfigured or self.in_force.config.policy.live_switch:
             return ""
         return (
-            f"the policy is {old} and cannot become {new} while crirm runs; allow it with policy.AllowLiveSwitch in a "
-            "configuration that keeps the policy, or restart crirm with another"
+            f"cannot switch from policy {old} to {new} while crirm runs; first apply a configuration that keeps policy "
+            f"{old} and sets policy.AllowLiveSwitch, or restart crirm with {new}"
         )
 
     # --- common --------------------------------------------------------------------------------------------------
@@ -282,19 +282,19 @@ class Configurations:
         return reason
 
     def status(self) -> dict[str, Any]:
-        """Return what ``crirm status`` tells about it."""
+        """Return the configuration part of ``crirm status``."""
         rejected, node = self.rejected, self.change.decider.node
         workload = Workload() if node is None else node.engine.state.workload
         return {
             "source": self.in_force.source.value,
             "name": self.in_force.name,
             "rejected": None if rejected is None else {**attrs.asdict(rejected), "source": rejected.source.value},
-            "adjustments": self.overrides.containers(workload),
+            "overrides": self.overrides.containers(workload),
         }
 
 
 def _content_or_none(path: str) -> bytes | None:
-    """Return what the file *path* holds; None where there is no file now, or a pipe, whose end may never come."""
+    """Return the content of the file *path*; None if there is none now, or it is a pipe, which may never end."""
     try:
         return read(Path(path)) if Path(path).is_file() else None
     except (UnreadableError, OSError):

@@ -1,4 +1,4 @@
-"""What a configuration means for the daemon: its settings, and the policy with its bounds."""
+"""A configuration as settings of the daemon, and as a policy with its constraints."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from crirm.config.load import Loaded
     from crirm.daemon.settings import Settings
 
-CGROUP_FILES: Final = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")  # v2, v1, neither switched on
+CGROUP_FILES: Final = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")  # v2, v1, neither enabled
 CGROUP_MOUNTS: Final = ("sys/fs/cgroup", "sys/fs/cgroup/cpuset")
 NOTHING_DUMPED: Final = "off:*"
 
@@ -38,28 +38,28 @@ def read_config(path: str) -> Loaded:
     """Return the configuration in the file *path*.
 
     Raises:
-        UnreadableError: there is no such file, or we may not read it.
-        ConfigFaults: it cannot be used, with all that is wrong in it.
+        UnreadableError: it does not exist or is not readable.
+        ConfigFaults: it is invalid, with all its faults.
     """
     return loaded(read(Path(path)), path)
 
 
 def loaded(data: bytes, name: str) -> Loaded:
-    """Return the configuration that *data* holds, as `crirm.config.load.load` does with all grammars."""
+    """Return the configuration in *data*; `crirm.config.load.load` with all grammars."""
     from crirm.config.load import load  # noqa: PLC0415  # a daemon without a file does without YAML, TOML and cattrs
 
     return load(data, name, GRAMMARS)
 
 
 def loaded_map(data: Mapping[str, str], name: str) -> Loaded:
-    """Return the configuration that the *data* of a ConfigMap holds, as `loaded`."""
+    """Return the configuration in the *data* of a ConfigMap; like `loaded`."""
     from crirm.config.load import load_config_map  # noqa: PLC0415  # as above
 
     return load_config_map(data, name, GRAMMARS)
 
 
 def read(file: Path) -> bytes:
-    """Return what *file* holds, as much of it as can be a configuration.
+    """Return the content of *file*, up to the maximum size of a configuration.
 
     Raises:
         UnreadableError: it cannot be read.
@@ -74,11 +74,11 @@ def read(file: Path) -> bytes:
 
 
 def constraints_of(config: Config, cgroups: Callable[[str], CPUSet]) -> Constraints:
-    """Return the bounds that *config* sets to its policy.
+    """Return the constraints of *config* on its policy.
 
     Args:
         config: the configuration.
-        cgroups: returns the CPUs of the cgroup in a directory; raises CrirmError when they cannot be told.
+        cgroups: returns the CPUs of the cgroup in a directory; raises CrirmError if there are none.
     """
     return Constraints(*(_constraint(resolve_cpus(one, cgroups)) for one in (config.available, config.reserved)))
 
@@ -96,10 +96,10 @@ def _constraint(cpus: ExactCPUs | CPUAmount | None) -> CPUConstraint:
 
 
 def with_config(settings: Settings, loaded: Loaded) -> Settings:
-    """Return *settings* with what *loaded* says put into them; what it does not say stays as in *settings*.
+    """Return *settings* with the values of *loaded*; others stay unchanged.
 
     Raises:
-        CrirmError: a cgroup that it names is not there.
+        CrirmError: it names a cgroup that does not exist.
     """
     config = loaded.config
     changes: dict[str, Any] = {"policy": choice_of(config, settings.host_root)}
@@ -125,10 +125,10 @@ def choice_of(config: Config, host_root: str) -> Choice:
 
 
 def read_cgroup(host_root: Path, directory: str) -> CPUSet:
-    """Return the CPUs of the cgroup in *directory*, which is an absolute one or one below the mount.
+    """Return the CPUs of the cgroup in *directory*, absolute or relative to the cgroup mount.
 
     Raises:
-        UnreadableError: there is no such cgroup, or it has no CPUs of its own.
+        UnreadableError: there is no such cgroup, or it has no CPUs.
     """
     inside = directory.lstrip("/")
     folders = [host_root / mount / inside for mount in CGROUP_MOUNTS]
@@ -141,4 +141,4 @@ def read_cgroup(host_root: Path, directory: str) -> CPUSet:
             continue
         if cpus:
             return cpus
-    raise UnreadableError(f"there is no cgroup with CPUs at {' or '.join(map(str, folders))}")
+    raise UnreadableError(f"no cgroup with CPUs at {' or '.join(map(str, folders))}")

@@ -1,4 +1,4 @@
-"""Overrides in a daemon that runs: taken into use all or none, and kept for the next start."""
+"""Overrides in a running daemon: activated all or none, and saved for the next start."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ AGAIN_S: Final = 0.1
 
 @attrs.frozen
 class NewRequirements:
-    """What other overrides would change.
+    """Changes by new overrides.
 
     Args:
-        requirements: of the containers for which they would not be what they are.
-        conflicts: what cannot be followed, by container.
+        requirements: of the containers for which they change.
+        conflicts: overrides that contradict each other, by container.
     """
 
     requirements: Mapping[ContainerKey, Requirements]
@@ -51,12 +51,12 @@ class NewRequirements:
 
 @attrs.define
 class Overrides:
-    """The overrides that apply to this node; others are taken into use all together or not at all.
+    """The overrides for this node; new ones are activated all together or not at all.
 
     Args:
         decider: who decides, if anything is placed.
-        state_dir: where they are kept for the next start; empty: nowhere.
-        in_force: those that apply now.
+        state_dir: where they are saved for the next start; empty: nowhere.
+        in_force: the active ones.
     """
 
     decider: Decider
@@ -65,11 +65,11 @@ class Overrides:
 
     @classmethod
     def kept_in(cls, state_dir: str, decider: Decider) -> Overrides:
-        """Return those that the node agent has sent an earlier process; none where nothing is kept."""
+        """Return the saved overrides; none if nothing is saved."""
         return cls(decider, state_dir, _kept_in(state_dir))
 
     def override(self, container: Container, pod: Pod) -> Container:
-        """Return *container*, which has what its pod asks for, as the overrides want it; for ``Intake``."""
+        """Return *container*, which has its pod's requests, with the overrides applied; for ``Intake``."""
         try:
             found = override_of(self.in_force, container, pod)
         except ConflictError as error:
@@ -81,7 +81,7 @@ class Overrides:
         return attrs.evolve(container, requirements=overridden(container.requirements, found))
 
     def containers(self, workload: Workload) -> dict[str, list[str]]:
-        """Return the names of those containers of *workload* that each is for, by its own name."""
+        """Return the full names of the containers of *workload* to which each override applies, by its name."""
         found: dict[str, list[str]] = {override.name: [] for override in self.in_force}
         for container in workload.containers.values() if found else ():
             try:
@@ -93,9 +93,9 @@ class Overrides:
         return found
 
     async def set_adjustment(self, node_name: str, document: Mapping[str, Any]) -> Mapping[str, str]:
-        """Take the overrides in *document* into use; see ``kube.config_service``.
+        """Activate the overrides in *document*; see ``kube.config_service``.
 
-        What is wrong with any of them, or with any container of theirs, refuses them all.
+        A fault in one of them, or for one of their containers, rejects them all.
         """
         decoded, errors = await trio.to_thread.run_sync(decode_overrides, document)
         if errors:
@@ -139,7 +139,7 @@ class Overrides:
         self.in_force = old
 
     async def _plan(self, node: DecidingNode, new: tuple[Override, ...]) -> tuple[State, tuple[NewRequirements, Plan]]:
-        """Plan for the state of now, while no affected container is being resized, if that can be had."""
+        """Plan for the current state, if possible while no affected container is being resized."""
         make = partial(self._planned, node, new)
         before, (wanted, found) = await plan_aside(node.engine, make)
         with trio.move_on_after(SETTLED_WITHIN_S):
@@ -182,7 +182,7 @@ def _kept_in(state_dir: str) -> tuple[Override, ...]:
         case {"node": str(node_name), "adjustments": dict(document)}:
             decoded, errors = decode_overrides(document)
             if errors:
-                log.warning("cannot use saved overrides", reasons=errors)
+                log.warning("cannot use saved overrides; waiting for the node agent to send them", reasons=errors)
             return _on_node(decoded, node_name)
     return ()
 
@@ -192,8 +192,8 @@ def _on_node(overrides: tuple[Override, ...], node_name: str) -> tuple[Override,
 
 
 def _own_requirements(node: DecidingNode, container: Container, pod: Pod) -> Requirements:
-    """Return what *container* asks for without overrides."""
+    """Return the requirements of *container* without overrides."""
     try:
         return node.intake.requirements(pod, container.name, container.resources)
-    except RefusedError:  # an annotation that was malformed when it was adopted, too
+    except RefusedError:  # a malformed annotation, already ignored when the container was found
         return container.requirements

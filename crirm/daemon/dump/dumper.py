@@ -1,9 +1,9 @@
-"""The message dump: a tap that keeps what it is shown, and a task that turns it into text later.
+"""The message dump: a tap that stores messages, and a task that formats them later.
 
-A call that is not dumped costs one dictionary look-up. Of a dumped call only references are kept; a tenth of a second
-later they become text together. Lines that need no decoding are made on the event loop, a slice at a time: a worker
-thread would cost more than they do. It is for messages, whose decoding takes milliseconds, and for the file, which may
-have to be waited for.
+A call that is not dumped costs one dictionary look-up. For a dumped call the tap stores references; a tenth of a second
+later they are formatted together. Lines that need no decoding are formatted on the event loop, in short slices, since a
+worker thread would cost more. That is for messages, whose decoding takes milliseconds, and for the file, which may
+block.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ if TYPE_CHECKING:
 
 log = get_logger("message")
 
-QUEUE_BYTES: Final = 64 << 20  # what may wait for the writer; a message of the largest size still fits
+QUEUE_BYTES: Final = 64 << 20  # waiting for the writer; a message of maximum size still fits
 QUEUE_RECORDS: Final = 20_000
-BATCH_BYTES: Final = 1 << 20  # written in one go; bounds how long a cancelled dump goes on
+BATCH_BYTES: Final = 1 << 20  # per write; bounds how long a cancelled dump takes
 BATCH_RECORDS: Final = 256
-REMEMBERED_PATHS: Final = 1000  # far more than there are; callers can make paths up
-GATHER_S: Final = 0.1  # what comes within this is written together, after the calls that it is about
-SLICE_S: Final = 0.0005  # of lines on the event loop; then it turns
-LAST_WORDS_S: Final = 2.0  # for what still waits when the daemon stops
-PAUSE_S: Final = 0.0001  # between messages and within long ones, lets the event loop have the interpreter
-SWITCH_INTERVAL_S: Final = 0.0005  # and so does this; Python's 0.005 would hold up every other call that long
+REMEMBERED_PATHS: Final = 1000  # far more than exist; callers can invent paths
+GATHER_S: Final = 0.1  # records within this time are written together, after their calls
+SLICE_S: Final = 0.0005  # of formatting on the event loop, then others have their turn
+LAST_WORDS_S: Final = 2.0  # for the remaining records when the daemon stops
+PAUSE_S: Final = 0.0001  # between messages and within long ones, so that the event loop can run
+SWITCH_INTERVAL_S: Final = 0.0005  # likewise; Python's 0.005 would delay every other call that long
 
 
 class _Call:
@@ -76,7 +76,7 @@ class _Call:
         plan = self._call.plan
         if plan.level is Level.FULL:
             self._queue.put(Reply(self._call, self._elapsed_s(), message), len(message))
-        elif plan.kind == RELAYED:  # each is worth a line, without its contents
+        elif plan.kind == RELAYED:  # one line each, without the content
             self._queue.put(Reply(self._call, self._elapsed_s(), b""), 0)
 
     def close(self, outcome: Outcome) -> None:
@@ -88,14 +88,14 @@ class _Call:
 
 
 class Dumper:
-    """The tap for the relay, and the task that writes what it caught to the log and to a file.
+    """The tap for the relay, and the task that writes to the log and a file.
 
     Args:
-        rules: which calls, and how much of them.
-        file: also written, from its beginning; empty: the log only.
+        rules: which calls are dumped, and how.
+        file: an additional file, truncated at the start; empty: the log only.
         show_secrets: do not mask environment values and credentials.
-        intercepted: names of the methods that crirm takes part in itself.
-        count_period_s: seconds between two sums of the methods at level count.
+        intercepted: names of the methods that crirm observes or holds.
+        count_period_s: seconds between two summaries of the methods at level count.
     """
 
     def __init__(
@@ -121,10 +121,10 @@ class Dumper:
     async def configure(
         self, rules: DumpRules, file: str, intercepted: Collection[str], *, afresh: bool = True
     ) -> None:
-        """Do from now on as it would have been told at the start; not *afresh*, another file keeps what is in it.
+        """Change rules and file; a new file is truncated only if *afresh*.
 
         Raises:
-            RecordFileError: the file cannot be opened; everything stays as it was.
+            RecordFileError: the file cannot be opened; nothing is changed.
         """
         if file != self._file_path:
             new = await trio.to_thread.run_sync(lambda: RecordFile(file, truncate=afresh)) if file else None
@@ -151,14 +151,14 @@ class Dumper:
         return _Call(plan, self._queue)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Write what the tap catches until cancelled, then what still waits; started once the file is open.
+        """Write records until cancelled, then the remaining ones; started once the file is open.
 
         Raises:
             RecordFileError: the file cannot be opened.
         """
         if self._file_path:
             self._file = await trio.to_thread.run_sync(lambda: RecordFile(self._file_path, truncate=True))
-            log.info("messages are dumped to a file too", path=self._file_path)
+            log.info("dumping messages to a file as well", path=self._file_path)
         await _import_messages(self._rules)
         try:
             async with trio.open_nursery() as nursery:
@@ -175,7 +175,7 @@ class Dumper:
             await self._write_batch(_pause)
 
     async def _write_batch(self, pause: Callable[[], None]) -> None:
-        """Write what has waited longest; a batch once taken is written."""
+        """Write the oldest records; a batch that was taken is written even if cancelled."""
         batch = self._queue.take(BATCH_BYTES, BATCH_RECORDS)
         with trio.CancelScope(shield=True):
             async with self._writing:
@@ -186,12 +186,12 @@ class Dumper:
                     await self._write_here(batch)
 
     async def _finish(self) -> None:
-        """Write what still waits, as far as time allows, and say what was not written."""
+        """Write the remaining records as time allows, and log how many were not."""
         last_moment = trio.current_time() + LAST_WORDS_S
         while len(self._queue) and trio.current_time() < last_moment:
             await self._write_batch(lambda: None)
         if unwritten := len(self._queue):
-            log.warning("the daemon ends before the dump is whole", messages_left_out=unwritten)
+            log.warning("crirm stops before all dumped messages are written", messages_left_out=unwritten)
         self._tell_counts()
         if self._file:
             self._file.close()
@@ -204,10 +204,10 @@ class Dumper:
     def _tell_counts(self) -> None:
         if self._counts:
             counts, self._counts = self._counts, Counter()
-            log.info("calls since the last count", **counts)
+            log.info("calls since the last summary", **counts)
 
     async def _write_here(self, batch: list[Record]) -> None:
-        """Write lines that need no decoding, with turns of the event loop in between."""
+        """Write lines that need no decoding, yielding to the event loop in between."""
         until_s = time.perf_counter() + SLICE_S
         for record in batch:
             self._write_one(record, lambda: None)
@@ -225,7 +225,7 @@ class Dumper:
         try:
             shown = text(record, show_secrets=self._show_secrets, pause=pause)
         except Exception:
-            log.exception("a message cannot be shown, this is a bug in crirm")
+            log.exception("could not format a message; this is a bug in crirm")
         else:
             if shown:
                 self._show(shown)
@@ -260,7 +260,7 @@ class Dumper:
 
 
 async def _import_messages(rules: DumpRules) -> None:
-    """Import the whole API where messages are to be decoded, so that nobody waits for that later."""
+    """Import the full API if messages will be decoded, so that no call waits for it later."""
     if any(rules.level(method) is Level.FULL for _, method in METHODS):
         await trio.to_thread.run_sync(schema, "VersionRequest")
 

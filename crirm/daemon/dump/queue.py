@@ -1,4 +1,4 @@
-"""Between the event loop and the writer of the message dump: bounded, and honest about what did not fit."""
+"""The bounded queue between the event loop and the writer of the message dump; reports what did not fit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from crirm.daemon.dump.text import LeftOut, Record
 
 
 class Queue:
-    """Records on their way from the event loop to the writer, bounded by number and by bytes.
+    """Records for the writer, bounded by number and bytes.
 
     Args:
-        max_bytes: of message bytes that wait; one message alone may be larger.
-        max_records: that wait.
+        max_bytes: of waiting messages; a single message may be larger.
+        max_records: waiting.
     """
 
     def __init__(self, max_bytes: int, max_records: int) -> None:
@@ -29,7 +29,7 @@ class Queue:
         return len(self._records) + self._left_out
 
     def put(self, record: Record, size_bytes: int) -> None:
-        """Add *record*, or count it as left out when there is no room."""
+        """Add *record*, or count it as dropped if there is no room."""
         too_many = len(self._records) >= self._max_records
         if too_many or (self._records and self._bytes + size_bytes > self._max_bytes):
             self._left_out += 1
@@ -44,7 +44,7 @@ class Queue:
         await self._filled.wait()
 
     def take(self, max_bytes: int, max_records: int) -> list[Record]:
-        """Remove and return the oldest records, at least one if there are any, up to about these bounds."""
+        """Remove and return the oldest records up to about these bounds, at least one if there are any."""
         batch: list[Record] = []
         taken_bytes = 0
         while self._records and len(batch) < max_records and taken_bytes < max_bytes:

@@ -1,4 +1,4 @@
-"""The words of the message dump: what log and file show of a request, a reply and the end of a call.
+"""The text of the message dump: requests, replies and ends of calls, for log and file.
 
 The lines are those of CRI Resource Manager: ``pod Method => (kind) REQUEST message`` and ``pod Method <= (kind) REPLY
 message``, a message of several lines as a block below; in the file a request has the time before each line, a reply the
@@ -32,14 +32,14 @@ STAMP_WIDTH: Final = len("2006-Jan-02 15:04:05.000")
 PASSTHROUGH: Final = "passthrough"
 INTERCEPTED: Final = "intercepted"
 RELAYED: Final = "relayed"
-MOST_UNPACKED_BYTES: Final = 16 << 20  # as much as kubelet and containerd take; what is larger is shown as it came
-MOST_READ_BYTES: Final = 64 << 10  # of a request, on the event loop: its name is within
+MOST_UNPACKED_BYTES: Final = 16 << 20  # the limit of kubelet and containerd; larger messages are shown compressed
+MOST_READ_BYTES: Final = 64 << 10  # of a request, on the event loop: the name is within
 LINES_BETWEEN_PAUSES: Final = 30  # about 0.2 ms of work
 
 
 @attrs.frozen
 class MethodDump:
-    """What is shown of the calls of one method."""
+    """How the calls of one method are shown."""
 
     name: str  # without package and service
     known: Method | None  # None: not in crirm's table of methods
@@ -53,11 +53,11 @@ class CallInfo:
 
     plan: MethodDump
     began_s: float  # of the monotonic clock
-    request: bytes | None = None  # until somebody asked whom it is about
+    request: bytes | None = None  # until `who` has been worked out
     _qualifier: str = attrs.field(default="", init=False)
 
     def qualifier(self) -> str:
-        """Return whom the call is about; worked out when first asked, so not on the event loop."""
+        """Return what the call is about; worked out on first use, so not on the event loop."""
         if self.request is not None:
             request = plain(self.request, MOST_UNPACKED_BYTES)
             self._qualifier = qualifier(self.plan.known, request) if self.plan.known else ""
@@ -106,7 +106,7 @@ Record = RequestRecord | Reply | End | LeftOut
 
 @attrs.frozen
 class Text:
-    """What one record looks like."""
+    """One formatted record."""
 
     stamp: str  # for the file only
     header: str
@@ -122,7 +122,7 @@ class Text:
 
 
 def needs_worker(record: Record) -> bool:
-    """Whether making text of *record* takes long: something is decoded, unpacked, or too large to find a name in."""
+    """Whether formatting *record* is slow: it needs decoding or decompression, or is too large to find a name in."""
     match record:
         case RequestRecord():
             return True
@@ -138,18 +138,16 @@ def needs_worker(record: Record) -> bool:
 
 
 def text(record: Record, *, show_secrets: bool, pause: Callable[[], None]) -> Text | None:
-    """Say what *record* looks like, or None when its level shows nothing of it.
+    """Return *record* as text, or None if its level does not show it.
 
     Args:
         record: what happened.
         show_secrets: do not mask environment values and credentials.
-        pause: called now and then on the way through a long message.
+        pause: called repeatedly within a long message.
     """
     match record:
         case LeftOut(records):
-            return Text(
-                _stamp(time.time()), f"{records} messages left out of the dump: they came too fast", None, failed=True
-            )
+            return Text(_stamp(time.time()), f"{records} messages not dumped: they arrived too fast", None, failed=True)
         case RequestRecord(call, time_s, message):
             message = plain(message, MOST_UNPACKED_BYTES)
             body = describe(message, call.plan.known.request if call.plan.known else "", show_secrets=show_secrets)
@@ -172,7 +170,7 @@ def _end(end: End) -> Text | None:
     if end.status != Status.OK.value:
         error = f"{CODES.get(end.status, f'code {end.status}')}: {end.message or 'no message'}"
         header = _header(call, "<=", "FAILED" if full else f"FAILED: {error}")
-        failed = end.status != Status.UNIMPLEMENTED.value  # kubelets try what only newer runtimes have, and go on
+        failed = end.status != Status.UNIMPLEMENTED.value  # kubelets probe for methods of newer runtimes
         return Text(stamp, header, Block(_header(call, "<="), error) if full else None, failed=failed)
     if end.replies != 1 or call.plan.kind == RELAYED:
         return _shown(stamp, call, "<=", f"END, {end.replies} replies", [])

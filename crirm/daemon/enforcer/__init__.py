@@ -1,1 +1,1 @@
-"""What the kernel has for containers, held against what was decided."""
+"""The cgroup enforcer: compares containers' cgroups with the decision, and repairs drift."""

@@ -1,4 +1,4 @@
-"""What a container is to have, what the kernel has for it, and where the two differ; values and comparisons only."""
+"""The assignment of a container, its cgroup settings, and their differences; pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HAVING_A_CGROUP = frozenset({ContainerState.CREATED, ContainerState.RUNNING})
 
 
 class Value(enum.Enum):
-    """What can differ; the value is its name for people."""
+    """A setting that can differ; the value is its name for people."""
 
     CPUS = "CPUs"
     MEMS = "memory nodes"
@@ -33,7 +33,7 @@ class Value(enum.Enum):
 
 @attrs.frozen
 class Difference:
-    """One value that is not as it should be."""
+    """One setting that differs from the assignment."""
 
     value: Value
     wanted: str
@@ -45,15 +45,15 @@ class Difference:
 
 @attrs.frozen
 class Drift:
-    """A container whose cgroup was, or is, not as decided.
+    """A container whose cgroup differs, or differed, from the decision.
 
     Args:
-        differences: as found last.
-        present: whether they are there now; otherwise the container is only watched for them to come back.
+        differences: found last.
+        present: whether they exist now; otherwise the container is only watched for new drift.
         count: how often the container was found to have drifted.
-        repairs: how often it was put right.
-        since_s: wall-clock time at which it was found first.
-        trouble: why it could not be put right the last time; empty if it could, or was not tried.
+        repairs: how often it was repaired.
+        since_s: wall-clock time of the first drift.
+        trouble: why the last repair failed; empty if it succeeded, or was not tried.
     """
 
     differences: tuple[Difference, ...]
@@ -69,12 +69,12 @@ class Drift:
 
 @attrs.frozen
 class Wanted:
-    """What a container is to have; None where nobody has said anything.
+    """The settings that a container should have; None for unspecified ones.
 
     Args:
-        place: where its cgroup is.
-        cpus: on which its processes are to run.
-        mems: from which they are to take memory.
+        place: of its cgroup.
+        cpus: on which its processes should run.
+        mems: from which they should allocate memory.
         shares: weight of its CPU time, 2..262144.
         quota: its CPU limit.
     """
@@ -87,11 +87,10 @@ class Wanted:
 
 
 def wanted_of(state: State, key: ContainerKey) -> Wanted | None:
-    """Return what container *key* is to have; None while that cannot be told or crirm leaves the container alone.
+    """Return the settings that container *key* should have; None while they are unknown or crirm does not manage it.
 
-    A container that a decision touches in any way is to have all its values: those decided, and those that the kubelet
-    has asked for where the decision leaves them. One that is being resized has neither the old nor the new ones for
-    sure.
+    A container with an assignment should have all its values: those assigned, and otherwise those that the kubelet
+    requested. During a resize it is uncertain whether the old or the new ones apply.
     """
     container, adjustment = state.workload.containers.get(key), state.adjustments.get(key)
     if container is None or container.id is None or container.state not in _HAVING_A_CGROUP:
@@ -110,7 +109,7 @@ def wanted_of(state: State, key: ContainerKey) -> Wanted | None:
 
 
 def differences(wanted: Wanted, found: Reading) -> tuple[Difference, ...]:
-    """Return how *found* differs from *wanted*, as far as the host tells."""
+    """Return how *found* differs from *wanted*, as far as the host reports it."""
     pairs = [
         _set_difference(Value.CPUS, wanted.cpus, found.cpus, found.online_cpus),
         _set_difference(Value.MEMS, wanted.mems, found.mems, found.online_mems),
@@ -121,7 +120,7 @@ def differences(wanted: Wanted, found: Reading) -> tuple[Difference, ...]:
 
 
 def formula_in_use(wanted: Wanted, found: Reading) -> WeightFormula | None:
-    """Return by which formula the runtime has made *found*'s weight of the shares, if that shows."""
+    """Return by which formula the runtime converted shares to *found*'s weight, if that is evident."""
     if wanted.shares is None or found.weight is None:
         return None
     fitting = [formula for formula in WeightFormula if formula.weight(wanted.shares) == found.weight]
@@ -142,7 +141,7 @@ def _quota(adjustment: Adjustment, resources: LinuxResources) -> Quota | None:
 def _set_difference(
     value: Value, wanted: CPUSet | NodeSet | None, found: CPUSet | NodeSet | None, online: CPUSet | NodeSet | None
 ) -> Difference | None:
-    """What is offline cannot be had, so that it misses is no drift, unless nothing else is wanted."""
+    """Missing CPUs or nodes that are offline are no drift, unless nothing else is wanted."""
     if wanted is None or found is None:
         return None
     mask = wanted.mask if online is None else wanted.mask & online.mask or wanted.mask

@@ -1,14 +1,13 @@
-"""The cgroup enforcer: keeps what the kernel has for each container equal to what was decided.
+"""The cgroup enforcer: keeps each container's cgroup equal to the decision.
 
-Every container has a time at which it is looked at next: soon after the runtime has said that it did something, soon
-after a glance has shown that its files are not as they were, and otherwise once a round. A difference counts only
-when it is still there, against the same decision, after a while: until then it may be a call that is on its way; and
-while one is known to be, nothing is compared. Drift is reported, and repaired in the container's cgroup. Whoever
-holds a record of its own (containerd's specification, systemd's unit) would restore the wrong value one day, so the
-runtime can be told again as well.
+Every container has a time of its next look: soon after the runtime has reported a change, soon after a glance has shown
+that its files changed, and otherwise once a round. A difference counts as drift only if it persists for a while against
+the same decision: until then a call may be in flight; and while one is known to be, nothing is compared. Drift is
+reported, and repaired in the container's cgroup. Components with a record of their own (containerd's specification,
+systemd's unit) would restore the wrong value some day, so the runtime can be sent the update again as well.
 
-A drift that comes back has an author, and fighting it helps nobody: it is reported as such once, and the pauses between
-repairs grow. That a container's cgroup has vanished is how containers end, and no error.
+Recurring drift is caused by another writer, and fighting it does not help: it is reported as such once, and the pauses
+between repairs grow. A vanished cgroup is the normal end of a container, not an error.
 """
 
 from __future__ import annotations
@@ -44,25 +43,25 @@ if TYPE_CHECKING:
 
 log = get_logger("enforcer")
 
-_BATCH: Final = 64  # containers read in one go; one that was asked about waits for no more than these
+_BATCH: Final = 64  # containers per read; a requested look waits for no more than these
 _PARTS: Final = 3  # a third of the containers at each glance
-_KEEPS_DRIFTING: Final = 3  # so many drifts of one container have an author
-_NOTHING_FOUND: Final = 5  # so many looks in vain, and none that was not, mean that we look in the wrong place
+_KEEPS_DRIFTING: Final = 3  # drifts of one container that mean another writer
+_NOTHING_FOUND: Final = 5  # unsuccessful looks, and no successful one, that mean we look in the wrong place
 
 
 @attrs.frozen
 class Pace:
-    """When the enforcer does what, in seconds.
+    """The enforcer's intervals, in seconds.
 
     Args:
-        round_s: within which every container is looked at, whatever glances show; a look takes 200 us, a glance 10.
-        glance_s: within which a change of what was read is noticed; with *soon_s* and *settle_s* after it, less than 5.
-        beat_s: routine looks are done together, so often at most, to let the machine sleep in between.
-        soon_s: from being asked for a look until it is taken; more that come meanwhile are taken together.
-        settle_s: how long a difference has to last to count as drift.
+        round_s: in which every container is looked at regardless of glances; a look takes 200 us, a glance 10.
+        glance_s: in which a change is noticed; with *soon_s* and *settle_s* less than 5 in total.
+        beat_s: minimum between two batches of routine looks, so that the machine can sleep.
+        soon_s: from a request for a look to the look; requests within it are batched.
+        settle_s: how long a difference must persist to count as drift.
         first_pause_s: between the first repair and the next one of the same container; doubled every time.
-        last_pause_s: what that pause grows to.
-        forget_s: without drift, after which a container's history is forgotten.
+        last_pause_s: maximum of that pause.
+        forget_s: without drift, until a container's history is dropped.
     """
 
     round_s: float = 120.0
@@ -77,7 +76,7 @@ class Pace:
 
 @attrs.define
 class _Case:
-    """What is known of a container that differs, or did."""
+    """The history of a container with present or past drift."""
 
     since_s: float
     pauses: Iterator[float]
@@ -97,17 +96,17 @@ class _Case:
 
 @attrs.define(eq=False)
 class Enforcer(Listener):
-    """The task, and what it has found.
+    """The task and its findings.
 
     Args:
-        state: returns the present state.
+        state: returns the current state.
         kernel: the host's cgroups.
-        tell: has the runtime told once more what a container is to have; None where nobody keeps a record of that.
-        in_flight: whether the runtime is being told something about a container right now; it is left alone then.
+        tell: sends the runtime a container's update again; None where nothing has a record of its own.
+        in_flight: whether an update of a container is in flight; it is then not compared.
         mode: may be changed while it runs.
-        pace: when it does what.
-        wall_clock: seconds since the epoch, for people.
-        agreed: told of each container that the kernel has on the CPUs that were decided.
+        pace: its intervals.
+        wall_clock: seconds since the epoch, for reports.
+        agreed: called for each container that has the decided CPUs in the kernel.
     """
 
     state: Callable[[], State]
@@ -130,7 +129,7 @@ class Enforcer(Listener):
     _complaints: set[tuple[Trouble, str]] = attrs.field(factory=set, init=False)
 
     def decided(self, event: Event, before: State, decision: Decision) -> None:  # noqa: ARG002 - the interface
-        """Look at what the runtime has just done something to, or says that it has."""
+        """Look soon at containers that the runtime has changed or reported."""
         match event:
             case ContainerStarted(key) | ResizeDone(key):
                 self.look_at(key)
@@ -144,21 +143,21 @@ class Enforcer(Listener):
 
     @property
     def drift(self) -> Mapping[ContainerKey, Drift]:
-        """Every container that has drifted, or had and is watched for it."""
+        """Every container with drift, present or past."""
         known = self.state().adjustments
         return {key: case.drift() for key, case in self._cases.items() if case.count and key in known}
 
     def look_at(self, key: ContainerKey, *, at_once: bool = False) -> None:
-        """Compare container *key* soon: the runtime has created, started or updated it.
+        """Compare container *key* soon, since the runtime has created, started or updated it.
 
-        *at_once* is for one that has just started, or that others wait for: a difference counts without a second look.
+        *at_once* is for one that has just started, or on which others wait: a difference counts without a second look.
         """
         if at_once:
             self._urgent.add(key)
         self._turns.ask(key, trio.current_time() + (0.0 if at_once else self.pace.soon_s))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Compare, report and repair for ever."""
+        """Compare, report and repair until cancelled."""
         async with trio.open_nursery() as repairs:
             repairs.start_soon(self._glance)
             task_status.started()
@@ -174,7 +173,7 @@ class Enforcer(Listener):
                     await self._turns.wait()
 
     async def _glance(self) -> None:
-        """Have whatever has changed looked at, for ever; a part of the containers each time, so none takes long."""
+        """Schedule looks at changed containers, a part of them at a time, until cancelled."""
         for part in itertools.cycle(range(_PARTS)):
             await trio.sleep(self.pace.glance_s / _PARTS)
             if self.mode is Mode.OFF:
@@ -204,7 +203,7 @@ class Enforcer(Listener):
         self, key: ContainerKey, want: Wanted, reading: Reading | CgroupError | None, repairs: trio.Nursery
     ) -> None:
         if self._wanted(key) != want:
-            self.look_at(key)  # decided anew while we looked
+            self.look_at(key)  # a new decision was made while we looked
             return
         match reading:
             case None:
@@ -291,7 +290,7 @@ class Enforcer(Listener):
             self._repairing.discard(key)
         case.suspected = None
         if self._wanted(key) != want:
-            case.repair_from_s = -math.inf  # decided anew while we wrote: what we wrote may have come too late
+            case.repair_from_s = -math.inf  # a new decision was made while we wrote, which may have undone it
         elif runtime_may_help:
             self._tell(key)
         self._turns.ask(key, trio.current_time() + self.pace.settle_s)
@@ -332,7 +331,7 @@ class Enforcer(Listener):
         kind = (error.trouble, error.path.name)
         if kind not in self._complaints:
             self._complaints.add(kind)
-            log.warning("cannot read a cgroup; drift there goes unnoticed", reason=str(error))
+            log.warning("cannot read a cgroup; drift in it is not detected", reason=str(error))
 
     def _note_whether_found(self, wanted: Collection[Wanted], found: Sequence[Reading | CgroupError | None]) -> None:
         if self._found_any or not any(want.place.search and want.place.cgroup_parent for want in wanted):
@@ -340,4 +339,4 @@ class Enforcer(Listener):
         self._found_any = any(reading is not None for reading in found)
         self._looks_in_vain += 1
         if not self._found_any and self._looks_in_vain == _NOTHING_FOUND:
-            log.warning("no running container has its cgroup where crirm looks; are the host's cgroups mounted?")
+            log.warning("found no cgroup of any running container; check that the host's cgroups are mounted")

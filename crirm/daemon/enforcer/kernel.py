@@ -1,4 +1,4 @@
-"""The host's cgroups for the event loop: calls that block are made in a few worker threads."""
+"""The host's cgroups for the event loop: blocking calls run in a few worker threads."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ if TYPE_CHECKING:
     from crirm.system.cgroup_files import CgroupError
     from crirm.system.cgroup_find import Place
 
-_WRITERS: Final = 2  # one may be held up in the kernel while it moves memory
+_WRITERS: Final = 2  # one may block in the kernel while it migrates memory
 
 
 class Kernel(Protocol):
-    """What the enforcer needs of the host's cgroups."""
+    """The host's cgroups, as far as the enforcer needs them."""
 
     async def read(self, places: Sequence[Place]) -> Sequence[Reading | CgroupError | None]:
-        """Return what each container has; None for one without a cgroup."""
+        """Return each container's settings; None for one without a cgroup."""
 
     async def changed(self, part: int, parts: int) -> Sequence[str]:
-        """Return ids of containers that are not as they were read last, of one of so many parts of them all."""
+        """Return the ids of containers that changed since they were last read, in one of *parts* parts."""
 
     async def write(self, place: Place, change: Write) -> bool:
-        """Give a container what it is to have; False if it has no cgroup.
+        """Write a container's settings; False if it has no cgroup.
 
         Raises:
-            CgroupError: not all of it was possible.
+            CgroupError: not all could be written.
         """
 
 
 @attrs.frozen
 class ThreadedKernel:
-    """The real one. A thread that hangs in the kernel is left behind when the daemon ends."""
+    """The real host. A thread that hangs in the kernel is abandoned when the daemon stops."""
 
     cgroups: Cgroups
     _readers: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
     _writers: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(_WRITERS), init=False)
 
     async def read(self, places: Sequence[Place]) -> Sequence[Reading | CgroupError | None]:
-        """Return what each container has; None for one without a cgroup."""
+        """Return each container's settings; None for one without a cgroup."""
         return await trio.to_thread.run_sync(self.cgroups.read, places, abandon_on_cancel=True, limiter=self._readers)
 
     async def changed(self, part: int, parts: int) -> Sequence[str]:
-        """Return ids of containers that are not as they were read last, of one of so many parts of them all."""
+        """Return the ids of containers that changed since they were last read, in one of *parts* parts."""
         return await trio.to_thread.run_sync(
             self.cgroups.changed, part, parts, abandon_on_cancel=True, limiter=self._readers
         )
 
     async def write(self, place: Place, change: Write) -> bool:
-        """Give a container what it is to have; False if it has no cgroup.
+        """Write a container's settings; False if it has no cgroup.
 
         Raises:
-            CgroupError: not all of it was possible.
+            CgroupError: not all could be written.
         """
         return await trio.to_thread.run_sync(
             self.cgroups.write, place, change, abandon_on_cancel=True, limiter=self._writers

@@ -1,4 +1,4 @@
-"""Whose turn it is: every container once a round, spread over it, and sooner where somebody asks."""
+"""The schedule of looks: every container once a round, spread over it, and sooner on request."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class Turns:
-    """The time at which each container is looked at next.
+    """The time of each container's next look.
 
     Args:
-        round_s: within which every container has its turn, in seconds.
-        beat_s: turns that nobody has asked for are taken together, so often at most, to let the machine sleep.
+        round_s: in which every container is looked at, in seconds.
+        beat_s: minimum between two batches of routine looks, so that the machine can sleep.
     """
 
     round_s: float
@@ -29,12 +29,12 @@ class Turns:
     _asked: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def ask(self, key: ContainerKey, at_s: float) -> None:
-        """Let *key* have its turn at *at_s* on Trio's clock, unless it has it earlier anyway."""
+        """Schedule *key* at *at_s* on Trio's clock, unless it is due earlier."""
         self._due_s[key] = min(self._due_s.get(key, math.inf), at_s)
         self._asked.set()
 
     def share_out(self, keys: Collection[ContainerKey]) -> None:
-        """Let *keys* and no others take part; those that are new get their turns spread over a round."""
+        """Schedule *keys* and no others; new ones are spread over a round."""
         for key in self._due_s.keys() - keys:
             del self._due_s[key]
         new = sorted(keys - self._due_s.keys())
@@ -42,7 +42,7 @@ class Turns:
             self._due_s[key] = self._on_beat(trio.current_time() + self.round_s * index / len(new))
 
     def take(self, at_most: int) -> list[ContainerKey]:
-        """Return those whose turn it is, the longest waiting first; each has its next turn a round later."""
+        """Return those that are due, the longest waiting first, and schedule each a round later."""
         now_s = trio.current_time()
         keys = sorted((key for key, due_s in self._due_s.items() if due_s <= now_s), key=self._due_s.__getitem__)
         for key in keys[:at_most]:
@@ -50,7 +50,7 @@ class Turns:
         return keys[:at_most]
 
     async def wait(self) -> None:
-        """Wait until it may be somebody's turn, a round at most."""
+        """Wait until something may be due, at most a round."""
         with trio.move_on_at(min(self._due_s.values(), default=trio.current_time() + self.round_s)):
             await self._asked.wait()
         self._asked = trio.Event()

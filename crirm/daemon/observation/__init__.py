@@ -1,1 +1,1 @@
-"""Learning what the runtime has, from its answers, lists and events."""
+"""Observing the runtime: its replies, lists and events."""

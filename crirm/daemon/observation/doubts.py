@@ -1,4 +1,4 @@
-"""Doubt about what the runtime has: after a call whose outcome nobody knows, it is asked, until it has answered."""
+"""Doubt about the runtime's containers: after a call with an unknown outcome its lists are read, with retries."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ if TYPE_CHECKING:
 
 log = get_logger("runtime")
 
-DOUBT_S: Final = 1.0  # lets calls that are about to end tell for themselves
+DOUBT_S: Final = 1.0  # so that calls about to end can report themselves
 LONGEST_S: Final = 60.0  # between two tries
 
 
 @attrs.define(eq=False)
 class Doubts:
-    """Has the runtime asked again.
+    """Schedules synchronisation with the runtime.
 
     Args:
-        settle: asks the runtime what it has, and tells the engine; raises RpcError where it does not tell.
+        settle: synchronises the engine with the runtime's lists; raises RpcError if they cannot be read.
     """
 
     settle: Callable[[], Coroutine[object, object, None]]
     _doubted: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def doubt(self) -> None:
-        """Have the runtime asked soon."""
+        """Schedule a synchronisation."""
         self._doubted.set()
 
     @property
     def present(self) -> bool:
-        """Whether the runtime is to be asked."""
+        """Whether a synchronisation is due."""
         return self._doubted.is_set()
 
     async def run(self) -> None:
-        """Settle doubts for ever."""
+        """Settle doubts until cancelled."""
         while True:
             await self._doubted.wait()
             await trio.sleep(DOUBT_S)
             await self._settle()
 
     async def _settle(self) -> None:
-        """Ask until there is an answer: who is doubted once is not doubted again, so no other try would come."""
+        """Retry until it succeeds: the same doubt is not raised again, so nothing else would retry."""
         for again_in_s in doubling(DOUBT_S, LONGEST_S):
             self._doubted = trio.Event()
             try:
                 await self.settle()
             except RpcError as error:
-                log.debug("the runtime does not tell what it has", reason=str(error), again_in_s=again_in_s)
+                log.debug("cannot list the runtime's containers; retrying", reason=str(error), again_in_s=again_in_s)
             else:
                 return
             await trio.sleep(again_in_s)

@@ -1,6 +1,6 @@
-"""A subscription of crirm's own to the runtime's events, where that takes them from nobody.
+"""crirm's own subscription to the runtime's events, where that does not take them from others.
 
-Elsewhere crirm hears the events that pass on their way to somebody else, and reads lists.
+Elsewhere crirm observes the events that it relays, and polls lists.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EVENTS = "GetContainerEvents"
 
 
 class Streams(Protocol):
-    """The runtime, as far as it can be listened to."""
+    """The runtime, as far as subscriptions need it."""
 
     info: RuntimeInfo | None
     """What it said of itself when it was last there."""
@@ -39,21 +39,21 @@ class Streams(Protocol):
 
 
 async def listen(runtime: Streams, take: Callable[[bytes], None]) -> None:
-    """Give every event to *take*, for ever, as long as the runtime has events for everybody."""
+    """Pass every event to *take* until cancelled, on runtimes that send events to all subscribers."""
     await runtime.identified.wait()
     silent: RuntimeInfo | None = None
     while True:
         info = runtime.info
-        if info is not silent:  # made anew whenever the link comes up: a restart may have switched events on
+        if info is not silent:  # again whenever the link comes up: a restart may have enabled events
             silent = info if await _silent(runtime, take) else None
         await trio.sleep(AGAIN_S)
 
 
 async def _silent(runtime: Streams, take: Callable[[bytes], None]) -> bool:
-    """Listen once; True where that is of no use, or at the cost of others, until another runtime is there."""
+    """Subscribe once; True if this runtime has no events, or would take them from others."""
     name, version = (runtime.info.name, runtime.info.version) if runtime.info is not None else (None, None)
     if not tells_everybody(name, version):
-        log.info("the runtime tells each event to one listener only, so crirm hears those that pass", runtime=name)
+        log.info("runtime sends each event to one subscriber only; observing other streams", runtime=name)
         return True
     try:
         async with runtime.stream(EVENTS, b"") as events:
@@ -61,6 +61,6 @@ async def _silent(runtime: Streams, take: Callable[[bytes], None]) -> bool:
                 take(message)
     except RpcError as error:
         if error.status is Status.UNIMPLEMENTED:
-            log.debug("the runtime has no events; its lists are read instead")
+            log.debug("runtime does not support container events; polling its lists instead")
             return True
     return False

@@ -1,8 +1,8 @@
-"""Before somebody is refused, or gets a poorer place than the machine has: the runtime is asked what has ended.
+"""Before a container is refused or gets a worse place than the machine allows, exited containers are listed.
 
-Not every end is told in time: runtimes without events tell when they are asked. So whoever would suffer from it waits
-for one question, asked after it came, and everything is decided afresh with the answer. One question is under way at a
-time, and answers all who waited when it was asked.
+Not every end is reported in time: runtimes without events report it only in lists. So a request that would suffer waits
+for one list, requested after it arrived, and is decided again with the result. One list is in flight at a time, and
+serves all requests that waited when it was requested.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
 log = get_logger("runtime")
 
-WITHIN_S: Final = 2.0  # the kubelet waits 2 minutes; who is not answered by then is decided about as before
+WITHIN_S: Final = 2.0  # the kubelet waits 2 minutes; after this the request is decided without the list
 
 
 @attrs.define
 class Looking:
-    """Asks which containers have ended, for those who wait.
+    """Lists exited containers for requests that wait.
 
     Args:
-        runtime: is asked.
-        observing: takes note of the answer.
+        runtime: to list from.
+        observing: processes the list.
         nursery: outlives every call.
     """
 
     runtime: Runtime
     observing: Observing
     nursery: trio.Nursery
-    _next: trio.Event | None = attrs.field(default=None, init=False)  # set when the next question is answered
+    _next: trio.Event | None = attrs.field(default=None, init=False)  # set when the next list has arrived
     _asking: bool = attrs.field(default=False, init=False)
 
     async def look(self) -> None:
-        """Wait until the runtime was asked, and everything that it tells is known; or until it takes too long."""
+        """Wait until the runtime's list has been processed, or takes too long."""
         if self._next is None:
             self._next = trio.Event()
         answered = self._next
@@ -65,6 +65,6 @@ class Looking:
             answer = await self.runtime.call("ListContainers", LIST_EXITED, timeout_s=WITHIN_S)
             await self.observing.read("ListContainers", answer)
         except RpcError as error:
-            log.debug("the runtime does not tell what has ended", reason=str(error))
-        except Exception:  # those who wait are decided about as before
-            log.exception("a list could not be taken note of, this is a bug in crirm")
+            log.debug("cannot list exited containers; deciding without the list", reason=str(error))
+        except Exception:  # the requests are decided without the list
+            log.exception("could not process a list of containers; this is a bug in crirm")

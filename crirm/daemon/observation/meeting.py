@@ -1,9 +1,9 @@
-"""A container is asked for in a pod that crirm does not know: the runtime is asked about the pod first.
+"""CreateContainer in a pod that crirm does not know: first the runtime is asked about the pod.
 
-So it is when the connection breaks after the runtime has made a sandbox: the kubelet finds it with its next list, 0.3 s
-later, and goes on with it. A container that went on without a place would run on everybody's CPUs until the runtime's
-lists were compared, so it waits for one question. Where the runtime does not answer that, the request itself tells of
-the pod: the kubelet describes it once more in each.
+This happens when the connection breaks after the runtime has created a sandbox: the kubelet finds it in its next list,
+0.3 s later, and continues with it. A container without an assignment could run on everybody's CPUs until the runtime's
+lists are compared, so its request waits for one PodSandboxStatus. If the runtime does not answer that, the pod is taken
+from the request itself, in which the kubelet describes it again.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ WITHIN_S: Final = 2.0  # the kubelet waits 2 minutes
 
 @attrs.frozen
 class Meeting:
-    """Gets to know pods one by one.
+    """Looks up single pods.
 
     Args:
         runtime: is asked.
-        engine: is told of them.
-        intake: is told of doubt.
+        engine: receives them.
+        intake: notified of doubt.
     """
 
     runtime: Runtime
@@ -48,22 +48,22 @@ class Meeting:
     intake: Intake
 
     async def meet(self, pod: PodId, described: Pod | None) -> None:
-        """Wait until the runtime was asked about a pod, which may be known then, or not.
+        """Ask the runtime about a pod; it may still be unknown afterwards.
 
         Args:
             pod: its id, which callers may shorten.
-            described: the pod as the request has it, taken for true where the runtime does not answer.
+            described: the pod as in the request, used if the runtime does not answer.
         """
         try:
             await self._learn(pod, described)
-        except Exception:  # the call is decided about as before
-            log.exception("a pod could not be taken note of, this is a bug in crirm", pod=pod)
+        except Exception:  # the request is decided without it
+            log.exception("could not process a pod; this is a bug in crirm", pod=pod)
 
     async def _learn(self, pod: PodId, described: Pod | None) -> None:
         with self.engine.since_asked() as since:
             found = await self._ask(pod, described)
             if found is not None and found.id not in since.touched | self.engine.state.workload.pods.keys():
-                log.info("crirm learns of a pod that it did not know", pod=f"{found.namespace}/{found.name}")
+                log.info("found a pod that was not known yet", pod=f"{found.namespace}/{found.name}")
                 self.engine.apply(PodAdded(found))
 
     async def _ask(self, pod: PodId, described: Pod | None) -> Pod | None:
@@ -72,7 +72,7 @@ class Meeting:
         except RpcError as error:
             if error.status is Status.NOT_FOUND:
                 return None
-            log.debug("the runtime does not tell of a pod", pod=pod, reason=str(error))
+            log.debug("cannot get the status of a pod; using the request instead", pod=pod, reason=str(error))
             self.intake.doubt()
             return described
         told_less = not found.cgroup_parent and described is not None and described.uid == found.uid

@@ -1,8 +1,8 @@
-"""What passing answers tell: containers that have ended are known to be so before the caller knows it.
+"""Observing relayed replies: crirm knows that a container has exited before the caller does.
 
-The kubelet lists everything every second and asks for the status of whatever has changed, so on runtimes without events
-its next request may count on CPUs that crirm would only later have noticed to be free. Only ends are taken from answers
-that were asked by others: an end is final, and all else may be older than what crirm knows.
+The kubelet lists everything every second and requests the status of what has changed, so on runtimes without events
+its next request may count on CPUs that crirm would otherwise notice to be free only later. Only ends are taken from
+replies to others: an end is final, and everything else may be older than what crirm knows.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 log = get_logger("runtime")
 
-AT_A_TIME: Final = 256  # items of a list that are read before other calls have their turn: some 0.5 ms
-ENDS_AT_A_TIME: Final = 4  # that are told of likewise: each is a decision, of up to 1 ms on a full node
-UNREAD: Final = 4  # lists that are still being read; a newer one tells more than the oldest
+AT_A_TIME: Final = 256  # items of a list read before other calls have their turn: about 0.5 ms
+ENDS_AT_A_TIME: Final = 4  # processed likewise: each is a decision, up to 1 ms on a full node
+UNREAD: Final = 4  # lists still being read; a newer one replaces the oldest
 OVER: Final = b""  # no id
 _ALIVE = (ContainerState.CREATED, ContainerState.RUNNING)
 
 
 @attrs.define
 class Observing:
-    """Takes ends out of answers.
+    """Finds exited containers in replies.
 
     Args:
         engine: is told of them.
-        intake: knows containers by their ids.
+        intake: finds containers by id.
     """
 
     engine: Engine
@@ -52,11 +52,11 @@ class Observing:
     _alive_in: object = attrs.field(default=None, init=False)
 
     def observed(self, method: str, answer: bytes) -> None:
-        """Take note of one whole message of the runtime's; of a long one the rest soon.
+        """Process one whole message of the runtime; the rest of a long one soon.
 
         Args:
-            method: of the RuntimeService; answers of most tell nothing.
-            answer: without its prefix; one that cannot be read tells nothing either.
+            method: of the RuntimeService; replies of most are irrelevant.
+            answer: without its prefix; an unreadable one is ignored.
         """
         if method not in TELLING:
             return
@@ -67,17 +67,17 @@ class Observing:
             if not self._read_some(reading):
                 self._unread.append(reading)
                 self._more.set()
-        except Exception:  # whoever asked gets the answer all the same
-            log.exception("a passing answer could not be taken note of, this is a bug in crirm", method=method)
+        except Exception:  # the caller gets the reply anyway
+            log.exception("could not process a relayed reply; this is a bug in crirm", method=method)
 
     async def read(self, method: str, answer: bytes) -> None:
-        """Take note of all of *answer*, giving way to others in between."""
+        """Process all of *answer*, yielding to others in between."""
         reading = ended_in(method, answer, self.alive())
         while not self._read_some(reading):
             await trio.lowlevel.checkpoint()
 
     async def run(self) -> None:
-        """Read what is left of long answers, for ever."""
+        """Read the rest of long replies, until cancelled."""
         while True:
             await self._more.wait()
             self._more = trio.Event()
@@ -88,7 +88,7 @@ class Observing:
                 await trio.lowlevel.checkpoint()
 
     def alive(self) -> Mapping[bytes, ContainerKey]:
-        """Return the containers that may end: whole ids as they stand in answers, and crirm's names."""
+        """Return the containers that may exit: full ids as in replies, and crirm's keys."""
         containers = self.engine.state.workload.containers
         if self._alive_in is not containers:
             self._alive = {c.id.encode(): c.key for c in containers.values() if c.id and c.state in _ALIVE}
@@ -96,7 +96,7 @@ class Observing:
         return self._alive
 
     def _read_some(self, reading: Iterator[bytes | None]) -> bool:
-        """Read on for a moment; True when there is no more."""
+        """Read on for a moment; True at the end."""
         alive, ends = self.alive(), 0
         for _ in range(AT_A_TIME):
             container = next(reading, OVER)
@@ -114,4 +114,4 @@ def _take(event: bytes, engine: Engine, intake: Intake) -> None:
     try:
         take_event(event, engine, intake)
     except MalformedError as error:
-        log.debug("an event that passes cannot be read", reason=str(error))
+        log.debug("cannot read a relayed container event", reason=str(error))

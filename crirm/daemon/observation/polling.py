@@ -1,7 +1,7 @@
-"""Containers that end without anybody calling: noticed by events where the runtime has them, by lists everywhere.
+"""Containers that exit by themselves: noticed by events where the runtime has them, and by polled lists.
 
-The kubelet relists every second but its lists pass as bytes; crirm asks for one of its own from time to time, and takes
-it apart in a thread, since a list of 1500 containers takes longer than the event loop may stand still.
+crirm requests a list of its own from time to time and decodes it in a thread, since a list of 1500 containers takes
+longer than the event loop may be blocked.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ LIST_TIMEOUT_S = 30.0
 
 
 async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
-    """Compare what crirm believes with the runtime's list, for ever."""
-    seen: frozenset[ContainerId] = frozenset()  # strangers and misjudged; some may stay so
+    """Compare crirm's state with the runtime's list periodically, until cancelled."""
+    seen: frozenset[ContainerId] = frozenset()  # strangers and misjudged; some may remain so
     while True:
         await trio.sleep(RELIST_S)
         before = engine.state.workload.containers
@@ -47,7 +47,7 @@ async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
             compare(listed, engine, intake, {c.id for c in before.values()} - since.touched)
             unknown = (strangers(listed, engine, intake) | misjudged(listed, engine, intake)) - since.touched
         except (RpcError, MalformedError) as error:
-            log.debug("the runtime's list is not known", reason=str(error))  # the link tells of one that is away
+            log.debug("cannot list the runtime's containers", reason=str(error))  # the link logs an absent one
             continue
         if unknown - seen:
             intake.doubt()
@@ -55,7 +55,7 @@ async def relist(runtime: Runtime, engine: Engine, intake: Intake) -> None:
 
 
 def compare(listed: list[Seen], engine: Engine, intake: Intake, asked_about: set[ContainerId | None]) -> None:
-    """Tell what has ended; not to be listed counts only for those known before it was asked for, untouched since."""
+    """Report ended containers; a missing one counts only if it was known before the request, and unchanged since."""
     there = {item.id for item in listed}
     ended = [intake.key_of(item.id) for item in listed if item.state is ContainerState.EXITED]
     for key in ended:
@@ -67,7 +67,7 @@ def compare(listed: list[Seen], engine: Engine, intake: Intake, asked_about: set
 
 
 def strangers(listed: list[Seen], engine: Engine, intake: Intake) -> frozenset[ContainerId]:
-    """Return the ids of containers that live and that crirm does not know: somebody has made them past it."""
+    """Return the ids of live containers that crirm does not know: they were created bypassing it."""
     known = engine.state.workload.containers.values()
     coming = {(c.pod, c.name, c.attempt) for c in known if c.state is ContainerState.CREATING}
     alive = [item for item in listed if item.state is not ContainerState.EXITED]
@@ -76,21 +76,21 @@ def strangers(listed: list[Seen], engine: Engine, intake: Intake) -> frozenset[C
 
 
 def misjudged(listed: list[Seen], engine: Engine, intake: Intake) -> frozenset[ContainerId]:
-    """Return the ids of containers that run, though crirm takes them for ended or not started."""
+    """Return the ids of running containers that crirm believes exited or not started."""
     containers = engine.state.workload.containers
     running = [(item.id, intake.key_of(item.id)) for item in listed if item.state is ContainerState.RUNNING]
     return frozenset(id_ for id_, key in running if key and containers[key].state is not ContainerState.RUNNING)
 
 
 def tell_end(key: ContainerKey, engine: Engine) -> None:
-    """Tell of an end that is not known yet: lists tell of it for as long as the container is there."""
+    """Report an end unless it is known: lists repeat it as long as the container exists."""
     container = engine.state.workload.containers.get(key)
     if container is not None and container.state is not ContainerState.EXITED:
         engine.apply(ContainerExited(key))
 
 
 def take_event(message: bytes, engine: Engine, intake: Intake) -> None:
-    """Take note of one ContainerEventResponse."""
+    """Process one ContainerEventResponse."""
     container, what = event(message)
     key = intake.key_of(container)
     if key is None:

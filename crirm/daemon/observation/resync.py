@@ -1,4 +1,4 @@
-"""What the runtime has right now, asked when the link comes up and whenever in doubt."""
+"""Synchronisation with the runtime's lists, when the link comes up and whenever in doubt."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _CRIO_CGROUP_PARENT = "io.kubernetes.cri-o.CgroupParent"
 
 
 async def resync(runtime: Runtime, engine: Engine, intake: Intake) -> None:
-    """List containers and pods, ask for the details of those that crirm does not know, and tell the engine.
+    """List containers and pods, get the details of unknown ones, and update the engine.
 
-    Pods come second: then they include the pod of every container that was listed.
+    Pods are listed second, so that they include the pod of every listed container.
 
     Raises:
         RpcError: the runtime does not list.
@@ -62,7 +62,7 @@ async def resync(runtime: Runtime, engine: Engine, intake: Intake) -> None:
 
 @attrs.define
 class Details:
-    """Collects pods and containers with all that the lists do not tell."""
+    """Collects pods and containers with the details that lists do not have."""
 
     runtime: Runtime
     engine: Engine
@@ -71,45 +71,45 @@ class Details:
     containers: list[Container] = attrs.field(factory=list)
 
     async def look_at_pod(self, pod: Pod, limit: trio.CapacityLimiter) -> None:
-        """Add *pod*, with the cgroup that only the verbose status tells."""
+        """Add *pod*, with its cgroup, which only the verbose status has."""
         known = self.engine.state.workload.pods.get(pod.id)
         if known is None:
             async with limit:
                 info = await self._info(pod)
             if info is None:
-                return  # it went away while we asked
+                return  # removed meanwhile
             known = with_details(pod, info)
         self.pods[known.id] = known
 
     async def _info(self, pod: Pod) -> str | None:
-        """Return what only the verbose status tells, empty where the runtime does not; None if the pod is gone."""
+        """Return the verbose info of a pod, empty if the runtime has none; None if the pod is gone."""
         request = pod_question(pod.id)
         try:
             info = await ask(self.runtime, "PodSandboxStatus", request, decode.verbose_info, timeout_s=STATUS_TIMEOUT_S)
         except RpcError as error:
-            log.debug("a pod's cgroup is not known", pod=f"{pod.namespace}/{pod.name}", reason=str(error))
+            log.debug("cannot find out a pod's cgroup", pod=f"{pod.namespace}/{pod.name}", reason=str(error))
             return None if error.status is Status.NOT_FOUND else ""
         return info.get("info", "")
 
     async def look_at_container(self, seen: Seen, limit: trio.CapacityLimiter) -> None:
-        """Add the container *seen*; what it has been given is asked for when crirm has not given it."""
+        """Add the container *seen*; the resources of an unknown one are requested."""
         key = self.intake.key_of(seen.id)
         known = self.engine.state.workload.containers.get(key) if key else None
         if known is not None:
             self.containers.append(attrs.evolve(known, state=seen.state))
             return
         if seen.state is ContainerState.EXITED:
-            return  # it has nothing any more, and may be listed for days
+            return  # it holds nothing, and may be listed for days
         try:
             item = seen.whole
         except MalformedError as error:
-            log.warning("a container that the runtime lists cannot be read", container=seen.id, reason=str(error))
+            log.warning("ignoring a listed container that cannot be read", container=seen.id, reason=str(error))
             return
         async with limit:
             has = await self._has(seen.id)
         pod = self.pods.get(item.pod)
         if pod is None or has is None:
-            return  # it went away while we asked
+            return  # removed meanwhile
         resources, cpus = has
         container = Container(
             key=ContainerKey(item.id),
@@ -129,12 +129,12 @@ class Details:
     def _requirements(self, pod: Pod, name: str, resources: LinuxResources) -> Requirements:
         try:
             return self.intake.requirements(pod, name, resources)
-        except RefusedError as error:  # it runs already: its annotation cannot be sent back
-            log.warning("a running container's annotation is ignored", container=name, reason=str(error))
+        except RefusedError as error:  # it already runs, so it can no longer be refused
+            log.warning("ignoring an invalid annotation of a running container", container=name, reason=str(error))
             return Requirements()
 
     async def _has(self, container: ContainerId) -> tuple[LinuxResources, CPUSet] | None:
-        """Return what a container has been given, and the CPUs that it is bound to; None if it is gone."""
+        """Return a container's resources, and the CPUs to which it is bound; None if it is gone."""
         request = container_question(container)
         try:
             return await ask(self.runtime, "ContainerStatus", request, _given_in, timeout_s=STATUS_TIMEOUT_S)
@@ -149,7 +149,7 @@ def _given_in(status: bytes) -> tuple[LinuxResources, CPUSet]:
 
 
 def with_details(pod: Pod, info: str) -> Pod:
-    """Return *pod* with what only its verbose *info* tells."""
+    """Return *pod* with the details of its verbose *info*."""
     linux = _at(_tree(info), "config", "linux")
     return attrs.evolve(
         decode.with_cgroup_parent(pod, cgroup_parent(info)),
@@ -166,7 +166,7 @@ def _given(values: Any) -> LinuxResources | None:
 
 
 def cgroup_parent(info: str) -> str:
-    """Read a pod's cgroup parent from the verbose info of containerd or CRI-O; empty where it is in neither form."""
+    """Read a pod's cgroup parent from the verbose info of containerd or CRI-O; empty if it is in neither form."""
     tree = _tree(info)
     containerd = _at(tree, "config", "linux", "cgroup_parent")
     crio = _at(tree, "runtimeSpec", "annotations", _CRIO_CGROUP_PARENT)
@@ -174,7 +174,7 @@ def cgroup_parent(info: str) -> str:
 
 
 def spec_resources(info: str) -> LinuxResources:
-    """Read a container's resources from its OCI spec in the verbose info, as containerd before 1.7 has no other way."""
+    """Read a container's resources from its OCI spec in the verbose info; containerd before 1.7 has no other source."""
     resources = _at(_tree(info), "runtimeSpec", "linux", "resources")
     process = _at(_tree(info), "runtimeSpec", "process")
     return LinuxResources(

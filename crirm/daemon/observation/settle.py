@@ -1,4 +1,4 @@
-"""Creations that an earlier process was in the middle of: the runtime's lists tell what has become of them."""
+"""Creations interrupted by the end of an earlier process: their outcome is found in the runtime's lists."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LIST_TIMEOUT_S = 60.0
 
 
 async def settle_creations(runtime: Runtime, engine: Engine) -> None:
-    """Find out what has become of the containers that an earlier process was creating.
+    """Find out the outcome of the creations of an earlier process.
 
-    One whose call has been answered since the list was asked for needs no list.
+    One whose call was answered after the list was requested is skipped.
 
     Raises:
         RpcError: the runtime does not list.

@@ -1,1 +1,1 @@
-"""Deciding about containers, and doing what was decided."""
+"""Placement: decisions about containers, and their effects."""

@@ -1,7 +1,7 @@
-"""Requests taken apart and answers taken note of, whatever is in them.
+"""Decoding requests and processing replies, whatever they contain.
 
-What was decided is undone, and the runtime asked what it has, when its answer cannot be read or crirm has a bug. The
-kubelet gets the runtime's bytes all the same.
+If a reply cannot be read, or crirm has a bug, the decision is undone and the runtime's lists are read. The kubelet
+gets the runtime's reply anyway.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ STATUSES: Final = {
     RefusalReason.FAULT: Status.INTERNAL,
 }
 NOTHING_KNOWN: Final = Answer(Status.UNKNOWN.value, None, certain=False)
-_GONE: Final = (Status.OK.value, Status.NOT_FOUND.value)  # both mean that it is not there any more
+_GONE: Final = (Status.OK.value, Status.NOT_FOUND.value)  # both mean that it no longer exists
 
 
 def decoded(method: str, cls: type[M], message: bytes) -> M:
-    """Return a request.
+    """Return *message* decoded.
 
     Raises:
-        CallRefusedError: it is none.
+        CallRefusedError: it is malformed.
     """
     try:
         return read(cls, message)
@@ -47,29 +47,29 @@ def decoded(method: str, cls: type[M], message: bytes) -> M:
 
 
 def refuse(refusal: RefusedError) -> NoReturn:
-    """End the call with what the policy says."""
+    """End the call with the policy's refusal."""
     raise CallRefusedError(STATUSES[refusal.reason], str(refusal)) from refusal
 
 
 def noted(method: str, note: Callable[[Answer], T], answer: Answer) -> T | None:
-    """Return what *note* makes of *answer*; where it fails, it is told once more, of an answer that tells nothing."""
+    """Return the result of *note* for *answer*; if it fails, call it again with an unknown outcome."""
     try:
         return note(answer)
     except MalformedError as error:
         log.warning(
-            "an answer of the runtime cannot be read; it is asked what it has", method=method, reason=str(error)
+            "cannot read a reply of the runtime; listing its containers instead", method=method, reason=str(error)
         )
     except Exception:
-        log.exception("an answer could not be taken note of, this is a bug in crirm", method=method)
+        log.exception("could not process a reply of the runtime; this is a bug in crirm", method=method)
     note(NOTHING_KNOWN)
     return None
 
 
 def succeeded(answer: Answer) -> bool:
-    """Tell whether the runtime has surely done what it was asked for."""
+    """Whether the runtime has certainly done what was requested."""
     return answer.certain and answer.status == Status.OK.value
 
 
 def is_gone(answer: Answer) -> bool:
-    """Tell whether what was to end, or to go, has surely done so."""
+    """Whether what was stopped or removed is certainly gone."""
     return answer.certain and answer.status in _GONE

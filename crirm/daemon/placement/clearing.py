@@ -1,4 +1,4 @@
-"""Calls that wait until CPUs are clear: a start, or a resize, goes on when the runtime has taken them from others."""
+"""Starts and resizes that wait for CPUs until the runtime has taken them from other containers."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 log = get_logger("policy")
 
-LATE = f"the runtime has not confirmed its update within {CLEAR_WITHIN_S:.0f} s, while"
+LATE = f"runtime did not confirm its update within {CLEAR_WITHIN_S:.0f} s, while"
 
 
 @attrs.frozen
 class Clearing:
-    """Has calls wait; see ``handover``.
+    """Makes calls wait; see ``handover``.
 
     Args:
-        engine: decides, and writes down who was late.
-        effects: knows what the runtime has not confirmed.
-        check: has the kernel asked at once what it has for a container.
+        engine: decides, and records late updates.
+        effects: knows unconfirmed updates.
+        check: compares a container's cgroup at once.
     """
 
     engine: Engine
@@ -38,7 +38,7 @@ class Clearing:
     check: Callable[[ContainerKey], None]
 
     async def clear(self, key: ContainerKey) -> None:
-        """Wait until the CPUs that container *key* is to have are clear, and no update of it is on its way."""
+        """Wait until the CPUs of container *key* are clear, and no update of it is in flight."""
         if not self.effects.unsettled(key):
             return
         handover, first = self.effects.handover, None
@@ -49,7 +49,7 @@ class Clearing:
             self._tell(key, late)
 
     def started(self, key: ContainerKey) -> None:
-        """Hear that a start has ended, well or not; what the kernel has then is looked at at once."""
+        """Note the end of a start, successful or not; the cgroup is compared at once."""
         late = [key, *self.effects.handover.in_the_way(key)]
         self.effects.end_start(key)
         for each in late:
@@ -58,10 +58,10 @@ class Clearing:
     def _tell(self, key: ContainerKey, late: list[ContainerKey]) -> None:
         name = self.engine.state.workload.full_name
         log.warning(
-            "the runtime is slow to update containers; one goes on all the same, on CPUs that others may still use",
+            "runtime is slow to update containers; continuing with one whose CPUs others may still use",
             container=name(key), others=[name(other) for other in late if other != key], waited_s=CLEAR_WITHIN_S,
         )  # fmt: skip
         for other in late:
-            why = f"{LATE} {name(key)} waits for it to start or grow"
+            why = f"{LATE} {name(key)} was waiting to start or grow"
             self.effects.handover.overdue[other] = why
             self.engine.apply(UpdateFailed(other, why))

@@ -1,8 +1,8 @@
-"""CPUs and memory nodes that somebody else asks for, where crirm has decided about them already.
+"""CPUs and memory nodes requested by another party, which crirm replaces by its assignment.
 
-A policy that binds containers writes its own sets into the requests, so the caller is told that all went well and has
-nothing of it. Who asked by hand has to be told; and a kubelet that sends sets has a CPU manager or memory manager of
-its own, whose idea of who runs where is another one than crirm's.
+A policy that binds containers writes its own sets into requests, so the caller sees success without effect. Whoever
+requested them by hand has to be informed; and a kubelet that sends sets has an active CPU manager or memory manager,
+which contradicts crirm's decisions.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 log = get_logger("policy")
 
-KIND: Final = "CPUs asked for"
-_BY_HAND: Final = 1  # containers that a person may have tried it with
-_FIX: Final = "set the kubelet's cpuManagerPolicy and memoryManagerPolicy to none; crirm doctor tells how"
+KIND: Final = "CPU request ignored"
+_BY_HAND: Final = 1  # containers; a person may have tried it with one
+_FIX: Final = "set the kubelet's cpuManagerPolicy and memoryManagerPolicy to none; crirm doctor shows how"
 
 
 @attrs.frozen
 class Asked:
-    """What somebody has asked for and not got.
+    """A request for sets that was ignored.
 
     Args:
         what: the sets, in words.
-        creating: whether the container was to begin with them; only kubelets do that.
+        creating: whether the container was created with them; only kubelets do that.
     """
 
     what: str
@@ -45,11 +45,11 @@ class Asked:
 
 @attrs.define
 class Cpusets:
-    """Remembers who asked for which sets in vain, for as long as the container lives.
+    """Remembers ignored requests for sets as long as the container exists.
 
     Args:
-        engine: knows what was decided.
-        record: takes down an entry of the journal; must not block.
+        engine: has the assignments.
+        record: adds an entry to the journal; must not block.
         clock: wall-clock seconds.
     """
 
@@ -59,11 +59,11 @@ class Cpusets:
     _asked: dict[ContainerKey, Asked] = attrs.field(factory=dict, init=False)
 
     def note(self, key: ContainerKey, cpus: str, mems: str, *, creating: bool = False) -> None:
-        """Take note of the sets in a request about *key*; told once for each container.
+        """Note the sets in a request about *key*; logged once per container.
 
         Args:
-            key: of a container that was decided about.
-            cpus: as they stand in the request, empty for none; likewise
+            key: of a container.
+            cpus: as in the request, empty for none; likewise
             mems: the memory nodes.
             creating: whether the request creates the container.
         """
@@ -88,13 +88,13 @@ class Cpusets:
         self.record(Entry(self.clock(), KIND, pod, container.name, key, outcome))
 
     def findings(self) -> tuple[str, ...]:
-        """Return what an operator has to know, a sentence each; nothing once these containers are gone."""
+        """Return findings for the operator, one sentence each; none once these containers are gone."""
         workload = self.engine.state.workload
         alive = {key: asked for key, asked in self._asked.items() if key in workload.containers}
         if not alive:
             return ()
         key, last = list(alive.items())[-1]
-        example = f"{workload.full_name(key)} was to get {last.what}, and keeps its assignment"
+        example = f"{workload.full_name(key)} should get {last.what}, but keeps its assignment"
         if len(alive) > _BY_HAND or any(asked.creating for asked in alive.values()):
             count = f"{len(alive)} container{'s' if len(alive) > 1 else ''}"
             who = f"another CPU manager is active: the kubelet requests CPUs or memory nodes for {count}"
@@ -103,7 +103,7 @@ class Cpusets:
 
 
 def _ignored(adjustment: Adjustment, cpus: str, mems: str) -> str:
-    """Return in words which of the sets that were asked for *adjustment* has replaced by others."""
+    """Return in words which of the requested sets *adjustment* replaces."""
     pairs = (("CPUs", cpus, adjustment.cpus), ("memory nodes", mems, adjustment.mems))
     return ", ".join(
         f"{what} {clipped(asked)}" for what, asked, has in pairs if asked and has is not None and asked != str(has)

@@ -1,4 +1,4 @@
-"""CreateContainer: the request waits for the decision, and carries it to the runtime."""
+"""CreateContainer: the request is held for the decision, and carries it to the runtime."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 log = get_logger("policy")
 
 METHOD: Final = "CreateContainer"
-_LATE: Final = (Status.CANCELLED.value, Status.DEADLINE_EXCEEDED.value)  # CRI-O goes on, for whoever asks again
+_LATE: Final = (Status.CANCELLED.value, Status.DEADLINE_EXCEEDED.value)  # CRI-O continues, for the retry
 
 
 async def create_container(node: Node, call: HeldCall) -> None:
-    """Place a container; one that cannot be decided about passes, for the runtime has its own words for that."""
+    """Place a container; a request in an unknown pod passes, and the runtime refuses it in its own words."""
     request, sets = _decoded(call.message)
     hints = await _prepared(node, request)
     admission = await _decided(node, request, hints)
@@ -48,7 +48,7 @@ async def create_container(node: Node, call: HeldCall) -> None:
 
 
 def _decoded(message: bytes) -> tuple[cri.CreateContainerRequest, tuple[str, str]]:
-    """Return the request, and the CPUs and memory nodes that it asks for."""
+    """Return the request, and the CPUs and memory nodes in it."""
     request = decoded(METHOD, cri.CreateContainerRequest, message)
     try:
         return request, asked_sets(request.config.linux.resources)
@@ -57,13 +57,13 @@ def _decoded(message: bytes) -> tuple[cri.CreateContainerRequest, tuple[str, str
 
 
 async def _prepared(node: Node, request: cri.CreateContainerRequest) -> Hints:
-    """Find out about the pod and about where the container's mounts and devices are."""
+    """Look up the pod, and the location of the container's mounts and devices."""
     await _meet(node, request)
     return await node.intake.hints(request)
 
 
 async def _meet(node: Node, request: cri.CreateContainerRequest) -> None:
-    """Ask about a pod that crirm does not know: it may have been made by a call whose answer nobody has heard."""
+    """Ask about an unknown pod: the reply to its RunPodSandbox may have been lost."""
     pod = node.intake.pod_of(request.pod_sandbox_id)
     if pod not in node.engine.state.workload.pods:
         config = request.sandbox_config
@@ -71,9 +71,9 @@ async def _meet(node: Node, request: cri.CreateContainerRequest) -> None:
 
 
 async def _decided(node: Node, request: cri.CreateContainerRequest, hints: Hints) -> Admission | None:
-    """Return what the state of now makes of the request, None where nobody knows its pod.
+    """Return the admission of the request in the current state, None if its pod is unknown.
 
-    Who would fare better if something had ended waits for the runtime to say so, once, and is decided about afresh.
+    A request that would benefit from an exited container waits for the runtime's list, once, and is decided again.
     """
     admission = _admitted(node, request, hints)
     if admission is None or not _may_gain(node, admission):
@@ -87,7 +87,7 @@ def _admitted(node: Node, request: cri.CreateContainerRequest, hints: Hints) -> 
     pod = node.intake.pod_of(request.pod_sandbox_id)
     if pod not in node.engine.state.workload.pods:
         name = request.config.metadata.name
-        log.warning("a container of an unknown pod is passed on as it is", pod=pod, container=name)
+        log.warning("pod is unknown; relaying the container's request without an assignment", pod=pod, container=name)
         return None
     if node.unkept:
         raise CallRefusedError(Status.UNAVAILABLE, node.unkept)
@@ -98,7 +98,7 @@ def _admitted(node: Node, request: cri.CreateContainerRequest, hints: Hints) -> 
 
 
 def _may_gain(node: Node, admission: Admission) -> bool:
-    """Tell whether to ask first what has ended: CPUs may be free, or an earlier attempt that crirm believes to run."""
+    """Whether to list exited containers first: their CPUs may be free, or an earlier attempt may have exited."""
     container, decision = admission.container, admission.decision
     if container is None or decision is None or not node.may_have_ended():
         return False
@@ -107,22 +107,22 @@ def _may_gain(node: Node, admission: Admission) -> bool:
 
 
 def could_be_better(decision: Decision) -> bool:
-    """Tell whether a request would fare better if some container had ended that is thought to run."""
+    """Whether a request would benefit if a container believed running had exited."""
     no_room = decision.refusal is not None and decision.refusal.reason is RefusalReason.NO_ROOM
     return no_room or decision.cramped
 
 
 def _note(node: Node, key: ContainerKey | None, answer: Answer) -> None:
-    """Keep the grant under the runtime's name for the container, or give it back."""
+    """Keep the grant under the container's id, or release it."""
     created = read(cri.CreateContainerResponse, answer.message or b"")
     id_ = ContainerId(created.container_id)
     if key is None:
         if id_ or not _surely_failed(answer):
-            node.intake.doubt()  # made without a place: the runtime's lists will tell of it and of its pod
+            node.intake.doubt()  # created without an assignment: the runtime's lists will show it and its pod
     elif id_:
         node.engine.apply(ContainerCreated(key, id_))
         if node.intake.key_of(id_) is None:
-            node.intake.doubt()  # it has ended in the meantime, or so it seemed
+            node.intake.doubt()  # it ended meanwhile, or appeared to
     else:
         node.engine.apply(CreateFailed(key))
         if not _surely_failed(answer):
@@ -130,5 +130,5 @@ def _note(node: Node, key: ContainerKey | None, answer: Answer) -> None:
 
 
 def _surely_failed(answer: Answer) -> bool:
-    """Tell whether the runtime has surely made nothing."""
+    """Whether the runtime has certainly created nothing."""
     return answer.certain and answer.status not in {Status.OK.value, *_LATE}

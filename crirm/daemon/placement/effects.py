@@ -1,4 +1,4 @@
-"""What decisions ask for, done: containers updated through the runtime, timers kept."""
+"""Performing effects of decisions: updates of containers through the runtime, and timers."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ log = get_logger("policy")
 AT_ONCE = 16  # updates in flight; a runtime takes 5 to 30 ms for each and works on several
 UPDATE_TIMEOUT_S = 30.0
 ENFORCED_WITHIN_S = 60.0  # for all updates of a plan
-AGAIN_FIRST_S, AGAIN_LAST_S = 5.0, 60.0  # pauses before a refused update is tried again; doubled every time
-_SHORT_S, _LONG_S = 0.01, 3600.0  # between two looks at the timers: a clock may be set back, or forward
+AGAIN_FIRST_S, AGAIN_LAST_S = 5.0, 60.0  # pauses before a refused update is retried; doubled every time
+_SHORT_S, _LONG_S = 0.01, 3600.0  # between two looks at the timers: the clock may be set
 
 
 @attrs.frozen
 class Blocked:
-    """An update that waits for another container to let go of CPUs.
+    """An update that waits for another container to release CPUs.
 
     Args:
-        by: the other, or one of them.
-        until_s: by Trio's clock, in seconds; then it goes out all the same.
+        by: the other container, or one of them.
+        until_s: by Trio's clock, in seconds; then it is sent anyway.
     """
 
     by: ContainerKey | None
@@ -59,7 +59,7 @@ def _at_once(then: Callable[[], None]) -> None:
 
 @attrs.define
 class _Refused:
-    """An update that the runtime has refused, perhaps several times."""
+    """An update that the runtime refused, possibly several times."""
 
     pauses: Iterator[float] = attrs.field(factory=lambda: doubling(AGAIN_FIRST_S, AGAIN_LAST_S))
     reason: str = ""
@@ -68,15 +68,15 @@ class _Refused:
 
 @attrs.define
 class EffectsWorker(Listener):
-    """Performs effects: those of one container in order, and of several updates of it only the last.
+    """Performs effects: those of one container in order, and only the last of several updates.
 
     Args:
-        engine: is told what failed.
+        engine: notified of failures.
         runtime: to update containers through.
-        updated: told of each container that the runtime has updated.
+        updated: called for each updated container.
         clock: wall-clock seconds, as the engine's.
-        when_kept: calls what it is given when all that was decided so far survives the death of this process: an update
-            that outlives its decision would never be undone.
+        when_kept: calls back once all decisions so far survive the death of this process: an update that outlives its
+            decision would never be undone.
     """
 
     engine: Engine
@@ -97,7 +97,7 @@ class EffectsWorker(Listener):
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def decided(self, event: Event, before: State, decision: Decision) -> None:
-        """Take on what was decided; who may still be on which CPUs is noted first."""
+        """Queue the effects of a decision; which containers may still be on which CPUs is noted first."""
         self.handover.heed(event, before, decision)
         self._heed(event, decision)
         for effect in decision.effects:
@@ -110,14 +110,14 @@ class EffectsWorker(Listener):
             self.perform(effect)
 
     def _heed(self, event: Event, decision: Decision) -> None:
-        """Mind resizes, which tell the runtime about a container too: of two updates at once, either may be last."""
+        """Hold back updates during a resize, which updates the container too: of two at once, either may be last."""
         for key in self._refused.keys() - decision.state.adjustments.keys():
             del self._refused[key]
         if isinstance(event, ResizeDone | ResizeFailed):
             self._resizes_sent.discard(event.key)
         match event:
             case ResizeRequested(key) if decision.refusal is None:
-                self._wanted.pop(key, None)  # the resize carries what is decided now
+                self._wanted.pop(key, None)  # the resize carries the current decision
                 self._blocked.pop(key, None)
                 self._overtaken |= self._busy & {key}
             case ResizeDone(key) if key in self._overtaken:
@@ -132,16 +132,16 @@ class EffectsWorker(Listener):
                 pass
 
     def begin_resize(self, key: ContainerKey) -> None:
-        """Hear that the kubelet's resize goes to the runtime: an update answered from now on may come before it."""
+        """Note that the kubelet's resize is sent: an update answered from now on may precede it."""
         self._resizes_sent |= {key} & self.engine.state.resizing.keys()
 
     def begin_start(self, key: ContainerKey) -> None:
-        """Hear that a container is being started: an update that is under way may have no effect on it."""
+        """Note that a container is being started: an update in flight may have no effect on it."""
         self.handover.starting.add(key)
         self._overtaken |= self._busy & {key}
 
     def end_start(self, key: ContainerKey) -> None:
-        """Hear that a container was started, or not: what it may have missed is told again."""
+        """Note the end of a start: updates that it may have missed are sent again."""
         self.handover.starting.discard(key)
         if key in self._overtaken or (self.handover.hold(key) is not None and not self.in_flight(key)):
             self._overtaken.discard(key)
@@ -149,22 +149,22 @@ class EffectsWorker(Listener):
         self._wake()
 
     def unsettled(self, key: ContainerKey) -> list[ContainerKey]:
-        """Return the containers of which the runtime has to confirm something before *key* may start or be resized.
+        """Return the containers whose updates the runtime must confirm before *key* may start or be resized.
 
-        Itself is one while it is updated: who is being resized is updated no more after what is on its way.
+        It is one itself while it is updated: during a resize no update follows the one in flight.
         """
         own = [key] if self.in_flight(key) else []
         return own + self.handover.in_the_way(key)
 
     def tell_again(self, key: ContainerKey) -> None:
-        """Have the runtime told what a container is to have."""
+        """Send an update of a container."""
         container = self.engine.state.workload.containers.get(key)
         adjustment = self.engine.state.adjustments.get(key)
         if container is not None and container.id is not None and adjustment is not None:
             self.perform(UpdateContainer(key, container.id, adjustment))
 
     def perform(self, effect: Effect) -> None:
-        """Take *effect* on; returns at once."""
+        """Queue *effect*; does not wait."""
         match effect:
             case UpdateContainer(key, _, _):
                 self._wanted.pop(key, None)  # the newest goes to the end of the queue
@@ -174,50 +174,50 @@ class EffectsWorker(Listener):
                     self._refused[key].again_s = math.inf
                 self.when_kept(partial(self._release, effect))
             case StartTimer() | StopTimer():
-                pass  # the state has the times; the timer task looks there
+                pass  # the times are in the state, where the timer task reads them
             case _:
                 assert_never(effect)
         self._wake()
 
     def _release(self, effect: UpdateContainer) -> None:
-        """Let an update go out, unless another has taken its place."""
+        """Release an update, unless another has replaced it."""
         if self._wanted.get(effect.key) is effect:
             self._ready.add(effect.key)
             self._wake()
 
     def in_flight(self, key: ContainerKey) -> bool:
-        """Tell whether an update of *key* waits or is being made."""
+        """Whether an update of *key* is queued or in flight."""
         return key in self._wanted or key in self._busy
 
     @property
     def settled(self) -> bool:
-        """Whether the runtime has confirmed everything, so that nobody has to wait for anybody."""
+        """Whether the runtime has confirmed everything, so that nothing has to wait."""
         return not self._wanted and not self._busy and self.handover.settled
 
     def pending(self) -> frozenset[ContainerKey]:
-        """Return the containers of which the runtime has not confirmed the latest update yet."""
+        """Return the containers whose latest update the runtime has not confirmed."""
         return frozenset(self._wanted) | self._busy
 
     async def finish(self, keys: Collection[ContainerKey]) -> None:
-        """Wait until no update of *keys* waits or is being made."""
+        """Wait until no update of *keys* is queued or in flight."""
         while any(self.in_flight(key) for key in keys):
             await self._changed.wait()
 
     @property
     def failures(self) -> dict[ContainerKey, str]:
-        """Why the runtime has refused the latest update of a container, of those that it has refused."""
+        """Why the runtime refused the latest update, by container."""
         return {key: refused.reason for key, refused in self._refused.items() if refused.again_s < math.inf}
 
     async def refused(self, keys: Collection[ContainerKey]) -> dict[ContainerKey, str]:
-        """Wait until the runtime has been told of every update of *keys*, and return what it has refused, and why.
+        """Wait until every update of *keys* was sent, and return the refused ones with the reasons.
 
-        A runtime that is away refuses nothing: it is told when it is back.
+        A runtime that is away refuses nothing: updates are sent when it is back.
         """
         with trio.move_on_after(ENFORCED_WITHIN_S):
             await self.finish(keys)
         if not self.runtime.connected:
             return {}
-        late = {key: "it has not answered" for key in keys if self.in_flight(key)}
+        late = {key: "no reply yet" for key in keys if self.in_flight(key)}
         return {**late, **{key: why for key, why in self.failures.items() if key in keys}}
 
     def _wake(self) -> None:
@@ -225,7 +225,7 @@ class EffectsWorker(Listener):
         self.handover.wake()
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Perform effects until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_timers)
             while True:
@@ -239,14 +239,14 @@ class EffectsWorker(Listener):
                     await self._changed.wait()
 
     def _try_again(self) -> None:
-        """Have the runtime told again what it has refused a while ago: the kernel is not seen everywhere."""
+        """Retry refused updates after a pause, since cgroups are not readable everywhere."""
         now_s = trio.current_time()
         for key in [key for key, refused in self._refused.items() if refused.again_s <= now_s]:
             self._refused[key].again_s = math.inf
             self.tell_again(key)
 
     def _next(self, at_most: int) -> list[UpdateContainer]:
-        """Take those updates whose turn it is: who is to have another's CPUs waits until that one has let go."""
+        """Take the updates that are due: one that gets another container's CPUs waits until that has released them."""
         taken = self._busy | self.engine.state.resizing.keys() | self.handover.starting
         ready = (key for key in self._wanted if key in self._ready and key not in taken)
         free = list(islice(filterfalse(self._is_blocked, ready), at_most))
@@ -256,12 +256,12 @@ class EffectsWorker(Listener):
         return [self._let_go(key) or self._take(key) for key in blocked[:at_most]]
 
     def _pauses(self, key: ContainerKey) -> bool:
-        """Tell whether the runtime has just refused an update of *key*, and is told again after a pause."""
+        """Whether an update of *key* was just refused and is retried after a pause."""
         refused = self._refused.get(key)
         return refused is not None and refused.again_s < math.inf
 
     def _is_blocked(self, key: ContainerKey) -> bool:
-        """Tell whether *key* has to wait for another to let go; none waits longer than may be."""
+        """Whether *key* has to wait for another to release CPUs; the wait is bounded."""
         now_s = trio.current_time()
         before = self._blocked.get(key, Blocked(None, now_s + CLEAR_WITHIN_S))
         by = self.handover.first_in_the_way(key, before.by)
@@ -272,8 +272,8 @@ class EffectsWorker(Listener):
         return by is not None and now_s < before.until_s
 
     def _next_late_s(self) -> float:
-        """Return when the next that is blocked has waited for long enough."""
-        now_s = trio.current_time()  # who is late already waits for one of those under way
+        """Return when the next blocked update has waited long enough."""
+        now_s = trio.current_time()  # a late one already waits for one in flight
         return min((each.until_s for each in self._blocked.values() if each.until_s > now_s), default=math.inf)
 
     def _take(self, key: ContainerKey) -> UpdateContainer:
@@ -282,7 +282,7 @@ class EffectsWorker(Listener):
         return self._wanted.pop(key)
 
     def _let_go(self, key: ContainerKey) -> UpdateContainer | None:
-        """Return an update that only takes CPUs from *key*, so that others may have them, before it gets new ones."""
+        """Return an update that only takes CPUs from *key*, so that others can have them before it gets new ones."""
         hold, wanted = self.handover.hold(key), self._wanted[key]
         if hold is None or hold.cpus is None or wanted.adjustment.cpus is None:
             return None
@@ -309,7 +309,7 @@ class EffectsWorker(Listener):
             self._wake()
 
     def _done(self, effect: UpdateContainer) -> None:
-        """Take note that what had failed, or was late, is done; nothing new where the update was the first."""
+        """Note success after a failure or delay; a first update needs no note."""
         state = self.engine.state
         if effect.key not in state.told and state.adjustments.get(effect.key) == effect.adjustment:
             log.info("container updated after earlier failures", container=state.workload.full_name(effect.key))
@@ -320,7 +320,7 @@ class EffectsWorker(Listener):
         name = self.engine.state.workload.full_name(key)
         if error.status is Status.NOT_FOUND:
             self.handover.forget(key)
-            log.debug("container was gone before its update", container=name)
+            log.debug("container was removed before its update", container=name)
             return
         refused = self._refused.setdefault(key, _Refused())
         refused.again_s = trio.current_time() + next(refused.pauses)
@@ -331,14 +331,14 @@ class EffectsWorker(Listener):
             self.engine.apply(UpdateFailed(key, reason))
 
     async def _keep_timers(self) -> None:
-        due_s: dict[tuple[tuple[ContainerKey, Timer], float], float] = {}  # by a clock that nobody sets back
+        due_s: dict[tuple[tuple[ContainerKey, Timer], float], float] = {}  # by a clock that is never set back
         while True:
             now_s = self.clock()
             running = sorted(self.engine.state.timers.items(), key=lambda item: (item[1], item[0][0]))
             due_s = {timer: due_s.get(timer, trio.current_time() + timer[1] - now_s) for timer in running}
             for timer in running:
                 if timer[1] <= now_s or due_s[timer] <= trio.current_time():
-                    await trio.lowlevel.checkpoint()  # very many may be due at once, and each is a decision
+                    await trio.lowlevel.checkpoint()  # many may be due at once, and each is a decision
                     if self.engine.state.timers.get(timer[0]) == timer[1]:
                         self.engine.apply(TimerExpired(*timer[0]))
             next_s = min((due_s[timer] for timer in self.engine.state.timers.items() if timer in due_s), default=None)

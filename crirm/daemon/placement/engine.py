@@ -1,7 +1,7 @@
-"""The one place where the state changes: events in, decisions out, nothing awaited in between.
+"""The only place where state changes: events in, decisions out, nothing awaited in between.
 
-Everybody who learns something tells the engine; everybody who must do something is told by it. That is also why there
-is no lock: an event is decided, and the state replaced, within one synchronous call.
+Observers report events to the engine, and listeners get its decisions. There is no lock: an event is decided, and the
+state replaced, within one synchronous call.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ if TYPE_CHECKING:
 
 log = get_logger("policy")
 
-TRAILS_KEPT = 4096  # of containers that are gone, the latest; those of the living are always kept
+TRAILS_KEPT = 4096  # latest, of removed containers; those of existing ones always stay
 MOVES_KEPT = 16  # of each container, the latest since it was placed or resized
-OTHERS_KEPT = 64  # moves of other containers in each trail: one placement may touch every container of the node
-REFUSALS_KEPT = 1024  # of containers that were not placed since, the latest
+OTHERS_KEPT = 64  # moves of other containers in each trail: one placement may change every container of the node
+REFUSALS_KEPT = 1024  # latest, of containers not placed since
 UNCONFIGURED = Choice()
 _HEX = re.compile("[0-9a-f]{1,16}")
 
 
 @attrs.define(eq=False)
 class Since:
-    """Collects what changes while somebody waits for an answer; see ``policy.touched``."""
+    """Collects what changes while a reply is awaited; see ``policy.touched``."""
 
     touched: frozenset[str] = frozenset()
 
@@ -60,8 +60,8 @@ class Engine:
 
     Args:
         policy: decides.
-        choice: which policy that is and how it is set up; says too what becomes of containers without room
-            (``pipeline.step``), and of requests when the policy has a bug (``policy.faults``).
+        choice: the policy and its options; also what happens to containers without room (``pipeline.step``), and to
+            requests when the policy has a bug (``policy.faults``).
         clock: wall-clock seconds.
     """
 
@@ -80,16 +80,16 @@ class Engine:
         self._clock = clock
         self.listeners: tuple[Listener, ...] = ()
         self._asked: list[Since] = []
-        self.generation = 1  # of the configuration; each that is taken into use is one more
+        self.generation = 1  # of the configuration; increased with every activated one
         self._started = f"{time.time_ns():x}"
         self._numbers = itertools.count(1)
 
     def new_key(self) -> ContainerKey:
-        """Return a name for a container that no other was ever given; later ones sort after earlier ones."""
+        """Return a unique key for a container; later keys sort after earlier ones."""
         return ContainerKey(f"{self._started}-{next(self._numbers):08}")
 
     def resume(self, state: State, trails: Iterable[Explained]) -> None:
-        """Take over what an earlier process has left; nothing may have been decided yet."""
+        """Restore the state of an earlier process, before anything is decided."""
         self.state = state
         for entry in sorted(trails, key=lambda entry: entry.at_s):
             self.trails[entry.trail.key] = entry
@@ -102,7 +102,7 @@ class Engine:
 
     @contextmanager
     def since_asked(self) -> Iterator[Since]:
-        """Tell what has changed since the beginning of the block, in which the runtime is asked for something."""
+        """Collect what changes during the block, in which the runtime is asked something."""
         since = Since()
         self._asked.append(since)
         try:
@@ -111,7 +111,7 @@ class Engine:
             self._asked.remove(since)
 
     def touch(self, ids: Iterable[str]) -> None:
-        """Take note of pods or containers to which something has happened, whether they are known or not."""
+        """Note that pods or containers changed, known or not."""
         for since in self._asked:
             since.touched |= frozenset(ids)
 
@@ -120,30 +120,30 @@ class Engine:
             self.touch(touched(before.workload, self.state.workload))
 
     def listen(self, listeners: tuple[Listener, ...]) -> None:
-        """Have *listeners* hear of decisions from now on, one after the other, and nobody else; see ``ladder``."""
+        """Notify *listeners*, and no others, of decisions from now on, in this order; see ``ladder``."""
         self.listeners = listeners
 
     def follow(self, generations: int) -> None:
-        """Go on counting configurations after the *generations* of earlier processes."""
+        """Continue counting configurations after the *generations* of earlier processes."""
         self.generation += generations
 
     def free(self, machine: Adjustment) -> None:
-        """Have those who were bound once and are not any more get the whole *machine*; before anything is decided."""
+        """Give the whole *machine* to containers that are no longer bound, before anything is decided."""
         self.state = freed(self.policy, self.state, machine)
 
     def refuse(self, pod: PodId, container: str, refusal: RefusedError) -> None:
-        """Take note of a container of *pod* that is refused before anything can be decided about it."""
+        """Note a container of *pod* that is refused before any decision."""
         refused = self._keep_refusal(pod, container, refusal)
         for listener in self.listeners:
             listener.turned_away(refused)
 
     def activate(self, policy: Policy, plan: Plan, choice: Choice | None = None) -> None:
-        """Let *policy* decide from now on.
+        """Activate *policy*.
 
         Args:
-            policy: made for this machine.
-            plan: of this very state under that policy.
-            choice: as for the constructor; None: it stays.
+            policy: created for this machine.
+            plan: of the current state under that policy.
+            choice: as for the constructor; None: unchanged.
         """
         before, self.state = self.state, plan.state
         self._touch(before)
@@ -156,21 +156,21 @@ class Engine:
             change = plan.changes[key]
             self._keep_moves(at_s, moves_of(key, change.before, change.after, change.why))
         if not plan.machine:
-            log.info("another configuration is active", policy=policy.name, containers_changed=len(plan.changes))
+            log.info("new configuration is active", policy=policy.name, containers_changed=len(plan.changes))
         for listener in self.listeners:
             listener.activated(before, plan)
 
     def apply(self, event: Event) -> Decision:
-        """Decide about *event*, take over the new state and hand out the effects."""
+        """Decide about *event*, replace the state and notify the listeners."""
         decision = self.decide(event)
         self.take(event, decision)
         return decision
 
     def decide(self, event: Event) -> Decision:
-        """Return what would be decided about *event* now; nothing changes, and nobody hears of it.
+        """Return the decision about *event*; nothing changes, and no listener is notified.
 
-        A bug in the policy refuses a request or lets it pass as it is, see ``policy.faults``, and ignores nearly every
-        other event; the state stays whole.
+        After a bug in the policy a request is refused or passes unchanged, see ``policy.faults``, and nearly every
+        other event is ignored; the state stays consistent.
         """
         try:
             return pipeline.step(self.policy, self.state, event, self._clock(), overflow=self.choice.overflow)
@@ -180,7 +180,7 @@ class Engine:
             return after_fault(name, self.state, event, self._clock(), fail_open=self.choice.fail_open)
 
     def take(self, event: Event, decision: Decision) -> None:
-        """Take over what `decide` has returned for *event*; nothing may have been decided in between."""
+        """Apply what `decide` returned for *event*; nothing may have been decided in between."""
         before, self.state = self.state, decision.state
         self._touch(before)
         self.touch(named(event))
@@ -207,7 +207,7 @@ class Engine:
                 self._keep_refusal(container.pod, container.name, refusal)
             case ResizeRequested(key) if key in self.state.workload.containers:
                 resized = self.state.workload.containers[key]
-                self._keep_refusal(resized.pod, resized.name, refusal, "its resize: ")
+                self._keep_refusal(resized.pod, resized.name, refusal, "resize: ")
             case _:
                 log.warning("refused", kind=type(event).__name__, reason=str(refusal))
 
@@ -244,10 +244,8 @@ class Engine:
 
 
 def _bounded(trail: Trail) -> Trail:
-    """Return *trail* with no more moves of others than anybody reads; the journal has sums of them all."""
+    """Return *trail* with a bounded number of moves of others; the journal has summaries of all."""
     more = len(trail.moves) - OTHERS_KEPT
     if more <= 0:
         return trail
-    return attrs.evolve(
-        trail, moves=trail.moves[:OTHERS_KEPT], notes=(*trail.notes, f"{more} more others were touched")
-    )
+    return attrs.evolve(trail, moves=trail.moves[:OTHERS_KEPT], notes=(*trail.notes, f"{more} more containers changed"))

@@ -1,4 +1,4 @@
-"""What is kept of decisions for those who ask why."""
+"""The records of decisions for ``crirm explain``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from crirm.model.trail import Move, Trail  # noqa: TC001 - Explained is read bac
 
 @attrs.frozen
 class Explained:
-    """A trail with when it was made and the name that its container had, which may be gone since."""
+    """A trail with its time and the name of its container, which may be removed since."""
 
     at_s: float
     name: str
@@ -25,8 +25,8 @@ class Refused:
         name: ``namespace/pod/container``.
         pod: ``namespace/pod``.
         container: the last part of the name.
-        why: as the kubelet was told.
-        times: it was refused one after the other.
+        why: as in the reply to the kubelet.
+        times: number of consecutive refusals.
     """
 
     at_s: float
@@ -39,7 +39,7 @@ class Refused:
 
 @attrs.frozen
 class Moved:
-    """A move with when it was made."""
+    """A move with its time."""
 
     at_s: float
     move: Move

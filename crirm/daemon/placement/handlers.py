@@ -1,4 +1,4 @@
-"""Which calls are held, and by whom; see ``rpc.calls``. All others pass; some are observed, see ``observers``."""
+"""Which calls are held, and their handlers; see ``rpc.calls``. Others pass; some are observed, see ``observers``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _HANDLERS: Final = {
 
 
 def handler(node: Node, method: str) -> Handler | None:
-    """Return who handles a call of the RuntimeService's *method* that begins now; None when it may pass.
+    """Return the handler of a new call of the RuntimeService's *method*; None if it passes.
 
-    A start is held only while the runtime has something to confirm, since nothing could be in its way otherwise.
+    A start is held only while updates are unconfirmed, since otherwise nothing can be in its way.
     """
     handle = _HANDLERS.get(method)
     if handle is None or (method == start.METHOD and node.settled):

@@ -1,15 +1,15 @@
-"""CPUs that change hands: who may still be on them, until the runtime has confirmed what was decided.
+"""CPUs that change owners: which containers may still be on them, until the runtime has confirmed its updates.
 
 A decision is made at once, but the runtime learns of it container by container. In between, one that has lost CPUs may
-still run on them. So whoever is to have CPUs for itself does not start, grow or move there before those who had them
-have surely let go, and nobody is given CPUs that their last owner may still believe to be its own. Surely means: the
-runtime has answered, or the kernel was read.
+still run on them. So a container with exclusive CPUs does not start, grow or move there before their previous users
+have certainly released them, and no container gets CPUs that their last owner may still have exclusively. Certainly
+means: the runtime has replied, or the kernel was read.
 
-An update goes into the specification of a container that is created, and has no effect on one that is just being
-started: containerd has taken the specification already (internal/cri/server/container_update_resources.go). So no
-container is updated while it starts, and none starts while an update of it is on its way.
+An update goes into the specification of a created container, and has no effect on one that is just being
+started: containerd has already read the specification (internal/cri/server/container_update_resources.go). So no
+container is updated while it starts, and none starts while an update of it is in flight.
 
-All waiting is bounded (`CLEAR_WITHIN_S`): a runtime that does not answer must not keep pods from starting for ever.
+All waiting is bounded (`CLEAR_WITHIN_S`): a runtime that does not reply must not block pods for ever.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from crirm.policy.api import Policy
 
 CLEAR_WITHIN_S: Final = 2.0
-"""For the runtime to confirm; the kubelet waits two minutes for an answer, and an update takes 5 to 30 ms."""
+"""For the runtime's confirmation; the kubelet waits two minutes for a reply, and an update takes 5 to 30 ms."""
 
 
 @attrs.frozen
@@ -44,21 +44,21 @@ class Hold:
 
     Args:
         cpus: on which it may run; None: on any.
-        own: which it may still have to itself.
+        own: which it may still have exclusively.
     """
 
     cpus: CPUSet | None
     own: CPUSet
 
     def with_more(self, other: Hold) -> Hold:
-        """Return what it may have if either is true."""
+        """Return the union of both."""
         cpus = None if self.cpus is None or other.cpus is None else self.cpus | other.cpus
         return Hold(cpus, self.own | other.own)
 
 
 @attrs.define(eq=False)
 class Handover:
-    """Keeps book of what the runtime has not confirmed.
+    """Tracks what the runtime has not confirmed.
 
     Args:
         engine: decides.
@@ -66,9 +66,9 @@ class Handover:
 
     engine: Engine
     starting: set[ContainerKey] = attrs.field(factory=set, init=False)
-    """Containers whose StartContainer is on its way."""
+    """Containers whose StartContainer is in flight."""
     overdue: dict[ContainerKey, str] = attrs.field(factory=dict, init=False)
-    """Containers that were in the way for too long, and what that means, in words."""
+    """Containers that were in the way for too long, with a description."""
     _holds: dict[ContainerKey, Hold] = attrs.field(factory=dict, init=False)
     _resizes: dict[ContainerKey, CPUSet | None] = attrs.field(factory=dict, init=False)
     _policy: Policy = attrs.field(default=attrs.Factory(lambda self: self.engine.policy, takes_self=True), init=False)
@@ -78,7 +78,7 @@ class Handover:
     # --- what happens --------------------------------------------------------------------------------------------
 
     def heed(self, event: Event, before: State, decision: Decision) -> None:
-        """Take note of what *decision* takes from whom."""
+        """Note which CPUs *decision* takes from which containers."""
         keys = _updated(decision.effects)
         if isinstance(event, ResizeRequested) and decision.refusal is None and decision.adjustment is not None:
             keys.add(event.key)
@@ -87,14 +87,14 @@ class Handover:
         self.wake()
 
     def resized(self, key: ContainerKey, *, surely: bool) -> None:
-        """Take note that a resize has been answered, and that the container *surely* has what the resize carried."""
+        """Note that a resize was answered, and whether the container *surely* has the new values."""
         if key in self._resizes:
             cpus = self._resizes.pop(key)
             if surely:
                 self.confirm(key, cpus)
 
     def heed_activation(self, before: State, plan: Plan) -> None:
-        """Take note of what another configuration takes from whom."""
+        """Note which CPUs a new configuration takes from which containers."""
         self._hold(_updated(plan.effects), before, plan.state)
         self._policy = self.engine.policy
         self.wake()
@@ -110,7 +110,7 @@ class Handover:
             self.forget(key)
 
     def confirm(self, key: ContainerKey, cpus: CPUSet | None) -> None:
-        """Take note that container *key* has surely got *cpus*, and no others."""
+        """Note that container *key* certainly has *cpus*, and no others."""
         hold, wanted = self._holds.get(key), self.engine.state.adjustments.get(key)
         if hold is None or wanted is None or wanted.cpus == cpus:
             self.forget(key)
@@ -119,34 +119,34 @@ class Handover:
         self.wake()
 
     def forget(self, key: ContainerKey) -> None:
-        """Take note that container *key* holds nothing but what was decided."""
+        """Note that container *key* has nothing but its assignment."""
         self._holds.pop(key, None)
         self.overdue.pop(key, None)
 
     def wake(self) -> None:
-        """Have those who wait look again."""
+        """Wake those that wait."""
         self._changed.set()
         self._changed = trio.Event()
 
     @property
     def settled(self) -> bool:
-        """Whether nobody may have anything but what was decided."""
+        """Whether no container may have more than its assignment."""
         return not self._holds
 
     # --- who is in whose way -------------------------------------------------------------------------------------
 
     def hold(self, key: ContainerKey) -> Hold | None:
-        """Return what container *key* may still have besides what was decided; None: nothing."""
+        """Return what container *key* may still have besides its assignment; None: nothing."""
         return self._holds.get(key)
 
     def in_the_way(self, key: ContainerKey) -> list[ContainerKey]:
-        """Return the containers that may still be on CPUs which *key* is to have, where one of the two owns them."""
+        """Return the containers that may still be on CPUs of *key*, where one of the two has them exclusively."""
         return list(self._in_the_way(key, self._holds))
 
     def first_in_the_way(self, key: ContainerKey, before: ContainerKey | None) -> ContainerKey | None:
-        """Return one of those, None where there is none; *before*, found earlier, is asked first: it saves the search.
+        """Return one of those, None if there is none; *before*, found earlier, is tried first to save the search.
 
-        Very many may wait for one another, and each looks again whenever the runtime has confirmed anything.
+        Many may wait for each other, and each looks again whenever the runtime confirms anything.
         """
         if before in self._holds and next(self._in_the_way(key, (before,)), None):
             return before
@@ -166,7 +166,7 @@ class Handover:
                 yield other
 
     def _owners(self) -> Mapping[ContainerKey, CPUSet]:
-        """Return who has CPUs to itself, worked out once for each decision."""
+        """Return the containers with exclusive CPUs, worked out once per decision."""
         now = self.engine.policy, self.engine.state.policy
         if self._owned is None or self._owned[0] is not now[0] or self._owned[1] is not now[1]:
             self._owned = (*now, now[0].exclusive(now[1]))
@@ -177,7 +177,7 @@ class Handover:
         return key in self.starting or (container is not None and container.state is ContainerState.RUNNING)
 
     async def wait(self) -> None:
-        """Wait until something has changed here."""
+        """Wait until something changes."""
         await self._changed.wait()
 
 

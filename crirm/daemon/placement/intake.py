@@ -1,4 +1,4 @@
-"""What a request means on this node: which pod and container it names, and what goes into its admission beyond it."""
+"""Requests on this node: the pod and container they are about, and the facts for their admission."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = get_logger("policy")
 
 NOBODY = ContainerKey("")  # is given nothing
-HINTS_WITHIN_S = 2.0  # a mount of a dead file server answers never; the container is placed without its hint then
+HINTS_WITHIN_S = 2.0  # a mount of a dead file server never answers; the container is then placed without its hint
 FINDERS = 8  # threads that look for hints; one that gets no answer is never free again, and others need threads too
 
 
@@ -43,10 +43,10 @@ class Intake:
     Args:
         engine: knows the pods and containers.
         memory_capacity: the machine's whole memory.
-        find_hints: looks up where a container's mounts and devices are; may block.
-        doubt: called when it is not known what the runtime did; the lists will tell.
-        override: returns a container as external adjustments want it.
-        cpusets: told of the CPUs that requests ask for.
+        find_hints: looks up the location of a container's mounts and devices; may block.
+        doubt: called when the outcome at the runtime is unknown; the lists show it.
+        override: returns a container with its override applied.
+        cpusets: notified of CPUs in requests.
     """
 
     engine: Engine
@@ -61,20 +61,20 @@ class Intake:
     _ids_of: object = attrs.field(default=None, init=False)
     _told_untold: bool = attrs.field(default=False, init=False)
 
-    # --- who is meant --------------------------------------------------------------------------------------------
+    # --- ids -------------------------------------------------------------------------------------------------------
 
     def pod_of(self, pod: str) -> PodId:
-        """Return the whole id of a pod sandbox, which callers may shorten as runtimes allow; *pod* if it is unknown."""
+        """Return the full id of a pod sandbox, which callers may shorten as runtimes allow; *pod* if it is unknown."""
         return pod_named(self.engine.state.workload, PodId(pod))
 
     def key_of(self, container: str) -> ContainerKey | None:
-        """Return crirm's name of a container; callers may shorten the id, as runtimes allow."""
+        """Return the key of a container; callers may shorten the id, as runtimes allow."""
         containers = self.engine.state.workload.containers
         if self._ids_of is not containers:
             self._ids = {c.id: c.key for c in containers.values() if c.id is not None}
             self._longest = max(map(len, self._ids), default=0)
             self._ids_of = containers
-        if container in self._ids or not container or len(container) >= self._longest:  # a whole one begins no other
+        if container in self._ids or not container or len(container) >= self._longest:  # a full id
             return self._ids.get(ContainerId(container))
         matches = [key for known, key in self._ids.items() if known.startswith(container)]
         return matches[0] if len(matches) == 1 else None
@@ -82,10 +82,10 @@ class Intake:
     # --- admissions ----------------------------------------------------------------------------------------------
 
     def creation(self, request: cri.CreateContainerRequest, hints: tuple[TopologyHint, ...] | None) -> Admission:
-        """Return what the state of now makes of a creation in a pod that is known; nothing changes.
+        """Return the admission of a creation in a known pod, in the current state; nothing changes.
 
         Raises:
-            RefusedError: before the policy could be asked.
+            RefusedError: by a step before the policy.
         """
         pod = self.pod_of(request.pod_sandbox_id)
         self._tell_untold(self.engine.state.workload.pods[pod], resources(request.config.linux.resources))
@@ -96,10 +96,10 @@ class Intake:
             raise
 
     def resize(self, request: cri.UpdateContainerResourcesRequest, key: ContainerKey) -> Admission:
-        """Return what the state of now makes of the kubelet's update of container *key*; nothing changes.
+        """Return the admission of the kubelet's update of container *key*, in the current state; nothing changes.
 
         Raises:
-            RefusedError: before the policy could be asked.
+            RefusedError: by a step before the policy.
         """
         return admitted(self._asked(request, key, ()), RESIZE)
 
@@ -122,24 +122,24 @@ class Intake:
         return required(pod, name, asked, self.memory_capacity)
 
     def _tell_untold(self, pod: Pod, asked: LinuxResources) -> None:
-        """Say once that pods come without a class, whatever their number."""
+        """Warn once about pods without a QoS class."""
         if not pod.qos_told and not self._told_untold:
             self._told_untold = True
             log.warning(
-                "a pod's cgroup parent does not tell its QoS class, so the class is worked out from what its containers"
-                " ask for; so are those of other pods; set cgroupsPerQOS: true in the kubelet's configuration",
+                "pod's cgroup parent does not show its QoS class; estimating the class of such pods from their "
+                "containers' requests; set cgroupsPerQOS: true in the kubelet's configuration",
                 pod=f"{pod.namespace}/{pod.name}", cgroup_parent=pod.cgroup_parent,
                 qos=classed(pod, asked).qos.value,
             )  # fmt: skip
 
-    # --- what the host tells -------------------------------------------------------------------------------------
+    # --- facts of the host -------------------------------------------------------------------------------------
 
     async def hints(self, request: cri.CreateContainerRequest) -> tuple[TopologyHint, ...] | None:
-        """Return where the mounts and devices of a container are, as far as it matters; None: nobody could tell."""
+        """Return the location of a container's mounts and devices, as far as it matters; None: unknown."""
         known = self.pod_of(request.pod_sandbox_id) in self.engine.state.workload.pods
         try:
             places = hinting_places(self._asked(request, NOBODY, ())) if known else ()
-        except RefusedError:  # its admission will say so
+        except RefusedError:  # its admission reports this
             places = ()
         return await self._found(request.config.metadata.name, places) if places else ()
 
@@ -149,7 +149,7 @@ class Intake:
                 return await trio.to_thread.run_sync(
                     self.find_hints, places, abandon_on_cancel=True, limiter=self._finders
                 )
-            log.warning("no topology hints: mounts and devices do not answer", container=name)
-        except Exception:  # a hint is never worth the daemon
-            log.exception("topology hints could not be looked up", container=name)
+            log.warning("no topology hints: looking up mounts and devices timed out", container=name)
+        except Exception:  # a hint must never stop the daemon
+            log.exception("could not look up topology hints", container=name)
         return None

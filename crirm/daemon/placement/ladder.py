@@ -1,4 +1,4 @@
-"""Who hears of decisions, and in which order."""
+"""The listeners of decisions, and their order."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """Hears what an engine decides. The state is the new one by then; no method may block or raise.
+    """Receives an engine's decisions, after the state was replaced; no method may block or raise.
 
-    A class that hears only some of it inherits the methods that do nothing.
+    A class that needs only some of it inherits empty methods.
     """
 
     def decided(self, event: Event, before: State, decision: Decision) -> None:
-        """Hear of an event, the state of before, and the decision."""
+        """Receive an event, the previous state, and the decision."""
 
     def activated(self, before: State, plan: Plan) -> None:
-        """Hear of another configuration, machine or override taken into use: the state of before, and the plan."""
+        """Receive a change of configuration, machine or overrides: the previous state, and the plan."""
 
     def turned_away(self, refused: Refused) -> None:
-        """Hear of a container that was refused before anything could be decided about it."""
+        """Receive a container that was refused before any decision."""
 
 
 def ladder(
@@ -33,13 +33,13 @@ def ladder(
     effects: Listener | None = None,
     enforcer: Listener | None = None,
 ) -> tuple[Listener, ...]:
-    """Return those who hear of decisions in the order in which they must.
+    """Return the listeners in the required order.
 
     Args:
-        recorder: first, so that a trace has an event before all that follows from it.
-        persistence: before the effects, since an update of a container waits for its decision to be kept: what it
-            waits for has to be noted when it begins to wait.
-        effects: before the enforcer, which leaves those alone that are about to be updated.
-        enforcer: last; it acts on nothing but what the others have left.
+        recorder: first, so that a trace has an event before its consequences.
+        persistence: before the effects, since an update waits for its decision to be saved, which must be noted when
+            the wait begins.
+        effects: before the enforcer, which skips containers about to be updated.
+        enforcer: last; it handles what the others leave.
     """
     return tuple(rung for rung in (recorder, persistence, effects, enforcer) if rung is not None)

@@ -1,12 +1,12 @@
-"""A machine that changes while crirm runs: noticed, planned and applied, like another configuration.
+"""Changes of the machine while crirm runs: detected, planned and applied, like a new configuration.
 
-CPUs and memory come and go, and so does what a cgroup above all pods leaves of them. Whatever that is, a policy is made
-anew for what there is now, and what containers have is planned anew under it: who can keep its place keeps it, the
-others are placed again, and who finds no room shares what is left until there is room. Nothing of that is undone where
-the runtime refuses an update, for what is gone stays gone; it is told again then.
+CPUs and memory can be added and removed, and cgroups above all pods can be reduced. The policy is then created again
+for the current machine, and containers are planned again under it: those that can keep their place keep it, the others
+are placed again, and those without room share what is left until there is room. If the runtime refuses an update,
+nothing is rolled back, since removed CPUs stay removed; the update is retried.
 
-Under some configurations no policy can be made for what is left, when the reserved CPUs are gone for example. The last
-one goes on deciding then, with what is there of what it gives (`policy.narrowed`), and that is told loudly.
+With some configurations no policy can be created for what is left, for example when the reserved CPUs are gone. Then
+the last policy continues to decide, reduced to what still exists (`policy.narrowed`), and an error is logged.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ if TYPE_CHECKING:
 log = get_logger("machine")
 
 LOOK_EVERY_S: Final = 1.0
-NAMED: Final = 5  # containers in one record
+NAMED: Final = 5  # containers in one log record
 
 
 class Sights(Protocol):
-    """What can look at a machine."""
+    """Access to a machine."""
 
     async def look(self, parents: Collection[str]) -> Sight:
-        """Return what a quick look shows; *parents* are the cgroup parents of the pods that are known."""
+        """Return the result of a quick look; *parents* are the cgroup parents of the known pods."""
 
     async def read(self, parents: Collection[str]) -> Hardware:
-        """Return all there is to know; raises CrirmError where the host does not describe a machine."""
+        """Return the whole description; raises CrirmError if the host does not describe a machine."""
 
 
 @attrs.frozen
 class HostSights:
-    """Looks at a host in threads, since reading sysfs of a large one takes a second."""
+    """Reads a host in threads, since sysfs of a large one takes a second."""
 
     files: MachineFiles
 
     @classmethod
     def of(cls, host_root: Path) -> HostSights:
-        """Return what looks at the host whose files are below *host_root*."""
+        """Return access to the host whose files are below *host_root*."""
         return cls(MachineFiles(host_root))
 
     async def look(self, parents: Collection[str]) -> Sight:
@@ -75,7 +75,7 @@ class HostSights:
         """See `Sights`."""
         hardware, oddities = await trio.to_thread.run_sync(self.files.read, parents)
         for oddity in oddities:
-            log.warning("inconsistent description of the host", what=str(oddity))
+            log.warning("host describes its hardware inconsistently", what=str(oddity))
         return hardware
 
 
@@ -86,22 +86,22 @@ class Measured(Protocol):
     effects: EffectsWorker
     hardware: Hardware
     changing: trio.Lock
-    """Held while something changes how the node decides: one thing at a time."""
+    """Held while the configuration, the machine or the overrides change."""
 
     def settle_on(self, hardware: Hardware) -> None:
-        """Take *hardware* for what there is from now on."""
+        """Set *hardware* as the current machine."""
 
     def doubt(self) -> None:
-        """Have the runtime asked again, and told what it has not taken."""
+        """Schedule a synchronisation, after which refused updates are sent again."""
 
 
 @attrs.define
 class MachineWatch:
-    """Sees to it that what containers have is there.
+    """Adapts assignments to the machine.
 
     Args:
         node: whose containers they are.
-        sights: looks at the machine.
+        sights: access to the machine.
         clock: wall-clock seconds.
     """
 
@@ -110,18 +110,18 @@ class MachineWatch:
     clock: Callable[[], float] = time.time
     changed_at_s: float | None = attrs.field(default=None, init=False)
     change: str = attrs.field(default="", init=False)
-    """The latest change, in words."""
+    """The latest change, as text."""
     _unreadable: str = attrs.field(default="", init=False)
 
     async def run(self) -> None:
-        """Look at the machine for ever."""
+        """Watch the machine until cancelled."""
         async with trio.open_nursery() as telling:
             while True:
                 await trio.sleep(LOOK_EVERY_S)
                 await self.look(telling)
 
     async def look(self, telling: trio.Nursery) -> bool:
-        """Look once, and adapt to what is there; returns whether anything has changed."""
+        """Look once, and adapt to changes; returns whether anything changed."""
         sight = await self.sights.look(self._parents())
         if not sight.shows_change(self.node.hardware.sight):
             self._unreadable = ""
@@ -134,7 +134,7 @@ class MachineWatch:
                 return False
             self._unreadable = ""
             if hardware.usable == self.node.hardware.usable:
-                self.node.hardware = hardware  # offline CPUs that were never there, or nodes without anything
+                self.node.hardware = hardware  # only unusable parts differ
                 return False
             without_room = self.node.engine.state.degraded.keys()
             found = await self._adapt(hardware)
@@ -144,7 +144,7 @@ class MachineWatch:
 
     @property
     def problem(self) -> str:
-        """Why no policy can be made for the machine under the configuration in force; empty where one could."""
+        """Why the active configuration does not fit the machine; empty if it does."""
         policy = self.node.engine.policy
         return policy.why if isinstance(policy, NarrowedPolicy) else ""
 
@@ -165,7 +165,7 @@ class MachineWatch:
         return found
 
     async def _policy_for(self, hardware: Hardware) -> Policy:
-        """Return a policy for *hardware*: one made for it, or else the last one with what is there of its gifts."""
+        """Return a policy for *hardware*: a new one, or else the last one reduced to what still exists."""
         usable, engine = hardware.usable, self.node.engine
         try:
             return await trio.to_thread.run_sync(make_policy, engine.choice, usable)
@@ -179,20 +179,20 @@ class MachineWatch:
             facts["now"] = "; ".join(hardware.notes)
         if self.problem:
             log.error(
-                "the machine has changed, and the configuration no longer fits it: crirm assigns only what is left "
-                "until one of them changes", **facts, reason=self.problem,
+                "machine changed and the configuration no longer fits it; assigning only what is left until either "
+                "of them changes", **facts, reason=self.problem,
             )  # fmt: skip
         else:
-            log.warning("the machine has changed", **facts)
+            log.warning("machine changed", **facts)
 
     def _tell_who_shares(self, found: Plan, already: Collection[ContainerKey]) -> None:
         new = {key: reason for key, reason in found.unfit.items() if key not in already}
         for key, reason in list(new.items())[:NAMED]:
             name = self.node.engine.state.workload.full_name(key)
-            log.error("container lost its room; it runs in the shared pool", container=name, reason=reason)
+            log.error("container no longer fits; it runs in the shared pool", container=name, reason=reason)
 
     async def _see_through(self, found: Plan) -> None:
-        """Have the runtime told again where it has refused an update."""
+        """Retry updates that the runtime refused."""
         refused = await self.node.effects.refused(found.changes)
         if refused:
             name = self.node.engine.state.workload.full_name
@@ -202,11 +202,11 @@ class MachineWatch:
 
     def _complain(self, reason: str) -> None:
         if reason != self._unreadable:
-            log.error("the machine has changed, but cannot be read; nothing changes", reason=reason)
+            log.error("machine changed, but its new state cannot be read; keeping assignments", reason=reason)
         self._unreadable = reason
 
     def status(self) -> dict[str, Any]:
-        """Return what ``crirm status`` tells about the machine."""
+        """Return the machine part of ``crirm status``."""
         hardware = self.node.hardware
         return {
             "cpus": str(hardware.usable.online),
@@ -219,13 +219,13 @@ class MachineWatch:
 
 
 def planned(old: Policy, new: Policy, usable: Topology, change: str, state: State) -> Plan:
-    """Return what becomes of *state*, decided by *old*, under *new*, which was made for *usable*; pure."""
+    """Return the plan for *state*, decided by *old*, under *new*, which was created for *usable*; pure."""
     grants = old.save(state.policy) if old.name == new.name else {}
     return plan_for_machine(new, grants, state, Adjustment(cpus=usable.online, mems=usable.memory_nodes), change)
 
 
 def explained(reason: str, hardware: Hardware) -> str:
-    """Return *reason*, why a policy does not fit, with what of the machine is missing."""
+    """Return *reason*, why a policy does not fit, with the missing parts of the machine."""
     return "; ".join((reason, *hardware.notes))
 
 
@@ -233,7 +233,7 @@ def policy_at_start(choice: Choice, hardware: Hardware) -> Policy:
     """Return the policy of *choice* for *hardware*.
 
     Raises:
-        CrirmError: there is none, or it does not fit; with what is missing of the machine.
+        CrirmError: there is none, or it does not fit; with the missing parts of the machine.
     """
     try:
         return make_policy(choice, hardware.usable)

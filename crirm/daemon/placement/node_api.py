@@ -1,4 +1,4 @@
-"""What those who handle and observe calls need of the node that decides."""
+"""The deciding node, as handlers and observers of calls see it."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ if TYPE_CHECKING:
 
 
 class Node(Protocol):
-    """The daemon's engine, its view of requests, and everything that calls may wait for."""
+    """The engine, the view of requests, and everything on which calls may wait."""
 
     engine: Engine
     intake: Intake
     watched: Counter[str]
-    """How many calls of each method that tells states are being observed."""
+    """How many calls of each state-reporting method are being observed."""
 
     @property
     def unkept(self) -> str:
-        """Why nothing may be granted now; empty where it may."""
+        """Why nothing may be assigned now; empty if it may."""
 
     @property
     def settled(self) -> bool:
-        """Whether the runtime has confirmed all that was decided, so that no start has to wait."""
+        """Whether the runtime has confirmed all updates, so that no start has to wait."""
 
     async def kept(self) -> None:
-        """Wait until what was decided so far survives the death of this process.
+        """Wait until all decisions so far survive the death of this process.
 
         Raises:
-            CallRefusedError: it does not, and has to.
+            CallRefusedError: state cannot be saved, and must be.
         """
 
     async def clear(self, key: ContainerKey) -> None:
-        """Wait until nobody else may be on the CPUs that container *key* is to have, and no update of it is under way.
+        """Wait until no other container may be on the CPUs of container *key*, and no update of it is in flight.
 
-        That is bounded; who was late is told of.
+        The wait is bounded; late updates are logged.
         """
 
     def begin_resize(self, key: ContainerKey) -> None:
-        """Hear that the kubelet's resize of container *key* goes to the runtime now."""
+        """Note that the kubelet's resize of container *key* is sent to the runtime."""
 
     def begin_start(self, key: ContainerKey) -> None:
-        """Hear that container *key* is being started: it is not updated until `started` follows."""
+        """Note that container *key* is being started: it is not updated until `started` follows."""
 
     def started(self, key: ContainerKey) -> None:
-        """Hear that the start of container *key* has been answered, or is given up."""
+        """Note that the start of container *key* was answered or given up."""
 
     def may_have_ended(self) -> bool:
-        """Tell whether anything runs of which the end may not be known yet."""
+        """Whether a container may have exited unnoticed."""
 
     async def look(self) -> None:
-        """Wait until the runtime was asked what has ended."""
+        """Wait until exited containers were listed."""
 
     async def meet(self, pod: PodId, described: Pod | None) -> None:
-        """Wait until the runtime was asked about a pod that is not known; see ``meeting``."""
+        """Wait until the runtime was asked about an unknown pod; see ``meeting``."""
 
     def observed(self, method: str, answer: bytes) -> None:
-        """Take note of an answer of the runtime's."""
+        """Process a reply of the runtime."""

@@ -1,6 +1,6 @@
-"""Calls that pass and tell something: when one has ended, its request and its reply become an event.
+"""Observed calls: when one has ended, its request and reply become an event.
 
-A call of which nobody knows how it has ended, or whose messages cannot be read, is doubt: the runtime is asked.
+An unknown outcome, or unreadable messages, raise doubt: the runtime's lists are read.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
     Note = Callable[[Node, bytes, Answer], None]  # of an answer with status OK or NOT_FOUND
 
 log = get_logger("runtime")
-CALLS_WATCHED: Final = 8  # of each method that tells states, at once: a list is kept until it is whole
-MOST_UNPACKED_BYTES: Final = 256 << 10  # on the event loop, in one go: less than a millisecond
+CALLS_WATCHED: Final = 8  # calls at once, of each state-reporting method: a list is buffered until it is whole
+MOST_UNPACKED_BYTES: Final = 256 << 10  # decompressed on the event loop in one go: less than a millisecond
 
 
-# --- what each call means when it has ended ------------------------------------------------------------------
+# --- the event of each call --------------------------------------------------------------------------------
 
 
 def _note_run_pod(node: Node, request: bytes, answer: Answer) -> None:
     if succeeded(answer):
         pod = read(cri.RunPodSandboxResponse, answer.message or b"").pod_sandbox_id
         if not pod:
-            raise MalformedError("a RunPodSandboxResponse without pod_sandbox_id")
+            raise MalformedError("RunPodSandboxResponse without pod_sandbox_id")
         node.engine.apply(PodAdded(sandbox_config(read(cri.RunPodSandboxRequest, request).config, pod)))
 
 
 def _note_stop_pod(node: Node, request: bytes, answer: Answer) -> None:
-    del answer  # it is gone, also where the runtime does not know it
+    del answer  # it is gone, also if the runtime does not know it
     node.engine.apply(PodStopped(node.intake.pod_of(read(cri.StopPodSandboxRequest, request).pod_sandbox_id)))
 
 
@@ -59,7 +59,7 @@ def _note_remove_pod(node: Node, request: bytes, answer: Answer) -> None:
 
 
 def _note_resize_pod(node: Node, request: bytes, answer: Answer) -> None:
-    """The kubelet tells to what it has resized a pod; older runtimes have no such call."""
+    """The kubelet reports the new size of a resized pod; older runtimes have no such call."""
     if succeeded(answer):
         asked = read(cri.UpdatePodSandboxResourcesRequest, request)
         pod, overhead = node.intake.pod_of(asked.pod_sandbox_id), resources_if_there(asked.overhead)
@@ -79,7 +79,7 @@ def _note_remove(node: Node, request: bytes, answer: Answer) -> None:
 
 
 def _ended(node: Node, container_id: str) -> ContainerKey | None:
-    """Return which container is no more; a list that is under way does not bring one back that is unknown."""
+    """Return which container is gone; a list in flight does not bring back an unknown one."""
     node.engine.touch((container_id,))
     return node.intake.key_of(container_id)
 
@@ -99,10 +99,10 @@ _NOTES: Final[dict[str, Note]] = {
 
 @attrs.define
 class Observed:
-    """The tap of one call of a pod's life: keeps its two messages, and looks at them when it has ended.
+    """The tap of one call of a pod's life: stores its two messages, and processes them at its end.
 
     Args:
-        node: is told.
+        node: is notified.
         method: of the RuntimeService.
         note: turns request and answer into an event.
     """
@@ -126,7 +126,7 @@ class Observed:
         noted(self.method, self._note, Answer(outcome.status, self.told, certain=outcome.certain))
 
     def _note(self, answer: Answer) -> None:
-        """Take note of the end, if it is one that changes anything: that of most failed calls does not."""
+        """Process the end, if it changes anything: that of most failed calls does not."""
         if not answer.certain:
             self.node.intake.doubt()
         elif is_gone(answer):
@@ -136,7 +136,7 @@ class Observed:
 
 @attrs.define
 class ObservedStart:
-    """The tap of a StartContainer that nothing has to wait for: nobody updates the container while it starts."""
+    """The tap of a StartContainer that need not wait: it prevents updates of the container while it starts."""
 
     node: Node
     one: Starting = attrs.field(default=start.UNKNOWN, init=False)
@@ -148,10 +148,10 @@ class ObservedStart:
             if self.one.key is not None:
                 self.node.begin_start(self.one.key)
         except Exception:  # the call goes on
-            log.exception("a start could not be taken note of, this is a bug in crirm")
+            log.exception("could not process the start of a container; this is a bug in crirm")
 
     def reply(self, message: bytes) -> None:
-        """See ``rpc.tap.CallTap``; there is nothing in it."""
+        """See ``rpc.tap.CallTap``; it is empty."""
 
     def close(self, outcome: Outcome) -> None:
         """See ``rpc.tap.CallTap``."""
@@ -164,22 +164,22 @@ class ObservedStart:
             if self.one.key is not None:
                 self.node.started(self.one.key)
         except Exception:
-            log.exception("the end of a start could not be taken note of, this is a bug in crirm")
+            log.exception("could not process the reply to a start; this is a bug in crirm")
 
 
 @attrs.define
 class ObservedAnswers:
-    """The tap of a call whose answers tell the states of containers."""
+    """The tap of a call whose replies report states of containers."""
 
     node: Node
     method: str
 
     def __attrs_post_init__(self) -> None:
-        """Take part in the count."""
+        """Count this call."""
         self.node.watched[self.method] += 1
 
     def request(self, message: bytes) -> None:
-        """See ``rpc.tap.CallTap``; only answers tell anything."""
+        """See ``rpc.tap.CallTap``; only replies matter."""
 
     def reply(self, message: bytes) -> None:
         """See ``rpc.tap.CallTap``; the caller does not have the last bytes of *message* yet."""
@@ -191,19 +191,19 @@ class ObservedAnswers:
 
 
 def readable(message: bytes | None) -> bytes:
-    """Return *message* uncompressed.
+    """Return *message* decompressed.
 
     Raises:
-        MalformedError: there is none, or it is compressed in a way that crirm does not know, or very large.
+        MalformedError: it is missing, very large, or compressed in an unknown way.
     """
     unpacked = None if message is None else plain(message, MOST_UNPACKED_BYTES)
     if unpacked is None or isinstance(unpacked, Packed):
-        raise MalformedError("it did not come whole, or is compressed in a way that crirm does not read")
+        raise MalformedError("incomplete, too large, or compressed in a way that crirm cannot read")
     return unpacked
 
 
 def observer(node: Node, method: str) -> CallTap | None:
-    """Return who observes a call of the RuntimeService's *method* that begins now; None where it tells nothing."""
+    """Return the observer of a new call of the RuntimeService's *method*; None if it is not observed."""
     if method in _NOTES:
         return Observed(node, method, _NOTES[method])
     if method == start.METHOD and node.settled:

@@ -27,7 +27,7 @@ def reserved(
     adjusted: Callable[[bytes, Adjustment], bytes],
     back: Callable[[ContainerKey], Event],
 ) -> Iterator[tuple[ContainerKey | None, bytes]]:
-    """Own what was decided, and go *back* where it does not reach the runtime: cancelled, refused, or for a bug.
+    """Own the decision, and go *back* if the request does not reach the runtime: cancelled, refused, or for a bug.
 
     Args:
         node: whose decision it is.
@@ -38,7 +38,7 @@ def reserved(
         back: the event that undoes the decision.
 
     Yields:
-        whom it is about, None where nothing was decided, and the request for the runtime.
+        key of the container, None if nothing was decided, and the request with the assignment.
 
     Raises:
         CallRefusedError: it was refused.

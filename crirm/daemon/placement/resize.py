@@ -1,4 +1,4 @@
-"""UpdateContainerResources of the kubelet: its in-place resize, or its CPU manager at work."""
+"""UpdateContainerResources of the kubelet: an in-place resize, or its CPU manager."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ METHOD: Final = "UpdateContainerResources"
 
 
 async def update_container_resources(node: Node, call: HeldCall) -> None:
-    """Merge what is asked with what is decided."""
+    """Merge the request with the decision."""
     request = decoded(METHOD, cri.UpdateContainerResourcesRequest, call.message)
     admission = await _decided(node, request)
     sets = request.linux.cpuset_cpus, request.linux.cpuset_mems
@@ -41,9 +41,9 @@ async def update_container_resources(node: Node, call: HeldCall) -> None:
 
 
 async def _decided(node: Node, request: cri.UpdateContainerResourcesRequest) -> Admission | None:
-    """Return what the state of now makes of the request, None where it is not about a container that crirm knows.
+    """Return the admission of the request in the current state, None if the container is unknown.
 
-    Who would fare better if something had ended waits for the runtime to say so, once, and is decided about afresh.
+    A request that would benefit from an exited container waits for the runtime's list, once, and is decided again.
     """
     admission = _admitted(node, request)
     decision = None if admission is None else admission.decision
@@ -66,7 +66,7 @@ def _admitted(node: Node, request: cri.UpdateContainerResourcesRequest) -> Admis
 
 
 def _note(node: Node, key: ContainerKey | None, answer: Answer) -> None:
-    """Keep the new size, or go back to the old one."""
+    """Keep the new size, or return to the old one."""
     if key is not None:
         node.engine.apply(ResizeDone(key) if succeeded(answer) else ResizeFailed(key))
     if not answer.certain:

@@ -1,4 +1,4 @@
-"""StartContainer: it waits until the CPUs of the container are clear of others, where anything has to be waited for."""
+"""StartContainer: held until the container's CPUs are clear of others, if necessary."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ METHOD: Final = "StartContainer"
 
 @attrs.frozen
 class Starting:
-    """Who is being started.
+    """The container that is being started.
 
     Args:
-        id: as the request has it, None where that cannot be read.
-        key: of the container; None: it has no place, since it was made past crirm or had ended.
+        id: as in the request, None if unreadable.
+        key: of the container; None: not placed, since it was created bypassing crirm or had exited.
     """
 
     id: str | None
@@ -42,7 +42,7 @@ UNKNOWN: Final = Starting(None, None)
 
 
 async def start_container(node: Node, call: HeldCall) -> None:
-    """Let the call go on when the runtime has confirmed what was taken from others, or is too slow."""
+    """Forward the call when the runtime has confirmed what was taken from others, or is too slow."""
     one = who_starts(node, call.message)
     if one.key is not None:
         await node.clear(one.key)
@@ -53,7 +53,7 @@ async def start_container(node: Node, call: HeldCall) -> None:
 
 @contextmanager
 def _starting(node: Node, key: ContainerKey | None) -> Iterator[None]:
-    """Keep updates of the container back while the block starts it."""
+    """Hold back updates of the container while the block starts it."""
     if key is None:
         yield
         return
@@ -65,7 +65,7 @@ def _starting(node: Node, key: ContainerKey | None) -> Iterator[None]:
 
 
 def who_starts(node: Node, message: bytes) -> Starting:
-    """Return whom a StartContainerRequest is about; the runtime has its own words for one that is none."""
+    """Return the container of a StartContainerRequest; the runtime refuses a malformed one itself."""
     try:
         id_ = read(cri.StartContainerRequest, message).container_id
     except MalformedError:
@@ -76,7 +76,7 @@ def who_starts(node: Node, message: bytes) -> Starting:
 
 
 def note_start(node: Node, one: Starting, answer: Answer) -> None:
-    """Take note that it runs."""
+    """Note that it runs."""
     if not answer.certain or (one.key is None and succeeded(answer)):
         node.intake.doubt()
     key = node.intake.key_of(one.id) if one.id else None

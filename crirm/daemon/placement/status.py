@@ -1,4 +1,4 @@
-"""ContainerStatus: the kubelet is shown what it asked for, or it would go on asking."""
+"""ContainerStatus: the kubelet sees the values that it requested, otherwise it would keep resizing."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ METHOD: Final = "ContainerStatus"
 
 
 async def container_status(node: Node, call: HeldCall) -> bytes | None:
-    """Put the kubelet's own values back where crirm has set others."""
+    """Restore the kubelet's own values where crirm has set others."""
     answer = await call.forward(call.message)
     return noted(METHOD, partial(_shown, node, call.message), answer)
 
 
 def _shown(node: Node, request: bytes, answer: Answer) -> bytes | None:
-    """Return the answer as it is to be shown, None where that is as it is."""
+    """Return the edited reply, None if it is unchanged."""
     if not answer.message:
         return None
     node.observed(METHOD, answer.message)

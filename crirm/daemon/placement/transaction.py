@@ -1,9 +1,9 @@
-"""A change of how a node decides, as a transaction: planned, taken into use, and undone where the runtime refuses it.
+"""A change of how a node decides, as a transaction: planned, activated, and rolled back if the runtime refuses it.
 
-Calls are served all the while, so the state goes on changing: a plan is good for one state only, and going back is a
-plan of its own, in which whoever was resized meanwhile keeps the new size.
+Calls are served meanwhile, so the state keeps changing: a plan is valid for one state only, and a rollback is a plan of
+its own, in which a container that was resized meanwhile keeps the new size.
 
-A machine that has changed is planned for in the same way, and never undone: what is gone stays gone (`machine`).
+A change of the machine is planned in the same way, but never rolled back (`machine`).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ log = get_logger("policy")
 
 T = TypeVar("T")
 
-PLANS_ASIDE = 3  # tries to plan in a thread while the state stands still; then the event loop waits for the plan
+PLANS_ASIDE = 3  # attempts to plan in a thread while the state is unchanged; then the event loop waits for the plan
 
 
 async def plan_aside(engine: Engine, make: Callable[[State], T]) -> tuple[State, T]:
-    """Return the state of now and the plan for it, made in a thread if the state stands still meanwhile.
+    """Return the current state and a plan for it, made in a thread if the state does not change meanwhile.
 
     Args:
-        engine: whose state it is; nothing is awaited between the last look at it and the return.
+        engine: has the state; nothing is awaited between reading it last and the return.
         make: pure.
     """
     for _ in range(PLANS_ASIDE):
@@ -48,7 +48,7 @@ async def plan_aside(engine: Engine, make: Callable[[State], T]) -> tuple[State,
 
 
 class Changing(Protocol):
-    """A node, as far as a change of it needs it."""
+    """A node, as far as a transaction needs it."""
 
     engine: Engine
     effects: EffectsWorker
@@ -64,14 +64,14 @@ def _nothing() -> None:
 
 @attrs.frozen
 class Transaction:
-    """A change that is planned; nothing has happened yet.
+    """A planned change; nothing has happened yet.
 
     Args:
-        what: it is, for people.
-        policy: decides from then on.
-        before: the state that the plan begins with.
-        plan: what becomes of it.
-        choice: of *policy*; None: as it is.
+        what: name of the change, for people.
+        policy: the new one.
+        before: the state before the plan.
+        plan: its result.
+        choice: of *policy*; None: unchanged.
     """
 
     what: str
@@ -85,14 +85,14 @@ class Transaction:
         return self.before.workload.full_name(key)
 
     async def take(self, node: Changing, undone: Callable[[], None] = _nothing) -> dict[ContainerKey, str]:
-        """Let *node* decide so from now on, if the runtime takes every update that this needs.
+        """Activate the change on *node*, if the runtime accepts every update that it needs.
 
         Args:
-            node: its state has to be `before`.
-            undone: called before anything goes back.
+            node: its state must be `before`.
+            undone: called before a rollback.
 
         Returns:
-            what the runtime has refused, and why; where that is anything, all is as it was before.
+            the updates that the runtime refused, with reasons; if there are any, the change was rolled back.
         """
         engine = node.engine
         policy, choice, grants = engine.policy, engine.choice, engine.policy.save(self.before.policy)
@@ -107,7 +107,7 @@ class Transaction:
         return refused
 
     def _back(self, node: Changing, policy: Policy, grants: Mapping[ContainerKey, Json]) -> Plan:
-        """Return how *policy* decides again: with its *grants* of before for all who ask for what they asked then."""
+        """Return the rollback: *policy* with its earlier *grants* for containers with unchanged requirements."""
         state = self._asking_as_before(node.engine.state)
         old, now = self.before.workload.containers, state.workload.containers
         right = {key for key in old.keys() & now.keys() if old[key].requirements == now[key].requirements}
@@ -116,7 +116,7 @@ class Transaction:
         return plan(policy, {**since, **again}, state, node.machine)
 
     def _asking_as_before(self, now: State) -> State:
-        """Return *now* with the requirements of before, where the plan has changed them and nobody has since."""
+        """Return *now* with the earlier requirements, where the plan changed them and nothing has since."""
         old, planned, containers = (state.workload.containers for state in (self.before, self.plan.state, now))
         back = {
             key: attrs.evolve(container, requirements=old[key].requirements)

@@ -1,1 +1,1 @@
-"""Calls on their way: where each goes, and the runtime at the other end."""
+"""Relaying calls: routes, and the link to the runtime."""

@@ -1,4 +1,4 @@
-"""Questions of our own to the runtime, whose answers are read and not passed on."""
+"""crirm's own calls to the runtime."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ T = TypeVar("T")
 
 
 class Runtime(Protocol):
-    """The runtime, as far as crirm itself asks it for anything."""
+    """The runtime, as far as crirm's own calls need it."""
 
     @property
     def connected(self) -> bool:
-        """Whether it is there."""
+        """Whether it is reachable."""
 
     async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
         """Make a unary call of the RuntimeService; raises RpcError."""
 
 
 async def ask(runtime: Runtime, method: str, message: bytes, read: Callable[[bytes], T], *, timeout_s: float) -> T:
-    """Return the runtime's answer, as *read* has it.
+    """Return the runtime's answer, decoded by *read*.
 
     Args:
-        runtime: that is asked.
+        runtime: to call.
         method: of the RuntimeService.
         message: the request.
-        read: takes the answer apart; may raise MalformedError.
+        read: decodes the answer; may raise MalformedError.
         timeout_s: seconds.
 
     Raises:

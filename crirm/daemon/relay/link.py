@@ -1,7 +1,8 @@
-"""The link to a runtime: who is there, which versions of CRI it speaks, and whether it is there right now.
+"""The link to a runtime: its identity, its CRI versions, and whether it is reachable now.
 
-One Trio task per runtime socket connects, asks who answers, lets calls pass while the connection lives, and starts over
-when it is lost. Callers never wait for it: while there is no runtime, calls fail at once, as they would without crirm.
+One Trio task per runtime socket connects, identifies the runtime, lets calls pass while the connection lives, and
+reconnects when it is lost. Callers never wait for it: without a runtime, calls fail at once, as they would without
+crirm.
 """
 
 from __future__ import annotations
@@ -26,26 +27,26 @@ if TYPE_CHECKING:
 
 log = get_logger("runtime")
 
-TESTED_RUNTIMES = ("containerd", "cri-o", "crirm-sim")  # names may go on after that
+TESTED_RUNTIMES = ("containerd", "cri-o", "crirm-sim")  # prefixes of names
 PROBE_TIMEOUT_S = 10.0
 _RETRY_S = (0.1, 5.0)  # first and longest pause between two tries
-_REMIND_S = (10.0, 600.0)  # first and longest pause between two log lines while the runtime is away
-_NOBODY = (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED)  # every other status comes from a service that is there
-_KICK_S = 0.1  # a waiting caller shortens a pause, but to no less than this
+_REMIND_S = (10.0, 600.0)  # first and longest pause between two reminders while the runtime is away
+_NOBODY = (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED)  # any other status comes from a live service
+_KICK_S = 0.1  # a waiting caller shortens a pause, but not below this
 
 
 class RuntimeUnusableError(CrirmError):
-    """What listens on the runtime socket cannot be used, and waiting will not change that."""
+    """The runtime socket is not usable, and waiting will not change that."""
 
 
 @attrs.define
 class Link:
-    """One runtime socket and what is known of it.
+    """One runtime socket and its state.
 
     Args:
-        service: ``RuntimeService`` or ``ImageService``: what the socket is for, and so what is asked of it.
+        service: ``RuntimeService`` or ``ImageService``: what the socket is for.
         pool: the connections to it.
-        allow_untested: whether a runtime that crirm is not tested with may be used.
+        allow_untested: whether to accept a runtime that crirm is not tested with.
         on_up: awaited each time the runtime has answered, before calls pass.
     """
 
@@ -58,7 +59,7 @@ class Link:
     _back: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def kick(self) -> None:
-        """Try again soon: somebody wants the runtime."""
+        """Retry soon: a caller needs the runtime."""
         self._kick.set()
 
     async def back(self) -> None:
@@ -66,10 +67,10 @@ class Link:
         await self._back.wait()
 
     async def maintain(self, *, task_status: trio.TaskStatus[RuntimeInfo] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the link up for ever; started once the runtime has answered for the first time.
+        """Maintain the link until cancelled; started once the runtime has answered for the first time.
 
         Raises:
-            RuntimeUnusableError: before the first answer only; later the link goes on trying.
+            RuntimeUnusableError: only before the first answer; later the link keeps trying.
         """
         self.info = await self._connect(patient=False)
         log.info("runtime is ready", **self._facts(self.info))
@@ -84,7 +85,7 @@ class Link:
             self._back = trio.Event()
 
     async def _connect(self, *, patient: bool) -> RuntimeInfo:
-        """Try until the runtime answers; *patient* waits also for what may only get better by somebody's hand."""
+        """Retry until the runtime answers; *patient* also waits for what only an operator can fix."""
         pauses, reminders = doubling(*_RETRY_S), doubling(*_REMIND_S)
         remind_at_s, told = trio.current_time(), ""
         while True:
@@ -117,10 +118,10 @@ class Link:
         except NotGrpcError as error:
             raise RuntimeUnusableError(str(error)) from error
         except (RpcError, ValueError) as error:
-            self.pool.close("the runtime could not be identified")
+            self.pool.close("runtime could not be identified")
             if isinstance(error, RpcError):
                 raise
-            raise RuntimeUnusableError(f"{path}: answers Version with {error}; is it a CRI runtime?") from error
+            raise RuntimeUnusableError(f"{path}: not a CRI socket, Version failed: {error}") from error
         self._pass_gate(info)
         await self._announce(info)
         return info
@@ -131,19 +132,19 @@ class Link:
         try:
             await self.on_up(info)
         except RpcError:
-            self.pool.close("the runtime did not tell what it has")
+            self.pool.close("runtime did not list its containers")
             raise
 
     def _pass_gate(self, info: RuntimeInfo) -> None:
         if info.name is None or info.name.startswith(TESTED_RUNTIMES):
             return
         if self.allow_untested:
-            log.warning("this runtime is untested with crirm", **self._facts(info))
+            log.warning("crirm is not tested with this runtime", **self._facts(info))
             return
-        self.pool.close("the runtime is untested")
+        self.pool.close("runtime is untested")
         raise RuntimeUnusableError(
-            f"{self.pool.socket_path}: runtime {info.name!r} is not one that crirm is tested with (containerd, CRI-O); "
-            "to use it all the same, start crirm with --allow-untested-runtimes"
+            f"{self.pool.socket_path}: crirm is tested with containerd and CRI-O, not with {info.name!r}; "
+            "to use it anyway, start crirm with --allow-untested-runtimes"
         )
 
     def _facts(self, info: RuntimeInfo) -> dict[str, str]:
@@ -152,16 +153,16 @@ class Link:
 
 
 async def is_other_file(path: str) -> bool:
-    """Tell whether what is at *path* is something else than a socket."""
+    """Whether something other than a socket is at *path*."""
     try:
-        found = await trio.Path(path).stat()  # one look: the runtime may make its socket at any moment
+        found = await trio.Path(path).stat()  # one system call: the runtime may create its socket at any moment
     except (FileNotFoundError, NotADirectoryError):
         return False
     return not stat.S_ISSOCK(found.st_mode)
 
 
 def doubling(first_s: float, last_s: float) -> Iterator[float]:
-    """Yield pauses in seconds, each twice as long as the one before, from *first_s* up to *last_s*, for ever."""
+    """Yield pauses in seconds, doubling from *first_s* up to *last_s*, endlessly."""
     pause_s = first_s
     while True:
         yield pause_s
@@ -169,11 +170,11 @@ def doubling(first_s: float, last_s: float) -> Iterator[float]:
 
 
 async def identify(pool: Pool, service: str) -> RuntimeInfo:
-    """Ask what answers on *pool* in every version of CRI that crirm knows.
+    """Identify the runtime on *pool* in every CRI version that crirm knows.
 
     Raises:
-        RpcError: it fails, or speaks none of them.
-        ValueError: it answers with what is no answer.
+        RpcError: it fails, or supports none of them.
+        ValueError: the answer is malformed.
     """
     versions: list[str] = []
     identity: RuntimeVersion | None = None
@@ -200,10 +201,10 @@ async def identify(pool: Pool, service: str) -> RuntimeInfo:
 
 
 async def probe(socket_path: str) -> RuntimeInfo:
-    """Connect to *socket_path*, ask who is there, and hang up; for ``crirm doctor``.
+    """Connect to *socket_path*, identify the runtime, and disconnect; for ``crirm doctor``.
 
     Raises:
-        OSError, RpcError, ValueError, NotGrpcError: nobody, or nobody usable, is there.
+        OSError, RpcError, ValueError, NotGrpcError: no runtime, or none that is usable.
     """
     pool = Pool(socket_path)
     await pool.connect()

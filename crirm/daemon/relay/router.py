@@ -1,4 +1,4 @@
-"""Which runtime a call goes to, under which name, and what is said when it cannot go anywhere."""
+"""The route of a call: its runtime and path, or the refusal."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ IMAGES_NOT_SERVED = Refusal(
     Status.UNIMPLEMENTED,
     "crirm does not serve images (--image-socket -); point the kubelet's image endpoint at the runtime",
 )
-# Streams that go on until one side goes away: they cannot be waited for when crirm stops.
+# Streams without an end of their own: crirm does not wait for them when it stops.
 ENDLESS_METHODS = frozenset({"GetContainerEvents"})
 
 
 class TakesPart(Protocol):
-    """The half of the daemon that decides, as far as the router needs it."""
+    """The deciding half of the daemon, as far as the router needs it."""
 
     def handler(self, method: str) -> Handler | None:
-        """Return who decides about a call of the RuntimeService's *method* that begins now; None when nobody does."""
+        """Return the handler of a new call of the RuntimeService's *method*; None if it is not held."""
 
     def observer(self, method: str) -> CallTap | None:
-        """Return who takes note of such a call, which passes; None when nobody does."""
+        """Return the observer of such a call; None if it is not observed."""
 
 
 @attrs.define
@@ -45,9 +45,9 @@ class Relay:
     """The router of calls.
 
     Args:
-        runtime: where everything goes that is not an image call.
-        images: where image calls go; None when they are not served.
-        deciding: returns who decides right now; None when nothing is placed.
+        runtime: for everything but image calls.
+        images: for image calls; None if they are not served.
+        deciding: returns the deciding node; None while nothing is placed.
     """
 
     runtime: Link
@@ -55,7 +55,7 @@ class Relay:
     deciding: Callable[[], TakesPart | None] = lambda: None
 
     def route(self, path: bytes) -> Route | Refusal:
-        """Decide about a call by its *path*; see ``rpc.server.Served``."""
+        """Return the route of a call by its *path*; see ``rpc.server.Served``."""
         link = self.images if split(path.decode("ascii", "replace")).service == IMAGE_SERVICE else self.runtime
         if link is None:
             return IMAGES_NOT_SERVED
@@ -63,7 +63,7 @@ class Relay:
             link.kick()
             return Refusal(
                 Status.UNAVAILABLE,
-                f"the container runtime at {link.pool.socket_path} does not answer; crirm goes on trying to reach it",
+                f"container runtime at {link.pool.socket_path} is not reachable; crirm keeps trying",
             )
         name = split(path.decode("ascii", "replace"))
         bridged_path = self._bridged(path, link.info.api_versions)
@@ -79,11 +79,11 @@ class Relay:
         return self.runtime.pool if self.runtime.info is not None else None
 
     def tells(self) -> bool:
-        """Tell whether somebody reads how calls went."""
+        """Whether ends of calls are logged."""
         return log.debug_on
 
     def _bridged(self, path: bytes, api_versions: tuple[str, ...]) -> bytes:
-        """Return *path* in a version of CRI that the runtime has; other services' paths stay as they are."""
+        """Return *path* in a CRI version that the runtime supports; other services' paths are unchanged."""
         text = path.decode("ascii", "replace")
         package = split(text).package
         if package not in PACKAGES or package.removeprefix("runtime.") in api_versions:
@@ -91,7 +91,7 @@ class Relay:
         return bridged(text, f"runtime.{api_versions[0]}").encode()
 
     def finished(self, path: bytes, outcome: Outcome) -> None:
-        """Log how a call went, for those who debug ``relay``."""
+        """Log the end of a call, if ``relay`` is debugged."""
         if not log.debug_on:
             return
         log.debug(
@@ -109,5 +109,5 @@ _CODES = frozenset(s.value for s in Status)
 
 
 def is_endless(path: bytes) -> bool:
-    """Tell whether the call of *path* never ends by itself."""
+    """Whether the call of *path* never ends by itself."""
     return split(path.decode("ascii", "replace")).method in ENDLESS_METHODS

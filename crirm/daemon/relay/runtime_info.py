@@ -1,4 +1,4 @@
-"""What a container runtime says of itself."""
+"""The identity of a container runtime."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import attrs
 
 @attrs.frozen
 class RuntimeInfo:
-    """The answer of a runtime's ``Version``, and what it was seen to serve."""
+    """The answer of a runtime's ``Version``, and the services that it has."""
 
-    name: str | None  # "containerd", "cri-o"; None: only its image service was asked, which does not say
+    name: str | None  # "containerd", "cri-o"; None for an image service, which has no Version
     version: str | None  # as the runtime writes it, for example "v2.1.4"
     api_versions: tuple[str, ...]  # of "v1" and "v1alpha2", the newest first

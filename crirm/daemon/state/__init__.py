@@ -1,1 +1,1 @@
-"""What survives the process: saved state, journal and traces."""
+"""State that outlives the process: saved state, journal and traces."""

@@ -1,4 +1,4 @@
-"""What the journal says about an event and what was decided about it."""
+"""Journal entries for events and decisions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from crirm.model.workload import Container, Pod, PodId, Workload
     from crirm.policy.activation import Plan
 
-MOVES_TOLD = 8  # kinds of moves, of one decision; a pool has one or two
+MOVES_TOLD = 8  # kinds of changes in one entry; a pool has one or two
 
 CONFIGURED = "configured"
 MACHINE = "machine changed"
@@ -52,25 +52,25 @@ KINDS = {
     PodResized: "pod resized",
     PodStopped: "pod stopped",
     PodRemoved: "pod removed",
-    ContainerRequested: "asked for",
+    ContainerRequested: "requested",
     ContainerCreated: "created",
     CreateFailed: "not created",
     ContainerStarted: "started",
     ContainerExited: "exited",
     ContainerRemoved: "removed",
-    ResizeRequested: "resize asked for",
+    ResizeRequested: "resize requested",
     ResizeDone: "resized",
     ResizeFailed: "not resized",
     TimerExpired: "timer expired",
     UpdateFailed: "update failed",
-    UpdateDone: "updated at last",
+    UpdateDone: "updated after retry",
     Synchronised: "synchronised",
 }
-"""What each event is called."""
+"""The name of each event."""
 
 
 def entries(at_s: float, event: Event, before: State, decision: Decision) -> list[Entry]:
-    """Return what to write down about *event*; nothing where a look at the runtime's lists has brought nothing new."""
+    """Return the entries for *event*; none for a synchronisation without news."""
     kind, outcome = KINDS[type(event)], _outcome(event, decision)
     if isinstance(event, Synchronised):
         return _found(at_s, kind, before, decision)
@@ -81,7 +81,7 @@ def entries(at_s: float, event: Event, before: State, decision: Decision) -> lis
 
 
 def _in_vain(event: Event, before: State, decision: Decision) -> bool:
-    """Tell whether there was no better place for a degraded container: it is tried every half minute."""
+    """Whether there was no better place for a degraded container, which is retried every half minute."""
     return (
         isinstance(event, TimerExpired)
         and event.timer is Timer.REPAIR
@@ -120,13 +120,13 @@ def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) ->
 
 
 def refusal_entry(refused: Refused) -> Entry:
-    """Return what to write down about a container that was refused before anything could be decided about it."""
+    """Return the entry for a container that was refused before any decision."""
     kind = KINDS[ContainerRequested]
     return Entry(refused.at_s, kind, refused.pod, refused.container, outcome=f"refused: {refused.why}")
 
 
 def _touched(before: State, after: State, key: ContainerKey | None = None) -> str:
-    """Return the CPUs that containers were given or lost, as a list; those of *key* alone where it is given."""
+    """Return the CPUs that containers gained or lost, as a list; only those of *key* if given."""
     if before.adjustments is after.adjustments:
         return ""
     keys = before.adjustments.keys() | after.adjustments.keys() if key is None else {key}
@@ -144,15 +144,15 @@ def _cpus(adjustment: Adjustment | None) -> CPUSet:
 
 
 def _found(at_s: float, kind: str, before: State, decision: Decision) -> list[Entry]:
-    """Return what the runtime's lists have brought: pods and containers that are new, gone, or in another state."""
+    """Return the news of the runtime's lists: pods and containers that are new, gone, or in another state."""
     after = decision.state
     if before.workload is after.workload:
         return []
     old, new = before.workload.containers, after.workload.containers
     found = [_about(at_s, kind, new[key], after.workload, _gets(key, decision)) for key in new.keys() - old]
-    gone = [_about(at_s, kind, old[key], before.workload, "it is gone") for key in old.keys() - new]
+    gone = [_about(at_s, kind, old[key], before.workload, "removed") for key in old.keys() - new]
     changed = [
-        _about(at_s, kind, new[key], after.workload, f"it is {new[key].state.value}")
+        _about(at_s, kind, new[key], after.workload, f"now {new[key].state.value}")
         for key in new.keys() & old
         if new[key].state is not old[key].state
     ]
@@ -165,11 +165,11 @@ def _found(at_s: float, kind: str, before: State, decision: Decision) -> list[En
 def _found_pods(at_s: float, kind: str, before: State, after: State) -> list[Entry]:
     old, new = before.workload.pods, after.workload.pods
     found = [Entry(at_s, kind, _pod_name(new[pod]), outcome="found") for pod in sorted(new.keys() - old)]
-    return found + [Entry(at_s, kind, _pod_name(old[pod]), outcome="it is gone") for pod in sorted(old.keys() - new)]
+    return found + [Entry(at_s, kind, _pod_name(old[pod]), outcome="removed") for pod in sorted(old.keys() - new)]
 
 
 def activation_entries(at_s: float, policy: str, before: State, plan: Plan) -> list[Entry]:
-    """Return what to write down about another configuration, or another machine."""
+    """Return the entries for a new configuration, or a changed machine."""
     sums = f"policy {policy}, containers changed: {len(plan.changes)}, without room: {len(plan.unfit)}"
     if plan.machine:
         sums = f"{plan.machine}; {sums}"
@@ -179,7 +179,7 @@ def activation_entries(at_s: float, policy: str, before: State, plan: Plan) -> l
 
 def _reconfigured(at_s: float, key: ContainerKey, before: State, plan: Plan) -> Entry:
     change, unfit = plan.changes[key], plan.unfit.get(key)
-    outcome = f"{adjustment_text(change.before)} -> {adjustment_text(change.after)}, since {change.why}"
+    outcome = f"{adjustment_text(change.before)} -> {adjustment_text(change.after)}: {change.why}"
     told = f"{outcome}; {unfit}" if unfit else outcome
     entry = _about(at_s, _kind(plan), before.workload.containers[key], before.workload, told)
     return attrs.evolve(entry, cpus=_touched(before, plan.state, key))
@@ -191,7 +191,7 @@ def _kind(plan: Plan) -> str:
 
 def _gets(key: ContainerKey, decision: Decision) -> str:
     adjustment = decision.state.adjustments.get(key)
-    return f"found, {adjustment_text(adjustment)}" if adjustment else "found, without an assignment"
+    return f"found, {adjustment_text(adjustment)}" if adjustment else "found, not assigned"
 
 
 def _outcome(event: Event, decision: Decision) -> str:
@@ -209,22 +209,22 @@ def _outcome(event: Event, decision: Decision) -> str:
     said += _moves(decision.moves)
     others = {e.key for e in decision.effects if isinstance(e, UpdateContainer)}
     if others:
-        said.append(f"containers to update: {len(others)}")
+        said.append(f"{len(others)} other container{'' if len(others) == 1 else 's'} updated")
     return "; ".join(filter(None, said))
 
 
 def _moves(moves: Iterable[Move]) -> list[str]:
-    """Return who else was moved and why, those to whom the same happened together."""
+    """Return which other containers were changed and why, equal changes combined."""
     alike = Counter((move.what, move.before, move.after, move.why) for move in moves)
     told = [
-        f"{what} {before} -> {after} of {count} container{'' if count == 1 else 's'}, since {why}"
+        f"{what} {before} -> {after} of {count} container{'' if count == 1 else 's'}: {why}"
         for (what, before, after, why), count in alike.items()
     ]
-    return told if len(told) <= MOVES_TOLD else [*told[:MOVES_TOLD], f"{len(told) - MOVES_TOLD} more kinds of moves"]
+    return told if len(told) <= MOVES_TOLD else [*told[:MOVES_TOLD], f"{len(told) - MOVES_TOLD} more kinds of changes"]
 
 
 def resources_text(what: str, resources: LinuxResources | None) -> str:
-    """Return for people what the kubelet has given; empty where it has not."""
+    """Return resources of the kubelet as text; empty if there are none."""
     values = attrs.asdict(resources) if resources is not None else {}
     return (
         f"{what} {', '.join(f'{name} {value}' for name, value in values.items() if value) or 'none'}" if values else ""
@@ -232,7 +232,7 @@ def resources_text(what: str, resources: LinuxResources | None) -> str:
 
 
 def adjustment_text(adjustment: Adjustment) -> str:
-    """Return what a container is to have, for people."""
+    """Return an assignment as text."""
     facts: dict[str, object] = {
         "CPUs": adjustment.cpus,
         "memory nodes": adjustment.mems,
@@ -240,7 +240,7 @@ def adjustment_text(adjustment: Adjustment) -> str:
     }
     if adjustment.cpu_quota_us is not None:
         facts["CPU limit"] = "none" if adjustment.cpu_quota_us < 0 else f"{adjustment.cpu_quota_us} us per period"
-    return ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None) or "as the kubelet asked"
+    return ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None) or "as requested"
 
 
 def _about(at_s: float, kind: str, container: Container, workload: Workload, outcome: str) -> Entry:

@@ -1,18 +1,17 @@
-"""The state of the deciding half, kept on disk and found again at start.
+"""Saved state: the state of the deciding half on disk, restored at the next start.
 
 Every decision wakes one task, which has a thread compare the current state with what was written last (entries of
 mappings that are the same object need no look) and write the difference in one transaction, together with the journal.
-A request that waits is written for at once; anything else within `GATHER_S`, so that a pod's life costs few
-transactions: a start or an end that is lost is found again in the runtime's lists. The disk sees the size of the change,
-memory holds no queue of changes, and after a time without a disk the first success writes everything that is missing.
+A decision on which a request waits is written at once, anything else within `GATHER_S`, so that a pod's life costs few
+transactions: a start or an end that is lost is found again in the runtime's lists. There is no queue of changes, and
+after a disk failure the first success writes everything that is missing.
 
-What that promises: no grant is lost that anybody was told of. A request that carries a decision goes to the runtime
+Guarantee: no grant that was reported to anybody is lost. A request that carries a decision goes to the runtime
 when the kernel has the bytes of that decision (`Persistence.when_kept`), so that ``kill -9`` cannot undo it, and so do
-the updates of other containers that it asks for; that takes about a millisecond, in which the event loop does other
-things. Nobody waits for the disk itself: it gets the bytes a little later, which matters in a power cut only.
+the updates of other containers. Nobody waits for the disk: it gets the bytes a little later, for a power cut only.
 
 If the disk fails or hangs, the configuration decides: decisions continue, and an error says that a restart loses them
-(containers are then found in the runtime's lists and placed anew), or requests that need a grant are refused.
+(containers are then found in the runtime's lists and placed again), or requests that need a grant are refused.
 
 Updates that the runtime has not confirmed, and resizes that it has not answered, are not saved as *told*, so they are
 sent again after a restart. A container that was being created is looked up in the runtime's lists (`settle`).
@@ -53,14 +52,14 @@ if TYPE_CHECKING:
 
 log = get_logger("store")
 
-JOURNAL_WAITING = 10_000  # entries while the disk takes none; each is some 300 bytes
+JOURNAL_WAITING = 10_000  # entries while the disk fails; about 300 bytes each
 GATHER_S = 0.1  # for changes that nobody waits for; handing over to a thread costs 0.4 ms of everybody's time
 AGAIN_S = 5.0  # after a failure
 REMIND_S = 300.0  # while it goes on failing
-PATIENCE_S = 1.0  # with a disk that hangs; a write takes a millisecond
-PREDECESSOR_S = 5.0  # for a process that is about to end, or resets what is kept
+PATIENCE_S = 1.0  # for a disk that hangs; a write takes a millisecond
+PREDECESSOR_S = 5.0  # for a process that is about to end, or resets the state
 SYNC_EVERY_S = 0.2
-LAST_S = 5.0  # for what is left at the end; systemd waits longer
+LAST_S = 5.0  # for the last write at the end; systemd waits longer
 FAILED_OPEN = "cannot save state; decisions continue, but a restart now loses them"
 FAILED_CLOSED = "cannot save state; refusing to create or resize containers until it can be saved"
 MACHINE_DIGITS = 12  # of a digest, in each entry of the journal
@@ -68,11 +67,11 @@ MACHINE_DIGITS = 12  # of a digest, in each entry of the journal
 
 @attrs.frozen
 class Waiter:
-    """Somebody who waits until what was decided is kept.
+    """A caller that waits until a decision is saved.
 
     Args:
-        then: called when it is.
-        otherwise: called instead, with a sentence, where it is not and shall not go on; None: *then* is called anyway.
+        then: called when it is saved.
+        otherwise: called instead, with the reason, if it cannot be saved and must be; None: *then* is called anyway.
     """
 
     then: Callable[[], None]
@@ -81,15 +80,15 @@ class Waiter:
 
 @attrs.define
 class Persistence(Listener):
-    """Keeps the state of one engine in one store.
+    """Saves the state of one engine in one store.
 
     Args:
         directory: of the store.
         engine: whose state it is.
         effects: tells which updates are not confirmed.
-        facts: about this process, for the table of facts and the journal: machine, version.
-        fail_closed: whether what needs a grant is refused while nothing can be kept; may be changed.
-        store: open; None while it cannot be.
+        facts: about this process, for the store and the journal: machine, version.
+        fail_closed: whether to refuse assignments while state cannot be saved; may be changed.
+        store: open; None while it cannot be opened.
         clock: wall-clock seconds.
     """
 
@@ -113,11 +112,11 @@ class Persistence(Listener):
     _unsynced: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def resume(self, rows: Rows, latest_s: float) -> None:
-        """Give the engine the state that an earlier process has left; before anything is decided.
+        """Restore the saved state into the engine, before anything is decided.
 
         Args:
             rows: of the store.
-            latest_s: the latest wall-clock time that this process is known to have seen.
+            latest_s: the latest wall-clock time that the earlier process recorded.
         """
         now_s = self.clock()
         saved, damaged = read(rows)
@@ -131,23 +130,23 @@ class Persistence(Listener):
         self._tell(revived, known=bool(rows["meta"]), damaged=damaged)
 
     def _tell(self, revived: Revived, *, known: bool, damaged: int) -> None:
-        """Log and write down what has become of the state of before."""
+        """Log and record the result of restoring saved state."""
         name = revived.state.workload.full_name
         for key, reason in revived.moved.items():
             (log.info if reason == NO_GRANT else log.warning)(
-                "container assigned anew", container=name(key), reason=reason
+                "container reassigned", container=name(key), reason=reason
             )
         for key, reason in revived.squeezed.items():
             log.warning("no room for a container; it runs in the shared pool", container=name(key), reason=reason)
         for key, reason in revived.weakened.items():
-            log.warning("container is promised less than before", container=name(key), reason=reason)
+            log.warning("container has less reserved than before", container=name(key), reason=reason)
         for key, reason in revived.lost.items():
             log.warning("container runs without an assignment", container=name(key), reason=reason)
         counts = {
             "containers": len(revived.state.workload.containers),
-            "placed_anew": len(revived.moved),
+            "reassigned": len(revived.moved),
             "without_room": len(revived.squeezed),
-            "without_grant": len(revived.lost),
+            "not_assigned": len(revived.lost),
             "damaged_rows": damaged,
         }
         if known:
@@ -158,29 +157,29 @@ class Persistence(Listener):
         self._note([Entry(self.clock(), "crirm started", outcome=f"{facts}; {found}")])
 
     def decided(self, event: Event, before: State, decision: Decision) -> None:
-        """Take note of a decision; returns at once."""
+        """Record a decision; does not wait."""
         self._note(entries(self.clock(), event, before, decision))
         if decision.trails:
-            self._trails = {}  # to be copied anew
+            self._trails = {}  # copied again at the next write
         self.wake()
 
     def note(self, entry: Entry) -> None:
-        """Take note of what no decision comes with; returns at once."""
+        """Record an entry without a decision; does not wait."""
         self._note([entry])
         self.wake()
 
     def turned_away(self, refused: Refused) -> None:
-        """Take note of a refusal that came before any decision; returns at once."""
+        """Record a refusal before any decision; does not wait."""
         self.note(refusal_entry(refused))
 
     def activated(self, before: State, plan: Plan) -> None:
-        """Take note of a configuration that was taken into use; returns at once."""
+        """Record an activated configuration; does not wait."""
         self._note(activation_entries(self.clock(), self.engine.policy.name, before, plan))
         self._trails = {}
         self.wake()
 
     def settle_on(self, machine: str) -> None:
-        """Have what is written down from now on bear the digest *machine*."""
+        """Record the digest *machine* with every entry from now on."""
         self.facts = {**self.facts, "machine": machine}
         self.wake()
 
@@ -193,24 +192,24 @@ class Persistence(Listener):
         return self.facts.get("machine", "")[:MACHINE_DIGITS]
 
     def wake(self) -> None:
-        """Have whatever has changed written."""
+        """Wake the writer for changes."""
         self._changed.set()
 
     @property
     def failure(self) -> str:
-        """Why nothing can be kept now; empty where it can."""
-        return self._failure or (f"{self.directory}: the disk does not answer" if self._hangs else "")
+        """Why state cannot be saved now; empty if it can."""
+        return self._failure or (f"{self.directory}: disk does not respond" if self._hangs else "")
 
     @property
     def refusal(self) -> str:
-        """Why nothing may be granted now; empty where it may."""
+        """Why nothing may be assigned now; empty if it may."""
         if not self.fail_closed or not self.failure:
             return ""
-        rule = "crirm cannot keep its state and is told to grant nothing until it can (state.FailClosed)"
+        rule = "cannot save state, and state.FailClosed is set, so nothing is assigned until it can be saved"
         return f"{rule}: {self.failure}"
 
     def when_kept(self, then: Callable[[], None], otherwise: Callable[[str], None] | None = None) -> None:
-        """Have somebody told when all that was decided so far survives the death of this process; see `Waiter`."""
+        """Call back once all decisions so far survive the death of this process; see `Waiter`."""
         waiter = Waiter(then, otherwise)
         if self.failure or self._ending:
             self._let_go([waiter])
@@ -220,7 +219,7 @@ class Persistence(Listener):
             self._urgent.set()
 
     def _let_go(self, waiters: list[Waiter]) -> None:
-        """End the waiting of *waiters* and empty the list."""
+        """Call all *waiters* and empty the list."""
         refusal = self.refusal
         for waiter in waiters:
             try:
@@ -229,11 +228,11 @@ class Persistence(Listener):
                 else:
                     waiter.then()
             except Exception:
-                log.exception("could not continue a request; this is a bug in crirm")
+                log.exception("could not resume a request; this is a bug in crirm")
         waiters.clear()
 
     async def run(self) -> None:
-        """Write until cancelled, and then what is left."""
+        """Write changes until cancelled, then the remaining ones."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_synced)
@@ -258,7 +257,7 @@ class Persistence(Listener):
                     await self._urgent.wait()
 
     async def _keep_synced(self) -> None:
-        """Have the disk take what the kernel has, every now and then."""
+        """Sync to disk periodically."""
         while True:
             await self._unsynced.wait()
             self._unsynced = trio.Event()
@@ -297,7 +296,7 @@ class Persistence(Listener):
                 self._let_go(self._kept)
 
     async def _lose_patience(self, waiters: list[Waiter]) -> None:
-        """Let requests go that wait for a disk that hangs."""
+        """Release requests that wait for a disk that hangs."""
         await trio.sleep(PATIENCE_S)
         log.warning("saving state is slow; requests no longer wait for it", directory=self.directory)
         self._hangs = True
@@ -305,7 +304,7 @@ class Persistence(Listener):
         self._let_go(self._kept)
 
     def fail(self, error: Exception) -> None:
-        """Take note that nothing can be kept for now."""
+        """Note that state cannot be saved for now."""
         again, self._failure, self._written = bool(self._failure), str(error), {}
         if again and time.monotonic() < self._reminded_s + REMIND_S:
             return
@@ -316,15 +315,15 @@ class Persistence(Listener):
         if unsynced is not None:
             self.fail(unsynced)
         elif self._failure:
-            log.warning("state is saved again, including all decisions made meanwhile", directory=self.directory)
+            log.warning("saving state works again; all decisions made meanwhile are saved", directory=self.directory)
             self._failure = ""
 
     def _write_now(self, view: View, policy: Policy, policy_state: Any, journal: tuple[Entry, ...]) -> OSError | None:
-        """Write the difference, in a thread; after a failure, return whether the disk has still not taken it."""
+        """Write the difference, in a thread; after a failure, sync and return the error if it persists."""
         if self.store is None:
             self.store = Store.open(self.directory, self.clock)
         elif self._failure:
-            self.store.reopen()  # another file may stand there now, so nothing is taken for written
+            self.store.reopen()  # it may be another file now, so nothing counts as written
         view["grants"] = policy.save(policy_state)
         put, gone = differences(self._written, view)
         if journal or any(put.values()) or any(gone.values()):
@@ -362,19 +361,19 @@ def open_persistence(
     fail_closed: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> Persistence:
-    """Open the store in *directory*, and say so where that cannot be done; it is tried again then.
+    """Open the store in *directory*; a failure is logged and retried.
 
     Args:
-        directory: made where it is missing.
-        engine: whose state is to be kept.
+        directory: created if missing.
+        engine: whose state is saved.
         effects: see `Persistence`.
         facts: see `Persistence`.
-        resume: whether the engine goes on from what is kept there, or what is there is replaced by its state.
+        resume: whether to restore what is saved there, or to replace it.
         fail_closed: see `Persistence`.
         clock: see `Persistence`.
 
     Raises:
-        InUseError: another process keeps its state there, so it most likely decides about the same containers.
+        InUseError: another process uses it, and so probably decides about the same containers.
     """
     persistence = Persistence(directory, engine, effects, facts, fail_closed, clock=clock)
     rows, latest_s = _found(persistence)
@@ -386,7 +385,7 @@ def open_persistence(
 
 
 def _found(persistence: Persistence) -> tuple[Rows, float]:
-    """Open the store, and return what is in it and the latest time in its journal, as far as that can be read."""
+    """Open the store, and return its content and the latest time in its journal, as far as they are readable."""
     directory = persistence.directory
     try:
         store = persistence.store = Store.open(directory, persistence.clock, patience_s=PREDECESSOR_S)

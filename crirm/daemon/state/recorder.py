@@ -1,8 +1,7 @@
-"""Traces of a node that runs: every event with what was decided about it, for ``crirm replay``.
+"""Traces of a running node: every event with its decision, for ``crirm replay``.
 
-Taking note of an event is putting it in a queue; a thread turns queues into lines and writes them. Nothing waits for
-that, and what cannot be written ends the trace, never the node. A trace with a hole would be worth nothing, so it ends
-as well when the disk is too slow, and when it has become as large as it may.
+An event is put in a queue; a thread formats and writes it. Nothing waits for that, and a write error ends the trace,
+never the node. A trace with a gap would be worthless, so it also ends if the disk is too slow, and at its maximum size.
 """
 
 from __future__ import annotations
@@ -38,28 +37,28 @@ log = get_logger("policy")
 
 LIMIT_BYTES: Final = 256 << 20
 """About a month of a busy node."""
-WAITING: Final = 20_000  # events while the disk takes none
-GATHER_S: Final = 0.2  # what happens meanwhile is written together; kill -9 loses that much
-LAST_S: Final = 3.0  # for what is left at the end
+WAITING: Final = 20_000  # events while the disk is blocked
+GATHER_S: Final = 0.2  # events within this time are written together; kill -9 loses that much
+LAST_S: Final = 3.0  # for the last write at the end
 ASIDE: Final = ".before"
 FILE_MODE: Final = 0o600
 _FIRST_BYTES: Final = b'{"trace":"crirm"'
 
-STOPPED: Final = "recording was stopped"
-MACHINE: Final = "the machine has changed; another trace begins with what it is now"
-ENDED: Final = "crirm has ended, or places nothing any more"
-BROKEN: Final = "it cannot be written"
-FULL: Final = "the file has reached the greatest size that a trace may have"
-TOO_SLOW: Final = "events came faster than the disk took them"
+STOPPED: Final = "stopped on request"
+MACHINE: Final = "machine changed; recording continues in a new trace"
+ENDED: Final = "crirm stopped, or no longer places containers"
+BROKEN: Final = "write error"
+FULL: Final = "trace reached its maximum size"
+TOO_SLOW: Final = "events arrived faster than they could be written"
 
 
 class RecordingError(CrirmError):
-    """A trace cannot be begun or ended."""
+    """A trace cannot be started or stopped."""
 
 
 @attrs.frozen
 class _Moment:
-    """All that is needed to tell what was there at one moment."""
+    """A complete snapshot of one moment."""
 
     at_s: float
     policy: Policy
@@ -106,7 +105,7 @@ class _Ended:
 
 @attrs.define
 class _Trace:
-    """A trace that is being written; everything but `waiting` and `over` belongs to whichever thread writes."""
+    """An active trace; everything but `waiting` and `over` belongs to the writing thread."""
 
     path: str
     file: IO[bytes]
@@ -121,10 +120,10 @@ class _Trace:
     _writer: TraceWriter | None = None
 
     def write(self) -> str:
-        """Write what is waiting; return why the trace ends with that, if it does.
+        """Write the queued items; return the reason if the trace ends with them.
 
         Raises:
-            OSError: the disk does not take them.
+            OSError: they cannot be written.
         """
         writer, lines = self._writer, list[bytes]()
         if writer is None:
@@ -159,13 +158,13 @@ class _Trace:
 
 
 class Recorder(Listener):
-    """Records what an engine decides, while somebody wants that.
+    """Records an engine's decisions while a trace is active.
 
     Args:
         engine: decides.
         topology: the machine.
         clock: wall-clock seconds.
-        limit_bytes: how large a trace may become.
+        limit_bytes: maximum size of a trace.
     """
 
     def __init__(
@@ -184,14 +183,14 @@ class Recorder(Listener):
 
     @property
     def file(self) -> str:
-        """The trace that is being written; empty: none is."""
+        """The file of the active trace; empty: none."""
         return self._trace.path if self._trace is not None else ""
 
     async def start(self, path: str) -> None:
-        """Begin a trace in the file *path*; a trace that is there already is set aside.
+        """Start a trace in the file *path*; an existing trace is renamed.
 
         Raises:
-            RecordingError: there is one under way, or the file cannot be made.
+            RecordingError: one is active already, or the file cannot be created.
         """
         self._refuse_second()
         file = await trio.to_thread.run_sync(open_trace, path)
@@ -207,23 +206,23 @@ class Recorder(Listener):
         log.info("recording events and decisions", file=path)
 
     async def stop(self) -> str:
-        """End the trace, and return its file once all of it is written.
+        """Stop the trace, and return its file once all of it is written.
 
         Raises:
-            RecordingError: there is none.
+            RecordingError: none is active.
         """
         trace = self._trace
         if trace is None:
-            raise RecordingError("nothing is being recorded; `crirm record start FILE` begins a trace")
+            raise RecordingError("no recording is active; start one with `crirm record start FILE`")
         self._end(STOPPED)
         await trace.over.wait()
         return trace.path
 
     def leave_machine(self, topology: Topology) -> Callable[[], Awaitable[None]] | None:
-        """End the trace, if there is one, since a trace is about one machine; later ones are about *topology*.
+        """Stop an active trace, since a trace is about one machine; later ones are about *topology*.
 
         Returns:
-            what begins another in its place; None where nothing was recorded.
+            a function that starts the next trace; None if nothing was recorded.
         """
         trace, self._topology = self._trace, topology
         if trace is None or trace.ending:
@@ -237,7 +236,7 @@ class Recorder(Listener):
         return go_on
 
     async def run(self) -> None:
-        """Write until cancelled, and then what is left."""
+        """Write events until cancelled, then the remaining ones."""
         try:
             while True:
                 await self._changed.wait()
@@ -251,7 +250,7 @@ class Recorder(Listener):
 
     def _refuse_second(self) -> None:
         if self._trace is not None:
-            raise RecordingError(f"{self.file}: is being recorded already; `crirm record stop` ends that")
+            raise RecordingError(f"{self.file}: already recording to this file; stop it with `crirm record stop`")
 
     def _now(self) -> _Moment:
         return _Moment(self._clock(), self._engine.policy, self._engine.choice, self._engine.state)
@@ -262,7 +261,7 @@ class Recorder(Listener):
             self._put(self._trace, _Happened(self._clock(), event, before, decision))
 
     def activated(self, before: State, plan: Plan) -> None:  # noqa: ARG002 - the interface
-        """Record another configuration."""
+        """Record a new configuration."""
         if self._trace is not None:
             self._put(
                 self._trace, _Activated(self._now(), Decision(plan.state, effects=plan.effects, trails=plan.trails))
@@ -291,7 +290,7 @@ class Recorder(Listener):
         except OSError as error:
             _tell_broken(trace, error)
             end = BROKEN
-        except Exception:  # a trace is never worth the node
+        except Exception:  # a trace must never stop the node
             log.exception("could not record an event; this is a bug in crirm", file=trace.path)
             end = BROKEN
         if end:
@@ -304,31 +303,31 @@ class Recorder(Listener):
 
 
 def _tell_broken(trace: _Trace, error: OSError) -> None:
-    log.error("cannot write the trace; it ends here", file=trace.path, reason=error.strerror)
+    log.error("cannot write the trace; recording stopped", file=trace.path, reason=error.strerror)
 
 
 def _close(trace: _Trace) -> None:
     try:
         trace.file.close()
     except OSError as error:
-        log.warning("last bytes of the trace may be missing", file=trace.path, reason=error.strerror)
+        log.warning("could not close the trace; its last bytes may be missing", file=trace.path, reason=error.strerror)
 
 
 def open_trace(path: str) -> IO[bytes]:
-    """Make the file *path*, for our own user only; a trace that is there already is set aside.
+    """Create the file *path*, for this user only; an existing trace is renamed.
 
     Raises:
-        RecordingError: it is not an absolute path, there is another file, or none can be made.
+        RecordingError: the path is not absolute, another file exists there, or it cannot be created.
     """
     if not path.startswith("/"):
-        raise RecordingError(f"{path}: the daemon has no directory of its own; write the whole path")
+        raise RecordingError(f"{path}: not an absolute path; write the full path")
     try:
         if os.path.lexists(path):
             _set_aside(path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.fdopen(os.open(path, flags, FILE_MODE), "wb")
     except OSError as error:
-        raise RecordingError(f"{path}: a trace cannot be made here: {error.strerror}") from error
+        raise RecordingError(f"{path}: cannot create a trace: {error.strerror}") from error
 
 
 def _set_aside(path: str) -> None:
@@ -337,5 +336,5 @@ def _set_aside(path: str) -> None:
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
         first = file.read(len(_FIRST_BYTES)) if regular else b""
     if not regular or first not in {b"", _FIRST_BYTES}:
-        raise RecordingError(f"{path}: there is a file that is no trace; name another")
+        raise RecordingError(f"{path}: file exists and is not a trace; choose another name")
     Path(path).replace(path + ASIDE)

@@ -1,4 +1,4 @@
-"""Between the state and the store's rows: which rows a change takes, and what rows of an earlier process tell."""
+"""Conversion between the state and the store's rows."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NOTHING_KNOWN: Final[Rows] = {table: {} for table in TABLES}
-"""What a first start finds."""
+"""The rows at a first start."""
 
 View = dict[str, Mapping[Any, Any]]
 """Values by table and key, compared by identity first."""
 
 
 def differences(written: View, view: View) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
-    """Return the rows of *view* that are not as in *written*, and the keys that are gone, by table."""
+    """Return the rows of *view* that differ from *written*, and the removed keys, by table."""
     put: dict[str, dict[str, str]] = {}
     gone: dict[str, list[str]] = {}
     for table, values in view.items():
@@ -46,12 +46,12 @@ def differences(written: View, view: View) -> tuple[dict[str, dict[str, str]], d
 
 
 def text_of(value: Any) -> str:
-    """Return what stands in a row for *value*."""
+    """Return the row of *value*."""
     return json.dumps(to_record(value), separators=(",", ":"))
 
 
 def read(rows: Rows) -> tuple[Saved, int]:
-    """Return what *rows* tell, and how many of them are damaged."""
+    """Return the state in *rows*, and how many of them are damaged."""
     damaged: list[str] = []
     whole = {table: _parsed(rows.get(table, {}), damaged) for table in TABLES if table not in {"meta", "trails"}}
     pods = _valid(Pod, whole["pods"], damaged)
@@ -69,12 +69,12 @@ def read(rows: Rows) -> tuple[Saved, int]:
 
 
 def on_time(saved: Saved, now_s: float, latest_s: float) -> Saved:
-    """Return *saved* with timers that are not longer than they were, though the clock may have been set back.
+    """Return *saved* with timers no longer than before, even if the clock was set back.
 
     Args:
-        saved: by an earlier process.
+        saved: state of an earlier process.
         now_s: wall-clock time in seconds.
-        latest_s: the latest wall-clock time that this process is known to have seen.
+        latest_s: the latest wall-clock time that the earlier process recorded.
     """
     bounded = {
         timer: min(at_s, now_s + at_s - latest_s) if at_s > latest_s else at_s for timer, at_s in saved.timers.items()
@@ -114,7 +114,7 @@ def _timers(records: Mapping[str, Any], damaged: list[str]) -> dict[tuple[Contai
 
 
 def generation_in(rows: Rows) -> int:
-    """Return how many configurations there have been before."""
+    """Return the number of earlier configurations."""
     text = _parsed(rows["meta"], []).get("generation", "0")
     return int(text) if isinstance(text, str) and text.isdecimal() else 0
 

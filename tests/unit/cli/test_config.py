@@ -170,8 +170,8 @@ def test_help_and_schema_are_printed() -> None:
     [
         pytest.param("logger: {Debug: 'maybe:relay'}", "unknown state 'maybe'", id="debug list"),
         pytest.param("logger: {Klog: {v: x}}", "expected a whole number", id="value of a flag"),
-        pytest.param("logger: {Klog: {vv: 1}}", "there is no logging flag 'vv' (did you mean v?)", id="flag"),
-        pytest.param("logger: {Klog: {debug: x}}", "there is no logging flag 'debug'", id="an option that is no flag"),
+        pytest.param("logger: {Klog: {vv: 1}}", "unknown logging flag 'vv' (did you mean v?)", id="flag"),
+        pytest.param("logger: {Klog: {debug: x}}", "unknown logging flag 'debug'", id="an option that is no flag"),
         pytest.param("dump: {Config: 'fll:.*'}", "(did you mean full?)", id="dump rules"),
         pytest.param("dump: {File: x}", "'x' is not an absolute path", id="dump file"),
         pytest.param("policy: {memtier: {ReservedPoolNamespaces: ['[']}}", "is not a glob pattern", id="pattern"),
@@ -189,11 +189,13 @@ def test_texts_that_are_languages_are_read(text: str, fault: str) -> None:
     [
         pytest.param("logger: {Debug: cache}", "this version of crirm has no such source", id="later source"),
         pytest.param(
-            "logger: {Klog: {one_output: true}}", "one_output: means nothing to crirm", id="flag without meaning"
+            "logger: {Klog: {one_output: true}}",
+            "one_output: accepted, but has no effect in crirm",
+            id="flag without meaning",
         ),
         pytest.param(
             "dump: {Config: 'full:CreateContaner'}",
-            "no method of CRI is called CreateContaner (did you mean CreateContainer?)",
+            "CRI has no method CreateContaner (did you mean CreateContainer?)",
             id="rule for no method",
         ),
     ],

@@ -145,7 +145,7 @@ def test_every_flag_of_the_original_is_taken(dashes: str, name: str) -> None:
         pytest.param("-relay-sokcet=/x", "(did you mean -relay-socket?)", id="unknown flag"),
         pytest.param("-force-config /a -fallback-config /b", "use one of them", id="two configurations"),
         pytest.param("-relay-socket x", "relay socket 'x'", id="a bad socket"),
-        pytest.param("-runtime-socket=-", "nothing to relay to", id="no runtime"),
+        pytest.param("-runtime-socket=-", "needs a container runtime", id="no runtime"),
         pytest.param("-dump=fll:.*", "did you mean full?", id="a bad dump rule"),
         pytest.param("-disable-ui false", "false: not a flag", id="a boolean with a separate value"),
         pytest.param("config-help dmp", "did you mean dump?", id="help on an unknown module"),
@@ -226,14 +226,14 @@ def test_a_reset_of_the_policy_forgets_decisions_and_keeps_the_journal(
     argv = ["-reset-policy", f"-relay-socket={short_path}/a.sock", f"-relay-dir={home}"]
     with pytest.raises(StoreError, match="another crirm"):
         command(argv, {})
-    store.write(Batch({"grants": {"k": '"0"'}}, journal=(Entry(time.time(), "asked for"),)))
+    store.write(Batch({"grants": {"k": '"0"'}}, journal=(Entry(time.time(), "requested"),)))
     store.close()
     assert command(argv, {}) == 0
     assert "decisions removed" in capsys.readouterr().out
     store = Store.open(home)
     assert store.load()["grants"] == {}
     store.close()
-    assert [entry.kind for _, entry in read_journal(home)] == ["asked for", "policy reset"]
+    assert [entry.kind for _, entry in read_journal(home)] == ["requested", "policy reset"]
     assert started == []
 
 

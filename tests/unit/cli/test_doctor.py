@@ -51,7 +51,7 @@ def answering(answer: RuntimeInfo | Exception) -> Callable[[str], Awaitable[Runt
             PermissionError(13, "Permission denied"), Verdict.SKIPPED, "permission denied", id="no permission"
         ),
         pytest.param(CrirmError("/run/x: speaks\nHTTP/1.1"), Verdict.FAIL, "/run/x: speaks HTTP/1.1", id="garbage"),
-        pytest.param(ValueError("no VersionResponse"), Verdict.FAIL, "no VersionResponse", id="no answer"),
+        pytest.param(ValueError("invalid VersionResponse"), Verdict.FAIL, "invalid VersionResponse", id="no answer"),
     ],
 )
 async def test_runtimes(answer: RuntimeInfo | Exception, verdict: Verdict, words: str) -> None:

@@ -16,10 +16,10 @@ from crirm.system.store import Batch, Entry, Store
 NOW_S = 1_700_000_000.0
 ENTRIES = (
     Entry(NOW_S - 7200, "crirm started", outcome="policy static", generation=1, machine="48256df5108e"),
-    Entry(NOW_S - 3600, "asked for", "default/web", "main", "k1", "CPUs 2-3", 1, "48256df5108e", "2-3"),
+    Entry(NOW_S - 3600, "requested", "default/web", "main", "k1", "CPUs 2-3", 1, "48256df5108e", "2-3"),
     Entry(NOW_S - 60, "exited", "default/web", "main", "k1", "", 2, "48256df5108e", "2-3"),
-    Entry(NOW_S - 30, "asked for", "kube-system/dns", "main", "k2", "CPUs 0,8-11", 2, "48256df5108e", "0,8-11"),
-    Entry(NOW_S - 90, "asked for", "kube-system/dns", "side", "k3", "clock set back", 2, "48256df5108e", "5"),
+    Entry(NOW_S - 30, "requested", "kube-system/dns", "main", "k2", "CPUs 0,8-11", 2, "48256df5108e", "0,8-11"),
+    Entry(NOW_S - 90, "requested", "kube-system/dns", "side", "k3", "clock set back", 2, "48256df5108e", "5"),
 )
 
 
@@ -68,7 +68,7 @@ def test_what_means_nothing_is_refused(home: str, words: str) -> None:
 
 def test_people_read_it_too(home: str) -> None:
     output = CliRunner().invoke(command, ["--state-dir", home, "--cpu", "8"], catch_exceptions=False).output
-    assert output.endswith("  asked for         kube-system/dns/main  CPUs 0,8-11\n")
+    assert output.endswith("  requested         kube-system/dns/main  CPUs 0,8-11\n")
 
 
 def test_an_age_is_before_now_and_a_time_without_a_zone_is_local() -> None:
@@ -103,4 +103,4 @@ def test_following_shows_what_comes_and_outlives_another_file(home: str, monkeyp
         command, ["--state-dir", home, "-f", "--json", "--since", "45s"], catch_exceptions=False
     )
     kinds = [json.loads(line)["kind"] for line in result.output.splitlines() if line.startswith("{")]
-    assert kinds == ["asked for", "later", "in another file"]
+    assert kinds == ["requested", "later", "in another file"]

@@ -54,7 +54,7 @@ def test_status_shows_it(evil: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "configuration": {
             "name": evil,
             "source": "file",
-            "adjustments": {evil: [evil]},
+            "overrides": {evil: [evil]},
             "rejected": {"at_s": 0.0, "source": evil, "name": evil, "reason": evil},
         },
     }

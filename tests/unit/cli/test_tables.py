@@ -105,7 +105,7 @@ def answer(*names: str) -> dict[str, object]:
         "state_failure": "",
         "machine": {},
         "containers": [{"name": name, **facts, "cpu_shares": 1024, "drift": "", "degraded": ""} for name in names],
-        "configuration": {"name": "", "source": "command line", "adjustments": {}, "rejected": None},
+        "configuration": {"name": "", "source": "command line", "overrides": {}, "rejected": None},
     }
 
 

@@ -114,19 +114,19 @@ def test_secrets_are_shown_when_asked_for() -> None:
         pytest.param(b"\x0a\x01a\x0a\x01b", "StopPodSandboxRequest",
                      "pod_sandbox_id: a\npod_sandbox_id: b", id="a single field twice"),
         pytest.param(b"\x12\x01\x05\x10\x06\x12\x02\x07\x80", "PortForwardRequest",
-                     "port:\n- 5\n- 6\n- 7\n- # malformed at byte 8: the message ends within a number; "
+                     "port:\n- 5\n- 6\n- 7\n- # malformed at byte 8: truncated varint; "
                      "the last 1 bytes are not shown", id="packed, single, and packed and broken"),
         pytest.param(b"\x12\x09\x0a\x01k\x12\x01v\x1a\x01x", "StatusResponse",
                      "info:\n  k: <masked, 1 bytes>\n    3 (1 bytes): x", id="a map entry with more in it"),
         pytest.param(b"\x12\x04\x0a\x01k\x12", "StatusResponse",
-                     "info:\n  k: <masked, 0 bytes>\n    # malformed at byte 5: the message ends within a number; "
+                     "info:\n  k: <masked, 0 bytes>\n    # malformed at byte 5: truncated varint; "
                      "the last 1 bytes are not shown", id="a map entry that breaks off"),
         pytest.param(b"\x12\x00", "StatusResponse", 'info:\n  "": <masked, 0 bytes>', id="an empty map entry"),
         pytest.param(b"\x12\x03\x0a\x01k\x12\x03\x0a\x01", "ListContainersResponse",
-                     "2 (3 bytes): 0x0a016b\n# malformed at byte 5: field 2 says 3 bytes, 2 are left; "
+                     "2 (3 bytes): 0x0a016b\n# malformed at byte 5: field 2 declares 3 bytes, but 2 are left; "
                      "the last 4 bytes are not shown", id="the offset of what makes no sense"),
         pytest.param(b"\x0a\x05\x0a\x01c\x80\x01\x10\x01", "ListContainersResponse",
-                     "containers:\n- id: c\n  # malformed at byte 5: the message ends within a number; "
+                     "containers:\n- id: c\n  # malformed at byte 5: truncated varint; "
                      "the last 2 bytes are not shown\n2 (varint): 1", id="also inside, and what follows is shown"),
     ],
 )  # fmt: skip

@@ -73,8 +73,8 @@ def test_the_default_shows_the_names_of_what_changes_pods_and_containers() -> No
         pytest.param(
             "ful:.*", "cannot read 'ful:.*': 'ful' is not a level (did you mean full?); levels are count", id="level"
         ),
-        pytest.param("Version,full:(", "'(' is no regular expression: missing )", id="expression"),
-        pytest.param("full:*List", "to mean any text write .*", id="a star with text is an expression, and none"),
+        pytest.param("Version,full:(", "'(' is not a usable regular expression: missing )", id="expression"),
+        pytest.param("full:*List", "use .* for any text", id="a star with text is an expression, and none"),
     ],
 )
 def test_faults_name_the_rule_and_what_is_right(text: str, said: str) -> None:

@@ -59,15 +59,15 @@ def test_every_method_is_found_as_with_pythons_engine() -> None:
     [
         pytest.param("(", "missing )", id="a group without end"),
         pytest.param("*a", "nothing to repeat", id="a star that repeats nothing"),
-        pytest.param(r"(a)\1", r"\1 cannot be used", id="a back reference"),
-        pytest.param("(?=a)b", "(?= cannot be used", id="a look ahead"),
-        pytest.param("(?<!a)b", "(?< cannot be used", id="a look behind"),
-        pytest.param("(?>a+)b", "(?> cannot be used", id="an atomic group"),
+        pytest.param(r"(a)\1", r"\1 is not supported", id="a back reference"),
+        pytest.param("(?=a)b", "(?= is not supported", id="a look ahead"),
+        pytest.param("(?<!a)b", "(?< is not supported", id="a look behind"),
+        pytest.param("(?>a+)b", "(?> is not supported", id="an atomic group"),
         pytest.param("a++b", "a + after a repetition", id="a possessive repetition"),
         pytest.param("((a{99}){99}){99}", f"more than {LARGEST} steps", id="one that is large when written out"),
         pytest.param("a|" * 999 + "a", f"more than {LARGEST} steps", id="many alternatives"),
         pytest.param("a" * 3000, "3000 characters", id="a very long one"),
-        pytest.param("(" * 60 + "a" + ")" * 60, "within each other", id="many groups within each other"),
+        pytest.param("(" * 60 + "a" + ")" * 60, "nested more than", id="many groups within each other"),
     ],
 )
 def test_what_cannot_be_had_is_refused(expression: str, said: str) -> None:

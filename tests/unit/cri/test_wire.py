@@ -33,13 +33,13 @@ def test_fields_come_with_number_type_value_and_offset(data: bytes, fields: list
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        pytest.param(b"\x08", "the message ends within a number", id="no value"),
-        pytest.param(b"\x08\x80", "the message ends within a number", id="half a value"),
-        pytest.param(b"\x08" + b"\xff" * 10, "a number has more than 64 bits", id="an endless number"),
-        pytest.param(b"\x12\x05ab", "field 2 says 5 bytes, 2 are left", id="text longer than the message"),
-        pytest.param(b"\x1d\x01\x00", "the message ends within a fixed-size number", id="half of 32 bits"),
+        pytest.param(b"\x08", "truncated varint", id="no value"),
+        pytest.param(b"\x08\x80", "truncated varint", id="half a value"),
+        pytest.param(b"\x08" + b"\xff" * 10, "varint has more than 64 bits", id="an endless number"),
+        pytest.param(b"\x12\x05ab", "field 2 declares 5 bytes, but 2 are left", id="text longer than the message"),
+        pytest.param(b"\x1d\x01\x00", "truncated fixed-size number", id="half of 32 bits"),
         pytest.param(b"\x00\x01", "field number 0", id="field number 0"),
-        pytest.param(b"\x0e\x01", "wire type 6 does not exist", id="wire type 6"),
+        pytest.param(b"\x0e\x01", "unknown wire type 6", id="wire type 6"),
     ],
 )
 def test_what_came_before_the_nonsense_is_kept(bad: bytes, reason: str) -> None:
@@ -50,7 +50,7 @@ def test_packed_numbers() -> None:
     assert list(packed(b"\x01\xac\x02\x80", WireType.VARINT, 7)) == [
         Field(0, 0, 1, 7),
         Field(0, 0, 300, 8),
-        Malformed(10, "the message ends within a number", b"\x80"),
+        Malformed(10, "truncated varint", b"\x80"),
     ]
 
 

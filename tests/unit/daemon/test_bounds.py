@@ -109,5 +109,5 @@ def test_a_trail_names_some_of_the_others_and_counts_the_rest(first: Process) ->
     trail = Trail(ContainerKey("k"), "counting", "", "", "", moves=moves)
     first.engine._keep(1.0, trail)
     stored = first.engine.trails[ContainerKey("k")].trail
-    assert attrs.evolve(trail, moves=moves[:OTHERS_KEPT], notes=("3 more others were touched",)) == stored
+    assert attrs.evolve(trail, moves=moves[:OTHERS_KEPT], notes=("3 more containers changed",)) == stored
     first.kill()

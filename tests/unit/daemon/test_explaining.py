@@ -127,7 +127,7 @@ def test_who_gets_cpus_because_another_ends_can_learn_that(policy: str, ending: 
         ("CPUs", shared, fewer, f"shop/db/main took exclusive CPUs {own}"),
         ("CPUs", fewer, shared, f"shop/db/main released CPUs {own}"),
     ]
-    assert f"CPUs {fewer} -> {shared} of 1 container, since shop/db/main released CPUs {own}" in node.journal[-1]
+    assert f"CPUs {fewer} -> {shared} of 1 container: shop/db/main released CPUs {own}" in node.journal[-1]
 
 
 def test_a_resize_and_its_undoing_are_told_to_those_whom_they_touch() -> None:
@@ -255,4 +255,4 @@ def test_a_refused_resize_is_explained_beside_the_place_that_is_kept() -> None:
     key = node.run("db", 2000)
     assert node.engine.apply(resize(key, 9000)).refusal is not None
     assert len(explanations("db", node)) == 1
-    assert refusals("db", node)[0]["refused"].startswith("its resize: ")
+    assert refusals("db", node)[0]["refused"].startswith("resize: ")

@@ -34,23 +34,25 @@ def test_words_for_the_image_socket_stay(word: str) -> None:
     [
         pytest.param({"relay_socket": "x"}, "relay socket 'x': not an absolute path", id="relay socket"),
         pytest.param({"runtime_socket": "tcp://h:1"}, "runtime socket 'tcp://h:1': CRI needs", id="runtime socket"),
-        pytest.param({"runtime_socket": "-"}, "nothing to relay to", id="no runtime"),
+        pytest.param({"runtime_socket": "-"}, "needs a container runtime", id="no runtime"),
         pytest.param({"relay_socket": "-"}, "relay socket '-'", id="no relay"),
         pytest.param({"image_socket": "none"}, "image socket 'none'", id="image socket"),
-        pytest.param({"grace_s": -1.0}, "grace -1.0: cannot be", id="grace below 0"),
-        pytest.param({"grace_s": float("nan")}, "grace nan: cannot be", id="grace that is no number"),
+        pytest.param({"grace_s": -1.0}, "grace -1.0: not a valid number of seconds", id="grace below 0"),
+        pytest.param(
+            {"grace_s": float("nan")}, "grace nan: not a valid number of seconds", id="grace that is no number"
+        ),
         pytest.param({"dump_count_period_s": 0.0}, "above 0", id="no time between sums"),
         pytest.param({"dump_rules": "fll:.*"}, "did you mean full?", id="dump rules"),
         pytest.param({"dump_file": "cri.dump"}, "dump file 'cri.dump': not an absolute path; write /", id="dump file"),
         pytest.param({"pid_file": "/run/"}, "PID file '/run/': names a directory", id="PID file"),
         pytest.param(
             {"relay_socket": "/run/a.sock", "runtime_socket": "unix:///run/a.sock"},
-            "runtime socket /run/a.sock: is the relay socket too",
+            "runtime socket /run/a.sock: this is the relay socket",
             id="a loop",
         ),
         pytest.param(
             {"relay_socket": "/run/a.sock", "image_socket": "/run/./x/../a.sock"},
-            "image socket /run/./x/../a.sock: is the relay socket too",
+            "image socket /run/./x/../a.sock: this is the relay socket",
             id="a loop by another name",
         ),
     ],
@@ -63,5 +65,5 @@ def test_what_cannot_be_is_refused(given: dict[str, Any], complaint: str) -> Non
 
 def test_a_loop_through_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(UsageError, match="is the relay socket too"):
+    with pytest.raises(UsageError, match="this is the relay socket"):
         Settings(relay_socket=f"{tmp_path}/a.sock", runtime_socket=f"{tmp_path}/link/a.sock")

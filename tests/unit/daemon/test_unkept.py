@@ -47,7 +47,7 @@ def test_a_disk_that_fails_is_written_to_when_it_works_again(
     monkeypatch.setattr(Store, "write", fickle)
     trio.run(main)
     kinds = [entry.kind for _, entry in read_journal(home)]
-    assert kinds == ["crirm started", "pod added", "asked for", "created", "started"]
+    assert kinds == ["crirm started", "pod added", "requested", "created", "started"]
     second = Process(home)
     assert second.engine.state == first.engine.state
     second.kill()
@@ -64,7 +64,7 @@ def test_the_journal_forgets_the_oldest_while_the_disk_takes_nothing(
     monkeypatch.setattr(Store, "write", failing)
     first.run("a", 1000)
     first.write()
-    assert [entry.kind for entry in first.persistence._waiting] == ["asked for", "created", "started"]
+    assert [entry.kind for entry in first.persistence._waiting] == ["requested", "created", "started"]
     first.kill()
 
 
@@ -188,7 +188,7 @@ def test_requests_do_not_wait_for_a_disk_that_hangs(
     first.persistence.when_kept(then, otherwise)
     first.write()
     (answer,) = called
-    assert ("the disk does not answer" in answer) is fail_closed
+    assert ("disk does not respond" in answer) is fail_closed
     assert first.persistence.refusal == ""
     first.kill()
 

@@ -146,10 +146,10 @@ def test_no_adjustments_at_all_take_those_of_before_away(short_path: Path, text:
 @pytest.mark.parametrize(
     ("request_bytes", "code", "reason"),
     [
-        pytest.param(CONFIG_ON_THE_WIRE[:-3], "INVALID_ARGUMENT", "says 8 bytes, 5 are left", id="cut off"),
-        pytest.param(b"\x08\x01", "INVALID_ARGUMENT", "field 1 is not of the length-delimited kind", id="a number"),
+        pytest.param(CONFIG_ON_THE_WIRE[:-3], "INVALID_ARGUMENT", "declares 8 bytes, but 5 are left", id="cut off"),
+        pytest.param(b"\x08\x01", "INVALID_ARGUMENT", "field 1 is not length-delimited", id="a number"),
         pytest.param(b"\x0a\x01\xff", "INVALID_ARGUMENT", "field 1 is not UTF-8 at byte 0", id="not UTF-8"),
-        pytest.param(b"\x12\x05\x0a\x03abc\x12", "INVALID_ARGUMENT", "no protobuf message", id="half an entry"),
+        pytest.param(b"\x12\x05\x0a\x03abc\x12", "INVALID_ARGUMENT", "not a protobuf message", id="half an entry"),
         pytest.param(bytes(MAX_REQUEST_BYTES + 1), "RESOURCE_EXHAUSTED", "the limit is 1114112", id="too large"),
     ],
 )

@@ -306,7 +306,7 @@ async def test_an_answer_that_reads_as_gigabytes_is_refused_at_once() -> None:
 async def test_a_call_of_our_own_that_is_answered_with_very_many_messages_ends_at_the_second() -> None:
     async with open_rig() as rig:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_fail, rig, "INTERNAL.*more than one message")
+            nursery.start_soon(_fail, rig, "INTERNAL.*more than one reply")
             await rig.settle()
             rig.pool_runtime.h2.send_headers(1, REPLY)
             rig.pool_runtime.h2.send_data(1, frame(b"told") * 3)

@@ -125,7 +125,7 @@ async def test_bytes_that_are_no_message_are_told_in_a_sentence_now_and_then(whe
     async def picky(call: HeldCall) -> bytes | None:
         if where == "reply":
             await call.forward(call.message)
-        raise CrirmError("no protobuf message: wire type 7 at byte 3")
+        raise CrirmError("not a protobuf message: wire type 7 at byte 3")
 
     _complaints._seen.clear()
     async with open_rig() as rig:
@@ -136,7 +136,7 @@ async def test_bytes_that_are_no_message_are_told_in_a_sentence_now_and_then(whe
                 if where == "reply":
                     await rig.answer(2 * number + 1, peer=rig.pool_runtime)
         (told,) = [record for record in logs if record["log_level"] in {"warning", "error"}]
-        assert (told["log_level"], told["reason"]) == ("warning", "no protobuf message: wire type 7 at byte 3")
+        assert (told["log_level"], told["reason"]) == ("warning", "not a protobuf message: wire type 7 at byte 3")
         assert "exc_info" not in told
         status = find(rig.kubelet.streams[stream].headers[-1], b"grpc-status")
         assert status == (b"3" if where == "request" else b"0")

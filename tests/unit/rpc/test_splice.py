@@ -94,7 +94,7 @@ class Play:
             return
         room = kubelet.local_flow_control_window(call.stream_id) - padding - 1
         body = (frame(b"q" * size) if call.path == HELD else b"q" * size)[: max(room, 0)]
-        if call.path == HELD and (call.asked or len(body) < size + 5):
+        if call.path == HELD and (call.asked or not size + 5 == len(body) <= 16_000):
             body = b""  # one message, and no other
         if body:
             kubelet.send_data(call.stream_id, body[:16000], pad_length=padding)

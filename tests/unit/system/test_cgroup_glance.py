@@ -58,6 +58,7 @@ def test_whatever_changes_is_seen(host: MadeV1 | MadeV2, file: str, value: str, 
 
 
 def test_files_are_closed_with_the_last_who_knows_them(host: MadeV1 | MadeV2) -> None:
+    gc.collect()  # what other tests have left open
     before = open_files()
     cgroups = Cgroups(host.root, host)
     for _ in range(3):

@@ -158,7 +158,7 @@ async def test_a_change_is_judged_by_the_configuration_in_force_when_its_turn_co
         while len(answers) < 2:
             await trio.testing.wait_all_tasks_blocked(0.01)
     assert answers["static"] == ""
-    assert "cannot become topology-aware" in answers["topology-aware"]
+    assert "cannot switch from policy " in answers["topology-aware"]
     assert [settings.policy.name for settings in change.taken] == ["static"]
 
 

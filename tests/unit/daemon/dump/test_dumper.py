@@ -193,7 +193,7 @@ async def test_the_file_begins_empty_and_gets_stamped_lines(tmp_path: Path) -> N
         "c1 StopContainer <= (passthrough) REPLY {}",
     ]
     assert [line[25:27] for line in lines] == ["] "] * 4
-    assert headers(entries)[0] == ("info", "messages are dumped to a file too")
+    assert headers(entries)[0] == ("info", "dumping messages to a file as well")
 
 
 async def test_a_file_that_cannot_be_opened_ends_the_start(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ async def test_what_time_does_not_allow_at_the_end_is_said(monkeypatch: pytest.M
     with capture_logs() as entries:
         async with dumping("full:*") as dumper:
             make_call(dumper, STOP, b"", b"")
-    assert headers(entries) == [("warning", "the daemon ends before the dump is whole")]
+    assert headers(entries) == [("warning", "crirm stops before all dumped messages are written")]
     assert entries[0]["messages_left_out"] == 3
 
 
@@ -237,7 +237,7 @@ async def test_counted_calls_are_summed(autojump_clock: MockClock) -> None:
         {"Version": 2, "Status": 1},
         {"Exec": 1},  # the end comes before the next sum
     ]
-    assert {entry["event"] for entry in entries} == {"calls since the last count"}
+    assert {entry["event"] for entry in entries} == {"calls since the last summary"}
 
 
 @pytest.fixture
@@ -267,7 +267,7 @@ async def test_a_bug_in_showing_one_message_loses_that_message_only(monkeypatch:
             make_call(dumper, STOP, b"bad", b"")
             make_call(dumper, STOP, b"", b"")
     assert headers(entries) == [
-        ("error", "a message cannot be shown, this is a bug in crirm"),
+        ("error", "could not format a message; this is a bug in crirm"),
         ("info", "good StopContainer <= (passthrough) REQUEST"),
     ]
 

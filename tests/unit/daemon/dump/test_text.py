@@ -117,7 +117,7 @@ def test_a_method_that_crirm_does_not_know_is_shown_by_number() -> None:
 def test_what_was_left_out_is_said() -> None:
     shown = text(LeftOut(3), show_secrets=False, pause=lambda: None)
     assert shown is not None
-    assert (shown.header, shown.failed) == ("3 messages left out of the dump: they came too fast", True)
+    assert (shown.header, shown.failed) == ("3 messages not dumped: they arrived too fast", True)
 
 
 def test_names_cannot_forge_lines() -> None:

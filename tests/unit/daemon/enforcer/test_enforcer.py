@@ -291,7 +291,7 @@ async def test_an_unreadable_cgroup_is_said_once(
     async with Node(node(*(container(name) for name in "cde")), kernel).running():
         await trio.sleep(100)
     assert sorted(warnings(logs)) == [
-        "cannot read a cgroup; drift there goes unnoticed",
+        "cannot read a cgroup; drift in it is not detected",
         "cgroup drifted from its assignment",
     ]
     assert [name for name, _ in kernel.writes] == ["id-e"]
@@ -314,8 +314,7 @@ async def test_looking_in_the_wrong_place_is_noticed(
     async with Node(known, FakeKernel()).running():
         await trio.sleep(400)
     assert (
-        warnings(logs)
-        == ["no running container has its cgroup where crirm looks; are the host's cgroups mounted?"] * said
+        warnings(logs) == ["found no cgroup of any running container; check that the host's cgroups are mounted"] * said
     )
 
 

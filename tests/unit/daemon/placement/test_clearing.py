@@ -145,7 +145,7 @@ async def test_a_runtime_that_does_not_answer_keeps_nobody_from_starting_for_eve
     assert bench.done == [owner]
     (failed,) = [event for event in bench.told if isinstance(event, UpdateFailed)]
     assert failed.key == sharing
-    assert "shop/web/o waits for it to start or grow" in failed.reason
+    assert "shop/web/o was waiting to start or grow" in failed.reason
     assert bench.effects.handover.overdue == {sharing: failed.reason}
     assert trio.current_time() - begun_s == CLEAR_WITHIN_S + 1
     await bench.answers()

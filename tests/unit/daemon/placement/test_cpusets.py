@@ -49,11 +49,11 @@ async def test_cpus_asked_for_by_hand_are_told_once(nursery: trio.Nursery) -> No
     (told,) = [record for record in logs if record["event"] == ASKED]
     assert (told["container"], told["asked"], told["log_level"]) == ("shop/web/c", "CPUs 7", "warning")
     (entry,) = journal
-    assert (entry.kind, entry.pod, entry.container) == ("CPUs asked for", "shop/web", "c")
+    assert (entry.kind, entry.pod, entry.container) == ("CPU request ignored", "shop/web", "c")
     assert entry.outcome == "CPUs 7, by another party; the assignment stays"
     (finding,) = node.intake.cpusets.findings()
     assert finding == (
-        "another party requested CPUs or memory nodes: shop/web/c was to get CPUs 7, and keeps its assignment"
+        "another party requested CPUs or memory nodes: shop/web/c should get CPUs 7, but keeps its assignment"
     )
     remove(node, "c")
     assert node.intake.cpusets.findings() == ()

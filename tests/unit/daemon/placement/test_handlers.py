@@ -73,7 +73,7 @@ async def test_one_warning_tells_of_all_pods_whose_class_is_worked_out(
             "CreateContainer", create_request(pod=name), good(v1.CreateContainerResponse(container_id=f"c-{name}"))
         )
     assert {pod.qos for pod in node.engine.state.workload.pods.values()} == {QoSClass.BURSTABLE}
-    assert capsys.readouterr().err.count("does not tell its QoS class") == 1
+    assert capsys.readouterr().err.count("does not show its QoS class") == 1
 
 
 async def test_a_container_without_room_is_refused_in_words(nursery: trio.Nursery) -> None:
@@ -294,7 +294,7 @@ async def test_hints_that_cannot_be_looked_up_stop(nursery: trio.Nursery, hints:
     held = await node.begin("CreateContainer", create_request(mounts=("/data",)))
     await held.decided.wait()
     assert refused is (held.forwarded is None)
-    assert held.refused is None or "do not tell where they are" in held.refused[1]
+    assert held.refused is None or "cannot determine the location" in held.refused[1]
 
 
 async def test_mounts_that_never_answer_leave_threads_for_others(

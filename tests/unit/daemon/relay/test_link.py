@@ -172,8 +172,8 @@ async def test_an_absent_runtime_is_told_of_at_growing_pauses(autojump_clock: Mo
     [
         pytest.param(PermissionError(13, "Permission denied"), "no permission to connect", id="not permitted"),
         pytest.param(NotGrpcError(f"{SOCKET}: does not speak gRPC"), "does not speak gRPC", id="not gRPC"),
-        pytest.param(GARBAGE, "answers Version with no VersionResponse", id="garbage"),
-        pytest.param(NAMELESS, "answers Version with a VersionResponse without runtime_name", id="nameless"),
+        pytest.param(GARBAGE, "Version failed: invalid VersionResponse", id="garbage"),
+        pytest.param(NAMELESS, "Version failed: VersionResponse without runtime_name", id="nameless"),
         pytest.param(runtime("v1", name="dockershim"), "--allow-untested-runtimes", id="untested"),
     ],
 )

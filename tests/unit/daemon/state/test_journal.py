@@ -28,7 +28,7 @@ def test_looking_at_the_lists_is_written_down_only_where_it_brings_something(fir
     assert described == [
         ("synchronised", "s", "found, CPUs 0"),
         ("resized", "s", ""),
-        ("synchronised", "s", "it is gone"),
+        ("synchronised", "s", "removed"),
     ]
     assert isinstance(first.persistence._waiting[0], Entry)
     first.kill()
@@ -38,7 +38,7 @@ def test_pods_that_come_and_go_in_the_lists_are_written_down(first: Process) -> 
     first.persistence._waiting.clear()
     first.engine.apply(Synchronised((pod("p2"),), ()))
     described = [(entry.kind, entry.pod, entry.outcome) for entry in first.persistence._waiting]
-    assert described == [("synchronised", "default/p2", "found"), ("synchronised", "default/p1", "it is gone")]
+    assert described == [("synchronised", "default/p2", "found"), ("synchronised", "default/p1", "removed")]
     first.kill()
 
 
@@ -53,10 +53,10 @@ def test_entries_say_under_which_configuration_on_which_machine_and_which_cpus(h
     assert [(entry.kind, entry.generation, entry.machine, entry.cpus) for entry in entries] == [
         ("crirm started", 1, "0123456789ab", ""),
         ("pod added", 1, "0123456789ab", ""),
-        ("asked for", 1, "0123456789ab", "0"),
+        ("requested", 1, "0123456789ab", "0"),
         ("created", 1, "0123456789ab", ""),
         ("started", 1, "0123456789ab", ""),
-        ("resize asked for", 1, "0123456789ab", "1-2"),
+        ("resize requested", 1, "0123456789ab", "1-2"),
         ("removed", 1, "0123456789ab", "0-2"),
         ("crirm started", 2, "0123456789ab", ""),
     ]
@@ -71,7 +71,7 @@ def test_a_configuration_that_is_taken_into_use_is_written_down(home: str, first
     told = [(e.kind, e.generation, e.container, e.cpus, e.outcome) for _, e in read_journal(home) if e.generation == 2]
     assert told == [
         ("configured", 2, "", "1-2,5-6", "policy another, containers changed: 1, without room: 0"),
-        ("configured", 2, "b", "1-2,5-6", "CPUs 1-2 -> CPUs 5-6, since the configuration changed"),
+        ("configured", 2, "b", "1-2,5-6", "CPUs 1-2 -> CPUs 5-6: the configuration changed"),
     ]
     second = Process(home, policy)
     assert second.engine.state.adjustments == {kept: cpus("0"), moved: cpus("5-6")}

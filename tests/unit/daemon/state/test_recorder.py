@@ -144,10 +144,10 @@ async def test_the_end_of_crirm_ends_the_trace_with_all_that_happened(nursery: t
 async def test_only_one_trace_is_recorded_at_a_time(nursery: trio.Nursery, tmp_path: Path) -> None:
     live = Live(nursery, tmp_path / "t")
     async with live.writing():
-        with pytest.raises(RecordingError, match="nothing is being recorded"):
+        with pytest.raises(RecordingError, match="no recording is active"):
             await live.recorder.stop()
         await live.recorder.start(str(live.file))
-        with pytest.raises(RecordingError, match="is being recorded already"):
+        with pytest.raises(RecordingError, match="already recording to this file"):
             await live.recorder.start(str(tmp_path / "other"))
         await live.recorder.stop()
         await live.recorder.start(str(tmp_path / "other"))
@@ -196,7 +196,7 @@ async def test_a_full_disk_ends_the_trace_and_nothing_else(
             await live.recorder.start(str(live.file))
             live.some_work()
             await live.wait_over()
-    (record,) = [log for log in logs if log["event"] == "cannot write the trace; it ends here"]
+    (record,) = [log for log in logs if log["event"] == "cannot write the trace; recording stopped"]
     assert record["reason"] == "No space left on device"
     assert len(live.engine.state.adjustments) == 3
 
@@ -222,7 +222,7 @@ def test_a_trace_is_set_aside_but_no_other_file(tmp_path: Path) -> None:
         open_trace(str(file)).close()
         assert (file.read_bytes(), before.read_bytes()) == (b"", text)
     file.write_bytes(b"something that somebody needs")
-    with pytest.raises(RecordingError, match="there is a file that is no trace"):
+    with pytest.raises(RecordingError, match="file exists and is not a trace"):
         open_trace(str(file))
     assert file.read_bytes() == b"something that somebody needs"
 
@@ -230,10 +230,10 @@ def test_a_trace_is_set_aside_but_no_other_file(tmp_path: Path) -> None:
 def test_where_no_trace_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     for path, said in (
-        ("t", "t: the daemon has no directory of its own; write the whole path"),
-        (str(tmp_path / "no" / "t"), "a trace cannot be made here: No such file or directory"),
-        (str(tmp_path / "link"), "a trace cannot be made here: Too many levels of symbolic links"),
-        (str(tmp_path), "a trace cannot be made here: Is a directory"),
+        ("t", "t: not an absolute path; write the full path"),
+        (str(tmp_path / "no" / "t"), "cannot create a trace: No such file or directory"),
+        (str(tmp_path / "link"), "cannot create a trace: Too many levels of symbolic links"),
+        (str(tmp_path), "cannot create a trace: Is a directory"),
     ):
         with pytest.raises(RecordingError, match=said):
             open_trace(path)
