@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING
 
 import attrs
 import betterproto
 
-from crirm.cri import slice as cri
-from crirm.cri.fields import number
-from crirm.cri.message import Message
-from crirm.cri.reading import read
+from crirm.cri.replies import class_told_by
 from crirm.model.annotations import kept
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.qos import QoSClass, QoSClassError, qos_class
+from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources
-from crirm.model.workload import ContainerId, Pod, PodId
+from crirm.model.workload import Pod, PodId
 
-_INFO: Final = number(cri.PodSandboxStatusResponse, "info")
-_STATUS: Final = number(cri.ContainerStatusResponse, "status")
-_RESOURCES: Final = number(cri.ContainerStatus, "resources")
+if TYPE_CHECKING:
+    from crirm.cri import slice as cri
 
 
 @attrs.frozen
@@ -67,7 +63,7 @@ def asked_sets(message: cri.LinuxContainerResources) -> tuple[str, str]:
 def sandbox_config(config: cri.PodSandboxConfig, pod_id: str) -> Pod:
     """Return the pod of a PodSandboxConfig; BestEffort for now if its cgroup does not show its QoS class."""
     metadata, linux = config.metadata, config.linux
-    qos = _qos(linux.cgroup_parent)
+    qos = class_told_by(linux.cgroup_parent)
     return Pod(
         id=PodId(pod_id),
         uid=metadata.uid,
@@ -83,19 +79,6 @@ def sandbox_config(config: cri.PodSandboxConfig, pod_id: str) -> Pod:
     )
 
 
-def _qos(cgroup_parent: str) -> QoSClass | None:
-    try:
-        return qos_class(cgroup_parent)
-    except QoSClassError:
-        return None
-
-
-def with_cgroup_parent(pod: Pod, cgroup_parent: str) -> Pod:
-    """Return *pod* with its cgroup, and the QoS class that follows from it, if any."""
-    qos = _qos(cgroup_parent)
-    return attrs.evolve(pod, cgroup_parent=cgroup_parent, qos=qos or QoSClass.BEST_EFFORT, qos_told=qos is not None)
-
-
 def places(config: cri.ContainerConfig) -> tuple[Place, ...]:
     """Return the mounts and devices of a container, in the order of the request."""
     return (*map(_mount, config.mounts), *map(_device, config.devices))
@@ -108,38 +91,3 @@ def _mount(mount: cri.Mount) -> Place:
 def _device(device: cri.Device) -> Place:
     writable = any(letter in device.permissions for letter in "wm")
     return Place(path=device.host_path, inside=device.container_path, writable=writable, device=True)
-
-
-# --- large replies: only the required fields ----------------------------------------------------------------
-
-
-def event(message: bytes) -> tuple[ContainerId, cri.ContainerEventType]:
-    """Return the container of a ContainerEventResponse, and its event."""
-    told = Message(message)
-    return (
-        ContainerId(told.text(number(cri.ContainerEventResponse, "container_id"))),
-        cri.ContainerEventType.try_value(told.number(number(cri.ContainerEventResponse, "container_event_type"))),
-    )
-
-
-def verbose_info(answer: bytes) -> dict[str, str]:
-    """Return the ``info`` map of a PodSandboxStatusResponse or ContainerStatusResponse (the same field in both)."""
-    return Message(answer).mapping(_INFO)
-
-
-def status_resources(answer: bytes) -> LinuxResources | None:
-    """Return the resources in a ContainerStatusResponse; None if the runtime does not report any."""
-    told = _told_resources(answer)
-    return None if told is None else resources(told.linux)
-
-
-def status_cpus(answer: bytes) -> str:
-    """Return the CPUs to which a container is bound according to a ContainerStatusResponse, as text."""
-    told = _told_resources(answer)
-    return "" if told is None else told.linux.cpuset_cpus
-
-
-def _told_resources(answer: bytes) -> cri.ContainerResources | None:
-    status = Message(answer).message(_STATUS)
-    found = b"".join(status.raws(_RESOURCES))
-    return read(cri.ContainerResources, found) if status.has(_RESOURCES) else None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from crirm.cri import slice as cri
-from crirm.cri.fields import number, path
+from crirm.cri import numbers
 from crirm.cri.message import edited
 
 if TYPE_CHECKING:
@@ -13,22 +12,30 @@ if TYPE_CHECKING:
     from crirm.model.resources import LinuxResources
     from crirm.model.workload import ContainerId, PodId
 
-_CPU_PERIOD: Final = number(cri.LinuxContainerResources, "cpu_period")
-_CPU_QUOTA: Final = number(cri.LinuxContainerResources, "cpu_quota")
-_CPU_SHARES: Final = number(cri.LinuxContainerResources, "cpu_shares")
-_MEMORY_LIMIT: Final = number(cri.LinuxContainerResources, "memory_limit_in_bytes")
-_OOM_SCORE_ADJ: Final = number(cri.LinuxContainerResources, "oom_score_adj")
-_CPUSET_CPUS: Final = number(cri.LinuxContainerResources, "cpuset_cpus")
-_CPUSET_MEMS: Final = number(cri.LinuxContainerResources, "cpuset_mems")
+_CPU_PERIOD: Final = numbers.LinuxContainerResources.cpu_period
+_CPU_QUOTA: Final = numbers.LinuxContainerResources.cpu_quota
+_CPU_SHARES: Final = numbers.LinuxContainerResources.cpu_shares
+_MEMORY_LIMIT: Final = numbers.LinuxContainerResources.memory_limit_in_bytes
+_OOM_SCORE_ADJ: Final = numbers.LinuxContainerResources.oom_score_adj
+_CPUSET_CPUS: Final = numbers.LinuxContainerResources.cpuset_cpus
+_CPUSET_MEMS: Final = numbers.LinuxContainerResources.cpuset_mems
 
-_RESOURCES_IN_CREATE: Final = path(cri.CreateContainerRequest, "config", "linux", "resources")
-_RESOURCES_IN_UPDATE: Final = path(cri.UpdateContainerResourcesRequest, "linux")
-_RESOURCES_IN_STATUS: Final = path(cri.ContainerStatusResponse, "status", "resources", "linux")
-_UPDATED: Final = number(cri.UpdateContainerResourcesRequest, "container_id")
-_ASKED_POD: Final = number(cri.PodSandboxStatusRequest, "pod_sandbox_id")
-_ASKED_CONTAINER: Final = number(cri.ContainerStatusRequest, "container_id")
-_VERBOSE_POD: Final = number(cri.PodSandboxStatusRequest, "verbose")
-_VERBOSE_CONTAINER: Final = number(cri.ContainerStatusRequest, "verbose")
+_RESOURCES_IN_CREATE: Final = (
+    numbers.CreateContainerRequest.config,
+    numbers.ContainerConfig.linux,
+    numbers.LinuxContainerConfig.resources,
+)
+_RESOURCES_IN_UPDATE: Final = (numbers.UpdateContainerResourcesRequest.linux,)
+_RESOURCES_IN_STATUS: Final = (
+    numbers.ContainerStatusResponse.status,
+    numbers.ContainerStatus.resources,
+    numbers.ContainerResources.linux,
+)
+_UPDATED: Final = numbers.UpdateContainerResourcesRequest.container_id
+_ASKED_POD: Final = numbers.PodSandboxStatusRequest.pod_sandbox_id
+_ASKED_CONTAINER: Final = numbers.ContainerStatusRequest.container_id
+_VERBOSE_POD: Final = numbers.PodSandboxStatusRequest.verbose
+_VERBOSE_CONTAINER: Final = numbers.ContainerStatusRequest.verbose
 _MODULUS: Final = 1 << 64
 
 

@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from crirm.cri import slice as cri
-from crirm.cri.fields import fields, number, path
+from crirm.cri import numbers
 from crirm.cri.message import MalformedError, Message, edited
 from crirm.cri.wire import Malformed, WireType, walk
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
-    import betterproto
-
-EXITED: Final = int(cri.ContainerState.CONTAINER_EXITED)
-_ID: Final = number(cri.Container, "id")
+EXITED: Final = numbers.ContainerState.CONTAINER_EXITED
+_ID: Final = numbers.Container.id
 _ID_START: Final = bytes(
     (_ID << 3 | WireType.BYTES,)
 )  # encoders that write fields in numerical order begin an item with its id
@@ -46,22 +43,19 @@ class _Shape:
         return bytes((self.state << 3 | WireType.VARINT, EXITED))
 
 
-def _shape(answer: type[betterproto.Message], items: str) -> _Shape:
-    field = fields(answer)[items]
-    return _Shape(field.number, number(field.cls, "state"))
-
-
 _SHAPES: Final = {
-    "ListContainers": _shape(cri.ListContainersResponse, "containers"),
-    "StreamContainers": _shape(cri.StreamContainersResponse, "containers"),
-    "ContainerStatus": _shape(cri.ContainerStatusResponse, "status"),
-    "PodSandboxStatus": _shape(cri.PodSandboxStatusResponse, "containers_statuses"),
-    "GetContainerEvents": _shape(cri.ContainerEventResponse, "containers_statuses"),
+    "ListContainers": _Shape(numbers.ListContainersResponse.containers, numbers.Container.state),
+    "StreamContainers": _Shape(numbers.StreamContainersResponse.containers, numbers.Container.state),
+    "ContainerStatus": _Shape(numbers.ContainerStatusResponse.status, numbers.ContainerStatus.state),
+    "PodSandboxStatus": _Shape(numbers.PodSandboxStatusResponse.containers_statuses, numbers.ContainerStatus.state),
+    "GetContainerEvents": _Shape(numbers.ContainerEventResponse.containers_statuses, numbers.ContainerStatus.state),
 }
 TELLING: Final = frozenset(_SHAPES)
 """Methods of the RuntimeService whose replies contain states of containers."""
 LIST_EXITED: Final = edited(
-    b"", path(cri.ListContainersRequest, "filter", "state"), {number(cri.ContainerStateValue, "state"): EXITED}
+    b"",
+    (numbers.ListContainersRequest.filter, numbers.ContainerFilter.state),
+    {numbers.ContainerStateValue.state: EXITED},
 )
 """A ListContainersRequest for exited containers: a filter by state."""
 

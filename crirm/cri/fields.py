@@ -1,4 +1,4 @@
-"""Field numbers by name, from the metadata of generated messages; hand-written code contains no numbers."""
+"""What the generated messages know of their fields; who only needs numbers takes them from `numbers`."""
 
 from __future__ import annotations
 
@@ -61,25 +61,3 @@ def _field(name: str, meta: Any, cls: Any, default: Any) -> Field:
     return Field(
         name, meta.number, meta.proto_type, default is list, cls if meta.proto_type in {"message", "enum"} else None
     )
-
-
-def number(message: type[betterproto.Message], field: str) -> int:
-    """Return the field number of *field* of a generated class.
-
-    Raises:
-        KeyError: there is no such field.
-    """
-    return fields(message)[field].number
-
-
-def path(message: type[betterproto.Message], *names: str) -> tuple[int, ...]:
-    """Return the field numbers of a path of names from *message* into nested messages."""
-    numbers: list[int] = []
-    at: type[betterproto.Message] | None = message
-    for name in names:
-        if at is None:
-            raise KeyError(f"{name}: {names[len(numbers) - 1]} is not a message")
-        field = fields(at)[name]
-        numbers.append(field.number)
-        at = field.message
-    return tuple(numbers)

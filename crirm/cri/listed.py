@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from crirm.cri import slice as cri
-from crirm.cri.fields import number
+from crirm.cri import numbers
 from crirm.cri.message import Message
 from crirm.cri.wire import WireType, short_bounds
 from crirm.model.annotations import kept
@@ -20,22 +19,20 @@ from crirm.model.workload import ContainerId, ContainerState, Pod, PodId
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import betterproto
-
 _STATES: Final = {
-    int(cri.ContainerState.CONTAINER_CREATED): ContainerState.CREATED,
-    int(cri.ContainerState.CONTAINER_RUNNING): ContainerState.RUNNING,
-    int(cri.ContainerState.CONTAINER_EXITED): ContainerState.EXITED,
+    numbers.ContainerState.CONTAINER_CREATED: ContainerState.CREATED,
+    numbers.ContainerState.CONTAINER_RUNNING: ContainerState.RUNNING,
+    numbers.ContainerState.CONTAINER_EXITED: ContainerState.EXITED,
 }  # all others, known or not, count as created: they hold their resources
-_CONTAINERS: Final = number(cri.ListContainersResponse, "containers")
-_ID: Final = number(cri.Container, "id")
-_POD: Final = number(cri.Container, "pod_sandbox_id")
-_METADATA: Final = number(cri.Container, "metadata")
-_STATE: Final = number(cri.Container, "state")
-_LABELS: Final = number(cri.Container, "labels")
-_ANNOTATIONS: Final = number(cri.Container, "annotations")
-_NAME: Final = number(cri.ContainerMetadata, "name")
-_ATTEMPT: Final = number(cri.ContainerMetadata, "attempt")
+_CONTAINERS: Final = numbers.ListContainersResponse.containers
+_ID: Final = numbers.Container.id
+_POD: Final = numbers.Container.pod_sandbox_id
+_METADATA: Final = numbers.Container.metadata
+_STATE: Final = numbers.Container.state
+_LABELS: Final = numbers.Container.labels
+_ANNOTATIONS: Final = numbers.Container.annotations
+_NAME: Final = numbers.ContainerMetadata.name
+_ATTEMPT: Final = numbers.ContainerMetadata.attempt
 _ID_TAG: Final = _ID << 3 | WireType.BYTES
 _STATE_TAG: Final = _STATE << 3 | WireType.VARINT
 
@@ -140,24 +137,24 @@ def _in_order(item: bytes) -> tuple[str, int] | None:
 
 
 def listed_pods(answer: bytes) -> list[Pod]:
-    """Read a ListPodSandboxResponse; it has no cgroups, so the QoS class is still unknown (BestEffort)."""
-    items = Message(answer).messages(number(cri.ListPodSandboxResponse, "items"))
-    return [_listed_pod(item, cri.PodSandbox) for item in items]
+    """Read a ListPodSandboxResponse; it does not tell cgroups, so the QoS class is still open (BestEffort)."""
+    items = Message(answer).messages(numbers.ListPodSandboxResponse.items)
+    return [_listed_pod(item, numbers.PodSandbox) for item in items]
 
 
 def pod_status(answer: bytes) -> Pod:
-    """Read the pod of a PodSandboxStatusResponse, as from a list; only the verbose info has its cgroup."""
-    return _listed_pod(Message(answer).message(number(cri.PodSandboxStatusResponse, "status")), cri.PodSandboxStatus)
+    """Read the pod of a PodSandboxStatusResponse, as from a list; only the verbose info tells its cgroup."""
+    return _listed_pod(Message(answer).message(numbers.PodSandboxStatusResponse.status), numbers.PodSandboxStatus)
 
 
-def _listed_pod(item: Message, cls: type[betterproto.Message]) -> Pod:
-    metadata = item.message(number(cls, "metadata"))
+def _listed_pod(item: Message, cls: type[numbers.PodSandbox | numbers.PodSandboxStatus]) -> Pod:
+    metadata = item.message(cls.metadata)
     return Pod(
-        id=PodId(item.text(number(cls, "id"))),
-        uid=metadata.text(number(cri.PodSandboxMetadata, "uid")),
-        name=metadata.text(number(cri.PodSandboxMetadata, "name")),
-        namespace=metadata.text(number(cri.PodSandboxMetadata, "namespace")),
+        id=PodId(item.text(cls.id)),
+        uid=metadata.text(numbers.PodSandboxMetadata.uid),
+        name=metadata.text(numbers.PodSandboxMetadata.name),
+        namespace=metadata.text(numbers.PodSandboxMetadata.namespace),
         qos=QoSClass.BEST_EFFORT,
-        labels=item.mapping(number(cls, "labels")),
-        annotations=kept(item.mapping(number(cls, "annotations"))),
+        labels=item.mapping(cls.labels),
+        annotations=kept(item.mapping(cls.annotations)),
     )

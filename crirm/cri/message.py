@@ -4,7 +4,7 @@ This is for lists and large replies, of which only a few fields are needed (`rea
 the slice), and for edits: everything else keeps its bytes, including unknown fields, their order, and the order of
 maps.
 
-Numbers come from the slice (`fields.number`). Source of the wire rules (the last of several wins, nested messages
+Numbers come from the slice (`numbers`). Source of the wire rules (the last of several wins, nested messages
 merge): https://protobuf.dev/programming-guides/encoding/
 """
 

@@ -6,14 +6,13 @@ from typing import Final
 
 import attrs
 
-from crirm.cri import slice as cri
-from crirm.cri.fields import number
+from crirm.cri import numbers
 from crirm.cri.message import Message, edited
 
 # Accepted by every known runtime; the field is the kubelet's own version, which none of them reads.
 _CLIENT_VERSION: Final = "0.1.0"
-_NAME: Final = number(cri.VersionResponse, "runtime_name")
-_VERSION: Final = number(cri.VersionResponse, "runtime_version")
+_NAME: Final = numbers.VersionResponse.runtime_name
+_VERSION: Final = numbers.VersionResponse.runtime_version
 
 
 @attrs.frozen
@@ -26,7 +25,7 @@ class RuntimeVersion:
 
 def encode_version_request() -> bytes:
     """Return an encoded VersionRequest."""
-    return edited(b"", (), {number(cri.VersionRequest, "version"): _CLIENT_VERSION})
+    return edited(b"", (), {numbers.VersionRequest.version: _CLIENT_VERSION})
 
 
 def decode_version(message: bytes) -> RuntimeVersion:

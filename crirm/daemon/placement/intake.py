@@ -8,10 +8,7 @@ import attrs
 import trio
 
 from crirm.admission.admission import Admission, Facts, admitted, as_asked
-from crirm.admission.creation import CREATION, hinting_places
-from crirm.admission.resize import RESIZE
 from crirm.admission.steps import pod_named, required
-from crirm.cri.decode import resources
 from crirm.daemon.placement.cpusets import Cpusets
 from crirm.logs import get_logger
 from crirm.model.decision import RefusedError
@@ -87,6 +84,9 @@ class Intake:
         Raises:
             RefusedError: by a step before the policy.
         """
+        from crirm.admission.creation import CREATION  # noqa: PLC0415 - betterproto; see `node.first_needs`
+        from crirm.cri.decode import resources  # noqa: PLC0415
+
         pod = self.pod_of(request.pod_sandbox_id)
         self._tell_untold(self.engine.state.workload.pods[pod], resources(request.config.linux.resources))
         try:
@@ -101,6 +101,8 @@ class Intake:
         Raises:
             RefusedError: by a step before the policy.
         """
+        from crirm.admission.resize import RESIZE  # noqa: PLC0415 - as above
+
         return admitted(self._asked(request, key, ()), RESIZE)
 
     def _asked(
@@ -136,6 +138,8 @@ class Intake:
 
     async def hints(self, request: cri.CreateContainerRequest) -> tuple[TopologyHint, ...] | None:
         """Return the location of a container's mounts and devices, as far as it matters; None: unknown."""
+        from crirm.admission.creation import hinting_places  # noqa: PLC0415 - as above
+
         known = self.pod_of(request.pod_sandbox_id) in self.engine.state.workload.pods
         try:
             places = hinting_places(self._asked(request, NOBODY, ())) if known else ()
