@@ -23,13 +23,12 @@ _STATES: Final = {
     numbers.ContainerState.CONTAINER_CREATED: ContainerState.CREATED,
     numbers.ContainerState.CONTAINER_RUNNING: ContainerState.RUNNING,
     numbers.ContainerState.CONTAINER_EXITED: ContainerState.EXITED,
-}  # all others, known or not, count as created: they hold what they were given
+}  # all others, known or not, count as created: they hold their resources
 _CONTAINERS: Final = numbers.ListContainersResponse.containers
 _ID: Final = numbers.Container.id
 _POD: Final = numbers.Container.pod_sandbox_id
 _METADATA: Final = numbers.Container.metadata
 _STATE: Final = numbers.Container.state
-_CREATED_AT: Final = numbers.Container.created_at
 _LABELS: Final = numbers.Container.labels
 _ANNOTATIONS: Final = numbers.Container.annotations
 _NAME: Final = numbers.ContainerMetadata.name
@@ -49,7 +48,6 @@ class Listed:
     state: ContainerState
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
-    created_at_ns: int
 
 
 @attrs.frozen
@@ -83,7 +81,6 @@ class Seen:
             state=_state(item.number(_STATE)),
             labels=item.mapping(_LABELS),
             annotations=kept(item.mapping(_ANNOTATIONS)),
-            created_at_ns=item.number(_CREATED_AT),
         )
 
 

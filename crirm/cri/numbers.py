@@ -203,7 +203,6 @@ class Container:
     pod_sandbox_id: Final = 2
     metadata: Final = 3
     state: Final = 6
-    created_at: Final = 7
     labels: Final = 8
     annotations: Final = 9
 

@@ -139,11 +139,6 @@ class Deframer:
         """Size of an incomplete message."""
         return len(self._buffer)
 
-    def clear(self) -> None:
-        """Drop buffered bytes, and ignore the rest."""
-        self._given_up = True
-        self._buffer = bytearray()
-
     def feed(self, data: bytes) -> None:
         """Take the next bytes and deliver every message that they complete.
 
@@ -171,7 +166,7 @@ class Deframer:
         return plain(packed, _MOST_UNPACKED_AT_ONCE_BYTES) if self._unpacks else packed
 
     def _give_up(self, size_bytes: int) -> None:
-        self.clear()
+        self._given_up, self._buffer = True, bytearray()
         if self._strict:
             raise MessageTooLargeError(f"message of {size_bytes} bytes; the limit is {MAX_MESSAGE_BYTES}")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conformance.client import unary
+from tests.integration.deciding import make_node
 from tests.integration.raw_caller import RawCaller
 from tests.integration.support import (
     CLIENTS,
@@ -72,6 +73,20 @@ def test_a_second_signal_ends_the_grace(stage: Stage) -> None:
     relay.send(signal.SIGTERM)
     assert relay.wait_exit() == 0
     assert call.finish().code == UNAVAILABLE
+
+
+def test_held_calls_that_outlast_the_grace_are_cut_off_too(stage: Stage) -> None:
+    """The handler of a call that was forwarded is shielded, but not for as long as the caller would wait."""
+    status = "/runtime.v1.RuntimeService/ContainerStatus"
+    node = make_node(stage, "static", "--fault", "ContainerStatus:hang")
+    relay = node.start("--grace", "0.2")
+    call = stage.client().start(status, b"", timeout_s=300.0)
+    watch = stage.watch()
+    watch.wait("in_flight", status)
+    relay.send(signal.SIGTERM)
+    assert call.finish().code == UNAVAILABLE
+    assert relay.wait_exit() == 0
+    watch.wait("cancelled", status)
 
 
 def test_endless_streams_end_at_once_and_keep_nothing_waiting(stage: Stage) -> None:

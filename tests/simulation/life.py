@@ -273,7 +273,7 @@ _TWINS: Final[tuple[tuple[Any, str, Any], ...]] = (
     (crirm.daemon.node, "Cgroups", lambda _root: ModelCgroups(_world().host)),
     (crirm.daemon.state.persistence, "Store", _Store),
     (crirm.daemon.state.persistence, "rescued", _rescued),
-    (_APP, "gc", SimpleNamespace(freeze=_nothing)),
+    (_APP, "gc", SimpleNamespace(collect=_nothing, freeze=_nothing, set_threshold=_nothing)),
     (_APP, "systemd", _SYSTEMD),
     (_APP, "check_unserved", _nothing),
     (_APP, "_listening", _listening),

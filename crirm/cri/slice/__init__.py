@@ -264,7 +264,6 @@ class Container(betterproto.Message):
     pod_sandbox_id: str = betterproto.string_field(2)
     metadata: "ContainerMetadata" = betterproto.message_field(3)
     state: "ContainerState" = betterproto.enum_field(6)
-    created_at: int = betterproto.int64_field(7)
     labels: Dict[str, str] = betterproto.map_field(
         8, betterproto.TYPE_STRING, betterproto.TYPE_STRING
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +12,7 @@ from crirm.cri.decode import asked_sets, sandbox_config
 from crirm.cri.encode import adjusted_create
 from crirm.cri.reading import read
 from crirm.daemon.placement.answers import decoded, noted, refuse
+from crirm.daemon.placement.reserving import reserved
 from crirm.logs import get_logger
 from crirm.model.cpuset import ListFormatError
 from crirm.model.decision import RefusalReason, RefusedError
@@ -22,8 +22,6 @@ from crirm.policy.creation import running_before
 from crirm.rpc.calls import CallRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from crirm.admission.admission import Admission
     from crirm.daemon.placement.node_api import Node
     from crirm.model.decision import Decision
@@ -43,7 +41,7 @@ async def create_container(node: Node, call: HeldCall) -> None:
     request, sets = _decoded(call.message)
     hints = await _prepared(node, request)
     admission = await _decided(node, request, hints)
-    with _reserved(node, admission, sets, call.message) as (key, message):
+    with reserved(node, admission, sets, call.message, adjusted_create, CreateFailed) as (key, message):
         await node.kept()
         answer = await call.forward(message)
     noted(METHOD, partial(_note, node, key), answer)
@@ -112,31 +110,6 @@ def could_be_better(decision: Decision) -> bool:
     """Whether a request would benefit if a container believed running had exited."""
     no_room = decision.refusal is not None and decision.refusal.reason is RefusalReason.NO_ROOM
     return no_room or decision.cramped
-
-
-@contextmanager
-def _reserved(
-    node: Node, admission: Admission | None, sets: tuple[str, str], message: bytes
-) -> Iterator[tuple[ContainerKey | None, bytes]]:
-    """Own the grant, and release it if the request does not reach the runtime: cancelled, refused, or because of a bug.
-
-    Yields:
-        key of the container, None if nothing was decided, and the request with the assignment.
-    """
-    if admission is None or admission.container is None or admission.event is None or admission.decision is None:
-        yield None, message
-        return
-    key, decision = admission.container.key, admission.decision
-    if decision.refusal is not None:
-        node.engine.take(admission.event, decision)
-        refuse(decision.refusal)
-    try:
-        node.engine.take(admission.event, decision)
-        node.intake.cpusets.note(key, *sets, creating=True)
-        yield key, message if admission.adjustment is None else adjusted_create(message, admission.adjustment)
-    except BaseException:
-        node.engine.apply(CreateFailed(key))
-        raise
 
 
 def _note(node: Node, key: ContainerKey | None, answer: Answer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,13 +12,12 @@ from crirm.cri.decode import resources_if_there
 from crirm.cri.encode import adjusted_update
 from crirm.daemon.placement.answers import decoded, noted, refuse, succeeded
 from crirm.daemon.placement.creation import could_be_better
+from crirm.daemon.placement.reserving import reserved
 from crirm.model.decision import RefusedError
 from crirm.model.events import ResizeDone, ResizeFailed
 from crirm.rpc.calls import CallRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from crirm.admission.admission import Admission
     from crirm.daemon.placement.node_api import Node
     from crirm.model.workload import ContainerKey
@@ -32,7 +30,8 @@ async def update_container_resources(node: Node, call: HeldCall) -> None:
     """Merge the request with the decision."""
     request = decoded(METHOD, cri.UpdateContainerResourcesRequest, call.message)
     admission = await _decided(node, request)
-    with _reserved(node, admission, request, call.message) as (key, message):
+    sets = request.linux.cpuset_cpus, request.linux.cpuset_mems
+    with reserved(node, admission, sets, call.message, adjusted_update, ResizeFailed) as (key, message):
         if key is not None:
             await node.kept()
             await node.clear(key)
@@ -64,27 +63,6 @@ def _admitted(node: Node, request: cri.UpdateContainerResourcesRequest) -> Admis
         return node.intake.resize(request, key)
     except RefusedError as refusal:
         refuse(refusal)
-
-
-@contextmanager
-def _reserved(
-    node: Node, admission: Admission | None, request: cri.UpdateContainerResourcesRequest, message: bytes
-) -> Iterator[tuple[ContainerKey | None, bytes]]:
-    """Own the new size, and return to the old one if the request does not reach the runtime; see ``creation``."""
-    if admission is None or admission.container is None or admission.event is None or admission.decision is None:
-        yield None, message
-        return
-    key, decision = admission.container.key, admission.decision
-    if decision.refusal is not None:
-        node.engine.take(admission.event, decision)
-        refuse(decision.refusal)
-    try:
-        node.engine.take(admission.event, decision)
-        node.intake.cpusets.note(key, request.linux.cpuset_cpus, request.linux.cpuset_mems)
-        yield key, message if admission.adjustment is None else adjusted_update(message, admission.adjustment)
-    except BaseException:
-        node.engine.apply(ResizeFailed(key))
-        raise
 
 
 def _note(node: Node, key: ContainerKey | None, answer: Answer) -> None:

@@ -197,7 +197,6 @@ async def identify(pool: Pool, service: str) -> RuntimeInfo:
         name=identity.name if identity else None,
         version=identity.version if identity else None,
         api_versions=tuple(versions),
-        services=(service,),
     )
 
 

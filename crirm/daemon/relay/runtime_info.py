@@ -12,4 +12,3 @@ class RuntimeInfo:
     name: str | None  # "containerd", "cri-o"; None for an image service, which has no Version
     version: str | None  # as the runtime writes it, for example "v2.1.4"
     api_versions: tuple[str, ...]  # of "v1" and "v1alpha2", the newest first
-    services: tuple[str, ...]  # of "RuntimeService" and "ImageService"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-CONTAINERD = RuntimeInfo("containerd", "1.6.20", ("v1", "v1alpha2"), ("RuntimeService",))
+CONTAINERD = RuntimeInfo("containerd", "1.6.20", ("v1", "v1alpha2"))
 TESTED = ("containerd", "cri-o")
 HEALTHY = {
     "/sys/devices/system/cpu/online": "0-3\n",
@@ -43,7 +43,7 @@ def answering(answer: RuntimeInfo | Exception) -> Callable[[str], Awaitable[Runt
     [
         pytest.param(CONTAINERD, Verdict.OK, "containerd 1.6.20 answers, with CRI v1, v1alpha2", id="containerd"),
         pytest.param(
-            RuntimeInfo("cri-dockerd", "0.3", ("v1",), ()), Verdict.FAIL, "crirm is not tested with it", id="untested"
+            RuntimeInfo("cri-dockerd", "0.3", ("v1",)), Verdict.FAIL, "crirm is not tested with it", id="untested"
         ),
         pytest.param(FileNotFoundError(2, "No such file"), Verdict.FAIL, "socket not found", id="missing"),
         pytest.param(ConnectionRefusedError(111, "Connection refused"), Verdict.FAIL, "Connection refused", id="dead"),

@@ -115,7 +115,6 @@ def test_lists_are_read() -> None:
                 pod_sandbox_id="p",
                 metadata=v1.ContainerMetadata(name="n", attempt=1),
                 state=v1.ContainerState(v1.ContainerState.CONTAINER_EXITED),
-                created_at=7,
                 labels={"l": "1"},
                 annotations={OURS: "2", "a": "2"},
             )
@@ -128,7 +127,7 @@ def test_lists_are_read() -> None:
             )
         ]
     )
-    listed = Listed(ContainerId("c"), PodId("p"), "n", 1, ContainerState.EXITED, {"l": "1"}, {OURS: "2"}, 7)
+    listed = Listed(ContainerId("c"), PodId("p"), "n", 1, ContainerState.EXITED, {"l": "1"}, {OURS: "2"})
     assert [listed] == listed_containers(bytes(containers))
     pod = Pod(PodId("p"), "u", "web", "shop", QoSClass.BEST_EFFORT, labels={"l": "1"})
     assert [pod] == listed_pods(bytes(pods))

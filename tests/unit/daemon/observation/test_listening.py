@@ -24,7 +24,7 @@ NO_EVENTS = RpcError(Status.UNIMPLEMENTED, "no events")
 
 
 def called(name: str, version: str = "v2.1.4") -> RuntimeInfo:
-    return RuntimeInfo(name, version, ("v1",), ("RuntimeService",))
+    return RuntimeInfo(name, version, ("v1",))
 
 
 @attrs.define

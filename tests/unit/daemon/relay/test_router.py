@@ -36,7 +36,7 @@ class CountingLink(Link):
 def link_to(socket_path: str, *api_versions: str) -> CountingLink:
     """A link that is up, unless it speaks no version."""
     link = CountingLink("RuntimeService", cast("Pool", FakePool([{}], socket_path)), allow_untested=False)
-    link.info = RuntimeInfo("containerd", "v1.7", api_versions, ("RuntimeService",)) if api_versions else None
+    link.info = RuntimeInfo("containerd", "v1.7", api_versions) if api_versions else None
     return link
 
 
