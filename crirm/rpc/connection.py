@@ -92,6 +92,7 @@ class CallerConnection(bridge.Protocol):
         self._memory: list[MemoryServer] = []
         self._writable = True
         self._scheduled = False
+        self._looking = False  # for the runtime: what the caller sends goes nowhere yet
         server.connections.add(self)
 
     # --- the caller's socket --------------------------------------------------------------------------------------
@@ -106,6 +107,7 @@ class CallerConnection(bridge.Protocol):
         if path is None:
             self._serve_alone()
         else:
+            self._looking = True
             self._transport.pause_reading()
             bridge.spawn(self._join, path)
 
@@ -121,8 +123,17 @@ class CallerConnection(bridge.Protocol):
         else:
             if self.lost:
                 runtime.close()
+        self._looking = False
         if self._transport is not None and not self.lost:
             self._transport.resume_reading()
+            self._take_early()
+
+    def _take_early(self) -> None:
+        """Look at what has come too early."""
+        if self._alone is not None:
+            self._alone.data_received(self.splice.caller.reader.data)
+        elif self.splice.caller.reader.unread:
+            self.work()
 
     def joined(self, runtime: RuntimeHalf) -> None:
         """Use *runtime*, which is open."""
@@ -139,7 +150,10 @@ class CallerConnection(bridge.Protocol):
             return
         self.splice.now_s = monotonic()
         self.splice.caller.reader.add(data)
-        self.work()
+        if self._looking and self._transport is not None:
+            bridge.pause_again(self._transport)
+        else:
+            self.work()
 
     def pause_writing(self) -> None:
         """Stop reading the runtime: the caller does not read its socket."""
