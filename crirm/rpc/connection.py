@@ -141,6 +141,7 @@ class CallerConnection(bridge.Protocol):
 
     def _serve_alone(self) -> None:
         if self._transport is not None:
+            self.splice.greeted = True
             self._alone = LoneServer(self._server.refusal_while_away, self._transport)
 
     def data_received(self, data: bytes) -> None:
@@ -222,8 +223,7 @@ class CallerConnection(bridge.Protocol):
             if self._runtime is not None:
                 self._runtime.write(data)
         if splice.to_caller:
-            data = b"".join(splice.to_caller)
-            splice.to_caller.clear()
+            data = splice.take_for_caller()
             if self._transport is not None and not self._transport.is_closing():
                 self._transport.write(data)
         if splice.leaving and splice.is_idle and not self.lost:
@@ -298,7 +298,8 @@ class CallerConnection(bridge.Protocol):
         if self.lost:
             return
         if self._transport is not None:
-            lying = b"".join((*self.splice.to_caller, last_words))
+            self.splice.to_caller.append(last_words)
+            lying = self.splice.take_for_caller()
             if lying and not self._transport.is_closing():
                 self._transport.write(lying)
             self._transport.close()
