@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OURS = h2.settings({})
 
 
-async def call_silent_runtime(rig: Rig) -> tuple[Peer, RuntimeHalf, Transport]:
+async def call_silent_runtime(rig: Rig, *, calls: bool = True) -> tuple[Peer, RuntimeHalf, Transport]:
     """Return a caller with a call, crirm's half of its connection to a silent runtime, and the socket of that."""
     silent: list[RuntimeHalf] = []
     transport = Transport()
@@ -29,7 +29,8 @@ async def call_silent_runtime(rig: Rig) -> tuple[Peer, RuntimeHalf, Transport]:
     rig.server._served = attrs.evolve(rig.server._served, connect=connect)
     caller = await rig.another_kubelet()
     rig.others.remove(caller)
-    caller.h2.send_headers(1, request(), end_stream=True)
+    if calls:
+        caller.h2.send_headers(1, request(), end_stream=True)
     caller.other.data_received(caller.h2.data_to_send())
     return caller, silent[0], transport
 
@@ -43,6 +44,16 @@ async def test_a_runtime_that_goes_before_it_has_said_anything_leaves_settings_a
         assert said.startswith(OURS)
         assert b"grpc-status\x0214" in said
         assert caller.other.lost
+
+
+@in_guest_mode
+async def test_a_runtime_that_goes_before_there_is_a_call_leaves_nothing_as_without_crirm() -> None:
+    """grpcio waits for settings before it calls, and may wait for ever after settings with a goodbye behind them."""
+    async with open_rig() as rig:
+        caller, runtime, _ = await call_silent_runtime(rig, calls=False)
+        runtime.connection_lost(None)
+        assert caller.transport.closed
+        assert caller.transport.take() == b""
 
 
 @in_guest_mode
