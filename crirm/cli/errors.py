@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
 from contextlib import suppress
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
+COLLECTED_AT: Final = 20_000
+"""New objects: imports make many and little garbage, and by default a tenth of a start would go into looking for it."""
+
+
 def run_command(program: str, command: Callable[[], object]) -> int:
     """Run *command*, report errors on standard error, and return the exit code.
 
@@ -25,6 +30,7 @@ def run_command(program: str, command: Callable[[], object]) -> int:
         program: the name that messages start with.
         command: returns an exit code, or anything else for success.
     """
+    gc.set_threshold(COLLECTED_AT)
     try:
         result = command()
         sys.stdout.flush()

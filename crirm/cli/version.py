@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 
 import click
+
+from crirm import __version__
 
 
 def version_line(program: str) -> str:
     """Return the line that a bug report needs."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{program} {version('crirm')} ({python}, {platform.system()} {platform.release()} {platform.machine()})"
+    return f"{program} {__version__} ({python}, {platform.system()} {platform.release()} {platform.machine()})"
 
 
 @click.command()

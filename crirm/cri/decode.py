@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING
 
 import attrs
 import betterproto
 
-from crirm.cri import slice as cri
-from crirm.cri.fields import number
-from crirm.cri.message import Message
-from crirm.cri.reading import read
+from crirm.cri.replies import class_told_by
 from crirm.model.annotations import kept
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.qos import QoSClass, QoSClassError, qos_class
+from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources
-from crirm.model.workload import ContainerId, Pod, PodId
+from crirm.model.workload import Pod, PodId
 
-_INFO: Final = number(cri.PodSandboxStatusResponse, "info")
-_STATUS: Final = number(cri.ContainerStatusResponse, "status")
-_RESOURCES: Final = number(cri.ContainerStatus, "resources")
+if TYPE_CHECKING:
+    from crirm.cri import slice as cri
 
 
 @attrs.frozen
 class Place:
-    """Something of the host that a container uses: a mount or a device.
+    """A mount or device of the host that a container uses.
 
     Args:
         path: on the host.
-        inside: the path that the container sees.
+        inside: the path in the container.
         writable: whether the container may change it.
         device: a device node rather than a mount.
     """
@@ -40,7 +36,7 @@ class Place:
 
 
 def resources(message: cri.LinuxContainerResources) -> LinuxResources:
-    """Return what a LinuxContainerResources says."""
+    """Return the resources in a LinuxContainerResources."""
     return LinuxResources(
         cpu_period_us=message.cpu_period,
         cpu_quota_us=message.cpu_quota,
@@ -51,23 +47,23 @@ def resources(message: cri.LinuxContainerResources) -> LinuxResources:
 
 
 def resources_if_there(message: cri.LinuxContainerResources) -> LinuxResources | None:
-    """Return the same, None where the message it is a field of has none."""
+    """Return the same, None if the field is not set."""
     return resources(message) if betterproto.serialized_on_wire(message) else None
 
 
 def asked_sets(message: cri.LinuxContainerResources) -> tuple[str, str]:
-    """Return which CPUs and memory nodes a LinuxContainerResources asks for, written as crirm writes them.
+    """Return the requested CPUs and memory nodes of a LinuxContainerResources, in crirm's notation.
 
     Raises:
-        ListFormatError: one of them is no list.
+        ListFormatError: one of them is malformed.
     """
     return str(CPUSet.parse(message.cpuset_cpus)), str(NodeSet.parse(message.cpuset_mems))
 
 
 def sandbox_config(config: cri.PodSandboxConfig, pod_id: str) -> Pod:
-    """Return the pod of a PodSandboxConfig; one whose cgroup does not tell its QoS class is BestEffort for now."""
+    """Return the pod of a PodSandboxConfig; BestEffort for now if its cgroup does not show its QoS class."""
     metadata, linux = config.metadata, config.linux
-    qos = _qos(linux.cgroup_parent)
+    qos = class_told_by(linux.cgroup_parent)
     return Pod(
         id=PodId(pod_id),
         uid=metadata.uid,
@@ -83,19 +79,6 @@ def sandbox_config(config: cri.PodSandboxConfig, pod_id: str) -> Pod:
     )
 
 
-def _qos(cgroup_parent: str) -> QoSClass | None:
-    try:
-        return qos_class(cgroup_parent)
-    except QoSClassError:
-        return None
-
-
-def with_cgroup_parent(pod: Pod, cgroup_parent: str) -> Pod:
-    """Return *pod* with its cgroup, and the QoS class that follows from it, if one does."""
-    qos = _qos(cgroup_parent)
-    return attrs.evolve(pod, cgroup_parent=cgroup_parent, qos=qos or QoSClass.BEST_EFFORT, qos_told=qos is not None)
-
-
 def places(config: cri.ContainerConfig) -> tuple[Place, ...]:
     """Return the mounts and devices of a container, in the order of the request."""
     return (*map(_mount, config.mounts), *map(_device, config.devices))
@@ -108,38 +91,3 @@ def _mount(mount: cri.Mount) -> Place:
 def _device(device: cri.Device) -> Place:
     writable = any(letter in device.permissions for letter in "wm")
     return Place(path=device.host_path, inside=device.container_path, writable=writable, device=True)
-
-
-# --- of large replies, only what is asked for ----------------------------------------------------------------
-
-
-def event(message: bytes) -> tuple[ContainerId, cri.ContainerEventType]:
-    """Return which container a ContainerEventResponse is about, and what has happened to it."""
-    told = Message(message)
-    return (
-        ContainerId(told.text(number(cri.ContainerEventResponse, "container_id"))),
-        cri.ContainerEventType.try_value(told.number(number(cri.ContainerEventResponse, "container_event_type"))),
-    )
-
-
-def verbose_info(answer: bytes) -> dict[str, str]:
-    """Return the ``info`` map of a PodSandboxStatusResponse or ContainerStatusResponse (the same field in both)."""
-    return Message(answer).mapping(_INFO)
-
-
-def status_resources(answer: bytes) -> LinuxResources | None:
-    """Return the resources that a ContainerStatusResponse tells; None where the runtime does not tell any."""
-    told = _told_resources(answer)
-    return None if told is None else resources(told.linux)
-
-
-def status_cpus(answer: bytes) -> str:
-    """Return which CPUs a ContainerStatusResponse says the container is bound to, as it stands there."""
-    told = _told_resources(answer)
-    return "" if told is None else told.linux.cpuset_cpus
-
-
-def _told_resources(answer: bytes) -> cri.ContainerResources | None:
-    status = Message(answer).message(_STATUS)
-    found = b"".join(status.raws(_RESOURCES))
-    return read(cri.ContainerResources, found) if status.has(_RESOURCES) else None

@@ -1,8 +1,8 @@
 """Protobuf bytes as text for people: names, values and nesting of a CRI message, YAML-like, one line per value.
 
-Nothing is lost without a word: fields that the message class does not have stand under their number, values that
-do not fit their type under what they are, bytes that make no sense under their offset, and what is too long is cut with
-its length. Environment values and credentials are masked unless asked for.
+Nothing is dropped silently: unknown fields are shown by number, values that do not fit their type with their wire type,
+malformed bytes with their offset, and long values are cut with their length. Environment values and credentials are
+masked unless requested.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crirm.cri.wire import MAP_KEY, MAP_VALUE, Field, Malformed, WireType, packe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_VALUE_BYTES: Final = 4096  # more of one value helps nobody who reads
+MAX_VALUE_BYTES: Final = 4096  # per value; more is not readable
 # kubectl puts the whole manifest, environment values included, into this annotation.
 SECRET_KEYS: Final = frozenset(("kubectl.kubernetes.io/last-applied-configuration",))
 # Text that YAML reads as that very text without quotes; the look-ahead leaves numbers and YAML's words out.
@@ -39,7 +39,7 @@ def describe(data: bytes, message: str, *, show_secrets: bool = False) -> Iterat
     Args:
         data: the encoded message, which may be malformed.
         message: name of its class in ``runtime.v1``; any other name shows all fields by number.
-        show_secrets: show what is masked otherwise.
+        show_secrets: do not mask secrets.
     """
     if not data:
         yield "{}"
@@ -47,14 +47,14 @@ def describe(data: bytes, message: str, *, show_secrets: bool = False) -> Iterat
 
 
 def text_of(value: str) -> str:
-    """Return *value* as YAML would have it: as it is where that is unmistakable, in double quotes otherwise."""
+    """Return *value* as in YAML: plain if unambiguous, otherwise in double quotes."""
     if _PLAIN.fullmatch(value):
         return value
     return json.dumps(value, ensure_ascii=not value.isprintable())
 
 
 class _Describer:
-    """The walk through one message; keeps nothing but the question of secrets."""
+    """The walk through one message; its only state is whether to mask secrets."""
 
     def __init__(self, *, show_secrets: bool) -> None:
         self._masks = not show_secrets
@@ -89,7 +89,7 @@ class _Describer:
         yield from self.lines(_bytes(field), shape.message, f"{indent}  ", field.offset)
 
     def _entry(self, shape: Shape, field: Field, indent: str) -> Iterator[str]:
-        """One entry of a repeated field or a map, or several when they come packed."""
+        """One entry of a repeated field or a map, or several packed ones."""
         if shape.type == "map":
             yield from self._map_entry(shape, field, indent)
         elif shape.type == "message":
@@ -105,7 +105,7 @@ class _Describer:
             yield f"{indent}- {self._scalar(shape, field)}"
 
     def _map_entry(self, shape: Shape, field: Field, indent: str) -> Iterator[str]:
-        """Every map of CRI has strings for keys and values; an entry is a message of a key and a value."""
+        """Every map of CRI has string keys and values; an entry is a message of a key and a value."""
         key, value, others = text_of(""), b"", []
         for part in walk(_bytes(field), field.offset):
             if isinstance(part, Malformed):
@@ -129,7 +129,7 @@ class _Describer:
         return _number(shape, value)
 
     def _misfit(self, shape: Shape | None, field: Field, message: str) -> str:
-        """A field that the class *message* does not have, or that has another type on the wire."""
+        """A field unknown to the class *message*, or with another type on the wire."""
         secret = message in SECRET_MESSAGES if shape is None else shape.secret
         text = f"{field.number}: {_masked(field.value)}" if secret and self._masks else _unknown(field)
         return text if shape is None else f"{shape.name} (not of type {shape.type}), field {text}"

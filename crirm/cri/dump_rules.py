@@ -1,6 +1,6 @@
-"""Which calls are dumped, and how much of them: a comma list of rules ``[level:]pattern``.
+"""Which calls are dumped, and how: a comma-separated list of rules ``[level:]pattern``.
 
-The language is that of CRI Resource Manager's ``dump.Config``, and takes in the older one of its ``--dump`` flag:
+The syntax is that of CRI Resource Manager's ``dump.Config``, and includes the older one of its ``--dump`` flag:
 
 - A level holds for the rules that follow until the next level; it starts as *full*. A level with no pattern after its
   colon does nothing else.
@@ -27,15 +27,15 @@ DEFAULT_RULES: Final = "off:.*,short:((Create)|(Start)|(Run)|(Update)|(Stop)|(Re
 
 
 class DumpRulesError(CrirmError):
-    """A dump rule has no meaning."""
+    """A dump rule is invalid."""
 
 
 class Level(enum.Enum):
-    """How much of a call is shown."""
+    """How a call is shown."""
 
     OFF = "off"
-    COUNT = "count"  # only that it happened, now and then, in a sum
-    NAME = "name"  # that it happened, and how it ended
+    COUNT = "count"  # only counted, in a periodic summary
+    NAME = "name"  # that it happened, and its status
     FULL = "full"  # its messages too
 
 
@@ -44,10 +44,10 @@ LEVELS: Final = {
     "full": Level.FULL, "long": Level.FULL, "verbose": Level.FULL,
 }  # fmt: skip
 SWITCHES: Final = {"on": True, "enable": True, "off": False, "disable": False}
-REMEMBERED_METHODS: Final = 1000  # far more than there are; callers can make names up
+REMEMBERED_METHODS: Final = 1000  # far more than exist; callers can invent names
 _REGEXP_MARKS: Final = frozenset(".*?+()[]|")
 _ANYTHING: Final = LinearExpression.compile("")
-_LONGEST_NAME: Final = 128  # of a method; what comes after that is not looked at
+_LONGEST_NAME: Final = 128  # of a method name; the rest is ignored
 
 
 @attrs.frozen
@@ -64,7 +64,7 @@ _QUOTES: Final = frozenset("'\"")
 
 @attrs.frozen
 class DumpRules:
-    """Parsed rules; what they say about a method is worked out once per method."""
+    """Parsed rules; the result is cached per method."""
 
     enabled: bool = True
     as_debug: bool = False  # dumps are debug records
@@ -80,7 +80,7 @@ class DumpRules:
             where: what *text* came from, for the fault.
 
         Raises:
-            DumpRulesError: the first rule that cannot be read, with what would be right.
+            DumpRulesError: the first invalid rule, with the correction.
         """
         parsed = cls()
         level = Level.FULL
@@ -123,12 +123,12 @@ class DumpRules:
 
 
 def cumulate(*texts: str) -> str:
-    """Return the rules of all *texts*, later ones after earlier ones, each read as if it stood alone."""
+    """Return the rules of all *texts* in order, each parsed separately."""
     return f",{Level.FULL.value}:,".join(map(unquoted, texts))
 
 
 def unquoted(text: str) -> str:
-    """Return *text* without the quotation marks around it, which an unquoted shell variable hands on with its value."""
+    """Return *text* without surrounding quotes, which an unquoted shell variable passes on with its value."""
     text = text.strip()
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in _QUOTES else text
 

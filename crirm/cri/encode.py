@@ -1,11 +1,10 @@
-"""Adjustments as bytes: written into the kubelet's requests, and as requests of our own."""
+"""Assignments as bytes: written into the kubelet's requests, and as requests of our own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from crirm.cri import slice as cri
-from crirm.cri.fields import number, path
+from crirm.cri import numbers
 from crirm.cri.message import edited
 
 if TYPE_CHECKING:
@@ -13,61 +12,69 @@ if TYPE_CHECKING:
     from crirm.model.resources import LinuxResources
     from crirm.model.workload import ContainerId, PodId
 
-_CPU_PERIOD: Final = number(cri.LinuxContainerResources, "cpu_period")
-_CPU_QUOTA: Final = number(cri.LinuxContainerResources, "cpu_quota")
-_CPU_SHARES: Final = number(cri.LinuxContainerResources, "cpu_shares")
-_MEMORY_LIMIT: Final = number(cri.LinuxContainerResources, "memory_limit_in_bytes")
-_OOM_SCORE_ADJ: Final = number(cri.LinuxContainerResources, "oom_score_adj")
-_CPUSET_CPUS: Final = number(cri.LinuxContainerResources, "cpuset_cpus")
-_CPUSET_MEMS: Final = number(cri.LinuxContainerResources, "cpuset_mems")
+_CPU_PERIOD: Final = numbers.LinuxContainerResources.cpu_period
+_CPU_QUOTA: Final = numbers.LinuxContainerResources.cpu_quota
+_CPU_SHARES: Final = numbers.LinuxContainerResources.cpu_shares
+_MEMORY_LIMIT: Final = numbers.LinuxContainerResources.memory_limit_in_bytes
+_OOM_SCORE_ADJ: Final = numbers.LinuxContainerResources.oom_score_adj
+_CPUSET_CPUS: Final = numbers.LinuxContainerResources.cpuset_cpus
+_CPUSET_MEMS: Final = numbers.LinuxContainerResources.cpuset_mems
 
-_RESOURCES_IN_CREATE: Final = path(cri.CreateContainerRequest, "config", "linux", "resources")
-_RESOURCES_IN_UPDATE: Final = path(cri.UpdateContainerResourcesRequest, "linux")
-_RESOURCES_IN_STATUS: Final = path(cri.ContainerStatusResponse, "status", "resources", "linux")
-_UPDATED: Final = number(cri.UpdateContainerResourcesRequest, "container_id")
-_ASKED_POD: Final = number(cri.PodSandboxStatusRequest, "pod_sandbox_id")
-_ASKED_CONTAINER: Final = number(cri.ContainerStatusRequest, "container_id")
-_VERBOSE_POD: Final = number(cri.PodSandboxStatusRequest, "verbose")
-_VERBOSE_CONTAINER: Final = number(cri.ContainerStatusRequest, "verbose")
+_RESOURCES_IN_CREATE: Final = (
+    numbers.CreateContainerRequest.config,
+    numbers.ContainerConfig.linux,
+    numbers.LinuxContainerConfig.resources,
+)
+_RESOURCES_IN_UPDATE: Final = (numbers.UpdateContainerResourcesRequest.linux,)
+_RESOURCES_IN_STATUS: Final = (
+    numbers.ContainerStatusResponse.status,
+    numbers.ContainerStatus.resources,
+    numbers.ContainerResources.linux,
+)
+_UPDATED: Final = numbers.UpdateContainerResourcesRequest.container_id
+_ASKED_POD: Final = numbers.PodSandboxStatusRequest.pod_sandbox_id
+_ASKED_CONTAINER: Final = numbers.ContainerStatusRequest.container_id
+_VERBOSE_POD: Final = numbers.PodSandboxStatusRequest.verbose
+_VERBOSE_CONTAINER: Final = numbers.ContainerStatusRequest.verbose
 _MODULUS: Final = 1 << 64
 
 
 def adjusted_create(request: bytes, adjustment: Adjustment) -> bytes:
-    """Return a CreateContainerRequest with the adjusted resources in it, all else to the byte as it was."""
+    """Return a CreateContainerRequest with the assigned resources, all other bytes unchanged."""
     return edited(request, _RESOURCES_IN_CREATE, _fields(adjustment))
 
 
 def adjusted_update(request: bytes, adjustment: Adjustment) -> bytes:
-    """Return an UpdateContainerResourcesRequest with the adjusted resources in it, all else to the byte as it was."""
+    """Return an UpdateContainerResourcesRequest with the assigned resources, all other bytes unchanged."""
     return edited(request, _RESOURCES_IN_UPDATE, _fields(adjustment))
 
 
 def update_request(container: ContainerId, asked: LinuxResources, adjustment: Adjustment) -> bytes:
-    """Return an UpdateContainerResourcesRequest that brings a container to its adjustment.
+    """Return an UpdateContainerResourcesRequest that gives a container its assignment.
 
     Args:
-        container: its id at the runtime.
-        asked: what the kubelet has asked for; sent again, since CRI-O takes what is missing for 0.
-        adjustment: what is to differ from it.
+        container: the runtime's id.
+        asked: the kubelet's values; sent again, since CRI-O treats missing ones as 0.
+        adjustment: the assigned values.
     """
     request = edited(b"", (), {_UPDATED: container})
     return edited(request, _RESOURCES_IN_UPDATE, _asked(asked) | _fields(adjustment))
 
 
 def pod_question(pod: PodId) -> bytes:
-    """Return a PodSandboxStatusRequest for all that the runtime knows."""
+    """Return a verbose PodSandboxStatusRequest."""
     return edited(b"", (), {_ASKED_POD: pod, _VERBOSE_POD: True})
 
 
 def container_question(container: ContainerId) -> bytes:
-    """Return a ContainerStatusRequest for all that the runtime knows."""
+    """Return a verbose ContainerStatusRequest."""
     return edited(b"", (), {_ASKED_CONTAINER: container, _VERBOSE_CONTAINER: True})
 
 
 def status_as_asked(answer: bytes, asked: LinuxResources, adjustment: Adjustment) -> bytes:
-    """Return a ContainerStatusResponse that shows the kubelet what it has asked for, where crirm has set otherwise.
+    """Return a ContainerStatusResponse that shows the kubelet's own values where crirm has set others.
 
-    The kubelet compares CPU shares, quota, period and memory limit with what it wants, and goes on resizing until they
+    The kubelet compares CPU shares, quota, period and memory limit with its own values, and keeps resizing until they
     are equal. Source: kubernetes pkg/kubelet/kuberuntime, toKubeContainerResources.
     """
     fields: dict[int, int | str] = {}

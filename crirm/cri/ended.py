@@ -1,8 +1,8 @@
-"""Which containers have ended, read from answers that pass on their way to somebody else.
+"""Exited containers, read from relayed replies.
 
 The kubelet asks for a list of all containers every second, and one of 1500 takes `Message` some 80 ms. So only what can
-matter is taken apart: items of containers that somebody still counts as running, and of these only the ones in which
-the bytes of "exited" occur at all. What cannot be made sense of is passed over: these answers are for somebody else.
+matter is decoded: items of containers that are believed running, and of these only those that contain the bytes of
+"exited" at all. Malformed data is skipped: these replies are for the caller.
 """
 
 from __future__ import annotations
@@ -11,30 +11,27 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from crirm.cri import slice as cri
-from crirm.cri.fields import fields, number, path
+from crirm.cri import numbers
 from crirm.cri.message import MalformedError, Message, edited
 from crirm.cri.wire import Malformed, WireType, walk
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
-    import betterproto
-
-EXITED: Final = int(cri.ContainerState.CONTAINER_EXITED)
-_ID: Final = number(cri.Container, "id")
+EXITED: Final = numbers.ContainerState.CONTAINER_EXITED
+_ID: Final = numbers.Container.id
 _ID_START: Final = bytes(
     (_ID << 3 | WireType.BYTES,)
-)  # whoever writes fields in the order of their numbers begins an item with its id
+)  # encoders that write fields in numerical order begin an item with its id
 
 
 @attrs.frozen
 class _Shape:
-    """Where the answers of a method tell of containers.
+    """Where the replies of a method contain containers.
 
     Args:
-        items: the field that holds these, repeated or not.
-        state: the field of such an item that holds the state.
+        items: the field of the containers, repeated or not.
+        state: the field of an item with the state.
     """
 
     items: int
@@ -42,28 +39,25 @@ class _Shape:
 
     @property
     def exited(self) -> bytes:
-        """What stands in the bytes of every item that has exited."""
+        """Bytes that occur in every exited item."""
         return bytes((self.state << 3 | WireType.VARINT, EXITED))
 
 
-def _shape(answer: type[betterproto.Message], items: str) -> _Shape:
-    field = fields(answer)[items]
-    return _Shape(field.number, number(field.cls, "state"))
-
-
 _SHAPES: Final = {
-    "ListContainers": _shape(cri.ListContainersResponse, "containers"),
-    "StreamContainers": _shape(cri.StreamContainersResponse, "containers"),
-    "ContainerStatus": _shape(cri.ContainerStatusResponse, "status"),
-    "PodSandboxStatus": _shape(cri.PodSandboxStatusResponse, "containers_statuses"),
-    "GetContainerEvents": _shape(cri.ContainerEventResponse, "containers_statuses"),
+    "ListContainers": _Shape(numbers.ListContainersResponse.containers, numbers.Container.state),
+    "StreamContainers": _Shape(numbers.StreamContainersResponse.containers, numbers.Container.state),
+    "ContainerStatus": _Shape(numbers.ContainerStatusResponse.status, numbers.ContainerStatus.state),
+    "PodSandboxStatus": _Shape(numbers.PodSandboxStatusResponse.containers_statuses, numbers.ContainerStatus.state),
+    "GetContainerEvents": _Shape(numbers.ContainerEventResponse.containers_statuses, numbers.ContainerStatus.state),
 }
 TELLING: Final = frozenset(_SHAPES)
-"""Methods of the RuntimeService whose answers tell the states of containers."""
+"""Methods of the RuntimeService whose replies contain states of containers."""
 LIST_EXITED: Final = edited(
-    b"", path(cri.ListContainersRequest, "filter", "state"), {number(cri.ContainerStateValue, "state"): EXITED}
+    b"",
+    (numbers.ListContainersRequest.filter, numbers.ContainerFilter.state),
+    {numbers.ContainerStateValue.state: EXITED},
 )
-"""A ListContainersRequest for those that have exited: its filter's state."""
+"""A ListContainersRequest for exited containers: a filter by state."""
 
 
 def ended_in(method: str, answer: bytes, wanted: Container[bytes]) -> Iterator[bytes | None]:
@@ -71,8 +65,8 @@ def ended_in(method: str, answer: bytes, wanted: Container[bytes]) -> Iterator[b
 
     Args:
         method: one of `TELLING`.
-        answer: one whole message; what cannot be read ends it.
-        wanted: ids of containers; others cost next to nothing.
+        answer: one whole message; malformed data ends the iteration.
+        wanted: ids of containers; others cost almost nothing.
     """
     shape = _SHAPES[method]
     exited = shape.exited
@@ -88,12 +82,12 @@ def ended_in(method: str, answer: bytes, wanted: Container[bytes]) -> Iterator[b
 
 
 def _id(item: bytes) -> bytes:
-    """Return the id with which *item* begins; empty where it begins with something else."""
+    """Return the id with which *item* begins; empty if it begins with something else."""
     return item[2 : 2 + item[1]] if item[:1] == _ID_START and len(item) > 1 else b""
 
 
 def _ended(item: bytes, shape: _Shape, wanted: Container[bytes]) -> bytes | None:
-    """Return the id of *item* if it has exited, as whoever takes all of it apart would have it."""
+    """Return the id of *item* if it has exited, from a complete decoding."""
     try:
         message = Message(item)
         container = message.raw(_ID)

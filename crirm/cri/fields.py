@@ -1,4 +1,4 @@
-"""Field numbers by name, from what the generated messages know of themselves; hand-written code has none as digits."""
+"""What the generated messages know of their fields; who only needs numbers takes them from `numbers`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Field(NamedTuple):
     """One field of a generated message.
 
     Args:
-        name: as the generated class has it.
+        name: in the generated class.
         number: on the wire.
         kind: a key of `WIRE_TYPES`.
         repeated: whether it is a list.
-        cls: of a nested message, or of an enum; None for all else.
+        cls: of a nested message or enum; otherwise None.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Field(NamedTuple):
 
     @property
     def wire_type(self) -> WireType:
-        """How it stands on the wire."""
+        """Its wire type."""
         return WIRE_TYPES[self.kind]
 
     @property
@@ -61,25 +61,3 @@ def _field(name: str, meta: Any, cls: Any, default: Any) -> Field:
     return Field(
         name, meta.number, meta.proto_type, default is list, cls if meta.proto_type in {"message", "enum"} else None
     )
-
-
-def number(message: type[betterproto.Message], field: str) -> int:
-    """Return the number that the field *field* of a generated class has on the wire.
-
-    Raises:
-        KeyError: there is no such field.
-    """
-    return fields(message)[field].number
-
-
-def path(message: type[betterproto.Message], *names: str) -> tuple[int, ...]:
-    """Return the numbers of fields that lead from *message* into nested messages, by their names."""
-    numbers: list[int] = []
-    at: type[betterproto.Message] | None = message
-    for name in names:
-        if at is None:
-            raise KeyError(f"{name}: {names[len(numbers) - 1]} is not a message")
-        field = fields(at)[name]
-        numbers.append(field.number)
-        at = field.message
-    return tuple(numbers)

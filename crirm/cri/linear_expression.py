@@ -1,9 +1,9 @@
-r"""Regular expressions that take no longer than the length of the text times their own, whatever they are.
+r"""Regular expressions whose matching time is at most proportional to the length of the text times their own.
 
-Python's engine goes back and tries again, so that an expression such as ``(a+)+\d`` takes hours for thirty characters
-that it does not match, and nothing else runs meanwhile. This one is in all the states at once that an expression can be
-in, character by character; what it gives up for that are back references, lookarounds and atomic groups. These are what
-Go's expressions lack as well, in which CRI Resource Manager's rules are written.
+Python's engine backtracks, so that an expression such as ``(a+)+\d`` takes hours for thirty characters that it does not
+match, and nothing else runs meanwhile. This engine tracks all possible states at once, character by character; it lacks
+back references, lookarounds and atomic groups. So do Go's expressions, in which CRI Resource Manager's rules are
+written.
 
 Source: Ken Thompson, Regular Expression Search Algorithm, CACM 11 (1968); RE2's syntax, https://github.com/google/re2.
 """
@@ -19,8 +19,8 @@ import attrs
 from crirm.errors import CrirmError
 
 LONGEST: Final = 2000  # characters of an expression
-LARGEST: Final = 1000  # steps that it is made of, counted repetitions written out
-DEEPEST: Final = 50  # groups within each other
+LARGEST: Final = 1000  # steps, with repetitions expanded
+DEEPEST: Final = 50  # nested groups
 
 _REPEATED: Final = re.compile(r"\{(\d{1,4})(,?)(\d{0,4})\}", re.ASCII)
 _CLASS: Final = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
@@ -29,13 +29,13 @@ _EDGES: Final = {r"\A": "begin", r"\Z": "end", r"\z": "end", r"\b": "boundary"}
 
 
 class ExpressionError(CrirmError, ValueError):
-    """A text is no regular expression, or one that this engine does not have; str() is the end of a sentence."""
+    """A text is not a regular expression, or not supported; str() is the end of a sentence."""
 
 
 class _Kind(enum.Enum):
     TAKE = enum.auto()  # a character that fits
-    FORK = enum.auto()  # go on at two places
-    EDGE = enum.auto()  # go on where there is an edge
+    FORK = enum.auto()  # continue at two places
+    EDGE = enum.auto()  # continue at an edge
     DONE = enum.auto()
 
 
@@ -52,7 +52,7 @@ _Code = tuple[_Step, ...]
 
 @attrs.frozen(eq=False)
 class LinearExpression:
-    """One expression, ready to be searched for."""
+    """A compiled expression."""
 
     text: str
     _code: _Code
@@ -62,20 +62,20 @@ class LinearExpression:
         """Read an expression.
 
         Raises:
-            ExpressionError: it is none, too large, or of a kind that cannot be had in linear time.
+            ExpressionError: it is invalid, too large, or not possible in linear time.
         """
         if len(text) > LONGEST:
             raise ExpressionError(f"{len(text)} characters, at most {LONGEST} are allowed")
         flags = re.IGNORECASE if text.startswith("(?i)") else re.NOFLAG
         try:
-            re.compile(text.replace(r"\z", r"\Z"))  # says what is wrong with a broken one, and is never searched with
+            re.compile(text.replace(r"\z", r"\Z"))  # reports errors; never used to search
         except (re.error, OverflowError, RecursionError) as error:
             raise ExpressionError(str(error)) from None
         parser = _Parser(text.removeprefix("(?i)"), flags)
         return cls(text, (*parser.alternatives(0), _Step(_Kind.DONE)))
 
     def search(self, text: str) -> bool:
-        """Tell whether it matches anywhere in *text*."""
+        """Whether it matches anywhere in *text*."""
         entered: set[int] = set()
         for at in range(len(text) + 1):
             reached = self._reached(entered | {0}, text, at)
@@ -89,7 +89,7 @@ class LinearExpression:
         return chars is not None and bool(character) and chars.fullmatch(character) is not None
 
     def _reached(self, entered: set[int], text: str, at: int) -> set[int]:
-        """Return all places that one gets to from those *entered* without a character, each of them once."""
+        """Return all places reachable from those *entered* without a character, each once."""
         reached, waiting = set[int](), list(entered)
         while waiting:
             place = waiting.pop()
@@ -115,7 +115,7 @@ def _is_word(character: str) -> bool:
 
 @attrs.define
 class _Parser:
-    """Reads an expression that is known to be well-formed."""
+    """Parses an expression that is known to be well-formed."""
 
     text: str
     flags: re.RegexFlag

@@ -1,7 +1,6 @@
-"""Lists of containers and pods: no case for messages, since a list of 1500 would take seconds.
+"""Lists of containers and pods, read without messages, since a list of 1500 would take seconds.
 
-Only what is asked for is read: most who ask for a list want to know who is there and in which state, which is 17 us for
-each item less than all of it.
+Only the required fields are read: most users of a list need ids and states, which saves 17 us per item.
 """
 
 from __future__ import annotations
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from crirm.cri import slice as cri
-from crirm.cri.fields import number
+from crirm.cri import numbers
 from crirm.cri.message import Message
 from crirm.cri.wire import WireType, short_bounds
 from crirm.model.annotations import kept
@@ -21,30 +19,28 @@ from crirm.model.workload import ContainerId, ContainerState, Pod, PodId
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import betterproto
-
 _STATES: Final = {
-    int(cri.ContainerState.CONTAINER_CREATED): ContainerState.CREATED,
-    int(cri.ContainerState.CONTAINER_RUNNING): ContainerState.RUNNING,
-    int(cri.ContainerState.CONTAINER_EXITED): ContainerState.EXITED,
+    numbers.ContainerState.CONTAINER_CREATED: ContainerState.CREATED,
+    numbers.ContainerState.CONTAINER_RUNNING: ContainerState.RUNNING,
+    numbers.ContainerState.CONTAINER_EXITED: ContainerState.EXITED,
 }  # all others, known or not, count as created: they hold what they were given
-_CONTAINERS: Final = number(cri.ListContainersResponse, "containers")
-_ID: Final = number(cri.Container, "id")
-_POD: Final = number(cri.Container, "pod_sandbox_id")
-_METADATA: Final = number(cri.Container, "metadata")
-_STATE: Final = number(cri.Container, "state")
-_CREATED_AT: Final = number(cri.Container, "created_at")
-_LABELS: Final = number(cri.Container, "labels")
-_ANNOTATIONS: Final = number(cri.Container, "annotations")
-_NAME: Final = number(cri.ContainerMetadata, "name")
-_ATTEMPT: Final = number(cri.ContainerMetadata, "attempt")
+_CONTAINERS: Final = numbers.ListContainersResponse.containers
+_ID: Final = numbers.Container.id
+_POD: Final = numbers.Container.pod_sandbox_id
+_METADATA: Final = numbers.Container.metadata
+_STATE: Final = numbers.Container.state
+_CREATED_AT: Final = numbers.Container.created_at
+_LABELS: Final = numbers.Container.labels
+_ANNOTATIONS: Final = numbers.Container.annotations
+_NAME: Final = numbers.ContainerMetadata.name
+_ATTEMPT: Final = numbers.ContainerMetadata.attempt
 _ID_TAG: Final = _ID << 3 | WireType.BYTES
 _STATE_TAG: Final = _STATE << 3 | WireType.VARINT
 
 
 @attrs.frozen
 class Listed:
-    """One item of a ListContainers answer."""
+    """One item of a ListContainersResponse."""
 
     id: ContainerId
     pod: PodId
@@ -58,12 +54,12 @@ class Listed:
 
 @attrs.frozen
 class Seen:
-    """The same as far as most want to know it.
+    """The same, as far as most users need it.
 
     Args:
         id: of the container.
-        state: in which it is.
-        item: the bytes that tell all of it.
+        state: of the container.
+        item: the bytes of the whole item.
     """
 
     id: ContainerId
@@ -72,10 +68,10 @@ class Seen:
 
     @property
     def whole(self) -> Listed:
-        """All of the item.
+        """The whole item.
 
         Raises:
-            MalformedError: it cannot be read.
+            MalformedError: it is malformed.
         """
         item = Message(self.item)
         metadata = item.message(_METADATA)
@@ -96,10 +92,10 @@ def _state(value: int) -> ContainerState:
 
 
 def seen_containers(answer: bytes) -> list[Seen]:
-    """Read who is in a ListContainersResponse.
+    """Read ids and states of a ListContainersResponse.
 
     Raises:
-        MalformedError: it cannot be read.
+        MalformedError: it is malformed.
     """
     return [_seen(item) for item in Message(answer).raws(_CONTAINERS)]
 
@@ -108,7 +104,7 @@ def listed_containers(answer: bytes) -> list[Listed]:
     """Read all of a ListContainersResponse.
 
     Raises:
-        MalformedError: it cannot be read.
+        MalformedError: it is malformed.
     """
     return [seen.whole for seen in seen_containers(answer)]
 
@@ -122,10 +118,10 @@ def _seen(item: bytes) -> Seen:
 
 
 def _in_order(item: bytes) -> tuple[str, int] | None:
-    """Return id and state of an *item* whose fields stand in the order of their numbers, as whoever encodes has them.
+    """Return id and state of an *item* whose fields are in numerical order, as encoders write them.
 
     Returns:
-        None where that is not so, or the item is out of the ordinary in another way.
+        None if they are not, or the item is unusual in another way.
     """
     size = len(item)
     bounds = short_bounds(item, 0) if size and item[0] == _ID_TAG else None
@@ -145,23 +141,23 @@ def _in_order(item: bytes) -> tuple[str, int] | None:
 
 def listed_pods(answer: bytes) -> list[Pod]:
     """Read a ListPodSandboxResponse; it does not tell cgroups, so the QoS class is still open (BestEffort)."""
-    items = Message(answer).messages(number(cri.ListPodSandboxResponse, "items"))
-    return [_listed_pod(item, cri.PodSandbox) for item in items]
+    items = Message(answer).messages(numbers.ListPodSandboxResponse.items)
+    return [_listed_pod(item, numbers.PodSandbox) for item in items]
 
 
 def pod_status(answer: bytes) -> Pod:
     """Read the pod of a PodSandboxStatusResponse, as from a list; only the verbose info tells its cgroup."""
-    return _listed_pod(Message(answer).message(number(cri.PodSandboxStatusResponse, "status")), cri.PodSandboxStatus)
+    return _listed_pod(Message(answer).message(numbers.PodSandboxStatusResponse.status), numbers.PodSandboxStatus)
 
 
-def _listed_pod(item: Message, cls: type[betterproto.Message]) -> Pod:
-    metadata = item.message(number(cls, "metadata"))
+def _listed_pod(item: Message, cls: type[numbers.PodSandbox | numbers.PodSandboxStatus]) -> Pod:
+    metadata = item.message(cls.metadata)
     return Pod(
-        id=PodId(item.text(number(cls, "id"))),
-        uid=metadata.text(number(cri.PodSandboxMetadata, "uid")),
-        name=metadata.text(number(cri.PodSandboxMetadata, "name")),
-        namespace=metadata.text(number(cri.PodSandboxMetadata, "namespace")),
+        id=PodId(item.text(cls.id)),
+        uid=metadata.text(numbers.PodSandboxMetadata.uid),
+        name=metadata.text(numbers.PodSandboxMetadata.name),
+        namespace=metadata.text(numbers.PodSandboxMetadata.namespace),
         qos=QoSClass.BEST_EFFORT,
-        labels=item.mapping(number(cls, "labels")),
-        annotations=kept(item.mapping(number(cls, "annotations"))),
+        labels=item.mapping(cls.labels),
+        annotations=kept(item.mapping(cls.annotations)),
     )

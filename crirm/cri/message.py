@@ -1,10 +1,10 @@
-"""Messages as their bytes stand: read by field number, edited in place.
+"""Messages as bytes: read by field number, edited in place.
 
-This is for lists and large replies, of which only a few fields are asked for (`reading` makes messages of the slice out
-of requests), and for what crirm changes: what is not edited stays as it is to the byte, with unknown fields, their
-order, and the order of maps.
+This is for lists and large replies, of which only a few fields are needed (`reading` decodes requests into messages of
+the slice), and for edits: everything else keeps its bytes, including unknown fields, their order, and the order of
+maps.
 
-Numbers come from the slice (`fields.number`). Source of the wire rules (the last of several wins, nested messages
+Numbers come from the slice (`numbers`). Source of the wire rules (the last of several wins, nested messages
 merge): https://protobuf.dev/programming-guides/encoding/
 """
 
@@ -26,17 +26,17 @@ _MODULUS = 1 << 64
 
 
 class MalformedError(CrirmError, ValueError):
-    """Bytes that were to be a message are none."""
+    """Bytes are not a valid message."""
 
 
 class Message:
-    """One message, taken apart one level deep."""
+    """One message, decoded one level deep."""
 
     def __init__(self, data: bytes) -> None:
-        """Take *data* apart.
+        """Decode *data*.
 
         Raises:
-            MalformedError: it is no protobuf message.
+            MalformedError: it is not a protobuf message.
         """
         self._values: dict[int, list[int | bytes]] = {}
         for count, field in enumerate(walk(data)):
@@ -47,29 +47,29 @@ class Message:
             self._values.setdefault(field.number, []).append(field.value)
 
     def number(self, field: int) -> int:
-        """Return an integer (int32, int64, enum or bool), 0 where it is not set."""
+        """Return an integer (int32, int64, enum or bool), 0 if it is not set."""
         value = self._values.get(field, (0,))[-1]
         if not isinstance(value, int):
             raise MalformedError(f"field {field} is not a number")
         return value - _MODULUS if value & _SIGN else value
 
     def raw(self, field: int) -> bytes:
-        """Return bytes, empty where they are not set."""
+        """Return bytes, empty if they are not set."""
         value = self._values.get(field, (b"",))[-1]
         if isinstance(value, int):
             raise MalformedError(f"field {field} is not length-delimited")
         return value
 
     def text(self, field: int) -> str:
-        """Return a string, empty where it is not set; bytes that are no UTF-8 become replacement characters."""
+        """Return a string, empty if it is not set; invalid UTF-8 becomes replacement characters."""
         return self.raw(field).decode("utf-8", "replace")
 
     def has(self, field: int) -> bool:
-        """Tell whether the field is on the wire at all."""
+        """Whether the field is present."""
         return field in self._values
 
     def message(self, field: int) -> Message:
-        """Return a nested message, an empty one where it is not set."""
+        """Return a nested message, an empty one if it is not set."""
         return Message(b"".join(self.raws(field)))  # to concatenate is to merge
 
     def messages(self, field: int) -> list[Message]:
@@ -85,7 +85,7 @@ class Message:
         return dict(map(entry, self.raws(field)))
 
     def raws(self, field: int) -> list[bytes]:
-        """Return the items of a repeated message, or of anything else with a length, as they stand."""
+        """Return the items of a repeated message, or of any length-delimited field, as bytes."""
         values = self._values.get(field, [])
         if any(isinstance(value, int) for value in values):
             raise MalformedError(f"field {field} is not length-delimited")
@@ -93,7 +93,7 @@ class Message:
 
 
 def entry(item: bytes) -> tuple[str, str]:
-    """Read one entry of a map; a caller may send ten thousand, and all others wait meanwhile."""
+    """Read one entry of a map; fast, since a caller may send ten thousand."""
     key = short_text(item, 0, _KEY_TAG)
     value = short_text(item, key[1], _VALUE_TAG) if key is not None else None
     if key is None or value is None or value[1] != len(item):
@@ -103,15 +103,15 @@ def entry(item: bytes) -> tuple[str, str]:
 
 
 def edited(data: bytes, path: Sequence[int], changes: Mapping[int, int | str]) -> bytes:
-    """Return *data* with the fields *changes* of the nested message at *path* set, and every other byte as it was.
+    """Return *data* with the fields *changes* of the nested message at *path* set, and every other byte unchanged.
 
     Args:
         data: a well-formed message.
-        path: field numbers that lead to the nested message; it is made where there is none.
+        path: field numbers that lead to the nested message; created if missing.
         changes: field number to value; numbers must not be negative.
 
     Raises:
-        MalformedError: *data* is no message.
+        MalformedError: *data* is malformed.
     """
     if path:
         number, *rest = path
@@ -157,7 +157,7 @@ def _end(data: bytes, field: Field) -> int:
                 end += 1
             return end + 1
         case _:
-            return field.offset  # the marks of a group have no value
+            return field.offset  # group markers have no value
 
 
 def _replaced(data: bytes, old: _Found | None, new: bytes) -> bytes:

@@ -18,7 +18,7 @@ IMAGE_SERVICE: Final = "ImageService"
 
 
 class MethodName(NamedTuple):
-    """A gRPC path in parts; what a path does not have is empty."""
+    """A gRPC path in parts; missing ones are empty."""
 
     package: str
     service: str
@@ -27,7 +27,7 @@ class MethodName(NamedTuple):
 
 @attrs.frozen
 class Method:
-    """A method that crirm knows; messages by the names of their classes, which both packages share."""
+    """A known method; messages by the names of their classes, which both packages share."""
 
     service: str
     name: str
@@ -37,20 +37,20 @@ class Method:
 
 
 def split(path: str) -> MethodName:
-    """Take a gRPC path, ``/package.Service/Method``, apart."""
+    """Split a gRPC path, ``/package.Service/Method``."""
     full_service, _, method = path.removeprefix("/").rpartition("/")
     package, _, service = full_service.rpartition(".")
     return MethodName(package, service, method)
 
 
 def bridged(path: str, package: str) -> str:
-    """Return the CRI *path* with *package* instead of its own; the path of another API as it is."""
+    """Return the CRI *path* with *package* instead of its own; the path of another API unchanged."""
     name = split(path)
     return f"/{package}.{name.service}/{name.method}" if name.package in PACKAGES else path
 
 
 def find(path: str) -> Method | None:
-    """Return what is known of the method at *path*, or None when it is not CRI or newer than this table."""
+    """Return the method at *path*, or None if it is not CRI or newer than this table."""
     name = split(path)
     return METHODS.get((name.service, name.method)) if name.package in PACKAGES else None
 
@@ -59,7 +59,7 @@ INTERCEPTED: Final = frozenset({
     "RunPodSandbox", "StopPodSandbox", "RemovePodSandbox", "CreateContainer", "StartContainer", "StopContainer",
     "RemoveContainer", "UpdateContainerResources", "UpdatePodSandboxResources", "ContainerStatus",
 })  # fmt: skip
-"""Methods of the RuntimeService that matter for placement: daemon/placement/participants.py takes part in them."""
+"""Methods of the RuntimeService that matter for placement: crirm observes or holds them."""
 
 
 def _rows() -> list[Method]:

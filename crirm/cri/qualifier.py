@@ -1,7 +1,7 @@
-"""Whom a request is about, as far as its own bytes tell: the name of a pod, of a container in it, or an id.
+"""The subject of a request, from its bytes: the name of a pod, of a container in it, or an id.
 
-Every line of the dump says so, also where nothing is decoded; so the few fields are known by their numbers (a test
-compares them with the API), and the generated messages stay where they are.
+Every line of the dump contains it, also where nothing is decoded; so the few fields are known by number (a test
+compares them with the API), and the generated messages are not imported.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def qualifier(method: Method, request: bytes) -> str:
     """Return ``pod``, ``pod:container``, the beginning of an id, or nothing.
 
     Args:
-        method: what is called.
-        request: the encoded request; what is missing or malformed in it is said in the answer.
+        method: the called method.
+        request: the encoded request; missing or malformed parts are named in the result.
     """
     match method.name:
         case "RunPodSandbox":
@@ -52,7 +52,7 @@ def _named(request: bytes, config: int, *, what: str) -> str:
 
 
 def _text(data: bytes, *path: int) -> str:
-    """Return the string at *path*, field numbers from the outside inwards, or nothing."""
+    """Return the string at *path*, field numbers from the outside inwards, or an empty one."""
     for number in path:
         values = (part.value for part in walk(data) if isinstance(part, Field) and part.number == number)
         data = next((value for value in values if isinstance(value, bytes)), b"")

@@ -1,4 +1,4 @@
-"""What the generated message classes know about their fields, in the form that a walk over the wire needs."""
+"""The fields of generated message classes, in the form that a walk over the wire needs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECRET_FIELDS: Final = frozenset(
         ("StatusResponse", "info"),
     )
 )
-SECRET_MESSAGES: Final = frozenset(("AuthConfig", "KeyValue"))  # fields that they may get later are taken for secrets
+SECRET_MESSAGES: Final = frozenset(("AuthConfig", "KeyValue"))  # fields added to them later count as secrets
 
 
 @attrs.frozen
@@ -46,7 +46,7 @@ class Shape:
 
 @cache
 def schema(message: str) -> Mapping[int, Shape]:
-    """Return the fields of the message class called *message* by number; none when there is no such class."""
+    """Return the fields of the message class *message* by number; none if there is no such class."""
     cls = getattr(_messages(), message, None)
     if not isinstance(cls, type):
         return {}
@@ -66,7 +66,7 @@ def _shape(message: str, field: Field) -> Shape:
 
 
 def _messages() -> Any:
-    """Import the generated messages when they are first needed: they cost 0.2 s and 18 MiB."""
+    """Import the generated messages on first use: they cost 0.2 s and 18 MiB."""
     from crirm.cri.proto.runtime import v1  # noqa: PLC0415
 
     return v1

@@ -1,4 +1,4 @@
-"""The Version call: how a runtime says what it is."""
+"""The Version call, which identifies a runtime."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from typing import Final
 
 import attrs
 
-from crirm.cri import slice as cri
-from crirm.cri.fields import number
+from crirm.cri import numbers
 from crirm.cri.message import Message, edited
 
-# What every known runtime has answered to; the field is the kubelet's own version, which none of them reads.
+# Accepted by every known runtime; the field is the kubelet's own version, which none of them reads.
 _CLIENT_VERSION: Final = "0.1.0"
-_NAME: Final = number(cri.VersionResponse, "runtime_name")
-_VERSION: Final = number(cri.VersionResponse, "runtime_version")
+_NAME: Final = numbers.VersionResponse.runtime_name
+_VERSION: Final = numbers.VersionResponse.runtime_version
 
 
 @attrs.frozen
 class RuntimeVersion:
-    """What a runtime says of itself."""
+    """The identity of a runtime."""
 
     name: str  # containerd, cri-o
     version: str
@@ -26,19 +25,19 @@ class RuntimeVersion:
 
 def encode_version_request() -> bytes:
     """Return an encoded VersionRequest."""
-    return edited(b"", (), {number(cri.VersionRequest, "version"): _CLIENT_VERSION})
+    return edited(b"", (), {numbers.VersionRequest.version: _CLIENT_VERSION})
 
 
 def decode_version(message: bytes) -> RuntimeVersion:
     """Read an encoded VersionResponse.
 
     Raises:
-        ValueError: the bytes are none, or name no runtime.
+        ValueError: the bytes are malformed, or name no runtime.
     """
     try:
         told = Message(message)
         name, version = told.raw(_NAME).decode(), told.raw(_VERSION).decode()
-    except ValueError as error:  # among these is MalformedError, and what is no UTF-8
+    except ValueError as error:  # includes MalformedError and invalid UTF-8
         raise ValueError(f"invalid VersionResponse: {error}") from error
     if not name:
         raise ValueError("VersionResponse without runtime_name")

@@ -1,4 +1,4 @@
-"""The protobuf wire format, read without knowing the message: field after field, as far as the bytes make sense.
+"""The protobuf wire format, read without a schema: field after field, as far as the bytes are valid.
 
 Source: https://protobuf.dev/programming-guides/encoding/
 """
@@ -25,13 +25,13 @@ class WireType(enum.IntEnum):
     VARINT = 0
     FIXED64 = 1
     BYTES = 2  # length-delimited: text, bytes, nested messages, maps, packed numbers
-    START_GROUP = 3  # groups are older than proto3; their fields are walked as if they stood alone
+    START_GROUP = 3  # groups are older than proto3; their fields are walked individually
     END_GROUP = 4
     FIXED32 = 5
 
 
 class Field(NamedTuple):
-    """One field as it stands on the wire."""
+    """One field on the wire."""
 
     number: int
     wire_type: int
@@ -41,7 +41,7 @@ class Field(NamedTuple):
 
 @attrs.frozen
 class Malformed:
-    """From here on the bytes are no protobuf."""
+    """From here on the bytes are malformed."""
 
     offset: int  # of the field that cannot be read, from the start of the outermost message
     reason: str
@@ -59,7 +59,7 @@ def walk(data: bytes, base: int = 0) -> Iterator[Field | Malformed]:
     while position < len(data):
         start = position
         found = short_bounds(data, position)
-        if found is not None:  # as nearly all are in a message of many fields, which is no place to be slow
+        if found is not None:  # fast path: nearly all fields of large messages
             begin, position = found
             yield Field(data[start] >> 3, WireType.BYTES, data[begin:position], base + begin)
             continue
@@ -85,7 +85,7 @@ def packed(data: bytes, wire_type: int, base: int = 0) -> Iterator[Field | Malfo
 
 
 def short_text(data: bytes, position: int, tag: int) -> tuple[bytes, int] | None:
-    """Return the value of the length-delimited field that begins at *position*, and where the next one begins.
+    """Return the value of the length-delimited field at *position*, and the position of the next field.
 
     Args:
         data: a message.
@@ -93,7 +93,7 @@ def short_text(data: bytes, position: int, tag: int) -> tuple[bytes, int] | None
         tag: that the field has, below 128.
 
     Returns:
-        None where another field is there, or one that is longer than 16 KiB or broken: `walk` tells then.
+        None if it is another field, longer than 16 KiB, or malformed; then use `walk`.
     """
     if position >= len(data) or data[position] != tag:
         return None
@@ -102,7 +102,7 @@ def short_text(data: bytes, position: int, tag: int) -> tuple[bytes, int] | None
 
 
 def short_bounds(data: bytes, position: int) -> tuple[int, int] | None:
-    """Return where the value of the field at *position* begins and ends, if it is an ordinary short text or message."""
+    """Return where the value of the field at *position* begins and ends, if it is a short text or message."""
     tag, begin = data[position], position + 2
     if tag & 0x87 != WireType.BYTES or tag < 0x08 or begin > len(data):
         return None
@@ -151,7 +151,7 @@ def _number(data: bytes, position: int, wire_type: int) -> tuple[int, int]:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    if position < len(data) and (value := data[position]) < 0x80:  # most are one byte; the rest is for the others
+    if position < len(data) and (value := data[position]) < 0x80:  # fast path: most have one byte
         return value, position + 1
     value = shift = 0
     for end, byte in enumerate(data[position : position + MAX_VARINT_BYTES], position + 1):

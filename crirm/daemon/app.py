@@ -19,7 +19,7 @@ import gc
 import signal
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 log = get_logger("daemon")
 
+COLLECTED_AT: Final = 700  # new objects; Python's own threshold until 3.12
 STOPPING = Refusal(Status.UNAVAILABLE, "crirm is stopping and accepts no new calls")
 
 
@@ -152,7 +153,7 @@ class Daemon:
                     with _listening(settings, inherited) as sock:
                         async with open_server(sock, served) as server:  # accepts connections; ends first
                             requests.start_soon(_recall, relay.runtime, server)
-                            gc.freeze()  # collecting imported modules would delay calls by 30 ms
+                            requests.start_soon(_ready_for_more, decider)
                             systemd.notify_ready(f"serving on {sock.getsockname()}")
                             log.info("serving", socket=sock.getsockname())
                             task_status.started()
@@ -266,6 +267,18 @@ def _served(relay: Relay, tap: Tap, note: Note | None, requests: trio.Nursery) -
         finished=finished,
         listens=(lambda: True) if note is not None else relay.tells,
     )
+
+
+async def _ready_for_more(decider: Decider) -> None:
+    """Import what was put off, and end the start: collections leave out what was imported, which takes 30 ms to walk.
+
+    The command line has put collections off; those to come are small and hold no call up.
+    """
+    if decider.node is not None:
+        await decider.node.first_needs()
+    gc.collect(0)
+    gc.freeze()
+    gc.set_threshold(COLLECTED_AT)
 
 
 async def _recall(runtime: Link, server: Server) -> None:

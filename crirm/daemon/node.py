@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import attrs
 import trio
 from grpclib.const import Status
 
+from crirm import __version__
 from crirm.admission.admission import as_asked
 from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.enforcer.enforcer import Enforcer
@@ -27,11 +28,9 @@ from crirm.daemon.observation.settle import settle_creations
 from crirm.daemon.placement.clearing import Clearing
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.engine import Engine
-from crirm.daemon.placement.handlers import handler
 from crirm.daemon.placement.intake import Intake
 from crirm.daemon.placement.ladder import ladder
 from crirm.daemon.placement.machine import HostSights, MachineWatch, policy_at_start
-from crirm.daemon.placement.observers import observer
 from crirm.daemon.settings import NOTHING
 from crirm.daemon.state.persistence import Persistence, open_persistence
 from crirm.daemon.state.recorder import Recorder, RecordingError
@@ -239,7 +238,7 @@ class DecidingNode:
     async def keep_state(self, settings: Settings, *, resume: bool = False) -> None:
         """Save decisions if *settings* have a state directory; *resume* restores what is saved there first."""
         if settings.state_dir:
-            facts = {"machine": digest(self.topology), "version": version("crirm")}
+            facts = {"machine": digest(self.topology), "version": __version__}
             opening = partial(open_persistence, resume=resume, fail_closed=settings.state_fail_closed)
             self.persistence = await trio.to_thread.run_sync(
                 opening, settings.state_dir, self.engine, self.effects, facts
@@ -267,10 +266,14 @@ class DecidingNode:
 
     def handler(self, method: str) -> Handler | None:
         """See ``relay.Deciding``."""
+        from crirm.daemon.placement.handlers import handler  # noqa: PLC0415 - betterproto; see `first_needs`
+
         return handler(self, method)
 
     def observer(self, method: str) -> CallTap | None:
         """See ``relay.Deciding``."""
+        from crirm.daemon.placement.observers import observer  # noqa: PLC0415 - as above
+
         return observer(self, method)
 
     def observed(self, method: str, answer: bytes) -> None:
@@ -354,6 +357,11 @@ class DecidingNode:
         """Perform effects and watch the runtime, until cancelled or retired."""
         with self._life:
             await self._work()
+
+    async def first_needs(self) -> None:
+        """Import what the first request needs, and no start should wait for: in a thread, for 60 ms."""
+        await trio.to_thread.run_sync(import_module, "crirm.daemon.placement.handlers")
+        await trio.to_thread.run_sync(import_module, "crirm.daemon.placement.observers")
 
     async def _work(self) -> None:
         async with trio.open_nursery() as nursery:

@@ -9,16 +9,18 @@ is to raise. Adding a policy means writing one file (or folder) and naming its
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import Adjustment, Effect
 from crirm.model.quantity import MilliCPU
-from crirm.model.topology import Topology
-from crirm.model.trail import Move, Trail
-from crirm.model.workload import Container, ContainerKey, Workload
+
+if TYPE_CHECKING:  # a daemon that only relays has a `Choice` and nothing to place
+    from crirm.model.decision import Adjustment, Effect
+    from crirm.model.topology import Topology
+    from crirm.model.trail import Move, Trail
+    from crirm.model.workload import Container, ContainerKey, Workload
 
 
 @attrs.frozen

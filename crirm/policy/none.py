@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
-from crirm.model.topology import Topology
-from crirm.model.workload import Container, ContainerKey, Workload
-from crirm.policy.api import Constraints, Json, NoOptions, Placement, Policy, PolicyDescription, Restored
+from crirm.policy.api import NoOptions, Placement, Policy, PolicyDescription, Restored
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from crirm.model.topology import Topology
+    from crirm.model.workload import Container, ContainerKey, Workload
+    from crirm.policy.api import Constraints, Json
 
 
 @attrs.frozen

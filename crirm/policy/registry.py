@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from crirm.errors import UsageError
-from crirm.model.topology import Topology
 from crirm.policy import none, static, topology_aware
-from crirm.policy.api import Choice, Policy, PolicyDescription
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from crirm.model.topology import Topology
+    from crirm.policy.api import Choice, Policy, PolicyDescription
 
 _ALL: Final = (none.POLICY, *topology_aware.POLICIES, static.POLICY)
 

@@ -1,7 +1,7 @@
 """The one crossing between Trio and asyncio.
 
 crirm is a Trio program; grpclib, which speaks HTTP/2 for it, is asyncio-only. So one asyncio loop hosts the
-Trio run in *guest mode*: both run in the same thread and take turns, nothing is monkey-patched, and each side
+Trio run in *guest mode*: both run in the same thread alternately, nothing is monkey-patched, and each side
 may call the other's synchronous functions directly (``trio.Event.set`` from a loop callback, ``loop.call_later``
 from a Trio task). What has to *wait* for the other side crosses here, and only here.
 
@@ -32,7 +32,7 @@ BaseTransport = asyncio.BaseTransport
 Transport = asyncio.Transport
 Protocol = asyncio.Protocol
 
-_BACKLOG = 1024  # connections that wait to be accepted
+_BACKLOG = 1024  # connections waiting to be accepted
 _spawned: set[asyncio.Task[None]] = set()  # asyncio itself keeps only weak references to tasks
 
 
@@ -95,7 +95,7 @@ async def call_asyncio(fn: Callable[..., Coroutine[Any, Any, T]], *args: Any) ->
 
 
 def now(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run an asyncio-flavoured *coroutine* that has nothing to wait for, and return its result; from both sides.
+    """Run an asyncio-flavoured *coroutine* that never waits, and return its result; callable from both sides.
 
     Raises:
         RuntimeError: it does wait.
@@ -117,7 +117,7 @@ def loop() -> Loop:
 async def listen_unix(factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket) -> asyncio.Server:
     """asyncio-flavoured: accept connections on *sock*, already bound, with a protocol from *factory* each.
 
-    The socket file stays when the server closes: whoever has bound it removes it.
+    The socket file stays when the server closes: its creator removes it.
     """
     if sys.version_info >= (3, 13):
         return await loop().create_unix_server(factory, sock=sock, backlog=_BACKLOG, cleanup_socket=False)
@@ -130,14 +130,14 @@ async def connect_unix(protocol: asyncio.BaseProtocol, path: str) -> None:
 
 
 def spawn(fn: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-    """Start the asyncio-flavoured ``fn(*args)`` beside everything else; it must handle its own errors."""
+    """Start the asyncio-flavoured ``fn(*args)`` in the background; it must handle its own errors."""
     task = loop().create_task(fn(*args))
     _spawned.add(task)
     task.add_done_callback(_spawned.discard)
 
 
 def set_reading(transport: asyncio.Transport, wanted: bool) -> None:
-    """Have *transport* read, or not; nothing where it does already, or is closed."""
+    """Resume or pause reading of *transport*; no effect if it is already so, or closed."""
     if wanted != transport.is_reading() and not transport.is_closing():
         (transport.resume_reading if wanted else transport.pause_reading)()
 
@@ -152,7 +152,7 @@ def pause_again(transport: asyncio.Transport) -> None:
 
 
 def rest_of(transport: asyncio.BaseTransport) -> bytes:
-    """Return what the peer of a broken Unix connection had sent and nobody has read; asyncio would throw it away."""
+    """Return unread data of a broken Unix connection, which asyncio would discard."""
     rest = bytearray()
     with suppress(OSError), socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as sock:
         sock.settimeout(0)
@@ -162,7 +162,7 @@ def rest_of(transport: asyncio.BaseTransport) -> bytes:
 
 
 def as_transport(transport: asyncio.BaseTransport) -> asyncio.Transport:
-    """Return *transport* as the two-way one that a stream protocol is given."""
+    """Return *transport* as the bidirectional one that a stream protocol gets."""
     return cast("asyncio.Transport", transport)
 
 

@@ -1,35 +1,35 @@
-"""How much of callers' calls is held in memory: bounded per caller and in total, and whoever holds the most pays.
+"""The memory that callers' calls may occupy: bounded per caller and in total; the largest call ends first.
 
-Bytes are held where a message has to be whole before somebody decides, where a call waits for a stream of the runtime,
-and where one side reads slower than the other sends. asyncio-flavoured: nothing waits.
+Bytes are buffered where a decision needs a whole message, where a call waits for a stream of the runtime, and where
+one side reads more slowly than the other sends. asyncio-flavoured: nothing waits.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-MOST_OF_ONE_BYTES = 80 << 20  # of one caller: one message of the largest size, and many of the usual ones
+MOST_OF_ONE_BYTES = 80 << 20  # of one caller: one message of maximum size, and many usual ones
 MOST_BYTES = 160 << 20  # of all callers
 
 
 class Holder(Protocol):
-    """A call that holds bytes."""
+    """A call with buffered bytes."""
 
     def let_go(self, why: str) -> None:
-        """End now, so that what is held is free; *why* is for the caller."""
+        """End now, to free the memory; *why* is for the caller."""
 
 
 class Budget:
-    """What all callers together may hold."""
+    """The limit for all callers together."""
 
     def __init__(self, most_bytes: int = MOST_BYTES, most_of_one_bytes: int = MOST_OF_ONE_BYTES) -> None:
         self._most_bytes = most_bytes
         self._most_of_one_bytes = most_of_one_bytes
         self.held_bytes = 0
-        self.accounts: set[Account] = set()  # of callers that hold anything
+        self.accounts: set[Account] = set()  # of callers with buffered bytes
 
     def enforce(self, account: Account, holder: Holder) -> None:
-        """End calls until what is left fits, after *holder* has come to hold more."""
+        """End calls until the rest fits, after *holder* has buffered more."""
         if account.held_bytes > self._most_of_one_bytes:
             account.end(holder, f"this caller's calls buffer more than {self._most_of_one_bytes} bytes in crirm")
         while self.held_bytes > self._most_bytes:
@@ -41,7 +41,7 @@ class Budget:
 
 
 class Account:
-    """What the calls of one caller hold."""
+    """The memory of one caller's calls."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -49,7 +49,7 @@ class Account:
         self.held_bytes = 0
 
     def hold(self, holder: Holder, more_bytes: int) -> None:
-        """Note that *holder* holds *more_bytes*, or less when that is negative; it may be ended because of it."""
+        """Note that *holder* has buffered *more_bytes*, or freed them if negative; it may be ended as a result."""
         before = self._held.get(holder, 0)
         now = max(0, before + more_bytes)
         if now:
@@ -63,12 +63,12 @@ class Account:
             self._budget.enforce(self, holder)
 
     def release(self, holder: Holder) -> None:
-        """Note that *holder* holds nothing any more."""
+        """Note that *holder* has nothing buffered any more."""
         if holder in self._held:
             self.hold(holder, -self._held[holder])
 
     def largest(self) -> Holder:
-        """Return the call that holds the most."""
+        """Return the call with the most buffered bytes."""
         return max(self._held, key=self._held.__getitem__)
 
     def end(self, holder: Holder, why: str) -> None:

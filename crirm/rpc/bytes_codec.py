@@ -1,4 +1,4 @@
-"""How a grpclib server encodes messages: not at all, because its handlers take and give bytes."""
+"""The codec of a grpclib server whose handlers take and return bytes: no encoding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from grpclib.encoding.base import CodecBase
 
 
 class BytesCodec(CodecBase):
-    """Passes bytes through, so that an answer can be encoded once and sent often, or be no protobuf at all."""
+    """Passes bytes through, so that a reply can be encoded once and sent often, or need not be protobuf."""
 
     __content_subtype__ = "proto"
 

@@ -1,6 +1,6 @@
-"""Frames that come from the caller of a spliced connection; the rules are those of ``splice``.
+"""Frames from the caller of a spliced connection; the rules are in ``splice``.
 
-Each handler returns what goes to the runtime in the place of the frame: None for the frame as it is, b"" for nothing.
+Each handler returns what to send to the runtime in place of the frame: None for the frame itself, b"" for nothing.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ _SMALL_PIECE_BYTES: Final = 1 << 10  # of a header block; whoever sends it in su
 
 
 class CallerFrames:
-    """Looks at what the caller sends.
+    """Handles the frames of the caller.
 
     Args:
-        splice: of which this is one half.
+        splice: the connection of which this is one half.
     """
 
     def __init__(self, splice: SpliceState) -> None:
         self.reader = FrameReader()
-        self.reads = True  # else what crirm answers piles up
+        self.reads = True  # otherwise crirm's replies pile up
         self._splice = splice
         self._allowances = Allowances()
-        self._preface_bytes = len(h2.PREFACE)  # that still have to come
-        self._first = NO_TABLE  # what the first block for the runtime begins with
+        self._preface_bytes = len(h2.PREFACE)  # still expected
+        self._first = NO_TABLE  # prefix of the first block for the runtime
         self._handlers = (
             self._data, self._headers, self._dropped, self._reset, self._settings,
             self._push, self._ping, self._goaway, self._update, self._continuation, self._dropped,
         )  # fmt: skip
 
     def work(self) -> None:
-        """Look at the next frames.
+        """Handle the next frames.
 
         Raises:
-            FrameError, HPACKError: they are not as they should be.
+            FrameError, HPACKError: they are invalid.
         """
         if self._preface_bytes:
             self._take_preface()
@@ -65,7 +65,7 @@ class CallerFrames:
         self._preface_bytes -= len(data)
 
     def _count(self, kind: Kind) -> None:
-        """Take note of a frame that brings no call forward."""
+        """Count a frame that does not advance a call."""
         within = self._allowances.spend(kind, self._splice.now_s)
         if not self.reads:
             within = self._allowances.spend(Kind.UNREAD, self._splice.now_s) and within
@@ -107,7 +107,7 @@ class CallerFrames:
         self._splice.to_runtime.append(self._begin(stream_id, headers, ended=ended))
 
     def _begin(self, stream_id: int, headers: Headers, *, ended: bool) -> bytes:
-        """Begin a call and return what the runtime is to hear of it."""
+        """Begin a call and return what to send to the runtime."""
         splice = self._splice
         stream = splice.streams.get(stream_id)
         if stream is not None:  # trailers of a request; gRPC defines none, so their content is dropped
@@ -157,7 +157,7 @@ class CallerFrames:
             return b""
         self._count(Kind.IDLE)
         if not self._splice.is_unheard(stream_id):
-            return None  # of a call that is over; the runtime counts its window
+            return None  # of a finished call; the runtime accounts for its window
         self._splice.credit(0, end - at)
         return b""
 

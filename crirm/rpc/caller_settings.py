@@ -1,8 +1,8 @@
-"""What the caller of a spliced connection has set, as far as replies of crirm's own must keep to it.
+"""The caller's settings on a spliced connection, as far as crirm's own replies must respect them.
 
-The runtime acknowledges all settings of the caller, who relies on them only then (RFC 9113 section 6.5.3). So crirm
-uses neither a larger window before the acknowledgement nor a larger table after it. Nor may it shrink the table before:
-the runtime may still refer to entries that would go. A window that is too small for a moment does no harm.
+The runtime acknowledges the caller's settings, and the caller relies on them only then (RFC 9113 section 6.5.3). So
+crirm uses neither a larger window before the acknowledgement nor a larger table after it. Nor may it shrink the table
+before: the runtime may still refer to entries that would go. A window that is too small for a moment does no harm.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class CallerSettings:
-    """The caller's settings, and those that the runtime has not acknowledged yet."""
+    """The caller's settings, including those that the runtime has not acknowledged yet."""
 
     def __init__(self) -> None:
         self.stream_window_bytes = h2.USUAL_WINDOW_BYTES  # that a new stream has for a reply of ours
-        self.small_table = b""  # what blocks of ours begin with where the caller wants a small table
+        self.small_table = b""  # prefix of our blocks if the caller wants a small table
         self._window_bytes = h2.USUAL_WINDOW_BYTES  # as acknowledged
         self._pending: deque[dict[int, int]] = deque()
 
     def said(self, values: Iterable[tuple[int, int]]) -> int:
-        """Take note of a SETTINGS frame, and return by how many bytes the window of every stream changes."""
+        """Note a SETTINGS frame, and return by how many bytes the window of every stream changes."""
         self._pending.append(dict(values))
         return self._change()
 
     def acknowledged(self) -> int:
-        """Take note that the runtime has acknowledged the first that it had not, and return the same."""
+        """Note an acknowledgement of the oldest pending settings, and return the same."""
         values = self._pending.popleft() if self._pending else {}
         self._window_bytes = values.get(h2.INITIAL_WINDOW_SIZE, self._window_bytes)
         if (size_bytes := values.get(h2.HEADER_TABLE_SIZE)) is not None:

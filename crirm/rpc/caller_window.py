@@ -1,7 +1,7 @@
-"""What goes to the caller of a spliced connection, in an order and amount that it takes.
+"""Output to the caller of a spliced connection, in a valid order and within its window.
 
-The runtime believes that it alone uses the caller's window for the connection. The replies of kept calls use it too, so
-as many bytes of the caller's next updates are not passed on (the *debt*). Until they have come, the runtime believes in
+The runtime assumes that it alone uses the caller's connection window. The replies of kept calls use it too, so as many
+bytes of the caller's next updates are not passed on (the *debt*). Until they have come, the runtime believes in
 more window than there is, and its DATA may have to wait: then everything behind it waits too, since header blocks have
 to stay in their order. That is never more than the debt. A frame that fits in part is sent in part: a caller may grant
 more only when it has read all that it has granted.
@@ -17,10 +17,10 @@ from crirm.rpc.frames import USUAL_WINDOW_BYTES, divided, is_divisible
 
 
 class CallerWindow:
-    """The caller's window for the connection, and what waits for it.
+    """The caller's connection window, and the frames that wait for it.
 
     Args:
-        out: frames that may go to the caller now.
+        out: frames to send to the caller now.
     """
 
     def __init__(self, out: list[bytes]) -> None:

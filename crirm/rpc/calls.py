@@ -1,15 +1,15 @@
-"""What the rest of crirm sees of a call: a held call and its handler, and how a call ended.
+"""Calls as the rest of crirm sees them: a held call, its handler, and the outcome.
 
 A *held* call is handled by a function that is a Trio task of its own in the requests nursery:
 
     async def handler(call: HeldCall) -> bytes | None:
-        ...                                    # decode, prepare, decide, keep
+        ...                                    # decode, prepare, decide, save
         answer = await call.forward(message)   # the runtime acts
         ...                                    # note
-        return None                            # the caller gets what the runtime answered
+        return None                            # the caller gets the runtime's reply
 
-Deadline, hang-up and drain cancel the task, as any Trio task is cancelled. ``forward`` is shielded from that, because
-the runtime may have acted: whoever has forwarded always gets an `Answer`, even if nobody waits for it any more.
+Deadline, disconnection and drain cancel the task like any Trio task. ``forward`` is shielded from that, because the
+runtime may have acted: it always returns an `Answer`, even if the caller no longer waits.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Answer:
     Args:
         status: gRPC code, 0 for OK.
         message: the reply's bytes; None unless the status is OK.
-        certain: False when the connection or the time ran out, or the reply is no message: the runtime may or may not
-            have acted.
+        certain: False if the connection or the time ran out, or the reply is malformed: the runtime may or may not have
+            acted.
     """
 
     status: int
@@ -43,14 +43,14 @@ class Answer:
 
 @attrs.frozen
 class Refusal:
-    """Why a call goes nowhere, as the caller is told."""
+    """Why a call is not forwarded, as sent to the caller."""
 
     status: Status
     message: str
 
 
 class CallRefusedError(CrirmError):
-    """Raised by a handler: the call ends with *status*, and the runtime does not hear of it."""
+    """Raised by a handler: the call ends with *status* and is not forwarded."""
 
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
@@ -59,14 +59,14 @@ class CallRefusedError(CrirmError):
 
 
 class HeldCall(Protocol):
-    """A call whose request is whole, and of which the runtime has not heard yet."""
+    """A call whose request is complete and not yet forwarded."""
 
     @property
     def message(self) -> bytes:
         """The request, uncompressed."""
 
     async def forward(self, message: bytes) -> Answer:
-        """Send *message* to the runtime in place of the request, once, and return what has become of it.
+        """Send *message* to the runtime in place of the request, once, and return the outcome.
 
         Not interrupted by a cancelled scope; raises only `trio.Cancelled`, and that only where nothing was sent.
         """

@@ -1,8 +1,7 @@
 """The calling side: a pool of connections to one runtime socket.
 
-One connection carries all calls as long as the runtime takes that many streams at once (containerd and CRI-O set no
-limit); where it does set one, the pool grows to ``MAX_CONNECTIONS``, and beyond that calls wait in order, crirm's own
-among the others'.
+One connection carries all calls unless the runtime limits its streams (containerd and CRI-O do not); then the pool
+grows to ``MAX_CONNECTIONS``, and beyond that calls wait in order, crirm's own among the others.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
 
 
 MAX_CONNECTIONS = 8
-_TIDY_LENGTH = 64  # calls that may wait before it is looked for those that nobody wants any more
-STREAM_BACKLOG = 1024  # messages of a stream of our own that wait to be read
+_TIDY_LENGTH = 64  # waiting calls before abandoned ones are removed
+STREAM_BACKLOG = 1024  # unread messages of a stream of our own
 GREETING_TIMEOUT_S = 5.0  # for the settings frame that an HTTP/2 server sends first
 
 
 class NotGrpcError(CrirmError):
-    """Something answers on the socket, but it does not speak gRPC."""
+    """The server on the socket does not speak gRPC."""
 
 
 class Startable(Protocol):
@@ -41,13 +40,13 @@ class Startable(Protocol):
 
     @property
     def wanted(self) -> bool:
-        """Whether the call is still to be made."""
+        """Whether the call is still wanted."""
 
     def start(self, connection: Http2Connection, path: bytes) -> None:
         """Open the stream; raises ProtocolError of h2 when there is no room for it."""
 
     def refuse(self, status: Status, message: str) -> None:
-        """End without one."""
+        """End without a stream."""
 
 
 class _Queue:
@@ -61,7 +60,7 @@ class _Queue:
         return len(self._calls)
 
     def add(self, call: Startable, path: bytes) -> None:
-        """Put *call* at the end; those that nobody wants any more leave now and then, and not only at the front."""
+        """Append *call*; abandoned calls are removed now and then, not only at the front."""
         if len(self._calls) >= self._tidy_at:
             self._calls = deque(item for item in self._calls if item[0].wanted)
             self._tidy_at = 2 * len(self._calls) + _TIDY_LENGTH
@@ -84,7 +83,7 @@ class _Queue:
 
 
 class Pool:
-    """Connections to the runtime that listens on *socket_path*; empty until ``connect``."""
+    """Connections to the runtime on *socket_path*; empty until ``connect``."""
 
     def __init__(self, socket_path: str) -> None:
         self.socket_path = socket_path
@@ -107,8 +106,8 @@ class Pool:
         """Trio-flavoured: make the first connection; ``lost`` is set once the last one is gone.
 
         Raises:
-            OSError: nothing listens there, or it says nothing (yet), or we may not connect.
-            NotGrpcError: what listens there is no gRPC server.
+            OSError: nothing listens there, it does not answer (yet), or permission is denied.
+            NotGrpcError: it is not a gRPC server.
         """
         connection = RuntimeConnection(self)
         await bridge.call_asyncio(bridge.connect_unix, connection, self.socket_path)
@@ -144,7 +143,7 @@ class Pool:
     # --- calls ---------------------------------------------------------------------------------------------------
 
     def start(self, call: Startable, path: bytes) -> None:
-        """Send *call* to the runtime under *path*, now or as soon as there is room for it.
+        """Send *call* to the runtime under *path*, now or as soon as a stream is available.
 
         Args:
             call: of a caller, or of our own.
@@ -175,7 +174,7 @@ class Pool:
         return False
 
     def start_waiting(self) -> None:
-        """Start the calls that wait, as far as there is room, and make room."""
+        """Start waiting calls as far as streams are available, and add connections."""
         while (first := self._waiting.first()) and self._try_start(*first):
             self._waiting.pop()
         if self._connections and self._waiting:
@@ -187,17 +186,17 @@ class Pool:
             bridge.spawn(self._add_connection)
 
     async def _add_connection(self) -> None:
-        """asyncio-flavoured: one more connection beside those that are full, once it has told its limit."""
+        """asyncio-flavoured: add a connection beside the full ones, once it has sent its limit."""
         connection = RuntimeConnection(self, joins=True)
         try:
             await bridge.connect_unix(connection, self.socket_path)
         except OSError:
             self._growing = False
-            return  # the calls wait for the connections that there are
+            return  # the calls wait for existing connections
         bridge.loop().call_later(GREETING_TIMEOUT_S, connection.expect_greeting)
 
     def joined(self, connection: RuntimeConnection) -> None:
-        """Use *connection*, which was made because the others are full, unless those are gone meanwhile."""
+        """Add *connection*, opened because the others are full, unless those are lost meanwhile."""
         self._growing = False
         if self._connections:
             self.add(connection)
@@ -205,11 +204,11 @@ class Pool:
             connection.fail("other connections were lost")
 
     def did_not_join(self) -> None:
-        """A connection that was to join is lost before it could."""
+        """A new connection was lost before it joined."""
         self._growing = False
 
     def forget(self, connection: RuntimeConnection, reason: str) -> None:
-        """Take note that *connection* is gone, or takes no new calls."""
+        """Note that *connection* is gone, or accepts no new calls."""
         if connection not in self._connections:
             return
         self._connections.remove(connection)
@@ -257,7 +256,7 @@ class Pool:
         """Trio-flavoured: make one server-streaming call; the block may iterate over its messages as they come.
 
         Raises:
-            RpcError: in the iteration, when the call has ended with another status than OK, or comes too fast.
+            RpcError: in the iteration, if the call ends with another status than OK, or messages arrive too fast.
         """
         send, receive = trio.open_memory_channel[bytes](STREAM_BACKLOG)
         call = OwnCall(message, None, send.send_nowait, send.close)
@@ -280,17 +279,17 @@ class RuntimeConnection(Http2Connection):
     def __init__(self, pool: Pool, *, joins: bool = False) -> None:
         super().__init__()
         self._pool = pool
-        self._joins = joins  # it is added to the pool when it has told how many streams it takes
+        self._joins = joins  # added to the pool once it has sent its limit of streams
         self.greeted = trio.Event()
         self._rest = RestOfFrames(self)
 
     def data_received(self, data: bytes) -> None:
-        """Handle one batch of frames; the rest of the last one has to follow."""
+        """Handle one batch of frames; the rest of an incomplete one must follow in time."""
         super().data_received(data)
         self._rest.received(len(data))
 
     def on_settings(self) -> None:
-        """The runtime has said how many streams it takes; perhaps more than before."""
+        """The runtime sent its limit of streams, possibly a higher one."""
         self.greeted.set()
         if self._joins:
             self._joins = False
@@ -299,22 +298,22 @@ class RuntimeConnection(Http2Connection):
             self._pool.start_waiting()
 
     def expect_greeting(self) -> None:
-        """Give up when the runtime has said nothing yet."""
+        """Give up if the runtime has not sent anything yet."""
         if self._joins:
             self.fail("no SETTINGS frame received")
 
     def retire(self, reason: str) -> None:
-        """Take no more calls; those that it has go on to their end."""
+        """Accept no more calls; existing ones run to their end."""
         self.goodbye = reason
         self._pool.forget(self, reason)
         self._leave_when_idle()
 
     def on_goodbye(self, reason: str) -> None:
-        """New calls are for another connection."""
+        """New calls use another connection."""
         self._pool.forget(self, reason)
 
     def on_room(self) -> None:
-        """There is room for another call."""
+        """A stream is available for another call."""
         super().on_room()
         self._pool.start_waiting()
 

@@ -1,6 +1,6 @@
-"""Compressed messages: unpacked in small steps, and never to more than was said.
+"""Compressed messages: decompressed in small steps, up to a limit.
 
-Two megabytes of gzip can be two gigabytes of message.
+Two megabytes of gzip can contain two gigabytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PIECE_BYTES = 64 << 10  # of packed message, given to zlib at a time; it copies
 
 
 class UnpackError(CrirmError):
-    """A message that cannot be unpacked, or to more than may be."""
+    """A message cannot be decompressed, or exceeds the limit."""
 
     def __init__(self, reason: str, *, too_large: bool = False) -> None:
         super().__init__(reason)
@@ -40,16 +40,16 @@ class Packed(bytes):
 
     @property
     def is_known(self) -> bool:
-        """Whether crirm knows the encoding."""
+        """Whether crirm supports the encoding."""
         return self.encoding in _WINDOW_BITS
 
 
 def unpacking(message: Packed, most_bytes: int) -> Generator[int, None, bytes]:
-    """Unpack *message*, with pauses that tell how many bytes the last step made, and return what it is.
+    """Decompress *message*, yielding the number of bytes after each step, and return the result.
 
     Args:
-        message: in an encoding that is known.
-        most_bytes: that it may be.
+        message: in a supported encoding.
+        most_bytes: limit of the result.
 
     Raises:
         UnpackError: it is broken, or larger.
@@ -74,7 +74,7 @@ def unpacking(message: Packed, most_bytes: int) -> Generator[int, None, bytes]:
 
 
 def plain(message: bytes, most_bytes: int) -> bytes:
-    """Return *message* unpacked where it is packed and can be, to no more than *most_bytes*; else as it is."""
+    """Return *message* decompressed if it is compressed and fits into *most_bytes*; otherwise unchanged."""
     if not isinstance(message, Packed) or not message.is_known:
         return message
     steps = unpacking(message, most_bytes)

@@ -1,11 +1,11 @@
-"""One caller's connection: spliced to a connection to the runtime, or served by grpclib alone while there is none.
+"""One caller's connection: spliced to a connection to the runtime, or served by grpclib alone without a runtime.
 
     caller ◀─socket─▶ CallerConnection ─ Splice ─ RuntimeHalf ◀─socket─▶ runtime
                           └─ Held calls ─ MemoryServer, and the pool
 
-A side that does not read its socket stops the other from being read, so what waits here is bounded by two socket
-buffers. A read that holds very many frames is looked at in several turns of the loop, so that one caller neither holds
-up the others nor waits for its last call before its first goes out. asyncio-flavoured: nothing waits.
+If one side does not read its socket, the other is not read either, so waiting data is bounded by two socket buffers. A
+read with many frames is handled in several turns of the loop, so that one caller does not block the others, and its
+first call leaves before its last is parsed. asyncio-flavoured: nothing waits.
 """
 
 from __future__ import annotations
@@ -39,45 +39,45 @@ if TYPE_CHECKING:
 log = get_logger("relay")
 
 AGAIN_S = 1.0  # until a caller is told to try again whose connection to the runtime could not be made
-LINGER_S = 5.0  # for a peer to read the last of what it was sent
+LINGER_S = 5.0  # for a peer to read the last data
 
 
 class Owner(Protocol):
-    """What a connection asks of the server that it belongs to."""
+    """The server, as far as a connection needs it."""
 
     budget: Budget
     connections: set[CallerConnection]
 
     def runtime_socket(self) -> str | None:
-        """Return the socket that a new caller is to be spliced to; None while the runtime is away."""
+        """Return the runtime's socket for a new caller; None while the runtime is away."""
 
     async def connect(self, protocol: bridge.Protocol, path: str) -> None:
         """asyncio-flavoured: connect *protocol* to the socket at *path*."""
 
     def refusal_while_away(self, path: bytes) -> Refusal:
-        """Return why the call of *path* goes nowhere while the runtime is away."""
+        """Return the refusal of the call of *path* while the runtime is away."""
 
     def begin(self, connection: CallerConnection, stream_id: int, headers: Headers) -> Passing | Kept:
         """Take on a new call."""
 
     def start(self, held: Held) -> None:
-        """Handle a held call whose request is whole."""
+        """Handle a held call whose request is complete."""
 
     def answered(self, stream: Passing | Kept, trailers: Headers) -> None:
-        """Hear that a call has got its whole reply."""
+        """Note that a call got its complete reply."""
 
     def broken(self, stream: Passing | Kept, status: int, message: str) -> None:
-        """Hear that a call has ended without one."""
+        """Note that a call ended without a reply."""
 
     def look_whether_idle(self) -> None:
-        """Hear that a connection has ended."""
+        """Note that a connection ended."""
 
 
 class CallerConnection(bridge.Protocol):
-    """A connection that a caller has opened.
+    """A caller's connection.
 
     Args:
-        server: of which it is one.
+        server: to which it belongs.
     """
 
     def __init__(self, server: Owner) -> None:
@@ -98,9 +98,9 @@ class CallerConnection(bridge.Protocol):
     # --- the caller's socket --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: bridge.BaseTransport) -> None:
-        """Look for the runtime; the caller is not read before it is there, or known to be away."""
+        """Connect to the runtime; the caller is not read until that succeeds or fails."""
         self._transport = bridge.as_transport(transport)
-        if self.lost:  # given up between the accepting and now
+        if self.lost:  # closed since it was accepted
             self._transport.close()
             return
         path = self._server.runtime_socket()
@@ -136,7 +136,7 @@ class CallerConnection(bridge.Protocol):
             self.work()
 
     def joined(self, runtime: RuntimeHalf) -> None:
-        """Use *runtime*, which is open."""
+        """Splice to *runtime*, which is open."""
         self._runtime = runtime
 
     def _serve_alone(self) -> None:
@@ -145,7 +145,7 @@ class CallerConnection(bridge.Protocol):
             self._alone = LoneServer(self._server.refusal_while_away, self._transport)
 
     def data_received(self, data: bytes) -> None:
-        """Look at what the caller has sent."""
+        """Handle data of the caller."""
         if self._alone is not None:
             self._alone.data_received(data)
             return
@@ -162,19 +162,19 @@ class CallerConnection(bridge.Protocol):
         self.set_reading()
 
     def resume_writing(self) -> None:
-        """Go on where `pause_writing` has stopped."""
+        """Resume after `pause_writing`."""
         self._writable = self.splice.caller.reads = True
         self.set_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - callers come and go
-        """End everything that the caller was in the middle of."""
+        """End all calls of the caller."""
         self.closed.set()
         self._leave()
 
     # --- both sockets ---------------------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """Look at what has come from both sides, and send what comes of it."""
+        """Handle data from both sides, and send the result."""
         self._scheduled = False
         if self.lost:
             return
@@ -203,7 +203,7 @@ class CallerConnection(bridge.Protocol):
             raise
 
     def set_reading(self) -> None:
-        """Read from each side what the other can take; come back for what was not looked at."""
+        """Read each side as the other allows; schedule another turn for unhandled data."""
         splice, runtime = self.splice, self._runtime
         behind = splice.caller.reader.unread, splice.runtime.reader.unread
         if self._transport is not None:
@@ -215,7 +215,7 @@ class CallerConnection(bridge.Protocol):
             self._work_soon()
 
     def flush(self) -> None:
-        """Send what lies here: one system call per socket."""
+        """Send pending data: one system call per socket."""
         splice = self.splice
         if splice.to_runtime:
             data = b"".join(splice.to_runtime)
@@ -261,7 +261,7 @@ class CallerConnection(bridge.Protocol):
     # --- ends -----------------------------------------------------------------------------------------------------
 
     def runtime_lost(self, reason: str) -> None:
-        """End what has passed to the runtime; the caller is to come again."""
+        """End the calls at the runtime; the caller has to reconnect."""
         self._runtime = None
         # Once half a header block has been sent, nothing else can follow it.
         in_block = self.splice.runtime.reader.block is not None
@@ -279,12 +279,12 @@ class CallerConnection(bridge.Protocol):
             self.splice.cut(stream, status, message)
 
     def close(self) -> None:
-        """Close the connection in good order."""
+        """Close the connection gracefully."""
         self.splice.leave()
         self.fail()
 
     def runtime_is_back(self) -> None:
-        """Have a caller that is served alone come again."""
+        """Make a caller without a runtime reconnect."""
         if self._alone is not None:
             self.fail(h2.goaway(h2.LARGEST_STREAM_ID, h2.NO_ERROR))
 
@@ -303,7 +303,7 @@ class CallerConnection(bridge.Protocol):
             if lying and not self._transport.is_closing():
                 self._transport.write(lying)
             self._transport.close()
-            if not self._writable:  # a peer that does not read would keep the socket for ever
+            if not self._writable:  # a peer that does not read would keep the socket open for ever
                 bridge.loop().call_later(LINGER_S, self._transport.abort)
         self._leave()
 
@@ -327,7 +327,7 @@ class RuntimeHalf(bridge.Protocol):
     """The connection to the runtime that belongs to one caller.
 
     Args:
-        caller: whose it is.
+        caller: its owner.
     """
 
     def __init__(self, caller: CallerConnection) -> None:
@@ -342,7 +342,7 @@ class RuntimeHalf(bridge.Protocol):
         self._caller.joined(self)
 
     def data_received(self, data: bytes) -> None:
-        """Look at what the runtime has sent."""
+        """Handle data of the runtime."""
         splice = self._caller.splice
         splice.now_s = monotonic()
         splice.runtime.reader.add(data)
@@ -360,12 +360,12 @@ class RuntimeHalf(bridge.Protocol):
         self._caller.set_reading()
 
     def resume_writing(self) -> None:
-        """Go on where `pause_writing` has stopped."""
+        """Resume after `pause_writing`."""
         self.writable = True
         self._caller.set_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End what has passed to it, after what it had still to say."""
+        """End its calls, after the data that it still sent."""
         if self.lost:
             return
         if exc is not None and (rest := bridge.rest_of(self._transport)):
@@ -385,7 +385,7 @@ class RuntimeHalf(bridge.Protocol):
         bridge.set_reading(self._transport, wanted)
 
     def fail(self, reason: str) -> None:
-        """Close it because it is of no use any more."""
+        """Close it because it is no longer usable."""
         if not self.lost:
             self.close()
             self._caller.runtime_lost(reason)

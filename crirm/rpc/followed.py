@@ -1,4 +1,4 @@
-"""A call that passes while somebody looks on: its frames become whole messages for a tap."""
+"""An observed call: its frames are assembled into messages for a tap."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Followed:
 
     Args:
         headers: of the request.
-        tap: sees whole messages; None when nobody does.
-        account: what the caller's calls hold in memory.
-        finished: told how the call has ended.
+        tap: receives whole messages; None if not tapped.
+        account: memory of the caller's calls.
+        finished: called with the outcome.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Followed:
         self._account = account
         self._finished = finished
         self._looks = True
-        self._passed_s = monotonic()  # the request, as far as it has come
+        self._passed_s = monotonic()  # the request received so far
         self._request = _deframer(tap.request, headers) if tap is not None else None
         self._reply: Deframer | None = None
 
@@ -58,7 +58,7 @@ class Followed:
             self._account.hold(self, deframer.buffered_bytes - before_bytes)
 
     def let_go(self, why: str) -> None:  # noqa: ARG002 - the call itself goes on
-        """Look no further: too much is held in memory."""
+        """Stop observing: too much is buffered."""
         self._looks, self._request, self._reply = False, None, None
 
     def answered(self, trailers: Headers) -> None:

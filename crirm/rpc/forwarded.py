@@ -1,4 +1,4 @@
-"""A call of a caller's that crirm makes to the runtime in its place: over the pool, with all its metadata.
+"""A caller's call, made by crirm on its behalf: over the pool, with all its metadata.
 
 asyncio-flavoured, but for `Forwarded.ended`, for which Trio tasks wait.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from crirm.rpc.header_blocks import Headers
     from crirm.rpc.http2 import Http2Connection
 
-DEADLINE_SLACK_S = 0.25  # the runtime knows the deadline too, and answers it in its own words
+DEADLINE_SLACK_S = 0.25  # the runtime knows the deadline too, and replies first
 LONGEST_S = 600.0  # for a call without a deadline
 
 
@@ -36,14 +36,14 @@ class Listener(Protocol):
 
 
 class Forwarded:
-    """One call; what the runtime answers is kept until it is whole, unless somebody takes it as it comes.
+    """One call; the reply is buffered until it is complete, unless a listener takes it as it arrives.
 
     Args:
-        headers: of the caller.
-        body: the request, framed as gRPC does.
-        deadline_s: monotonic seconds, when nobody waits for the answer any more; None: for `LONGEST_S` from now.
-        hold: told how many bytes more are kept.
-        listener: takes the reply as it comes, else None.
+        headers: from the caller.
+        body: the request, with gRPC framing.
+        deadline_s: monotonic seconds, when the caller stops waiting; None: `LONGEST_S` from now.
+        hold: called with the number of bytes buffered in addition.
+        listener: takes the reply as it arrives; None: it is buffered.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Forwarded:
         self.headers: Headers = []  # of the reply
         self.body = bytearray()
         self.trailers: Headers = []
-        self.reset_code: int | None = None  # the runtime has cut the stream with it
-        self.certain = True  # False where the runtime may have acted and did not say so
+        self.reset_code: int | None = None  # with which the runtime reset the stream
+        self.certain = True  # False if the runtime may have acted without reporting it
         self.sent = False
-        self.replied_s = 0.0  # monotonic time at which the reply was whole
+        self.replied_s = 0.0  # monotonic time at which the reply was complete
         self._hold = hold
         self._listener = listener
         self._request_headers = headers
@@ -73,7 +73,7 @@ class Forwarded:
 
     @property
     def wanted(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is still running."""
         return not self.ended.is_set()
 
     @property
@@ -110,11 +110,11 @@ class Forwarded:
         return headers
 
     def refuse(self, status: Status, message: str) -> None:
-        """End with a status of our own; what was sent may have been acted upon."""
+        """End with a status of our own; the runtime may have acted."""
         self.give_up(status, message)
 
     def give_up(self, status: Status, message: str) -> None:
-        """End now with *status*, wherever it is; nothing when it has ended."""
+        """End now with *status*, in any state; no effect if it has ended."""
         if self.wanted:
             self.certain = not self.sent
             if self._leg is not None:
@@ -144,12 +144,12 @@ class Forwarded:
             self.give_up(Status.RESOURCE_EXHAUSTED, f"reply is larger than {MAX_MESSAGE_BYTES} bytes")
 
     def on_trailers(self, trailers: Headers) -> None:
-        """The reply is whole."""
+        """The reply is complete."""
         self.trailers = trailers
         self._end()
 
     def on_reset(self, code: int) -> None:
-        """The runtime has cut the stream: nobody knows what it has done."""
+        """The runtime reset the stream: the outcome is unknown."""
         self.certain, self.reset_code = False, code
         self.trailers = status_trailers(
             Status.UNAVAILABLE, f"runtime reset the stream (HTTP/2 error {code})", alone=not self.headers
@@ -179,7 +179,7 @@ class _ForwardedLeg(Leg):
         self._call.on_trailers(headers)
 
     def _finish(self) -> None:
-        """Leave the stream; servers that did not need all of the request are told that no more of it comes."""
+        """Leave the stream; a server that did not need the whole request is told that no more follows."""
         (self.forget if self.sent_end else self.reset)()
 
     def on_data(self, data: bytes, credit_bytes: int, *, end: bool) -> None:

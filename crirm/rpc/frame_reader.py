@@ -1,4 +1,4 @@
-"""What has come from one side of a spliced connection: cut into frames, and the block that goes on over several."""
+"""Input from one side of a spliced connection: cut into frames, with header blocks that span several."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Returns what goes on in its place: None for the frame as it is, b"" for nothing.
 
 
 class FrameReader:
-    """Bytes of one peer: those that were not looked at, half a frame, and half a header block."""
+    """Bytes of one peer: unhandled ones, an incomplete frame, and an incomplete header block."""
 
     __slots__ = (
         "at",
@@ -45,10 +45,10 @@ class FrameReader:
         self.block: list[bytes] | None = None  # of a header block that goes on
         self.block_bytes = 0
         self.stream_id = self.flags = 0  # of that block
-        self.steps: Generator[None, None, None] | None = None  # a long block that is being taken apart
+        self.steps: Generator[None, None, None] | None = None  # decoding of a long block
 
     def add(self, data: bytes) -> None:
-        """Take *data*, which `work` is to look at."""
+        """Add *data* for `work`."""
         if self.late:
             self.late += data
             if len(self.late) < self.needed_bytes:
@@ -63,19 +63,19 @@ class FrameReader:
 
     @property
     def half_bytes(self) -> int:
-        """How much has come of a frame, or of a header block, whose rest has not."""
+        """Size of an incomplete frame or header block."""
         return len(self.late) + (self.block_bytes if self.block is not None else 0)
 
     def begin_block(self, stream_id: int, flags: int, piece: bytes) -> None:
-        """Keep the first *piece* of a header block that goes on."""
+        """Store the first *piece* of a header block that continues."""
         self.stream_id, self.flags = stream_id, flags
         self.block, self.block_bytes = [piece], len(piece)
 
     def go_on_with_block(self, stream_id: int, piece: bytes) -> None:
-        """Keep the next *piece*.
+        """Store the next *piece*.
 
         Raises:
-            FrameError: there is no block, or too much of it.
+            FrameError: there is no block, or it is too large.
         """
         if self.block is None or stream_id != self.stream_id:
             raise FrameError(h2.PROTOCOL_ERROR, "unexpected CONTINUATION frame")
@@ -85,15 +85,15 @@ class FrameReader:
             raise FrameError(h2.ENHANCE_YOUR_CALM, f"header block larger than {MAX_BLOCK_BYTES} bytes")
 
     def end_block(self) -> bytes:
-        """Return the block, which is whole."""
+        """Return the complete block."""
         block, self.block = b"".join(self.block or ()), None
         return block
 
     def work(self, handlers: Sequence[Handler], out: list[bytes]) -> None:  # noqa: C901 - one loop, 1 us per frame
-        """Show *handlers* (by type of frame, the last for all others) the next frames, and put what goes on into *out*.
+        """Pass the next frames to *handlers* (by type of frame, the last for all others), and append output to *out*.
 
         Raises:
-            FrameError, HPACKError: they are not as they should be; the connection has to end.
+            FrameError, HPACKError: they are invalid; the connection must be closed.
         """
         if self.steps is not None and not self._work_off():
             return
@@ -136,7 +136,7 @@ class FrameReader:
             raise FrameError(h2.PROTOCOL_ERROR, "header block interrupted by another frame")
 
     def _work_off(self) -> bool:
-        """Go on with a long header block; True when that is done."""
+        """Continue a long header block; True at its end."""
         if self.steps is None or next(self.steps, self) is not self:
             return self.steps is None
         self.steps = None

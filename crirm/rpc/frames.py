@@ -1,4 +1,4 @@
-"""HTTP/2 frames as bytes: their heads, and the few that crirm writes itself.
+"""HTTP/2 frames as bytes: frame headers, and the few frames that crirm writes itself.
 
 Source: RFC 9113 sections 4 and 6.
 """
@@ -46,7 +46,7 @@ LARGEST_STREAM_ID: Final = (1 << 31) - 1
 
 
 class FrameError(CrirmError):
-    """A frame that may not be: the connection on which it came ends with *code*."""
+    """An invalid frame: its connection is closed with *code*."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -63,7 +63,7 @@ def whole_frames(data: bytes | bytearray, most_bytes: int = USUAL_FRAME_BYTES) -
     """Return how many bytes at the beginning of *data* are whole frames.
 
     Raises:
-        FrameError: a frame says that it has more than *most_bytes*.
+        FrameError: a frame is larger than *most_bytes*.
     """
     at = 0
     while len(data) - at >= HEAD_BYTES:
@@ -116,7 +116,7 @@ def goaway(last_stream_id: int, code: int, debug: bytes = b"") -> bytes:
 
 
 def goaway_at_least(payload: bytes, stream_id: int) -> bytes:
-    """Return a GOAWAY frame like the one with *payload*, that leaves no stream up to *stream_id* out.
+    """Return a GOAWAY frame like that with *payload*, covering all streams up to *stream_id*.
 
     Raises:
         FrameError: it is too short.
@@ -133,13 +133,13 @@ def settings(values: dict[int, int]) -> bytes:
 
 
 def with_usual_frames(values: list[tuple[int, int]]) -> bytes | None:
-    """Return a SETTINGS frame with *values* that allows frames of the usual size only; None where it does already."""
+    """Return a SETTINGS frame with *values* that allows only frames of the default size; None if it already does."""
     usual = [(key, value) for key, value in values if key != MAX_FRAME_SIZE]
     return None if len(usual) == len(values) else settings(dict(usual))
 
 
 def settings_in(payload: bytes) -> list[tuple[int, int]]:
-    """Return what a SETTINGS frame sets, in its order.
+    """Return the settings in a SETTINGS frame, in order.
 
     Raises:
         FrameError: its length is no multiple of six.
@@ -162,7 +162,7 @@ def number_in(payload: bytes) -> int:
 
 
 def content(kind: int, flags: int, payload: bytes) -> bytes:
-    """Return what a DATA or HEADERS frame holds, without padding and priority (RFC 9113 sections 6.1 and 6.2).
+    """Return the content of a DATA or HEADERS frame, without padding and priority (RFC 9113 sections 6.1 and 6.2).
 
     Raises:
         FrameError: the padding is longer than the frame.

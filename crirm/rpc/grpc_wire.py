@@ -42,7 +42,7 @@ class RpcError(CrirmError):
 
 
 class MessageTooLargeError(CrirmError):
-    """A message, or what it claims to be, is larger than crirm takes into memory."""
+    """A message is larger than crirm buffers."""
 
 
 def parse_timeout_s(value: bytes) -> float | None:
@@ -71,9 +71,9 @@ def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
 
 
 def status_of(trailers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str]:
-    """Return gRPC code and message that *trailers* carry; UNKNOWN where they carry no code that can be one.
+    """Return gRPC code and message of *trailers*; UNKNOWN if the code is missing or invalid.
 
-    Of a long message it is the beginning: it may have megabytes, and all that is done with it is to quote it.
+    A long message is truncated: it may have megabytes, and is only quoted.
     """
     code = find(trailers, b"grpc-status") or b""
     message = find(trailers, b"grpc-message") or b""
@@ -85,7 +85,7 @@ def status_of(trailers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str]:
 
 
 def request_headers(path: bytes, timeout_s: float | None) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a call of our own; no *timeout_s* (seconds) lets it go on for ever."""
+    """Return the headers of a call of our own; without *timeout_s* (seconds) it has no deadline."""
     headers = [
         (b":method", b"POST"),
         (b":scheme", b"http"),
@@ -118,10 +118,10 @@ class Deframer:
     """Cuts the bytes of one direction of a call into messages.
 
     Args:
-        deliver: given each message; one that is compressed in a way that crirm does not know as it is.
+        deliver: called with each message; one with an unsupported encoding stays compressed.
         encoding: the ``grpc-encoding`` of the call.
-        strict: refuse a message that is too large, instead of taking no further part in what comes from there on.
-        unpacks: whether messages are to be unpacked; else compressed ones are ``Packed``.
+        strict: raise on a message that is too large, instead of ignoring the rest of the stream.
+        unpacks: whether to decompress messages; otherwise compressed ones are ``Packed``.
     """
 
     def __init__(
@@ -136,11 +136,11 @@ class Deframer:
 
     @property
     def buffered_bytes(self) -> int:
-        """How much waits for the rest of a message."""
+        """Size of an incomplete message."""
         return len(self._buffer)
 
     def clear(self) -> None:
-        """Let go what waits, and take no further part."""
+        """Drop buffered bytes, and ignore the rest."""
         self._given_up = True
         self._buffer = bytearray()
 
@@ -148,7 +148,7 @@ class Deframer:
         """Take the next bytes and deliver every message that they complete.
 
         Raises:
-            MessageTooLargeError: a message says that it is larger than ``MAX_MESSAGE_BYTES``.
+            MessageTooLargeError: a message is larger than ``MAX_MESSAGE_BYTES``.
         """
         if self._given_up:
             return
@@ -177,7 +177,7 @@ class Deframer:
 
 
 def only_message(body: bytes, encoding: bytes | None) -> bytes | None:
-    """Return the one message that a unary reply consists of; None where it is anything else, or cannot be unpacked."""
+    """Return the only message of a unary reply; None if there is not exactly one, or it cannot be decompressed."""
     messages: list[bytes] = []
     if len(body) < PREFIX_BYTES or len(body) != PREFIX_BYTES + int.from_bytes(body[1:PREFIX_BYTES], "big"):
         return None

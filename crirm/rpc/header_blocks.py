@@ -1,12 +1,12 @@
-"""Header blocks: taken apart in linear time, and written without a table.
+"""Header blocks: decoded in linear time, and encoded without a table.
 
 hpack's decoder follows the peer's dynamic table (RFC 7541 section 2.3.2). A block that was seen before means the same
 as long as that table has not changed, so most blocks of a node's calls are looked up. Blocks of any length come in, an
-error message of a runtime travels in one; a long one is given to hpack field by field, with pauses, and a long value in
-Huffman code is handed on as it came: to decode a megabyte of it takes a third of a second.
+error message of a runtime travels in one; a long one is decoded field by field, with pauses, and a long value in
+Huffman code is passed on encoded: decoding a megabyte of it takes a third of a second.
 
-What crirm writes are plain literals that no table takes part in (section 6.2.2). So its own blocks can stand between
-those of another encoder, and a block that is kept back from its reader leaves no trace in the others.
+crirm writes plain literals without indexing (section 6.2.2), which use no table. So its blocks can be mixed with those
+of another encoder, and a block that is not sent does not affect the others.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Headers = list[tuple[bytes, bytes]]
 
 MAX_HEADER_LIST_BYTES: Final = 16 << 20  # as grpc-go; an error message of a runtime travels in one header
 MAX_HEADERS: Final = 10_000  # in a list; the kubelet's have ten, and each costs some microseconds
-NO_TABLE: Final = b"\x20"  # "my table has no entries from now on": what a writer of literals says once, RFC 7541 6.3
-_SHORT_BYTES: Final = 4 << 10  # of a block that hpack is given whole
-_STEP_BYTES: Final = 16 << 10  # of a long block, taken apart without a pause: 3 ms of Huffman code
+NO_TABLE: Final = b"\x20"  # a table size update to 0, which an encoder of literals sends once, RFC 7541 6.3
+_SHORT_BYTES: Final = 4 << 10  # of a block that hpack decodes at once
+_STEP_BYTES: Final = 16 << 10  # of a long block, decoded without a pause: 3 ms of Huffman code
 _FIELD_COST_BYTES: Final = 32  # what a field costs beside its bytes; also how RFC 9113 section 6.5.2 counts it
 _MOST_REMEMBERED: Final = 256
 USUAL_TABLE_BYTES: Final = 4096
@@ -39,12 +39,12 @@ _LONG_CODED_BYTES: Final = 16 << 10  # a value this long is no entry of a table:
 
 
 class Coded(bytes):
-    """A header value as it came, in Huffman code."""
+    """A header value that is still Huffman-encoded."""
 
     __slots__ = ()
 
     def beginning(self, size_bytes: int) -> bytes:
-        """Return the first *size_bytes* of the value, decoded; fewer where it is shorter or not as it should be."""
+        """Return the first *size_bytes* of the value, decoded; fewer if it is shorter or invalid."""
         decoded, state = bytearray(), 0
         for octet in self:
             for nibble in (octet >> 4, octet & 0xF):
@@ -59,11 +59,11 @@ class Coded(bytes):
 
 
 class TooLong(list[tuple[bytes, bytes]]):
-    """In the place of a header list that is longer than may be; empty."""
+    """Stands for a header list that exceeds the limit; empty."""
 
 
 class BlockDecoder:
-    """Takes the header blocks of one peer apart, in their order."""
+    """Decodes the header blocks of one peer, in order."""
 
     def __init__(self) -> None:
         self._hpack = Decoder()
@@ -71,7 +71,7 @@ class BlockDecoder:
         self._known: dict[bytes, Headers] = {}
 
     def allow_table(self, size_bytes: int) -> None:
-        """Let the peer use a table of *size_bytes*: it was told that it may."""
+        """Let the peer use a table of *size_bytes*, as announced to it."""
         self._hpack.max_allowed_table_size = max(self._hpack.max_allowed_table_size, size_bytes)
 
     def decode(self, block: bytes) -> Headers:
@@ -86,23 +86,23 @@ class BlockDecoder:
             front, count, size_bytes = _front(table), len(table.dynamic_entries), table.maxsize
             headers = self._decode(block)
             if _front(table) is not front or len(table.dynamic_entries) != count or table.maxsize != size_bytes:
-                self._known.clear()  # the same block means something else from now on
+                self._known.clear()  # equal blocks have another meaning from now on
             elif len(self._known) < _MOST_REMEMBERED:
                 self._known[block] = headers
         return headers
 
     def changes(self, block: bytes) -> bool:
-        """Take a short *block* apart for nothing but the table, and tell whether it has changed that."""
+        """Decode a short *block* only for the table; returns whether the table changed."""
         self.decode(block)
         return block not in self._known
 
     @staticmethod
     def is_short(block: bytes) -> bool:
-        """Tell whether *block* may be given to `decode`."""
+        """Whether *block* is short enough for `decode`."""
         return len(block) <= _SHORT_BYTES
 
     def decoding(self, block: bytes) -> Generator[None, None, Headers]:
-        """Take a *block* of any length apart, with pauses, and return its headers.
+        """Decode a *block* of any length, with pauses, and return its headers.
 
         Raises:
             HPACKError: as above.
@@ -153,27 +153,27 @@ class BlockDecoder:
         return headers
 
     def _empty_table(self) -> None:
-        """Do to the table what an entry does that is larger than the whole of it (RFC 7541 section 4.4)."""
+        """Clear the table, as an entry larger than the table does (RFC 7541 section 4.4)."""
         size_bytes = self._hpack.header_table_size
         self._decode(NO_TABLE + table_size(size_bytes))
 
 
 def table_size(size_bytes: int) -> bytes:
-    """Return what begins a block whose writer has a table of *size_bytes* from now on (RFC 7541 section 6.3)."""
+    """Return the prefix that sets the encoder's table to *size_bytes* (RFC 7541 section 6.3)."""
     return bytes(_integer_octets(size_bytes, 5, _RESIZE))
 
 
 def _front(table: HeaderTable) -> object:
-    """Return the latest entry of *table*; no later one can be taken for it while somebody holds it."""
+    """Return the latest entry of *table*; as long as it is referenced, no later one has its identity."""
     entries = table.dynamic_entries
     return entries[0] if entries else None
 
 
-TOO_LONG: Final = (b"", b"")  # the only header of a list that is longer than may be; no peer can send it
+TOO_LONG: Final = (b"", b"")  # the only header of a list that exceeds the limit; no peer can send it
 
 
 class LinearDecoder(Decoder):
-    """A `BlockDecoder` in the place of hpack's, for an h2 connection, which makes a list of what it returns."""
+    """A `BlockDecoder` in place of hpack's, for an h2 connection, which converts the result to a list."""
 
     def __init__(self) -> None:
         self._blocks = BlockDecoder()
@@ -209,7 +209,7 @@ class LiteralEncoder(Encoder):
 
 
 def literals(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the block of *headers*, none of which any table takes part in."""
+    """Return the block of *headers*, without use of a table."""
     return b"".join(map(literal, headers))
 
 

@@ -1,7 +1,7 @@
-"""Calls that are kept from the splice: held ones, and those that go to another socket than the spliced one.
+"""Calls kept from the splice: held ones, and those for another socket than the spliced one.
 
-Each is a call of the grpclib server (``memory_server``) and, once its request is whole, a Trio task in the requests
-nursery. It lives in these states, and no other way leads from one to the next:
+Each is a call of the grpclib server (``memory_server``) and, once its request is complete, a Trio task in the requests
+nursery. These are its states and all transitions:
 
     state      begins with                     ends with
     coming     the caller's HEADERS            its END_STREAM; or a reset, the budget, the deadline: nobody has acted
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 log = get_logger("relay")
 
-CALL_BYTES: Final = 8 << 10  # about what a held call takes besides its messages
+CALL_BYTES: Final = 8 << 10  # about the memory of a held call besides its messages
 _complaints = RateLimit(INTERVAL_S)
 
 
@@ -63,11 +63,11 @@ class Held:
 
     Args:
         headers: of the caller.
-        handler: handles it; None passes it on as it is.
-        pool: where it is forwarded to.
+        handler: handles it; None forwards it unchanged.
+        pool: to which it is forwarded.
         path: under which it is.
-        tap: sees its messages; None when nobody does.
-        account: what its caller holds in memory.
+        tap: receives its messages; None if not tapped.
+        account: memory of its caller's calls.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class Held:
         self._scope = trio.CancelScope()
         self._forwarded: Forwarded | None = None
         self._started = False  # the task has, or will
-        self._ran = False  # the task has come to its end
-        self._gone = False  # the caller waits for nothing more, or only for what was given to the splice
+        self._ran = False  # the task has ended
+        self._gone = False  # the caller no longer waits, or only for what the splice has
         self._replying = False  # headers of the reply have gone out
-        self._waiting_bytes = 0  # of the reply, that the caller has no room for
-        self.ended_s = self.forwarded_s = monotonic()  # the request was whole, and on its way
+        self._waiting_bytes = 0  # of the reply, beyond the caller's window
+        self.ended_s = self.forwarded_s = monotonic()  # the request was complete and forwarded
         timeout = find(headers, b"grpc-timeout")
         timeout_s = parse_timeout_s(timeout) if timeout is not None else None
         self._deadline_s = None if timeout_s is None else self.ended_s + timeout_s
@@ -107,7 +107,7 @@ class Held:
         server.begin(kept, self._accepted)
 
     def begun(self) -> None:
-        """Count from now on."""
+        """Start counting its memory."""
         self._hold(CALL_BYTES)
 
     def _accepted(self, stream: Stream, release: Callable[[], None]) -> None:
@@ -126,26 +126,26 @@ class Held:
         self._hold(len(piece))
 
     def ended(self) -> None:
-        """The request is whole."""
+        """The request is complete."""
         self._started, self.ended_s = True, monotonic()
         self._server.ended(self._kept)
         self._start(self)
 
     def cancelled(self) -> None:
-        """Nobody waits for the reply."""
+        """The caller no longer waits for the reply."""
         self._gone = True
         self._withdraw()
         self._server.cancelled(self._kept)
         self._leave()
 
     def waits(self, size_bytes: int) -> None:
-        """Take note of how much of the reply waits for the caller's window."""
+        """Note how much of the reply waits for the caller's window."""
         more_bytes, self._waiting_bytes = size_bytes - self._waiting_bytes, size_bytes
         if more_bytes:
             self._account.hold(self, more_bytes)
 
     def let_go(self, why: str) -> None:
-        """Make room: too much is held in memory."""
+        """Free memory: too much is buffered."""
         if not (self._gone or self._replying):
             self.refuse(Status.RESOURCE_EXHAUSTED, why)
             return
@@ -154,7 +154,7 @@ class Held:
         self._server.reset(self._kept, Status.RESOURCE_EXHAUSTED, why)
 
     def _withdraw(self) -> None:
-        """Give up what nobody waits for: the handler unless it has forwarded the call, and calls without one."""
+        """Give up an abandoned call: its handler, unless that has forwarded it, or the call itself."""
         self._scope.cancel()
         if self._handler is None and self._forwarded is not None:
             self._forwarded.give_up(Status.CANCELLED, "caller cancelled the call")
@@ -182,14 +182,14 @@ class Held:
                 self._account.hold(self, self._waiting_bytes)
 
     def _cut_short(self) -> None:
-        """End a call whose task was cancelled: its deadline has passed, unless nobody waits any more."""
+        """End a call whose task was cancelled: its deadline has passed, unless the caller is gone."""
         if self._forwarded is None:
             self.refuse(Status.DEADLINE_EXCEEDED, "crirm did not decide about the call within its deadline")
         else:
             self._reply(None)
 
     async def _handle(self) -> None:
-        """The way of a held call, from the request to the reply."""
+        """The path of a held call, from the request to the reply."""
         try:
             await self._read()
             edited = await (self._handler or _pass_on)(self)
@@ -204,7 +204,7 @@ class Held:
             self._reply(edited)
 
     async def _read(self) -> None:
-        """Take the request's only message out of its stream, unpacked."""
+        """Return the only message of the request, decompressed."""
         body = bridge.now(self._stream.recv_data(self._size_bytes))
         messages = self._messages_in(body)
         self.message = body if self._handler is None else messages[0]
@@ -228,7 +228,7 @@ class Held:
         return messages
 
     async def _unpacked(self, message: Packed) -> bytes:
-        """Unpack the request, a step in each turn of the loop."""
+        """Decompress the request, one step per turn of the loop."""
         if not message.is_known:
             encoding = clipped(message.encoding.decode("ascii", "replace"))
             why = f"unsupported grpc-encoding {encoding!r}; crirm has to read this request"
@@ -251,7 +251,7 @@ class Held:
         return await self._send(Forwarded(headers, frame(message), self._deadline_s, self._hold))
 
     async def pass_on(self) -> None:
-        """Send the request as it came, and the reply as it comes."""
+        """Forward the request unchanged, and the reply as it arrives."""
         await self._send(Forwarded(self._headers, self.message, self._deadline_s, self._hold, self))
 
     async def _send(self, call: Forwarded) -> Answer:
@@ -266,13 +266,13 @@ class Held:
         return Answer(call.status, message, certain=call.certain and (bool(call.status) or message is not None))
 
     def on_headers(self, headers: Headers) -> None:
-        """Pass headers of the reply on as they come."""
+        """Pass headers of the reply on as they arrive."""
         self._replying = True
         if not self._gone:
             bridge.now(self._server.send_headers(self._stream, headers, end=False))
 
     def on_data(self, data: bytes) -> None:
-        """Pass bytes of the reply on as they come."""
+        """Pass bytes of the reply on as they arrive."""
         if not self._gone:
             bridge.now(self._stream.send_data(data))
 
@@ -282,7 +282,7 @@ class Held:
             self._forwarded.give_up(status, message)
 
     def latency(self) -> Latency:
-        """Return where the call's time has gone."""
+        """Return how the call's time was spent."""
         call, now_s = self._forwarded, monotonic()
         if call is None:
             return Latency(before_s=now_s - self.ended_s, runtime_s=0.0, after_s=0.0)
@@ -290,19 +290,19 @@ class Held:
         return Latency(self.forwarded_s - self.ended_s, replied_s - self.forwarded_s, now_s - replied_s)
 
     def is_certain(self, *, answered: bool) -> bool:
-        """Tell whether the runtime has done what the caller was told, whose call was *answered*, or broken."""
+        """Whether the runtime's outcome is the one sent to the caller, whose call was *answered* or broken."""
         call = self._forwarded
         return call is None or not call.sent or (answered and not call.wanted and call.certain)
 
     def close_tap(self, outcome: Outcome) -> None:
-        """Tell who looks on that the caller has its answer."""
+        """Notify observers that the caller has its reply."""
         if self._tap is not None:
             self._tap.close(outcome)
 
     # --- the reply ------------------------------------------------------------------------------------------------
 
     def _reply(self, edited: bytes | None) -> None:
-        """Answer with *edited*, or with what the runtime has answered."""
+        """Reply with *edited*, or with the runtime's reply."""
         call = self._forwarded
         if self._gone:
             return
@@ -327,7 +327,7 @@ class Held:
         self._account.release(self)
 
     def _failed(self, status: Status, message: str, error: CrirmError | None) -> None:
-        """Refuse what was not forwarded; else the caller gets what the runtime has answered."""
+        """Refuse a call that was not forwarded; otherwise the caller gets the runtime's reply."""
         if self._forwarded is None:
             _complain("cannot read a request", self._path, error)
             self.refuse(status, message)
@@ -336,7 +336,7 @@ class Held:
             self._reply(None)
 
     def refuse(self, status: Status, message: str) -> None:
-        """End the call with *status*; the runtime never hears of it."""
+        """End the call with *status*; it is not forwarded."""
         if self._gone:
             return
         self._gone = True
@@ -348,7 +348,7 @@ class Held:
         self._leave()
 
     def _leave(self) -> None:
-        """Leave nothing behind of a call that has no task, or none any more."""
+        """Clean up a call without a task."""
         if self._ran:
             self._account.release(self)
         elif not self._started:
@@ -361,12 +361,12 @@ class Held:
 
 
 async def _pass_on(call: Held) -> None:
-    """The handler of calls that nobody decides about."""
+    """The handler of calls without a decision."""
     await call.pass_on()
 
 
 def _complain(what: str, path: bytes, error: CrirmError | None) -> None:
-    """Tell of bytes that are no message, at most once a minute; whoever sends some sends many."""
+    """Log malformed messages, at most once a minute, since they come in numbers."""
     method = path.decode("ascii", "replace")
     held_back = _complaints.admit(f"{what} {method}") if error is not None else None
     if held_back is not None:

@@ -1,7 +1,7 @@
 """HTTP/2 connections to the runtime for crirm's own calls and for held ones: grpclib's protocol over h2.
 
-A stream's frames are handed on synchronously, in the loop callback that has read them (``leg``), and what is written
-in answer to one read is sent with one system call. Header blocks are those of ``header_blocks``. Each
+A stream's frames are passed on synchronously, in the loop callback that read them (``leg``), and everything written
+in response to one read is sent with one system call. Header blocks are those of ``header_blocks``. Each
 stream may hold `STREAM_WINDOW_BYTES` unread; the window of the connection is as large as HTTP/2 allows, so a stream
 that nobody reads never stops the others.
 
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
     from crirm.rpc.leg import Leg
 
-STREAM_WINDOW_BYTES = 1 << 20  # what a stream may hold unread; 1 MiB keeps a 64 MiB message moving and memory bounded
+STREAM_WINDOW_BYTES = 1 << 20  # unread, per stream; 1 MiB keeps a 64 MiB message moving and memory bounded
 CONNECTION_WINDOW_BYTES = (1 << 31) - 1  # the largest of RFC 9113 section 6.9.1
-MAX_HEADER_LIST_BYTES = 1 << 20  # h2 takes 64 CONTINUATION frames; a runtime that has more to say cuts its call off
-LEGS_PER_TURN = 100  # that are ended with their connection; about 5 ms
-LINGER_S = 5.0  # for a peer to read the last of what it was sent
+MAX_HEADER_LIST_BYTES = 1 << 20  # h2 accepts 64 CONTINUATION frames; a longer block ends its call
+LEGS_PER_TURN = 100  # ended per turn when a connection is lost; about 5 ms
+LINGER_S = 5.0  # for a peer to read the last data
 
 
 def h2_config(*, client_side: bool) -> H2Configuration:
-    """Return how h2 is used: bytes in and out, since what is not ASCII is not ours to judge."""
+    """Return h2's configuration: headers as bytes, without validation, since they may be non-ASCII."""
     return H2Configuration(
         client_side=client_side,
         header_encoding=None,
@@ -61,7 +61,7 @@ _CONFIG = Configuration(
 
 
 class _H2Connection(H2Connection):
-    """Goes on when the peer says goodbye: a server that stops in good order still serves the calls that it has."""
+    """Stays open after the peer's GOAWAY: a server that stops gracefully still serves the calls that it has."""
 
     def _receive_goaway_frame(self, frame: hyperframe.frame.GoAwayFrame) -> tuple[list[hyperframe.frame.Frame], Any]:
         event = h2e.ConnectionTerminated()
@@ -81,22 +81,22 @@ class Http2Connection(H2Protocol):
         self._sending = False  # what was written goes out at the end of this batch, or turn of the loop
         self.lost = False
         self.writable = True
-        self.goodbye = ""  # why the peer takes no new streams
+        self.goodbye = ""  # why the peer accepts no new streams
         self._window_opened = self._settings_changed = False  # in this batch
         self._allowances = Allowances()
         self._unread = bytearray()  # half a frame
-        self.arrived_s = 0.0  # monotonic time of the batch that is being handled
+        self.arrived_s = 0.0  # monotonic time of the current batch
 
     @property
     def half_a_frame(self) -> int:
-        """How many bytes of a frame have come whose rest has not."""
+        """Size of an incomplete frame."""
         return len(self._unread)
 
     # --- called by asyncio ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: bridge.BaseTransport) -> None:
         """Send the preface and our settings."""
-        if self.lost:  # given up between the connecting and now
+        if self.lost:  # closed since it was connected
             bridge.as_transport(transport).close()
             return
         self.h2.initiate_connection()
@@ -112,7 +112,7 @@ class Http2Connection(H2Protocol):
         self.connection.flush()
 
     def data_received(self, data: bytes) -> None:
-        """Handle one batch of frames and send what comes of it."""
+        """Handle one batch of frames and send the results."""
         if self.lost:
             return
         self.arrived_s = monotonic()
@@ -142,13 +142,13 @@ class Http2Connection(H2Protocol):
             self._count(kind)
 
     def _count(self, kind: Kind) -> None:
-        """Take note of a frame that brought no call forward."""
+        """Count a frame that did not advance a call."""
         if not self._allowances.spend(kind, self.arrived_s) and not self.lost:
             self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             self.fail(f"peer sends too many {kind.called}")
 
     def _conclude(self) -> None:
-        """Do once what may have become possible many times over: it takes a look at every stream."""
+        """Do once per batch what visits every stream."""
         opened, changed = self._window_opened, self._settings_changed
         self._window_opened = self._settings_changed = False
         if opened or changed:
@@ -161,7 +161,7 @@ class Http2Connection(H2Protocol):
         self.writable = False
 
     def resume_writing(self) -> None:
-        """Go on where ``pause_writing`` stopped."""
+        """Resume after ``pause_writing``."""
         self.writable = True
         for leg in list(self.legs.values()):
             leg.pump()
@@ -198,26 +198,26 @@ class Http2Connection(H2Protocol):
         self.on_lost(reason)
 
     def _lose(self, legs: deque[Leg], reason: str) -> None:
-        """Tell *legs* that the connection is gone, some in each turn of the loop where they are very many."""
+        """End *legs* because the connection is gone; many legs in several turns of the loop."""
         for _ in range(min(len(legs), LEGS_PER_TURN)):
             legs.popleft().lost(reason)
         if legs:
             bridge.loop().call_soon(self._lose, legs, reason)
 
     def credit(self, stream_id: int, size_bytes: int) -> None:
-        """Give *size_bytes* of flow-control window back to the peer: that much was handed on."""
+        """Return *size_bytes* of flow-control window to the peer: they were passed on."""
         if size_bytes and not self.lost:
             self.h2.acknowledge_received_data(size_bytes, stream_id)
             self.send_soon()
 
     def on_lost(self, reason: str) -> None:
-        """Called once, when the connection is gone; where it had very many legs, some of them hear of it later."""
+        """Called once, when the connection is gone; some of very many legs may end later."""
 
     def on_settings(self) -> None:
         """Called when the peer has changed its settings."""
 
     def on_goodbye(self, reason: str) -> None:
-        """Called when the peer takes no new streams; those that it has may go on to their end."""
+        """Called when the peer accepts no new streams; existing ones may run to their end."""
 
     def on_room(self) -> None:
         """Called when a stream has ended, so that another may begin."""
@@ -316,7 +316,7 @@ def _as_headers(headers: Iterable[tuple[bytes, bytes]] | None) -> Headers:
 
 
 class _Unused(AbstractHandler):
-    """What H2Protocol wants for its own streams, of which there are none here."""
+    """The handler that H2Protocol requires for its own streams, which are not used here."""
 
     def accept(self, stream: Stream, headers: object, release_stream: Callable[[], None]) -> None:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""One stream of a connection to the runtime: sends what it is given as the runtime takes it, and tells what arrives.
+"""One stream of a connection to the runtime: sends a request as flow control allows, and reports what arrives.
 
 asyncio-flavoured throughout: nothing waits.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Leg(ABC):
-    """The stream of one call whose request is whole; see the module.
+    """The stream of one call whose request is complete; see the module.
 
     Args:
         connection: on which the headers were sent already.
@@ -44,15 +44,15 @@ class Leg(ABC):
 
     @abstractmethod
     def on_data(self, data: bytes, credit_bytes: int, *, end: bool) -> None:
-        """Bytes have arrived; the peer may send as many again once *credit_bytes* were credited."""
+        """Bytes have arrived; the peer may send as many again after *credit_bytes* are credited."""
 
     @abstractmethod
     def on_reset(self, code: int) -> None:
-        """The peer has ended the stream at once, with an HTTP/2 error code."""
+        """The peer has reset the stream, with an HTTP/2 error code."""
 
     @abstractmethod
     def on_too_long(self, what: str) -> None:
-        """The peer has sent *what*, which is more than may be, in the place of headers or trailers."""
+        """The peer has sent headers or trailers that exceed the limit: *what*."""
 
     @abstractmethod
     def lost(self, reason: str) -> None:
@@ -61,7 +61,7 @@ class Leg(ABC):
     # --- sending -------------------------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Send as much of the request as the peer has room for."""
+        """Send as much of the request as the peer's window allows."""
         while not self.sent_end and self.connection.writable:
             http2 = self.connection.h2
             try:
@@ -77,15 +77,15 @@ class Leg(ABC):
             self.connection.send_soon()
 
     def reset(self) -> None:
-        """End the stream at once, both ways: nobody wants the reply any more."""
+        """Reset the stream: the reply is no longer needed."""
         if not self.connection.lost and not (self.sent_end and self.received_end):
-            with suppress(ProtocolError):  # the peer was quicker: the stream is closed already
+            with suppress(ProtocolError):  # the peer has already closed the stream
                 self.connection.h2.reset_stream(self.stream_id, CANCEL)
                 self.connection.send_soon()
-        self.forget()  # last: whoever waits for room may begin at once
+        self.forget()  # last: a waiting call may begin at once
 
     def forget(self) -> None:
-        """Take no further part in the connection."""
+        """Detach from the connection."""
         self._body, self.sent_end = memoryview(b""), True
         if self.connection.legs.get(self.stream_id) is self:
             del self.connection.legs[self.stream_id]

@@ -23,7 +23,7 @@ class LoneServer:
     """Serves one caller.
 
     Args:
-        refuse: says why the call of a path goes nowhere.
+        refuse: returns the refusal of the call of a path.
         transport: of the caller's socket.
     """
 
@@ -51,7 +51,7 @@ class _Refusing(AbstractHandler):
         refusal = self._refuse(find(headers, b":path") or b"")
         trailers: Any = status_trailers(refusal.status, refusal.message, alone=True)
         bridge.now(stream.send_headers(trailers, end_stream=True))
-        if stream.closable:  # no more of the request is wanted: RFC 9113 section 8.1
+        if stream.closable:  # the rest of the request is not needed: RFC 9113 section 8.1
             stream.reset_nowait()
         release_stream()
 

@@ -1,4 +1,4 @@
-"""The grpclib server of one caller, in memory: frames of kept calls go in, frames of their replies come out.
+"""The in-memory grpclib server of one caller: frames of kept calls go in, frames of their replies come out.
 
 A stream has the same number here as on the caller's connection. Windows are the caller's business with the splice, so
 here they are as large as can be. Header lists of replies do not travel through h2, whose encoder takes quadratic time
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Accepted = Callable[[Stream, Callable[[], None]], None]
 
-MOST_CALLS: Final = 100  # at once that h2 takes; a caller with more gets another server
+MOST_CALLS: Final = 100  # h2's limit of streams; a caller with more calls gets another server
 _CONFIG: Final = Configuration(
     http2_connection_window_size=h2.LARGEST_WINDOW_BYTES, http2_stream_window_size=h2.LARGEST_WINDOW_BYTES
 ).__for_server__()
@@ -50,7 +50,7 @@ class MemoryServer:
 
     Args:
         splice: the caller's connection; gets the replies.
-        replied: called when it has got some.
+        replied: called when there are new frames.
     """
 
     def __init__(self, splice: SpliceState, replied: Callable[[], None]) -> None:
@@ -67,28 +67,28 @@ class MemoryServer:
     # --- of the caller --------------------------------------------------------------------------------------------
 
     def begin(self, call: Kept, accepted: Accepted) -> None:
-        """Begin *call*; *accepted* is given grpclib's stream."""
+        """Begin *call*; *accepted* is called with grpclib's stream."""
         self.calls[call.stream_id] = call
         self.accepted = accepted
         block = literals([(b":method", b"POST"), (b":scheme", b"http"), (b":path", call.path)])
         self._protocol.data_received(h2.header_frames(call.stream_id, block, end=False))
 
     def data(self, call: Kept, piece: bytes) -> None:
-        """Hand on bytes of its request."""
+        """Pass on bytes of its request."""
         pieces = (piece[at : at + h2.USUAL_FRAME_BYTES] for at in range(0, len(piece), h2.USUAL_FRAME_BYTES))
         self._protocol.data_received(b"".join(h2.frame(h2.DATA, 0, call.stream_id, each) for each in pieces))
 
     def ended(self, call: Kept) -> None:
-        """Hand on that its request is whole."""
+        """Pass on the end of its request."""
         self._protocol.data_received(h2.frame(h2.DATA, h2.END_STREAM, call.stream_id))
 
     def cancelled(self, call: Kept) -> None:
-        """Hand on that nobody waits for its reply."""
+        """Pass on that the caller no longer waits."""
         self.calls.pop(call.stream_id, None)
         self._protocol.data_received(h2.rst_stream(call.stream_id, h2.CANCEL))
 
     def reset(self, call: Kept, status: Status, why: str) -> None:
-        """Drop what its caller has not got of its reply; grpclib, which may be sending that, hears of it later."""
+        """Drop the unsent part of its reply; grpclib, which may be sending it, is notified later."""
         self._splice.reply_reset(call, h2.ENHANCE_YOUR_CALM, status, why)
         bridge.loop().call_soon(self.cancelled, call)
 
@@ -127,7 +127,7 @@ class MemoryServer:
         elif kind == h2.DATA:
             self._splice.reply_data(call, payload)
             self._sent_bytes += len(payload)
-            if self._sent_bytes > _WINDOW_STEP_BYTES:  # the connection's window here never comes to its end
+            if self._sent_bytes > _WINDOW_STEP_BYTES:  # the connection window here is never exhausted
                 sent_bytes, self._sent_bytes = self._sent_bytes, 0
                 self._protocol.data_received(h2.window_update(0, sent_bytes))
         elif kind == h2.RST_STREAM:
@@ -141,7 +141,7 @@ class MemoryServer:
 
 
 class _Handler(AbstractHandler):
-    """What grpclib tells of streams."""
+    """grpclib's events of streams."""
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
@@ -150,7 +150,7 @@ class _Handler(AbstractHandler):
         self._server.accepted(stream, release_stream)
 
     def cancel(self, stream: Stream) -> None:
-        """Nothing: whoever has cancelled the call knows it."""
+        """Nothing: the caller has cancelled the call itself."""
 
     def close(self) -> None:
         pass

@@ -1,4 +1,4 @@
-"""The calls that crirm makes for itself; they take their turn in the pool like everybody's."""
+"""crirm's own calls; they wait for a stream of the pool like all others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OwnCall:
 
     Args:
         message: the encoded request.
-        timeout_s: seconds from now, sent as the call's deadline; None: it goes on for ever.
+        timeout_s: seconds from now, sent as the call's deadline; None: no deadline.
         deliver: given each whole message of the answer; may raise trio.WouldBlock to end the call.
         closed: called once, when no more will come.
     """
@@ -46,7 +46,7 @@ class OwnCall:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody waits for the answer."""
+        """Whether the answer is still wanted."""
         return not self.ended.is_set()
 
     def start(self, connection: Http2Connection, path: bytes) -> None:
@@ -66,18 +66,18 @@ class OwnCall:
         self.end(status.value, message)
 
     def cancel(self) -> None:
-        """End now, wherever it is; nothing when it has ended."""
+        """End now, in any state; no effect if it has ended."""
         self.fail(Status.CANCELLED, "call is no longer needed")
 
     def fail(self, status: Status, message: str) -> None:
-        """End now with *status*, wherever it is; nothing when it has ended."""
+        """End now with *status*, in any state; no effect if it has ended."""
         wanted = self.wanted
         self.end(status.value, message)
         if self._leg is not None and wanted:
-            self._leg.reset()  # last: whoever waits for room may begin at once
+            self._leg.reset()  # last: a waiting call may begin at once
 
     def end(self, status: int, message: str) -> None:
-        """Take note of how the call ended; the first word counts."""
+        """Note the outcome of the call; the first one counts."""
         if self.wanted:
             self._status, self._status_message = status, message
             self.ended.set()

@@ -1,6 +1,6 @@
-"""A runtime that begins a frame and does not end it is left: garbage reads as the head of a frame of megabytes.
+"""A connection whose runtime does not finish a frame is closed: garbage looks like the header of a huge frame.
 
-All that comes after it would be taken for the rest of that frame, and nobody would ever be answered.
+All later data would be taken for the rest of that frame, and no call would ever be answered.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Connection(Protocol):
 
     @property
     def half_a_frame(self) -> int:
-        """How many bytes of a frame have come whose rest has not."""
+        """Size of an incomplete frame."""
 
     @property
     def lost(self) -> bool:
@@ -37,12 +37,12 @@ class RestOfFrames:
         self._reads = self._has_read = True  # now, and since it was looked last
 
     def reads(self, *, wanted: bool) -> None:
-        """Take note of whether crirm reads the connection; while it does not, nothing can come."""
+        """Note whether crirm reads the connection; while it does not, nothing can arrive."""
         self._reads = wanted
         self._has_read = self._has_read and wanted
 
     def received(self, size_bytes: int) -> None:
-        """Take note of *size_bytes* more, which were looked at."""
+        """Note *size_bytes* more bytes of progress."""
         self._received_bytes += size_bytes
         if not self._watching and self._connection.half_a_frame and not self._connection.lost:
             self._watch()

@@ -1,6 +1,6 @@
-"""Frames that come from the runtime of a spliced connection; the rules are those of ``splice``.
+"""Frames from the runtime of a spliced connection; the rules are in ``splice``.
 
-Each handler returns what goes to the caller in the place of the frame: None for the frame as it is, b"" for nothing.
+Each handler returns what to send to the caller in place of the frame: None for the frame itself, b"" for nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SMALL_PIECE_BYTES: Final = 1 << 10
 
 
 class RuntimeFrames:
-    """Looks at what the runtime sends.
+    """Handles the frames of the runtime.
 
     Args:
         splice: of which this is the other half.
@@ -44,10 +44,10 @@ class RuntimeFrames:
         )  # fmt: skip
 
     def work(self) -> None:
-        """Look at the next frames.
+        """Handle the next frames.
 
         Raises:
-            FrameError, HPACKError: they are not as they should be.
+            FrameError, HPACKError: they are invalid.
         """
         window = self._splice.window
         window.busy = True
@@ -61,12 +61,12 @@ class RuntimeFrames:
         self._acknowledged = 0
 
     def _count(self, kind: Kind) -> None:
-        """Take note of a frame that brings no call forward."""
+        """Count a frame that does not advance a call."""
         if not self._allowances.spend(kind, self._splice.now_s):
             raise FrameError(h2.ENHANCE_YOUR_CALM, f"too many {kind.called}")
 
     def _is_ours(self, stream_id: int, stream: Passing | Kept | None) -> bool:
-        """Tell whether what comes on a stream is not for the caller: crirm answers it, or has ended it."""
+        """Whether frames of a stream are not for the caller: crirm answers it, or has ended it."""
         return type(stream) is Kept or (stream is None and stream_id in self._splice.cut_off)
 
     def _dropped(self, *_: object) -> bytes | None:
@@ -98,7 +98,7 @@ class RuntimeFrames:
             and BlockDecoder.is_short(piece)
             and not self._splice.replies.changes(piece)
         ):
-            return b""  # of a call that crirm has cut off
+            return b""  # of a call that crirm has ended
         verdict = self._in_turn(data, at, end)
         self._block(stream_id, flags, piece)
         return verdict
@@ -189,7 +189,7 @@ class RuntimeFrames:
         return None
 
     def _goaway(self, _stream_id: int, _flags: int, data: bytes, at: int, end: int) -> bytes | None:
-        """Have the caller go, but not give up what is kept from the runtime: of that it has not heard."""
+        """Pass GOAWAY, adjusted to cover kept calls, which the runtime does not know."""
         told = self._splice.runtime_leaves(h2.number_in(data[at : at + 4]) & h2.LARGEST_STREAM_ID)
         frame = h2.goaway_at_least(data[at:end], told)
         window = self._splice.window

@@ -1,4 +1,4 @@
-"""The listening side: connections of callers, and the gate that every new call passes.
+"""The server: connections of callers, and the routing of every new call.
 
 asyncio-flavoured but for what says that it is Trio-flavoured: the daemon's tasks use it.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Route:
-    """Where a call goes, under which path, and who decides about it or looks on."""
+    """The route of a call: pool, path, and handler or observer."""
 
     pool: Pool
     path: bytes
@@ -59,15 +59,15 @@ NO_TIME: Final = Latency(0.0, 0.0, 0.0)
 
 @attrs.frozen
 class Served:
-    """What a server does with calls.
+    """The behaviour of a server.
 
     Args:
         route: decides by path; called once per call on the event loop, so it must be quick.
-        runtime: the pool of the runtime that callers are spliced to; None while it is away.
+        runtime: the pool of the runtime to which callers are spliced; None while it is away.
         nursery: of held calls.
-        tap: shows chosen calls' messages to somebody else; None when nobody looks.
-        finished: told the path and the outcome of every call that ends while somebody listens.
-        listens: tells whether somebody does.
+        tap: receives messages of chosen calls; None: none.
+        finished: called with path and outcome of every ended call while `listens` is true.
+        listens: whether `finished` is needed.
         connect: asyncio-flavoured: connects a protocol to a socket.
     """
 
@@ -101,12 +101,12 @@ class Server:
         await self._served.connect(protocol, path)
 
     def runtime_socket(self) -> str | None:
-        """Return the socket that a new caller is to be spliced to; None while the runtime is away."""
+        """Return the runtime's socket for a new caller; None while the runtime is away."""
         pool = self._served.runtime()
         return pool.socket_path if pool is not None and self._shut is None else None
 
     def refusal_while_away(self, path: bytes) -> Refusal:
-        """Return why the call of *path* goes nowhere while the runtime is away."""
+        """Return the refusal of the call of *path* while the runtime is away."""
         route = self._shut or self._served.route(path)
         if isinstance(route, Refusal):
             return route
@@ -145,7 +145,7 @@ class Server:
         return Both(route.observer, dumped)
 
     def start(self, held: Held) -> None:
-        """Handle a held call whose request is whole."""
+        """Handle a held call whose request is complete."""
         self._handled.add(held)
         self._served.nursery.start_soon(self._run, held)
 
@@ -157,13 +157,13 @@ class Server:
             self.look_whether_idle()
 
     def answered(self, stream: Passing | Kept, trailers: Headers) -> None:
-        """Hear that a call has got its whole reply."""
+        """Note that a call got its complete reply."""
         if type(stream) is Kept:
             self._end_kept(stream, *status_of(trailers), answered=True)
         self.look_whether_idle()
 
     def broken(self, stream: Passing | Kept, status: int, message: str) -> None:
-        """Hear that a call has ended without one."""
+        """Note that a call ended without a reply."""
         if type(stream) is Kept:
             self._end_kept(stream, status, message, answered=False)
         self.look_whether_idle()
@@ -191,16 +191,16 @@ class Server:
         return (stream for stream in streams if not stream.over)
 
     def look_whether_idle(self) -> None:
-        """Hear that a call, or a connection, has ended."""
+        """Note that a call, or a connection, ended."""
         if self._shut is not None and not self._handled and not any(self._in_flight()):
             self._idle.set()
 
     def shut_gate(self, refusal: Refusal, endless: Callable[[bytes], bool]) -> None:
-        """Refuse new calls from now on, and end at once those in flight that never end by themselves.
+        """Refuse new calls from now on, and end endless calls in flight.
 
         Args:
-            refusal: what callers are told.
-            endless: whether the call of a path is such a one.
+            refusal: sent to callers.
+            endless: whether the call of a path is endless.
         """
         self._shut = refusal
         self._cut(refusal.status, refusal.message, endless)
@@ -218,12 +218,12 @@ class Server:
         await self._idle.wait()
 
     def runtime_is_back(self) -> None:
-        """Have callers that were told that the runtime is away come again."""
+        """Make callers without a runtime reconnect."""
         for connection in list(self.connections):
             connection.runtime_is_back()
 
     async def hang_up(self, reason: str) -> None:
-        """Trio-flavoured: as ``close``, then wait until callers were sent what still lay here for them."""
+        """Trio-flavoured: like ``close``, then wait until pending data was sent to callers."""
         connections = list(self.connections)
         self.close(reason)
         for connection in connections:
@@ -243,16 +243,16 @@ def _refused(stream_id: int, path: bytes, refusal: Refusal) -> Kept:
 
 
 class RequestBlocks:
-    """Header blocks for the runtime: those of callers with another path, and a deadline that is closer by now.
+    """Header blocks for the runtime: those of callers with a changed path and the remaining deadline.
 
-    The lists that a `BlockDecoder` returns are shared, so most blocks are known already.
+    The lists that a `BlockDecoder` returns are shared, so most blocks are cached.
     """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Headers, bytes, bytes | None]] = {}
 
     def block_for(self, headers: Headers, path: bytes, spent_s: float) -> bytes:
-        """Return the block of *headers* with *path*, *spent_s* seconds after they came."""
+        """Return the block of *headers* with *path*, *spent_s* seconds after they arrived."""
         known = self._known.get(id(headers))
         if known is None or known[0] is not headers:
             rest = literals(header for header in headers if header[0] not in {b":path", b"grpc-timeout"})

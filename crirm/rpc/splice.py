@@ -1,14 +1,14 @@
-"""Two HTTP/2 connections spliced into one: frames of a caller go to the runtime as they are, and back.
+"""Two HTTP/2 connections spliced into one: a caller's frames pass to the runtime unchanged, and back.
 
-A state machine without I/O: bytes of either side go in (`from_caller`, `from_runtime`), bytes for either side come out
+A state machine without I/O: bytes of either side go in (`caller`, `runtime`), bytes for either side come out
 (`to_caller`, `to_runtime`), and `Calls` is asked about each new call. Stream numbers are the same on both sides, and so
-are settings, windows and back-pressure: the two peers have agreed on them with each other. Four things are crirm's:
+are settings, windows and back-pressure: the two peers negotiate them with each other. crirm does four things:
 
 *Header blocks of the caller* are decoded, since somebody has to decide where each call goes, and written anew as plain
 literals. That leaves no table to keep in step, so a call can be kept from the runtime. Blocks of the runtime pass as
 they are; they are decoded beside that for the status of calls. What crirm itself says to the caller are literals too.
 
-*Calls that are kept* from the runtime (held, refused) share the caller's connection with those that pass. The runtime
+*Calls kept* from the runtime (held, refused) share the caller's connection with those that pass. The runtime
 never sees the bytes of their requests, so crirm gives the caller its window back for them. And it never sees those of
 their replies, which use up the caller's window for the connection: crirm keeps that much of the next WINDOW_UPDATE to
 itself, and keeps DATA of the runtime back that would not fit (``caller_window``).

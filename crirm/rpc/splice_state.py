@@ -23,20 +23,20 @@ REMEMBERED = 4096  # kept streams that are over: their caller may still send upd
 
 
 class Calls(Protocol):
-    """Whoever decides about calls and hears of their end."""
+    """The owner of calls: routes them and learns of their end."""
 
     def begin(self, stream_id: int, headers: Headers) -> Passing | Kept:
         """Decide about a new call."""
 
     def answered(self, stream: Passing | Kept, trailers: Headers) -> None:
-        """Hear that a call has got all of its reply, which ends with *trailers*."""
+        """Note that a call got its complete reply, which ends with *trailers*."""
 
     def broken(self, stream: Passing | Kept, status: int, message: str) -> None:
-        """Hear that a call has ended without one."""
+        """Note that a call ended without a reply."""
 
 
 class SpliceState:
-    """What is known of the two connections, and what is done to their streams.
+    """The state of the two connections, and actions on their streams.
 
     Args:
         calls: decides about calls.
@@ -52,7 +52,7 @@ class SpliceState:
         self.acknowledges_ours = False  # the caller's next acknowledgement is of settings that the runtime has not sent
         self.leaving = False  # GOAWAY was sent: no new calls
         self.latest = self.latest_passing = 0  # stream numbers
-        self.last = h2.LARGEST_STREAM_ID  # beyond which nobody takes new calls
+        self.last = h2.LARGEST_STREAM_ID  # beyond which new calls are not processed
         self.settings = CallerSettings()
         self.cut_off: set[int] = set()  # streams of which the runtime may still say something
         self.window = CallerWindow(self.to_caller)
@@ -62,23 +62,23 @@ class SpliceState:
     # --- what frames and owners do to streams ---------------------------------------------------------------------
 
     def is_unheard(self, stream_id: int) -> bool:
-        """Tell whether the runtime has never heard of a stream that is over."""
+        """Whether a finished stream was never known to the runtime."""
         return stream_id > self.latest_passing or stream_id in self._over
 
     def forget(self, stream: Stream) -> None:
-        """Take note that the runtime is to hear nothing more of a stream."""
+        """Note that nothing more of a stream goes to the runtime."""
         del self.streams[stream.stream_id]
         self._over[stream.stream_id] = None
         if len(self._over) > REMEMBERED:
             del self._over[next(iter(self._over))]
 
     def credit(self, stream_id: int, size_bytes: int) -> None:
-        """Let the caller send *size_bytes* more that the runtime will not see."""
+        """Give the caller window for *size_bytes* that the runtime does not see."""
         if size_bytes:
             self.window.send_at_once(h2.window_update(stream_id, size_bytes))
 
     def broken(self, stream: Stream, status: Status, message: str) -> None:
-        """Tell everybody that a call has ended without a reply."""
+        """Report that a call ended without a reply."""
         if type(stream) is Passing:
             if stream.runtime_ended:
                 return
@@ -125,7 +125,7 @@ class SpliceState:
             self.broken(stream, status, message)
 
     def pump(self, stream: Kept) -> None:
-        """Send as much of a reply as the caller takes on its stream."""
+        """Send as much of a reply as the caller's stream window allows."""
         self._pump(stream)
         if stream.sink is not None:
             stream.sink.waits(stream.waiting_bytes)
@@ -172,7 +172,7 @@ class SpliceState:
     # --- ends -----------------------------------------------------------------------------------------------------
 
     def cut(self, stream: Stream, status: Status, message: str, *, tell_runtime: bool = True) -> None:
-        """End a call with *status*, wherever it is."""
+        """End a call with *status*, in any state."""
         if type(stream) is Kept:
             self.reply_headers(stream, status_trailers(status, message, alone=True), end=True)
             return
@@ -186,7 +186,7 @@ class SpliceState:
         self._replied(stream)
 
     def leave(self, code: int = h2.NO_ERROR, why: str = "") -> None:
-        """Have the caller make its next calls on another connection."""
+        """Make the caller use another connection for new calls."""
         if not self.leaving:
             self.leaving = True
             self.window.send(h2.goaway(min(self.latest, self.last), code, why.encode("ascii", "replace")))
@@ -194,7 +194,7 @@ class SpliceState:
     def runtime_leaves(self, last: int) -> int:
         """Note that the runtime sees streams up to *last* through, and return up to which the caller may count on.
 
-        Kept calls go on. So those that the runtime has not seen end here where the caller will not make them again.
+        Kept calls continue. Passing calls that the runtime has not seen end here if the caller will not retry them.
         """
         told = max((stream.stream_id for stream in self.streams.values() if type(stream) is Kept), default=0)
         told = max(told, last)
@@ -209,14 +209,14 @@ class SpliceState:
         return told
 
     def runtime_lost(self, message: str) -> None:
-        """End what has passed to the runtime: its connection is gone."""
+        """End the calls at the runtime: its connection is gone."""
         for stream in list(self.streams.values()):
             if type(stream) is Passing:
                 self.cut(stream, Status.UNAVAILABLE, message, tell_runtime=False)
         self.leave()
 
     def caller_lost(self) -> None:
-        """Tell everybody that nobody waits any more."""
+        """Report that the caller is gone, for all calls."""
         streams, self.streams = self.streams, {}
         for stream in streams.values():
             if type(stream) is Passing:

@@ -1,4 +1,4 @@
-"""The streams of a spliced connection: those that pass to the runtime, and those that are kept from it."""
+"""The streams of a spliced connection: those that pass to the runtime, and those kept from it."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ if TYPE_CHECKING:
 
 
 class Watch(Protocol):
-    """Looks on while a call passes; nothing here may raise or wait."""
+    """Observes a passing call; no method may raise or wait."""
 
     def request(self, piece: bytes) -> None:
-        """Take the next bytes of the request, framed as gRPC does; before the runtime does."""
+        """Take the next bytes of the request, with gRPC framing, before the runtime does."""
 
     def reply_headers(self, headers: Headers) -> None:
-        """Take the headers of the reply; a reply that consists of trailers has none."""
+        """Take the headers of the reply; a trailers-only reply has none."""
 
     def reply(self, piece: bytes) -> None:
         """Take the next bytes of the reply; before the caller does."""
 
     def answered(self, trailers: Headers) -> None:
-        """Hear that the reply is whole, before the caller does."""
+        """Note that the reply is complete, before the caller gets it."""
 
     def broken(self, status: int, message: str) -> None:
-        """Hear that the call has ended without one: nobody knows what the runtime has done."""
+        """Note that the call ended without a reply: the outcome at the runtime is unknown."""
 
 
 class Sink(Protocol):
     """Takes the request of a kept call."""
 
     def begun(self) -> None:
-        """Hear that the call has begun; it may be ended at once."""
+        """Note that the call has begun; it may be ended at once."""
 
     def data(self, piece: bytes) -> None:
         """Take the next bytes of the request."""
 
     def ended(self) -> None:
-        """Hear that the request is whole."""
+        """Note that the request is complete."""
 
     def waits(self, size_bytes: int) -> None:
-        """Hear how much of the reply waits for the caller's window; the call may be ended because of it."""
+        """Note how much of the reply waits for the caller's window; the call may be ended as a result."""
 
     def cancelled(self) -> None:
-        """Hear that nobody waits for the reply."""
+        """Note that the caller no longer waits for the reply."""
 
 
 @final
 class Passing:
-    """A call that goes to the runtime as it is.
+    """A call that passes to the runtime unchanged.
 
     Args:
         stream_id: on both sides.
         path: as the caller sent it.
         block: the header block for the runtime.
-        watch: looks on; None when nobody does.
+        watch: observes; None: not observed.
     """
 
     __slots__ = ("block", "caller_ended", "path", "replied", "runtime_ended", "stream_id", "watch")
@@ -69,18 +69,18 @@ class Passing:
 
     @property
     def over(self) -> bool:
-        """Whether the reply has come to its end."""
+        """Whether the reply has ended."""
         return self.runtime_ended
 
 
 @final
 class Kept:
-    """A call of which the runtime does not hear on this connection.
+    """A call that the runtime does not see on this connection.
 
     Args:
         stream_id: of the caller.
         path: as the caller sent it.
-        sink: takes the request; None where it is refused already.
+        sink: takes the request; None if it is already refused.
         refusal: trailers that end it at once.
     """
 
@@ -102,8 +102,8 @@ class Kept:
         self.sink = sink
         self.refusal = refusal
         self.caller_ended = False
-        self.over = False  # the reply was sent to its end
-        self.window_bytes = 0  # that the caller takes on this stream
+        self.over = False  # the reply was sent completely
+        self.window_bytes = 0  # of the caller's window on this stream
         self.waiting_bytes = 0
         self.waiting: deque[tuple[bytes, Headers | None, bool]] = deque()
         """Of the reply: bytes of DATA, or headers, and whether these end it."""

@@ -1,6 +1,6 @@
-"""What may watch relayed calls: a tap is told of every call and of the bytes of those that it asks for.
+"""Observing relayed calls: a tap is notified of every call, and gets the messages of those that it selects.
 
-All methods run on the event loop between two socket operations: they keep references and return.
+All methods run on the event loop between two socket operations: they store references and return.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Outcome:
     Args:
         status: gRPC status code, 0 is OK.
         message: gRPC status message, empty when OK.
-        latency: see there.
-        certain: False when the runtime may or may not have acted: the call was cancelled or cut off.
+        latency: see `Latency`.
+        certain: False if the runtime may or may not have acted: the call was cancelled or interrupted.
     """
 
     status: int
@@ -46,14 +46,14 @@ class CallTap(Protocol):
         """Take one whole reply message, likewise."""
 
     def close(self, outcome: Outcome) -> None:
-        """Take note that the call is over."""
+        """Note that the call has ended."""
 
 
 class Tap(Protocol):
     """The watcher of all calls."""
 
     def open(self, path: str) -> CallTap | None:
-        """Return the watcher of a call to the gRPC method *path* that begins now, or None when nobody wants it.
+        """Return the watcher of a new call to the gRPC method *path*, or None.
 
         Args:
             path: ``/package.Service/Method`` as the caller sent it.
@@ -62,7 +62,7 @@ class Tap(Protocol):
 
 @attrs.frozen
 class Both:
-    """Shows a call to two watchers."""
+    """Passes a call to two watchers."""
 
     first: CallTap
     second: CallTap

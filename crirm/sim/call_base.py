@@ -1,4 +1,4 @@
-"""What all handlers of the runtime service share."""
+"""The base of all handlers of the runtime service."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CallBase(RuntimeServiceBase):
         self.package = package
 
     def chunks(self, items: Iterable[T]) -> Iterator[list[T]]:
-        """Return *items* in as many lists as the answer of a ``Stream*`` call has messages."""
+        """Return *items* in one list per message of the answer to a ``Stream*`` call."""
         return chunks(items, self.settings.stream_chunk)
 
 

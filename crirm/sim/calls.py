@@ -23,8 +23,8 @@ class Calls:
     def track(self, path: str) -> Iterator[None]:
         """Count a call of *path* while the body runs.
 
-        An Exception is a failure; anything else that breaks the body off is the client's doing: it hung up, or its
-        deadline is over.
+        An Exception is a failure; any other interruption of the body is caused by the client: it disconnected, or its
+        deadline passed.
         """
         self.in_flight[path] += 1
         try:

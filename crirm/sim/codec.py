@@ -1,4 +1,4 @@
-"""How the details of a status are encoded: not at all, as messages are not (``rpc.bytes_codec``)."""
+"""The codec of status details: no encoding, as for messages (``rpc.bytes_codec``)."""
 
 from __future__ import annotations
 

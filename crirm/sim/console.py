@@ -18,7 +18,7 @@ class Console(Protocol):
     """Takes the output of containers; a path is the log file of one, empty for none."""
 
     def open(self, path: str) -> None:
-        """Begin to log, or go on in a new file after the old one was renamed; OSError if that cannot be."""
+        """Begin to log, or continue in a new file after the old one was renamed; OSError if that fails."""
 
     def write(self, path: str, data: bytes, now_ns: int, *, is_error: bool) -> None:
         """Log *data*, written at *now_ns*."""
@@ -31,7 +31,7 @@ class Console(Protocol):
 
 
 class NoConsole:
-    """Forgets all output."""
+    """Discards all output."""
 
     def open(self, path: str) -> None:
         """Do nothing."""
@@ -47,7 +47,7 @@ class NoConsole:
 
 
 class LogFiles:
-    """Keeps the log file of every running container open, so that a renamed one is written until it is reopened."""
+    """Keeps the log file of every running container open, so that a renamed file is used until it is reopened."""
 
     def __init__(self) -> None:
         self._descriptors: dict[str, int] = {}

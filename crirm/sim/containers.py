@@ -1,4 +1,4 @@
-"""Containers: the record of one, and what CRI's answers say of it."""
+"""Containers: the record of one, and its messages in CRI's answers."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Record:
         resources: in force now.
         argv: command and arguments.
         program: what it does once it runs.
-        pid: of the make-believe process; 0 unless it runs.
+        pid: of the simulated process; 0 unless it runs.
         on_exit: called once when it has ended.
-        known_status: what `container_status` last returned; None once that is out of date.
+        known_status: the last result of `container_status`; None once it is outdated.
     """
 
     id: str
@@ -96,7 +96,7 @@ def log_path(pod_config: PodSandboxConfig, config: ContainerConfig) -> str:
 
 
 def listed_container(record: Record) -> Container:
-    """Return what a list says of *record*."""
+    """Return *record* as an item of a list."""
     return Container(
         id=record.id,
         pod_sandbox_id=record.pod_id,
@@ -112,7 +112,7 @@ def listed_container(record: Record) -> Container:
 
 
 def container_status(record: Record, image: StoredImage | None) -> ContainerStatus:
-    """Return what ContainerStatus and events say of *record*; *image* is None where it was removed since."""
+    """Return *record* as in ContainerStatus and events; *image* is None if it was removed since."""
     config = record.config
     security = config.linux.security_context
     uid, gid = security.run_as_user.value, security.run_as_group.value

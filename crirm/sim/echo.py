@@ -1,4 +1,4 @@
-"""A service outside every proto file, for tests of what a relay must not lose.
+"""A service outside every proto file, to test that a relay loses nothing.
 
 ``/crirm.test.Echo/Unary``, ``ServerStream``, ``ClientStream`` and ``Bidi`` give back the bytes they get, whatever they
 are; ``State`` tells, as JSON, which calls are under way and how the others ended.
@@ -40,7 +40,7 @@ Pairs = list[tuple[str, str | bytes]]
 
 @attrs.frozen
 class Wish:
-    """What the metadata of a request ask for."""
+    """The behaviour that a request's metadata select."""
 
     pairs: Pairs
     transport_pairs: Pairs
@@ -56,7 +56,7 @@ class Wish:
     def of(cls, stream: Stream[bytes, bytes]) -> Wish:
         """Read the metadata of *stream*."""
         metadata: Mapping[str, str | bytes] = stream.metadata or {}
-        headers = dict(stream._stream.headers or ())  # what grpclib keeps from handlers, see `server`
+        headers = dict(stream._stream.headers or ())  # hidden from handlers by grpclib, see `server`
         transport = (("timeout", headers.get("grpc-timeout")), ("authority", headers.get(":authority")))
         size, count = metadata.get("x-size"), metadata.get("x-count")
         message = metadata.get("x-message-bin") or metadata.get("x-message")
@@ -121,13 +121,13 @@ class Echo:
             yield message
 
     async def _state(self, stream: Stream[bytes, bytes]) -> None:
-        """asyncio-flavoured: tell how all calls ended, whatever their service."""
+        """asyncio-flavoured: return how all calls ended, of any service."""
         await stream.recv_message()
         await stream.send_message(json.dumps(self._calls.summary()).encode())
 
 
 async def answer(stream: Stream[bytes, bytes], messages: Messages) -> None:
-    """asyncio-flavoured: answer one call with *messages* and what the caller wishes around them."""
+    """asyncio-flavoured: answer one call with *messages*, metadata and status as requested."""
     wish = Wish.of(stream)
     if not wish.trailers_only:
         await stream.send_initial_metadata(metadata=wish.prefixed("echo-") + wish.transport_pairs)

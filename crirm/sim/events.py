@@ -1,6 +1,6 @@
 """Container events for any number of subscribers, each with its own bounded queue.
 
-So it is in containerd 2; where all share one channel, as in containerd 1.7, each event goes to one of them.
+This is how containerd 2 works; with one shared channel, as in containerd 1.7, each event goes to one of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ QUEUE_LENGTH = 1000
 
 
 class Subscription:
-    """The events one subscriber has not taken yet."""
+    """The events that one subscriber has not taken yet."""
 
     def __init__(self, notify: Callable[[], None]) -> None:
         self._notify = notify
@@ -28,17 +28,17 @@ class Subscription:
         self.lost = 0
 
     def put(self, event: ContainerEventResponse) -> None:
-        """Add *event*, losing the oldest one when the queue is full."""
+        """Add *event*, dropping the oldest one if the queue is full."""
         self.lost += len(self.queue) == QUEUE_LENGTH
         self.queue.append(event)
         self._notify()
 
 
 class Events:
-    """Hands every event to all subscribers; with none, keeps it for the first one that comes within `KEPT_NS`.
+    """Delivers every event to all subscribers; without any, stores it for the first one within `KEPT_NS`.
 
     Args:
-        one_channel: hand each to one subscriber instead, in turn.
+        one_channel: deliver each to one subscriber instead, in turn.
     """
 
     def __init__(self, *, one_channel: bool = False) -> None:
@@ -52,7 +52,7 @@ class Events:
         return len(self._subscriptions)
 
     def publish(self, event: ContainerEventResponse) -> None:
-        """Tell everybody of *event*, or who is next."""
+        """Deliver *event* to all subscribers, or to the next one."""
         if not self._subscriptions:
             self._kept.append(event)
         elif self.one_channel:

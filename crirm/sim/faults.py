@@ -56,13 +56,13 @@ class Fault:
 
 
 class Faults:
-    """The faults that are still to strike, oldest first."""
+    """The pending faults, oldest first."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Let *fault* strike from the next call on."""
+        """Add *fault*, from the next call on."""
         self._faults.append(fault)
 
     def clear(self) -> None:
@@ -86,7 +86,7 @@ def parse_fault(text: str) -> Fault:
     """Read ``METHOD:OPTION[=VALUE],...``, as in ``CreateContainer:code=UNAVAILABLE,message="no, not now",times=2``.
 
     Raises:
-        FaultSyntaxError: *text* names no option, or one that does not exist, or a value that is none.
+        FaultSyntaxError: *text* has no option, an unknown one, or an invalid value.
     """
     method, _, rest = text.partition(":")
     options: dict[str, object] = {}

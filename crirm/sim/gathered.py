@@ -1,4 +1,4 @@
-"""A transport that sends what was written in one turn of the event loop with one system call.
+"""A transport that sends everything written in one turn of the event loop with one system call.
 
 grpclib writes headers, message and trailers of an answer apart; on the machines this was measured on a system call
 costs more than encoding all three.
@@ -15,7 +15,7 @@ AT_ONCE_BYTES = 1 << 16
 
 
 class GatheredTransport:
-    """Stands before a transport of the asyncio side; has what grpclib uses of one."""
+    """Wraps an asyncio transport; has what grpclib uses of one."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
@@ -33,7 +33,7 @@ class GatheredTransport:
             self._send()
 
     def close(self) -> None:
-        """Send what is left, then close."""
+        """Send pending data, then close."""
         self._send()
         self._transport.close()
 

@@ -24,7 +24,7 @@ _REFERENCE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:\w[\w.-]{0,127})?(@sha256:[0-9
 
 
 def split_reference(reference: str) -> tuple[str, str, str]:
-    """Return repository, tag and digest of *reference*; what it lacks is empty."""
+    """Return repository, tag and digest of *reference*; missing parts are empty."""
     named, _, digest = reference.partition("@")
     repository, colon, tag = named.rpartition(":")
     if not colon or "/" in tag:
@@ -39,15 +39,15 @@ def split_name(name: str) -> tuple[str, tuple[str, ...]]:
 
 
 class AmbiguousError(ValueError):
-    """A name that may mean several images."""
+    """A name is ambiguous."""
 
 
 @attrs.frozen
 class BuiltIn:
-    """An image that is there from the start.
+    """A built-in image.
 
     Attributes:
-        command: what a container of it runs that names no command.
+        command: of containers without a command of their own.
         is_busybox: whether the programs in it are known.
         is_imported: whether it came from an archive, so that no registry's digest belongs to it.
     """
@@ -71,11 +71,11 @@ BUILT_IN = (
 
 @attrs.define(eq=False)
 class StoredImage:
-    """One image: all tags and digests that mean the same content.
+    """One image: all tags and digests of the same content.
 
     Attributes:
         id: ``sha256:`` and 64 hexadecimal digits.
-        command: what a container of it runs that names no command.
+        command: of containers without a command of their own.
         is_busybox: whether the programs in it are known.
     """
 
@@ -114,7 +114,7 @@ class Images:
         """Register *name*, which needs no download, and return its image.
 
         Raises:
-            ValueError: *name* is no image reference.
+            ValueError: *name* is not an image reference.
         """
         reference = normalized(name)
         if (known := self.find(name)) is not None:
@@ -126,7 +126,7 @@ class Images:
         return image
 
     def find(self, name: str) -> StoredImage | None:
-        """Return the image that *name*, an id, a part of an id, a tag or a digest, means; None if there is none.
+        """Return the image of *name*, an id, the beginning of one, a tag or a digest; None if there is none.
 
         Raises:
             AmbiguousError: *name* is the beginning of several ids.
@@ -144,10 +144,10 @@ class Images:
         return starts[0] if starts else None
 
     def get(self, name: str, during: str) -> StoredImage:
-        """Return the image that *name* means.
+        """Return the image of *name*.
 
         Raises:
-            GRPCError: NOT_FOUND where there is none; UNKNOWN where *name* may mean several.
+            GRPCError: NOT_FOUND if there is none; UNKNOWN if *name* is ambiguous.
         """
         try:
             image = self.find(name)
@@ -158,7 +158,7 @@ class Images:
         return image
 
     def remove(self, name: str) -> bool:
-        """Remove the image that *name* means, with all its tags; tell whether there was one."""
+        """Remove the image of *name*, with all its tags; returns whether there was one."""
         image = self.find(name)
         if image is None:
             return False
@@ -174,7 +174,7 @@ def normalized(name: str) -> str:
     """Return the whole form of the image name *name*: domain, repository, and a tag or a digest.
 
     Raises:
-        ValueError: *name* is no image reference.
+        ValueError: *name* is not an image reference.
     """
     if _REFERENCE.fullmatch(name) is None:
         raise ValueError("invalid reference format")
@@ -186,7 +186,7 @@ def normalized(name: str) -> str:
 
 
 def listed_image(image: StoredImage) -> Image:
-    """Return what lists and ImageStatus say of *image*."""
+    """Return *image* as in lists and ImageStatus."""
     return Image(
         id=image.id,
         repo_tags=image.tags,

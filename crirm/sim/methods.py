@@ -1,4 +1,4 @@
-"""From a service's methods to handlers that take and give bytes, with faults and counters in between."""
+"""Handlers that take and return bytes, made from a service's methods, with faults and counters."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ REMEMBERED_ANSWERS = 1024
 
 
 class Memory:
-    """Encoded answers that hold until the state changes."""
+    """Encoded answers, valid until the state changes."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -79,13 +79,13 @@ class Memory:
         return self._answers.get((path, request))
 
     def put(self, path: str, request: bytes, answer: bytes) -> None:
-        """Remember an answer given in the present state."""
+        """Remember an answer of the current state."""
         self._answers[path, request] = answer
 
 
 @attrs.frozen
 class Method:
-    """One method: how it is called, and what answers it.
+    """One method: its path, request type and implementation.
 
     Attributes:
         path: ``/package.Service/Method``.
@@ -182,7 +182,7 @@ def parsed(method: Method, request: bytes) -> betterproto.Message:
     """Return *request* decoded.
 
     Raises:
-        GRPCError: INTERNAL where it is no protobuf message, as a Go server says it.
+        GRPCError: INTERNAL if it is malformed, with a Go server's message.
     """
     try:
         return method.request_type().parse(request)
@@ -193,7 +193,7 @@ def parsed(method: Method, request: bytes) -> betterproto.Message:
 
 
 async def strike(fault: Fault, stream: Bytes) -> None:
-    """asyncio-flavoured: do what *fault* does before an answer; returns only where there is to be one."""
+    """asyncio-flavoured: apply *fault* before an answer; returns only if there is one."""
     if fault.delay_s:
         await sleep(fault.delay_s)
     if fault.disconnect:
@@ -206,7 +206,7 @@ async def strike(fault: Fault, stream: Bytes) -> None:
 
 
 def altered(fault: Fault, message: bytes) -> bytes:
-    """Return *message* as *fault* wants it to be."""
+    """Return *message* as modified by *fault*."""
     if fault.garbage:
         return GARBAGE
     if fault.unknown_fields:
@@ -215,7 +215,7 @@ def altered(fault: Fault, message: bytes) -> bytes:
 
 
 class Mapping(dict[str, Handler]):
-    """Handlers by path; for a path that nobody serves, one that says so as a Go server does."""
+    """Handlers by path; for an unknown path one that replies like a Go server."""
 
     def get(self, path: str, _default: object = None) -> Handler:
         """Return the handler for *path*."""

@@ -1,7 +1,7 @@
 """The state of the embedded runtime and all its transitions; without sockets and tasks, and with time as an argument.
 
-Rules of this file: a method either does all of its step or raises and does nothing; whatever changes what an answer
-says ends in `Model.changed`; waiting (for a process that ignores the stop signal, for a command that sleeps) is left
+Rules of this file: a method either does all of its step or raises and does nothing; every change that affects answers
+ends in `Model.changed`; waiting (for a process that ignores the stop signal, for a command that sleeps) is left
 to the caller.
 """
 
@@ -59,7 +59,7 @@ class Model:
         self.images = Images()
         self.events = Events()
         self.version = 0
-        self.is_quiet = False  # whether nobody is to be told of what happens
+        self.is_quiet = False  # whether to send no events
         self.on_wakeup: Callable[[], None] = lambda: None
         self._new_id = new_id
         self.console = console or NoConsole()
@@ -67,7 +67,7 @@ class Model:
         self._wakeups: list[tuple[int, int, Record]] = []
 
     def changed(self, *records: Record) -> None:
-        """Note that answers from before may be wrong now, and what was known of *records*, too."""
+        """Invalidate cached answers, and the cached status of *records*."""
         self.version += 1
         for record in records:
             record.known_status = None
@@ -141,7 +141,7 @@ class Model:
     # Containers
 
     def create_container(self, request: CreateContainerRequest) -> Record:
-        """Make a container in a ready pod sandbox, of an image that is there."""
+        """Make a container in a ready pod sandbox, of an existing image."""
         config, prefix = request.config, request.pod_sandbox_id
         pod = self.pods.get(prefix, f"failed to find sandbox id {quoted(prefix)}")
         if not pod.is_ready:
@@ -207,7 +207,7 @@ class Model:
         return image is not None and image.is_busybox
 
     def ask_to_stop(self, record: Record) -> None:
-        """Send the stop signal, once, to a container that runs; it may pay no attention."""
+        """Send the stop signal, once, to a running container, which may ignore it."""
         if record.is_running and not record.asked_to_stop:
             record.asked_to_stop = True
             code = record.program.code_when_asked(is_init=record.is_init)
@@ -244,7 +244,7 @@ class Model:
         self._open_log(record, "")
 
     def status_of(self, record: Record) -> ContainerStatus:
-        """Return what ContainerStatus and events say of *record*."""
+        """Return *record* as in ContainerStatus and events."""
         if record.known_status is None:
             record.known_status = container_status(record, self.images.find(record.image_id))
         return record.known_status
@@ -256,7 +256,7 @@ class Model:
         return self._wakeups[0][0] if self._wakeups else None
 
     def tick(self) -> None:
-        """Let every process go on whose time has come."""
+        """Continue every process that is due."""
         now = self.clock()
         while self._wakeups and self._wakeups[0][0] <= now:
             due_ns, _, record = heapq.heappop(self._wakeups)

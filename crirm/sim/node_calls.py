@@ -65,7 +65,7 @@ class RuntimeService(PodCalls, ContainerCalls, ExecCalls, StatsCalls):
         )
 
     async def update_runtime_config(self, _request: UpdateRuntimeConfigRequest) -> UpdateRuntimeConfigResponse:
-        """Accept the pod network's address range, which nobody needs here."""
+        """Accept the pod network's address range, which is not used."""
         return UpdateRuntimeConfigResponse()
 
     async def runtime_config(self, _request: RuntimeConfigRequest) -> RuntimeConfigResponse:

@@ -1,4 +1,4 @@
-"""Pod sandboxes: the record of one, and what CRI's answers say of it."""
+"""Pod sandboxes: the record of one, and its messages in CRI's answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Pod:
         config: as the client sent it; never changed, because answers share its parts.
         created_ns: nanoseconds since 1970.
         ip: address of the pod; empty on the host's network.
-        pid: of its make-believe pause process.
+        pid: of its simulated pause process.
         container_ids: oldest first.
     """
 
@@ -67,7 +67,7 @@ def on_host_network(config: PodSandboxConfig) -> bool:
 
 
 def listed_pod(pod: Pod) -> PodSandbox:
-    """Return what a list says of *pod*."""
+    """Return *pod* as an item of a list."""
     return PodSandbox(
         id=pod.id,
         metadata=pod.config.metadata,
@@ -80,7 +80,7 @@ def listed_pod(pod: Pod) -> PodSandbox:
 
 
 def pod_status(pod: Pod) -> PodSandboxStatus:
-    """Return what PodSandboxStatus and events say of *pod*."""
+    """Return *pod* as in PodSandboxStatus and events."""
     options = pod.config.linux.security_context.namespace_options
     return PodSandboxStatus(
         id=pod.id,

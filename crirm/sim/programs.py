@@ -1,4 +1,4 @@
-"""What the make-believe processes do: a few commands that end by themselves, and everything else runs for ever."""
+"""The simulated processes: a few commands that end by themselves; everything else runs for ever."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Program:
     handler_code: int | None = None
 
     def code_when_asked(self, *, is_init: bool) -> int | None:
-        """Return the code with which it exits when it gets the stop signal; None if it goes on.
+        """Return its exit code on the stop signal; None if it continues.
 
         Args:
             is_init: whether it is process 1 of its PID namespace, to which a signal without a handler does nothing.
@@ -76,7 +76,7 @@ def _sleep_for_ever() -> Generator[Step, None, int]:
 
 
 def missing_program(name: str) -> str:
-    """Return what runc says of a program that is not there."""
+    """Return runc's message about a missing program."""
     if "/" in name:
         return f"exec: {quoted(name)}: stat {name}: no such file or directory"
     return f"exec: {quoted(name)}: executable file not found in $PATH"

@@ -1,4 +1,4 @@
-"""Linux resources of containers: what an update changes, and what is left as it was."""
+"""Linux resources of containers: merging an update."""
 
 from __future__ import annotations
 

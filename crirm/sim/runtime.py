@@ -35,8 +35,8 @@ class Runtime:
     Attributes:
         socket_path: of the Unix socket.
         model: pods, containers and images; may be read and changed from Trio tasks, too.
-        faults: what is to go wrong.
-        calls: what was called, and how it ended.
+        faults: to inject.
+        calls: counters of calls and outcomes.
     """
 
     def __init__(self, socket_path: str, settings: SimSettings, model: Model) -> None:
@@ -78,7 +78,7 @@ class Runtime:
         self._woken.set()
 
     async def keep_time(self) -> None:
-        """Trio-flavoured: let the processes go on when their time comes; never ends."""
+        """Trio-flavoured: continue processes when they are due; never ends."""
         while True:
             self._woken = trio.Event()
             due_ns = self.model.next_wakeup_ns()

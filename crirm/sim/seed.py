@@ -1,4 +1,4 @@
-"""Pods and containers that are there before the first call, for benchmarks."""
+"""Pods and containers that exist before the first call, for benchmarks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PADDING = "padding"
 
 
 def seed(model: Model, settings: SimSettings) -> None:
-    """Fill *model* with the pods and running containers that *settings* ask for; nobody is told of them."""
+    """Fill *model* with the pods and running containers of *settings*, without events."""
     model.is_quiet = True
     for pod_number in range(settings.pods):
         metadata = PodSandboxMetadata(name=f"pod-{pod_number}", namespace="default", uid=f"uid-{pod_number}")

@@ -1,13 +1,13 @@
-"""What the embedded runtime says of itself, and how it is filled."""
+"""The identity and initial content of the embedded runtime."""
 
 from __future__ import annotations
 
 import enum
-from importlib.metadata import version
 
 import attrs
 
-VERSION = version("crirm")
+from crirm import __version__
+
 V1 = "runtime.v1"
 V1ALPHA2 = "runtime.v1alpha2"
 
@@ -39,7 +39,7 @@ class SimSettings:
     """
 
     runtime_name: str = ""
-    runtime_version: str = VERSION
+    runtime_version: str = __version__
     api: Api = Api.BOTH
     one_event_channel: bool = False
     stream_chunk: int = 50

@@ -1,4 +1,4 @@
-"""The little shell of the make-believe processes: lists, ``&&``, ``||``, endless loops, and five words of busybox."""
+"""The little shell of the simulated processes: lists, ``&&``, ``||``, endless loops, and five words of busybox."""
 
 from __future__ import annotations
 

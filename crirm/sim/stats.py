@@ -1,4 +1,4 @@
-"""What the make-believe processes use: figures that follow from the id and the age of a container."""
+"""Resource usage of the simulated processes: figures derived from the id and age of a container."""
 
 from __future__ import annotations
 

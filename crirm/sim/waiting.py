@@ -1,4 +1,4 @@
-"""How handlers wait; they run on the asyncio side, where Trio's own means are not to be had."""
+"""Waiting in handlers, which run on the asyncio side, without Trio."""
 
 from __future__ import annotations
 

@@ -6,15 +6,12 @@ It is a separate file, so that it survives a damaged state, and is readable.
 from __future__ import annotations
 
 import json
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crirm.errors import CrirmError
 from crirm.system.json_file import JsonFileError, read_json, write_json
-from crirm.system.store_file import FILE as STATE_FILE
-from crirm.system.store_file import read_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,11 +86,15 @@ def _removed(path: Path) -> bool:
 
 def policy_in_use(directory: str) -> str | None:
     """Return the policy whose decisions are kept in *directory*; None where nothing is, or nothing that can be read."""
-    path = Path(directory) / STATE_FILE
+    import sqlite3  # noqa: PLC0415 - few daemons are told to keep their policy
+
+    from crirm.system import store_file  # noqa: PLC0415
+
+    path = Path(directory) / store_file.FILE
     if not path.exists():
         return None
     try:
-        with closing(read_only(path)) as connection:
+        with closing(store_file.read_only(path)) as connection:
             row = connection.execute("SELECT value FROM meta WHERE key = 'policy'").fetchone()
             return None if row is None else str(json.loads(row[0]))
     except (sqlite3.Error, ValueError):

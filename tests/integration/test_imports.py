@@ -21,7 +21,6 @@ ALWAYS_LATER = {
     "yaml": "configuration files and annotations",
     "tomli": "configuration files",
     "cattrs": "configuration files, and records that are written or read",
-    "dateutil": "timestamps in generated messages",
     "crirm.cri.proto.runtime.v1": "the whole API: messages that are dumped, the embedded runtime, tests",
     "crirm.kube.proto.v1": "the node agent",
     "crirm.replay.trace": "traces that are recorded or replayed",
@@ -31,6 +30,7 @@ ALWAYS_LATER = {
 }
 WITHOUT_POLICY = {
     "betterproto": "requests that are decided about",
+    "dateutil": "what betterproto imports",
     "crirm.policy.topology_aware.policy": "the policy; its options are read by all",
     "crirm.daemon.placement.node": "decisions",
     "crirm.daemon.enforcer.enforcer": "decisions in the kernel",

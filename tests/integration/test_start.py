@@ -59,7 +59,7 @@ def _sim(*args: str) -> Callable[[Stage], None]:
         pytest.param(_regular_file, ["not a socket", "--runtime-socket"], id="a regular file"),
         pytest.param(_speaks(NOISE), ["does not speak gRPC", "--runtime-socket"], id="noise"),
         pytest.param(_speaks(HTTP1), ["does not speak gRPC", "--runtime-socket"], id="an HTTP/1 server"),
-        pytest.param(_sim("--fault", "Version:garbage"), ["Version", "CRI runtime"], id="a Version that is none"),
+        pytest.param(_sim("--fault", "Version:garbage"), ["Version", "not a CRI socket"], id="a Version that is none"),
         pytest.param(
             _sim("--name", "dockershim"), ["'dockershim'", "--allow-untested-runtimes"], id="an untested runtime"
         ),

@@ -14,12 +14,8 @@ import trio
 
 from crirm import logs
 from crirm.cri.dump_rules import DumpRules
-from crirm.daemon.observation.resync import resync
-from crirm.daemon.placement.transaction import Transaction, plan_aside
 from crirm.daemon.settings import NOTHING, intercepted_by
 from crirm.errors import CrirmError
-from crirm.model.workload import ContainerState
-from crirm.policy.activation import Plan, plan
 from crirm.rpc.grpc_wire import RpcError
 
 if TYPE_CHECKING:
@@ -27,9 +23,11 @@ if TYPE_CHECKING:
     from crirm.daemon.decider import Decider
     from crirm.daemon.dump.dumper import Dumper
     from crirm.daemon.node import DecidingNode
+    from crirm.daemon.placement.transaction import Transaction
     from crirm.daemon.relay.link import Link
     from crirm.daemon.settings import Settings
     from crirm.model.decision import State
+    from crirm.policy.activation import Plan
     from crirm.policy.api import Policy
 
 log = logs.get_logger("config")
@@ -123,6 +121,7 @@ class Reconfiguration:
 
     async def _propose(self, settings: Settings) -> Proposal:
         from crirm.daemon.node import open_bare_node  # noqa: PLC0415 - a daemon that only relays stays small
+        from crirm.daemon.placement.transaction import Transaction, plan_aside  # noqa: PLC0415
         from crirm.policy.registry import make_policy  # noqa: PLC0415
 
         node, decider = self.decider.node, self.decider
@@ -171,6 +170,7 @@ class Reconfiguration:
 
     async def _put_to_work(self, node: DecidingNode, settings: Settings) -> None:
         await node.keep_state(settings)
+        await node.first_needs()
         self.decider.node = node
         self.service.start_soon(node.run)
 
@@ -180,6 +180,8 @@ class Reconfiguration:
         Raises:
             RejectedError: it does not list its containers.
         """
+        from crirm.daemon.observation.resync import resync  # noqa: PLC0415 - as above
+
         try:
             await resync(node.runtime, node.engine, node.intake)
         except RpcError as error:
@@ -212,6 +214,8 @@ class Reconfiguration:
 
     def _is_needed(self, node: DecidingNode) -> bool:
         """Whether updates are still to be sent, or a trace is being recorded."""
+        from crirm.model.workload import ContainerState  # noqa: PLC0415 - as above
+
         state = node.engine.state
         creating = any(one.state is ContainerState.CREATING for one in state.workload.containers.values())
         untold = any(state.told.get(key) != wanted for key, wanted in state.adjustments.items())
@@ -221,6 +225,8 @@ class Reconfiguration:
 
 def _planned(node: DecidingNode, policy: Policy, state: State) -> Plan:
     """Return the plan for *state* under *policy*; pure, so a thread can compute it."""
+    from crirm.policy.activation import plan  # noqa: PLC0415 - as above
+
     ours = node.engine.policy
     grants = ours.save(state.policy) if ours.name == policy.name else {}
     return plan(policy, grants, state, node.machine)

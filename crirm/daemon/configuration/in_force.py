@@ -20,7 +20,6 @@ from crirm.daemon.configuration.meaning import UnreadableError, loaded, loaded_m
 from crirm.daemon.settings import NOTHING
 from crirm.errors import CrirmError, UsageError
 from crirm.logs import get_logger
-from crirm.model.workload import Workload
 from crirm.system.config_cache import ConfigCacheError, path_in, policy_in_use, read_accepted, write_accepted
 
 if TYPE_CHECKING:
@@ -284,7 +283,7 @@ class Configurations:
     def status(self) -> dict[str, Any]:
         """Return the configuration part of ``crirm status``."""
         rejected, node = self.rejected, self.change.decider.node
-        workload = Workload() if node is None else node.engine.state.workload
+        workload = None if node is None else node.engine.state.workload
         return {
             "source": self.in_force.source.value,
             "name": self.in_force.name,

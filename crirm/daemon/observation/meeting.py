@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 from grpclib.const import Status
 
-from crirm.cri.decode import verbose_info
 from crirm.cri.encode import pod_question
 from crirm.cri.listed import pod_status
+from crirm.cri.replies import verbose_info
 from crirm.daemon.observation.resync import with_details
 from crirm.daemon.relay.asking import ask
 from crirm.logs import get_logger

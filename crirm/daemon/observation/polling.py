@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from crirm.cri.decode import event
 from crirm.cri.listed import seen_containers
 from crirm.cri.message import MalformedError
-from crirm.cri.slice import ContainerEventType
+from crirm.cri.numbers import ContainerEventType
+from crirm.cri.replies import event
 from crirm.logs import get_logger
 from crirm.model.events import ContainerExited, ContainerRemoved
 from crirm.model.workload import ContainerId, ContainerState

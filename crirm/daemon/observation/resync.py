@@ -9,10 +9,10 @@ import attrs
 import trio
 from grpclib.const import Status
 
-from crirm.cri import decode
 from crirm.cri.encode import container_question, pod_question
 from crirm.cri.listed import listed_pods, seen_containers
 from crirm.cri.message import MalformedError
+from crirm.cri.replies import status_cpus, status_resources, verbose_info, with_cgroup_parent
 from crirm.daemon.relay.asking import ask
 from crirm.logs import get_logger
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
@@ -85,7 +85,7 @@ class Details:
         """Return the verbose info of a pod, empty if the runtime has none; None if the pod is gone."""
         request = pod_question(pod.id)
         try:
-            info = await ask(self.runtime, "PodSandboxStatus", request, decode.verbose_info, timeout_s=STATUS_TIMEOUT_S)
+            info = await ask(self.runtime, "PodSandboxStatus", request, verbose_info, timeout_s=STATUS_TIMEOUT_S)
         except RpcError as error:
             log.debug("cannot find out a pod's cgroup", pod=f"{pod.namespace}/{pod.name}", reason=str(error))
             return None if error.status is Status.NOT_FOUND else ""
@@ -143,16 +143,16 @@ class Details:
 
 
 def _given_in(status: bytes) -> tuple[LinuxResources, CPUSet]:
-    told, info = decode.status_resources(status), decode.verbose_info(status).get("info", "")
+    told, info = status_resources(status), verbose_info(status).get("info", "")
     resources = spec_resources(info) if told is None else told
-    return resources, _cpus(decode.status_cpus(status)) or spec_cpus(info)
+    return resources, _cpus(status_cpus(status)) or spec_cpus(info)
 
 
 def with_details(pod: Pod, info: str) -> Pod:
     """Return *pod* with the details of its verbose *info*."""
     linux = _at(_tree(info), "config", "linux")
     return attrs.evolve(
-        decode.with_cgroup_parent(pod, cgroup_parent(info)),
+        with_cgroup_parent(pod, cgroup_parent(info)),
         overhead=_given(_at(linux, "overhead")),
         resources=_given(_at(linux, "resources")),
     )

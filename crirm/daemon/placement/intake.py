@@ -8,10 +8,7 @@ import attrs
 import trio
 
 from crirm.admission.admission import Admission, Facts, admitted, as_asked
-from crirm.admission.creation import CREATION, hinting_places
-from crirm.admission.resize import RESIZE
 from crirm.admission.steps import pod_named, required
-from crirm.cri.decode import resources
 from crirm.daemon.placement.cpusets import Cpusets
 from crirm.logs import get_logger
 from crirm.model.decision import RefusedError
@@ -33,6 +30,7 @@ log = get_logger("policy")
 
 NOBODY = ContainerKey("")  # is given nothing
 HINTS_WITHIN_S = 2.0  # a mount of a dead file server never answers; the container is then placed without its hint
+FINDERS = 8  # threads that look for hints; one that gets no answer is never free again, and others need threads too
 
 
 @attrs.define
@@ -54,6 +52,7 @@ class Intake:
     doubt: Callable[[], None]
     override: Overriding = as_asked
     cpusets: Cpusets = attrs.field(default=attrs.Factory(lambda self: Cpusets(self.engine), takes_self=True))
+    _finders: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(FINDERS), init=False)
     _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
     _longest: int = attrs.field(default=0, init=False)  # characters of an id
     _ids_of: object = attrs.field(default=None, init=False)
@@ -85,6 +84,9 @@ class Intake:
         Raises:
             RefusedError: by a step before the policy.
         """
+        from crirm.admission.creation import CREATION  # noqa: PLC0415 - betterproto; see `node.first_needs`
+        from crirm.cri.decode import resources  # noqa: PLC0415
+
         pod = self.pod_of(request.pod_sandbox_id)
         self._tell_untold(self.engine.state.workload.pods[pod], resources(request.config.linux.resources))
         try:
@@ -99,6 +101,8 @@ class Intake:
         Raises:
             RefusedError: by a step before the policy.
         """
+        from crirm.admission.resize import RESIZE  # noqa: PLC0415 - as above
+
         return admitted(self._asked(request, key, ()), RESIZE)
 
     def _asked(
@@ -134,6 +138,8 @@ class Intake:
 
     async def hints(self, request: cri.CreateContainerRequest) -> tuple[TopologyHint, ...] | None:
         """Return the location of a container's mounts and devices, as far as it matters; None: unknown."""
+        from crirm.admission.creation import hinting_places  # noqa: PLC0415 - as above
+
         known = self.pod_of(request.pod_sandbox_id) in self.engine.state.workload.pods
         try:
             places = hinting_places(self._asked(request, NOBODY, ())) if known else ()
@@ -144,7 +150,9 @@ class Intake:
     async def _found(self, name: str, places: tuple[Place, ...]) -> tuple[TopologyHint, ...] | None:
         try:
             with trio.move_on_after(HINTS_WITHIN_S):
-                return await trio.to_thread.run_sync(self.find_hints, places, abandon_on_cancel=True)
+                return await trio.to_thread.run_sync(
+                    self.find_hints, places, abandon_on_cancel=True, limiter=self._finders
+                )
             log.warning("no topology hints: looking up mounts and devices timed out", container=name)
         except Exception:  # a hint must never stop the daemon
             log.exception("could not look up topology hints", container=name)

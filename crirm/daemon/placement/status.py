@@ -6,9 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from crirm.cri import slice as cri
-from crirm.cri.decode import status_resources
 from crirm.cri.encode import status_as_asked
 from crirm.cri.reading import read
+from crirm.cri.replies import status_resources
 from crirm.daemon.placement.answers import noted
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Final
 import attrs
 import trio
 
+from crirm import __version__
 from crirm.daemon.placement.ladder import Listener
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
@@ -147,14 +148,12 @@ class _Trace:
         return end
 
     def _make_writer(self) -> TraceWriter:
-        from importlib.metadata import version  # noqa: PLC0415  # most daemons record nothing
-
-        from crirm.replay.records import start_of  # noqa: PLC0415
+        from crirm.replay.records import start_of  # noqa: PLC0415  # most daemons record nothing
         from crirm.replay.trace import Header, TraceWriter  # noqa: PLC0415
 
         begin = self.begin
         start = start_of(begin.policy, begin.state, self.pools)
-        return TraceWriter(Header(version("crirm"), begin.at_s, self.topology, begin.choice, start))
+        return TraceWriter(Header(__version__, begin.at_s, self.topology, begin.choice, start))
 
 
 class Recorder(Listener):

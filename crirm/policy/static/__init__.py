@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from crirm.model.topology import Topology
-from crirm.policy.api import Constraints, Policy, PolicyDescription
+from typing import TYPE_CHECKING
+
+from crirm.policy.api import PolicyDescription
 from crirm.policy.static.options import StaticOptions
+
+if TYPE_CHECKING:
+    from crirm.model.topology import Topology
+    from crirm.policy.api import Constraints, Policy
 
 
 def _make(topology: Topology, constraints: Constraints, options: StaticOptions) -> Policy:

@@ -10,10 +10,14 @@ around them, so others are adjusted (`effects`), and everything is told to whoev
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
-from crirm.model.topology import Topology
-from crirm.policy.api import Constraints, Policy, PolicyDescription
+from crirm.policy.api import PolicyDescription
 from crirm.policy.topology_aware.options import TopologyAwareOptions
+
+if TYPE_CHECKING:
+    from crirm.model.topology import Topology
+    from crirm.policy.api import Constraints, Policy
 
 
 def _make(name: str, topology: Topology, constraints: Constraints, options: TopologyAwareOptions) -> Policy:

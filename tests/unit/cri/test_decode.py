@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from crirm.cri import decode
+from crirm.cri import decode, replies
 from crirm.cri import slice as cri
 from crirm.cri.decode import Place
 from crirm.cri.encode import adjusted_create, adjusted_update, status_as_asked, update_request
@@ -132,7 +132,7 @@ def test_lists_are_read() -> None:
     assert [listed] == listed_containers(bytes(containers))
     pod = Pod(PodId("p"), "u", "web", "shop", QoSClass.BEST_EFFORT, labels={"l": "1"})
     assert [pod] == listed_pods(bytes(pods))
-    assert decode.with_cgroup_parent(pod, "/kubepods/podu").qos is QoSClass.GUARANTEED
+    assert replies.with_cgroup_parent(pod, "/kubepods/podu").qos is QoSClass.GUARANTEED
 
 
 @pytest.mark.parametrize(
@@ -161,9 +161,9 @@ def test_who_is_listed_is_seen_without_reading_the_rest(item: bytes, seen: tuple
 def test_statuses_are_read() -> None:
     status = v1.ContainerStatus(resources=v1.ContainerResources(linux=RESOURCES))
     answer = bytes(v1.ContainerStatusResponse(status=status, info={"info": "{}"}))
-    assert decode.status_resources(answer) == ASKED
-    assert decode.verbose_info(answer) == {"info": "{}"}
-    assert decode.status_resources(bytes(v1.ContainerStatusResponse(status=v1.ContainerStatus(id="x")))) is None
+    assert replies.status_resources(answer) == ASKED
+    assert replies.verbose_info(answer) == {"info": "{}"}
+    assert replies.status_resources(bytes(v1.ContainerStatusResponse(status=v1.ContainerStatus(id="x")))) is None
 
 
 def test_adjustments_go_into_requests_and_nothing_else_changes() -> None:

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import crirm
+from crirm.cri import numbers
 from crirm.cri import slice as cri
-from crirm.cri.fields import fields, number, path
+from crirm.cri.fields import fields
 from crirm.cri.message import MalformedError
 from crirm.cri.proto.runtime import v1
 from crirm.cri.reading import read
@@ -45,13 +46,19 @@ def test_an_enum_is_that_of_the_whole_api(enum: type[betterproto.Enum]) -> None:
     assert {one.name: int(one) for one in enum} == {one.name: int(one) for one in getattr(v1, enum.__name__)}
 
 
-def test_numbers_and_paths_are_found_by_name() -> None:
-    assert number(cri.CreateContainerRequest, "config") == 2
-    assert path(cri.CreateContainerRequest, "config", "linux", "resources") == (2, 15, 1)
-    with pytest.raises(KeyError):
-        number(cri.CreateContainerRequest, "confog")
-    with pytest.raises(KeyError, match="is not a message"):
-        path(cri.Mount, "readonly", "more")
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.__name__)
+def test_the_numbers_are_those_of_the_messages(message: type[betterproto.Message]) -> None:
+    expected = {name: field.number for name, field in fields(message).items()}
+    assert _members(getattr(numbers, message.__name__)) == expected
+
+
+@pytest.mark.parametrize("enum", ENUMS, ids=lambda enum: enum.__name__)
+def test_the_numbers_are_those_of_the_enums(enum: type[betterproto.Enum]) -> None:
+    assert _members(getattr(numbers, enum.__name__)) == {one.name: int(one) for one in enum}
+
+
+def _members(numbered: type) -> dict[str, int]:
+    return {name: value for name, value in vars(numbered).items() if not name.startswith("__")}
 
 
 TEXT = st.text(max_size=20)
@@ -107,6 +114,11 @@ def test_what_occurs_twice_is_merged_and_the_last_of_several_counts() -> None:
     second = cri.UpdateContainerResourcesRequest("b", cri.LinuxContainerResources(cpu_shares=2))
     both = read(cri.UpdateContainerResourcesRequest, bytes(first) + bytes(second))
     assert (both.container_id, both.linux.cpu_shares, both.linux.cpuset_cpus) == ("b", 2, "0")
+
+
+def test_a_message_in_very_many_pieces_is_read_as_one() -> None:
+    piece = bytes(cri.CreateContainerRequest(config=cri.ContainerConfig(metadata=cri.ContainerMetadata("c"))))
+    assert read(cri.CreateContainerRequest, piece * 8000).config.metadata.name == "c"
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ import pytest
 import trio
 from grpclib.const import Status
 
+from crirm.cri import slice as cri
 from crirm.cri.ended import TELLING
 from crirm.cri.methods import INTERCEPTED, METHODS, RUNTIME_SERVICE
 from crirm.cri.proto.runtime import v1
+from crirm.cri.reading import read
 from crirm.model.cpuset import CPUSet
 from crirm.model.qos import QoSClass
 from crirm.model.workload import ContainerState, TopologyHint
@@ -293,6 +295,28 @@ async def test_hints_that_cannot_be_looked_up_stop(nursery: trio.Nursery, hints:
     await held.decided.wait()
     assert refused is (held.forwarded is None)
     assert held.refused is None or "cannot determine the location" in held.refused[1]
+
+
+async def test_mounts_that_never_answer_leave_threads_for_others(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that looks at a dead file server is never free again."""
+    monkeypatch.setattr("crirm.daemon.placement.intake.HINTS_WITHIN_S", 0.01)
+    threads, answer = trio.to_thread.current_default_thread_limiter(), threading.Event()
+    node = with_pod(nursery)
+
+    def find(_places: object) -> tuple[TopologyHint, ...]:
+        answer.wait(10)
+        return ()
+
+    node.intake.find_hints = find
+    try:
+        for _ in range(3):
+            request = read(cri.CreateContainerRequest, bytes(create_request(mounts=("/data",))))
+            assert await node.intake.hints(request) is None
+        assert not threads.borrowed_tokens
+    finally:
+        answer.set()
 
 
 @pytest.mark.parametrize("field", [6, 7])
