@@ -142,6 +142,15 @@ def set_reading(transport: asyncio.Transport, wanted: bool) -> None:
         (transport.resume_reading if wanted else transport.pause_reading)()
 
 
+def pause_again(transport: asyncio.Transport) -> None:
+    """Have *transport* read no more though it was paused in ``connection_made``, which Python 3.11.2 does not heed.
+
+    There asyncio begins to read after ``connection_made`` all the same, and takes a second pause for done.
+    """
+    transport.resume_reading()
+    transport.pause_reading()
+
+
 def rest_of(transport: asyncio.BaseTransport) -> bytes:
     """Return unread data of a broken Unix connection, which asyncio would discard."""
     rest = bytearray()

@@ -217,7 +217,8 @@ class CallerFrames:
     def _settings(self, _stream_id: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
         self._count(Kind.SETTINGS)
         if flags & h2.ACK:
-            return None
+            ours, self._splice.acknowledges_ours = self._splice.acknowledges_ours, False
+            return b"" if ours else None
         settings = h2.settings_in(data[at:end])
         for setting, value in settings:
             if setting == h2.HEADER_TABLE_SIZE:

@@ -92,6 +92,7 @@ class CallerConnection(bridge.Protocol):
         self._memory: list[MemoryServer] = []
         self._writable = True
         self._scheduled = False
+        self._looking = False  # for the runtime: what the caller sends goes nowhere yet
         server.connections.add(self)
 
     # --- the caller's socket --------------------------------------------------------------------------------------
@@ -106,6 +107,7 @@ class CallerConnection(bridge.Protocol):
         if path is None:
             self._serve_alone()
         else:
+            self._looking = True
             self._transport.pause_reading()
             bridge.spawn(self._join, path)
 
@@ -121,8 +123,17 @@ class CallerConnection(bridge.Protocol):
         else:
             if self.lost:
                 runtime.close()
+        self._looking = False
         if self._transport is not None and not self.lost:
             self._transport.resume_reading()
+            self._take_early()
+
+    def _take_early(self) -> None:
+        """Look at what has come too early."""
+        if self._alone is not None:
+            self._alone.data_received(self.splice.caller.reader.data)
+        elif self.splice.caller.reader.unread:
+            self.work()
 
     def joined(self, runtime: RuntimeHalf) -> None:
         """Splice to *runtime*, which is open."""
@@ -130,6 +141,7 @@ class CallerConnection(bridge.Protocol):
 
     def _serve_alone(self) -> None:
         if self._transport is not None:
+            self.splice.greeted = True
             self._alone = LoneServer(self._server.refusal_while_away, self._transport)
 
     def data_received(self, data: bytes) -> None:
@@ -139,7 +151,10 @@ class CallerConnection(bridge.Protocol):
             return
         self.splice.now_s = monotonic()
         self.splice.caller.reader.add(data)
-        self.work()
+        if self._looking and self._transport is not None:
+            bridge.pause_again(self._transport)
+        else:
+            self.work()
 
     def pause_writing(self) -> None:
         """Stop reading the runtime: the caller does not read its socket."""
@@ -208,8 +223,7 @@ class CallerConnection(bridge.Protocol):
             if self._runtime is not None:
                 self._runtime.write(data)
         if splice.to_caller:
-            data = b"".join(splice.to_caller)
-            splice.to_caller.clear()
+            data = splice.take_for_caller()
             if self._transport is not None and not self._transport.is_closing():
                 self._transport.write(data)
         if splice.leaving and splice.is_idle and not self.lost:
@@ -284,7 +298,8 @@ class CallerConnection(bridge.Protocol):
         if self.lost:
             return
         if self._transport is not None:
-            lying = b"".join((*self.splice.to_caller, last_words))
+            self.splice.to_caller.append(last_words)
+            lying = self.splice.take_for_caller()
             if lying and not self._transport.is_closing():
                 self._transport.write(lying)
             self._transport.close()

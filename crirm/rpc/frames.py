@@ -13,6 +13,7 @@ from crirm.errors import CrirmError
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD: Final = Struct(">HBBBL")  # length in two parts, type, flags, stream
 HEAD_BYTES: Final = 9
+KIND_AT: Final = 3  # in the head
 _SETTING: Final = Struct(">HL")
 _NUMBER: Final = Struct(">L")
 

@@ -315,9 +315,16 @@ class Held:
         else:
             self._gone = True
             if self._handler is not None and call.headers:
+                body = bytes(call.body) if edited is None else frame(edited)
+                self._forget_messages(call)
                 bridge.now(self._server.send_headers(self._stream, call.headers, end=False))
-                bridge.now(self._stream.send_data(bytes(call.body) if edited is None else frame(edited)))
+                bridge.now(self._stream.send_data(body))
             bridge.now(self._server.send_headers(self._stream, call.trailers, end=True))
+
+    def _forget_messages(self, call: Forwarded) -> None:
+        """Hold them no longer: what the caller has no room for counts by itself from here on, see `waits`."""
+        self.message, call.body = b"", bytearray()
+        self._account.release(self)
 
     def _failed(self, status: Status, message: str, error: CrirmError | None) -> None:
         """Refuse a call that was not forwarded; otherwise the caller gets the runtime's reply."""

@@ -48,6 +48,8 @@ class SpliceState:
         self.to_runtime: list[bytes] = []
         self.streams: dict[int, Stream] = {}
         self.now_s = 0.0  # monotonic time of the bytes that are being looked at
+        self.greeted = False  # the caller has got settings, which have to come first (RFC 9113 section 3.4)
+        self.acknowledges_ours = False  # the caller's next acknowledgement is of settings that the runtime has not sent
         self.leaving = False  # GOAWAY was sent: no new calls
         self.latest = self.latest_passing = 0  # stream numbers
         self.last = h2.LARGEST_STREAM_ID  # beyond which new calls are not processed
@@ -84,6 +86,17 @@ class SpliceState:
             if stream.watch is not None:
                 stream.watch.broken(status.value, message)
         self.calls.broken(stream, status.value, message)
+
+    def take_for_caller(self) -> bytes:
+        """Take what lies here for the caller, behind settings of our own if the runtime has sent none yet."""
+        data = b"".join(self.to_caller)
+        self.to_caller.clear()
+        if data and not self.greeted:
+            self.greeted = True
+            if data[h2.KIND_AT] != h2.SETTINGS:
+                self.acknowledges_ours = True
+                return h2.settings({}) + data
+        return data
 
     # --- replies of crirm's own -----------------------------------------------------------------------------------
 

@@ -116,3 +116,25 @@ async def test_messages_of_64_mib_pass_both_ways() -> None:
         assert len(rig.kubelet.streams[stream].body) == len(body)
         assert rig.kubelet.streams[stream].headers == [REPLY, OK]
         assert rig.idle
+
+
+@in_guest_mode
+async def test_a_held_reply_that_waits_for_its_caller_is_held_once() -> None:
+    async def handler(call: object) -> None:
+        await call.forward(b"")  # type: ignore[attr-defined] # a HeldCall
+
+    async with open_rig(kubelet_acknowledges=False) as rig:
+        rig.limit(most_bytes=130_000, most_of_one_bytes=130_000)
+        rig.handler = handler
+        stream = await rig.call()
+        rig.pool_runtime.h2.send_headers(1, REPLY)
+        body = frame(bytes(100_000))
+        await rig.send(rig.pool_runtime, 1, body)
+        rig.pool_runtime.h2.send_headers(1, OK, end_stream=True)
+        await rig.settle()
+        seen = rig.kubelet.streams[stream]
+        assert (len(seen.body), seen.reset) == (65535, None)
+        rig.kubelet.h2.acknowledge_received_data(65535, stream)
+        await rig.settle()
+        assert (seen.body, seen.ended) == (body, True)
+        assert rig.idle
