@@ -263,6 +263,9 @@ class CallerConnection(bridge.Protocol):
     def runtime_lost(self, reason: str) -> None:
         """End the calls at the runtime; the caller has to reconnect."""
         self._runtime = None
+        if not (self.splice.greeted or self.splice.streams):
+            self.fail()  # as without crirm: a connection that came to nothing
+            return
         # Once half a header block has been sent, nothing else can follow it.
         in_block = self.splice.runtime.reader.block is not None
         self.splice.runtime_lost(f"lost the container runtime during the call: {reason}")
