@@ -252,7 +252,7 @@ def test_a_restart_of_crirm_keeps_every_assignment(containerd: Containerd, short
     with crirm(containerd, short_path, "static") as node:
         assert before == node.told()
         assert before == {each: str(node.cpus(each)) for each in containers}
-        assert "placed_anew=0" in (short_path / "crirm.log").read_text()
+        assert "reassigned=0" in (short_path / "crirm.log").read_text()
         (explained,) = node.ask("explain", "u2/main")
         assert explained["trail"]["chosen"] == "exclusive"
         node.end(containers[1])

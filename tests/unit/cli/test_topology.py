@@ -120,7 +120,8 @@ def test_output_into_a_pipe_has_no_colours(monkeypatch: pytest.MonkeyPatch) -> N
     assert "2 packages, 2 dies, 4 NUMA nodes, 32 cores, 64 CPUs" in output
 
 
-def test_a_narrow_terminal_wraps_and_loses_nothing() -> None:
+def test_a_narrow_terminal_wraps_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one is taken to be 80 columns wide
     console = Console(width=40, force_terminal=True, color_system=None, highlight=False)
     with console.capture() as capture:
         for part in render(topology_of(parse_spec("2n.8c.2t")), ["everything is odd"]):
