@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from crirm import __version__
 from tests.vm.disks import CACHE, CHECKOUT, kept, make_disk, run
 from tests.vm.recipe import digest
 
@@ -25,7 +26,7 @@ def python_disk(version: str, cache: Path = CACHE) -> Path:
         cache: where to keep it.
     """
     constraints = (CHECKOUT / "constraints.txt").read_text()
-    project = str(sorted((name, _project()[name]) for name in ("version", "scripts")))
+    project = f"{__version__} {sorted(_project()['scripts'].items())}"
     name = digest(version, _requirements(), constraints, project, Path(__file__).read_text())
     return kept(cache, f"python-{version}", name, lambda folder: _make_python(version, folder)) / "python.img"
 
@@ -60,11 +61,10 @@ def _project() -> dict[str, Any]:
 
 def _write_scripts(programs: Path, site: Path) -> None:
     """Write what installing crirm would: its commands, and the metadata that its version is read from."""
-    project = _project()
-    info = site / f"crirm-{project['version']}.dist-info"
+    info = site / f"crirm-{__version__}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: crirm\nVersion: {project['version']}\n")
-    for name, entry in project["scripts"].items():
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: crirm\nVersion: {__version__}\n")
+    for name, entry in _project()["scripts"].items():
         module, _, function = entry.partition(":")
         script = programs / name
         script.write_text(
