@@ -14,7 +14,6 @@ from grpclib.const import Status
 
 from crirm import __version__
 from crirm.admission.admission import as_asked
-from crirm.cri.methods import RUNTIME_SERVICE
 from crirm.daemon.enforcer.enforcer import Enforcer
 from crirm.daemon.enforcer.kernel import ThreadedKernel
 from crirm.daemon.observation.doubts import Doubts
@@ -31,6 +30,7 @@ from crirm.daemon.placement.engine import Engine
 from crirm.daemon.placement.intake import Intake
 from crirm.daemon.placement.ladder import ladder
 from crirm.daemon.placement.machine import HostSights, MachineWatch, policy_at_start
+from crirm.daemon.relay.runtime_calls import RuntimeCalls
 from crirm.daemon.settings import NOTHING
 from crirm.daemon.state.persistence import Persistence, open_persistence
 from crirm.daemon.state.recorder import Recorder, RecordingError
@@ -47,8 +47,7 @@ from crirm.system.cgroup import Cgroups, CgroupsUnusableError
 from crirm.system.hints import hints_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from crirm.admission.admission import Overriding
     from crirm.daemon.placement.machine import Sights
@@ -69,39 +68,6 @@ CGROUPS = "sys/fs/cgroup"  # under the host's root
 
 class UnknownWorkloadError(CrirmError):
     """The containers on the node are unknown."""
-
-
-@attrs.define
-class RuntimeCalls:
-    """Calls of the RuntimeService, in a CRI version that the runtime supports."""
-
-    pool: Pool
-    version: str = "v1"
-    info: RuntimeInfo | None = None
-    """What it said of itself when it was last there."""
-    identified: trio.Event = attrs.field(factory=trio.Event)
-
-    async def call(self, method: str, message: bytes, *, timeout_s: float) -> bytes:
-        """See ``asking.Runtime``."""
-        return await self.pool.unary(self.path(method), message, timeout_s=timeout_s)
-
-    @property
-    def connected(self) -> bool:
-        """See ``asking.Runtime``."""
-        return self.pool.connected
-
-    def stream(self, method: str, message: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """See ``listening.Streams``."""
-        return self.pool.open_stream(self.path(method), message)
-
-    def is_there(self, info: RuntimeInfo) -> None:
-        """Store the runtime's answer to Version."""
-        self.info, self.version = info, info.api_versions[0]
-        self.identified.set()
-
-    def path(self, method: str) -> str:
-        """Return the full name of *method*."""
-        return f"/runtime.{self.version}.{RUNTIME_SERVICE}/{method}"
 
 
 async def open_node(

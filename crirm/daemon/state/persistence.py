@@ -2,13 +2,12 @@
 
 Every decision wakes one task, which has a thread compare the current state with what was written last (entries of
 mappings that are the same object need no look) and write the difference in one transaction, together with the journal.
-A decision on which a request waits is written at once, anything else within `GATHER_S`, so that a pod's life costs few
-transactions: a start or an end that is lost is found again in the runtime's lists. There is no queue of changes, and
-after a disk failure the first success writes everything that is missing.
+A decision on which a request waits is written at once, anything else within `GATHER_S`: a start or an end that is lost
+is found again in the runtime's lists. After a disk failure the first success writes everything that is missing.
 
-Guarantee: no grant that was reported to anybody is lost. A request that carries a decision goes to the runtime
-when the kernel has the bytes of that decision (`Persistence.when_kept`), so that ``kill -9`` cannot undo it, and so do
-the updates of other containers. Nobody waits for the disk: it gets the bytes a little later, for a power cut only.
+Guarantee: no grant that was reported to anybody is lost. A request that carries a decision, and updates of other
+containers, go to the runtime when the kernel has the bytes of that decision (`Persistence.when_kept`), so that ``kill
+-9`` cannot undo it. Nobody waits for the disk: it gets the bytes a little later, for a power cut only.
 
 If the disk fails or hangs, the configuration decides: decisions continue, and an error says that a restart loses them
 (containers are then found in the runtime's lists and placed again), or requests that need a grant are refused.
