@@ -11,6 +11,8 @@ SENTENCE_CHARS: Final = 1000
 OUR_FAULT: Final = "crirm could not decide because of a fault of its own; see its log"
 """What a caller is told whose request met a bug."""
 
+"".encode("unicode_escape")  # loads the codec now: when file descriptors have run out, it cannot be loaded any more
+
 
 class CrirmError(Exception):
     """What went wrong, where, and what would be right, in one sentence that an operator understands."""
