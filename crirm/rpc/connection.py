@@ -129,10 +129,12 @@ class CallerConnection(bridge.Protocol):
             self._take_early()
 
     def _take_early(self) -> None:
-        """Look at what has come too early."""
+        """Handle what arrived before the runtime was found."""
+        reader = self.splice.caller.reader
         if self._alone is not None:
-            self._alone.data_received(self.splice.caller.reader.data)
-        elif self.splice.caller.reader.unread:
+            early, reader.data = reader.data, b""  # else the splice would answer it too
+            self._alone.data_received(early)
+        elif reader.unread:
             self.work()
 
     def joined(self, runtime: RuntimeHalf) -> None:

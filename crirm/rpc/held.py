@@ -204,7 +204,7 @@ class Held:
             self._reply(edited)
 
     async def _read(self) -> None:
-        """Return the only message of the request, decompressed."""
+        """Read the only message of the request, and decompress it."""
         body = bridge.now(self._stream.recv_data(self._size_bytes))
         messages = self._messages_in(body)
         self.message = body if self._handler is None else messages[0]

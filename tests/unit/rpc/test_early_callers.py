@@ -63,3 +63,23 @@ async def test_a_call_that_comes_before_the_runtime_is_known_to_be_away_is_refus
     async with open_rig() as rig:
         caller = await call_early(rig, piece_bytes, refuse)
         assert find(caller.streams[1].headers[-1], b"grpc-status") == b"14"
+
+
+@pytest.mark.parametrize("piece_bytes", PIECES)
+@in_guest_mode
+async def test_an_early_caller_without_a_runtime_is_read_again_once_it_reads(piece_bytes: int) -> None:
+    """What it has sent is grpclib's alone then: the splice would answer the same calls once more."""
+
+    async def refuse(_half: object, _path: str) -> None:
+        raise ConnectionRefusedError
+
+    async with open_rig() as rig:
+        caller = await call_early(rig, piece_bytes, refuse)
+        refusals = len(caller.streams[1].headers)
+        half: Any = caller.other
+        half.pause_writing()
+        assert not caller.transport.reading
+        half.resume_writing()
+        await rig.settle()
+        assert caller.transport.reading
+        assert (len(caller.streams[1].headers), half.splice.streams) == (refusals, {})
