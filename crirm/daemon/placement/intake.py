@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import attrs
@@ -16,7 +17,7 @@ from crirm.model.qos_estimate import classed
 from crirm.model.workload import ContainerId, ContainerKey, PodId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from crirm.admission.admission import Overriding
     from crirm.cri import slice as cri
@@ -28,9 +29,14 @@ if TYPE_CHECKING:
 
 log = get_logger("policy")
 
+NO_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 NOBODY = ContainerKey("")  # is given nothing
 HINTS_WITHIN_S = 2.0  # a mount of a dead file server never answers; the container is then placed without its hint
 FINDERS = 8  # threads that look for hints; one that gets no answer is never free again, and others need threads too
+
+
+def _no_files(devices: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG001 - a default
+    return {}
 
 
 @attrs.define
@@ -43,6 +49,7 @@ class Intake:
         find_hints: looks up the location of a container's mounts and devices; may block.
         doubt: called when the outcome at the runtime is unknown; the lists show it.
         override: returns a container with its override applied.
+        find_variables: looks up which variables CDI devices set; may block.
         cpusets: notified of CPUs in requests.
     """
 
@@ -51,6 +58,7 @@ class Intake:
     find_hints: Callable[[tuple[Place, ...]], tuple[TopologyHint, ...]]
     doubt: Callable[[], None]
     override: Overriding = as_asked
+    find_variables: Callable[[tuple[str, ...]], Mapping[str, tuple[str, ...]]] = attrs.field(default=_no_files)
     cpusets: Cpusets = attrs.field(default=attrs.Factory(lambda self: Cpusets(self.engine), takes_self=True))
     _finders: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(FINDERS), init=False)
     _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
@@ -78,8 +86,18 @@ class Intake:
 
     # --- admissions ----------------------------------------------------------------------------------------------
 
-    def creation(self, request: cri.CreateContainerRequest, hints: tuple[TopologyHint, ...] | None) -> Admission:
+    def creation(
+        self,
+        request: cri.CreateContainerRequest,
+        hints: tuple[TopologyHint, ...] | None,
+        cdi: Mapping[str, tuple[str, ...]] = NO_VARIABLES,
+    ) -> Admission:
         """Return the admission of a creation in a known pod, in the current state; nothing changes.
+
+        Args:
+            request: of the kubelet.
+            hints: as `hints` returned them.
+            cdi: as `variables` returned them.
 
         Raises:
             RefusedError: by a step before the policy.
@@ -90,7 +108,7 @@ class Intake:
         pod = self.pod_of(request.pod_sandbox_id)
         self._tell_untold(self.engine.state.workload.pods[pod], resources(request.config.linux.resources))
         try:
-            return admitted(self._asked(request, self.engine.new_key(), hints), CREATION)
+            return admitted(self._asked(request, self.engine.new_key(), hints, cdi), CREATION)
         except RefusedError as refusal:
             self.engine.refuse(pod, request.config.metadata.name, refusal)
             raise
@@ -110,8 +128,9 @@ class Intake:
         request: cri.CreateContainerRequest | cri.UpdateContainerResourcesRequest,
         key: ContainerKey,
         hints: tuple[TopologyHint, ...] | None,
+        cdi: Mapping[str, tuple[str, ...]] = NO_VARIABLES,
     ) -> Admission:
-        facts = Facts(key, self.memory_capacity, self.engine.decide, self.override, hints)
+        facts = Facts(key, self.memory_capacity, self.engine.decide, self.override, hints, cdi)
         return Admission(request, self.engine.state, facts)
 
     def requirements(self, pod: Pod, name: str, asked: LinuxResources) -> Requirements:
@@ -146,6 +165,20 @@ class Intake:
         except RefusedError:  # its admission reports this
             places = ()
         return await self._found(request.config.metadata.name, places) if places else ()
+
+    async def variables(self, request: cri.CreateContainerRequest) -> Mapping[str, tuple[str, ...]]:
+        """Return the variables that the request's claims of CPUs set, by CDI device; those in no file are left out."""
+        from crirm.admission.claims import devices_of  # noqa: PLC0415 - as above
+
+        devices = devices_of(request)
+        if not devices:
+            return NO_VARIABLES
+        with trio.move_on_after(HINTS_WITHIN_S):
+            return await trio.to_thread.run_sync(
+                self.find_variables, devices, abandon_on_cancel=True, limiter=self._finders
+            )
+        log.warning("cannot tell claimed CPUs: reading CDI files timed out", container=request.config.metadata.name)
+        return NO_VARIABLES
 
     async def _found(self, name: str, places: tuple[Place, ...]) -> tuple[TopologyHint, ...] | None:
         try:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from crirm.model.claims import CPUClaim, all_cpus
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import NO_QUOTA, Adjustment, RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
@@ -25,11 +26,13 @@ from crirm.model.workload import Container, ContainerKey, Pod, Workload
 from crirm.policy.annotations import PREFER_ISOLATED_CPUS, boolean
 from crirm.policy.api import Constraints, Json, Placement, Policy, Restored
 from crirm.policy.cpu_allocator import CPUAllocator
+from crirm.policy.dra import Held, Owned, saved_claims, sentence, with_claims
 from crirm.policy.partition import Partition, partition
 from crirm.policy.priorities import Priority, priorities_of
 from crirm.policy.static.options import StaticOptions
 
 ISOLATED, ORDINARY, BOTH, SHARED = "isolated", "exclusive", "exclusive and isolated", "shared"
+CLAIMED = "DRA claims"
 """The pools of a container."""
 
 
@@ -42,12 +45,14 @@ class StaticState:
         isolated: the free kernel-isolated CPUs.
         exclusive: the exclusive CPUs of containers.
         sharing: containers on shared CPUs.
+        dra: the claims of a DRA driver that containers run on.
     """
 
     free: CPUSet
     isolated: CPUSet
     exclusive: Mapping[ContainerKey, CPUSet] = attrs.field(factory=dict)
     sharing: frozenset[ContainerKey] = frozenset()
+    dra: Mapping[ContainerKey, tuple[CPUClaim, ...]] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -71,6 +76,8 @@ class StaticPolicy(Policy):
     name: str = "static"
     nodes: tuple[CPUSet, ...] = ()
     """The CPUs that may be used, by NUMA node, the largest node first."""
+    online: CPUSet = NO_CPUS
+    """All CPUs that are there, whatever they may be used for."""
 
     def initial(self) -> StaticState:
         """Return the state of a machine on which nothing runs."""
@@ -84,6 +91,8 @@ class StaticPolicy(Policy):
         """
         pod = workload.pod_of(container)
         before = self._without(state, container.key)
+        if container.claims:
+            return self._on_claims(state, before, workload, container)
         own = state.exclusive.get(container.key) or self._found(before, container)
         grant = self._grant(before, pod, container, own)
         if grant.cpus:
@@ -110,16 +119,27 @@ class StaticPolicy(Policy):
 
     def exclusive(self, state: StaticState) -> Mapping[ContainerKey, CPUSet]:
         """Return the exclusive CPUs of each container that has some."""
-        return state.exclusive
+        claimed = {key: all_cpus(claims) for key, claims in state.dra.items()}
+        return {**state.exclusive, **claimed} if claimed else state.exclusive
 
     def save(self, state: StaticState) -> Mapping[ContainerKey, Json]:
         """Return everybody's own CPUs as a list, empty for those who share."""
-        return {**dict.fromkeys(state.sharing, ""), **{key: str(cpus) for key, cpus in state.exclusive.items()}}
+        claimed = {key: [[claim.uid, str(claim.cpus)] for claim in claims] for key, claims in state.dra.items()}
+        exclusive = {key: str(cpus) for key, cpus in state.exclusive.items()}
+        return {**dict.fromkeys(state.sharing, ""), **exclusive, **claimed}
 
     def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:  # noqa: ARG002 - the interface
         """Restore the CPUs of all containers; if two claim the same CPU, the older one keeps it."""
         state, dropped = self.initial(), {}
         for key, own in sorted(saved.items()):
+            if (claims := saved_claims(own)) is not None:
+                try:
+                    self._owned(state).check(key, claims)
+                except RefusedError as refusal:
+                    dropped[key] = str(refusal)
+                else:
+                    state = self._with_claims(state, key, claims)
+                continue
             try:
                 cpus = CPUSet.parse(own if isinstance(own, str) else "no list")
             except ListFormatError:
@@ -131,9 +151,45 @@ class StaticPolicy(Policy):
                 state = self._with(state, key, cpus)
             else:
                 dropped[key] = f"CPUs {cpus - state.free - state.isolated} can no longer be exclusive"
-        adjustments = {key: _exclusively(cpus) for key, cpus in state.exclusive.items()}
+        adjustments = {key: _exclusively(cpus) for key, cpus in self.exclusive(state).items()}
         shared = Adjustment(cpus=self._shared(state))
         return Restored(state, {**dict.fromkeys(state.sharing, shared), **adjustments}, dropped)
+
+    # --- CPUs that a DRA driver has given out --------------------------------------------------------------------
+
+    def _on_claims(
+        self, before: StaticState, without: StaticState, workload: Workload, container: Container
+    ) -> Placement:
+        """Return the placement on DRA claims; *without* is the state in which the container has nothing."""
+        pod, claims = workload.pod_of(container), container.claims
+        owned = attrs.evolve(self._owned(without), name=workload.full_name)
+        owned.check(_name(pod, container), claims)
+        after = self._with_claims(without, container.key, claims)
+        changed = self._changes(before, after, container.key)
+        grant = _Grant(CLAIMED, all_cpus(claims), notes=(sentence(claims),))
+        trail = self._trail(before, after, pod, container, grant, changed)
+        return Placement(after, changed, trail=trail, moves=trail.moves)
+
+    def _owned(self, state: StaticState) -> Owned:
+        held: Held = {}
+        for claims in state.dra.values():
+            held = with_claims(held, claims)
+        return Owned(self.online, self.partition.reserved, held, state.exclusive)
+
+    def _with_claims(self, state: StaticState, key: ContainerKey, claims: tuple[CPUClaim, ...]) -> StaticState:
+        cpus = all_cpus(claims)
+        dra = {**state.dra, key: claims}
+        return attrs.evolve(state, free=state.free - cpus, isolated=state.isolated - cpus, dra=dra)
+
+    def _without_claims(self, state: StaticState, key: ContainerKey) -> StaticState:
+        dra = {other: claims for other, claims in state.dra.items() if other != key}
+        gone = all_cpus(state.dra[key]) - CPUSet.union(all_cpus(claims) for claims in dra.values())
+        return attrs.evolve(
+            state,
+            free=state.free | gone & self.partition.sharable,
+            isolated=state.isolated | gone & self.partition.isolated,
+            dra=dra,
+        )
 
     # --- choosing ------------------------------------------------------------------------------------------------
 
@@ -209,6 +265,8 @@ class StaticPolicy(Policy):
         return attrs.evolve(state, free=state.free - cpus, isolated=state.isolated - cpus, exclusive=exclusive)
 
     def _without(self, state: StaticState, key: ContainerKey) -> StaticState:
+        if key in state.dra:
+            return self._without_claims(state, key)
         own = state.exclusive.get(key)
         if own is None:
             return attrs.evolve(state, sharing=state.sharing - {key}) if key in state.sharing else state
@@ -217,6 +275,7 @@ class StaticPolicy(Policy):
             isolated=state.isolated | own & self.partition.isolated,
             exclusive={other: cpus for other, cpus in state.exclusive.items() if other != key},
             sharing=state.sharing,
+            dra=state.dra,
         )
 
     def _shared(self, state: StaticState) -> CPUSet:
@@ -226,8 +285,8 @@ class StaticPolicy(Policy):
         """Return the adjustments of *key*, if it has any, and of all others for whom they are not what they were."""
         shared = Adjustment(cpus=self._shared(after))
         changed = dict.fromkeys(sorted(after.sharing), shared) if self._shared(before) != shared.cpus else {}
-        if key in after.exclusive:
-            changed[key] = _exclusively(after.exclusive[key])
+        if own := self.exclusive(after).get(key):
+            changed[key] = _exclusively(own)
         elif key in after.sharing:
             changed[key] = shared
         return changed
@@ -309,4 +368,4 @@ def make(topology: Topology, constraints: Constraints, options: StaticOptions) -
     split = partition(topology, constraints, allocator)
     usable = split.sharable | split.isolated
     nodes = sorted((node.cpus & usable for node in topology.nodes), key=len, reverse=True)
-    return StaticPolicy(split, allocator, options, nodes=tuple(nodes))
+    return StaticPolicy(split, allocator, options, nodes=tuple(nodes), online=topology.online)

@@ -13,11 +13,13 @@ from crirm.model.topology import Topology
 from crirm.model.trail import Verdict
 from crirm.model.workload import Container, ContainerKey, ContainerState, Workload
 from crirm.policy.api import Constraints, Json, Placement, Restored
+from crirm.policy.dra import sentence
 from crirm.policy.topology_aware import saving
 from crirm.policy.topology_aware.admission import admit
 from crirm.policy.topology_aware.choice import Comparison
+from crirm.policy.topology_aware.claimed import on_claims
 from crirm.policy.topology_aware.cramped import cramped
-from crirm.policy.topology_aware.effects import Adjuster, changes, warming
+from crirm.policy.topology_aware.effects import Adjuster, changes, rehomed, warming
 from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant, settled
 from crirm.policy.topology_aware.machine import Machine, make_machine
 from crirm.policy.topology_aware.options import TopologyAwareOptions
@@ -50,6 +52,8 @@ class TopologyAware:
             raise RefusedError(RefusalReason.BAD_STATE, msg)
         warm = container.state is ContainerState.RUNNING  # its start is over
         request = self._request(state, workload, container, warm=warm)
+        if request.dra:
+            return self._on_claims(state, state, workload, request)
         choice = Comparison(self.machine, state, request)
         found = self._found(choice, container.found_on)
         if found is not None:
@@ -81,6 +85,8 @@ class TopologyAware:
             raise RefusedError(RefusalReason.BAD_STATE, msg)
         without = state.without_grant(self.machine.pools, container.key)
         request = self._request(without, workload, container, warm=old.warm)
+        if request.dra:
+            return self._on_claims(state, without, workload, request)
         choice = Comparison(self.machine, without, request, old.pool)
         after = None
         if not request.at_root or old.pool == self.machine.root.id:
@@ -116,7 +122,7 @@ class TopologyAware:
 
     def exclusive(self, state: PolicyState) -> Mapping[ContainerKey, CPUSet]:
         """Return the exclusive CPUs of each container that has some."""
-        return {key: grant.exclusive for filed in state.grants for key, grant in filed.items() if grant.exclusive}
+        return {key: grant.own for filed in state.grants for key, grant in filed.items() if grant.own}
 
     def save(self, state: PolicyState) -> Mapping[ContainerKey, Json]:
         """See `saving`."""
@@ -135,6 +141,19 @@ class TopologyAware:
         if warm:
             request = attrs.evolve(request, memory=attrs.evolve(request.memory, cold=None, cold_s=0))
         return admit(self.machine, state, request)
+
+    def _on_claims(self, before: PolicyState, without: PolicyState, workload: Workload, request: Request) -> Placement:
+        """Return the placement on DRA claims; *without* is the state in which the container has nothing."""
+        made = on_claims(self.machine, without, request, workload)
+        adjuster = self._adjuster(made.state)
+        done = changes(self._adjuster(before), adjuster, request.key, request.name)
+        for key in made.lifted:
+            why = f"a DRA driver gave CPUs of its pool to {request.name}"
+            rehomed(self._adjuster(before), adjuster, key, why, done)
+        pool = self.machine.pools[made.state.granted(request.key).pool]
+        there = [Verdict(pool.name, facts(Comparison(self.machine, without, request), pool))]
+        trail = make_trail(self.name, request, adjuster, there, done.moves, sentence(request.dra))
+        return Placement(made.state, done.adjustments, trail=trail, moves=trail.moves)
 
     def _found(self, choice: Comparison, cpus: CPUSet) -> PolicyState | None:
         """Return the state in which a container has the CPUs it was found bound to; None where that cannot be.

@@ -40,6 +40,8 @@ class Reader:
         wanted = preferences(pod, container.name)
         reserved = self._reserved.match(pod.namespace) is not None
         cpu = cpu_request(pod.qos, container.requirements, wanted, self.options, reserved_namespace=reserved)
+        if container.claims:
+            cpu = attrs.evolve(cpu, cls=CPUClass.NORMAL, full=0, part=0, isolate=False)
         memory, notes = _memory(container, pod, wanted, self._sets)
         hints = tuple(hint for hint in container.hints if hint.provider != _PSEUDO_HINT)
         at_root = pod.namespace == KUBE_SYSTEM or cpu.cls is CPUClass.RESERVED
@@ -55,6 +57,7 @@ class Reader:
             strict=wanted.hints is Hints.STRICT and not at_root,
             affinities=weights(container, workload, self.options),
             notes=notes,
+            dra=container.claims,
         )
 
 

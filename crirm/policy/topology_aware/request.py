@@ -2,6 +2,7 @@
 
 CPUs, the first rule that applies:
 
+0. a DRA driver has given it CPUs: exactly these, whatever else it requests (see `claimed`).
 1. ``prefer-reserved-cpus`` says yes, or the namespace is a reserved one and it does not say no: reserved CPUs.
 2. Burstable and BestEffort: shared CPUs.
 3. Guaranteed, by whole CPUs and the rest; *isolated* means "if there are any", else exclusive CPUs are ordinary ones:
@@ -26,6 +27,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from crirm.model.claims import CPUClaim
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
 from crirm.model.resources import Requirements, millicpu_to_shares
@@ -104,6 +106,7 @@ class Request:
         strict: whether only a pool comes into question that is next to all of these.
         affinities: how much each other container attracts it, negative for "repels".
         notes: on what could not be heeded.
+        dra: claims of a DRA driver, to run on exactly these.
     """
 
     key: ContainerKey
@@ -115,6 +118,7 @@ class Request:
     strict: bool = False
     affinities: Mapping[ContainerKey, int] = attrs.field(factory=dict)
     notes: tuple[str, ...] = ()
+    dra: tuple[CPUClaim, ...] = ()
 
 
 def cpu_request(

@@ -105,6 +105,8 @@ def _granted(grant: Grant, after: Adjuster) -> str:
     parts = []
     if grant.exclusive:
         parts.append(f"exclusive CPUs {grant.exclusive}")
+    if grant.dra:
+        parts.append(f"CPUs {after.cpus(grant)} of its DRA claims")
     if grant.on_shared:
         parts.append(f"shared CPUs {after.shared(grant.pool)}")
     if grant.cpu.cls is CPUClass.RESERVED:

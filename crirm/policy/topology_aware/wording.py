@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, assert_never
 
+from crirm.model.claims import all_cpus
 from crirm.model.quantity import MilliCPU, format_millicpu
 from crirm.policy.topology_aware.choice import Lack
 from crirm.policy.topology_aware.memory_sets import Kinds
@@ -68,7 +69,7 @@ def cpu_text(cpu: CPURequest) -> str:
 def asked_text(request: Request) -> str:
     """Return what a container requests."""
     memory = request.memory
-    parts = [cpu_text(request.cpu)]
+    parts = [f"the CPUs of its DRA claims ({all_cpus(request.dra)})" if request.dra else cpu_text(request.cpu)]
     if memory.use or memory.kinds is not None:
         amount = f"up to {size_text(memory.use)} of {kinds_text(memory.kinds)} memory"
         parts.append(amount if memory.use else f"{kinds_text(memory.kinds)} memory")
