@@ -28,7 +28,7 @@ def claims(asked: Admission) -> Admission:
     devices = devices_of(asked.request)
     if not devices:
         return asked
-    environment = {variable.key: variable.value for variable in asked.request.config.envs}
+    environment = {variable.key: variable.value.decode("utf-8", "replace") for variable in asked.request.config.envs}
     try:
         found = [claim_of(device, asked.facts.cdi.get(device), environment) for device in devices]
     except ClaimError as error:

@@ -173,7 +173,7 @@ class LinuxContainerConfig(betterproto.Message):
 @dataclass(eq=False, repr=False)
 class KeyValue(betterproto.Message):
     key: str = betterproto.string_field(1)
-    value: str = betterproto.string_field(2)
+    value: bytes = betterproto.bytes_field(2)
 
 
 @dataclass(eq=False, repr=False)
