@@ -9,7 +9,7 @@ import attrs
 from crirm.admission.steps import identified
 from crirm.cri import slice as cri
 from crirm.model.claims import ClaimError, claim_devices, claim_of
-from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.refusal import RefusalCode, RefusedError
 
 if TYPE_CHECKING:
     from crirm.admission.admission import Admission
@@ -33,5 +33,5 @@ def claims(asked: Admission) -> Admission:
         found = [claim_of(device, asked.facts.cdi.get(device), environment) for device in devices]
     except ClaimError as error:
         where = f"{pod.namespace}/{pod.name}/{container.name}"
-        raise RefusedError(RefusalReason.BAD_REQUEST, f"{where}: {error}") from error
+        raise RefusedError(RefusalCode.BAD_DRA_CLAIM, f"{where}: {error}") from error
     return attrs.evolve(asked, container=attrs.evolve(container, claims=tuple(found)))

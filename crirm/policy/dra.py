@@ -15,7 +15,7 @@ import attrs
 
 from crirm.model.claims import CPUClaim, all_cpus
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
-from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.workload import ContainerKey
 
 Held = Mapping[CPUClaim, int]
@@ -49,10 +49,10 @@ class Owned:
         for claim in claims:
             given = f"{subject}: its DRA claim {claim.uid} gives it CPUs {claim.cpus}, "
             if gone := claim.cpus - self.online:
-                raise RefusedError(RefusalReason.NO_ROOM, f"{given}but CPUs {gone} are not online")
+                raise RefusedError(RefusalCode.DRA_CPUS_OFFLINE, f"{given}but CPUs {gone} are not online")
             if both := claim.cpus & self.reserved:
                 what = f"{given}but CPUs {both} are reserved (ReservedResources)"
-                raise RefusedError(RefusalReason.NO_ROOM, f"{what}; reserve the same CPUs in the DRA driver")
+                raise RefusedError(RefusalCode.DRA_CPUS_RESERVED, f"{what}; reserve the same CPUs in the DRA driver")
             self._check_claims(given, claim)
             self._check_exclusive(given, claim)
 
@@ -61,13 +61,13 @@ class Owned:
             both = other.cpus & claim.cpus
             if other != claim and (both or other.uid == claim.uid):
                 what = f"claim {other.uid} has CPUs {other.cpus} for another container"
-                raise RefusedError(RefusalReason.NO_ROOM, f"{given}but {what}")
+                raise RefusedError(RefusalCode.DRA_CPUS_TAKEN, f"{given}but {what}")
 
     def _check_exclusive(self, given: str, claim: CPUClaim) -> None:
         for key, cpus in sorted(self.exclusive.items()):
             if both := cpus & claim.cpus:
                 what = f"CPUs {both} belong exclusively to {self.name(key)}"
-                raise RefusedError(RefusalReason.NO_ROOM, f"{given}but {what}; delete one of the two pods")
+                raise RefusedError(RefusalCode.DRA_CPUS_TAKEN, f"{given}but {what}; delete one of the two pods")
 
 
 def with_claims(held: Held, claims: Iterable[CPUClaim]) -> Held:

@@ -12,6 +12,7 @@ from crirm.admission.admission import Admission, Facts, admitted, as_asked
 from crirm.admission.steps import pod_named, required
 from crirm.daemon.placement.cpusets import Cpusets
 from crirm.logs import get_logger
+from crirm.model.claims import CLAIM, DEVICE, VARIABLE, ClaimError, claim_of
 from crirm.model.qos_estimate import classed
 from crirm.model.refusal import RefusedError
 from crirm.model.workload import ContainerId, ContainerKey, PodId
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from crirm.cri import slice as cri
     from crirm.cri.decode import Place
     from crirm.daemon.placement.engine import Engine
+    from crirm.model.claims import CPUClaim
     from crirm.model.quantity import Bytes
     from crirm.model.resources import LinuxResources, Requirements
     from crirm.model.workload import Pod, TopologyHint
@@ -170,14 +172,37 @@ class Intake:
         """Return the variables that the request's claims of CPUs set, by CDI device; those in no file are left out."""
         from crirm.admission.claims import devices_of  # noqa: PLC0415 - as above
 
-        devices = devices_of(request)
+        return await self._variables_of(request.config.metadata.name, devices_of(request))
+
+    async def claims(self, name: str, environment: Mapping[str, str]) -> tuple[CPUClaim, ...]:
+        """Return the claims of CPUs that a container runs with, which no request told.
+
+        Its environment alone is no proof, since the author of its pod may have written it: only what a CDI file says
+        as well counts.
+
+        Args:
+            name: of the container, for people.
+            environment: of its first process.
+        """
+        devices = tuple(
+            f"{DEVICE}{CLAIM}{key.removeprefix(VARIABLE)}" for key in environment if key.startswith(VARIABLE)
+        )
+        found = []
+        for device, edits in sorted((await self._variables_of(name, devices)).items()):
+            try:
+                found.append(claim_of(device, edits, environment))
+            except ClaimError as error:
+                log.warning("ignoring a claim of CPUs of a running container", container=name, reason=str(error))
+        return tuple(found)
+
+    async def _variables_of(self, name: str, devices: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
         if not devices:
             return NO_VARIABLES
         with trio.move_on_after(HINTS_WITHIN_S):
             return await trio.to_thread.run_sync(
                 self.find_variables, devices, abandon_on_cancel=True, limiter=self._finders
             )
-        log.warning("cannot tell claimed CPUs: reading CDI files timed out", container=request.config.metadata.name)
+        log.warning("cannot tell claimed CPUs: reading CDI files timed out", container=name)
         return NO_VARIABLES
 
     async def _found(self, name: str, places: tuple[Place, ...]) -> tuple[TopologyHint, ...] | None:

@@ -11,7 +11,7 @@ import attrs
 
 from crirm.model.claims import all_cpus
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.workload import ContainerKey, Workload
 from crirm.policy.dra import Owned
 from crirm.policy.topology_aware.granting import settled
@@ -48,7 +48,7 @@ def on_claims(machine: Machine, state: PolicyState, request: Request, workload: 
     made, lifted = _with_room(machine, state, cpus - state.taken)
     if made is None:
         what = f"{request.name}: its DRA claims give it CPUs {cpus}, but containers that share them"
-        raise RefusedError(RefusalReason.NO_ROOM, f"{what} would be left with fewer CPUs than they request")
+        raise RefusedError(RefusalCode.DRA_CPUS_SHARED, f"{what} would be left with fewer CPUs than they request")
     pool = _around(machine, request, cpus)
     warm = request.memory.cold is None
     grant = Grant(pool.id, request.cpu, CPUSet(), request.memory, warm=warm, dra=request.dra)
