@@ -18,18 +18,7 @@ from typing import TypeVar, assert_never
 
 import attrs
 
-from crirm.model.decision import (
-    UNADJUSTED,
-    Before,
-    Decision,
-    Effect,
-    RefusalReason,
-    RefusedError,
-    StartTimer,
-    State,
-    StopTimer,
-    UpdateContainer,
-)
+from crirm.model.decision import UNADJUSTED, Before, Decision, Effect, StartTimer, State, StopTimer, UpdateContainer
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -51,6 +40,7 @@ from crirm.model.events import (
     UpdateDone,
     UpdateFailed,
 )
+from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.resources import Requirements
 from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
@@ -184,7 +174,7 @@ class _Step:
     def _place(self, state: State, container: Container, overflow: bool) -> Decision:
         if container.pod not in state.workload.pods:
             problem = f"container {container.name}: unknown pod sandbox {container.pod}"
-            return Decision(state, refusal=RefusedError(RefusalReason.BAD_STATE, problem))
+            return Decision(state, refusal=RefusedError(RefusalCode.UNKNOWN_POD, problem))
         before, state = state, with_class(state, container.pod, container.resources)
         cleared = self._each(state, superseded(state.workload, container), self._exit)
         try:
@@ -265,8 +255,8 @@ class _Step:
             try:
                 placement = self.policy.allocate(state.policy, state.workload, modest)
             except RefusedError as second:
-                msg = f"{refusal}; with nothing reserved for it (overflow) it would not fit either: {second}"
-                raise RefusedError(second.reason, msg) from None
+                also = f"with nothing reserved for it (overflow) it does not fit either: {second.message}"
+                raise RefusedError(second.code, f"{refusal.message}; {also}") from None
             note, lack = f"overflow: no CPUs or memory are reserved for it: {refusal}", f"{OVERFLOWS}{refusal}"
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
         return attrs.evolve(placement, trail=trail, cramped=True), lack

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from crirm.model.cpuset import NodeSet
-from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.policy.topology_aware.choice import Comparison, Considered, Lack
 from crirm.policy.topology_aware.effects import Adjuster
@@ -64,18 +64,19 @@ def refusal(choice: Comparison) -> RefusedError:
     if not pools:
         where = ", ".join(sorted(hint.provider for hint in choice.request.hints))
         what = f"{wants} next to its devices and disks (topologyhints: strict), but no pool is next to all of them"
-        return RefusedError(RefusalReason.NO_ROOM, f"{what}: {where}")
+        return RefusedError(RefusalCode.NOT_NEAR_DEVICES, f"{what}: {where}")
     if choice.request.strict:
         wants += " next to its devices and disks (topologyhints: strict)"
     if not cpu.full and not any(choice.supply.shared[pool.id] for pool in pools):
-        return RefusedError(RefusalReason.NO_ROOM, f"{wants}, but no pool has shared CPUs left")
+        return RefusedError(RefusalCode.TOO_LITTLE_SHARED_CPU, f"{wants}, but no pool has shared CPUs left")
     if cpu.full:
         best = max(pools, key=lambda pool: (choice.exclusive(pool.id), pool.depth, -pool.id))
         has = f"has {choice.exclusive(best.id)} to spare"
     else:
         best = max(pools, key=lambda pool: (choice.supply.allocatable[pool.id], pool.depth, -pool.id))
         has = f"has {millicpu_text(choice.supply.allocatable[best.id])} left"
-    return RefusedError(RefusalReason.NO_ROOM, f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
+    code = RefusalCode.TOO_FEW_EXCLUSIVE_CPUS if cpu.full else RefusalCode.TOO_LITTLE_SHARED_CPU
+    return RefusedError(code, f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
 
 
 def _verdict(choice: Comparison, best: Considered, other: Considered) -> Verdict:
