@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.trail import Verdict
 from crirm.model.workload import Container, Pod
 from crirm.policy.annotations import PREFER_ISOLATED_CPUS, boolean
@@ -94,7 +94,7 @@ class Chooser:
             f"{name_of(pod, container)} wants {count} exclusive CPUs, which are not whole cores of {threads} threads; "
             f"full-pcpus-only gives whole cores only, so request {count + more}"
         )
-        raise RefusedError(RefusalReason.BAD_REQUEST, message)
+        raise RefusedError(RefusalCode.NOT_WHOLE_CORES, message)
 
     def _take(self, free: CPUSet, count: int, near: CPUSet = NO_CPUS) -> CPUSet:
         if self.kubelet is not None:
@@ -152,7 +152,7 @@ class Chooser:
             f"{name_of(pod, container)} wants {count} exclusive CPUs, but only {both} {what}are free "
             f"({free} ordinary, {isolated} isolated); {reserved}"
         )
-        return RefusedError(RefusalReason.NO_ROOM, message)
+        return RefusedError(RefusalCode.TOO_FEW_EXCLUSIVE_CPUS, message)
 
 
 def name_of(pod: Pod, container: Container) -> str:

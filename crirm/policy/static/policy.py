@@ -18,8 +18,9 @@ from collections.abc import Mapping
 import attrs
 
 from crirm.model.cpuset import CPUSet, ListFormatError
-from crirm.model.decision import NO_QUOTA, Adjustment, RefusalReason, RefusedError
+from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.quantity import format_millicpu
+from crirm.model.refusal import RefusedError
 from crirm.model.topology import Topology
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.model.workload import Container, ContainerKey, Pod, Workload
@@ -134,12 +135,11 @@ class StaticPolicy(Policy):
         name, why = name_of(pod, container), "with strict-cpu-reservation the reserved CPUs are not for containers"
         if container.key in after.sharing:
             message = f"{name} wants shared CPUs, but all CPUs are exclusive; {why}"
-        else:
-            number = len(before.sharing)
-            message = (
-                f"{name} wants the last shared CPUs {self._shared(before)}, on which {number} containers run; {why}"
-            )
-        raise RefusedError(RefusalReason.NO_ROOM, message)
+            raise RefusedError(RefusalCode.TOO_LITTLE_SHARED_CPU, message)
+        number = len(before.sharing)
+        who = "1 container runs" if number == 1 else f"{number} containers run"
+        message = f"{name} wants the last shared CPUs {self._shared(before)}, on which {who}; {why}"
+        raise RefusedError(RefusalCode.TOO_FEW_EXCLUSIVE_CPUS, message)
 
     def _changes(self, before: StaticState, after: StaticState, key: ContainerKey) -> dict[ContainerKey, Adjustment]:
         """Return the adjustments of *key*, if it has any, and of all others for whom they are not what they were."""

@@ -11,8 +11,8 @@ from crirm.config.faults import ConfigFaults
 from crirm.config.load import load
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.workload import ContainerKey
 from crirm.policy.static.kubelet import kubelet_choice
 from crirm.policy.static.options import KubeletOptions, OptionsError
@@ -132,8 +132,8 @@ def test_a_request_that_is_not_of_whole_cores_is_refused_with_the_next_that_is()
     node = Node("1p.6c.2t", kubelet=kubelet("full-pcpus-only"))
     with pytest.raises(RefusedError, match="which are not whole cores of 2 threads") as caught:
         node.add("a", 3000)
-    assert caught.value.reason is RefusalReason.BAD_REQUEST
-    assert str(caught.value).endswith("so request 4")
+    assert caught.value.code is RefusalCode.NOT_WHOLE_CORES
+    assert caught.value.message.endswith("so request 4")
 
 
 def test_the_sibling_of_a_reserved_cpu_is_nobodys_alone() -> None:
@@ -142,7 +142,7 @@ def test_the_sibling_of_a_reserved_cpu_is_nobodys_alone() -> None:
     with pytest.raises(RefusedError, match="only 0 of whole cores are free") as caught:
         node.add("b", 2000)
     assert node.cpus == {"a": "1-2,4-5"}
-    assert caught.value.reason is RefusalReason.NO_ROOM
+    assert caught.value.code is RefusalCode.TOO_FEW_EXCLUSIVE_CPUS
 
 
 def test_a_saved_grant_that_splits_a_core_is_dropped() -> None:
@@ -206,9 +206,9 @@ def test_strictly_reserved_cpus_leave_the_shared_pool() -> None:
 def test_the_last_shared_cpu_is_kept_for_those_who_share() -> None:
     node = Node("1p.2c.2t", kubelet=kubelet("strict-cpu-reservation"))
     node.add("a", 100, QoSClass.BURSTABLE)
-    with pytest.raises(RefusedError, match="wants the last shared CPUs 1-3, on which 1 containers run") as caught:
+    with pytest.raises(RefusedError, match="wants the last shared CPUs 1-3, on which 1 container runs") as caught:
         node.add("b", 3000)
-    assert caught.value.reason is RefusalReason.NO_ROOM
+    assert caught.value.code is RefusalCode.TOO_FEW_EXCLUSIVE_CPUS
     node.remove("a")
     node.add("b", 3000)
     with pytest.raises(RefusedError, match="wants shared CPUs, but all CPUs are exclusive"):

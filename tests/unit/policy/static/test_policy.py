@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
+from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.workload import ContainerKey
 from tests.unit.policy.static.support import Node
 
@@ -139,9 +139,9 @@ def test_refusal() -> None:
     node.add("a", 8000)
     with pytest.raises(RefusedError) as caught:
         node.add("b", 4000)
-    assert caught.value.reason is RefusalReason.NO_ROOM
+    assert (caught.value.code, caught.value.reason) == (RefusalCode.TOO_FEW_EXCLUSIVE_CPUS, RefusalReason.NO_ROOM)
     assert (
-        str(caught.value) == "default/pod-b/c wants 4 exclusive CPUs, but only 3 are free (1 ordinary, 2 isolated); "
+        caught.value.message == "default/pod-b/c wants 4 exclusive CPUs, but only 3 are free (1 ordinary, 2 isolated); "
         "reserved CPUs always stay shared"
     )
 
