@@ -20,7 +20,7 @@ import attrs
 from crirm.model.cpuset import CPUSet, ListFormatError
 from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.quantity import format_millicpu
-from crirm.model.refusal import RefusedError
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.topology import Topology
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.model.workload import Container, ContainerKey, Pod, Workload
