@@ -45,6 +45,7 @@ class RefusalCode(enum.Enum):
     DRA_CPUS_SHARED = "dra-cpus-shared"
     DRA_CPUS_OFFLINE = "dra-cpus-offline"
     BAD_DRA_CLAIM = "bad-dra-claim"
+    NOT_WHOLE_CORES = "not-whole-cores"
     BAD_ANNOTATION = "bad-annotation"
     MALFORMED_REQUEST = "malformed-request"
     UNKNOWN_POD = "unknown-pod"
@@ -67,6 +68,7 @@ REASONS: Final[Mapping[RefusalCode, RefusalReason]] = {
     RefusalCode.DRA_CPUS_SHARED: RefusalReason.NO_ROOM,
     RefusalCode.DRA_CPUS_OFFLINE: RefusalReason.NO_ROOM,
     RefusalCode.BAD_DRA_CLAIM: RefusalReason.BAD_REQUEST,
+    RefusalCode.NOT_WHOLE_CORES: RefusalReason.BAD_REQUEST,
     RefusalCode.BAD_ANNOTATION: RefusalReason.BAD_REQUEST,
     RefusalCode.MALFORMED_REQUEST: RefusalReason.BAD_REQUEST,
     RefusalCode.UNKNOWN_POD: RefusalReason.BAD_STATE,

@@ -18,7 +18,7 @@ from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.workload import ContainerKey
 
-Held = Mapping[CPUClaim, int]
+ClaimCounts = Mapping[CPUClaim, int]
 """How many containers run on each claim."""
 
 
@@ -36,7 +36,7 @@ class Owned:
 
     online: CPUSet
     reserved: CPUSet
-    held: Held
+    held: ClaimCounts
     exclusive: Mapping[ContainerKey, CPUSet]
     name: Callable[[ContainerKey], str] = str
 
@@ -70,18 +70,18 @@ class Owned:
                 raise RefusedError(RefusalCode.DRA_CPUS_TAKEN, f"{given}but {what}; delete one of the two pods")
 
 
-def with_claims(held: Held, claims: Iterable[CPUClaim]) -> Held:
+def with_claims(held: ClaimCounts, claims: Iterable[CPUClaim]) -> ClaimCounts:
     """Return the claims held when one more container runs on *claims*."""
     return {**held, **{claim: held.get(claim, 0) + 1 for claim in claims}}
 
 
-def without_claims(held: Held, claims: Iterable[CPUClaim]) -> Held:
+def without_claims(held: ClaimCounts, claims: Iterable[CPUClaim]) -> ClaimCounts:
     """Return the claims held when one container less runs on *claims*."""
     less = {claim: held[claim] - 1 for claim in claims}
     return {claim: count for claim, count in {**held, **less}.items() if count}
 
 
-def cpus_of(held: Held) -> CPUSet:
+def cpus_of(held: ClaimCounts) -> CPUSet:
     """Return the CPUs of all claims that are held."""
     return all_cpus(held) if held else NO_CPUS
 

@@ -14,7 +14,7 @@ from crirm.model.cpuset import CPUSet
 from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.workload import ContainerKey, Workload
 from crirm.policy.dra import Owned
-from crirm.policy.topology_aware.granting import settled
+from crirm.policy.topology_aware.homes import housed, settled
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.request import Request
@@ -51,7 +51,7 @@ def on_claims(machine: Machine, state: PolicyState, request: Request, workload: 
         raise RefusedError(RefusalCode.DRA_CPUS_SHARED, f"{what} would be left with fewer CPUs than they request")
     pool = _around(machine, request, cpus)
     warm = request.memory.cold is None
-    grant = Grant(pool.id, request.cpu, CPUSet(), request.memory, warm=warm, dra=request.dra)
+    grant = housed(machine, Grant(pool.id, request.cpu, CPUSet(), request.memory, warm=warm, dra=request.dra))
     return OnClaims(settled(machine, made.with_grant(machine.pools, request.key, grant)), lifted)
 
 
@@ -71,7 +71,7 @@ def _with_room(
         for key in _smallest_first(state, pool):
             if pool.parent is None or Supply(machine.pools, state).can_lose(pool.id, cpus):
                 break
-            grant = attrs.evolve(state.granted(key), pool=pool.parent)
+            grant = housed(machine, attrs.evolve(state.granted(key), pool=pool.parent))
             state = state.without_grant(machine.pools, key).with_grant(machine.pools, key, grant)
             lifted.append(key)
         if not Supply(machine.pools, state).can_lose(pool.id, cpus):
