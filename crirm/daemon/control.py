@@ -134,8 +134,8 @@ class Answers:
         Args:
             question: ``{"ask": "status"}``, ``{"ask": "explain", "what": "namespace/pod/container or a part of it"}``,
                 ``{"ask": "propose", "name": "file", "config": "text of a configuration"}`` or the same with
-                ``activate``; ``{"ask": "record", "file": "where a trace begins, empty to end it"}``; ``{"ask": "shadow"}``
-                and what `shadow_answer` says.
+                ``activate``; ``{"ask": "record", "file": "where a trace begins, empty to end it"}``; ``{"ask":
+                "shadow"}`` and what `shadow_answer` says.
 
         Raises:
             QuestionError: unknown request, or about something that does not exist.

@@ -14,7 +14,7 @@ from crirm.policy.api import Choice, Policy
 from crirm.policy.pipeline import HOLDING
 from crirm.replay.diff import Figure
 from crirm.replay.moments import Moment, far, moment
-from crirm.replay.shadow import Shadow
+from crirm.replay.shadow import Shadow, pruned
 
 ABSENT = "not placed"
 
@@ -118,6 +118,7 @@ def compare_counts(shadow: Shadow) -> tuple[Figure, ...]:
 
 def compare(there: View, shadow: Shadow, now_s: float) -> Comparison:
     """Return both at this moment; *there* is the policy in force, at the same event as *shadow*."""
+    shadow = pruned(shadow, there.state.workload)
     here = View(shadow.policy, shadow.choice, shadow.state)
     views, topology = (there, here), shadow.topology
     moments = [moment(topology, view.choice, view.policy, view.state, now_s) for view in views]
