@@ -18,18 +18,7 @@ from typing import TypeVar, assert_never
 
 import attrs
 
-from crirm.model.decision import (
-    UNADJUSTED,
-    Before,
-    Decision,
-    Effect,
-    RefusalReason,
-    RefusedError,
-    StartTimer,
-    State,
-    StopTimer,
-    UpdateContainer,
-)
+from crirm.model.decision import UNADJUSTED, Before, Decision, Effect, StartTimer, State, StopTimer, UpdateContainer
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -51,6 +40,7 @@ from crirm.model.events import (
     UpdateDone,
     UpdateFailed,
 )
+from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.resources import Requirements
 from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
@@ -184,7 +174,7 @@ class _Step:
     def _place(self, state: State, container: Container, overflow: bool) -> Decision:
         if container.pod not in state.workload.pods:
             problem = f"container {container.name}: unknown pod sandbox {container.pod}"
-            return Decision(state, refusal=RefusedError(RefusalReason.BAD_STATE, problem))
+            return Decision(state, refusal=RefusedError(RefusalCode.UNKNOWN_POD, problem))
         before, state = state, with_class(state, container.pod, container.resources)
         cleared = self._each(state, superseded(state.workload, container), self._exit)
         try:

@@ -29,6 +29,7 @@ from crirm.model.events import (
     UpdateDone,
     UpdateFailed,
 )
+from crirm.model.refusal import RefusedError
 from crirm.model.resources import Requirements
 from crirm.model.topology import Topology
 from crirm.model.workload import ContainerKey, Workload
@@ -119,12 +120,14 @@ class Missing:
         name: ``namespace/pod/container``.
         at_s: when.
         reason: why.
+        code: of the refusal, see docs/refusals.md.
         id: given by the runtime; empty while it is not known.
     """
 
     name: str
     at_s: float
     reason: str
+    code: str = ""
     id: str = ""
 
 
@@ -215,15 +218,15 @@ def _requested(shadow: Shadow, happened: Happened, event: ContainerRequested | R
     if isinstance(event, ContainerRequested):
         missing = without(missing, event.container.key)
         if decision.refusal is not None and event.container.key not in shadow.state.workload.containers:
-            missing = {**missing, event.container.key: _missing(shadow, event, happened.at_s, str(decision.refusal))}
+            missing = {**missing, event.container.key: _missing(shadow, event, happened.at_s, decision.refusal)}
     return attrs.evolve(shadow, state=decision.state, here=shadow.here + led_to, missing=missing)
 
 
-def _missing(shadow: Shadow, event: ContainerRequested, at_s: float, reason: str) -> Missing:
+def _missing(shadow: Shadow, event: ContainerRequested, at_s: float, refusal: RefusedError) -> Missing:
     container = event.container
     pod = shadow.state.workload.pods.get(container.pod)
     whose = f"{pod.namespace}/{pod.name}" if pod else container.pod
-    return Missing(f"{whose}/{container.name}", at_s, reason, container.id or "")
+    return Missing(f"{whose}/{container.name}", at_s, str(refusal), refusal.code.value, container.id or "")
 
 
 def _answered(shadow: Shadow, event: ContainerCreated | CreateFailed) -> Shadow:

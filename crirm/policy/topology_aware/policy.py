@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
-from crirm.model.decision import Effect, RefusalReason, RefusedError, StartTimer, StopTimer
+from crirm.model.decision import Effect, StartTimer, StopTimer
 from crirm.model.events import Timer
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.topology import Topology
 from crirm.model.trail import Verdict
 from crirm.model.workload import Container, ContainerKey, ContainerState, Workload
@@ -47,7 +48,7 @@ class TopologyAware:
         """
         if container.key in state.pool_of:
             msg = f"{workload.full_name(container.key)} already has a grant"
-            raise RefusedError(RefusalReason.BAD_STATE, msg)
+            raise RefusedError(RefusalCode.ALREADY_PLACED, msg)
         warm = container.state is ContainerState.RUNNING  # its start is over
         request = self._request(state, workload, container, warm=warm)
         choice = Comparison(self.machine, state, request)
@@ -78,7 +79,7 @@ class TopologyAware:
         old = state.grant(container.key)
         if old is None:
             msg = f"{workload.full_name(container.key)} cannot be resized: it has no grant"
-            raise RefusedError(RefusalReason.BAD_STATE, msg)
+            raise RefusedError(RefusalCode.NOT_PLACED, msg)
         without = state.without_grant(self.machine.pools, container.key)
         request = self._request(without, workload, container, warm=old.warm)
         choice = Comparison(self.machine, without, request, old.pool)

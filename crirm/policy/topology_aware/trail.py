@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.policy.topology_aware.choice import Comparison, Considered, Lack
 from crirm.policy.topology_aware.effects import Adjuster
@@ -62,7 +62,7 @@ def refusal(choice: Comparison) -> RefusedError:
     if not pools:
         where = ", ".join(sorted(hint.provider for hint in choice.request.hints))
         what = f"{wants} next to its devices and disks (topologyhints: strict), but no pool is next to all of them"
-        return RefusedError(RefusalReason.NO_ROOM, f"{what}: {where}")
+        return RefusedError(RefusalCode.NOT_NEAR_DEVICES, f"{what}: {where}")
     if choice.request.strict:
         wants += " next to its devices and disks (topologyhints: strict)"
     if cpu.full:
@@ -72,7 +72,8 @@ def refusal(choice: Comparison) -> RefusedError:
         best = max(pools, key=lambda pool: (choice.supply.allocatable[pool.id], pool.depth, -pool.id))
         left = choice.supply.allocatable[best.id]
         has = f"has {millicpu_text(left)} left" if choice.supply.shared[best.id] else "has no shared CPUs"
-    return RefusedError(RefusalReason.NO_ROOM, f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
+    code = RefusalCode.TOO_FEW_EXCLUSIVE_CPUS if cpu.full else RefusalCode.TOO_LITTLE_SHARED_CPU
+    return RefusedError(code, f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
 
 
 def _verdict(choice: Comparison, best: Considered, other: Considered) -> Verdict:
