@@ -160,7 +160,7 @@ class _Step:
     def _request_again(self, state: State, known: Container, container: Container) -> Decision:
         """Keep the grant for the next try, which may request more or less."""
         decision = Decision(state)
-        if container.requirements != known.requirements:
+        if (container.requirements, container.claims) != (known.requirements, known.claims):
             try:
                 placement = self.policy.resize(state.policy, state.workload, attrs.evolve(container, id=known.id))
             except RefusedError as refusal:

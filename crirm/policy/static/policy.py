@@ -63,9 +63,10 @@ class StaticPolicy(Policy):
         if container.claims:
             return self._on_claims(state, before, workload, container)
         old = state.exclusive.get(container.key, CPUSet())
-        grant = self.chooser.grant(before, pod, container, old)
+        first = state.first.get(container.key, old)
+        grant = self.chooser.grant(before, pod, container, old, first)
         key, own = container.key, grant.cpus
-        after = before.plus_exclusive(key, own) if own else before.plus_sharing(key)
+        after = before.plus_exclusive(key, own, first) if own else before.plus_sharing(key)
         self._check_shared(before, after, pod, container)
         changed = self._changes(state, after, container.key)
         trail = self._trail(state, after, pod, container, grant, changed)
@@ -90,8 +91,9 @@ class StaticPolicy(Policy):
         return state.own
 
     def save(self, state: StaticState) -> Mapping[ContainerKey, Json]:
-        """Return everybody's own CPUs as a list, empty for those who share."""
-        exclusive = {key: str(cpus) for key, cpus in state.exclusive.items()}
+        """Return everybody's own CPUs as a list, empty for those who share; with the first ones after a resize."""
+        exclusive: dict[ContainerKey, Json] = {key: str(cpus) for key, cpus in state.exclusive.items()}
+        exclusive |= {key: {"cpus": exclusive[key], "first": str(first)} for key, first in state.first.items()}
         claimed = {key: [[claim.uid, str(claim.cpus)] for claim in claims] for key, claims in state.dra.items()}
         return {**dict.fromkeys(state.sharing, ""), **exclusive, **claimed}
 
@@ -108,7 +110,7 @@ class StaticPolicy(Policy):
                     dropped[key] = refusal.message
                 continue
             try:
-                cpus = CPUSet.parse(own if isinstance(own, str) else "no list")
+                cpus, first = _own_and_first(own)
             except ListFormatError:
                 dropped[key] = "saved grant is unreadable"
                 continue
@@ -119,7 +121,7 @@ class StaticPolicy(Policy):
             elif not cpus <= self.chooser.usable(cpus):
                 dropped[key] = f"CPUs {cpus} are not whole cores, as full-pcpus-only wants"
             else:
-                state = state.plus_exclusive(key, cpus)
+                state = state.plus_exclusive(key, cpus, first)
         shared = Adjustment(cpus=self._shared(state))
         if not shared.cpus:
             dropped |= dict.fromkeys(state.sharing, "no shared CPU is left")
@@ -217,6 +219,18 @@ class StaticPolicy(Policy):
         gave = [f"released CPUs {new - old}"] if new - old else []
         why = f"{name} {' and '.join(took + gave)}"
         return tuple(Move(key, "CPUs", str(old), str(new), why) for key in sorted(changed) if key != subject)
+
+
+def _own_and_first(saved: Json) -> tuple[CPUSet, CPUSet]:
+    """Return exclusive CPUs, and those of them that the container was created with.
+
+    Raises:
+        ListFormatError: they are neither a text nor a pair of texts.
+    """
+    cpus, first = (saved.get("cpus"), saved.get("first")) if isinstance(saved, dict) else (saved, saved)
+    if not isinstance(cpus, str) or not isinstance(first, str):
+        raise ListFormatError("not a list of CPUs")
+    return CPUSet.parse(cpus), CPUSet.parse(first)
 
 
 def _exclusively(cpus: CPUSet) -> Adjustment:

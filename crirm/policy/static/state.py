@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import attrs
 
 from crirm.model.claims import CPUClaim, all_cpus
-from crirm.model.cpuset import CPUSet
+from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.workload import ContainerKey
 from crirm.policy.dra import ClaimCounts, with_claims
 from crirm.policy.partition import Partition
+from crirm.policy.resizing import first_after
 
 
 @attrs.frozen
@@ -23,6 +24,7 @@ class StaticState:
         exclusive: the exclusive CPUs of containers.
         sharing: containers on shared CPUs.
         dra: the claims of a DRA driver that containers run on.
+        first: the exclusive CPUs that resized containers were created with; see `resizing`.
     """
 
     free: CPUSet
@@ -30,6 +32,7 @@ class StaticState:
     exclusive: Mapping[ContainerKey, CPUSet] = attrs.field(factory=dict)
     sharing: frozenset[ContainerKey] = frozenset()
     dra: Mapping[ContainerKey, tuple[CPUClaim, ...]] = attrs.field(factory=dict)
+    first: Mapping[ContainerKey, CPUSet] = attrs.field(factory=dict)
 
     @property
     def own(self) -> Mapping[ContainerKey, CPUSet]:
@@ -49,10 +52,11 @@ class StaticState:
         cpus, dra = all_cpus(claims), {**self.dra, key: claims}
         return attrs.evolve(self, free=self.free - cpus, isolated=self.isolated - cpus, dra=dra)
 
-    def plus_exclusive(self, key: ContainerKey, cpus: CPUSet) -> StaticState:
-        """Return the state in which *key*, which had nothing, has *cpus* to itself."""
-        exclusive = {**self.exclusive, key: cpus}
-        return attrs.evolve(self, free=self.free - cpus, isolated=self.isolated - cpus, exclusive=exclusive)
+    def plus_exclusive(self, key: ContainerKey, cpus: CPUSet, first: CPUSet = NO_CPUS) -> StaticState:
+        """Return the state in which *key*, which had nothing, has *cpus* to itself, and was created with *first*."""
+        exclusive, began = {**self.exclusive, key: cpus}, first_after(first, cpus)
+        made = attrs.evolve(self, free=self.free - cpus, isolated=self.isolated - cpus, exclusive=exclusive)
+        return made if began == cpus else attrs.evolve(made, first={**self.first, key: began})
 
     def plus_sharing(self, key: ContainerKey) -> StaticState:
         """Return the state in which *key* runs on the shared CPUs."""
@@ -71,6 +75,7 @@ class StaticState:
             exclusive={other: cpus for other, cpus in self.exclusive.items() if other != key},
             sharing=self.sharing,
             dra=self.dra,
+            first={other: cpus for other, cpus in self.first.items() if other != key},
         )
 
     def _without_claims(self, key: ContainerKey, partition: Partition) -> StaticState:

@@ -21,7 +21,7 @@ from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.claimed import on_claims
 from crirm.policy.topology_aware.cramped import cramped
 from crirm.policy.topology_aware.effects import Adjuster, changes, rehomed, warming
-from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant
+from crirm.policy.topology_aware.granting import grant_in, kept_by, regrant
 from crirm.policy.topology_aware.homes import come_down, housed
 from crirm.policy.topology_aware.machine import Machine, make_machine
 from crirm.policy.topology_aware.options import TopologyAwareOptions
@@ -99,8 +99,8 @@ class TopologyAware:
             stayed = [Verdict(pool.name, facts(choice, pool))]
             return self._placed(state, after, request, stayed, "stays in its pool")
         note = f"moved out of {self.machine.pools[old.pool].name}, which is too small for the new size"
-        kept = kept_of(self.machine, request.cpu, old.exclusive)
-        after = come_down(self.machine, state, self._place(choice, kept))
+        kept = kept_by(self.machine, request.cpu, old)
+        after = come_down(self.machine, state, self._place(choice, kept, old.first))
         placed = self._placed(state, after, request, verdicts(choice), note)
         return attrs.evolve(placed, cramped=cramped(choice))
 
@@ -175,11 +175,11 @@ class TopologyAware:
         around = max(able, key=lambda pool: pool.depth, default=None)
         return grant_in(self.machine, choice.state, request, around.id, cpus) if around else None
 
-    def _place(self, choice: Comparison, kept: CPUSet = NO_CPUS) -> PolicyState:
+    def _place(self, choice: Comparison, kept: CPUSet = NO_CPUS, first: CPUSet = NO_CPUS) -> PolicyState:
         pool = choice.best
         if pool is None:
             raise refusal(choice)
-        staying = grant_in(self.machine, choice.state, choice.request, pool.id, kept) if kept else None
+        staying = grant_in(self.machine, choice.state, choice.request, pool.id, kept, first) if kept else None
         after = staying or grant_in(self.machine, choice.state, choice.request, pool.id)
         if after is None:
             msg = f"{pool.name} was said to have room"

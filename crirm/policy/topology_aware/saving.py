@@ -88,6 +88,8 @@ class _Rest:
     memory: MemoryRequest
     warm: bool
     dra: list[tuple[str, str]] = attrs.field(factory=list)
+    first: str = ""
+    """Empty for those that are its exclusive CPUs; so in older versions."""
     held: int | None = _UNKNOWN
     """At which step of the chain of its NUMA nodes; None if its memory is where it naturally belongs."""
 
@@ -100,13 +102,14 @@ def _grant(machine: Machine, document: Json) -> Grant:
         name, rest = document
         saved = _converter().structure(rest, _Rest)
         exclusive = CPUSet.parse(saved.exclusive)
+        first = CPUSet.parse(saved.first) & exclusive or exclusive
         dra = tuple(CPUClaim(uid, CPUSet.parse(cpus)) for uid, cpus in saved.dra)
     except (cattrs.BaseValidationError, ListFormatError, ValueError, TypeError) as error:
         raise MisfitError("saved grant is unreadable") from error
     pool = next((pool for pool in machine.pools if pool.name == name), None)
     if pool is None:
         raise MisfitError(f"pool {name} no longer exists")
-    grant = housed(machine, Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm, dra=dra))
+    grant = housed(machine, Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm, dra=dra, first=first))
     _check_cpus(grant, pool)
     _check_claims(machine, grant)
     _check_memory(machine, grant)

@@ -34,6 +34,7 @@ class Grant:
         place: where its memory belongs; see `homes`.
         held: whether that is higher than where it naturally belongs.
         dra: the claims of a DRA driver that it runs on; then it has no other CPUs.
+        first: the exclusive CPUs that it was created with, of those that it has; see `resizing`.
     """
 
     pool: int
@@ -44,6 +45,7 @@ class Grant:
     place: Place = attrs.field(default=attrs.Factory(lambda self: self.pool, takes_self=True))
     held: bool = False
     dra: tuple[CPUClaim, ...] = ()
+    first: CPUSet = attrs.field(default=attrs.Factory(lambda self: self.exclusive, takes_self=True))
 
     @cached_property
     def own(self) -> CPUSet:
@@ -64,13 +66,15 @@ class Grant:
     def saved(self) -> Mapping[str, object]:
         """The grant as JSON without its pool, for `saving`; made once, since all grants are asked for it each time."""
         memory = self.memory
-        claims = {"dra": [[claim.uid, str(claim.cpus)] for claim in self.dra]} if self.dra else {}
+        rest: dict[str, object] = {"first": str(self.first)} if self.first != self.exclusive else {}
+        if self.dra:
+            rest["dra"] = [[claim.uid, str(claim.cpus)] for claim in self.dra]
         return {
             "cpu": {**attrs.asdict(self.cpu), "cls": self.cpu.cls.value},
             "exclusive": str(self.exclusive),
             "memory": {**attrs.asdict(memory), "kinds": _values(memory.kinds), "cold": _values(memory.cold)},
             "warm": self.warm,
-            **claims,
+            **rest,
             "held": self.place[1] if self.held and not isinstance(self.place, int) else None,
         }
 

@@ -71,12 +71,18 @@ def refusal(choice: Comparison) -> RefusedError:
         return RefusedError(RefusalCode.TOO_LITTLE_SHARED_CPU, f"{wants}, but no pool has shared CPUs left")
     if cpu.full:
         best = max(pools, key=lambda pool: (choice.exclusive(pool.id), pool.depth, -pool.id))
-        has = f"has {choice.exclusive(best.id)} to spare"
+        has = f"has {choice.exclusive(best.id)} to spare{_short(choice, cpu.full - choice.exclusive(best.id))}"
     else:
         best = max(pools, key=lambda pool: (choice.supply.allocatable[pool.id], pool.depth, -pool.id))
-        has = f"has {millicpu_text(choice.supply.allocatable[best.id])} left"
+        left = choice.supply.allocatable[best.id]
+        has = f"has {millicpu_text(left)} left{_short(choice, millicpu_text(cpu.part - left))}"
     code = RefusalCode.TOO_FEW_EXCLUSIVE_CPUS if cpu.full else RefusalCode.TOO_LITTLE_SHARED_CPU
     return RefusedError(code, f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
+
+
+def _short(choice: Comparison, missing: int | str) -> str:
+    """Return by how much a resize does not fit; what the container has already counts as free."""
+    return "" if choice.old_pool is None else f" with what the container has, {missing} too few for this resize"
 
 
 def _verdict(choice: Comparison, best: Considered, other: Considered) -> Verdict:

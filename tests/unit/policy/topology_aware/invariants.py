@@ -62,6 +62,8 @@ def _check_exclusive(policy: TopologyAware, state: PolicyState) -> None:
     for grant in grants.values():
         assert owned.isdisjoint(grant.exclusive)
         assert len(grant.exclusive) == grant.cpu.full
+        assert grant.first <= grant.exclusive
+        assert bool(grant.first) is bool(grant.exclusive)
         pool = policy.machine.pools[grant.pool]
         assert grant.exclusive <= pool.isolated or grant.exclusive <= pool.sharable
         owned |= grant.exclusive

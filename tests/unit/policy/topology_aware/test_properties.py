@@ -128,6 +128,7 @@ class PlacementMachine(RuleBasedStateMachine):
             new.exclusive <= self.policy.machine.root.isolated
         ):
             assert old.exclusive <= new.exclusive or new.exclusive <= old.exclusive
+            assert len(old.first & new.exclusive) == min(len(old.first), len(new.exclusive)), "the first CPUs go last"
 
     @rule(data=st.data(), what=st.sampled_from(("remove", "remove", "start", "expire")))
     def touch(self, data: st.DataObject, what: str) -> None:
