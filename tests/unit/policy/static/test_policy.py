@@ -130,7 +130,7 @@ def test_a_refused_resize_changes_nothing() -> None:
 def test_a_refused_resize_says_by_how_much_it_does_not_fit() -> None:
     node = Node()
     node.add("a", 2000)
-    with pytest.raises(RefusedError, match="with what the container has, 2 too few for this resize"):
+    with pytest.raises(RefusedError, match="with what the container has, 1 too few for this resize"):
         node.resize("a", 12000)
 
 
@@ -141,7 +141,7 @@ def test_the_first_cpus_are_the_last_to_be_given_back_and_survive_a_restart() ->
     node.resize("a", 3000)
     assert {1, 7} < set(CPUSet.parse(node.cpus["a"]))
     saved = node.policy.save(node.state)
-    assert saved["a"] == {"cpus": node.cpus["a"], "first": "1,7"}
+    assert saved[ContainerKey("a")] == {"cpus": node.cpus["a"], "first": "1,7"}
     assert node.policy.restore(saved, node.workload).state == node.state
     node.resize("a", 2000)
     assert node.cpus == {"a": "1,7"}
