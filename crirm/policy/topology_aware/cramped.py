@@ -11,7 +11,7 @@ from crirm.policy.topology_aware.ranking import Rule, difference
 from crirm.policy.topology_aware.state import empty
 
 _FULL: Final = frozenset({Lack.EXCLUSIVE, Lack.SHARED, Lack.MEMORY})
-_FULLER: Final = frozenset({Rule.MEMORY, Rule.ISOLATED_SUFFICE, Rule.SHARED_SUFFICE})
+_FULLER: Final = frozenset({Rule.MEMORY, Rule.ISOLATED_SUFFICE, Rule.SHARED_SUFFICE, Rule.POD_FITS})
 
 
 def cramped(choice: Comparison) -> bool:

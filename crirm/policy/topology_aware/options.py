@@ -6,6 +6,7 @@ import attrs
 
 from crirm.model.option import option
 from crirm.policy.globs import check_glob
+from crirm.policy.topology_aware.scopes import scope_of
 
 
 @attrs.frozen
@@ -43,6 +44,12 @@ class TopologyAwareOptions:
         "ColocateNamespaces",
         "Whether containers of a namespace attract each other, unless they have affinities of their own.",
         default=False,
+    )
+    placement_scope: str = option(
+        "PlacementScope",
+        "Whether a pool is chosen for each container (container), or for a pod by its first container (pod).",
+        default="container",
+        check=scope_of,
     )
     cache_pools: bool = option(
         "CachePools",

@@ -6,16 +6,20 @@ import attrs
 
 from crirm.model.workload import Pod
 from crirm.policy.annotations import (
+    PLACEMENT_SCOPE,
     PREFER_ISOLATED_CPUS,
     PREFER_RESERVED_CPUS,
     PREFER_SHARED_CPUS,
     Hints,
+    bad_annotation,
     boolean,
     cold_start_s,
+    lookup,
     memory_kinds,
     topology_hints,
 )
 from crirm.policy.topology_aware.memory_sets import Kinds
+from crirm.policy.topology_aware.scopes import Scope, ScopeError, scope_of
 
 
 @attrs.frozen
@@ -29,6 +33,7 @@ class Preferences:
         kinds: kinds of memory.
         cold_s: seconds to run on slow memory after the start; 0 for no cold start.
         hints: what is made of where the devices and disks are that it uses.
+        scope: whether a pool is chosen for it or for its pod.
     """
 
     isolated: bool | None = None
@@ -37,6 +42,7 @@ class Preferences:
     kinds: Kinds = None
     cold_s: float = 0
     hints: Hints = Hints.PREFERRED
+    scope: Scope | None = None
 
 
 def preferences(pod: Pod, container: str) -> Preferences:
@@ -52,4 +58,13 @@ def preferences(pod: Pod, container: str) -> Preferences:
         kinds=memory_kinds(pod, container),
         cold_s=cold_start_s(pod, container) or 0,
         hints=topology_hints(pod, container),
+        scope=_scope(pod, container),
     )
+
+
+def _scope(pod: Pod, container: str) -> Scope | None:
+    text = lookup(pod, container, PLACEMENT_SCOPE)
+    try:
+        return None if text is None else scope_of(text)
+    except ScopeError as error:
+        raise bad_annotation(PLACEMENT_SCOPE, str(error)) from error

@@ -13,8 +13,10 @@ from crirm.policy.annotations import Hints
 from crirm.policy.globs import compile_globs
 from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
 from crirm.policy.topology_aware.options import TopologyAwareOptions
+from crirm.policy.topology_aware.pods import whole_pod
 from crirm.policy.topology_aware.preferences import Preferences, preferences
 from crirm.policy.topology_aware.request import CPUClass, MemoryRequest, Request, cpu_request, memory_amounts
+from crirm.policy.topology_aware.scopes import Scope, scope_of
 
 KUBE_SYSTEM = "kube-system"
 
@@ -45,6 +47,7 @@ class Reader:
         memory, notes = _memory(container, pod, wanted, self._sets)
         hints = tuple(hint for hint in container.hints if hint.provider != _PSEUDO_HINT)
         at_root = pod.namespace == KUBE_SYSTEM or cpu.cls is CPUClass.RESERVED
+        scope = wanted.scope or scope_of(self.options.placement_scope)
         if at_root and wanted.hints is Hints.STRICT:
             notes = (*notes, "topologyhints: strict is ignored for reserved CPUs and kube-system")
         return Request(
@@ -58,6 +61,7 @@ class Reader:
             affinities=weights(container, workload, self.options),
             notes=notes,
             dra=container.claims,
+            pod=None if at_root or scope is Scope.CONTAINER else whole_pod(container, workload, wanted, self.options),
         )
 
 

@@ -93,6 +93,21 @@ class MemoryRequest:
 
 
 @attrs.frozen
+class WholePod:
+    """What counts of the pod of a container, where a pool is chosen for pods; see `pods`.
+
+    Args:
+        members: its other containers.
+        cpu: all CPUs that it requests; None where the kubelet tells no sum.
+        need: bytes of memory that it was promised.
+    """
+
+    members: frozenset[ContainerKey]
+    cpu: CPURequest | None = None
+    need: int = 0
+
+
+@attrs.frozen
 class Request:
     """The whole request of a container, with preferences.
 
@@ -107,6 +122,7 @@ class Request:
         affinities: how much each other container attracts it, negative for "repels".
         notes: on what could not be heeded.
         dra: claims of a DRA driver, to run on exactly these.
+        pod: what counts of its pod; None where a pool is chosen for each container.
     """
 
     key: ContainerKey
@@ -119,6 +135,7 @@ class Request:
     affinities: Mapping[ContainerKey, int] = attrs.field(factory=dict)
     notes: tuple[str, ...] = ()
     dra: tuple[CPUClaim, ...] = ()
+    pod: WholePod | None = None
 
 
 def cpu_request(

@@ -17,6 +17,8 @@ _LOST: Final[Mapping[Rule, str]] = {
     Rule.RESERVED_SUFFICE: "too few reserved CPUs; {winner} has enough",
     Rule.ISOLATED_SUFFICE: "too few isolated CPUs; {winner} has enough",
     Rule.SHARED_SUFFICE: "no shared CPUs to spare; {winner} has some",
+    Rule.POD_MEMBERS: "holds {own} of the pod's containers; {winner} holds {other}",
+    Rule.POD_FITS: "has no room for the whole pod; {winner} has",
     Rule.AFFINITY: "affinity to other containers is {own}; {winner} has {other}",
     Rule.KINDS: "lacks a requested kind of memory; {winner} has all",
     Rule.HINTS: "nearness to all devices and disks is {own}; {winner} has {other}",
