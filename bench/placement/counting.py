@@ -53,9 +53,9 @@ class Node:
 def fits_whole(node: Node, state: State, policy: Policy, item: Item) -> NodeSet:
     """Return the NUMA nodes in which *item* provably fits as everything is; nothing is moved.
 
-    It has its CPUs there: free ones, so many that all containers on shared CPUs keep what they requested, and at
-    least one CPU. And it has its memory: there is a way to give everybody what was promised, and this one all of it there (for
-    every set of nodes, what was promised to containers confined to it is no more than it has; Hall's condition).
+    It has its CPUs there: free ones, so many that all containers on shared CPUs keep what they requested, and at least
+    one CPU. And it has its memory: everybody can have what was promised, this one all of it there. So for every set of
+    nodes, what was promised to containers confined to it is no more than it has (Hall's condition).
     """
     taken = CPUSet.union(policy.exclusive(state.policy).values())
     return NodeSet(

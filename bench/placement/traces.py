@@ -104,7 +104,8 @@ def burstable(number: int, millicpu: int, draw: random.Random, host: Host) -> It
 
 def steps(shape: Shape, host: Host, seed: int, arrivals: int) -> tuple[Step, ...]:
     """Return the trace of *shape* on *host*; the same arguments lead to the same trace."""
-    return tuple(_Trace(shape, host, random.Random(f"{shape.key} {seed}")).steps(arrivals))  # noqa: S311 - no secret
+    draw = random.Random(f"{shape.key} {seed}")  # noqa: S311 - not a secret
+    return tuple(_Trace(shape, host, draw).steps(arrivals))
 
 
 @attrs.define

@@ -27,10 +27,15 @@ def trace(*words: str) -> tuple[Step, ...]:
     ("steps", "memory", "expected"),
     [
         pytest.param(trace("a5", "b5", "c3", "d3"), False, Bound(0, 0, 0), id="all can be whole"),
-        pytest.param(trace("a5", "b5", "c5"), False, Bound(1, 1, 0), id="three of 5 CPUs in two nodes of 8: one cannot"),
-        pytest.param(trace("a4", "b4", "c5"), False, Bound(0, 0, 0), id="moved together, two leave a node to the third"),
         pytest.param(
-            trace("a5", "b5", "c5", "-c", "d5"), False, Bound(1, 2, 0), id="who knows the future spreads the one that stays"
+            trace("a5", "b5", "c5"), False, Bound(1, 1, 0), id="three of 5 CPUs in two nodes of 8: one cannot"
+        ),
+        pytest.param(trace("a3", "b4", "c5", "d4"), False, Bound(0, 0, 0), id="repacked, the fourth can be"),
+        pytest.param(
+            trace("a5", "b5", "c5", "-c", "d5"),
+            False,
+            Bound(1, 2, 0),
+            id="who knows the future spreads the one that stays",
         ),
         pytest.param(trace("a2/9", "b2/9", "c2/9"), False, Bound(0, 0, 0), id="CPUs alone would fit"),
         pytest.param(trace("a2/9", "b2/9", "c2/9"), True, Bound(1, 1, 0), id="memory does not"),
@@ -41,7 +46,8 @@ def test_bound(steps: tuple[Step, ...], memory: bool, expected: Bound) -> None:
 
 
 def test_what_is_undecided_is_counted_and_makes_the_figures_enclose_more() -> None:
-    steps = trace("a4", "b4", "c5")
+    steps = trace("a3", "b4", "c5", "d4")
+    assert bound(HOST, steps, memory=False) == Bound(0, 0, 0)
     assert bound(HOST, steps, memory=False, limit=1) == Bound(0, 1, 2)
 
 

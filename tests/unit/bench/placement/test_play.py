@@ -7,26 +7,22 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from bench.placement import play as playing
 from bench.placement.modes import UnknownOptionError, Way
 from bench.placement.play import Outcome, play, with_cpus
 from bench.placement.shapes import HOSTS
 from bench.placement.traces import GIB, Item, Step
-from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
-from crirm.model.decision import Adjustment, RefusedError
-from crirm.policy.api import Constraints, Placement, Policy
-from crirm.policy.registry import POLICIES
+from crirm.model.decision import Adjustment
+from crirm.model.refusal import RefusalCode, RefusedError
+from crirm.policy.api import Constraints, Placement, Policy, Restored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from crirm.model.topology import Topology
     from crirm.model.workload import Container, ContainerKey, Workload
 
 HOST = with_cpus(HOSTS[2])
-NODE_1 = "16-31,48-63"
 
 
 def item(name: str, cpus: int, memory: int = 1) -> Item:
@@ -43,15 +39,24 @@ class Puppet(Policy):
     def initial(self) -> dict[ContainerKey, CPUSet]:
         return {}
 
-    def allocate(self, state: dict[ContainerKey, CPUSet], workload: Workload, container: Container) -> Placement:
+    def allocate(self, state: dict[ContainerKey, CPUSet], workload: Workload, container: Container) -> Placement:  # noqa: ARG002 - the interface
         said = self.script[container.key]
         if isinstance(said, RefusedError):
             raise said
         given = Adjustment(CPUSet.parse(said[0]), NodeSet.parse(said[1]))
         return Placement({**state, container.key: given.cpus or NO_CPUS}, {container.key: given})
 
-    def release(self, state: dict[ContainerKey, CPUSet], workload: Workload, key: ContainerKey) -> Placement:
+    def release(self, state: dict[ContainerKey, CPUSet], workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - likewise
         return Placement({other: cpus for other, cpus in state.items() if other != key})
+
+    def resize(self, state: dict[ContainerKey, CPUSet], workload: Workload, container: Container) -> Placement:
+        raise NotImplementedError
+
+    def save(self, state: dict[ContainerKey, CPUSet]) -> Mapping[ContainerKey, str]:
+        raise NotImplementedError
+
+    def restore(self, saved: Mapping[ContainerKey, object], workload: Workload) -> Restored:
+        raise NotImplementedError
 
     def exclusive(self, state: dict[ContainerKey, CPUSet]) -> Mapping[ContainerKey, CPUSet]:
         return state
@@ -61,7 +66,7 @@ class Puppet(Policy):
 class PuppetWay(Way):
     script: Mapping[str, tuple[str, str] | RefusedError] = attrs.field(factory=dict)
 
-    def make(self, topology: Topology, constraints: Constraints) -> Policy:
+    def make(self, topology: Topology, constraints: Constraints) -> Policy:  # noqa: ARG002 - likewise
         return Puppet(self.script)
 
 
@@ -69,16 +74,7 @@ def played(script: Mapping[str, tuple[str, str] | RefusedError], *items: Item) -
     return play(PuppetWay("puppet", "puppet", script=script), HOST, tuple(Step(one) for one in items))
 
 
-def refusal() -> RefusedError:
-    """Return a refusal, as whatever policy makes it."""
-    with pytest.raises(RefusedError) as caught:
-        static = POLICIES["static"].make(topology_of(parse_spec(HOST.spec)), playing.RESERVED, None)
-        raise _refused_by(static)
-    return caught.value
-
-
-def _refused_by(policy: Policy) -> RefusedError:
-    raise NotImplementedError
+NO = RefusedError(RefusalCode.TOO_FEW_EXCLUSIVE_CPUS, "no")
 
 
 @pytest.mark.parametrize(
@@ -98,6 +94,22 @@ def test_memory_is_wide_with_need_where_another_may_use_the_node() -> None:
     script = {"a": ("16-19", "1"), "b": ("20-23", "0-1")}
     assert played(script, item("a", 4, 100), item("b", 4, 60)).wide_though_fits == 0
     assert played(script, item("a", 4, 60), item("b", 4, 60)).wide_though_fits == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [
+        pytest.param(item("b", 26), True, id="node 1 has as many CPUs"),
+        pytest.param(item("b", 27), False, id="no node has so many"),
+        pytest.param(item("b", 4, 29), True, id="node 0 has as much memory"),
+        pytest.param(item("b", 4, 30), False, id="no node has so much"),
+        pytest.param(item("b", 26, 29), False, id="node 1 has the CPUs, node 0 the memory"),
+    ],
+)
+def test_a_refusal_is_without_need_where_a_node_has_cpus_and_memory(wanted: Item, fits: bool) -> None:
+    script: dict[str, tuple[str, str] | RefusedError] = {"a": ("16-21", "1"), "c": ("1-8,33", "0"), "b": NO}
+    out = played(script, item("a", 6, 100), item("c", 9, 99), wanted)
+    assert (out.placed, out.refused, out.refused_though_fits) == (2, 1, int(fits))
 
 
 def test_a_way_that_this_crirm_does_not_have_is_told() -> None:

@@ -6,7 +6,9 @@ from bench.placement.play import with_cpus
 from bench.placement.shapes import HOSTS, SHAPES
 from bench.placement.traces import Host, Item, Shape, Step, steps
 
-CASES = [pytest.param(shape, host, id=f"{shape.key}, {nodes} nodes") for shape in SHAPES for nodes, host in HOSTS.items()]
+CASES = [
+    pytest.param(shape, host, id=f"{shape.key}, {nodes} nodes") for shape in SHAPES for nodes, host in HOSTS.items()
+]
 
 
 def over(host: Host, present: list[Item]) -> bool:
