@@ -21,11 +21,19 @@ class UnknownOptionError(Exception):
 
 @attrs.frozen
 class Way:
-    """A policy and its options, as they are called in Python."""
+    """A policy and its options, as they are called in Python.
+
+    Args:
+        name: for people.
+        policy: in the registry.
+        options: what it must know.
+        budget: options of moves; one that it does not have is no fault, since then it moves nothing anyway.
+    """
 
     name: str
     policy: str
     options: Mapping[str, Any] = attrs.field(factory=dict)
+    budget: Mapping[str, Any] = attrs.field(factory=dict)
 
     def make(self, topology: Topology, constraints: Constraints) -> Policy:
         """Return the policy.
@@ -34,24 +42,24 @@ class Way:
             UnknownOptionError: this crirm has no such way.
         """
         kind = POLICIES[self.policy]
-        known = {field.name: field for field in attrs.fields(kind.options)}
+        known = {field.name: type(field.default) for field in attrs.fields(kind.options)}
         missing = sorted(self.options.keys() - known.keys())
         if missing:
             raise UnknownOptionError(f"policy {self.policy} of this crirm has no option {', '.join(missing)}")
-        options = {name: _value(known[name], value) for name, value in self.options.items()}
-        return kind.make(topology, constraints, kind.options(**options))
+        wanted = {**self.options, **{name: value for name, value in self.budget.items() if name in known}}
+        return kind.make(topology, constraints, kind.options(**{key: known[key](wanted[key]) for key in wanted}))
 
+
+_STAYING: Final = {"moves_per_minute": 0}
+_MOVING: Final = {"moves_per_minute": 6, "move_bytes_per_minute": "128Gi"}  # no container of a trace is too large
 
 WAYS: Final = (
-    Way("topology-aware, spread", "topology-aware"),  # the default
-    Way("topology-aware, pack", "topology-aware", {"placement": "pack"}),
-    Way("topology-aware, balanced", "topology-aware", {"placement": "balanced"}),
-    Way("topology-aware, pack, 1 move", "topology-aware", {"placement": "pack", "moves_per_arrival": 1}),
+    Way("topology-aware, spread", "topology-aware", budget=_STAYING),  # spread is the default
+    Way("topology-aware, pack", "topology-aware", {"placement": "pack"}, _STAYING),
+    Way("topology-aware, balanced", "topology-aware", {"placement": "balanced"}, _STAYING),
+    Way("topology-aware, spread, together", "topology-aware", {}, _MOVING),
+    Way("topology-aware, pack, together", "topology-aware", {"placement": "pack"}, _MOVING),
+    Way("topology-aware, pack, 1 move", "topology-aware", {"placement": "pack", "moves_per_arrival": 1}, _MOVING),
     Way("static", "static"),
 )
-
-
-def _value(field: Any, value: Any) -> Any:
-    """Return *value* as the option has it: the member of an enumeration for its word."""
-    kind = type(field.default)
-    return kind(value) if isinstance(value, str) else value
+"""*together*: spread ones come together when others leave; *1 move*: also one container may be moved for an arrival."""

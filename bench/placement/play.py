@@ -11,7 +11,18 @@ import attrs
 from bench.placement.counting import Node, fits_whole, narrower_fits
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
-from crirm.model.events import ContainerCreated, ContainerExited, ContainerRequested, Event, PodAdded, PodRemoved
+from crirm.model.decision import UpdateContainer
+from crirm.model.events import (
+    ContainerCreated,
+    ContainerExited,
+    ContainerRequested,
+    ContainerStarted,
+    Event,
+    PodAdded,
+    PodRemoved,
+    TimerExpired,
+    UpdateDone,
+)
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.resources import Requirements
@@ -44,8 +55,8 @@ class Outcome:
         standing: of those present after each arrival, how many were spread, summed up.
         present: those present after each arrival, summed up.
         wide: placed ones with memory of more than one NUMA node.
-        wide_though_fits: containers of any kind that, at some time, had memory of more nodes than their CPUs, although
-            their limit would have fitted there.
+        wide_though_fits: exclusive containers that, at some time, had memory of more nodes than their CPUs, although
+            their limit would have fitted there. (The CPUs of shared ones are what others leave them in their pool.)
         away: those with a device whose CPUs are not all in its node.
         refused: containers of any kind that were refused.
         refused_though_fits: of these, those for which some node had CPUs and memory as everything was.
@@ -108,8 +119,8 @@ class _Play:
     def all(self, trace: tuple[Step, ...]) -> Outcome:
         self.state = pipeline.initial(self.policy)
         for step in trace:
-            self.now_s += BETWEEN_S
             before = self.policy.exclusive(self.state.policy)
+            self._pass(BETWEEN_S)
             if step.leaves:
                 self._leave(step.item)
             else:
@@ -129,8 +140,9 @@ class _Play:
             self._count_refusal(item, decision)
             self._take(PodRemoved(pod.id))
             return
-        self.state = decision.state
+        self._follow(decision)
         self._take(ContainerCreated(container.key, ContainerId(f"id-{item.name}")))
+        self._take(ContainerStarted(container.key))
         self.node.items[container.key] = item
         if not item.shared:
             self._count_placed(container.key, item)
@@ -141,8 +153,23 @@ class _Play:
             self._take(ContainerExited(key))
             self._take(PodRemoved(PodId(f"pod-{item.name}")))
 
+    def _pass(self, seconds: float) -> None:
+        """Let virtual time pass, and timers expire."""
+        until_s = self.now_s + seconds
+        while due := [(at_s, *timer) for timer, at_s in self.state.timers.items() if at_s <= until_s]:
+            self.now_s, key, timer = min(due, key=lambda one: (one[0], one[1], one[2].value))
+            self._take(TimerExpired(key, timer))
+        self.now_s = until_s
+
     def _take(self, event: Event) -> None:
-        self.state = pipeline.step(self.policy, self.state, event, self.now_s).state
+        self._follow(pipeline.step(self.policy, self.state, event, self.now_s))
+
+    def _follow(self, decision: Decision) -> None:
+        """Have the runtime do what was decided, at once."""
+        self.state = decision.state
+        for effect in decision.effects:
+            if isinstance(effect, UpdateContainer):
+                self._take(UpdateDone(effect.key))
 
     # --- counting ------------------------------------------------------------------------------------------------
 
@@ -173,7 +200,7 @@ class _Play:
 
     def _count_wide(self) -> None:
         for key in sorted(self.node.items.keys() - self.blamed):
-            if narrower_fits(self.node, self.state, key):
+            if not self.node.items[key].shared and narrower_fits(self.node, self.state, key):
                 self.blamed.add(key)
                 self.done.wide_though_fits += 1
                 self._example(f"memory wider though it fits: {self.node.items[key]}: {self.state.adjustments[key]}")
