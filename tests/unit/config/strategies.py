@@ -49,8 +49,8 @@ def options_of(section: type) -> st.SearchStrategy[Any]:
     kinds_of = {field.name: type(getattr(section(), field.name)) for field in attrs.fields(section)}
     of_type = {name: options_of(kind) if attrs.has(kind) else kinds[kind] for name, kind in kinds_of.items()}
     checks = {field.name: field.metadata[CHECK] for field in attrs.fields(section) if field.metadata[CHECK]}
-    of_type = {name: some | st.just(getattr(section(), name)) for name, some in of_type.items()}
-    checked = {name: of_type[name].filter(partial(passes, check)) for name, check in checks.items()}
+    words_of = {name: st.sampled_from((getattr(section(), name), "pod")) for name in checks if kinds_of[name] is str}
+    checked = {name: words_of.get(name, of_type[name]).filter(partial(passes, check)) for name, check in checks.items()}
     return st.builds(section, **{**of_type, **checked})
 
 
