@@ -47,7 +47,7 @@ from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, P
 from crirm.policy.api import Placement, Policy
 from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, not_created, superseded, tried_again
 from crirm.policy.faults import degraded, marked, sharing
-from crirm.policy.pod_level import narrowed, within_pod
+from crirm.policy.pod_level import narrowed, resized_within_pod, within_pod
 from crirm.policy.states import (
     changed,
     healed,
@@ -303,7 +303,7 @@ class _Step:
         if old is None or old.state not in HOLDING:
             return Decision(state, adjustment=UNADJUSTED)
         new = attrs.evolve(old, resources=event.resources, requirements=event.requirements)
-        new = within_pod(state.workload, new)
+        new = resized_within_pod(state.workload, old, new)
         asked, state = state, with_class(state, old.pod, event.resources)
         try:
             placement = self.policy.resize(state.policy, state.workload, new)

@@ -26,6 +26,10 @@ from an ordinary container that is alone in its pod. Hence:
 Kubernetes does the same where its resource managers know pods (enhancement 5526, scope container): exclusive CPUs for
 containers with limits of their own, the node's shared CPUs for the others.
 
+That is decided when a container is first created. Runtimes before containerd 2.1 and CRI-O 1.33 do not tell a pod's new
+sum when a container is resized, so afterwards an ordinary container may seem to have the limits of its pod. So resizes
+and later attempts follow what was decided first.
+
 An init container that has ended requests nothing; until crirm has learned of its end, the main container seems to have
 the limits of the pod, so it is *cramped*, and crirm looks for containers that have ended.
 
@@ -68,13 +72,28 @@ def within_pod(workload: Workload, container: Container) -> Container:
     cpu, memory = _has_cpu_of(pod.resources, container), _has_memory_of(pod.resources, container)
     if not cpu and not memory:
         return container
-    others = [one for one in workload.containers.values() if _beside(one, container)]
+    fellows = [one for one in workload.containers.values() if one.pod == container.pod and one.key != container.key]
+    before = [one for one in fellows if one.name == container.name]
+    if before and not any(map(is_narrowed, before)):
+        return container
+    others = [one for one in fellows if one.name != container.name and one.state is not _ENDED]
     wanted = container.requirements
     if cpu:
         wanted = _with_cpu(wanted, pod.resources, others)
     if memory:
         wanted = _with_memory(wanted, pod.resources, others)
     return container if wanted == container.requirements else attrs.evolve(container, requirements=wanted)
+
+
+def is_narrowed(container: Container) -> bool:
+    """Return whether less is requested for a container than the kubelet's values say, since its pod had no more."""
+    wanted, limit = container.requirements, container.resources.memory_limit_bytes
+    return wanted.unpromised_cpu > 0 or (wanted.memory_limit is not None and 0 < limit != wanted.memory_limit)
+
+
+def resized_within_pod(workload: Workload, old: Container, new: Container) -> Container:
+    """Return the container *new*, that *old* is resized to, likewise; one that has had limits of its own keeps them."""
+    return within_pod(workload, new) if is_narrowed(old) else new
 
 
 def narrowed(placement: Placement, asked: Container, container: Container) -> Placement:
@@ -88,11 +107,6 @@ def narrowed(placement: Placement, asked: Container, container: Container) -> Pl
         told.append(f"memory left for it: {container.requirements.memory_limit or 0} bytes")
     trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, "; ".join(told)))
     return attrs.evolve(placement, trail=trail, cramped=True)
-
-
-def _beside(one: Container, container: Container) -> bool:
-    """Return whether *one* is another live container of the same pod, and no earlier attempt of this one."""
-    return one.pod == container.pod and one.name != container.name and one.state is not _ENDED
 
 
 def _has_cpu_of(pod: LinuxResources, container: Container) -> bool:

@@ -132,6 +132,21 @@ def test_a_resize_of_the_pod_leaves_more() -> None:
     assert node.exclusive() == {"a": 3, "b": 3}
 
 
+def test_an_ordinary_container_that_grows_to_what_its_pod_once_had_is_not_taken_for_another() -> None:
+    """The runtime has not told the new sum."""
+    node = Node(pod_of(4000, 8))
+    for name in ("a", "b"):
+        node.do(ContainerRequested(container(name, sent(2000, 4))))
+    grown = container("b", sent(4000, 4))
+    node.do(ResizeRequested(grown.key, grown.resources, grown.requirements))
+    assert node.requests() == {"a": 2000, "b": 4000}
+    node.do(ContainerExited(grown.key))
+    again = attrs.evolve(grown, key=ContainerKey("b2"), attempt=1)
+    node.do(ContainerRequested(again))
+    assert node.requests()["b2"] == 4000
+    assert node.exclusive() == {"a": 2, "b2": 4}
+
+
 FOUR = pod_of(4000, 8)
 OTHER = container("o", sent(1000, 1))
 
