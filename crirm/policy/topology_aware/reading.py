@@ -6,16 +6,24 @@ import re
 
 import attrs
 
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Container, Pod, Workload
 from crirm.policy.affinity import weights
-from crirm.policy.annotations import Hints
+from crirm.policy.annotations import REQUIRE_ISOLATED_CPUS, Hints, bad_annotation
 from crirm.policy.globs import compile_globs
 from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.pods import whole_pod
 from crirm.policy.topology_aware.preferences import Preferences, preferences
-from crirm.policy.topology_aware.request import CPUClass, MemoryRequest, Request, cpu_request, memory_amounts
+from crirm.policy.topology_aware.request import (
+    CPUClass,
+    CPURequest,
+    MemoryRequest,
+    Request,
+    cpu_request,
+    memory_amounts,
+)
 from crirm.policy.topology_aware.scopes import Scope, scope_of
 
 KUBE_SYSTEM = "kube-system"
@@ -31,6 +39,8 @@ class Reader:
     options: TopologyAwareOptions
     _sets: MemorySets
     _reserved: re.Pattern[str]
+    _threads: int = 1
+    """Of a whole core."""
 
     def read(self, container: Container, workload: Workload) -> Request:
         """Return what *container* wants.
@@ -43,7 +53,11 @@ class Reader:
         reserved = self._reserved.match(pod.namespace) is not None
         cpu = cpu_request(pod.qos, container.requirements, wanted, self.options, reserved_namespace=reserved)
         if container.claims:
-            cpu = attrs.evolve(cpu, cls=CPUClass.NORMAL, full=0, part=0, isolate=False)
+            cpu = CPURequest(CPUClass.NORMAL, 0, 0, isolate=False, shares=cpu.shares)
+        elif wanted.require_isolated and not cpu.full:
+            raise _nothing_to_isolate(container)
+        elif wanted.hide_hyperthreads and cpu.full:
+            cpu = attrs.evolve(cpu, threads=self._threads)
         memory, notes = _memory(container, pod, wanted, self._sets)
         hints = tuple(hint for hint in container.hints if hint.provider != _PSEUDO_HINT)
         at_root = pod.namespace == KUBE_SYSTEM or cpu.cls is CPUClass.RESERVED
@@ -65,14 +79,24 @@ class Reader:
         )
 
 
-def make_reader(options: TopologyAwareOptions, sets: MemorySets) -> Reader:
-    """Return a reader for one configuration.
+def make_reader(options: TopologyAwareOptions, sets: MemorySets, threads: int = 1) -> Reader:
+    """Return a reader for one configuration, on a machine whose cores have so many threads.
 
     Raises:
         GlobError: a pattern of reserved namespaces is none.
     """
     patterns = dict.fromkeys((KUBE_SYSTEM, *options.reserved_pool_namespaces))
-    return Reader(options, sets, compile_globs(tuple(patterns)))
+    return Reader(options, sets, compile_globs(tuple(patterns)), threads)
+
+
+def _nothing_to_isolate(container: Container) -> RefusedError:
+    if container.requirements.unpromised_cpu:
+        message = f"annotation {REQUIRE_ISOLATED_CPUS} rules out shared CPUs"
+        return RefusedError(RefusalCode.TOO_FEW_ISOLATED_CPUS, message)
+    what = "gets no exclusive CPUs; only containers of Guaranteed pods with a CPU request of 1 or more do"
+    return bad_annotation(
+        REQUIRE_ISOLATED_CPUS, f'container {container.name} {what}, so write "false" for it, or for this pod'
+    )
 
 
 def _memory(

@@ -61,9 +61,10 @@ def _check_exclusive(policy: TopologyAware, state: PolicyState) -> None:
     assert state.dra == {claim: counts.count(claim) for claim in counts}
     for grant in grants.values():
         assert owned.isdisjoint(grant.exclusive)
-        assert len(grant.exclusive) == grant.cpu.full
         assert grant.first <= grant.exclusive
         assert bool(grant.first) is bool(grant.exclusive)
+        assert len(grant.exclusive) == grant.cpu.full * grant.cpu.threads
+        assert not grant.cpu.require or grant.exclusive <= root.isolated
         pool = policy.machine.pools[grant.pool]
         assert grant.exclusive <= pool.isolated or grant.exclusive <= pool.sharable
         owned |= grant.exclusive
@@ -71,6 +72,12 @@ def _check_exclusive(policy: TopologyAware, state: PolicyState) -> None:
     for grant in grants.values():
         cpus = adjuster.cpus(grant)
         assert cpus, "somebody has no CPU"
+        if grant.cpu.threads > 1:
+            cores = {policy.machine.topology.core_of(cpu) for cpu in grant.exclusive}
+            assert CPUSet.union(cores) == grant.exclusive, "a core that is split"
+            assert all(len(core & cpus) == 1 for core in cores), "a sibling that is not idle"
+        else:
+            assert grant.exclusive <= cpus
         if grant.cpu.cls is CPUClass.RESERVED:
             assert cpus == root.reserved
         else:
