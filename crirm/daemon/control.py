@@ -273,6 +273,7 @@ def _refused(refused: Refused) -> dict[str, Any]:
         "at_s": refused.at_s,
         "refused": refused.why,
         "code": refused.code,
+        "fits": list(refused.fits),
         "times": refused.times,
     }
 

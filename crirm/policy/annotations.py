@@ -53,6 +53,12 @@ def lookup(pod: Pod, container_name: str, key: str) -> str | None:
     return None if found is None else found[1]
 
 
+def keys_said(pod: Pod, container_name: str, key: str) -> tuple[str, ...]:
+    """Return all annotations of *pod*, in every form, that say something about *key* for one container."""
+    places = (f"{key}/container.{container_name}", f"{key}/pod", key, _LEGACY.get(key, ""))
+    return tuple(place for place in places if place in pod.annotations)
+
+
 def boolean(pod: Pod, container_name: str, key: str) -> bool | None:
     """Return a boolean annotation, in its present or legacy form; None where there is none.
 

@@ -103,6 +103,15 @@ class StaticPolicy(Policy):
         """
         return self.allocate(state, workload, container)
 
+    def fits(self, state: StaticState, workload: Workload, container: Container, *, resize: bool = False) -> bool:  # noqa: ARG002 - both are the same here
+        """Tell whether *container* would get its CPUs."""
+        before = self._without(state, container.key)
+        try:
+            self._grant(before, workload.pod_of(container), container, state.exclusive.get(container.key, NO_CPUS))
+        except RefusedError:
+            return False
+        return True
+
     def release(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:
         """Release the grant of *key*; its ordinary CPUs become shared."""
         after = self._without(state, key)
