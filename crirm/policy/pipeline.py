@@ -73,7 +73,9 @@ def initial(policy: Policy) -> State:
     return State(workload=Workload(), policy=policy.initial())
 
 
-def step(policy: Policy, state: State, event: Event, now_s: float, *, overflow: bool = False) -> Decision:
+def step(
+    policy: Policy, state: State, event: Event, now_s: float, *, overflow: bool = False, advises: bool = True
+) -> Decision:
     """Decide about *event*.
 
     Args:
@@ -82,13 +84,14 @@ def step(policy: Policy, state: State, event: Event, now_s: float, *, overflow: 
         event: to decide about.
         now_s: wall-clock time in seconds, for timers only.
         overflow: whether a new container that does not fit is admitted to shared CPUs, instead of being refused.
+        advises: whether a refusal says what would fit, which takes longer than the decision.
     """
-    return _Step(policy, now_s, overflow).decide(state, event)
+    return _Step(policy, now_s, overflow, advises).decide(state, event)
 
 
 def adopt(policy: Policy, state: State, container: Container, *, overflow: bool) -> Decision:
     """Place a container that exists already, whether *state* knows it or not; see `step`."""
-    return _Step(policy, 0.0, overflow).adopt(state, container)  # what is allocated starts no timer
+    return _Step(policy, 0.0, overflow, advises=False).adopt(state, container)  # what is allocated starts no timer
 
 
 @attrs.frozen
@@ -96,8 +99,7 @@ class _Step:
     policy: Policy
     now_s: float
     overflow: bool
-    advises: bool = True
-    """Whether a refusal says what would fit; nobody reads that of a container that already runs."""
+    advises: bool
 
     def decide(self, state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR0912 - one line per event
         match event:
