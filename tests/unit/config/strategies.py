@@ -45,8 +45,8 @@ def options_of(section: type) -> st.SearchStrategy[Any]:
         str: texts,
         tuple: st.lists(texts, max_size=2).map(tuple),
     }
-    default = section()
-    of_type = {field.name: kinds[type(getattr(default, field.name))] for field in attrs.fields(section)}
+    kinds_of = {field.name: type(getattr(section(), field.name)) for field in attrs.fields(section)}
+    of_type = {name: options_of(kind) if attrs.has(kind) else kinds[kind] for name, kind in kinds_of.items()}
     checks = {field.name: field.metadata[CHECK] for field in attrs.fields(section) if field.metadata[CHECK]}
     checked = {name: of_type[name].filter(partial(passes, check)) for name, check in checks.items()}
     return st.builds(section, **{**of_type, **checked})
