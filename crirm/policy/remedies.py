@@ -83,7 +83,7 @@ def remedies(
         refusal: why.
         resize: whether it has a grant, and a new size was refused.
     """
-    if refusal.reason is not RefusalReason.NO_ROOM:
+    if refusal.reason is not RefusalReason.NO_ROOM and refusal.code is not RefusalCode.NOT_WHOLE_CORES:
         return ()
     trials = _Trials(policy, state, workload, container, workload.pod_of(container), resize)
     found: list[Remedy] = []
@@ -108,7 +108,8 @@ def _smaller(trials: _Trials, code: RefusalCode) -> Iterator[Remedy]:
     def cut(cpu: int, memory: int) -> Remedy:
         return less(MilliCPU(cpu * cpu_unit), Bytes(memory * memory_unit))
 
-    cpu = _least(most_cpu, lambda steps: trials.fits(cut(steps, 0)))
+    least_cpu = _least_of_whole if cpu_unit == CPU else _least
+    cpu = least_cpu(most_cpu, lambda steps: trials.fits(cut(steps, 0)))
     if cpu:
         yield cut(cpu, 0)
     memory = _least(most_memory, lambda steps: trials.fits(cut(0, steps)))
@@ -116,7 +117,7 @@ def _smaller(trials: _Trials, code: RefusalCode) -> Iterator[Remedy]:
         yield cut(0, memory)
     if cpu or memory or min(most_cpu, most_memory) < 1:
         return
-    cpu = _least(most_cpu, lambda steps: trials.fits(cut(steps, most_memory)))
+    cpu = least_cpu(most_cpu, lambda steps: trials.fits(cut(steps, most_memory)))
     memory = _least(most_memory, lambda steps: trials.fits(cut(cpu, steps))) if cpu else 0
     if memory:
         yield cut(cpu, memory)
@@ -141,9 +142,21 @@ def _memory(asked: Requirements, pod: Pod) -> Bytes:
 
 def _least(most: int, fits: Callable[[int], bool]) -> int:
     """Return the least number of steps, 1 to *most*, that fits; 0 where not even *most* does."""
-    if most < 1 or not fits(most):
-        return 0
-    low, high = 0, most  # low does not fit, high does
+    return _between(0, most, fits) if most > 0 and fits(most) else 0
+
+
+def _least_of_whole(most: int, fits: Callable[[int], bool]) -> int:
+    """Return the same from the other end: where only whole cores are given, an odd *most* never fits."""
+    low, high = 0, 1
+    while high < most and not fits(high):
+        low, high = high, 2 * high
+    if high < most:
+        return _between(low, high, fits)
+    return _between(low, most, fits) if most > 0 and fits(most) else 0
+
+
+def _between(low: int, high: int, fits: Callable[[int], bool]) -> int:
+    """Return the least number that fits; *low* does not, *high* does."""
     while high - low > 1:
         middle = (low + high) // 2
         if fits(middle):

@@ -37,7 +37,7 @@ from crirm.model.events import (
 from crirm.model.option import CHECK
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
-from crirm.model.refusal import RefusalReason
+from crirm.model.refusal import RefusalCode, RefusalReason
 from crirm.model.remedy import remedied
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.topology import MemoryKind
@@ -147,6 +147,10 @@ def changed_by(remedy: Remedy, event: Event, state: State) -> tuple[Event, Pod]:
             raise TypeError(f"{event} asks for nothing")
 
 
+ABOUT_SIZE = {RefusalCode.NOT_WHOLE_CORES}
+"""Codes of requests that never fit as they are, but do with another size."""
+
+
 class PolicyMachine(RuleBasedStateMachine):
     """A node under one policy, seen through the pipeline."""
 
@@ -190,7 +194,7 @@ class PolicyMachine(RuleBasedStateMachine):
         return decision
 
     def everything_that_is_said_to_fit_fits(self, event: Event, refusal: RefusedError) -> None:
-        assert refusal.remedies == () or refusal.reason is RefusalReason.NO_ROOM
+        assert not refusal.remedies or refusal.reason is RefusalReason.NO_ROOM or refusal.code in ABOUT_SIZE
         for remedy in refusal.remedies:
             changed, pod = changed_by(remedy, event, self.state)
             state = step(self.policy, self.state, PodAdded(pod), now_s=0.0).state

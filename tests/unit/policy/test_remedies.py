@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crirm.hosts.synthetic import parse_spec, topology_of
-from crirm.model.cpuset import NodeSet
+from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.events import ContainerRequested, PodAdded, ResizeRequested
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
@@ -23,6 +23,8 @@ from crirm.policy import pipeline
 from crirm.policy.api import Constraints, CPUConstraint, Policy
 from crirm.policy.registry import POLICIES
 from crirm.policy.remedies import MOST_TRIES, remedies
+from crirm.policy.static.kubelet import KubeletOptions
+from crirm.policy.static.options import StaticOptions
 
 NS = "cri-resource-manager.intel.com"
 GIB = 1 << 30
@@ -90,7 +92,7 @@ def texts(refusal: RefusedError | None) -> list[str]:
     ("cpu", "memory", "about", "code", "ways"),
     [
         pytest.param(
-            9000, 1, {}, RefusalCode.TOO_FEW_EXCLUSIVE_CPUS, ["with 3 CPUs fewer"], id="CPUs that nobody else has"
+            9000, 1, {}, RefusalCode.TOO_FEW_EXCLUSIVE_CPUS, ["with 2 CPUs fewer"], id="CPUs that nobody else has"
         ),
         pytest.param(
             7000,
@@ -122,7 +124,7 @@ def texts(refusal: RefusedError | None) -> list[str]:
             9,
             {},
             RefusalCode.TOO_LITTLE_MEMORY,
-            ["with 3 CPUs fewer and 1Gi less memory"],
+            ["with 2 CPUs fewer and 1Gi less memory"],
             id="CPU and memory",
         ),
         pytest.param(
@@ -137,9 +139,20 @@ def texts(refusal: RefusedError | None) -> list[str]:
 )
 def test_what_would_fit(cpu: int, memory: float, about: dict[str, Any], code: RefusalCode, ways: list[str]) -> None:
     node = Node(policy())
+    assert node.ask("other", 0, qos=QoSClass.BEST_EFFORT) is None
     refusal = node.ask("x", cpu, memory, **about)
     assert refusal is not None
     assert (refusal.code, texts(refusal)) == (code, ways)
+
+
+def test_where_only_whole_cores_are_given_an_even_number_is_found() -> None:
+    options = StaticOptions(kubelet=KubeletOptions(full_pcpus_only=True))
+    reserved = Constraints(reserved=CPUConstraint(cpus=CPUSet.parse("0-1")))
+    node = Node(POLICIES["static"].make(topology_of(parse_spec("1p.8c.2t")), reserved, options))
+    odd, even = node.ask("odd", 9000), node.ask("even", 26000)
+    assert odd is not None and even is not None
+    assert (odd.code, texts(odd)) == (RefusalCode.NOT_WHOLE_CORES, ["with 1 CPU fewer"])
+    assert (even.code, texts(even)) == (RefusalCode.TOO_FEW_EXCLUSIVE_CPUS, ["with 12 CPUs fewer"])
 
 
 def test_another_kind_of_memory_would_fit() -> None:
@@ -168,7 +181,7 @@ def test_a_resize_is_told_what_would_fit() -> None:
     assert node.ask("x", 2000, 1) is None
     event = ResizeRequested(ContainerKey("x"), LinuxResources(), needs(QoSClass.GUARANTEED, 9000, GIB))
     refusal = pipeline.step(node.policy, node.state, event, 0.0).refusal
-    assert texts(refusal) == ["with 3 CPUs fewer"]
+    assert texts(refusal) == ["with 2 CPUs fewer"]
 
 
 @pytest.mark.parametrize("name", ["topology-aware", "static"])
@@ -187,7 +200,9 @@ def test_only_for_want_of_room_anything_is_tried(code: RefusalCode) -> None:
     pod = node.pod("x", QoSClass.GUARANTEED)
     container = Container(ContainerKey("x"), pod, "c", ContainerState.CREATING, needs(QoSClass.GUARANTEED, 9000, GIB))
     remedies(asked, None, node.state.workload, container, RefusedError(code, "no"))  # type: ignore[arg-type]
-    assert bool(asked.times) == (RefusedError(code, "no").reason.value == "no room")
+    assert bool(asked.times) == (
+        RefusedError(code, "no").reason.value == "no room" or code is RefusalCode.NOT_WHOLE_CORES
+    )
 
 
 @pytest.mark.parametrize("cpu", [2000, 999_999, 512_000_000])
