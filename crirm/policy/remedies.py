@@ -38,6 +38,8 @@ MOST_TRIES: Final = 48
 """Each costs up to half a millisecond of CPU time with 1024 CPUs and 1500 containers."""
 LEAST_CPU: Final = MilliCPU(10)
 """What a smaller request still has: nobody is helped by a container that asks for nothing."""
+EXACT: Final = 1 << 13
+"""Parts of what would be left, to one of which a reduction is found."""
 CPU: Final = 1000
 MIB: Final = 1 << 20
 VALUE_CHARS: Final = 40
@@ -101,14 +103,13 @@ def remedies(
 def _smaller(trials: _Trials, code: RefusalCode) -> Iterator[Remedy]:
     """Yield the least reduction of CPU and that of memory; the least of both where neither alone is enough."""
     asked = trials.container.requirements
-    cpu_unit, memory_unit = _cpu_unit(asked.cpu_request, trials.pod, code), _memory_unit(_memory(asked, trials.pod))
-    most_cpu = (asked.cpu_request - LEAST_CPU) // cpu_unit
-    most_memory = (_memory(asked, trials.pod) - 1) // memory_unit
+    unit = _cpu_unit(asked.cpu_request, trials.pod, code)
+    most_cpu, most_memory = (asked.cpu_request - LEAST_CPU) // unit, (_memory(asked, trials.pod) - 1) // MIB
 
     def cut(cpu: int, memory: int) -> Remedy:
-        return less(MilliCPU(cpu * cpu_unit), Bytes(memory * memory_unit))
+        return less(MilliCPU(cpu * unit), Bytes(memory * MIB))
 
-    least_cpu = _least_of_whole if cpu_unit == CPU else _least
+    least_cpu = _least_of_whole if unit == CPU else _least
     cpu = least_cpu(most_cpu, lambda steps: trials.fits(cut(steps, 0)))
     if cpu:
         yield cut(cpu, 0)
@@ -124,15 +125,9 @@ def _smaller(trials: _Trials, code: RefusalCode) -> Iterator[Remedy]:
 
 
 def _cpu_unit(asked: MilliCPU, pod: Pod, code: RefusalCode) -> int:
-    """Return a whole CPU for who may have CPUs of its own; else so much that there are at most 10000 steps or so."""
-    if pod.qos is QoSClass.GUARANTEED and asked >= CPU and code is not RefusalCode.TOO_LITTLE_SHARED_CPU:
-        return CPU
-    return int(10 ** max(len(str(asked)) - 4, 0))
-
-
-def _memory_unit(asked: Bytes) -> int:
-    """Return a power of two from 1Mi on, of which the request has at most 4096."""
-    return max(1 << (max(asked - 1, 0) >> 12).bit_length(), MIB)
+    """Return a whole CPU for who may have CPUs of its own, else a thousandth."""
+    whole = pod.qos is QoSClass.GUARANTEED and asked >= CPU and code is not RefusalCode.TOO_LITTLE_SHARED_CPU
+    return CPU if whole else 1
 
 
 def _memory(asked: Requirements, pod: Pod) -> Bytes:
@@ -142,7 +137,7 @@ def _memory(asked: Requirements, pod: Pod) -> Bytes:
 
 def _least(most: int, fits: Callable[[int], bool]) -> int:
     """Return the least number of steps, 1 to *most*, that fits; 0 where not even *most* does."""
-    return _between(0, most, fits) if most > 0 and fits(most) else 0
+    return _between(0, most, most, fits) if most > 0 and fits(most) else 0
 
 
 def _least_of_whole(most: int, fits: Callable[[int], bool]) -> int:
@@ -151,14 +146,18 @@ def _least_of_whole(most: int, fits: Callable[[int], bool]) -> int:
     while high < most and not fits(high):
         low, high = high, 2 * high
     if high < most:
-        return _between(low, high, fits)
-    return _between(low, most, fits) if most > 0 and fits(most) else 0
+        return _between(low, high, most, fits)
+    return _between(low, most, most, fits) if most > 0 and fits(most) else 0
 
 
-def _between(low: int, high: int, fits: Callable[[int], bool]) -> int:
-    """Return the least number that fits; *low* does not, *high* does."""
-    while high - low > 1:
-        middle = (low + high) // 2
+def _between(low: int, high: int, most: int, fits: Callable[[int], bool]) -> int:
+    """Return the least number of steps that fits; *low* does not, *high* does.
+
+    It is exact up to some thousands of what would be left, and the roundest number beyond: 1Gi rather than 1023Mi.
+    """
+    while high - low > max(1, (most - high) // EXACT):
+        bit = (low ^ (high - 1)).bit_length() - 1
+        middle = (high - 1) >> bit << bit  # the number between the two that ends in the most zeros, as bits
         if fits(middle):
             high = middle
         else:
