@@ -16,7 +16,6 @@ from typing import Any, Final
 import attrs
 
 from crirm.errors import clipped
-from crirm.model.annotations import NAMESPACE
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
@@ -24,12 +23,15 @@ from crirm.model.remedy import Remedy, less, remedied
 from crirm.model.resources import Requirements
 from crirm.model.workload import Container, Pod, Workload
 from crirm.policy.annotations import (
+    HIDE_HYPERTHREADS,
     MEMORY_TYPE,
     PREFER_SHARED_CPUS,
+    REQUIRE_ISOLATED_CPUS,
     TOPOLOGY_HINTS,
     Hints,
     keys_said,
     lookup,
+    short_key,
     topology_hints,
 )
 from crirm.policy.api import Policy
@@ -176,14 +178,14 @@ def _otherwise(trials: _Trials, code: RefusalCode) -> Iterator[Remedy]:  # noqa:
 def _without(trials: _Trials) -> Iterator[Remedy]:
     """Yield the removal of each annotation that narrows the choice."""
     pod, name = trials.pod, trials.container.name
-    narrowing = [MEMORY_TYPE]
+    narrowing = [MEMORY_TYPE, REQUIRE_ISOLATED_CPUS, HIDE_HYPERTHREADS]
     if topology_hints(pod, name) is Hints.STRICT:
         narrowing.append(TOPOLOGY_HINTS)
     for key in narrowing:
         said = keys_said(pod, name, key)
         if said:
             value = lookup(pod, name, key)
-            text = _short(key) if value is None else f"{_short(key)}: {clipped(value, VALUE_CHARS)}"
+            text = short_key(key) if value is None else f"{short_key(key)}: {clipped(value, VALUE_CHARS)}"
             yield Remedy(f"without {text}", annotations=dict.fromkeys(said))
 
 
@@ -192,8 +194,4 @@ def _with(trials: _Trials) -> Iterator[Remedy]:
     name, asked = trials.container.name, trials.container.requirements
     if trials.pod.qos is QoSClass.GUARANTEED and asked.cpu_request >= CPU:
         annotation = {f"{PREFER_SHARED_CPUS}/container.{name}": "true"}
-        yield Remedy(f'with {_short(PREFER_SHARED_CPUS)}: "true"', annotations=annotation)
-
-
-def _short(key: str) -> str:
-    return key.removesuffix(f".{NAMESPACE}")
+        yield Remedy(f'with {short_key(PREFER_SHARED_CPUS)}: "true"', annotations=annotation)

@@ -241,13 +241,15 @@ ANNOTATED = st.sampled_from(
         {f"topologyhints.{NS}": "strict"},
         {f"prefer-shared-cpus.{NS}": "false"},
         {f"prefer-isolated-cpus.{NS}": "true"},
+        {f"require-isolated-cpus.{NS}": "true"},
+        {f"hide-hyperthreads.{NS}": "true"},
     )
 )
 
 
 @pytest.mark.parametrize("name", ["topology-aware", "static"])
 @given(
-    host=st.sampled_from(("2p.4c mem=4Gi,4Gi hbm=1Gi", "8c isolated=6-7", "1p.2d.2n.2c mem=2Gi,2Gi,2Gi,2Gi")),
+    host=st.sampled_from(("2p.4c mem=4Gi,4Gi hbm=1Gi", "1p.2n.4c.2t isolated=6-7", "1p.2d.2n.2c mem=2Gi,2Gi,2Gi,2Gi")),
     before=st.lists(ASKED, max_size=6),
     asked=ASKED,
     annotations=ANNOTATED,
