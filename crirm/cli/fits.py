@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WITHIN_S: Final = 60.0
 OTHERS_SHOWN: Final = 8
+_PAPER: Final = ("host", "config", "policy", "available_cpus", "reserved_cpus")
+"""Options of a machine that is not the daemon's."""
 _COLUMNS: Final = (
     Column("copy", optional=1, right=True),
     Column("pool"),
@@ -46,21 +48,62 @@ _COLUMNS: Final = (
 @click.option(
     "--control-socket", default=DEFAULT_CONTROL_SOCKET, show_default=True, help="Control socket of the daemon."
 )
+@click.option(
+    "--host",
+    metavar="WHAT",
+    help="Not the daemon: an empty machine such as '2p.8c.2t' (docs/topology.md), or a directory with its /sys.",
+)
+@click.option("--config", metavar="FILE", help="With --host: the policy in this configuration file.")
+@click.option("--policy", metavar="NAME", help="With --host: this policy.  [default: topology-aware]")
+@click.option("--available-cpus", metavar="CPUS", help="With --host: CPUs for containers.")
+@click.option("--reserved-cpus", metavar="CPUS", help="With --host: CPUs for kube-system.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(*, annotations: tuple[str, ...], control_socket: str, as_json: bool, **asked: Any) -> int:
+def command(*, annotations: tuple[str, ...], control_socket: str, as_json: bool, **options: Any) -> int:
     """Ask the running daemon whether a pod with one container would fit now, where, and which others would change.
 
     Nothing is changed or reserved. The exit status is 0 if all copies fit, and 1 if not: then the reason, its code and
     the smallest changes that would fit are shown. Names of annotations may be short: prefer-shared-cpus=true. Devices
     and disks are unknown, so topology hints do not count.
     """
-    question = {"ask": "fits", **asked, "annotations": dict(map(_pair, annotations))}
-    answer = ask(control_socket, question, within_s=WITHIN_S)
+    host, *_ = paper = [options.pop(name) for name in _PAPER]
+    question = {"ask": "fits", **options, "annotations": dict(map(_pair, annotations))}
+    if host is not None:
+        answer = _on_paper(question, *paper)
+    elif any(each is not None for each in paper):
+        raise UsageError("the daemon has its own configuration; --config, --policy and CPUs need --host")
+    else:
+        answer = ask(control_socket, question, within_s=WITHIN_S)
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     else:
         tell(harmless(answer))
     return ExitCode.OK if answer["fits"] else ExitCode.FAILED
+
+
+def _on_paper(
+    question: dict[str, Any],
+    host: str,
+    config: str | None,
+    policy: str | None,
+    available_cpus: str | None,
+    reserved_cpus: str | None,
+) -> dict[str, Any]:
+    """Return the answer for an empty machine."""
+    from crirm.cli.replay import Chosen, choice_named, topology_named  # noqa: PLC0415 - the daemon's answer needs none
+    from crirm.policy import fitting, pipeline  # noqa: PLC0415
+    from crirm.policy.api import Choice  # noqa: PLC0415
+    from crirm.policy.registry import make_policy  # noqa: PLC0415
+
+    topology = topology_named(host)
+    if topology is None:
+        raise UsageError("--host is empty; write a machine such as '2p.8c.2t'")
+    base = Choice("topology-aware" if policy is None else policy)
+    if base.name == "none":
+        raise UsageError("policy none places nothing, so everything fits; choose another policy")
+    choice = choice_named(base, host, config, Chosen(policy, available_cpus, reserved_cpus))
+    made, wish = make_policy(choice, topology), fitting.wish_of(question)
+    decisions = list(fitting.copies(made, pipeline.initial(made), wish))
+    return {**fitting.record(made, wish, decisions), "overflow": choice.overflow}
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -76,7 +119,9 @@ def tell(answer: dict[str, Any]) -> None:
     copies = answer["copies"]
     if copies:
         say("")
-        say_table(_COLUMNS, [_row(each) for each in copies])
+        rows = [_row(each) for each in copies]
+        some = 5 if any(row[-1] != "-" for row in rows) else 4
+        say_table(_COLUMNS[:some], [row[:some] for row in rows])
     others = list(_others(copies))
     if others:
         say("\nother containers that would change:")
