@@ -59,15 +59,9 @@ class StaticPolicy(Policy):
             RefusedError: there are too few, or an annotation of its pod is malformed.
         """
         pod = workload.pod_of(container)
-        before = state.without(container.key, self.partition)
         if container.claims:
-            return self._on_claims(state, before, workload, container)
-        old = state.exclusive.get(container.key, CPUSet())
-        first = state.first.get(container.key, old)
-        grant = self.chooser.grant(before, pod, container, old, first)
-        key, own = container.key, grant.cpus
-        after = before.plus_exclusive(key, own, first) if own else before.plus_sharing(key)
-        self._check_shared(before, after, pod, container)
+            return self._on_claims(state, state.without(container.key, self.partition), workload, container)
+        after, grant = self._granted(state, pod, container)
         changed = self._changes(state, after, container.key)
         trail = self._trail(state, after, pod, container, grant, changed)
         return Placement(after, changed, trail=trail, moves=trail.moves, cramped=self._spread(grant.cpus))
@@ -79,6 +73,14 @@ class StaticPolicy(Policy):
             RefusedError: there are too few, or an annotation of its pod is malformed.
         """
         return self.allocate(state, workload, container)
+
+    def fits(self, state: StaticState, workload: Workload, container: Container, *, resize: bool = False) -> bool:  # noqa: ARG002 - both are the same here
+        """Tell whether *container* would get its CPUs."""
+        try:
+            self._granted(state, workload.pod_of(container), container)
+        except RefusedError:
+            return False
+        return True
 
     def release(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:
         """Release the grant of *key*; its ordinary CPUs become shared."""
@@ -145,6 +147,16 @@ class StaticPolicy(Policy):
 
     def _owned(self, state: StaticState) -> Owned:
         return Owned(self.online, self.partition.reserved, state.claim_counts, state.exclusive)
+
+    def _granted(self, state: StaticState, pod: Pod, container: Container) -> tuple[StaticState, Grant]:
+        before = state.without(container.key, self.partition)
+        old = state.exclusive.get(container.key, CPUSet())
+        first = state.first.get(container.key, old)
+        grant = self.chooser.grant(before, pod, container, old, first)
+        key, own = container.key, grant.cpus
+        after = before.plus_exclusive(key, own, first) if own else before.plus_sharing(key)
+        self._check_shared(before, after, pod, container)
+        return after, grant
 
     def _spread(self, cpus: CPUSet) -> bool:
         """Tell whether *cpus* are of more NUMA nodes than so many would need on an empty machine."""
