@@ -77,7 +77,10 @@ class StaticPolicy(Policy):
     def fits(self, state: StaticState, workload: Workload, container: Container, *, resize: bool = False) -> bool:  # noqa: ARG002 - both are the same here
         """Tell whether *container* would get its CPUs."""
         try:
-            self._granted(state, workload.pod_of(container), container)
+            if container.claims:
+                self._on_claims(state, state.without(container.key, self.partition), workload, container)
+            else:
+                self._granted(state, workload.pod_of(container), container)
         except RefusedError:
             return False
         return True

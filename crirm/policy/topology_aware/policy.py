@@ -113,6 +113,8 @@ class TopologyAware:
         warm = container.state is ContainerState.RUNNING if old is None else old.warm
         try:
             request = self._request(before, workload, container, warm=warm)
+            if request.dra:
+                return bool(on_claims(self.machine, before, request, workload))
         except RefusedError:
             return False
         if Comparison(self.machine, before, request, None if old is None else old.pool).best is not None:

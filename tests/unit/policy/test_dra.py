@@ -154,6 +154,7 @@ def test_refused_for(
     assert decision.refusal is not None
     assert decision.refusal.code is code
     assert sentence in str(decision.refusal)
+    assert not policy.fits(before.policy, before.workload, container("c", *claims))
     assert made.state == before
     assert policy.exclusive(made.state.policy) == policy.exclusive(before.policy)
 
