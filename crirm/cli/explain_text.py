@@ -42,7 +42,7 @@ _LACKS: Final = frozenset(
     {"near_all_devices", "has_memory_kinds", "exclusive_cpus", "shared_milli", "memory_bytes", "free_cpus"}
 )
 """Rules by which a pool cannot hold the container at all."""
-_NUMBERED: Final = re.compile(r"(.+) #(\d+)")
+_NUMBERED: Final = re.compile(r"(.+) #(.*?)(\d+)")
 _CAPTION: Final = "\nwhat each pool had before, and what decided between it and the chosen one:"
 _NAMES_CHARS: Final = 24
 _LABEL: Final = "  {:<11}"
@@ -63,7 +63,7 @@ def tell(entry: dict[str, Any]) -> None:
         fact("why", sentence)
     for note in trail["notes"]:
         fact("note", note)
-    if trail["verdicts"]:
+    if len(trail["verdicts"]) > 1:
         say(_CAPTION)
         _tell_pools(trail["verdicts"])
     if trail["moves"]:
@@ -155,8 +155,8 @@ def _amount(name: str, value: Any) -> str:
 def _names(pools: list[str]) -> str:
     """Return the names of pools, for example ``NUMA nodes #1-3,7``."""
     numbered = [_NUMBERED.fullmatch(pool) for pool in pools]
-    if len(pools) > 1 and all(numbered) and len({match[1] for match in numbered if match}) == 1:
-        first = next(match for match in numbered if match)
-        return f"{first[1]}s #{CPUSet(int(match[2]) for match in numbered if match)}"
+    found = [match for match in numbered if match]
+    if len(pools) > 1 and len(found) == len(pools) and len({match.group(1, 2) for match in found}) == 1:
+        return f"{found[0][1]}s #{found[0][2]}{CPUSet(int(match[3]) for match in found)}"
     joined = ", ".join(pools)
     return joined if len(pools) == 1 or len(joined) <= _NAMES_CHARS else f"{pools[0]} and {len(pools) - 1} more"
