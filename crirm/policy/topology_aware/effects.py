@@ -11,6 +11,7 @@ from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.trail import Move
 from crirm.model.workload import ContainerKey
+from crirm.policy.topology_aware.homes import nodes_in, own_nodes
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.protection import Home
@@ -43,8 +44,7 @@ class Adjuster:
 
     def mems(self, grant: Grant) -> NodeSet:
         """Return the memory nodes of the container with *grant*; empty if the machine reports no memory."""
-        chain = self.machine.sets.chain(*grant.home)
-        return NodeSet.from_mask(chain[self.state.lifted.get(grant.home, 0) if grant.memory.use else 0] if chain else 0)
+        return NodeSet.from_mask(nodes_in(self.machine, self.state, grant))
 
     def shared(self, pool: int) -> CPUSet:
         """Return the shared CPUs of a pool."""
@@ -81,8 +81,9 @@ def changes(before: Adjuster, after: Adjuster, subject: ContainerKey, name: str)
         result.adjustments[subject] = after.adjustment(grant)
     old, new = before.state, after.state
     homes = {home for home in old.lifted.keys() | new.lifted.keys() if _level(old, home) != _level(new, home)}
+    moved = frozenset(key for key in old.held | new.held if _home(old, key) != _home(new, key))
     for pool in before.machine.pools:
-        _pool_changes(_PoolChange(before, after, pool.id, homes, name), subject, result)
+        _pool_changes(_PoolChange(before, after, pool.id, homes, moved, name), subject, result)
     return result
 
 
@@ -102,6 +103,8 @@ class _PoolChange:
     pool: int
     homes: Collection[Home]
     """Of all pools, those that were lifted or came down."""
+    moved: Collection[ContainerKey]
+    """Of all pools, containers whose memory belongs to another place than before."""
     name: str
     _seen: dict[tuple[int, Home, bool], Adjustment] = attrs.field(factory=dict, init=False)
 
@@ -120,9 +123,9 @@ class _PoolChange:
         return self.after.options.pin_cpu and self.before.shared(self.pool) != self.after.shared(self.pool)
 
     @cached_property
-    def of_memory(self) -> Collection[Home]:
-        """Its homes that were lifted or came down, if memory is pinned."""
-        return {home for home in self.homes if home[0] == self.pool} if self.after.options.pin_memory else set()
+    def of_memory(self) -> bool:
+        """Whether memory of somebody may have changed, and is pinned."""
+        return self.after.options.pin_memory and bool(self.homes or self.moved)
 
     @cached_property
     def shared_texts(self) -> tuple[str, str]:
@@ -137,28 +140,36 @@ class _PoolChange:
         gave = [f"released CPUs {old - new}"] if old - new else []
         return f"{self.name} {' and '.join(took + gave)}"
 
-    def why_memory(self, home: Home) -> str:
-        """Return why the memory of a home has changed."""
-        first = NodeSet.from_mask(self.after.machine.sets.chain(*home)[0])
-        if _level(self.after.state, home) > _level(self.before.state, home):
-            return f"with {self.name}, containers could use more memory than NUMA nodes {first} have"
-        return f"{self.name} no longer needs the memory of NUMA nodes {first}"
+    def memory(self, key: ContainerKey, grant: Grant) -> tuple[NodeSet, NodeSet] | None:
+        """Return the memory nodes of a container before and after, if it is others now."""
+        if not self.of_memory or not grant.memory.use or not (grant.home in self.homes or key in self.moved):
+            return None
+        before, after = self.before.mems(self.before.state.granted(key)), self.after.mems(grant)
+        return None if before == after else (before, after)
+
+    def why_memory(self, grant: Grant, before: NodeSet, after: NodeSet) -> str:
+        """Return why the memory nodes of a container have changed."""
+        if after < before:
+            return f"{self.name} no longer needs the memory of NUMA nodes {after}"
+        first = NodeSet.from_mask(own_nodes(self.after.machine, grant))
+        return f"with {self.name}, containers could use more memory than NUMA nodes {first} have"
 
 
 def _pool_changes(change: _PoolChange, subject: ContainerKey, result: Changes) -> None:
     if not change.of_cpus and not change.of_memory:
         return
     for key, grant in sorted(change.after.state.grants[change.pool].items()):
-        of_cpus = change.of_cpus and grant.on_shared
-        of_memory = grant.memory.use and grant.home in change.of_memory
-        if key == subject or not (of_cpus or of_memory):
+        if key == subject:
             continue
-        result.adjustments[key] = change.adjustment(grant)
+        of_cpus, of_memory = change.of_cpus and grant.on_shared, change.memory(key, grant)
+        if of_cpus or of_memory:
+            result.adjustments[key] = change.adjustment(grant)
         if of_cpus:
             result.moves.append(_cpu_move(change, key, grant))
         if of_memory:
-            before, after = change.before.mems(grant), change.after.mems(grant)
-            result.moves.append(Move(key, "memory nodes", str(before), str(after), change.why_memory(grant.home)))
+            before, after = of_memory
+            why = change.why_memory(grant, before, after)
+            result.moves.append(Move(key, "memory nodes", str(before), str(after), why))
 
 
 def _cpu_move(change: _PoolChange, key: ContainerKey, grant: Grant) -> Move:
@@ -169,3 +180,8 @@ def _cpu_move(change: _PoolChange, key: ContainerKey, grant: Grant) -> Move:
 
 def _level(state: PolicyState, home: Home) -> int:
     return state.lifted.get(home, 0)
+
+
+def _home(state: PolicyState, key: ContainerKey) -> Home | None:
+    grant = state.grant(key)
+    return None if grant is None else grant.home

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from crirm.model.cpuset import CPUSet
 from crirm.model.topology import Topology
 from crirm.policy.api import Constraints
 from crirm.policy.cpu_allocator import CPUAllocator
@@ -34,13 +35,17 @@ class Machine:
         """The pool that holds all others."""
         return self.pools[-1]
 
+    def nodes_of(self, cpus: CPUSet) -> int:
+        """Return the NUMA nodes that some of *cpus* are of, as a mask."""
+        return sum(1 << node.id for node in self.topology.nodes if not node.cpus.isdisjoint(cpus))
 
-def make_machine(topology: Topology, constraints: Constraints) -> Machine:
-    """Return *topology* as pools.
+
+def make_machine(topology: Topology, constraints: Constraints, *, caches: bool = False) -> Machine:
+    """Return *topology* as pools, L3 caches among them where *caches* says so.
 
     Raises:
         PartitionError: the constraints do not fit it.
     """
     allocator = CPUAllocator(topology, priorities_of(topology))
-    pools = build_pools(topology, partition(topology, constraints, allocator))
+    pools = build_pools(topology, partition(topology, constraints, allocator), caches=caches)
     return Machine(topology, pools, MemorySets(topology, pools), allocator)

@@ -44,3 +44,8 @@ class TopologyAwareOptions:
         "Whether containers of a namespace attract each other, unless they have affinities of their own.",
         default=False,
     )
+    cache_pools: bool = option(
+        "CachePools",
+        "Whether L3 caches are pools, where a NUMA node (or die, or package) holds two or more of them.",
+        default=False,
+    )

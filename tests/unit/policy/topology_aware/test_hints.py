@@ -8,6 +8,7 @@ from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.refusal import RefusalReason, RefusedError
 from crirm.model.workload import TopologyHint
 from crirm.policy.topology_aware.hints import combined, hint_scores
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from tests.unit.policy.topology_aware.support import NS, Node, make_policy, trail_of
 
 # 16 CPUs: package 0 has 0-7, its dies 0-3 and 4-7, its NUMA nodes 0-1, 2-3, 4-5 and 6-7.
@@ -46,6 +47,26 @@ def test_score(told: TopologyHint, numa: str, die: str, socket: str, root: str) 
 
 
 @pytest.mark.parametrize(
+    ("told", "score"),
+    [
+        pytest.param(hint(cpus="0-3"), "1", id="CPUs of the whole node"),
+        pytest.param(hint(cpus="0"), "1", id="a CPU of the cache"),
+        pytest.param(hint(cpus="0-1,4"), "2/3", id="CPUs of the cache, and of another"),
+        pytest.param(hint(cpus="2-3"), "0", id="CPUs of the other cache"),
+        pytest.param(hint(nodes="0"), "1", id="the node"),
+        pytest.param(hint(nodes="1"), "0", id="the other node"),
+        pytest.param(hint(packages=frozenset({0})), "1/2", id="the package of two nodes"),
+    ],
+)
+def test_a_cache_is_as_near_as_the_pool_above_it(told: TopologyHint, score: str) -> None:
+    """Its CPUs are 0-1, those of its node 0-3."""
+    machine = make_policy("1p.2n.2l.2c", options=TopologyAwareOptions(cache_pools=True)).machine
+    pool = machine.pools[0]
+    assert pool.name == "L3 cache #0"
+    assert hint_scores([told], pool, machine.pools, machine.topology) == [Fraction(score)]
+
+
+@pytest.mark.parametrize(
     ("scores", "expected"),
     [
         pytest.param(["1/2", "9/10"], ("9/20", "9/20"), id="products"),
@@ -75,15 +96,15 @@ def boot() -> Node:
 @pytest.mark.parametrize("hint", ["cpus", "nodes"])
 def test_strict_hints_leave_only_the_pools_next_to_them(hint: str) -> None:
     node = boot()
-    for name in ("a", "b", "c"):
+    for name in ("a", "b", "c", "d"):
         node.add(name, 1000, annotations=STRICT, hints=(NEAR[hint], NEAR["package"], NEAR["anywhere"]))
         assert node.pool(name) == "NUMA node #1"
     with pytest.raises(RefusedError) as refused:
-        node.add("d", 1000, annotations=STRICT, hints=(NEAR[hint],))
+        node.add("e", 1000, annotations=STRICT, hints=(NEAR[hint],))
     assert refused.value.reason is RefusalReason.NO_ROOM
     assert "next to its devices and disks (topologyhints: strict), but no pool has enough" in str(refused.value)
-    node.add("e", 1000, hints=(NEAR[hint],))
-    assert node.pool("e") != "NUMA node #1"
+    node.add("f", 1000, hints=(NEAR[hint],))
+    assert node.pool("f") != "NUMA node #1"
 
 
 def test_strict_hints_that_no_pool_meets_are_named() -> None:

@@ -28,6 +28,7 @@ def test_options_have_the_keys_of_the_original() -> None:
         "ReservedPoolNamespaces": ("kube-system",),
         "ColocatePods": False,
         "ColocateNamespaces": False,
+        "CachePools": False,
     }
 
 
