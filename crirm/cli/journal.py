@@ -14,22 +14,21 @@ import click
 
 from crirm.cli.printing import say, screen_width
 from crirm.cli.tables import wrapped
-from crirm.daemon.settings import Settings
+from crirm.daemon.places import STATE_DIR
 from crirm.errors import UsageError, visible
 from crirm.model.cpuset import CPUSet
+from crirm.system.journal_entry import Entry  # noqa: TC001 - see `line`
 from crirm.system.journal_file import Sought, journal_pages, kinds
-from crirm.system.store import Entry  # noqa: TC001 - see `line`
-from crirm.system.store_file import StoreError
+from crirm.system.store_reading import StoreError
 
 LOOK_EVERY_S: Final = 0.5
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_DEFAULT_DIR: Final = attrs.fields_dict(Settings)["state_dir"].default
 
 
 @click.command()
 @click.option(
-    "--state-dir", metavar="PATH", default=_DEFAULT_DIR, show_default=True, help="State directory of the daemon."
+    "--state-dir", metavar="PATH", default=STATE_DIR, show_default=True, help="State directory of the daemon."
 )
 @click.option("--pod", metavar="NAME", default="", help="Only this pod: namespace/name, or either of the two.")
 @click.option("--container", metavar="NAME", default="", help="Only containers with this name.")

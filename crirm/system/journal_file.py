@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
-from crirm.system.store import COLUMNS, Entry
-from crirm.system.store_file import FILE, StoreError, read_only
+from crirm.system.journal_entry import COLUMNS, Entry
+from crirm.system.store_reading import FILE, StoreError, read_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,9 +117,10 @@ def _numbers(connection: sqlite3.Connection, sought: Sought, after: int, newest:
 def _conditions(sought: Sought) -> tuple[list[str], list[Any]]:
     conditions, values = list[str](), list[Any]()
     if sought.pod:
-        conditions.append("(pod = ? OR substr(pod, 1, ?) = ? OR substr(pod, ?) = ?)")
         prefix, suffix = f"{sought.pod}/", f"/{sought.pod}"
-        values += [sought.pod, len(prefix), prefix, -len(suffix), suffix]
+        conditions.append("instr(pod, ?)")  # quick, and false for nearly all
+        conditions.append("(pod = ? OR substr(pod, 1, ?) = ? OR substr(pod, ?) = ?)")
+        values += [sought.pod, sought.pod, len(prefix), prefix, -len(suffix), suffix]
     if sought.container:
         conditions.append("(container = ? OR key = ?)")
         values += [sought.container, sought.container]

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
-from crirm.errors import SENTENCE_CHARS, clipped
+from crirm.system.journal_entry import COLUMNS, SIZE
+from crirm.system.journal_entry import Entry as Entry  # noqa: PLC0414 - whoever writes takes it from here
 from crirm.system.store_file import (
     FILE,
     TABLES,
@@ -42,60 +43,10 @@ JOURNAL_BYTES: Final = 48 << 20  # of file somewhat more: 30 days on which 1200 
 JOURNAL_S: Final = 30 * 24 * 3600.0
 PRUNE_EVERY: Final = 1000  # rows
 PRUNE_EVERY_BYTES: Final = 1 << 20
-ROW_BYTES: Final = 30  # of an entry without any text: numbers and what SQLite takes for itself
-NAME_CHARS: Final = 320  # ``namespace/name`` has 63 and 253 at most
 MEMORY: Final = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
 
 Rows = dict[str, dict[str, str]]
 """JSON texts by table and key."""
-
-
-def _name(text: str) -> str:
-    return clipped(text, NAME_CHARS)
-
-
-def _sentence(text: str) -> str:
-    return clipped(text, SENTENCE_CHARS)
-
-
-@attrs.frozen
-class Entry:
-    """An entry of the journal; long texts are cut.
-
-    Args:
-        at_s: seconds of wall-clock time.
-        kind: of the event.
-        pod: ``namespace/name``, empty if it is about none.
-        container: its name in the pod, likewise.
-        key: crirm's key of the container, likewise.
-        outcome: in one sentence.
-        generation: of the active configuration; 0 if unknown.
-        machine: the beginning of the machine's digest; empty if unknown.
-        cpus: assigned or released, as a list such as ``0-3,8``.
-        code: of a refusal, such as ``too-little-memory``; else empty.
-    """
-
-    at_s: float
-    kind: str = attrs.field(converter=_name)
-    pod: str = attrs.field(default="", converter=_name)
-    container: str = attrs.field(default="", converter=_name)
-    key: str = attrs.field(default="", converter=_name)
-    outcome: str = attrs.field(default="", converter=_sentence)
-    generation: int = 0
-    machine: str = attrs.field(default="", converter=_name)
-    cpus: str = ""
-    code: str = ""
-
-    @property
-    def size_bytes(self) -> int:
-        """What it takes in the file, nearly."""
-        return ROW_BYTES + sum(len(getattr(self, name).encode("utf-8", "replace")) for name in _TEXTS)
-
-
-COLUMNS: Final = tuple(field.name for field in attrs.fields(Entry))
-_TEXTS: Final = ("kind", "pod", "container", "key", "outcome", "machine", "cpus", "code")
-_SIZE: Final = f"{ROW_BYTES} + {' + '.join(f'length(CAST({name} AS BLOB))' for name in _TEXTS)}"
-"""What an entry takes in the file, as `Entry.size_bytes`."""
 
 
 @attrs.frozen
@@ -260,14 +211,14 @@ class Store:
 
 def _size_of(connection: sqlite3.Connection, which: str, *values: float) -> int:
     """Return what the entries *which* take."""
-    (size_bytes,) = connection.execute(f"SELECT sum({_SIZE}) FROM journal WHERE {which}", values).fetchone()  # noqa: S608
+    (size_bytes,) = connection.execute(f"SELECT sum({SIZE}) FROM journal WHERE {which}", values).fetchone()  # noqa: S608
     return int(size_bytes or 0)
 
 
 def _last_of(connection: sqlite3.Connection, excess_bytes: int) -> int:
     """Return the number of the last of the oldest entries that take *excess_bytes* together."""
     number = 0
-    for number, size_bytes in connection.execute(f"SELECT id, {_SIZE} FROM journal ORDER BY id"):  # noqa: S608, B007
+    for number, size_bytes in connection.execute(f"SELECT id, {SIZE} FROM journal ORDER BY id"):  # noqa: S608, B007
         excess_bytes -= size_bytes
         if excess_bytes <= 0:
             break
