@@ -30,7 +30,7 @@ from crirm.policy.partition import PartitionError
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.replay.trace import TraceReader
 from crirm.rpc.grpc_wire import RpcError
-from crirm.system.store import read_journal
+from crirm.system.journal_file import read_journal
 from tests.unit.model.test_hardware import limit
 
 if TYPE_CHECKING:
