@@ -36,7 +36,7 @@ from crirm.policy.annotations import (
 )
 from crirm.policy.api import Policy
 
-MOST_TRIES: Final = 48
+MOST_TRIES: Final = 40
 """Each costs up to half a millisecond of CPU time with 1024 CPUs and 1500 containers."""
 LEAST_CPU: Final = MilliCPU(10)
 """What a smaller request still has: nobody is helped by a container that asks for nothing."""
