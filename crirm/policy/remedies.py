@@ -32,7 +32,6 @@ from crirm.policy.annotations import (
     keys_said,
     lookup,
     short_key,
-    topology_hints,
 )
 from crirm.policy.api import Policy
 
@@ -179,7 +178,9 @@ def _without(trials: _Trials) -> Iterator[Remedy]:
     """Yield the removal of each annotation that narrows the choice."""
     pod, name = trials.pod, trials.container.name
     narrowing = [MEMORY_TYPE, REQUIRE_ISOLATED_CPUS, HIDE_HYPERTHREADS]
-    if topology_hints(pod, name) is Hints.STRICT:
+    if (
+        lookup(pod, name, TOPOLOGY_HINTS) or ""
+    ).strip().lower() == Hints.STRICT.value:  # the policy may not have read it
         narrowing.append(TOPOLOGY_HINTS)
     for key in narrowing:
         said = keys_said(pod, name, key)
