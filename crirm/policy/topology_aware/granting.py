@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.policy.priorities import Priority
+from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.homes import housed, settled
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
@@ -26,7 +29,7 @@ def grant_in(
         kept: exclusive CPUs that it has had so far and is to stay on, no more than it asks for.
     """
     supply = Supply(machine.pools, attrs.evolve(state, taken=state.taken | kept))
-    exclusive = _exclusive(machine, supply, request.cpu, pool, kept)
+    exclusive = _exclusive(machine, supply, request.cpu, pool, kept, Comparison(machine, state, request).roomy)
     if exclusive is None:
         return None
     bare = Grant(pool, request.cpu, exclusive, request.memory, warm=request.memory.cold is None)
@@ -47,7 +50,9 @@ def kept_of(machine: Machine, cpu: CPURequest, exclusive: CPUSet) -> CPUSet:
     return machine.allocator.take(exclusive, min(cpu.full, len(exclusive)), Priority.HIGH)
 
 
-def _exclusive(machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kept: CPUSet) -> CPUSet | None:
+def _exclusive(
+    machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kept: CPUSet, roomy: Callable[[Iterable[int]], bool]
+) -> CPUSet | None:
     """Return the exclusive CPUs of a container that is put into *pool*, *kept* and new ones; None if it has no room."""
     if cpu.cls is CPUClass.RESERVED:
         return NO_CPUS
@@ -65,4 +70,4 @@ def _exclusive(machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kep
         return kept
     if supply.serves_isolated(pool, missing):
         return kept | machine.allocator.take(supply.isolated[pool], missing.full, Priority.HIGH, kept)
-    return kept | supply.slice_off(machine.allocator, pool, missing.full, kept)
+    return kept | supply.slice_off(machine.allocator, pool, missing.full, kept, roomy)

@@ -6,6 +6,7 @@ import attrs
 
 from crirm.model.workload import Pod
 from crirm.policy.annotations import (
+    PLACEMENT,
     PREFER_ISOLATED_CPUS,
     PREFER_RESERVED_CPUS,
     PREFER_SHARED_CPUS,
@@ -14,8 +15,10 @@ from crirm.policy.annotations import (
     cold_start_s,
     memory_kinds,
     topology_hints,
+    word,
 )
 from crirm.policy.topology_aware.memory_sets import Kinds
+from crirm.policy.topology_aware.modes import WORDS, Mode
 
 
 @attrs.frozen
@@ -29,6 +32,7 @@ class Preferences:
         kinds: kinds of memory.
         cold_s: seconds to run on slow memory after the start; 0 for no cold start.
         hints: what is made of where the devices and disks are that it uses.
+        mode: which of equally good pools it gets.
     """
 
     isolated: bool | None = None
@@ -37,6 +41,7 @@ class Preferences:
     kinds: Kinds = None
     cold_s: float = 0
     hints: Hints = Hints.PREFERRED
+    mode: Mode | None = None
 
 
 def preferences(pod: Pod, container: str) -> Preferences:
@@ -45,6 +50,7 @@ def preferences(pod: Pod, container: str) -> Preferences:
     Raises:
         RefusedError: an annotation is malformed.
     """
+    mode = word(pod, container, PLACEMENT, WORDS)
     return Preferences(
         isolated=boolean(pod, container, PREFER_ISOLATED_CPUS),
         shared=boolean(pod, container, PREFER_SHARED_CPUS),
@@ -52,4 +58,5 @@ def preferences(pod: Pod, container: str) -> Preferences:
         kinds=memory_kinds(pod, container),
         cold_s=cold_start_s(pod, container) or 0,
         hints=topology_hints(pod, container),
+        mode=None if mode is None else Mode(mode),
     )

@@ -44,6 +44,7 @@ def options_of(section: type) -> st.SearchStrategy[Any]:
         bool: st.booleans(),
         str: texts,
         tuple: st.lists(texts, max_size=2).map(tuple),
+        dict: st.dictionaries(texts, texts, max_size=2),
     }
     kinds_of = {field.name: type(getattr(section(), field.name)) for field in attrs.fields(section)}
     of_type = {name: options_of(kind) if attrs.has(kind) else kinds[kind] for name, kind in kinds_of.items()}
@@ -53,9 +54,10 @@ def options_of(section: type) -> st.SearchStrategy[Any]:
 
 
 def passes(check: Callable[[Any], object], value: Any) -> bool:
-    """Tell whether an option may have *value*; of a list, each item has to pass."""
+    """Tell whether an option may have *value*; of a list, each item has to pass, of a mapping each pair."""
+    items = value.items() if isinstance(value, dict) else value if isinstance(value, tuple) else (value,)
     try:
-        for item in value if isinstance(value, tuple) else (value,):
+        for item in items:
             check(item)
     except CrirmError:
         return False
