@@ -148,9 +148,9 @@ class Comparison:
         return self.supply.largest_after(pool.id, cpu, self.machine.allocator.lowest(some, sliced))
 
     def _finest(self, pool: Pool) -> Suits:
-        cpus = self.planned(pool.id)
-        allocator = self.machine.allocator
-        return Suits(caches=allocator.caches(cpus), cores=allocator.cores(cpus))
+        cpus, allocator = self.planned(pool.id), self.machine.allocator
+        largest = self.supply.largest_after(pool.id, self.request.cpu, cpus & pool.sharable)
+        return Suits(largest=largest, caches=allocator.caches(cpus), cores=allocator.cores(cpus))
 
     def planned(self, pool: int) -> CPUSet:
         """Return the exclusive CPUs that a new container would get in a pool that can hold it."""

@@ -1,7 +1,8 @@
 """Which nodes a container gets its CPUs from that fits no single one.
 
-Its pool holds several of the smallest pools, NUMA nodes as a rule, called nodes here. The container gets CPUs of as few
-of them as possible. Of several choices with the same number it gets, by the first rule under which they differ,
+Its pool holds several places (see `pools`), called nodes here since they are NUMA nodes as a rule. The container gets
+CPUs of as few of them as possible. Of several choices with the same number it gets, by the first rule under which they
+differ,
 
 1. one whose nodes have room for the memory that it may use,
 2. the one with CPUs in the fewest larger pools (packages, dies),
@@ -21,7 +22,7 @@ from typing import Final
 
 import attrs
 
-from crirm.policy.topology_aware.pools import Pool
+from crirm.policy.topology_aware.pools import Pool, is_place
 
 Shares = tuple[tuple[int, int], ...]
 """Numbers of nodes with how many CPUs to take there."""
@@ -40,7 +41,7 @@ class Crossing:
     Args:
         pools: all, by number.
         pool: the number of the one that the container is in.
-        spare: by number, how many CPUs each pool can spare as far as only it is concerned.
+        spare: by number, how many CPUs each pool can spare as far as it and those below are concerned.
     """
 
     pools: Sequence[Pool]
@@ -71,7 +72,7 @@ class Crossing:
 
     def _nodes(self) -> list[int]:
         below = range(self.pools[self.pool].first, self.pool)
-        return [number for number in below if not self.pools[number].children and self.spare[number] > 0]
+        return [number for number in below if self.spare[number] > 0 and is_place(self.pools, number)]
 
     def _filled(self, nodes: Iterable[int], count: int) -> Shares:
         """Return *count* CPUs of *nodes*, the first of them first; empty where they have fewer to spare."""

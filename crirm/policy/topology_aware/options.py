@@ -60,3 +60,8 @@ class TopologyAwareOptions:
         factory=dict,
         check=check_namespace_mode,
     )
+    cache_pools: bool = option(
+        "CachePools",
+        "Whether L3 caches are pools, where a NUMA node (or die, or package) holds two or more of them.",
+        default=False,
+    )

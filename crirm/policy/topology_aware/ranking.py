@@ -16,7 +16,8 @@ rule  the pool wins
 7     with the lower number
 ====  ===================================================================================================
 
-Modes (see `modes`) differ in rule 6. What is *spare* in a pool are the shared CPUs that nobody on its shared CPUs needs.
+Modes (see `modes`) differ in rule 6. *Spare* are the shared CPUs of a pool that nobody on its shared CPUs needs, a
+*place* is a NUMA node, or a die or package that does not consist of several.
 
 ============  ==========  ========================================================================================
 container     mode        the pool wins
@@ -25,8 +26,9 @@ on reserved   any         with more reserved CPUs per container
 to isolated   pack        with fewer isolated CPUs left
               others      with more isolated CPUs left; if none are left anywhere, as with exclusive CPUs
 exclusive     spread      with more shared CPUs left; if none are left anywhere, as on shared CPUs
-              pack        with fewer spare CPUs left; then where its CPUs would be of fewer caches, then of fewer cores
-              balanced    that leaves more exclusive CPUs to be had in one NUMA node; then with more spare CPUs left
+              pack        with fewer spare CPUs left; then as balanced; then where its CPUs would be of fewer L3
+                          caches, then of fewer cores
+              balanced    that leaves more exclusive CPUs to be had in one place; then with more spare CPUs left
 on shared     spread      with fewer containers; then with more shared CPUs left
               pack        where it takes fewer spare CPUs; then with fewer spare CPUs left
               balanced    as for exclusive CPUs; then with fewer containers
@@ -73,7 +75,7 @@ class Rule(enum.Enum):
     FULLER = "fewest_spare_left_cpus"
     CACHES = "caches"
     CORES = "cores"
-    LARGEST = "largest_in_one_node_cpus"
+    LARGEST = "largest_in_one_place_cpus"
     EMPTIER = "spare_left_cpus"
     COLOCATED = "containers"
     NUMBER = "pool_number"
@@ -120,7 +122,7 @@ class Suits:
     Args:
         spare: shared CPUs that nobody will need.
         spare_taken: how many fewer these are than now, apart from exclusive CPUs.
-        largest: exclusive CPUs that one of the smallest pools can still give afterwards.
+        largest: exclusive CPUs that one place (see `pools`) can still give afterwards.
         caches: level 3 caches that its CPUs would be of.
         cores: cores that its CPUs would be of.
     """
@@ -154,7 +156,7 @@ def particular(score: Score, suits: Suits, request: Request) -> Rank:
 
 def finest(suits: Suits) -> Rank:
     """Return the end of rule 6 for exclusive CPUs in mode pack."""
-    return (Rule.CACHES, -suits.caches), (Rule.CORES, -suits.cores)
+    return (Rule.LARGEST, suits.largest), (Rule.CACHES, -suits.caches), (Rule.CORES, -suits.cores)
 
 
 def last(pool: int) -> Rank:

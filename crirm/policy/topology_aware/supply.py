@@ -17,7 +17,7 @@ from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.policy.cpu_allocator import CPUAllocator
 from crirm.policy.priorities import Priority
 from crirm.policy.topology_aware.crossing import Crossing
-from crirm.policy.topology_aware.pools import Pool
+from crirm.policy.topology_aware.pools import Pool, is_place
 from crirm.policy.topology_aware.request import CPURequest
 from crirm.policy.topology_aware.state import PolicyState
 
@@ -43,28 +43,24 @@ class Supply:
     def allocatable(self) -> tuple[int, ...]:
         """Thousandths of shared CPUs that can still be promised; the pools above limit it too."""
         left = [1000 * len(cpus) - promised for cpus, promised in zip(self.shared, self._state.shared, strict=True)]
-        for pool in reversed(self._pools):
-            if pool.parent is not None:
-                left[pool.id] = min(left[pool.id], left[pool.parent])
-        return tuple(left)
+        return tuple(_capped(self._pools, left))
 
     @cached_property
     def _spare_above(self) -> tuple[int, ...]:
         """How many shared CPUs can be taken away as far as the pool itself and those above it are concerned."""
-        spare = list(self.own_spare)
-        for pool in reversed(self._pools):
-            if pool.parent is not None:
-                spare[pool.id] = min(spare[pool.id], spare[pool.parent])
-        return tuple(spare)
+        return tuple(_capped(self._pools, list(self.own_spare)))
 
     @cached_property
     def spare(self) -> tuple[int, ...]:
         """How many shared CPUs can be taken away as far as the pool itself and those below it are concerned."""
+        return tuple(self._with_those_below(list(self.own_spare)))
+
+    def _with_those_below(self, own: list[int]) -> list[int]:
         spare: list[int] = []
         for pool in self._pools:
             outside = len(self.shared[pool.id]) - sum(len(self.shared[child]) for child in pool.children)
-            spare.append(min(self.own_spare[pool.id], outside + sum(spare[child] for child in pool.children)))
-        return tuple(spare)
+            spare.append(min(own[pool.id], outside + sum(spare[child] for child in pool.children)))
+        return spare
 
     def sliceable(self, pool: int, part: int = 0) -> int:
         """Return how many shared CPUs can become exclusive: all of them if nobody needs one.
@@ -93,13 +89,15 @@ class Supply:
             near: CPUs that the container has already.
             roomy: tells whether some of the smallest pools have room for its memory.
         """
-        if not near and self._pools[pool].children and allocator.alike(self.shared[pool]):
-            crossing = Crossing(self._pools, pool, self.own_spare)
+        if not near and not is_place(self._pools, pool) and allocator.alike(self.shared[pool]):
             taken = NO_CPUS
-            for node, part in crossing.shares(count, roomy):
-                taken |= allocator.take(self.shared[node], part, Priority.HIGH, taken)
+            for node, part in Crossing(self._pools, pool, self.spare).shares(count, roomy):
+                taken |= self._piece(allocator, node, part, taken)
             if taken:
                 return taken
+        return self._piece(allocator, pool, count, near)
+
+    def _piece(self, allocator: CPUAllocator, pool: int, count: int, near: CPUSet) -> CPUSet:
         cpus = allocator.take(self.shared[pool], count, Priority.HIGH, near)
         below = range(self._pools[pool].first, pool)
         if all(len(cpus & self.shared[other]) <= self.own_spare[other] for other in below):
@@ -134,7 +132,7 @@ class Supply:
         return len(self.shared[pool]) - taken - kept
 
     def largest_after(self, pool: int, request: CPURequest, taken: CPUSet) -> int:
-        """Return how many exclusive CPUs one of the smallest pools can still give when a container has come to *pool*.
+        """Return how many exclusive CPUs one place can still give at most when a container has come to *pool*.
 
         Args:
             pool: its number.
@@ -148,10 +146,8 @@ class Supply:
                 left[place] = self.spare_after(place, request, len(taken & shared))
             elif place < pool and taken:
                 left[place] -= len(taken & shared)
-        for other in reversed(self._pools):
-            if other.parent is not None:
-                left[other.id] = min(left[other.id], left[other.parent])
-        return max(0, *(left[other.id] for other in self._pools if not other.children))
+        left = _capped(self._pools, self._with_those_below(left))
+        return max(0, *(left[other.id] for other in self._pools if is_place(self._pools, other.id)))
 
     @cached_property
     def own_spare(self) -> tuple[int, ...]:
@@ -165,6 +161,14 @@ class Supply:
         outside = self.shared[pool] - CPUSet.union(self.shared[child] for child in children)
         cpus = outside | CPUSet.union(self._removable(allocator, child, near) for child in children)
         return allocator.take(cpus, min(self.spare[pool], len(cpus)), Priority.HIGH, near)
+
+
+def _capped(pools: tuple[Pool, ...], own: list[int]) -> list[int]:
+    """Return the numbers of all pools, none of them greater than that of a pool above."""
+    for pool in reversed(pools):
+        if pool.parent is not None:
+            own[pool.id] = min(own[pool.id], own[pool.parent])
+    return own
 
 
 def _kept(promised: int, users: int) -> int:

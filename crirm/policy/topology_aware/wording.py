@@ -30,7 +30,7 @@ _LOST: Final[Mapping[Rule, str]] = {
     Rule.FULLER: "would leave {own} that nobody needs; {winner} leaves {other}",
     Rule.CACHES: "its CPUs would be of {own}; those of {winner} are of {other}",
     Rule.CORES: "its CPUs would be of {own}; those of {winner} are of {other}",
-    Rule.LARGEST: "would leave at most {own} to be had in one NUMA node; {winner} leaves {other}",
+    Rule.LARGEST: "would leave at most {own} to be had in one place; {winner} leaves {other}",
     Rule.EMPTIER: "would leave {own} that nobody needs; {winner} leaves {other}",
     Rule.COLOCATED: "already holds {own}; {winner} holds {other}",
     Rule.NUMBER: "tie with {winner}, which comes first",

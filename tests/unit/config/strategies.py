@@ -9,7 +9,7 @@ import attrs
 from hypothesis import strategies as st
 
 from crirm.config.config import Config
-from crirm.config.cpus import CgroupCPUs, CPUAmount, CPUs, ExactCPUs
+from crirm.config.cpus import AllCPUsBut, CgroupCPUs, CPUAmount, CPUs, ExactCPUs
 from crirm.config.dump import DumpSection
 from crirm.config.logger import LoggerSection
 from crirm.config.policy import PolicySection, Resources
@@ -32,6 +32,7 @@ lists = st.lists(scalars | texts, max_size=2)
 values = scalars | texts | lists | st.dictionaries(texts, scalars | texts | lists, max_size=2)
 cpus: st.SearchStrategy[CPUs] = (
     st.sets(st.integers(0, 200), min_size=1, max_size=4).map(lambda ids: ExactCPUs(CPUSet(ids)))
+    | st.sets(st.integers(0, 200), min_size=1, max_size=4).map(lambda ids: AllCPUsBut(CPUSet(ids)))
     | st.integers(1, 10**6).map(lambda amount: CPUAmount(MilliCPU(amount)))
     | st.text("ab/:-", min_size=1).map(lambda text: CgroupCPUs(f"/{text}"))
 )
@@ -49,8 +50,21 @@ def options_of(section: type) -> st.SearchStrategy[Any]:
     kinds_of = {field.name: type(getattr(section(), field.name)) for field in attrs.fields(section)}
     of_type = {name: options_of(kind) if attrs.has(kind) else kinds[kind] for name, kind in kinds_of.items()}
     checks = {field.name: field.metadata[CHECK] for field in attrs.fields(section) if field.metadata[CHECK]}
-    checked = {name: of_type[name].filter(partial(passes, check)) for name, check in checks.items()}
+    checked = {name: _checked(check, getattr(section(), name), of_type[name]) for name, check in checks.items()}
     return st.builds(section, **{**of_type, **checked})
+
+
+def _checked(check: Callable[[Any], object], default: Any, some: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return what an option may be whose texts are checked."""
+    known = ("pack", "balanced", "0", "1", "12", "1500Mi")
+    match default:
+        case str():
+            return st.sampled_from([default, *(word for word in (*words, *known) if passes(check, word))])
+        case dict():
+            pairs = [(name, value) for name in words for value in (*words, *known) if passes(check, {name: value})]
+            return st.lists(st.sampled_from(pairs), max_size=2).map(dict)
+        case _:
+            return some.filter(partial(passes, check))
 
 
 def passes(check: Callable[[Any], object], value: Any) -> bool:
