@@ -11,6 +11,7 @@ from crirm.policy.priorities import Priority
 from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.homes import housed, settled
 from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.nearness import rings, take_near
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
 from crirm.policy.topology_aware.state import Grant, PolicyState
@@ -30,7 +31,7 @@ def grant_in(
         kept: exclusive CPUs that it has had so far and is to stay on, no more than it asks for.
     """
     supply = Supply(machine.pools, attrs.evolve(state, taken=state.taken | kept))
-    exclusive = _exclusive(machine, supply, request.cpu, pool, kept, Comparison(machine, state, request).roomy)
+    exclusive = _exclusive(machine, supply, request, pool, kept, Comparison(machine, state, request).roomy)
     if exclusive is None:
         return None
     bare = Grant(pool, request.cpu, exclusive, request.memory, warm=request.memory.cold is None)
@@ -55,9 +56,10 @@ def kept_of(machine: Machine, cpu: CPURequest, exclusive: CPUSet) -> CPUSet:
 
 
 def _exclusive(
-    machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kept: CPUSet, roomy: Callable[[Iterable[int]], bool]
+    machine: Machine, supply: Supply, request: Request, pool: int, kept: CPUSet, roomy: Callable[[Iterable[int]], bool]
 ) -> CPUSet | None:
     """Return the exclusive CPUs of a container that is put into *pool*, *kept* and new ones; None if it has no room."""
+    cpu = request.cpu
     if cpu.cls is CPUClass.RESERVED:
         return NO_CPUS
     missing = attrs.evolve(cpu, full=cpu.full - len(kept) // cpu.threads)
@@ -68,7 +70,12 @@ def _exclusive(
             return None
     if (missing.full or cpu.shared) and not supply.holds(pool, missing):
         return None
-    return kept | _more(machine, supply, missing, pool, kept, roomy) if missing.full else kept
+    if not missing.full:
+        return kept
+    near = rings(machine.topology, request.hints, machine.pools[pool].cpus) if request.hints else ()
+    if len(near) > 1:
+        return kept | take_near(machine.allocator, supply, missing, pool, kept, near)
+    return kept | _more(machine, supply, missing, pool, kept, roomy)
 
 
 def _keeps(place: Pool, supply: Supply, missing: CPURequest, kept: CPUSet) -> bool:

@@ -186,6 +186,19 @@ class Supply:
         users = zip(self.shared, self._state.shared, self._state.users, strict=True)
         return tuple(max(len(cpus) - _kept(promised, count), 0) for cpus, promised, count in users)
 
+    def removable(self, allocator: CPUAllocator, pool: int, threads: int, near: CPUSet) -> CPUSet:
+        """Return as many shared CPUs as a pool can spare, all of which all pools below can spare.
+
+        Args:
+            allocator: chooses among CPUs that may go.
+            pool: its number.
+            threads: more than 1 for whole cores of so many.
+            near: CPUs that the container has already.
+        """
+        if threads > 1:
+            return self._removable_cores(allocator, pool, threads, near)
+        return self._removable(allocator, pool, near)
+
     def _spare_cores(self, pool: int) -> int:
         """Return how many whole cores can be taken away as far as the pool itself and those below it are concerned."""
         children, cores = self._pools[pool].children, self._pools[pool].cores
