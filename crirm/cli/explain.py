@@ -52,7 +52,11 @@ def _document(entry: dict[str, Any]) -> dict[str, Any]:
 def refusal_text(refusal: dict[str, Any]) -> str:
     """Return why a container was refused."""
     times = "once," if refusal["times"] == 1 else f"{refusal['times']} times, last"
-    return f"{refusal['name']}, refused {times} at {local_time(refusal['at_s'])}\n  reason     {refusal['refused']}\n"
+    lines = [
+        f"{refusal['name']}, refused {times} at {local_time(refusal['at_s'])}",
+        f"  reason     {refusal['refused']}",
+    ]
+    return "\n".join([*lines, *(f"  would fit  {way}" for way in refusal.get("fits", ())), ""])
 
 
 def _tell(entry: dict[str, Any]) -> None:

@@ -121,7 +121,10 @@ def test_a_refused_request_changes_nothing(book: Playbook) -> None:
     assert (
         decision.refusal.reason,
         str(decision.refusal),
-    ) == (RefusalReason.NO_ROOM, "wants 3 CPUs, 3 are free and one must stay [too-few-exclusive-cpus]")
+    ) == (
+        RefusalReason.NO_ROOM,
+        "wants 3 CPUs, 3 are free and one must stay; it would fit with 1 CPU fewer [too-few-exclusive-cpus]",
+    )
 
 
 def test_with_overflow_a_container_without_room_shares_what_is_left(book: Playbook) -> None:

@@ -82,7 +82,7 @@ async def test_a_container_without_room_is_refused_in_words(nursery: trio.Nurser
     held, _ = node.call("CreateContainer", create_request(cpus=9))
     assert held.refused == (
         Status.RESOURCE_EXHAUSTED,
-        "wants 9 CPUs, 8 are free and one must stay [too-few-exclusive-cpus]",
+        "wants 9 CPUs, 8 are free and one must stay; it would fit with 2 CPUs fewer [too-few-exclusive-cpus]",
     )
 
 
