@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from bench.placement.bestfit import Crossed, best_fit
@@ -63,3 +64,10 @@ def test_what_is_undecided_is_counted_and_makes_the_figures_enclose_more() -> No
 )
 def test_best_fit(steps: tuple[Step, ...], expected: Crossed) -> None:
     assert best_fit(HOST, steps) == expected
+
+
+def test_best_fit_goes_next_to_the_device_if_it_can() -> None:
+    first, second, third = (attrs.evolve(step.item, device=1) for step in trace("a6", "b6", "c5"))
+    assert best_fit(HOST, [Step(first), Step(second)]) == Crossed(0, 0)
+    assert best_fit(HOST, [Step(attrs.evolve(first, millicpu=2000)), Step(second), Step(third)]) == Crossed(0, 0)
+    assert best_fit(HOST, [Step(first), Step(attrs.evolve(second, device=None)), Step(third)]) == Crossed(1, 0)
