@@ -8,6 +8,7 @@ from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.policy.priorities import Priority
 from crirm.policy.topology_aware.homes import housed, settled
 from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
 from crirm.policy.topology_aware.state import Grant, PolicyState
 from crirm.policy.topology_aware.supply import Supply
@@ -44,6 +45,9 @@ def regrant(machine: Machine, state: PolicyState, request: Request, old: Grant) 
 
 def kept_of(machine: Machine, cpu: CPURequest, exclusive: CPUSet) -> CPUSet:
     """Return the CPUs out of *exclusive* that a container goes on using when it asks for *cpu*."""
+    if cpu.threads > 1:
+        exclusive = CPUSet.union(core for core in machine.topology.cores if core <= exclusive)
+        return machine.allocator.take(exclusive, min(cpu.taken, len(exclusive)), Priority.HIGH)
     return machine.allocator.take(exclusive, min(cpu.full, len(exclusive)), Priority.HIGH)
 
 
@@ -51,18 +55,28 @@ def _exclusive(machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kep
     """Return the exclusive CPUs of a container that is put into *pool*, *kept* and new ones; None if it has no room."""
     if cpu.cls is CPUClass.RESERVED:
         return NO_CPUS
-    place = machine.pools[pool]
-    missing = attrs.evolve(cpu, full=cpu.full - len(kept))
+    missing = attrs.evolve(cpu, full=cpu.full - len(kept) // cpu.threads)
     if kept:
         # Isolated and ordinary CPUs do not mix: the scheduler spreads no threads over isolated ones.
-        missing = attrs.evolve(missing, isolate=kept <= place.isolated)
-        source = supply.isolated[pool] if missing.isolate else supply.shared[pool]
-        if not kept <= (place.isolated if missing.isolate else place.sharable) or len(source) < missing.full:
+        missing = attrs.evolve(missing, isolate=kept <= machine.pools[pool].isolated)
+        if not _keeps(machine.pools[pool], supply, missing, kept):
             return None
     if (missing.full or cpu.shared) and not supply.holds(pool, missing):
         return None
-    if not missing.full:
-        return kept
+    return kept | _more(machine, supply, missing, pool, kept) if missing.full else kept
+
+
+def _keeps(place: Pool, supply: Supply, missing: CPURequest, kept: CPUSet) -> bool:
+    """Tell whether *kept* can stay, and what is *missing* be of the same kind."""
+    if missing.require and not missing.isolate:
+        return False
+    source = supply.isolated[place.id] if missing.isolate else supply.shared[place.id]
+    return kept <= (place.isolated if missing.isolate else place.sharable) and len(source) >= missing.taken
+
+
+def _more(machine: Machine, supply: Supply, missing: CPURequest, pool: int, kept: CPUSet) -> CPUSet:
+    if missing.threads > 1:
+        return supply.take_cores(machine.allocator, pool, missing, kept)
     if supply.serves_isolated(pool, missing):
-        return kept | machine.allocator.take(supply.isolated[pool], missing.full, Priority.HIGH, kept)
-    return kept | supply.slice_off(machine.allocator, pool, missing.full, kept)
+        return machine.allocator.take(supply.isolated[pool], missing.full, Priority.HIGH, kept)
+    return supply.slice_off(machine.allocator, pool, missing.full, kept)

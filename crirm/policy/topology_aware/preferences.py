@@ -6,9 +6,11 @@ import attrs
 
 from crirm.model.workload import Pod
 from crirm.policy.annotations import (
+    HIDE_HYPERTHREADS,
     PREFER_ISOLATED_CPUS,
     PREFER_RESERVED_CPUS,
     PREFER_SHARED_CPUS,
+    REQUIRE_ISOLATED_CPUS,
     Hints,
     boolean,
     cold_start_s,
@@ -26,6 +28,8 @@ class Preferences:
         isolated: kernel-isolated CPUs for exclusive use.
         shared: shared CPUs rather than exclusive ones.
         reserved: the CPUs of reserved namespaces.
+        require_isolated: refused rather than exclusive CPUs that are not kernel-isolated, or none.
+        hide_hyperthreads: exclusive CPUs on cores of their own, of which the other threads stay idle.
         kinds: kinds of memory.
         cold_s: seconds to run on slow memory after the start; 0 for no cold start.
         hints: what is made of where the devices and disks are that it uses.
@@ -37,6 +41,8 @@ class Preferences:
     kinds: Kinds = None
     cold_s: float = 0
     hints: Hints = Hints.PREFERRED
+    require_isolated: bool = False
+    hide_hyperthreads: bool = False
 
 
 def preferences(pod: Pod, container: str) -> Preferences:
@@ -52,4 +58,6 @@ def preferences(pod: Pod, container: str) -> Preferences:
         kinds=memory_kinds(pod, container),
         cold_s=cold_start_s(pod, container) or 0,
         hints=topology_hints(pod, container),
+        require_isolated=boolean(pod, container, REQUIRE_ISOLATED_CPUS) is True,
+        hide_hyperthreads=boolean(pod, container, HIDE_HYPERTHREADS) is True,
     )

@@ -99,15 +99,65 @@ class Supply:
             return bool(self.shared[pool]) and (not request.part or self.allocatable[pool] >= request.part)
         if self.serves_isolated(pool, request):
             return not request.part or self.allocatable[pool] >= request.part
-        return self.sliceable(pool, request.part) >= request.full
+        return not request.require and self.room(pool, request) >= request.full
 
     def serves_isolated(self, pool: int, request: CPURequest) -> bool:
         """Tell whether the exclusive CPUs that are wanted come from the isolated ones."""
-        return request.isolate and len(self.isolated[pool]) >= request.full
+        return request.isolate and self.isolated_room(pool, request) >= request.full
+
+    def room(self, pool: int, request: CPURequest) -> int:
+        """Return how many exclusive CPUs a pool can give out of its shared ones; see `CPURequest.threads`."""
+        sliceable = self.sliceable(pool, request.part)
+        return sliceable if request.threads == 1 else min(sliceable // request.threads, self._spare_cores(pool))
+
+    def isolated_room(self, pool: int, request: CPURequest) -> int:
+        """Return how many exclusive CPUs a pool can give out of its isolated ones."""
+        free = self.isolated[pool]
+        return len(free if request.threads == 1 else self.cores(pool, free)) // request.threads
+
+    def cores(self, pool: int, free: CPUSet) -> CPUSet:
+        """Return those of *free* that make up whole cores of a pool."""
+        return CPUSet.from_mask(sum(core for core in self._pools[pool].cores if not core & ~free.mask))
+
+    def take_cores(self, allocator: CPUAllocator, pool: int, request: CPURequest, near: CPUSet) -> CPUSet:
+        """Return the CPUs of so many whole cores, out of the isolated ones if they serve, else out of the shared ones.
+
+        Args:
+            allocator: chooses among CPUs that may go.
+            pool: its number; it `holds` what is wanted.
+            request: what is wanted.
+            near: CPUs that the container has already.
+        """
+        if self.serves_isolated(pool, request):
+            return allocator.take(self.cores(pool, self.isolated[pool]), request.taken, Priority.HIGH, near)
+        cpus = allocator.take(self.cores(pool, self.shared[pool]), request.taken, Priority.HIGH, near)
+        if self.spares(cpus):
+            return cpus
+        removable = self._removable_cores(allocator, pool, request.threads, near)
+        return allocator.take(removable, request.taken, Priority.HIGH, near)
 
     def _own_spare(self, pool: int) -> int:
         promised = -(-self._state.shared[pool] // 1000)
         return max(len(self.shared[pool]) - max(promised, self._state.users[pool] > 0), 0)
+
+    def _spare_cores(self, pool: int) -> int:
+        """Return how many whole cores can be taken away as far as the pool itself and those below it are concerned."""
+        children, cores = self._pools[pool].children, self._pools[pool].cores
+        if not cores:
+            return 0
+        outside = sum(not core & ~self._outside(pool).mask for core in cores)
+        return min(self.spare[pool] // cores[0].bit_count(), outside + sum(map(self._spare_cores, children)))
+
+    def _outside(self, pool: int) -> CPUSet:
+        """Return the pool's shared CPUs that are in none of the pools below it."""
+        return self.shared[pool] - CPUSet.union(self.shared[child] for child in self._pools[pool].children)
+
+    def _removable_cores(self, allocator: CPUAllocator, pool: int, threads: int, near: CPUSet) -> CPUSet:
+        """Return as many whole cores as the pool can spare, chosen such that all pools below can spare them."""
+        children = self._pools[pool].children
+        cpus = self.cores(pool, self._outside(pool))
+        cpus |= CPUSet.union(self._removable_cores(allocator, child, threads, near) for child in children)
+        return allocator.take(cpus, min(self._spare_cores(pool) * threads, len(cpus)), Priority.HIGH, near)
 
     def _removable(self, allocator: CPUAllocator, pool: int, near: CPUSet) -> CPUSet:
         """Return as many of the pool's shared CPUs as it can spare, chosen such that all pools below can spare them."""

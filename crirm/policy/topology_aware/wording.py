@@ -59,9 +59,10 @@ def cpu_text(cpu: CPURequest) -> str:
         return f"{millicpu_text(cpu.part)} of the reserved CPUs" if cpu.part else "reserved CPUs"
     if not cpu.full:
         return f"{millicpu_text(cpu.part)} of shared CPUs" if cpu.part else "shared CPUs"
-    exclusive = (
-        f"{cpu.full} exclusive CPU{'s' if cpu.full > 1 else ''}{' (isolated if possible)' if cpu.isolate else ''}"
-    )
+    isolated = " (isolated if possible)" if cpu.isolate else ""
+    exclusive = f"{cpu.full} exclusive CPU{'s' if cpu.full > 1 else ''}{' (isolated)' if cpu.require else isolated}"
+    if cpu.threads > 1:
+        exclusive += f" on {'cores of their' if cpu.full > 1 else 'a core of its'} own"
     return f"{exclusive} and {millicpu_text(cpu.part)} of shared CPUs" if cpu.part else exclusive
 
 
@@ -92,6 +93,8 @@ def lack_text(lack: Lack, own: int, other: int, winner: str) -> str:
             return f"has no memory of the requested kinds; {winner} has"
         case Lack.EXCLUSIVE:
             return f"too few exclusive CPUs: {own}; {winner} has {other}"
+        case Lack.ISOLATED:
+            return f"too few isolated CPUs: {own}; {winner} has {other}"
         case Lack.SHARED:
             return f"too few shared CPUs: {millicpu_text(own)}; {winner} has {millicpu_text(other)}"
         case Lack.MEMORY:
