@@ -8,6 +8,7 @@ from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.policy.priorities import Priority
 from crirm.policy.topology_aware.homes import housed, settled
 from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.nearness import rings, take_near
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
 from crirm.policy.topology_aware.state import Grant, PolicyState
@@ -27,7 +28,7 @@ def grant_in(
         kept: exclusive CPUs that it has had so far and is to stay on, no more than it asks for.
     """
     supply = Supply(machine.pools, attrs.evolve(state, taken=state.taken | kept))
-    exclusive = _exclusive(machine, supply, request.cpu, pool, kept)
+    exclusive = _exclusive(machine, supply, request, pool, kept)
     if exclusive is None:
         return None
     bare = Grant(pool, request.cpu, exclusive, request.memory, warm=request.memory.cold is None)
@@ -51,8 +52,9 @@ def kept_of(machine: Machine, cpu: CPURequest, exclusive: CPUSet) -> CPUSet:
     return machine.allocator.take(exclusive, min(cpu.full, len(exclusive)), Priority.HIGH)
 
 
-def _exclusive(machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kept: CPUSet) -> CPUSet | None:
+def _exclusive(machine: Machine, supply: Supply, request: Request, pool: int, kept: CPUSet) -> CPUSet | None:
     """Return the exclusive CPUs of a container that is put into *pool*, *kept* and new ones; None if it has no room."""
+    cpu = request.cpu
     if cpu.cls is CPUClass.RESERVED:
         return NO_CPUS
     missing = attrs.evolve(cpu, full=cpu.full - len(kept) // cpu.threads)
@@ -63,7 +65,12 @@ def _exclusive(machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kep
             return None
     if (missing.full or cpu.shared) and not supply.holds(pool, missing):
         return None
-    return kept | _more(machine, supply, missing, pool, kept) if missing.full else kept
+    if not missing.full:
+        return kept
+    near = rings(machine.topology, request.hints, machine.pools[pool].cpus) if request.hints else ()
+    if len(near) > 1:
+        return kept | take_near(machine.allocator, supply, missing, pool, kept, near)
+    return kept | _more(machine, supply, missing, pool, kept)
 
 
 def _keeps(place: Pool, supply: Supply, missing: CPURequest, kept: CPUSet) -> bool:

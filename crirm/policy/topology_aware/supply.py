@@ -140,6 +140,19 @@ class Supply:
         promised = -(-self._state.shared[pool] // 1000)
         return max(len(self.shared[pool]) - max(promised, self._state.users[pool] > 0), 0)
 
+    def removable(self, allocator: CPUAllocator, pool: int, threads: int, near: CPUSet) -> CPUSet:
+        """Return as many shared CPUs as a pool can spare, all of which all pools below can spare.
+
+        Args:
+            allocator: chooses among CPUs that may go.
+            pool: its number.
+            threads: more than 1 for whole cores of so many.
+            near: CPUs that the container has already.
+        """
+        if threads > 1:
+            return self._removable_cores(allocator, pool, threads, near)
+        return self._removable(allocator, pool, near)
+
     def _spare_cores(self, pool: int) -> int:
         """Return how many whole cores can be taken away as far as the pool itself and those below it are concerned."""
         children, cores = self._pools[pool].children, self._pools[pool].cores

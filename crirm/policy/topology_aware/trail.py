@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from crirm.model.cpuset import NodeSet
+from crirm.model.cpuset import NO_CPUS, NodeSet
 from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.policy.topology_aware.choice import Comparison, Considered, Lack
 from crirm.policy.topology_aware.effects import Adjuster
 from crirm.policy.topology_aware.hints import next_to_all
 from crirm.policy.topology_aware.homes import own_nodes
+from crirm.policy.topology_aware.nearness import rings
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.ranking import difference
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
@@ -31,7 +32,7 @@ def make_trail(
         granted=_granted(grant, after),
         verdicts=tuple(verdicts),
         moves=tuple(moves),
-        notes=(*request.notes, *notes, *_lift_notes(grant, after)),
+        notes=(*request.notes, *notes, *_near_notes(request, grant, after), *_lift_notes(grant, after)),
     )
 
 
@@ -127,6 +128,16 @@ def _own_text(grant: Grant, after: Adjuster) -> str:
     used = after.machine.used(grant.exclusive) if grant.cpu.threads > 1 else grant.exclusive
     idle = grant.exclusive - used
     return f"{used} ({idle} of the same cores stay idle)" if idle else f"{used}"
+
+
+def _near_notes(request: Request, grant: Grant, after: Adjuster) -> tuple[str, ...]:
+    """Say how many exclusive CPUs are next to the devices and disks in use, where the pool has others too."""
+    near = rings(after.machine.topology, request.hints, after.machine.pools[grant.pool].cpus) if request.hints else ()
+    if len(near) < 2 or not grant.exclusive:
+        return ()
+    used = after.machine.used(grant.exclusive) if grant.cpu.threads > 1 else grant.exclusive
+    next_to = used & near[0].cpus if not near[0].distance else NO_CPUS
+    return (f"{len(next_to)} of its {len(used)} exclusive CPUs are next to all its devices and disks",)
 
 
 def _lift_notes(grant: Grant, after: Adjuster) -> tuple[str, ...]:
