@@ -34,6 +34,7 @@ log = get_logger("control")
 
 LONGEST_QUESTION_BYTES = 8 << 20  # a configuration of maximum size, with every character escaped
 EXCHANGE_WITHIN_S = 10.0  # for the whole question, and for the whole answer
+MOST_ANALYSED = 16  # containers in one answer
 _FAULT = "internal error, a bug in crirm; see its log"
 
 
@@ -60,6 +61,9 @@ class Observed(Protocol):
 
     def drift(self) -> Mapping[ContainerKey, str]:
         """Return the drift from the decision, in words, by container."""
+
+    async def analysed(self, key: ContainerKey) -> dict[str, Any]:
+        """Return what the kernel has of a container, as JSON."""
 
 
 @contextmanager
@@ -128,14 +132,15 @@ class Answers:
     deciding: Callable[[], Observed | None]
     configurations: Configurations
 
-    async def answer(self, question: Any) -> dict[str, Any]:
+    async def answer(self, question: Any) -> dict[str, Any]:  # noqa: PLR0911 - one line per request
         """Answer one question.
 
         Args:
             question: ``{"ask": "status"}``, ``{"ask": "explain", "what": "namespace/pod/container or a part of it"}``,
+                also with ``"analyze": true`` for what the kernel has,
                 ``{"ask": "propose", "name": "file", "config": "text of a configuration"}`` or the same with
                 ``activate``; ``{"ask": "record", "file": "where a trace begins, empty to end it"}``; ``{"ask":
-                "shadow"}`` and what `shadow_answer` says.
+                "shadow"}`` and what `shadow_answer` says; ``{"ask": "fits"}`` and what `policy.fitting.wish_of` says.
 
         Raises:
             QuestionError: unknown request, or about something that does not exist.
@@ -150,19 +155,43 @@ class Answers:
                     raise QuestionError(
                         "policy none assigns nothing, so there is nothing to explain; choose another policy"
                     )
-                return {"explained": explanations(what, node), "refused": refusals(what, node)}
+                entries = explanations(what, node)
+                if question.get("analyze") is True:
+                    await analyse(entries, node)
+                return {"explained": entries, "refused": refusals(what, node)}
             case {"ask": "propose", "name": str(name), "config": str(text)}:
                 return proposal_record(*await self.configurations.proposed(name, text))
             case {"ask": "activate", "name": str(name), "config": str(text)}:
                 return {"refused": await self.configurations.activate(name, text)}
             case {"ask": "record", "file": str(file)}:
                 return await recorded(file, node)
+            case {"ask": "fits"}:
+                return await fits_answer(question, node)
             case {"ask": "shadow"}:
                 return await shadow_answer(question, self.configurations)
             case _:
                 raise QuestionError(
-                    "unknown request; supported are status, explain, propose, activate, record and shadow"
+                    "unknown request; supported are status, explain, fits, propose, activate, record and shadow"
                 )
+
+
+async def fits_answer(question: dict[str, Any], observed: Observed | None) -> dict[str, Any]:
+    """Return whether pods would fit now; nothing changes, and nothing is reserved.
+
+    Raises:
+        QuestionError: nothing is decided.
+        CrirmError: such a pod cannot be.
+    """
+    from crirm.policy import fitting  # noqa: PLC0415 - not needed at the start
+
+    if observed is None:
+        raise QuestionError("policy none places nothing, so everything fits; choose another policy")
+    wish, engine = fitting.wish_of(question), observed.engine
+    decisions = []
+    for decision in fitting.copies(engine.policy, engine.state, wish):
+        decisions.append(decision)
+        await trio.lowlevel.checkpoint()  # the kubelet's calls come first; what is asked about stays as it was
+    return {**fitting.record(engine.policy, wish, decisions), "overflow": engine.choice.overflow}
 
 
 async def recorded(file: str, observed: Observed | None) -> dict[str, Any]:
@@ -279,6 +308,7 @@ def _refused(refused: Refused) -> dict[str, Any]:
         "at_s": refused.at_s,
         "refused": refused.why,
         "code": refused.code,
+        "fits": list(refused.fits),
         "times": refused.times,
     }
 
@@ -296,6 +326,18 @@ def explanations(what: str, observed: Observed) -> list[dict[str, Any]]:
         QuestionError: see `explained`.
     """
     return [_explained(entry, observed) for entry in explained(what, observed)]
+
+
+async def analyse(entries: Sequence[dict[str, Any]], observed: Observed) -> None:
+    """Add to *entries* of `explanations` what the kernel has of each container.
+
+    Raises:
+        QuestionError: these are too many to read at once.
+    """
+    if len(entries) > MOST_ANALYSED:
+        raise QuestionError(f"{len(entries)} containers match; --analyze reads at most {MOST_ANALYSED}, so name fewer")
+    for entry in entries:
+        entry["kernel"] = await observed.analysed(entry["trail"]["key"])
 
 
 def _explained(entry: Explained, observed: Observed) -> dict[str, Any]:

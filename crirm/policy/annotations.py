@@ -10,7 +10,7 @@ A malformed value is refused: a pod must not run differently from what its autho
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from crirm.errors import clipped, quoted
@@ -31,8 +31,23 @@ COLD_START: Final = f"cold-start.{NS}"
 REQUIRE_ISOLATED_CPUS: Final = f"require-isolated-cpus.{NS}"
 HIDE_HYPERTHREADS: Final = f"hide-hyperthreads.{NS}"
 TOPOLOGY_HINTS: Final = f"topologyhints.{NS}"
+PLACEMENT: Final = f"placement.{NS}"
 AFFINITY: Final = f"{NS}/affinity"
 ANTI_AFFINITY: Final = f"{NS}/anti-affinity"
+
+KEYS: Final = (
+    PREFER_ISOLATED_CPUS,
+    PREFER_SHARED_CPUS,
+    PREFER_RESERVED_CPUS,
+    MEMORY_TYPE,
+    COLD_START,
+    REQUIRE_ISOLATED_CPUS,
+    HIDE_HYPERTHREADS,
+    TOPOLOGY_HINTS,
+    AFFINITY,
+    ANTI_AFFINITY,
+)
+"""All of the above."""
 
 LONGEST_COLD_START_S: Final = 3600.0
 
@@ -53,6 +68,32 @@ def lookup(pod: Pod, container_name: str, key: str) -> str | None:
     """Return the value of *key* that counts for one container; None where there is none."""
     found = _scoped(pod, container_name, key)
     return None if found is None else found[1]
+
+
+def keys_said(pod: Pod, container_name: str, key: str) -> tuple[str, ...]:
+    """Return all annotations of *pod*, in every form, that say something about *key* for one container."""
+    places = (f"{key}/container.{container_name}", f"{key}/pod", key, _LEGACY.get(key, ""))
+    return tuple(place for place in places if place in pod.annotations)
+
+
+def full_key(name: str) -> str | None:
+    """Return the name of an annotation that may be given without its namespace; None for one that nobody reads.
+
+    Args:
+        name: such as ``prefer-shared-cpus``, ``prefer-shared-cpus/pod``, ``affinity``, or a full one.
+    """
+    base, slash, scope = name.partition("/")
+    for key in KEYS:
+        if base == short_key(key):
+            return f"{key}{slash}{scope}"
+        if name == key or name.startswith(f"{key}/"):
+            return name
+    return name if name in _LEGACY.values() else None
+
+
+def short_key(key: str) -> str:
+    """Return the name of an annotation without its namespace."""
+    return key.removesuffix(f".{NS}").removeprefix(f"{NS}/")
 
 
 def boolean(pod: Pod, container_name: str, key: str) -> bool | None:
@@ -90,6 +131,19 @@ def topology_hints(pod: Pod, container_name: str) -> Hints:
     if text is not None and text.strip().lower() == Hints.STRICT.value:
         return Hints.STRICT
     return Hints.IGNORED if boolean(pod, container_name, TOPOLOGY_HINTS) is False else Hints.PREFERRED
+
+
+def word(pod: Pod, container_name: str, key: str, words: Sequence[str]) -> str | None:
+    """Return an annotation that is one of *words*, of which there are two at least; None where there is none.
+
+    Raises:
+        RefusedError: the value is another one.
+    """
+    found = _scoped(pod, container_name, key)
+    if found is None or found[1].strip() in words:
+        return found and found[1].strip()
+    known = f"{', '.join(words[:-1])} or {words[-1]}"
+    raise bad_annotation(found[0], f"{quoted(found[1].strip())} is none of its values; write {known}")
 
 
 def memory_kinds(pod: Pod, container_name: str) -> frozenset[MemoryKind] | None:
