@@ -14,7 +14,7 @@ from crirm.policy.priorities import Priority
 from crirm.policy.topology_aware.hints import combined, hint_scores, next_to_all
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.modes import Mode
-from crirm.policy.topology_aware.pools import Pool
+from crirm.policy.topology_aware.pools import Pool, is_place
 from crirm.policy.topology_aware.protection import needs, room, uses
 from crirm.policy.topology_aware.ranking import Rank, Score, Suits, finest, general, last, particular, values
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
@@ -140,7 +140,15 @@ class Comparison:
         sliced = 0 if self.supply.serves_isolated(pool.id, cpu) else cpu.taken
         spare = self.supply.spare_after(pool.id, cpu, sliced)
         largest = self._largest(pool, sliced) if mode is Mode.BALANCED else 0
-        return Suits(spare, self.supply.own_spare[pool.id] - sliced - spare, largest)
+        return Suits(self._whole(pool), spare, self.supply.own_spare[pool.id] - sliced - spare, largest)
+
+    def _whole(self, pool: Pool) -> bool:
+        """Tell whether one place in the pool can give all exclusive CPUs, whatever memory it has."""
+        cpu, pools = self.request.cpu, self.machine.pools
+        if not cpu.full or is_place(pools, pool.id):
+            return True
+        places = (place for place in range(pool.first, pool.id) if is_place(pools, place))
+        return any(self.supply.sliceable(place, cpu.part) >= cpu.taken for place in places)
 
     def _largest(self, pool: Pool, sliced: int) -> int:
         cpu = self.request.cpu

@@ -26,6 +26,7 @@ on reserved   any         with more reserved CPUs per container
 to isolated   pack        with fewer isolated CPUs left
               others      with more isolated CPUs left; if none are left anywhere, as with exclusive CPUs
 exclusive     spread      with more shared CPUs left; if none are left anywhere, as on shared CPUs
+              others      that has a place with so many CPUs, though too little memory there; then
               pack        with fewer spare CPUs left; then as balanced; then where its CPUs would be of fewer L3
                           caches, then of fewer cores
               balanced    that leaves more exclusive CPUs to be had in one place; then with more spare CPUs left
@@ -72,6 +73,7 @@ class Rule(enum.Enum):
     ISOLATED_FULLER = "fewest_isolated_left_cpus"
     SHARED_LEFT = "shared_left_milli"
     SPARE_TAKEN = "spare_taken_cpus"
+    WHOLE = "cpus_in_one_place"
     FULLER = "fewest_spare_left_cpus"
     CACHES = "caches"
     CORES = "cores"
@@ -120,6 +122,7 @@ class Suits:
     """What is worked out of a pool for rule 6 of the modes pack and balanced.
 
     Args:
+        whole: whether a place can give all exclusive CPUs.
         spare: shared CPUs that nobody will need.
         spare_taken: how many fewer these are than now, apart from exclusive CPUs.
         largest: exclusive CPUs that one place (see `pools`) can still give afterwards.
@@ -127,6 +130,7 @@ class Suits:
         cores: cores that its CPUs would be of.
     """
 
+    whole: bool = True
     spare: int = 0
     spare_taken: int = 0
     largest: int = 0
@@ -219,7 +223,9 @@ def _pack(score: Score, suits: Suits, request: Request) -> Iterator[tuple[Rule, 
     if request.cpu.isolate and score.isolated >= 0:
         yield Rule.ISOLATED_FULLER, -score.isolated
         return
-    if not request.cpu.full:
+    if request.cpu.full:
+        yield Rule.WHOLE, suits.whole
+    else:
         yield Rule.SPARE_TAKEN, -suits.spare_taken
     yield Rule.FULLER, -suits.spare
 
@@ -228,6 +234,8 @@ def _balanced(score: Score, suits: Suits, request: Request) -> Iterator[tuple[Ru
     if request.cpu.isolate and score.isolated >= 0:
         yield Rule.ISOLATED_LEFT, score.isolated
         return
+    if request.cpu.full:
+        yield Rule.WHOLE, suits.whole
     yield Rule.LARGEST, suits.largest
     yield Rule.EMPTIER, suits.spare
     if not request.cpu.full:

@@ -27,6 +27,7 @@ _LOST: Final[Mapping[Rule, str]] = {
     Rule.ISOLATED_FULLER: "would leave {own}; {winner} leaves {other}",
     Rule.SHARED_LEFT: "would leave {own}; {winner} leaves {other}",
     Rule.SPARE_TAKEN: "would keep {own} more from exclusive use; {winner} keeps {other}",
+    Rule.WHOLE: "its CPUs would be of several NUMA nodes; {winner} has one with so many",
     Rule.FULLER: "would leave {own} that nobody needs; {winner} leaves {other}",
     Rule.CACHES: "its CPUs would be of {own}; those of {winner} are of {other}",
     Rule.CORES: "its CPUs would be of {own}; those of {winner} are of {other}",
