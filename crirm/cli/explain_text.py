@@ -79,6 +79,8 @@ def tell_refusal(refusal: dict[str, Any]) -> None:
     times = "once," if refusal["times"] == 1 else f"{refusal['times']} times, last"
     say(f"{refusal['name']}, refused {times} at {local_time(refusal['at_s'])}")
     fact("reason", refusal["refused"])
+    for way in refusal.get("fits", ()):
+        fact("would fit", way)
 
 
 def fact(label: str, text: str) -> None:

@@ -199,7 +199,7 @@ def _gets(key: ContainerKey, decision: Decision) -> str:
 
 def _outcome(event: Event, decision: Decision) -> str:
     if decision.refusal is not None:
-        return f"refused: {decision.refusal}"
+        return f"refused: {decision.refusal.full}"
     said = []
     if decision.trail is not None:
         said.append(f"{decision.trail.granted} in {decision.trail.chosen}" if decision.trail.chosen else "")
