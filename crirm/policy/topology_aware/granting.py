@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.policy.priorities import Priority
 from crirm.policy.resizing import first_after, grown, kept_of
+from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.homes import housed, settled
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.nearness import rings, take_near
@@ -30,7 +33,7 @@ def grant_in(
         first: exclusive CPUs that it was created with.
     """
     supply = Supply(machine.pools, attrs.evolve(state, taken=state.taken | kept))
-    exclusive = _exclusive(machine, supply, request, pool, kept)
+    exclusive = _exclusive(machine, supply, request, pool, kept, Comparison(machine, state, request).roomy)
     if exclusive is None:
         return None
     warm, began = request.memory.cold is None, first_after(first, exclusive)
@@ -60,7 +63,9 @@ def kept_by(machine: Machine, cpu: CPURequest, old: Grant) -> CPUSet:
     return kept_of(take, own, first, cpu.taken)
 
 
-def _exclusive(machine: Machine, supply: Supply, request: Request, pool: int, kept: CPUSet) -> CPUSet | None:
+def _exclusive(
+    machine: Machine, supply: Supply, request: Request, pool: int, kept: CPUSet, roomy: Callable[[Iterable[int]], bool]
+) -> CPUSet | None:
     """Return the exclusive CPUs of a container that is put into *pool*, *kept* and new ones; None if it has no room."""
     cpu = request.cpu
     if cpu.cls is CPUClass.RESERVED:
@@ -78,7 +83,7 @@ def _exclusive(machine: Machine, supply: Supply, request: Request, pool: int, ke
     near = rings(machine.topology, request.hints, machine.pools[pool].cpus) if request.hints else ()
     if len(near) > 1:
         return kept | take_near(machine.allocator, supply, missing, pool, kept, near)
-    return kept | _more(machine, supply, missing, pool, kept)
+    return kept | _more(machine, supply, missing, pool, kept, roomy)
 
 
 def _keeps(place: Pool, supply: Supply, missing: CPURequest, kept: CPUSet) -> bool:
@@ -89,7 +94,14 @@ def _keeps(place: Pool, supply: Supply, missing: CPURequest, kept: CPUSet) -> bo
     return kept <= (place.isolated if missing.isolate else place.sharable) and len(source) >= missing.taken
 
 
-def _more(machine: Machine, supply: Supply, missing: CPURequest, pool: int, kept: CPUSet) -> CPUSet:
+def _more(
+    machine: Machine,
+    supply: Supply,
+    missing: CPURequest,
+    pool: int,
+    kept: CPUSet,
+    roomy: Callable[[Iterable[int]], bool],
+) -> CPUSet:
     """Return the exclusive CPUs that a container with *kept* ones still needs, near these; *pool* has so many."""
     if missing.threads > 1:
         return supply.take_cores(machine.allocator, pool, missing, kept)
@@ -102,4 +114,4 @@ def _more(machine: Machine, supply: Supply, missing: CPURequest, pool: int, kept
         return near
     if may is None:
         return machine.allocator.take(free, missing.full, Priority.HIGH, kept)
-    return supply.slice_off(machine.allocator, pool, missing.full, kept)
+    return supply.slice_off(machine.allocator, pool, missing.full, kept, roomy)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from crirm.model.option import option
 from crirm.policy.globs import check_glob
+from crirm.policy.topology_aware.modes import check_namespace_mode, mode_of
 from crirm.policy.topology_aware.scopes import scope_of
 
 
@@ -50,6 +53,19 @@ class TopologyAwareOptions:
         "Whether a pool is chosen for each container (container), or for a pod by its first container (pod).",
         default="container",
         check=scope_of,
+    )
+    placement: str = option(
+        "Placement",
+        "Which of equally good pools a container gets: spread (the emptiest), pack (the fullest that holds it) or "
+        "balanced (such that one NUMA node keeps the largest room).",
+        default="spread",
+        check=mode_of,
+    )
+    namespace_placements: Mapping[str, str] = option(  # makes a field
+        "NamespacePlacements",
+        "Placement by pattern of namespaces, such as batch-*: pack; the longest pattern that matches counts.",
+        factory=dict,
+        check=check_namespace_mode,
     )
     cache_pools: bool = option(
         "CachePools",

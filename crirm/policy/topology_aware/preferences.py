@@ -7,6 +7,7 @@ import attrs
 from crirm.model.workload import Pod
 from crirm.policy.annotations import (
     HIDE_HYPERTHREADS,
+    PLACEMENT,
     PLACEMENT_SCOPE,
     PREFER_ISOLATED_CPUS,
     PREFER_RESERVED_CPUS,
@@ -19,8 +20,10 @@ from crirm.policy.annotations import (
     lookup,
     memory_kinds,
     topology_hints,
+    word,
 )
 from crirm.policy.topology_aware.memory_sets import Kinds
+from crirm.policy.topology_aware.modes import WORDS, Mode
 from crirm.policy.topology_aware.scopes import Scope, ScopeError, scope_of
 
 
@@ -38,6 +41,7 @@ class Preferences:
         cold_s: seconds to run on slow memory after the start; 0 for no cold start.
         hints: what is made of where the devices and disks are that it uses.
         scope: whether a pool is chosen for it or for its pod.
+        mode: which of equally good pools it gets.
     """
 
     isolated: bool | None = None
@@ -49,6 +53,7 @@ class Preferences:
     scope: Scope | None = None
     require_isolated: bool = False
     hide_hyperthreads: bool = False
+    mode: Mode | None = None
 
 
 def preferences(pod: Pod, container: str) -> Preferences:
@@ -57,6 +62,7 @@ def preferences(pod: Pod, container: str) -> Preferences:
     Raises:
         RefusedError: an annotation is malformed.
     """
+    mode = word(pod, container, PLACEMENT, WORDS)
     return Preferences(
         isolated=boolean(pod, container, PREFER_ISOLATED_CPUS),
         shared=boolean(pod, container, PREFER_SHARED_CPUS),
@@ -67,6 +73,7 @@ def preferences(pod: Pod, container: str) -> Preferences:
         scope=_scope(pod, container),
         require_isolated=boolean(pod, container, REQUIRE_ISOLATED_CPUS) is True,
         hide_hyperthreads=boolean(pod, container, HIDE_HYPERTHREADS) is True,
+        mode=None if mode is None else Mode(mode),
     )
 
 

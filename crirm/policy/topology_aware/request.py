@@ -37,6 +37,7 @@ from crirm.model.quantity import MilliCPU
 from crirm.model.resources import Requirements, millicpu_to_shares
 from crirm.model.workload import ContainerKey, TopologyHint
 from crirm.policy.topology_aware.memory_sets import Kinds
+from crirm.policy.topology_aware.modes import Mode
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.preferences import Preferences
 
@@ -133,6 +134,7 @@ class Request:
         hints: where things are that it uses.
         strict: whether only a pool comes into question that is next to all of these.
         affinities: how much each other container attracts it, negative for "repels".
+        mode: which of equally good pools it gets.
         notes: on what could not be heeded.
         dra: claims of a DRA driver, to run on exactly these.
         pod: what counts of its pod; None where a pool is chosen for each container.
@@ -146,6 +148,7 @@ class Request:
     hints: tuple[TopologyHint, ...] = ()
     strict: bool = False
     affinities: Mapping[ContainerKey, int] = attrs.field(factory=dict)
+    mode: Mode = Mode.SPREAD
     notes: tuple[str, ...] = ()
     dra: tuple[CPUClaim, ...] = ()
     pod: WholePod | None = None
