@@ -123,7 +123,8 @@ class Chooser:
     def _kept(self, state: StaticState, count: int, own: CPUSet, first: CPUSet) -> CPUSet:
         """Return CPUs that include *own*, or some of them where *count* is less; nothing where that cannot be."""
         if count <= len(own):
-            return kept_of(self._take, own, first, count)
+            kept = kept_of(self._take, own, self.usable(first & own), count)
+            return kept if kept <= self.usable(kept) else self._take(own, count)
         more = NO_CPUS if own <= self.partition.isolated else state.free
         if not own.isdisjoint(self.partition.isolated):
             more |= state.isolated
