@@ -34,17 +34,10 @@ TOPOLOGY_HINTS: Final = f"topologyhints.{NS}"
 AFFINITY: Final = f"{NS}/affinity"
 ANTI_AFFINITY: Final = f"{NS}/anti-affinity"
 
-KEYS: Final = (
-    PREFER_ISOLATED_CPUS,
-    PREFER_SHARED_CPUS,
-    PREFER_RESERVED_CPUS,
-    MEMORY_TYPE,
-    COLD_START,
-    REQUIRE_ISOLATED_CPUS,
-    HIDE_HYPERTHREADS,
-    TOPOLOGY_HINTS,
-    AFFINITY,
-    ANTI_AFFINITY,
+KEYS: Final[tuple[str, ...]] = tuple(
+    text
+    for text in tuple(globals().values())
+    if isinstance(text, str) and (text.endswith(f".{NS}") or text.startswith(f"{NS}/"))
 )
 """All of the above."""
 
