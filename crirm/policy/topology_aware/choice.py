@@ -17,7 +17,7 @@ from crirm.policy.topology_aware.modes import Mode
 from crirm.policy.topology_aware.pools import Pool, is_place
 from crirm.policy.topology_aware.protection import needs, room, uses
 from crirm.policy.topology_aware.ranking import Rank, Score, Suits, finest, general, last, particular, values
-from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
+from crirm.policy.topology_aware.request import CPUClass, Request
 from crirm.policy.topology_aware.state import PolicyState
 from crirm.policy.topology_aware.supply import Supply
 
@@ -84,6 +84,24 @@ class Comparison:
         cpu = self.request.cpu
         isolated = self.supply.isolated_room(pool, cpu) if cpu.isolate else 0
         return isolated if cpu.require else max(isolated, self.supply.room(pool, cpu))
+
+    def missing(self, pool: int, lack: Lack) -> int:
+        """Return how much more *pool* would have to have of what it lacks, in its unit; 0 where that is no amount.
+
+        A pool with so much more can hold the container as far as that resource is concerned.
+        """
+        cpu = self.request.cpu
+        match lack:
+            case Lack.EXCLUSIVE | Lack.ISOLATED:
+                return cpu.full - self.exclusive(pool)
+            case Lack.SHARED if cpu.part:
+                return cpu.part - self.supply.allocatable[pool]
+            case Lack.SHARED:
+                return 1000  # one CPU that nobody has to itself will do
+            case Lack.MEMORY:
+                return self.request.memory.need - self.promisable(pool)
+            case Lack.HINTS | Lack.KINDS:
+                return 0
 
     def memory(self, pool: int) -> int:
         """Return how many bytes of *pool* this request may use without risk to other containers."""
@@ -189,11 +207,18 @@ class Comparison:
         if cpu.cls is CPUClass.RESERVED:
             return None  # `admission` moves a request to another class if the reserved CPUs are too few
         if not self.supply.holds(pool.id, cpu):
-            return _cpu_lack(cpu)
+            return self._cpu_lack(pool)
         # What does not fit the root is lifted to the last resort, so the root is never too small.
         if memory.need and pool.parent is not None and memory.need > self.promisable(pool.id):
             return Lack.MEMORY
         return None
+
+    def _cpu_lack(self, pool: Pool) -> Lack:
+        """Return which CPUs are missing in a pool that has too few: the shared ones, where these alone are too few."""
+        cpu = self.request.cpu
+        if not cpu.full or cpu.part > max(self.supply.allocatable[pool.id], 0):
+            return Lack.SHARED
+        return Lack.ISOLATED if cpu.require else Lack.EXCLUSIVE
 
     def _score(self, pool: Pool) -> Score:
         cpu, memory = self.request.cpu, self.request.memory
@@ -239,12 +264,6 @@ def _first(ranks: Mapping[int, Rank]) -> list[int]:
     best = max(map(values, ranks.values()), default=())
     first = [pool for pool, ranked in ranks.items() if values(ranked) == best]
     return first if len(first) > 1 else []
-
-
-def _cpu_lack(cpu: CPURequest) -> Lack:
-    if not cpu.full:
-        return Lack.SHARED
-    return Lack.ISOLATED if cpu.require else Lack.EXCLUSIVE
 
 
 def _faded(levels: int) -> Fraction:
