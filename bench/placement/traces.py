@@ -89,7 +89,7 @@ class Shape:
     first: int = 0
 
 
-def exclusive(number: int, cpus: int, draw: random.Random, host: Host, most: float = 1.25) -> Item:
+def exclusive(number: int, cpus: int, draw: random.Random, host: Host, most: float = 1.0) -> Item:
     """Return a Guaranteed container with 0.25 to *most* times the memory that a node has per CPU, for each CPU."""
     each = host.memory / max(host.cpus)
     memory = min(int(cpus * each * draw.uniform(0.25, most)), int(host.memory * 0.95)) // GIB * GIB or GIB

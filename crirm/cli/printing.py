@@ -7,32 +7,23 @@ brackets and colons have no meaning. JSON does its own escaping and is printed u
 from __future__ import annotations
 
 import sys
+import textwrap
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.segment import Segment
 
-from crirm.cli.tables import table_lines, wrapped
+from crirm.cli.tables import NARROWEST_TEXT, table_lines, wrapped
 from crirm.errors import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from rich.console import ConsoleOptions, RenderableType
+    from rich.console import Console
 
     from crirm.cli.tables import Column
 
 PIPE_COLUMNS = 10_000  # in a pipe every fact stays on its line, for grep and awk
-
-
-class _Screen(Console):
-    """A console that escapes everything that a terminal would not show as text."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else visible(text, but="\n"), style, control)
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -40,6 +31,15 @@ def say(text: str, *, err: bool = False) -> None:
     width = screen_width(err=err)
     for line in visible(text, but="\n").split("\n"):
         click.echo("\n".join(wrapped(line, width)), err=err)
+
+
+def say_hanging(label: str, text: str) -> None:
+    """Print *label* and *text* beside it; on a terminal, the lines of a long text stand below one another."""
+    width = screen_width()
+    room = width - len(label)
+    lines = textwrap.wrap(visible(text), max(room, NARROWEST_TEXT), break_long_words=False, break_on_hyphens=False)
+    for number, line in enumerate(lines or [""]):
+        click.echo((label if number == 0 else " " * len(label)) + line)
 
 
 def harmless(answer: Any) -> Any:
@@ -63,12 +63,18 @@ def local_time(at_s: float) -> str:
 def screen_width(*, err: bool = False) -> int:
     """Return how many characters fit in a line of the terminal, or of the pipe."""
     stream = sys.stderr if err else sys.stdout
-    return Console(stderr=err).width if stream.isatty() else PIPE_COLUMNS
+    if not stream.isatty():
+        return PIPE_COLUMNS
+    from rich.console import Console  # noqa: PLC0415  # a pipe does without
+
+    return Console(stderr=err).width
 
 
 def console() -> Console:
     """Return where to print: as wide as the terminal; in a pipe without colours or wrapped lines."""
-    return _Screen(highlight=False, markup=False, emoji=False, width=screen_width())
+    from crirm.cli.screen import Screen  # noqa: PLC0415  # most commands print lines only
+
+    return Screen(highlight=False, markup=False, emoji=False, width=screen_width())
 
 
 def say_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, indent: str = "") -> None:

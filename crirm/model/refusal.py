@@ -15,6 +15,8 @@ from crirm.model.remedy import Remedy
 
 MESSAGE_CHARS: Final = 700
 """Characters of the sentence itself; with the changes that would fit and the code it stays an event of Kubernetes."""
+CLIPPED_CHARS: Final = 40
+"""What a clipped sentence is longer at most: it is not clipped again where something is added to the refusal."""
 REMEDIES_TOLD: Final = 2
 """In the sentence; explain, the journal and ``crirm fits`` have all of them."""
 
@@ -88,7 +90,7 @@ class RefusedError(CrirmError):
     """
 
     def __init__(self, code: RefusalCode, message: str, remedies: tuple[Remedy, ...] = ()) -> None:
-        self.message = clipped(message, MESSAGE_CHARS)
+        self.message = message if len(message) <= MESSAGE_CHARS + CLIPPED_CHARS else clipped(message, MESSAGE_CHARS)
         self.code, self.remedies = code, remedies
         super().__init__(self._sentence(remedies[:REMEDIES_TOLD]))
 

@@ -126,6 +126,13 @@ class Node:
         argv = [str(CRIRM), *words, "--control-socket", str(self.folder / "relay-control.sock"), "--json"]
         return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
 
+    def fits(self, cpus: int) -> tuple[int, Any]:
+        """Ask whether a pod would fit: the exit status, and the answer."""
+        argv = [str(CRIRM), "fits", "--cpu", str(cpus), "--memory", "64Mi", "--json"]
+        argv += ["--control-socket", str(self.folder / "relay-control.sock")]
+        done = subprocess.run(argv, check=False, capture_output=True, text=True)
+        return done.returncode, json.loads(done.stdout)
+
     def told(self) -> dict[str, str]:
         """CPUs by container id, as crirm has decided."""
         return {each["id"]: each["cpus"] for each in self.ask("status")["containers"]}
@@ -203,6 +210,21 @@ def test_what_does_not_fit_is_refused_in_words_and_leaves_nothing(containerd: Co
         assert node.told() == {}
         listed = node.cri.call("ListContainers", v1.ListContainersRequest(), v1.ListContainersResponse)
         assert listed.containers == []
+
+
+def test_what_is_said_to_fit_is_what_the_kernel_then_has(containerd: Containerd, short_path: Path) -> None:
+    with crirm(containerd, short_path, "static") as node:
+        code, free = node.fits(cpus=len(REST))
+        assert (code, free["copies"][0]["cpus"]) == (0, str(REST))
+        own = node.run("u1", cpus=len(REST))
+        assert str(node.cpus(own)) == free["copies"][0]["cpus"]
+        code, full = node.fits(cpus=1)
+        assert (code, full["refused"]["code"]) == (1, "too-few-exclusive-cpus")
+        assert node.create(node.pod("u2"), "u2", cpus=1).text.endswith("[too-few-exclusive-cpus]")
+        (refused,) = node.ask("status")["refused"]
+        assert (refused["name"], refused["code"]) == ("default/u2/main", "too-few-exclusive-cpus")
+        node.end(own)
+        wait_until(lambda: node.fits(cpus=len(REST)) == (0, free))
 
 
 def test_shared_containers_keep_off_the_reserved_cpus(containerd: Containerd, short_path: Path) -> None:
@@ -305,3 +327,29 @@ def test_an_adjustment_from_outside_moves_what_runs(containerd: Containerd, shor
         assert (node.cpus(shared), node.cpus(favoured)) == (ONLINE - own, own)
         adjust({})
         assert (node.cpus(shared), node.cpus(favoured)) == (ONLINE, ONLINE)
+
+
+def test_the_analysis_tells_what_the_kernel_has(containerd: Containerd, short_path: Path) -> None:
+    """CPUs, memory by NUMA node and throttling are those in the files of the container's cgroup."""
+    busy = "dd if=/dev/zero of=/dev/shm/x bs=1M count=16; while true; do :; done"
+    with crirm(containerd, short_path, "static") as node:
+        container = node.run("u1", cpus=0.2, command=("sh", "-c", busy))
+        stat = node.cgroup_file(container, "cpu", "cpu.stat", "cpu.stat")
+        wait_until(lambda: int(dict(line.split() for line in stat.read_text().splitlines())["nr_throttled"]) > 2)
+        before = dict(line.split() for line in stat.read_text().splitlines())
+        (explained,) = node.ask("explain", "u1/main", "--analyze")
+        kernel, after = explained["kernel"], dict(line.split() for line in stat.read_text().splitlines())
+        assert kernel["cpus"] == str(node.cpus(container))
+        throttled = kernel["throttling"]["throttled"]
+        assert int(before["nr_throttled"]) <= throttled <= int(after["nr_throttled"])
+        assert any(finding.startswith("its CPU limit stopped it in ") for finding in kernel["findings"])
+        assert kernel["remote_bytes"] == 0 or len(kernel["memory_bytes"]) > 1
+        own = node.cgroup_file(container, "memory", "memory.usage_in_bytes", "memory.current")
+        if kernel["memory_source"] == "memory.numa_stat":
+            used, told = int(own.read_text()), sum(kernel["memory_bytes"].values())
+            assert 16 << 20 <= told <= used + (8 << 20)
+        else:
+            assert not (own.parent / "memory.numa_stat").exists()
+            assert kernel["memory_source"] or any("memory by NUMA node" in each for each in kernel["missing"])
+        pressure = Path(own.parent / "cpu.pressure")
+        assert (kernel["pressure_percent"] is not None) == pressure.exists()

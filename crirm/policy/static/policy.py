@@ -197,7 +197,8 @@ class StaticPolicy(Policy):
         took = [f"took exclusive CPUs {old - new}"] if old - new else []
         gave = [f"released CPUs {new - old}"] if new - old else []
         why = f"{name} {' and '.join(took + gave)}"
-        return tuple(Move(key, "CPUs", str(old), str(new), why) for key in sorted(changed) if key != subject)
+        was, now = str(old), str(new)  # once: hundreds of containers may share
+        return tuple(Move(key, "CPUs", was, now, why) for key in sorted(changed) if key != subject)
 
 
 def _exclusively(cpus: CPUSet) -> Adjustment:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.policy.priorities import Priority
+from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.homes import housed, settled
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.nearness import rings, take_near
@@ -28,7 +31,7 @@ def grant_in(
         kept: exclusive CPUs that it has had so far and is to stay on, no more than it asks for.
     """
     supply = Supply(machine.pools, attrs.evolve(state, taken=state.taken | kept))
-    exclusive = _exclusive(machine, supply, request, pool, kept)
+    exclusive = _exclusive(machine, supply, request, pool, kept, Comparison(machine, state, request).roomy)
     if exclusive is None:
         return None
     bare = Grant(pool, request.cpu, exclusive, request.memory, warm=request.memory.cold is None)
@@ -52,7 +55,9 @@ def kept_of(machine: Machine, cpu: CPURequest, exclusive: CPUSet) -> CPUSet:
     return machine.allocator.take(exclusive, min(cpu.full, len(exclusive)), Priority.HIGH)
 
 
-def _exclusive(machine: Machine, supply: Supply, request: Request, pool: int, kept: CPUSet) -> CPUSet | None:
+def _exclusive(
+    machine: Machine, supply: Supply, request: Request, pool: int, kept: CPUSet, roomy: Callable[[Iterable[int]], bool]
+) -> CPUSet | None:
     """Return the exclusive CPUs of a container that is put into *pool*, *kept* and new ones; None if it has no room."""
     cpu = request.cpu
     if cpu.cls is CPUClass.RESERVED:
@@ -70,7 +75,7 @@ def _exclusive(machine: Machine, supply: Supply, request: Request, pool: int, ke
     near = rings(machine.topology, request.hints, machine.pools[pool].cpus) if request.hints else ()
     if len(near) > 1:
         return kept | take_near(machine.allocator, supply, missing, pool, kept, near)
-    return kept | _more(machine, supply, missing, pool, kept)
+    return kept | _more(machine, supply, missing, pool, kept, roomy)
 
 
 def _keeps(place: Pool, supply: Supply, missing: CPURequest, kept: CPUSet) -> bool:
@@ -81,9 +86,16 @@ def _keeps(place: Pool, supply: Supply, missing: CPURequest, kept: CPUSet) -> bo
     return kept <= (place.isolated if missing.isolate else place.sharable) and len(source) >= missing.taken
 
 
-def _more(machine: Machine, supply: Supply, missing: CPURequest, pool: int, kept: CPUSet) -> CPUSet:
+def _more(
+    machine: Machine,
+    supply: Supply,
+    missing: CPURequest,
+    pool: int,
+    kept: CPUSet,
+    roomy: Callable[[Iterable[int]], bool],
+) -> CPUSet:
     if missing.threads > 1:
         return supply.take_cores(machine.allocator, pool, missing, kept)
     if supply.serves_isolated(pool, missing):
         return machine.allocator.take(supply.isolated[pool], missing.full, Priority.HIGH, kept)
-    return supply.slice_off(machine.allocator, pool, missing.full, kept)
+    return supply.slice_off(machine.allocator, pool, missing.full, kept, roomy)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from crirm.model.option import option
 from crirm.policy.globs import check_glob
+from crirm.policy.topology_aware.modes import check_namespace_mode, mode_of
 
 
 @attrs.frozen
@@ -43,6 +46,19 @@ class TopologyAwareOptions:
         "ColocateNamespaces",
         "Whether containers of a namespace attract each other, unless they have affinities of their own.",
         default=False,
+    )
+    placement: str = option(
+        "Placement",
+        "Which of equally good pools a container gets: spread (the emptiest), pack (the fullest that holds it) or "
+        "balanced (such that one NUMA node keeps the largest room).",
+        default="spread",
+        check=mode_of,
+    )
+    namespace_placements: Mapping[str, str] = option(  # makes a field
+        "NamespacePlacements",
+        "Placement by pattern of namespaces, such as batch-*: pack; the longest pattern that matches counts.",
+        factory=dict,
+        check=check_namespace_mode,
     )
     cache_pools: bool = option(
         "CachePools",

@@ -7,6 +7,7 @@ import attrs
 from crirm.model.workload import Pod
 from crirm.policy.annotations import (
     HIDE_HYPERTHREADS,
+    PLACEMENT,
     PREFER_ISOLATED_CPUS,
     PREFER_RESERVED_CPUS,
     PREFER_SHARED_CPUS,
@@ -16,8 +17,10 @@ from crirm.policy.annotations import (
     cold_start_s,
     memory_kinds,
     topology_hints,
+    word,
 )
 from crirm.policy.topology_aware.memory_sets import Kinds
+from crirm.policy.topology_aware.modes import WORDS, Mode
 
 
 @attrs.frozen
@@ -33,6 +36,7 @@ class Preferences:
         kinds: kinds of memory.
         cold_s: seconds to run on slow memory after the start; 0 for no cold start.
         hints: what is made of where the devices and disks are that it uses.
+        mode: which of equally good pools it gets.
     """
 
     isolated: bool | None = None
@@ -43,6 +47,7 @@ class Preferences:
     hints: Hints = Hints.PREFERRED
     require_isolated: bool = False
     hide_hyperthreads: bool = False
+    mode: Mode | None = None
 
 
 def preferences(pod: Pod, container: str) -> Preferences:
@@ -51,6 +56,7 @@ def preferences(pod: Pod, container: str) -> Preferences:
     Raises:
         RefusedError: an annotation is malformed.
     """
+    mode = word(pod, container, PLACEMENT, WORDS)
     return Preferences(
         isolated=boolean(pod, container, PREFER_ISOLATED_CPUS),
         shared=boolean(pod, container, PREFER_SHARED_CPUS),
@@ -60,4 +66,5 @@ def preferences(pod: Pod, container: str) -> Preferences:
         hints=topology_hints(pod, container),
         require_isolated=boolean(pod, container, REQUIRE_ISOLATED_CPUS) is True,
         hide_hyperthreads=boolean(pod, container, HIDE_HYPERTHREADS) is True,
+        mode=None if mode is None else Mode(mode),
     )

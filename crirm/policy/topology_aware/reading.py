@@ -13,6 +13,7 @@ from crirm.policy.affinity import weights
 from crirm.policy.annotations import REQUIRE_ISOLATED_CPUS, Hints, bad_annotation
 from crirm.policy.globs import compile_globs
 from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
+from crirm.policy.topology_aware.modes import Modes, make_modes
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.preferences import Preferences, preferences
 from crirm.policy.topology_aware.request import CPUClass, MemoryRequest, Request, cpu_request, memory_amounts
@@ -30,6 +31,7 @@ class Reader:
     options: TopologyAwareOptions
     _sets: MemorySets
     _reserved: re.Pattern[str]
+    _modes: Modes
     _threads: int = 1
     """Of a whole core."""
 
@@ -61,6 +63,7 @@ class Reader:
             hints=() if wanted.hints is Hints.IGNORED else hints,
             strict=wanted.hints is Hints.STRICT and not at_root,
             affinities=weights(container, workload, self.options),
+            mode=wanted.mode or self._modes.of(pod.namespace),
             notes=notes,
         )
 
@@ -69,10 +72,12 @@ def make_reader(options: TopologyAwareOptions, sets: MemorySets, threads: int = 
     """Return a reader for one configuration, on a machine whose cores have so many threads.
 
     Raises:
-        GlobError: a pattern of reserved namespaces is none.
+        GlobError: a pattern of namespaces is none.
+        ModeError: a placement is none.
     """
     patterns = dict.fromkeys((KUBE_SYSTEM, *options.reserved_pool_namespaces))
-    return Reader(options, sets, compile_globs(tuple(patterns)), threads)
+    modes = make_modes(options.placement, options.namespace_placements)
+    return Reader(options, sets, compile_globs(tuple(patterns)), modes, threads)
 
 
 def _nothing_to_isolate(container: Container) -> RefusedError:

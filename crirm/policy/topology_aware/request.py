@@ -35,6 +35,7 @@ from crirm.model.quantity import MilliCPU
 from crirm.model.resources import Requirements, millicpu_to_shares
 from crirm.model.workload import ContainerKey, TopologyHint
 from crirm.policy.topology_aware.memory_sets import Kinds
+from crirm.policy.topology_aware.modes import Mode
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.preferences import Preferences
 
@@ -116,6 +117,7 @@ class Request:
         hints: where things are that it uses.
         strict: whether only a pool comes into question that is next to all of these.
         affinities: how much each other container attracts it, negative for "repels".
+        mode: which of equally good pools it gets.
         notes: on what could not be heeded.
     """
 
@@ -127,6 +129,7 @@ class Request:
     hints: tuple[TopologyHint, ...] = ()
     strict: bool = False
     affinities: Mapping[ContainerKey, int] = attrs.field(factory=dict)
+    mode: Mode = Mode.SPREAD
     notes: tuple[str, ...] = ()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from crirm.model.cpuset import NO_CPUS, NodeSet
 from crirm.model.refusal import RefusalCode, RefusedError
@@ -16,7 +16,15 @@ from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.ranking import difference
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
 from crirm.policy.topology_aware.state import Grant
-from crirm.policy.topology_aware.wording import asked_text, cpu_text, lack_text, lost_text, millicpu_text
+from crirm.policy.topology_aware.wording import (
+    asked_text,
+    cpu_text,
+    kinds_text,
+    lack_text,
+    lost_text,
+    millicpu_text,
+    size_text,
+)
 
 
 def make_trail(
@@ -59,24 +67,43 @@ def facts(choice: Comparison, pool: Pool) -> tuple[tuple[str, int], ...]:
 
 def refusal(choice: Comparison) -> RefusedError:
     """Return the refusal of a request that fits no pool."""
-    cpu = choice.request.cpu
     pools = [one.pool for one in choice.considered if one.lack is not Lack.HINTS]
-    wants = f"{choice.request.name} wants {cpu_text(cpu)}"
+    wants = f"{choice.request.name} wants {cpu_text(choice.request.cpu)}"
     if not pools:
         where = ", ".join(sorted(hint.provider for hint in choice.request.hints))
         what = f"{wants} next to its devices and disks (topologyhints: strict), but no pool is next to all of them"
         return RefusedError(RefusalCode.NOT_NEAR_DEVICES, f"{what}: {where}")
-    if choice.request.strict:
-        wants += " next to its devices and disks (topologyhints: strict)"
-    if not cpu.full and not any(choice.supply.shared[pool.id] for pool in pools):
-        return RefusedError(RefusalCode.TOO_LITTLE_SHARED_CPU, f"{wants}, but no pool has shared CPUs left")
-    if cpu.full:
-        best = max(pools, key=lambda pool: (choice.exclusive(pool.id), pool.depth, -pool.id))
-        has = f"has {choice.exclusive(best.id)} to spare"
-    else:
-        best = max(pools, key=lambda pool: (choice.supply.allocatable[pool.id], pool.depth, -pool.id))
-        has = f"has {millicpu_text(choice.supply.allocatable[best.id])} left"
-    return RefusedError(_code(cpu), f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
+    return _refusal(choice, wants, {one.pool.id: one.lack for one in choice.considered if one.lack in _ORDER})
+
+
+_ORDER = (Lack.MEMORY, Lack.EXCLUSIVE, Lack.ISOLATED, Lack.SHARED, Lack.KINDS)
+"""What is told first: where memory is missing, the CPUs suffice; where exclusive CPUs are, the shared ones do."""
+
+
+def _refusal(choice: Comparison, wants: str, lacks: Mapping[int, Lack | None]) -> RefusedError:
+    """Return the refusal by pools that are near enough: by what the one lacks to which least is missing."""
+    lack = next(lack for lack in _ORDER if lack in lacks.values())
+    pools = [choice.machine.pools[pool] for pool, its in lacks.items() if its is lack]
+    best = min(pools, key=lambda pool: (choice.missing(pool.id, lack), -pool.depth, pool.id))
+    where = " next to its devices and disks (topologyhints: strict)" if choice.request.strict else ""
+    match lack:
+        case Lack.MEMORY:
+            memory = choice.request.memory
+            wants = f"{choice.request.name} wants {size_text(memory.need)} of {kinds_text(memory.kinds)} memory"
+            has, code = f"has {size_text(choice.promisable(best.id))} left", RefusalCode.TOO_LITTLE_MEMORY
+        case Lack.KINDS:
+            kinds = kinds_text(choice.request.memory.first_kinds)
+            what = f"{choice.request.name} wants {kinds} memory{where}, but no pool there has any"
+            return RefusedError(RefusalCode.TOO_LITTLE_MEMORY, what)
+        case Lack.SHARED if not any(choice.supply.shared[pool.id] for pool in pools):
+            return RefusedError(RefusalCode.TOO_LITTLE_SHARED_CPU, f"{wants}{where}, but no pool has shared CPUs left")
+        case Lack.SHARED:
+            left = millicpu_text(choice.supply.allocatable[best.id])
+            of = " of shared CPUs" if choice.request.cpu.full else ""
+            has, code = f"has {left}{of} left", RefusalCode.TOO_LITTLE_SHARED_CPU
+        case _:
+            has, code = f"has {choice.exclusive(best.id)} to spare", _code(choice.request.cpu)
+    return RefusedError(code, f"{wants}{where}, but no pool has enough: {best.name}, the best one, {has}")
 
 
 def _code(cpu: CPURequest) -> RefusalCode:

@@ -184,6 +184,12 @@ def test_a_resize_is_told_what_would_fit() -> None:
     assert texts(refusal) == ["with 2 CPUs fewer"]
 
 
+def test_an_annotation_that_the_policy_does_not_read_may_be_malformed() -> None:
+    node = Node(policy(name="static"))
+    nonsense = {f"{key}.{NS}": "perhaps" for key in ("topologyhints", "memory-type", "hide-hyperthreads")}
+    assert texts(node.ask("x", 9000, annotations=nonsense)) == ["with 2 CPUs fewer"]
+
+
 @pytest.mark.parametrize("name", ["topology-aware", "static"])
 def test_who_is_found_running_is_not_advised(name: str) -> None:
     node = Node(policy(name=name))

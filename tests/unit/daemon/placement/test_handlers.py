@@ -119,6 +119,7 @@ async def test_a_request_that_is_none_is_refused(nursery: trio.Nursery) -> None:
     held, _ = with_pod(nursery).call("CreateContainer", b"\xff\xff")
     assert held.refused is not None
     assert held.refused[0] is Status.INVALID_ARGUMENT
+    assert held.refused[1].endswith("[malformed-request]")
 
 
 async def test_hints_are_looked_up_before_the_decision(nursery: trio.Nursery) -> None:

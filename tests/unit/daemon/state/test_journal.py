@@ -9,7 +9,8 @@ from crirm.model.events import (
 )
 from crirm.model.workload import ContainerId, ContainerState
 from crirm.policy.activation import plan
-from crirm.system.store import Entry, read_journal
+from crirm.system.journal_file import read_journal
+from crirm.system.store import Entry
 from tests.unit.daemon.lives import Process
 from tests.unit.policy.counting import Counting
 from tests.unit.policy.test_pipeline import cpus, pod, resize, wanted

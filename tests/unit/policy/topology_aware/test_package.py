@@ -19,7 +19,8 @@ def test_the_policy_has_two_names() -> None:
 
 
 def test_options_have_the_keys_of_the_original() -> None:
-    keys = {field.metadata["key"]: field.default for field in attrs.fields(TopologyAwareOptions)}
+    made = TopologyAwareOptions()
+    keys = {field.metadata["key"]: getattr(made, field.name) for field in attrs.fields(TopologyAwareOptions)}
     assert keys == {
         "PinCPU": True,
         "PinMemory": True,
@@ -29,6 +30,8 @@ def test_options_have_the_keys_of_the_original() -> None:
         "ColocatePods": False,
         "ColocateNamespaces": False,
         "CachePools": False,
+        "Placement": "spread",
+        "NamespacePlacements": {},
     }
 
 
