@@ -56,11 +56,18 @@ class Host:
         spec: of the synthetic host.
         cpus: for containers, by NUMA node (without the reserved ones).
         memory: bytes of each node.
+        packages: which have equally many nodes each.
     """
 
     spec: str
     cpus: tuple[int, ...]
     memory: int
+    packages: int = 1
+
+    def around(self, node: int) -> range:
+        """Return the nodes of the package that *node* is in."""
+        size = len(self.cpus) // self.packages
+        return range(node // size * size, (node // size + 1) * size)
 
     @property
     def total(self) -> int:

@@ -48,7 +48,7 @@ from crirm.policy.api import Placement, Policy
 from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, not_created, superseded, tried_again
 from crirm.policy.faults import degraded, marked, sharing
 from crirm.policy.pod_level import narrowed, resized_within_pod, within_pod
-from crirm.policy.remedies import remedies
+from crirm.policy.remedies import advised
 from crirm.policy.states import (
     changed,
     healed,
@@ -274,10 +274,15 @@ class _Step:
         self, state: State, container: Container, refusal: RefusedError, *, resize: bool = False
     ) -> RefusedError:
         """Return *refusal* with the smallest changes of the request that would fit in *state*."""
-        if not self.advises:
-            return refusal
-        found = remedies(self.policy, state.policy, state.workload, container, refusal, resize=resize)
-        return refusal.with_remedies(found) if found else refusal
+
+        def passes(changed: Container, pod: Pod) -> bool:
+            after = with_workload(state, pods={**state.workload.pods, pod.id: pod})
+            quiet = attrs.evolve(self, advises=False)
+            event = ResizeRequested(changed.key, changed.resources, changed.requirements)
+            decision = quiet._resize(after, event) if resize else quiet._place(after, changed, overflow=False)
+            return decision.refusal is None
+
+        return advised(self.policy, state, container, refusal, passes, resize=resize) if self.advises else refusal
 
     def _started(self, state: State, key: ContainerKey) -> Decision:
         """Handle a start; ignored if the container has already exited."""

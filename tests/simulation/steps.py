@@ -28,6 +28,9 @@ CONFIGS = {
     "static": _CONFIG.format("static"),
     "topology-aware": _CONFIG.format("topology-aware"),
     "topology-aware-shared": _CONFIG.format("topology-aware") + "  topology-aware: {PreferSharedCPUs: true}\n",
+    "topology-aware-caches": _CONFIG.format("topology-aware") + "  topology-aware: {CachePools: true}\n",
+    "static-kubelet": _CONFIG.format("static")
+    + "  static: {CPUManagerPolicyOptions: {distribute-cpus-across-numa: true, strict-cpu-reservation: true}}\n",
     "none": "policy:\n  Active: none\n  AllowLiveSwitch: true\n",
 }
 AGAIN_S = 2.0
