@@ -24,6 +24,8 @@ _SHORT: Final = {
     "near_all_devices": "not near its devices",
     "contains_current_pool": "not where it is",
     "depth": "higher in the tree",
+    "containers_of_pod": "{own} of its pod, not {other}",
+    "room_for_whole_pod": "no room for its whole pod",
     "affinity": "affinity {own}, not {other}",
     "nearness_to_all_devices": "nearness {own}, not {other}",
     "nearness_to_some_devices": "nearness {own}, not {other}",
