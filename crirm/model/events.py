@@ -19,6 +19,8 @@ class Timer(enum.Enum):
     COLD_START = "cold start"
     REPAIR = "repair"
     """Until crirm tries again to place a degraded container."""
+    GATHER = "gather"
+    """Until more containers may be moved, of which this one waits to come together."""
 
 
 @attrs.frozen

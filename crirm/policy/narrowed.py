@@ -20,8 +20,8 @@ from crirm.policy.api import Json, Placement, Policy, Restored
 
 
 @attrs.frozen(eq=False)
-class NarrowedPolicy:
-    """Gives away what of another policy's gifts is there.
+class NarrowedPolicy(Policy):
+    """Gives away what of another policy's gifts is there, and moves nobody who need not be moved.
 
     Args:
         inner: the policy made last.

@@ -57,6 +57,7 @@ from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, P
 from crirm.policy.api import Placement, Policy
 from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, not_created, superseded, tried_again
 from crirm.policy.faults import degraded, marked, sharing
+from crirm.policy.moving import allowance, awaiting, why_room, with_spent
 from crirm.policy.states import (
     changed,
     healed,
@@ -92,7 +93,8 @@ def step(policy: Policy, state: State, event: Event, now_s: float, *, overflow: 
         now_s: wall-clock time in seconds, for timers only.
         overflow: whether a new container that does not fit is admitted to shared CPUs, instead of being refused.
     """
-    return _Step(policy, now_s, overflow).decide(state, event)
+    one = _Step(policy, now_s, overflow)
+    return one.gathered(state, event, one.decide(state, event))
 
 
 def adopt(policy: Policy, state: State, container: Container, *, overflow: bool) -> Decision:
@@ -136,6 +138,8 @@ class _Step:
                 return self._undo_resize(state, key)
             case TimerExpired(key, Timer.REPAIR):
                 return self._repair(attrs.evolve(state, timers=without(state.timers, (key, Timer.REPAIR))), key)
+            case TimerExpired(key, Timer.GATHER):
+                return Decision(attrs.evolve(state, timers=without(state.timers, (key, Timer.GATHER))))
             case TimerExpired(key, timer):
                 state = attrs.evolve(state, timers=without(state.timers, (key, timer)))
                 return self._placed(state, self.policy.expired(state.policy, state.workload, key))
@@ -147,6 +151,26 @@ class _Step:
                 return self._synchronise(state, event)
             case _:
                 assert_never(event)
+
+    def gathered(self, before: State, event: Event, decision: Decision) -> Decision:
+        """Have containers that were spread for want of room come together, if *event* may have made room."""
+        why, limits = why_room(before, event), self.policy.limits
+        if why is None or not limits.moves_per_minute or decision.state.unsure:
+            return decision
+        while True:
+            state = decision.state
+            allowed = allowance(state, limits, self.now_s, why)
+            placement = self.policy.gather(state.policy, state.workload, allowed)
+            if not placement.spent:
+                return attrs.evolve(decision, state=awaiting(state, placement.waiting, self.now_s))
+            more = self._placed(state, placement)
+            decision = attrs.evolve(
+                decision,
+                state=more.state,
+                effects=latest([*decision.effects, *more.effects], more.state),
+                trails=(*decision.trails, *more.trails),
+                moves=(*decision.moves, *more.moves),
+            )
 
     # --- pods ----------------------------------------------------------------------------------------------------
 
@@ -256,7 +280,7 @@ class _Step:
             the place, and in the latter case why; its weight is that of its request all the same.
         """
         try:
-            return self.policy.allocate(state.policy, state.workload, container), ""
+            return self._best(state, container), ""
         except RefusedError as refusal:
             if not overflow or refusal.reason is not RefusalReason.NO_ROOM:
                 raise
@@ -266,6 +290,28 @@ class _Step:
             note, lack = f"overflow: no CPUs or memory are reserved for it: {refusal}", f"{OVERFLOWS}{refusal}"
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
         return attrs.evolve(placement, trail=trail, cramped=True), lack
+
+    def _best(self, state: State, container: Container) -> Placement:
+        """Ask the policy, which may move one other container if there is no good place otherwise, or none."""
+        try:
+            placement = self.policy.allocate(state.policy, state.workload, container)
+        except RefusedError as refusal:
+            roomy = self._roomy(state, container) if refusal.reason is RefusalReason.NO_ROOM else None
+            if roomy is None:
+                raise
+            return roomy
+        return (self._roomy(state, container) or placement) if placement.cramped else placement
+
+    def _roomy(self, state: State, container: Container) -> Placement | None:
+        limits = self.policy.limits
+        if not limits.per_arrival or container.state is not ContainerState.CREATING:
+            return None
+        allowed = allowance(state, limits, self.now_s)
+        if not allowed.moves:
+            return None
+        found = self.policy.make_room(state.policy, state.workload, container, allowed)
+        # cramped all the same: if somebody has ended unnoticed, nobody has to be moved
+        return found and attrs.evolve(found, cramped=True)
 
     def _started(self, state: State, key: ContainerKey) -> Decision:
         """Handle a start; ignored if the container has already exited."""
@@ -339,7 +385,7 @@ class _Step:
     # --- everything at once --------------------------------------------------------------------------------------
 
     def _synchronise(self, state: State, event: Synchronised) -> Decision:
-        decision = self._each(state, changes_between(state.workload, event), self._find)
+        decision = self._each(attrs.evolve(state, unsure=False), changes_between(state.workload, event), self._find)
         told = tell(decision.state)
         return attrs.evolve(decision, state=told.state, effects=latest([*decision.effects, *told.effects], told.state))
 
@@ -377,8 +423,9 @@ class _Step:
                     assert_never(effect)
         adjustments = {**state.adjustments, **placement.changed}
         state = attrs.evolve(state, policy=placement.state, adjustments=adjustments, timers=timers)
+        state = with_spent(state, placement.spent, self.now_s)
         told = told_of(state, sorted({*placement.changed, *also}))
-        trails = (placement.trail,) if placement.trail else ()
+        trails = (*((placement.trail,) if placement.trail else ()), *placement.others)
         effects = (*placement.effects, *told.effects)
         moves, cramped = placement.moves, placement.cramped
         return attrs.evolve(told, effects=effects, trails=trails, moves=moves, cramped=cramped)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from crirm.model.decision import Adjustment, State
+from crirm.model.decision import Adjustment, Spent, State
 from crirm.model.events import Timer
 from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey, Workload
@@ -27,6 +27,7 @@ class Saved:
         told: what the runtime has certainly been told about containers.
         timers: seconds of wall-clock time at which each running timer expires.
         degraded: containers that ran without their proper placement, and why.
+        moved: what was moved within the last minute; see ``policy.moving``.
     """
 
     workload: Workload = attrs.field(factory=Workload)
@@ -34,6 +35,7 @@ class Saved:
     told: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
     timers: Mapping[tuple[ContainerKey, Timer], float] = attrs.field(factory=dict)
     degraded: Mapping[ContainerKey, str] = attrs.field(factory=dict)
+    moved: tuple[Spent, ...] = ()
 
 
 @attrs.frozen
@@ -70,6 +72,8 @@ def revive(policy: Policy, saved: Saved) -> Revived:
         told={key: adjustment for key, adjustment in saved.told.items() if key in holding},
         timers={timer: at_s for timer, at_s in saved.timers.items() if timer[0] in holding},
         degraded={key: why for key, why in saved.degraded.items() if key in kept},
+        moved=saved.moved,
+        unsure=True,
     )
     homeless = [workload.containers[key] for key in holding - kept]
     revived = _placed(policy, state, hardest_first(homeless, workload.pods), restored.dropped)

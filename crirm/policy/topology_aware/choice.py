@@ -114,10 +114,11 @@ class Comparison:
         return sums
 
     def _consider(self, pool: Pool) -> Considered:
-        lack = self._lack(pool)
+        lack = self.lack(pool)
         return Considered(pool, lack) if lack else Considered(pool, None, rank(self._score(pool), self.request))
 
-    def _lack(self, pool: Pool) -> Lack | None:
+    def lack(self, pool: Pool) -> Lack | None:
+        """Return why *pool* cannot hold the container; None if it can."""
         cpu, memory = self.request.cpu, self.request.memory
         if self.request.strict and not next_to_all(self.request.hints, pool, self.machine.topology):
             return Lack.HINTS

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
+from typing import Final
 
 import attrs
 
@@ -11,11 +12,14 @@ from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.trail import Move
 from crirm.model.workload import ContainerKey
+from crirm.policy.states import moves_of
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.protection import Home
 from crirm.policy.topology_aware.request import CPUClass
 from crirm.policy.topology_aware.state import Grant, PolicyState
+
+NOBODY: Final[Mapping[ContainerKey, str]] = {}
 
 
 @attrs.frozen(eq=False)
@@ -66,7 +70,9 @@ class Changes:
     moves: list[Move] = attrs.field(factory=list)
 
 
-def changes(before: Adjuster, after: Adjuster, subject: ContainerKey, name: str) -> Changes:
+def changes(
+    before: Adjuster, after: Adjuster, subject: ContainerKey, name: str, moved: Mapping[ContainerKey, str] = NOBODY
+) -> Changes:
     """Return the differences after a change of *subject*.
 
     Args:
@@ -74,15 +80,20 @@ def changes(before: Adjuster, after: Adjuster, subject: ContainerKey, name: str)
         after: what is.
         subject: the container that the change was about.
         name: of it, for people.
+        moved: containers that were placed again on this occasion, and why.
     """
     result = Changes()
+    for key, why in moved.items():
+        had, has = before.adjustment(before.state.granted(key)), after.adjustment(after.state.granted(key))
+        result.adjustments[key] = has
+        result.moves += moves_of(key, had, has, why)
     grant = after.state.grant(subject)
     if grant is not None:
         result.adjustments[subject] = after.adjustment(grant)
     old, new = before.state, after.state
     homes = {home for home in old.lifted.keys() | new.lifted.keys() if _level(old, home) != _level(new, home)}
     for pool in before.machine.pools:
-        _pool_changes(_PoolChange(before, after, pool.id, homes, name), subject, result)
+        _pool_changes(_PoolChange(before, after, pool.id, homes, name), {subject, *moved}, result)
     return result
 
 
@@ -145,13 +156,13 @@ class _PoolChange:
         return f"{self.name} no longer needs the memory of NUMA nodes {first}"
 
 
-def _pool_changes(change: _PoolChange, subject: ContainerKey, result: Changes) -> None:
+def _pool_changes(change: _PoolChange, placed: Collection[ContainerKey], result: Changes) -> None:
     if not change.of_cpus and not change.of_memory:
         return
     for key, grant in sorted(change.after.state.grants[change.pool].items()):
         of_cpus = change.of_cpus and grant.on_shared
         of_memory = grant.memory.use and grant.home in change.of_memory
-        if key == subject or not (of_cpus or of_memory):
+        if key in placed or not (of_cpus or of_memory):
             continue
         result.adjustments[key] = change.adjustment(grant)
         if of_cpus:

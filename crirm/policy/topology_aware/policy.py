@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
-from crirm.model.decision import Effect, RefusalReason, RefusedError, StartTimer, StopTimer
+from crirm.model.decision import Effect, RefusalReason, RefusedError, Spent, StartTimer, StopTimer
 from crirm.model.events import Timer
 from crirm.model.topology import Topology
 from crirm.model.trail import Verdict
 from crirm.model.workload import Container, ContainerKey, ContainerState, Workload
-from crirm.policy.api import Constraints, Json, Placement, Restored
+from crirm.policy.api import Allowance, Constraints, Json, Limits, Placement, Restored
 from crirm.policy.topology_aware import saving
 from crirm.policy.topology_aware.admission import admit
 from crirm.policy.topology_aware.choice import Comparison
@@ -20,6 +20,7 @@ from crirm.policy.topology_aware.cramped import cramped
 from crirm.policy.topology_aware.effects import Adjuster, changes, warming
 from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant, settled
 from crirm.policy.topology_aware.machine import Machine, make_machine
+from crirm.policy.topology_aware.moving import Mover, Relocation
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.reading import Reader, make_reader
 from crirm.policy.topology_aware.request import Request
@@ -113,6 +114,47 @@ class TopologyAware:
         done = changes(before, now, key, workload.full_name(key))
         own = warming(key, before.mems(grant), now.mems(after.granted(key)), now.options)
         return Placement(after, done.adjustments, moves=(*own, *done.moves))
+
+    @property
+    def limits(self) -> Limits:
+        """How much is moved at most; without pinned CPUs nothing is to be gained."""
+        return self.reader.options.limits if self.reader.options.pin_cpu else Limits()
+
+    def gather(self, state: PolicyState, workload: Workload, allowance: Allowance) -> Placement:
+        """Move one container that has been spread for want of room to where all of it fits; see `moving`."""
+        found, waiting = Mover(self.machine, self.reader, state, workload, allowance).together()
+        if found is None:
+            return Placement(state, waiting=waiting)
+        why = f"all of it fits {self.machine.pools[found.after.granted(found.key).pool].name} now that {allowance.why}"
+        return attrs.evolve(self._moved(state, found, why), waiting=waiting)
+
+    def make_room(
+        self, state: PolicyState, workload: Workload, container: Container, allowance: Allowance
+    ) -> Placement | None:
+        """Place *container* in one NUMA node by moving one other container elsewhere; see `moving`."""
+        request = self._request(state, workload, container)
+        found = Mover(self.machine, self.reader, state, workload, allowance).room_for(request)
+        if found is None or found.new is None:
+            return None
+        why = f"{request.name} fits one NUMA node now, which it would not otherwise"
+        other = self._moved(state, found, why)
+        after = self._adjuster(found.after)
+        name = workload.full_name(found.key)
+        done = changes(self._adjuster(state), after, request.key, request.name, {found.key: why})
+        note = f"{name} was moved to make room"
+        trail = make_trail(self.name, request, after, verdicts(found.new), done.moves, note)
+        return Placement(
+            found.after, done.adjustments, trail=trail, moves=trail.moves, others=other.others, spent=other.spent
+        )
+
+    def _moved(self, state: PolicyState, found: Relocation, why: str) -> Placement:
+        """Return the placement of one container that was moved."""
+        request, after = found.choice.request, self._adjuster(found.after)
+        done = changes(self._adjuster(state), after, found.key, request.name, {found.key: why})
+        others = [move for move in done.moves if move.key != found.key]
+        trail = make_trail(self.name, request, after, verdicts(found.choice), others, f"moved: {why}")
+        spent = Spent(0.0, found.bytes)
+        return Placement(found.after, done.adjustments, moves=tuple(done.moves), others=(trail,), spent=(spent,))
 
     def exclusive(self, state: PolicyState) -> Mapping[ContainerKey, CPUSet]:
         """Return the exclusive CPUs of each container that has some."""

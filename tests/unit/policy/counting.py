@@ -11,7 +11,7 @@ from crirm.model.decision import Adjustment, RefusalReason, RefusedError, StartT
 from crirm.model.events import Timer
 from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey, Workload
-from crirm.policy.api import Json, Placement, Restored
+from crirm.policy.api import Json, Placement, Policy, Restored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ Seats = dict[ContainerKey, CPUSet]
 
 
 @attrs.frozen
-class Counting:
+class Counting(Policy):
     """Gives ``cpu_request / 1000`` CPUs to each container, the lowest that are free; who asks for none shares the rest.
 
     Args:
