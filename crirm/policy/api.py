@@ -154,10 +154,10 @@ class Policy(Protocol):
 
     def make_room(
         self,
-        state: Any,
-        workload: Workload,
-        container: Container,
-        allowance: Allowance,  # noqa: ARG002 - the interface
+        state: Any,  # noqa: ARG002 - the interface
+        workload: Workload,  # noqa: ARG002
+        container: Container,  # noqa: ARG002
+        allowance: Allowance,  # noqa: ARG002
     ) -> Placement | None:
         """Place *container*, for which `allocate` has only a poor place or none, by moving one other container.
 

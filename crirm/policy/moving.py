@@ -1,9 +1,9 @@
 """What crirm may move of its own accord: the budget of a minute, and who must stay where it is for now.
 
-The policy finds moves (`Policy.gather`, `Policy.make_room`), and this is what bounds them. A move is a container that is
-placed again; that others on shared CPUs get one more or one less with it is told as well, but moves no memory and is
-not counted. In any 60 seconds no more containers are moved, and no more bytes, than the policy's `Limits` say. Nobody knows
-here how much memory a container has where it comes from, so what it may use at most counts.
+The policy finds moves (`Policy.gather`, `Policy.make_room`), and this is what bounds them. A move is a container that
+is placed again; that others on shared CPUs get one more or one less with it is told as well, but moves no memory and
+is not counted. In any 60 seconds no more containers are moved, and no more bytes, than the policy's `Limits` say.
+Nobody knows here how much memory a container has where it comes from, so what it may use at most counts.
 
 A container stays where it is
 

@@ -47,6 +47,8 @@ def options_of(section: type) -> st.SearchStrategy[Any]:
     }
     default = section()
     of_type = {field.name: kinds[type(getattr(default, field.name))] for field in attrs.fields(section)}
+    numbers = [field.name for field in attrs.fields(section) if str(getattr(default, field.name))[:1].isdecimal()]
+    of_type |= {name: st.sampled_from(("0", "1", "12", "1500Mi")) for name in numbers}
     checks = {field.name: field.metadata[CHECK] for field in attrs.fields(section) if field.metadata[CHECK]}
     checked = {name: of_type[name].filter(partial(passes, check)) for name, check in checks.items()}
     return st.builds(section, **{**of_type, **checked})
