@@ -286,7 +286,11 @@ class _Step:
                 raise
             nothing = Requirements(unpromised_cpu=container.requirements.cpu_request)
             modest = attrs.evolve(container, requirements=nothing)
-            placement = self.policy.allocate(state.policy, state.workload, modest)
+            try:
+                placement = self.policy.allocate(state.policy, state.workload, modest)
+            except RefusedError as second:
+                msg = f"{refusal}; with nothing reserved for it (overflow) it would not fit either: {second}"
+                raise RefusedError(second.reason, msg) from None
             note, lack = f"overflow: no CPUs or memory are reserved for it: {refusal}", f"{OVERFLOWS}{refusal}"
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
         return attrs.evolve(placement, trail=trail, cramped=True), lack

@@ -145,7 +145,6 @@ class Comparison:
             reserved=self.reserved - cpu.part if pool.reserved else -1,
             shared=self.supply.allocatable[pool.id] - sliced - part,
             isolated=len(self.supply.isolated[pool.id]) - cpu.full if cpu.isolate else 0,
-            from_isolated=from_isolated,
             colocated=self._colocated(pool),
             affinity=self._affinity(pool),
             kinds=memory.kinds is None or memory.kinds <= self.machine.sets.kinds_of(pool.id),

@@ -13,6 +13,7 @@ from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.trail import Move
 from crirm.model.workload import ContainerKey
 from crirm.policy.states import moves_of
+from crirm.policy.topology_aware.homes import nodes_in, own_nodes
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.protection import Home
@@ -47,8 +48,7 @@ class Adjuster:
 
     def mems(self, grant: Grant) -> NodeSet:
         """Return the memory nodes of the container with *grant*; empty if the machine reports no memory."""
-        chain = self.machine.sets.chain(*grant.home)
-        return NodeSet.from_mask(chain[self.state.lifted.get(grant.home, 0) if grant.memory.use else 0] if chain else 0)
+        return NodeSet.from_mask(nodes_in(self.machine, self.state, grant))
 
     def shared(self, pool: int) -> CPUSet:
         """Return the shared CPUs of a pool."""
@@ -71,7 +71,7 @@ class Changes:
 
 
 def changes(
-    before: Adjuster, after: Adjuster, subject: ContainerKey, name: str, moved: Mapping[ContainerKey, str] = NOBODY
+    before: Adjuster, after: Adjuster, subject: ContainerKey, name: str, again: Mapping[ContainerKey, str] = NOBODY
 ) -> Changes:
     """Return the differences after a change of *subject*.
 
@@ -80,10 +80,10 @@ def changes(
         after: what is.
         subject: the container that the change was about.
         name: of it, for people.
-        moved: containers that were placed again on this occasion, and why.
+        again: containers that were placed again on this occasion, and why.
     """
     result = Changes()
-    for key, why in moved.items():
+    for key, why in again.items():
         had, has = before.adjustment(before.state.granted(key)), after.adjustment(after.state.granted(key))
         result.adjustments[key] = has
         result.moves += moves_of(key, had, has, why)
@@ -92,8 +92,9 @@ def changes(
         result.adjustments[subject] = after.adjustment(grant)
     old, new = before.state, after.state
     homes = {home for home in old.lifted.keys() | new.lifted.keys() if _level(old, home) != _level(new, home)}
+    moved = frozenset(key for key in old.held | new.held if _home(old, key) != _home(new, key))
     for pool in before.machine.pools:
-        _pool_changes(_PoolChange(before, after, pool.id, homes, name), {subject, *moved}, result)
+        _pool_changes(_PoolChange(before, after, pool.id, homes, moved, name), {subject, *again}, result)
     return result
 
 
@@ -113,6 +114,8 @@ class _PoolChange:
     pool: int
     homes: Collection[Home]
     """Of all pools, those that were lifted or came down."""
+    moved: Collection[ContainerKey]
+    """Of all pools, containers whose memory belongs to another place than before."""
     name: str
     _seen: dict[tuple[int, Home, bool], Adjustment] = attrs.field(factory=dict, init=False)
 
@@ -131,9 +134,9 @@ class _PoolChange:
         return self.after.options.pin_cpu and self.before.shared(self.pool) != self.after.shared(self.pool)
 
     @cached_property
-    def of_memory(self) -> Collection[Home]:
-        """Its homes that were lifted or came down, if memory is pinned."""
-        return {home for home in self.homes if home[0] == self.pool} if self.after.options.pin_memory else set()
+    def of_memory(self) -> bool:
+        """Whether memory of somebody may have changed, and is pinned."""
+        return self.after.options.pin_memory and bool(self.homes or self.moved)
 
     @cached_property
     def shared_texts(self) -> tuple[str, str]:
@@ -148,28 +151,36 @@ class _PoolChange:
         gave = [f"released CPUs {old - new}"] if old - new else []
         return f"{self.name} {' and '.join(took + gave)}"
 
-    def why_memory(self, home: Home) -> str:
-        """Return why the memory of a home has changed."""
-        first = NodeSet.from_mask(self.after.machine.sets.chain(*home)[0])
-        if _level(self.after.state, home) > _level(self.before.state, home):
-            return f"with {self.name}, containers could use more memory than NUMA nodes {first} have"
-        return f"{self.name} no longer needs the memory of NUMA nodes {first}"
+    def memory(self, key: ContainerKey, grant: Grant) -> tuple[NodeSet, NodeSet] | None:
+        """Return the memory nodes of a container before and after, if it is others now."""
+        if not self.of_memory or not grant.memory.use or not (grant.home in self.homes or key in self.moved):
+            return None
+        before, after = self.before.mems(self.before.state.granted(key)), self.after.mems(grant)
+        return None if before == after else (before, after)
+
+    def why_memory(self, grant: Grant, before: NodeSet, after: NodeSet) -> str:
+        """Return why the memory nodes of a container have changed."""
+        if after < before:
+            return f"{self.name} no longer needs the memory of NUMA nodes {after}"
+        first = NodeSet.from_mask(own_nodes(self.after.machine, grant))
+        return f"with {self.name}, containers could use more memory than NUMA nodes {first} have"
 
 
 def _pool_changes(change: _PoolChange, placed: Collection[ContainerKey], result: Changes) -> None:
     if not change.of_cpus and not change.of_memory:
         return
     for key, grant in sorted(change.after.state.grants[change.pool].items()):
-        of_cpus = change.of_cpus and grant.on_shared
-        of_memory = grant.memory.use and grant.home in change.of_memory
-        if key in placed or not (of_cpus or of_memory):
+        if key in placed:
             continue
-        result.adjustments[key] = change.adjustment(grant)
+        of_cpus, of_memory = change.of_cpus and grant.on_shared, change.memory(key, grant)
+        if of_cpus or of_memory:
+            result.adjustments[key] = change.adjustment(grant)
         if of_cpus:
             result.moves.append(_cpu_move(change, key, grant))
         if of_memory:
-            before, after = change.before.mems(grant), change.after.mems(grant)
-            result.moves.append(Move(key, "memory nodes", str(before), str(after), change.why_memory(grant.home)))
+            before, after = of_memory
+            why = change.why_memory(grant, before, after)
+            result.moves.append(Move(key, "memory nodes", str(before), str(after), why))
 
 
 def _cpu_move(change: _PoolChange, key: ContainerKey, grant: Grant) -> Move:
@@ -180,3 +191,8 @@ def _cpu_move(change: _PoolChange, key: ContainerKey, grant: Grant) -> Move:
 
 def _level(state: PolicyState, home: Home) -> int:
     return state.lifted.get(home, 0)
+
+
+def _home(state: PolicyState, key: ContainerKey) -> Home | None:
+    grant = state.grant(key)
+    return None if grant is None else grant.home

@@ -6,8 +6,8 @@ import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.policy.priorities import Priority
+from crirm.policy.topology_aware.homes import housed, settled
 from crirm.policy.topology_aware.machine import Machine
-from crirm.policy.topology_aware.protection import settle
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
 from crirm.policy.topology_aware.state import Grant, PolicyState
 from crirm.policy.topology_aware.supply import Supply
@@ -29,8 +29,8 @@ def grant_in(
     exclusive = _exclusive(machine, supply, request.cpu, pool, kept)
     if exclusive is None:
         return None
-    grant = Grant(pool, request.cpu, exclusive, request.memory, warm=request.memory.cold is None)
-    return settled(machine, state.with_grant(machine.pools, request.key, grant))
+    bare = Grant(pool, request.cpu, exclusive, request.memory, warm=request.memory.cold is None)
+    return settled(machine, state.with_grant(machine.pools, request.key, housed(machine, bare)))
 
 
 def regrant(machine: Machine, state: PolicyState, request: Request, old: Grant) -> PolicyState | None:
@@ -45,11 +45,6 @@ def regrant(machine: Machine, state: PolicyState, request: Request, old: Grant) 
 def kept_of(machine: Machine, cpu: CPURequest, exclusive: CPUSet) -> CPUSet:
     """Return the CPUs out of *exclusive* that a container goes on using when it asks for *cpu*."""
     return machine.allocator.take(exclusive, min(cpu.full, len(exclusive)), Priority.HIGH)
-
-
-def settled(machine: Machine, state: PolicyState) -> PolicyState:
-    """Return *state* with everybody's memory where it now has to be."""
-    return attrs.evolve(state, lifted=settle(machine.sets, state.claims))
 
 
 def _exclusive(machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kept: CPUSet) -> CPUSet | None:

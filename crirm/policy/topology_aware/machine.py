@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from crirm.model.cpuset import CPUSet
 from crirm.model.topology import Topology
 from crirm.policy.api import Constraints
 from crirm.policy.cpu_allocator import CPUAllocator
@@ -33,6 +34,10 @@ class Machine:
     def root(self) -> Pool:
         """The pool that holds all others."""
         return self.pools[-1]
+
+    def nodes_of(self, cpus: CPUSet) -> int:
+        """Return the NUMA nodes that some of *cpus* are of, as a mask."""
+        return sum(1 << node.id for node in self.topology.nodes if not node.cpus.isdisjoint(cpus))
 
 
 def make_machine(topology: Topology, constraints: Constraints) -> Machine:

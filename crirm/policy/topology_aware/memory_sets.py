@@ -1,9 +1,10 @@
-"""Which NUMA nodes' memory a container of a pool may use, and which it may use when that is not enough.
+"""Which NUMA nodes' memory a container may use, and which it may use when that is not enough.
 
-For every pool and every choice of memory kinds there is a *chain* of node sets, each holding the one before:
+For every place and every choice of memory kinds there is a *chain* of node sets, each holding the one before. A place
+is a pool, or any NUMA nodes with CPUs, for which the pools around them count:
 
-1. the pool's own nodes of these kinds;
-2. the same of the pools above it, up to the root;
+1. the own nodes of the place of these kinds;
+2. the same of the pools above (around) it, up to the root;
 3. the last resort: the nodes of these kinds in the whole machine; where the pod does not name kinds, all nodes.
 
 Rules for single sets:
@@ -24,7 +25,10 @@ import attrs
 
 from crirm.model.cpuset import NO_NODES, NodeSet
 from crirm.model.topology import MemoryKind, Topology
-from crirm.policy.topology_aware.pools import Pool
+from crirm.policy.topology_aware.pools import Pool, attached_nodes
+
+Place = int | tuple[int, int]
+"""A pool's number; or a mask of NUMA nodes with CPUs, and at which step of their chain containers begin."""
 
 Kinds = frozenset[MemoryKind] | None
 """The kinds of memory that a container may use; None where its pod names none."""
@@ -39,15 +43,26 @@ class MemorySets:
 
     _topology: Topology
     _pools: Sequence[Pool]
-    _chains: dict[tuple[int, Kinds], tuple[int, ...]] = attrs.field(factory=dict, init=False)
+    _chains: dict[tuple[Place, Kinds], tuple[int, ...]] = attrs.field(factory=dict, init=False)
     _capacities: dict[int, int] = attrs.field(factory=dict, init=False)
 
-    def chain(self, pool: int, kinds: Kinds) -> tuple[int, ...]:
-        """Return the node sets for containers of *pool*, from its own to the last resort; none without such memory."""
-        key = (pool, kinds)
+    def chain(self, place: Place, kinds: Kinds) -> tuple[int, ...]:
+        """Return the node sets for containers of *place*, from its own to the last resort; none without such memory."""
+        key = (place, kinds)
         if key not in self._chains:
-            self._chains[key] = self._make_chain(pool, kinds)
+            self._chains[key] = (
+                self._pool_chain(place, kinds) if isinstance(place, int) else self._beside(*place, kinds)
+            )
         return self._chains[key]
+
+    def first_step(self, nodes: int, pool: int, kinds: Kinds) -> int:
+        """Return where the chain of *nodes* first has those of the *kinds* that *pool*, which is around them, has."""
+        if kinds is None:
+            return 0
+        wanted, by_kind = kinds & self._kinds[pool], self._topology.nodes_by_kind
+        sets = [NodeSet.from_mask(mask) for mask in self.chain((nodes, 0), kinds)]
+        complete = (step for step, some in enumerate(sets) if all(some & by_kind[kind] for kind in wanted))
+        return next(complete, max(len(sets) - 1, 0))
 
     def capacity(self, nodes: int) -> int:
         """Return how many bytes of memory a set of nodes has."""
@@ -81,37 +96,61 @@ class MemorySets:
         own: list[NodeSet] = []
         for pool in self._pools:
             nodes = NodeSet.union(own[child] for child in pool.children) | pool.nodes & self._topology.memory_nodes
-            own.append(nodes if nodes & self._essential else nodes | self._nearest_essential(pool))
+            own.append(self._with_essential(nodes, pool.nodes & self._topology.cpu_nodes))
         return tuple(own)
+
+    @cached_property
+    def _attached(self) -> dict[int, NodeSet]:
+        return attached_nodes(self._topology)
 
     @cached_property
     def _kinds(self) -> tuple[frozenset[MemoryKind], ...]:
         by_kind = self._topology.nodes_by_kind
         return tuple(frozenset(kind for kind in MemoryKind if own & by_kind[kind]) for own in self._own)
 
-    def _nearest_essential(self, pool: Pool) -> NodeSet:
-        homes = pool.nodes & self._topology.cpu_nodes
-        far = {node: min(self._topology.distance(home, node) for home in homes) for node in self._essential}
-        return NodeSet(node for node, distance in far.items() if distance == min(far.values()))
+    def _own_of(self, node: int) -> NodeSet:
+        """Return the own nodes of a node with CPUs, like those of a pool that is just this node."""
+        home = NodeSet.of(node)
+        return self._with_essential((home | self._attached[node]) & self._topology.memory_nodes, home)
 
-    def _nodes(self, pool: int, kinds: Kinds) -> NodeSet:
-        own, by_kind = self._own[pool], self._topology.nodes_by_kind
+    def _with_essential(self, nodes: NodeSet, homes: NodeSet) -> NodeSet:
+        if nodes & self._essential:
+            return nodes
+        far = {node: min(self._topology.distance(home, node) for home in homes) for node in self._essential}
+        return nodes | NodeSet(node for node, distance in far.items() if distance == min(far.values()))
+
+    def _of_kinds(self, own: NodeSet, kinds: Kinds) -> NodeSet:
+        by_kind = self._topology.nodes_by_kind
         if kinds is None:
             nodes = own - by_kind[MemoryKind.HBM] or own
         else:
             nodes = own & NodeSet.union(by_kind[kind] for kind in kinds)
         return nodes | own & self._essential if nodes and not nodes & self._topology.normal_nodes else nodes
 
-    def _make_chain(self, pool: int, kinds: Kinds) -> tuple[int, ...]:
+    def _pool_chain(self, pool: int, kinds: Kinds) -> tuple[int, ...]:
+        if not self._of_kinds(self._own[pool], kinds):
+            return ()
+        return self._widening([self._own[number] for number in self._pools[pool].ancestors], kinds)
+
+    def _beside(self, mask: int, step: int, kinds: Kinds) -> tuple[int, ...]:
+        if step:
+            return self.chain((mask, 0), kinds)[step:]
+        nodes = NodeSet.from_mask(mask)
+        around = next(pool for pool in self._pools if nodes <= pool.nodes)
+        own = NodeSet.union(self._own_of(node) for node in nodes)
+        return self._widening([own, *(self._own[number] for number in around.ancestors)], kinds)
+
+    def _widening(self, places: Sequence[NodeSet], kinds: Kinds) -> tuple[int, ...]:
+        """Return the chain over the own nodes of *places*, leaving out those without such memory."""
         sets: list[NodeSet] = []
         nodes = NO_NODES
-        if self._nodes(pool, kinds):
-            for number in self._pools[pool].ancestors:
-                nodes |= self._nodes(number, kinds)
-                sets.append(nodes)
-            sets.append(nodes | self._last_resort(kinds))
-        return tuple(dict.fromkeys(nodes.mask for nodes in sets))
+        for own in places:
+            nodes |= self._of_kinds(own, kinds)
+            sets.append(nodes)
+        sets.append(nodes | self._last_resort(kinds))
+        return tuple(dict.fromkeys(nodes.mask for nodes in sets if nodes))
 
     def _last_resort(self, kinds: Kinds) -> NodeSet:
         everything = frozenset(MemoryKind) if kinds is None else kinds
-        return NodeSet.union(self._nodes(pool.id, everything) for pool in self._pools)
+        places = (*self._own, *map(self._own_of, self._attached))
+        return NodeSet.union(self._of_kinds(own, everything) for own in places)

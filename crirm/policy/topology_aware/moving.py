@@ -27,7 +27,8 @@ from crirm.policy.annotations import keeps, move_cost
 from crirm.policy.api import Allowance
 from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.effects import Adjuster
-from crirm.policy.topology_aware.granting import grant_in, settled
+from crirm.policy.topology_aware.granting import grant_in
+from crirm.policy.topology_aware.homes import settled
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.reading import Reader

@@ -18,7 +18,8 @@ from crirm.policy.topology_aware.admission import admit
 from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.cramped import cramped
 from crirm.policy.topology_aware.effects import Adjuster, changes, warming
-from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant, settled
+from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant
+from crirm.policy.topology_aware.homes import come_down, housed
 from crirm.policy.topology_aware.machine import Machine, make_machine
 from crirm.policy.topology_aware.moving import Mover, Relocation
 from crirm.policy.topology_aware.options import TopologyAwareOptions
@@ -65,7 +66,7 @@ class TopologyAware:
         grant = state.grant(key)
         if grant is None:
             return Placement(state)
-        after = settled(self.machine, state.without_grant(self.machine.pools, key))
+        after = come_down(self.machine, state, state.without_grant(self.machine.pools, key))
         done = changes(self._adjuster(state), self._adjuster(after), key, workload.full_name(key))
         stop: tuple[Effect, ...] = () if grant.warm else (StopTimer(key, Timer.COLD_START),)
         return Placement(after, done.adjustments, stop, moves=tuple(done.moves))
@@ -87,12 +88,14 @@ class TopologyAware:
         if not request.at_root or old.pool == self.machine.root.id:
             after = regrant(self.machine, without, request, old)
         if after is not None:
+            after = come_down(self.machine, state, after)
             pool = self.machine.pools[old.pool]
             stayed = [Verdict(pool.name, facts(choice, pool))]
             return self._placed(state, after, request, stayed, "stays in its pool")
         note = f"moved out of {self.machine.pools[old.pool].name}, which is too small for the new size"
         kept = kept_of(self.machine, request.cpu, old.exclusive)
-        placed = self._placed(state, self._place(choice, kept), request, verdicts(choice), note)
+        after = come_down(self.machine, state, self._place(choice, kept))
+        placed = self._placed(state, after, request, verdicts(choice), note)
         return attrs.evolve(placed, cramped=cramped(choice))
 
     def started(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
@@ -108,8 +111,9 @@ class TopologyAware:
         if grant is None or grant.warm:
             return Placement(state)
         pools = self.machine.pools
-        warmed = state.without_grant(pools, key).with_grant(pools, key, attrs.evolve(grant, warm=True))
-        after = settled(self.machine, warmed)
+        without = state.without_grant(pools, key)
+        warmed = housed(self.machine, attrs.evolve(grant, warm=True))
+        after = come_down(self.machine, state, without.with_grant(pools, key, warmed))
         before, now = self._adjuster(state), self._adjuster(after)
         done = changes(before, now, key, workload.full_name(key))
         own = warming(key, before.mems(grant), now.mems(after.granted(key)), now.options)

@@ -90,7 +90,7 @@ def build_pools(topology: Topology, partition: Partition) -> tuple[Pool, ...]:
     nodes = _nodes_with_cpus(topology)
     sockets = [_socket(topology, package, nodes) for package in topology.packages]
     root = _Draft(PoolKind.ROOT, "root", topology.online, None, sockets) if len(sockets) > 1 else sockets[0]
-    attached = _attached(topology, nodes)
+    attached = attached_nodes(topology)
     drafts: list[_Draft] = []
     _number(root, 0, drafts)
     return tuple(_pool(draft, drafts, partition, _nodes_of(draft.cpus, nodes, attached)) for draft in drafts)
@@ -116,9 +116,9 @@ def _die(die: Die) -> _Draft:
     return _Draft(PoolKind.DIE, f"die #{die.package}/{die.id}", die.cpus, die.package)
 
 
-def _attached(topology: Topology, nodes: list[NumaNode]) -> dict[int, NodeSet]:
+def attached_nodes(topology: Topology) -> dict[int, NodeSet]:
     """Return the nodes without CPUs that go with each node that has some."""
-    attached: dict[int, list[NumaNode]] = {node.id: [] for node in nodes}
+    attached: dict[int, list[NumaNode]] = {node.id: [] for node in _nodes_with_cpus(topology)}
     for node in topology.nodes:
         if not node.cpus:
             distances = {home: topology.distance(node.id, home) for home in attached}

@@ -7,10 +7,10 @@ them. That is the rule kept here:
     the uses of all containers whose node set overlaps the set S add up to no more than the memory of S,
     for every set S that a container is confined to.
 
-Containers start at their pool's own nodes (see `memory_sets`). While a set breaks the rule, the containers confined to
-it are *lifted*: they may use the next set of their chain. Lifting only ever adds to what may land elsewhere, so the
-outcome does not depend on the order, nor on history: it follows from who is there. Hence a container comes down again
-by itself when the pressure ends.
+Containers start at the own nodes of their place (see `memory_sets`, and `homes` for what it is). While a set breaks the
+rule, the containers confined to it are *lifted*: they may use the next set of their chain. Lifting only ever adds to
+what may land elsewhere, so the outcome does not depend on the order, nor on history: it follows from who is there, and
+where everybody's place is. Hence a container comes down again by itself when the pressure ends.
 
 The last set of a chain is not bound by the rule, since a container there is not confined by crirm. There it must only
 be possible for everybody to have what the scheduler has promised, which is checked before anybody is let in: for every
@@ -27,10 +27,10 @@ from collections.abc import Mapping
 
 import attrs
 
-from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
+from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets, Place
 
-Home = tuple[int, Kinds]
-"""Where containers belong as for their memory: the pool, and the kinds they may use."""
+Home = tuple[Place, Kinds]
+"""Where containers belong as for their memory: the place, and the kinds they may use."""
 
 
 @attrs.frozen

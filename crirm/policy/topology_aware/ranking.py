@@ -6,7 +6,8 @@ Two pools are compared rule by rule, and the first rule under which they differ 
 rule  the pool wins
 ====  ===================================================================================================
 0     that has room for all memory that the container may use, without risk to other containers
-1     that has enough CPUs: reserved ones; isolated ones, if they are preferred; shared ones
+1     that has enough CPUs: reserved ones; isolated ones, if they are preferred; shared ones to spare, for a container
+      without exclusive CPUs
 2     to whose containers, and those above and below it, the affinity is higher
 3     that has all requested kinds of memory
 4     that is nearer to the devices and disks in use: to all; if neither is, to some.
@@ -66,7 +67,6 @@ class Score:
         reserved: thousandths of reserved CPUs left after the request; -1 where the pool has none.
         shared: likewise, of shared ones.
         isolated: isolated CPUs left after the request, 0 where none are wanted.
-        from_isolated: whether the exclusive CPUs come from the isolated ones.
         colocated: containers of the same class in the pool itself.
         affinity: how much the containers in the pool, above and below it attract this one.
         kinds: whether the pool has all kinds of memory that are wanted.
@@ -80,7 +80,6 @@ class Score:
     reserved: int
     shared: int
     isolated: int
-    from_isolated: bool
     colocated: int
     affinity: int | Fraction = 0
     kinds: bool = True
@@ -133,7 +132,8 @@ def _sufficiency(score: Score, request: Request) -> Iterator[tuple[Rule, int]]:
         return
     if request.cpu.isolate:
         yield Rule.ISOLATED_SUFFICE, score.isolated >= 0
-    yield Rule.SHARED_SUFFICE, score.shared > 0 or (score.from_isolated and not request.cpu.part)
+    if not request.cpu.full:  # who gets exclusive CPUs needs nothing beyond what every pool that holds it has
+        yield Rule.SHARED_SUFFICE, score.shared > 0
 
 
 def _plenty(score: Score, request: Request) -> Iterator[tuple[Rule, int]]:

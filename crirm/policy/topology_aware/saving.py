@@ -18,7 +18,7 @@ from crirm.errors import CrirmError
 from crirm.model.cpuset import CPUSet, ListFormatError
 from crirm.model.workload import ContainerKey
 from crirm.policy.api import Json
-from crirm.policy.topology_aware.granting import settled
+from crirm.policy.topology_aware.homes import full_chain, held, housed, own_nodes, settled
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.protection import shortage
@@ -73,6 +73,10 @@ def restore(machine: Machine, saved: Mapping[ContainerKey, Json]) -> Found:
     return Found(settled(machine, state), dropped, weakened)
 
 
+_UNKNOWN = -1
+"""What older versions saved has no such field: there, memory belonged to the pool."""
+
+
 @attrs.frozen
 class _Rest:
     """What `Grant.saved` tells."""
@@ -81,6 +85,8 @@ class _Rest:
     exclusive: str
     memory: MemoryRequest
     warm: bool
+    held: int | None = _UNKNOWN
+    """At which step of the chain of its NUMA nodes; None if its memory is where it naturally belongs."""
 
 
 def _grant(machine: Machine, document: Json) -> Grant:
@@ -96,10 +102,25 @@ def _grant(machine: Machine, document: Json) -> Grant:
     pool = next((pool for pool in machine.pools if pool.name == name), None)
     if pool is None:
         raise MisfitError(f"pool {name} no longer exists")
-    grant = Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm)
+    grant = housed(machine, Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm))
     _check_cpus(grant, pool)
     _check_memory(machine, grant)
-    return grant
+    if saved.held is None or not machine.sets.all_kinds:
+        return grant
+    return _held(machine, grant, saved.held)
+
+
+def _held(machine: Machine, grant: Grant, step: int) -> Grant:
+    """Return a grant whose memory is held at a step; one of an older version is held at its pool's own nodes."""
+    kinds = grant.home[1]
+    pool = machine.sets.chain(grant.pool, kinds)
+    if step == _UNKNOWN:
+        alike = not pool or not grant.memory.use or own_nodes(machine, grant) == pool[0]
+        return grant if alike else held(machine, grant, pool[0])
+    chain = full_chain(machine, grant)
+    if step < 0 or not chain:
+        raise MisfitError("saved grant is inconsistent")
+    return held(machine, grant, chain[min(step, len(chain) - 1)])
 
 
 def _check_cpus(grant: Grant, pool: Pool) -> None:

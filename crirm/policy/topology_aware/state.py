@@ -13,7 +13,7 @@ import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.workload import ContainerKey
-from crirm.policy.topology_aware.memory_sets import Kinds
+from crirm.policy.topology_aware.memory_sets import Kinds, Place
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.protection import Claim, Home
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest
@@ -29,6 +29,8 @@ class Grant:
         exclusive: CPUs of its own.
         memory: the memory it asked for.
         warm: whether it may use all its kinds of memory; not while it starts cold.
+        place: where its memory belongs; see `homes`.
+        held: whether that is higher than where it naturally belongs.
     """
 
     pool: int
@@ -36,6 +38,8 @@ class Grant:
     exclusive: CPUSet
     memory: MemoryRequest
     warm: bool = True
+    place: Place = attrs.field(default=attrs.Factory(lambda self: self.pool, takes_self=True))
+    held: bool = False
 
     @cached_property
     def on_shared(self) -> bool:
@@ -45,7 +49,7 @@ class Grant:
     @cached_property
     def home(self) -> Home:
         """Where its memory belongs."""
-        return self.pool, self.memory.kinds if self.warm else self.memory.cold
+        return self.place, self.memory.kinds if self.warm else self.memory.cold
 
     @cached_property
     def saved(self) -> Mapping[str, object]:
@@ -56,6 +60,7 @@ class Grant:
             "exclusive": str(self.exclusive),
             "memory": {**attrs.asdict(memory), "kinds": _values(memory.kinds), "cold": _values(memory.cold)},
             "warm": self.warm,
+            "held": self.place[1] if self.held and not isinstance(self.place, int) else None,
         }
 
 
@@ -73,6 +78,7 @@ class PolicyState:
         reserved_users: containers on the reserved CPUs.
         claims: on memory, by home.
         lifted: see `protection`.
+        held: containers whose memory is held; see `homes`.
     """
 
     pool_of: Mapping[ContainerKey, int]
@@ -84,6 +90,7 @@ class PolicyState:
     reserved_users: int = 0
     claims: Mapping[Home, Claim] = attrs.field(factory=dict)
     lifted: Mapping[Home, int] = attrs.field(factory=dict)
+    held: frozenset[ContainerKey] = frozenset()
 
     def grant(self, key: ContainerKey) -> Grant | None:
         """Return what a container has, if it has anything."""
@@ -97,13 +104,15 @@ class PolicyState:
     def with_grant(self, pools: tuple[Pool, ...], key: ContainerKey, grant: Grant) -> PolicyState:
         """Return the state in which *key*, which has nothing, has *grant*; who was lifted is not settled again."""
         filed = {**self.grants[grant.pool], key: grant}
-        return self._counted(pools, grant, 1, {**self.pool_of, key: grant.pool}, filed)
+        after = self._counted(pools, grant, 1, {**self.pool_of, key: grant.pool}, filed)
+        return attrs.evolve(after, held=self.held | {key}) if grant.held else after
 
     def without_grant(self, pools: tuple[Pool, ...], key: ContainerKey) -> PolicyState:
         """Return the state in which *key*, which has something, has nothing; likewise."""
         pool_of = dict(self.pool_of)
         filed = dict(self.grants[pool_of.pop(key)])
-        return self._counted(pools, filed.pop(key), -1, pool_of, filed)
+        after = self._counted(pools, filed.pop(key), -1, pool_of, filed)
+        return attrs.evolve(after, held=self.held - {key}) if key in self.held else after
 
     def _counted(
         self,
@@ -129,6 +138,7 @@ class PolicyState:
             reserved_users=self.reserved_users + reserved,
             claims=self._claims_with(grant, sign),
             lifted=self.lifted,
+            held=self.held,
         )
 
     def _claims_with(self, grant: Grant, sign: int) -> Mapping[Home, Claim]:

@@ -2,8 +2,8 @@
 
 The CPUs of pools are nested, and a container of a pool may run on every shared CPU of it. So the shared containers get
 what they were promised exactly when, for every pool, what was promised in it and below does not exceed its shared CPUs.
-This is what `Supply.allocatable` and `Supply.sliceable` are exact for. A pool with containers on its shared CPUs keeps
-at least one.
+This is what `Supply.allocatable` and `Supply.sliceable` are exact for. A pool keeps at least one shared CPU while
+containers run on shared CPUs in it or below it, and may be emptied otherwise.
 """
 
 from __future__ import annotations
@@ -47,6 +47,15 @@ class Supply:
         return tuple(left)
 
     @cached_property
+    def _spare_above(self) -> tuple[int, ...]:
+        """How many shared CPUs can be taken away as far as the pool itself and those above it are concerned."""
+        spare = [self._own_spare(pool.id) for pool in self._pools]
+        for pool in reversed(self._pools):
+            if pool.parent is not None:
+                spare[pool.id] = min(spare[pool.id], spare[pool.parent])
+        return tuple(spare)
+
+    @cached_property
     def spare(self) -> tuple[int, ...]:
         """How many shared CPUs can be taken away as far as the pool itself and those below it are concerned."""
         spare: list[int] = []
@@ -56,14 +65,14 @@ class Supply:
         return tuple(spare)
 
     def sliceable(self, pool: int, part: int = 0) -> int:
-        """Return how many shared CPUs can become exclusive; the pool itself is never emptied.
+        """Return how many shared CPUs can become exclusive: all of them if nobody needs one.
 
         Args:
             pool: its number.
             part: thousandths of a CPU that the same container needs from what remains shared.
         """
         left = (self.allocatable[pool] - part) // 1000
-        return max(min(self.spare[pool], len(self.shared[pool]) - 1, left), 0)
+        return max(min(self.spare[pool], self._spare_above[pool], left), 0)
 
     def slice_off(self, allocator: CPUAllocator, pool: int, count: int, near: CPUSet) -> CPUSet:
         """Return *count* of the pool's shared CPUs, at most as many as are sliceable, leaving every pool what it needs.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from crirm.model.cpuset import NodeSet
 from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.policy.topology_aware.choice import Comparison, Considered, Lack
 from crirm.policy.topology_aware.effects import Adjuster
 from crirm.policy.topology_aware.hints import next_to_all
+from crirm.policy.topology_aware.homes import own_nodes
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.ranking import difference
 from crirm.policy.topology_aware.request import CPUClass, Request
@@ -65,13 +67,14 @@ def refusal(choice: Comparison) -> RefusedError:
         return RefusedError(RefusalReason.NO_ROOM, f"{what}: {where}")
     if choice.request.strict:
         wants += " next to its devices and disks (topologyhints: strict)"
+    if not cpu.full and not any(choice.supply.shared[pool.id] for pool in pools):
+        return RefusedError(RefusalReason.NO_ROOM, f"{wants}, but no pool has shared CPUs left")
     if cpu.full:
         best = max(pools, key=lambda pool: (choice.exclusive(pool.id), pool.depth, -pool.id))
-        has = f"has {choice.exclusive(best.id)} to spare (one CPU stays shared while containers share the pool)"
+        has = f"has {choice.exclusive(best.id)} to spare"
     else:
         best = max(pools, key=lambda pool: (choice.supply.allocatable[pool.id], pool.depth, -pool.id))
-        left = choice.supply.allocatable[best.id]
-        has = f"has {millicpu_text(left)} left" if choice.supply.shared[best.id] else "has no shared CPUs"
+        has = f"has {millicpu_text(choice.supply.allocatable[best.id])} left"
     return RefusedError(RefusalReason.NO_ROOM, f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
 
 
@@ -113,6 +116,9 @@ def _granted(grant: Grant, after: Adjuster) -> str:
 
 
 def _lift_notes(grant: Grant, after: Adjuster) -> tuple[str, ...]:
-    if not grant.memory.use or grant.home not in after.state.lifted:
+    """Say where a container has more memory nodes than it belongs to, for want of room."""
+    own, nodes = NodeSet.from_mask(own_nodes(after.machine, grant)), after.mems(grant)
+    if not grant.memory.use or nodes == own:
         return ()
-    return (f"its pool has too little memory to guarantee its limit, so it may use NUMA nodes {after.mems(grant)}",)
+    where = "its pool has" if grant.on_shared or not grant.exclusive else f"NUMA nodes {own} of its CPUs have"
+    return (f"{where} too little memory to guarantee its limit, so it may use NUMA nodes {nodes}",)

@@ -85,28 +85,61 @@ def _check_capacity(policy: TopologyAware, state: PolicyState) -> None:
 
 
 def _check_memory(policy: TopologyAware, state: PolicyState) -> None:
+    if policy.machine.topology.memory_nodes:
+        check_safety(policy, state)
+        assert not state.held
+        uses = _uses(policy, state)
+        for grant in grants_of(state).values():
+            _check_nearness(policy, state, grant, uses)
+
+
+def check_safety(policy: TopologyAware, state: PolicyState) -> None:
     """Everybody can have what was promised, at once; and who is confined can have what they may use, come what may."""
     topology, sets = policy.machine.topology, policy.machine.sets
-    if not topology.memory_nodes:
-        return
     adjuster = Adjuster(policy.machine, policy.reader.options, state)
     needs: dict[NodeSet, int] = {}
-    uses: dict[NodeSet, int] = {}
     for grant in grants_of(state).values():
         nodes = adjuster.mems(grant)
         assert nodes
         assert nodes <= topology.memory_nodes
         assert not topology.normal_nodes or nodes & topology.normal_nodes
         needs[nodes] = needs.get(nodes, 0) + grant.memory.need
-        if grant.memory.use:
-            uses[nodes] = uses.get(nodes, 0) + grant.memory.use
     capacity = {node.id: node.memory for node in topology.nodes if node.memory}
     assert largest_flow(needs, capacity) == sum(needs.values()), "not everybody can have the memory that was promised"
+    uses = _uses(policy, state)
     for grant in grants_of(state).values():
         nodes = adjuster.mems(grant)
         if grant.memory.use and nodes.mask != sets.chain(*grant.home)[-1]:
-            landing = sum(use for other, use in uses.items() if not other.isdisjoint(nodes))
-            assert landing <= topology.memory_of(nodes), "somebody who is confined is not safe"
+            assert _landing(nodes, uses) <= topology.memory_of(nodes), "somebody who is confined is not safe"
+
+
+def _uses(policy: TopologyAware, state: PolicyState) -> dict[NodeSet, int]:
+    adjuster = Adjuster(policy.machine, policy.reader.options, state)
+    uses: dict[NodeSet, int] = {}
+    for grant in grants_of(state).values():
+        if grant.memory.use:
+            nodes = adjuster.mems(grant)
+            uses[nodes] = uses.get(nodes, 0) + grant.memory.use
+    return uses
+
+
+def _landing(nodes: NodeSet, uses: dict[NodeSet, int]) -> int:
+    return sum(use for other, use in uses.items() if not other.isdisjoint(nodes))
+
+
+def _check_nearness(policy: TopologyAware, state: PolicyState, grant: Grant, uses: dict[NodeSet, int]) -> None:
+    """A container with CPUs of its own has no more memory nodes than these CPUs, unless they lack the room."""
+    topology, sets, kinds = policy.machine.topology, policy.machine.sets, grant.home[1]
+    if grant.on_shared or not grant.exclusive:
+        return
+    nodes = Adjuster(policy.machine, policy.reader.options, state).mems(grant)
+    homes = NodeSet(node.id for node in topology.nodes if not node.cpus.isdisjoint(grant.exclusive))
+    pool = sets.chain(grant.pool, kinds)
+    wanted = (kinds or frozenset()) & {topology.node(node).kind for node in NodeSet.from_mask(pool[0] if pool else 0)}
+    for some in map(NodeSet.from_mask, sets.chain((homes.mask, 0), kinds)):
+        if some < nodes and wanted <= {topology.node(node).kind for node in some}:
+            assert grant.memory.use, "who may use nothing is on more nodes than needed"
+            assert _landing(some, uses) > topology.memory_of(some), "somebody's memory is on more nodes than needed"
 
 
 def largest_flow(demands: dict[NodeSet, int], capacity: Mapping[int, int]) -> int:

@@ -14,7 +14,8 @@ HOST = "2p.8c.1t mem=16Gi"
     ("there", "asked", "cramped"),
     [
         pytest.param({"a": 7000}, 6000, False, id="the other node has room"),
-        pytest.param({"a": 7000, "b": 1000}, 6000, True, id="no CPU would be left to share in the other node"),
+        pytest.param({"a": 7000, "b": 1000}, 6000, False, id="exactly as much room as it takes"),
+        pytest.param({"a": 7000, "b": 2000}, 6000, True, id="one CPU too few in the other node"),
         pytest.param({"a": 4000, "b": 4000}, 5000, True, id="no node has room for it any more"),
         pytest.param({}, 9000, False, id="no node ever has room for so many"),
         pytest.param({"a": 4000, "b": 4000}, 4500, True, id="nor for a mixed request"),
@@ -55,7 +56,7 @@ def test_a_resize_that_leads_out_of_the_pool_is_cramped_too() -> None:
     for name in ("a", "b"):
         node.add(name, 3000)
         node.add(f"{name}2", 3000)
-    assert node.resize("a", 5000).cramped
+    assert node.resize("a", 6000).cramped
     for name in ("a2", "b2"):
         node.remove(name)
     assert not node.resize("b", 2000).cramped

@@ -75,15 +75,15 @@ def boot() -> Node:
 @pytest.mark.parametrize("hint", ["cpus", "nodes"])
 def test_strict_hints_leave_only_the_pools_next_to_them(hint: str) -> None:
     node = boot()
-    for name in ("a", "b", "c"):
+    for name in ("a", "b", "c", "d"):
         node.add(name, 1000, annotations=STRICT, hints=(NEAR[hint], NEAR["package"], NEAR["anywhere"]))
         assert node.pool(name) == "NUMA node #1"
     with pytest.raises(RefusedError) as refused:
-        node.add("d", 1000, annotations=STRICT, hints=(NEAR[hint],))
+        node.add("e", 1000, annotations=STRICT, hints=(NEAR[hint],))
     assert refused.value.reason is RefusalReason.NO_ROOM
     assert "next to its devices and disks (topologyhints: strict), but no pool has enough" in str(refused.value)
-    node.add("e", 1000, hints=(NEAR[hint],))
-    assert node.pool("e") != "NUMA node #1"
+    node.add("f", 1000, hints=(NEAR[hint],))
+    assert node.pool("f") != "NUMA node #1"
 
 
 def test_strict_hints_that_no_pool_meets_are_named() -> None:

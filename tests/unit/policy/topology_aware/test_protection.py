@@ -121,7 +121,8 @@ HOST = "2p.2n.1c mem=4Gi pmem=8Gi@0 pmem=8Gi@3 hbm=2Gi@1"
 
 @st.composite
 def claims_of(draw: st.DrawFn) -> dict[Home, Claim]:
-    sets, claims = sets_of(HOST), {}
+    sets = sets_of(HOST)
+    claims: dict[Home, Claim] = {}
     for pool, kinds in draw(st.lists(st.tuples(st.integers(0, 6), KINDS), max_size=8, unique=True)):
         need, more = draw(st.integers(0, 5)), draw(st.integers(0, 3))
         if sets.chain(pool, kinds) and need + more:

@@ -16,9 +16,7 @@ ISOLATED = CPURequest(CPUClass.NORMAL, 1, 0, isolate=True, shares=1024)
 MIXED = CPURequest(CPUClass.NORMAL, 1, 500, isolate=True, shares=1536)
 RESERVED = CPURequest(CPUClass.RESERVED, 0, 500, isolate=False, shares=512)
 
-POOL = Score(
-    pool=1, memory=True, depth=1, reserved=-1, shared=1000, isolated=0, from_isolated=False, colocated=0, affinity=0
-)
+POOL = Score(pool=1, memory=True, depth=1, reserved=-1, shared=1000, isolated=0, colocated=0, affinity=0)
 HALF, LITTLE, NONE = Fraction(1, 2), Fraction(1, 4), Fraction(0)
 
 
@@ -35,7 +33,7 @@ def request_for(cpu: CPURequest) -> Request:
         ),
         pytest.param(
             ISOLATED,
-            {"from_isolated": True, "shared": -5},
+            {"shared": -5},
             {"isolated": -1, "shared": 900},
             Rule.ISOLATED_SUFFICE,
             (True, False),
@@ -43,11 +41,11 @@ def request_for(cpu: CPURequest) -> Request:
         ),
         pytest.param(
             MIXED,
-            {"from_isolated": True, "shared": 1},
-            {"from_isolated": True, "shared": 0},
-            Rule.SHARED_SUFFICE,
-            (True, False),
-            id="isolated CPUs alone do not serve a part",
+            {"shared": 0, "depth": 2},
+            {"shared": 1},
+            Rule.DEPTH,
+            (2, 1),
+            id="who gets exclusive CPUs need not leave any",
         ),
         pytest.param(RESERVED, {"reserved": 0}, {"reserved": -1}, Rule.RESERVED_SUFFICE, (True, False), id="reserved"),
         pytest.param(
@@ -112,16 +110,16 @@ def request_for(cpu: CPURequest) -> Request:
         ),
         pytest.param(
             ISOLATED,
-            {"isolated": 2, "from_isolated": True},
-            {"isolated": 1, "from_isolated": True, "pool": 0},
+            {"isolated": 2},
+            {"isolated": 1, "pool": 0},
             Rule.ISOLATED_LEFT,
             (2, 1),
             id="isolated CPUs left",
         ),
         pytest.param(
             ISOLATED,
-            {"isolated": 1, "from_isolated": True},
-            {"isolated": 1, "from_isolated": True, "shared": 5000, "pool": 2},
+            {"isolated": 1},
+            {"isolated": 1, "shared": 5000, "pool": 2},
             Rule.NUMBER,
             (1, 2),
             id="then the number",

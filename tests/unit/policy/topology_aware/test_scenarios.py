@@ -43,13 +43,13 @@ def test_four_alike_spread_over_four_nodes(cpu: int, qos: QoSClass) -> None:
     [
         pytest.param(1, "NUMA node", id="one fits a node"),
         pytest.param(2, "NUMA node", id="two fit a node"),
-        pytest.param(3, "NUMA node", id="three fit a node of four, which keeps one"),
-        pytest.param(4, "socket", id="four would empty the node"),
+        pytest.param(3, "NUMA node", id="three fit a node of four"),
+        pytest.param(4, "NUMA node", id="four are a whole node"),
         pytest.param(5, "socket", id="five span nodes"),
         pytest.param(7, "socket", id="seven fit a package of eight"),
-        pytest.param(8, "root", id="eight would empty the package"),
+        pytest.param(8, "socket", id="eight are a whole package"),
         pytest.param(9, "root", id="nine span packages"),
-        pytest.param(14, "root", id="all but the reserved one and the last"),
+        pytest.param(15, "root", id="all but the reserved one"),
     ],
 )
 def test_the_smallest_pool_that_holds_a_container(cpus: int, kind: str) -> None:
@@ -307,11 +307,10 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
     [
         pytest.param(
             N4C16,
-            15000,
+            16000,
             0,
             {},
-            "default/pod-c/c wants 15 exclusive CPUs, but no pool has enough: root, the best one, has 14 to spare "
-            "(one CPU stays shared while containers share the pool)",
+            "default/pod-c/c wants 16 exclusive CPUs, but no pool has enough: root, the best one, has 15 to spare",
             id="exclusive CPUs",
         ),
         pytest.param(

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.decision import RefusedError
 from crirm.model.qos import QoSClass
+from crirm.model.workload import TopologyHint
 from crirm.policy.topology_aware.supply import Supply
-from tests.unit.policy.topology_aware.support import PATIENT, Node, make_policy
+from tests.unit.policy.topology_aware.support import NS, PATIENT, Node, make_policy
 
 HOST = "2p.2n.1c.2t threads=adjacent"  # pools of two CPUs, four, and eight
 
@@ -30,8 +31,6 @@ def nodes(draw: st.DrawFn) -> Node:
 
 def lawful(node: Node, supply: Supply, pool: int, taken: CPUSet, part: int) -> bool:
     """Tell whether *taken* may leave the shared CPUs of a pool, and *part* still be promised from what remains."""
-    if taken == supply.shared[pool]:
-        return False
     for other in node.policy.machine.pools:
         left = supply.shared[other.id] - taken
         promised = node.state.shared[other.id] + (part if other.id in node.policy.machine.pools[pool].ancestors else 0)
@@ -82,13 +81,52 @@ def test_slicing_prefers_whole_cores_but_leaves_users_a_cpu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpu", "refused"),
-    [pytest.param(6000, False, id="all but one CPU"), pytest.param(7000, True, id="the last one stays shared")],
+    ("shared", "refused"),
+    [pytest.param(False, False, id="nobody shares"), pytest.param(True, True, id="somebody shares the last one")],
 )
-def test_the_machine_is_never_emptied(cpu: int, refused: bool) -> None:
+def test_the_machine_is_emptied_only_if_nobody_shares(shared: bool, refused: bool) -> None:
     node = Node(make_policy(HOST, "cpuset:0"))
+    if shared:
+        node.add("user", qos=QoSClass.BEST_EFFORT)
     if refused:
         with pytest.raises(RefusedError, match="root, the best one, has 6 to spare"):
-            node.add("owner", cpu)
+            node.add("owner", 7000)
     else:
-        assert node.add("owner", cpu).trail
+        assert node.add("owner", 7000).trail
+
+
+@pytest.mark.parametrize("cpu", [1000, 2000])
+def test_two_cpus_can_be_exclusive_where_nobody_shares_them(cpu: int) -> None:
+    node = Node(make_policy("1p.2c", "cpuset:0") if cpu == 1000 else make_policy("1p.3c", "cpuset:0"))
+    assert node.add("owner", cpu).trail
+    assert len(node.grant("owner").exclusive) * 1000 == cpu
+
+
+@pytest.mark.parametrize(
+    ("cpu", "qos"),
+    [
+        pytest.param(0, QoSClass.BEST_EFFORT, id="BestEffort"),
+        pytest.param(100, QoSClass.BURSTABLE, id="Burstable"),
+        pytest.param(500, QoSClass.GUARANTEED, id="Guaranteed, less than a CPU"),
+    ],
+)
+def test_who_comes_later_shares_elsewhere_or_is_refused_for_want_of_shared_cpus(cpu: int, qos: QoSClass) -> None:
+    node = Node(make_policy(HOST, "cpuset:0"))
+    node.add("first", 4000, hints=(TopologyHint("/sys/x", packages=frozenset({1})),))
+    node.add("elsewhere", cpu, qos=qos)
+    assert node.cpus("elsewhere") == "2-3"
+    node.remove("elsewhere")
+    node.add("second", 3000)
+    with pytest.raises(RefusedError, match=r"but no pool has shared CPUs left$"):
+        node.add("late", cpu, qos=qos)
+
+
+def test_a_user_high_in_the_tree_keeps_a_cpu_from_those_below() -> None:
+    node = Node(make_policy(HOST, "cpuset:0"))
+    agents = {"namespace": "kube-system", "annotations": {f"prefer-reserved-cpus.{NS}": "false"}}
+    node.add("agent", qos=QoSClass.BEST_EFFORT, **agents)  # type: ignore[arg-type]  # in the root
+    for number, cpus in enumerate((2000, 2000, 2000)):
+        node.add(f"owner{number}", cpus)
+    with pytest.raises(RefusedError, match="has 0 to spare"):
+        node.add("last", 1000)
+    assert node.cpus("agent") == "1"

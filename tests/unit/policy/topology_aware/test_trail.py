@@ -18,12 +18,12 @@ def test_every_pool_has_its_verdict() -> None:
     trail = trail_of(node.add("c", 1000, 1.5))
     assert (trail.key, trail.policy, trail.chosen) == ("c", "topology-aware", "NUMA node #2")
     won, *lost = trail.verdicts
-    facts = (("shared_milli", 2000), ("exclusive_cpus", 1), ("memory_bytes", 2 << 30), ("containers", 0))
+    facts = (("shared_milli", 2000), ("exclusive_cpus", 2), ("memory_bytes", 2 << 30), ("containers", 0))
     assert won == Verdict("NUMA node #2", facts)
     told = {verdict.pool: (verdict.lost_to, verdict.rule, verdict.own, verdict.other) for verdict in lost}
     assert told == {
-        "NUMA node #0": ("NUMA node #2", "exclusive_cpus", 0, 1),
-        "NUMA node #1": ("NUMA node #2", "exclusive_cpus", 0, 1),
+        "NUMA node #0": ("NUMA node #2", "shared_left_milli", 0, 1000),
+        "NUMA node #1": ("NUMA node #2", "memory_bytes", 1 << 30, 2 << 30),
         "NUMA node #3": ("NUMA node #2", "pool_number", 4, 3),
         "socket #0": ("NUMA node #2", "depth", 1, 2),
         "socket #1": ("NUMA node #2", "depth", 1, 2),
@@ -32,7 +32,8 @@ def test_every_pool_has_its_verdict() -> None:
     assert (won.why, {verdict.why for verdict in lost}) == (
         "",
         {
-            "too few exclusive CPUs: 0; NUMA node #2 has 1",
+            "would leave 0 shared CPUs; NUMA node #2 leaves 1",
+            "too little memory: 1Gi; NUMA node #2 has 2Gi",
             "tie with NUMA node #2, which comes first",
             "higher in the pool tree than NUMA node #2 (depth 1, not 2)",
             "higher in the pool tree than NUMA node #2 (depth 0, not 2)",
