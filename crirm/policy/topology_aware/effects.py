@@ -44,7 +44,7 @@ class Adjuster:
         """Return the CPUs that the container with *grant* runs on."""
         if grant.cpu.cls is CPUClass.RESERVED:
             return self.machine.pools[grant.pool].reserved
-        return grant.exclusive | self.shared(grant.pool) if grant.on_shared else grant.exclusive
+        return grant.exclusive | (grant.kept or self.shared(grant.pool)) if grant.on_shared else grant.exclusive
 
     def mems(self, grant: Grant) -> NodeSet:
         """Return the memory nodes of the container with *grant*; empty if the machine reports no memory."""
@@ -121,7 +121,7 @@ class _PoolChange:
 
     def adjustment(self, grant: Grant) -> Adjustment:
         """Return the new adjustment of the container with *grant*."""
-        if grant.exclusive or not grant.on_shared:
+        if grant.exclusive or grant.kept or not grant.on_shared:
             return self.after.adjustment(grant)
         alike = (grant.cpu.shares, grant.home, grant.memory.use > 0)
         if alike not in self._seen:
@@ -172,7 +172,8 @@ def _pool_changes(change: _PoolChange, placed: Collection[ContainerKey], result:
     for key, grant in sorted(change.after.state.grants[change.pool].items()):
         if key in placed:
             continue
-        of_cpus, of_memory = change.of_cpus and grant.on_shared, change.memory(key, grant)
+        of_cpus = change.of_cpus and grant.on_shared and not grant.kept
+        of_memory = change.memory(key, grant)
         if of_cpus or of_memory:
             result.adjustments[key] = change.adjustment(grant)
         if of_cpus:

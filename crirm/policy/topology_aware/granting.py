@@ -5,8 +5,10 @@ from __future__ import annotations
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
+from crirm.policy.annotations import Keep
 from crirm.policy.priorities import Priority
 from crirm.policy.topology_aware.homes import housed, settled
+from crirm.policy.topology_aware.keeping import with_kept
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
 from crirm.policy.topology_aware.state import Grant, PolicyState
@@ -14,7 +16,7 @@ from crirm.policy.topology_aware.supply import Supply
 
 
 def grant_in(
-    machine: Machine, state: PolicyState, request: Request, pool: int, kept: CPUSet = NO_CPUS
+    machine: Machine, state: PolicyState, request: Request, pool: int, kept: CPUSet = NO_CPUS, old: Grant | None = None
 ) -> PolicyState | None:
     """Return the state in which a container has what it asks for, in one pool; None where that cannot hold it.
 
@@ -24,13 +26,16 @@ def grant_in(
         request: what it asks for.
         pool: number of the pool.
         kept: exclusive CPUs that it has had so far and is to stay on, no more than it asks for.
+        old: what it had, if it is resized.
     """
     supply = Supply(machine.pools, attrs.evolve(state, taken=state.taken | kept))
     exclusive = _exclusive(machine, supply, request.cpu, pool, kept)
     if exclusive is None:
         return None
-    bare = Grant(pool, request.cpu, exclusive, request.memory, warm=request.memory.cold is None)
-    return settled(machine, state.with_grant(machine.pools, request.key, housed(machine, bare)))
+    warm = request.memory.cold is None
+    bare = housed(machine, Grant(pool, request.cpu, exclusive, request.memory, warm, keep=request.keep))
+    placed = settled(machine, state.with_grant(machine.pools, request.key, bare))
+    return placed if request.keep is Keep.NOTHING else settled(machine, with_kept(machine, placed, request.key, old))
 
 
 def regrant(machine: Machine, state: PolicyState, request: Request, old: Grant) -> PolicyState | None:
@@ -39,7 +44,8 @@ def regrant(machine: Machine, state: PolicyState, request: Request, old: Grant) 
     It keeps the exclusive CPUs it has, all of them or as many as it asks for, unless the pool can only serve it anew.
     """
     kept = kept_of(machine, request.cpu, old.exclusive)
-    return grant_in(machine, state, request, old.pool, kept) or grant_in(machine, state, request, old.pool)
+    stayed = grant_in(machine, state, request, old.pool, kept, old)
+    return stayed or grant_in(machine, state, request, old.pool, old=old)
 
 
 def kept_of(machine: Machine, cpu: CPURequest, exclusive: CPUSet) -> CPUSet:

@@ -29,6 +29,7 @@ from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.effects import Adjuster
 from crirm.policy.topology_aware.granting import grant_in
 from crirm.policy.topology_aware.homes import settled
+from crirm.policy.topology_aware.keeping import disturbed
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.reading import Reader
@@ -275,7 +276,9 @@ class Mover:
         return staying or grant_in(self.machine, state, request, pool, NO_CPUS)
 
     def _burdens(self, after: PolicyState, *placed: ContainerKey) -> bool:
-        """Whether anybody but *placed* has to go to more memory nodes."""
+        """Whether anybody but *placed* has to go to more memory nodes, or would have to."""
+        if disturbed(self.machine, self.state, after) is not None:
+            return True
         own = Counter(after.granted(key).home for key in placed if after.granted(key).memory.use)
         before = self.state.lifted
         return any(

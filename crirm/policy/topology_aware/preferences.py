@@ -10,9 +10,12 @@ from crirm.policy.annotations import (
     PREFER_RESERVED_CPUS,
     PREFER_SHARED_CPUS,
     Hints,
+    Keep,
     boolean,
     cold_start_s,
+    keep,
     memory_kinds,
+    move_cost,
     topology_hints,
 )
 from crirm.policy.topology_aware.memory_sets import Kinds
@@ -29,6 +32,8 @@ class Preferences:
         kinds: kinds of memory.
         cold_s: seconds to run on slow memory after the start; 0 for no cold start.
         hints: what is made of where the devices and disks are that it uses.
+        keep: what of it stays as it is.
+        move_cost: what it costs to move it; the cheapest is moved first.
     """
 
     isolated: bool | None = None
@@ -37,6 +42,8 @@ class Preferences:
     kinds: Kinds = None
     cold_s: float = 0
     hints: Hints = Hints.PREFERRED
+    keep: Keep = Keep.NOTHING
+    move_cost: float = 1.0
 
 
 def preferences(pod: Pod, container: str) -> Preferences:
@@ -52,4 +59,6 @@ def preferences(pod: Pod, container: str) -> Preferences:
         kinds=memory_kinds(pod, container),
         cold_s=cold_start_s(pod, container) or 0,
         hints=topology_hints(pod, container),
+        keep=keep(pod, container),
+        move_cost=move_cost(pod, container),
     )

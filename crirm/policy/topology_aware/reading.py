@@ -55,6 +55,7 @@ class Reader:
             strict=wanted.hints is Hints.STRICT and not at_root,
             affinities=weights(container, workload, self.options),
             notes=notes,
+            keep=wanted.keep,
         )
 
 

@@ -30,6 +30,7 @@ from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
 from crirm.model.resources import Requirements, millicpu_to_shares
 from crirm.model.workload import ContainerKey, TopologyHint
+from crirm.policy.annotations import Keep
 from crirm.policy.topology_aware.memory_sets import Kinds
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.preferences import Preferences
@@ -104,6 +105,7 @@ class Request:
         strict: whether only a pool comes into question that is next to all of these.
         affinities: how much each other container attracts it, negative for "repels".
         notes: on what could not be heeded.
+        keep: what of it stays as it is.
     """
 
     key: ContainerKey
@@ -115,6 +117,7 @@ class Request:
     strict: bool = False
     affinities: Mapping[ContainerKey, int] = attrs.field(factory=dict)
     notes: tuple[str, ...] = ()
+    keep: Keep = Keep.NOTHING
 
 
 def cpu_request(

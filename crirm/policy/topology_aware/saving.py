@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from crirm.errors import CrirmError
-from crirm.model.cpuset import CPUSet, ListFormatError
+from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError, NodeSet
 from crirm.model.workload import ContainerKey
+from crirm.policy.annotations import Keep
 from crirm.policy.api import Json
 from crirm.policy.topology_aware.homes import full_chain, held, housed, own_nodes, settled
 from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.memory_sets import KEPT
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.protection import shortage
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest
@@ -87,6 +89,10 @@ class _Rest:
     warm: bool
     held: int | None = _UNKNOWN
     """At which step of the chain of its NUMA nodes; None if its memory is where it naturally belongs."""
+    keep: str = Keep.NOTHING.value
+    kept: str = ""
+    mems: str = ""
+    """The memory nodes that it keeps."""
 
 
 def _grant(machine: Machine, document: Json) -> Grant:
@@ -96,15 +102,19 @@ def _grant(machine: Machine, document: Json) -> Grant:
     try:
         name, rest = document
         saved = _converter().structure(rest, _Rest)
-        exclusive = CPUSet.parse(saved.exclusive)
+        exclusive, kept, mems = CPUSet.parse(saved.exclusive), CPUSet.parse(saved.kept), NodeSet.parse(saved.mems)
+        keep = Keep(saved.keep)
     except (cattrs.BaseValidationError, ListFormatError, ValueError, TypeError) as error:
         raise MisfitError("saved grant is unreadable") from error
     pool = next((pool for pool in machine.pools if pool.name == name), None)
     if pool is None:
         raise MisfitError(f"pool {name} no longer exists")
-    grant = housed(machine, Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm))
+    grant = housed(machine, Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm, keep=keep))
+    grant = attrs.evolve(grant, kept=kept & pool.sharable if keep.cpus and grant.on_shared else NO_CPUS)
     _check_cpus(grant, pool)
     _check_memory(machine, grant)
+    if there := mems & machine.topology.memory_nodes:
+        return attrs.evolve(grant, place=(there.mask, KEPT)) if keep.memory else grant
     if saved.held is None or not machine.sets.all_kinds:
         return grant
     return _held(machine, grant, saved.held)
@@ -143,9 +153,11 @@ def _check_memory(machine: Machine, grant: Grant) -> None:
 
 
 def _free(state: PolicyState, grant: Grant) -> Grant:
+    if not grant.exclusive.isdisjoint(state.kept):
+        raise MisfitError(f"CPUs {grant.exclusive & state.kept} are kept by another container")
     if not grant.exclusive.isdisjoint(state.taken):
         raise MisfitError(f"CPUs {grant.exclusive & state.taken} already already belong to another container")
-    return grant
+    return attrs.evolve(grant, kept=grant.kept - state.taken) if grant.kept else grant
 
 
 def _fitting(machine: Machine, state: PolicyState) -> PolicyState:

@@ -11,9 +11,10 @@ from functools import cached_property
 
 import attrs
 
-from crirm.model.cpuset import NO_CPUS, CPUSet
+from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
 from crirm.model.workload import ContainerKey
-from crirm.policy.topology_aware.memory_sets import Kinds, Place
+from crirm.policy.annotations import Keep
+from crirm.policy.topology_aware.memory_sets import KEPT, Kinds, Place
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.protection import Claim, Home
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest
@@ -31,6 +32,8 @@ class Grant:
         warm: whether it may use all its kinds of memory; not while it starts cold.
         place: where its memory belongs; see `homes`.
         held: whether that is higher than where it naturally belongs.
+        keep: what of it stays as it is; see `keeping`.
+        kept: the shared CPUs that it stays on, if it keeps its CPUs and runs on shared ones.
     """
 
     pool: int
@@ -40,6 +43,8 @@ class Grant:
     warm: bool = True
     place: Place = attrs.field(default=attrs.Factory(lambda self: self.pool, takes_self=True))
     held: bool = False
+    keep: Keep = Keep.NOTHING
+    kept: CPUSet = NO_CPUS
 
     @cached_property
     def on_shared(self) -> bool:
@@ -61,6 +66,11 @@ class Grant:
             "memory": {**attrs.asdict(memory), "kinds": _values(memory.kinds), "cold": _values(memory.cold)},
             "warm": self.warm,
             "held": self.place[1] if self.held and not isinstance(self.place, int) else None,
+            "keep": self.keep.value,
+            "kept": str(self.kept),
+            "mems": ""
+            if isinstance(self.place, int) or self.place[1] != KEPT
+            else str(NodeSet.from_mask(self.place[0])),
         }
 
 
@@ -79,6 +89,7 @@ class PolicyState:
         claims: on memory, by home.
         lifted: see `protection`.
         held: containers whose memory is held; see `homes`.
+        keeping: containers that keep CPUs or memory.
     """
 
     pool_of: Mapping[ContainerKey, int]
@@ -91,6 +102,12 @@ class PolicyState:
     claims: Mapping[Home, Claim] = attrs.field(factory=dict)
     lifted: Mapping[Home, int] = attrs.field(factory=dict)
     held: frozenset[ContainerKey] = frozenset()
+    keeping: Mapping[ContainerKey, Grant] = attrs.field(factory=dict)
+
+    @cached_property
+    def kept(self) -> CPUSet:
+        """The shared CPUs that nobody can have exclusively, since containers on them keep them."""
+        return CPUSet.union(grant.kept for grant in self.keeping.values())
 
     def grant(self, key: ContainerKey) -> Grant | None:
         """Return what a container has, if it has anything."""
@@ -105,6 +122,8 @@ class PolicyState:
         """Return the state in which *key*, which has nothing, has *grant*; who was lifted is not settled again."""
         filed = {**self.grants[grant.pool], key: grant}
         after = self._counted(pools, grant, 1, {**self.pool_of, key: grant.pool}, filed)
+        if grant.keep is not Keep.NOTHING:
+            after = attrs.evolve(after, keeping={**self.keeping, key: grant})
         return attrs.evolve(after, held=self.held | {key}) if grant.held else after
 
     def without_grant(self, pools: tuple[Pool, ...], key: ContainerKey) -> PolicyState:
@@ -112,6 +131,8 @@ class PolicyState:
         pool_of = dict(self.pool_of)
         filed = dict(self.grants[pool_of.pop(key)])
         after = self._counted(pools, filed.pop(key), -1, pool_of, filed)
+        if key in self.keeping:
+            after = attrs.evolve(after, keeping={k: grant for k, grant in self.keeping.items() if k != key})
         return attrs.evolve(after, held=self.held - {key}) if key in self.held else after
 
     def _counted(
@@ -139,6 +160,7 @@ class PolicyState:
             claims=self._claims_with(grant, sign),
             lifted=self.lifted,
             held=self.held,
+            keeping=self.keeping,
         )
 
     def _claims_with(self, grant: Grant, sign: int) -> Mapping[Home, Claim]:

@@ -41,10 +41,30 @@ class Supply:
     def allocatable(self) -> tuple[int, ...]:
         """Thousandths of shared CPUs that can still be promised; the pools above limit it too."""
         left = [1000 * len(cpus) - promised for cpus, promised in zip(self.shared, self._state.shared, strict=True)]
+        for cpus in {grant.kept for grant in self._state.keeping.values() if grant.kept}:
+            here = [pool.id for pool in self._pools if self.shared[pool.id] <= cpus]
+            spare = 1000 * len(cpus) - self._promised_within(cpus, here)
+            left = [min(spare, one) if pool in here else one for pool, one in enumerate(left)]
         for pool in reversed(self._pools):
             if pool.parent is not None:
                 left[pool.id] = min(left[pool.id], left[pool.parent])
         return tuple(left)
+
+    def _promised_within(self, cpus: CPUSet, pools: list[int]) -> int:
+        """Return what is promised of *cpus*, which somebody keeps, to those that can run nowhere else.
+
+        These are all containers of *pools*, whose shared CPUs are among *cpus*, and those of others that keep such.
+        """
+        tops = [pool for pool in pools if self._pools[pool].parent not in pools]
+        keepers = [one for one in self._state.keeping.values() if one.kept and one.kept <= cpus]
+        others = sum(one.cpu.part for one in keepers if one.pool not in pools)
+        return others + sum(self._state.shared[pool] for pool in tops)
+
+    @cached_property
+    def _loose(self) -> tuple[CPUSet, ...]:
+        """The shared CPUs of each pool that nobody keeps."""
+        kept = self._state.kept
+        return tuple(cpus - kept for cpus in self.shared) if kept else self.shared
 
     @cached_property
     def _spare_above(self) -> tuple[int, ...]:
@@ -60,7 +80,7 @@ class Supply:
         """How many shared CPUs can be taken away as far as the pool itself and those below it are concerned."""
         spare: list[int] = []
         for pool in self._pools:
-            outside = len(self.shared[pool.id]) - sum(len(self.shared[child]) for child in pool.children)
+            outside = len(self._loose[pool.id]) - sum(len(self._loose[child]) for child in pool.children)
             spare.append(min(self._own_spare(pool.id), outside + sum(spare[child] for child in pool.children)))
         return tuple(spare)
 
@@ -83,7 +103,7 @@ class Supply:
             count: how many.
             near: CPUs that the container has already.
         """
-        cpus = allocator.take(self.shared[pool], count, Priority.HIGH, near)
+        cpus = allocator.take(self._loose[pool], count, Priority.HIGH, near)
         below = range(self._pools[pool].first, pool)
         if all(len(cpus & self.shared[other]) <= self._own_spare(other) for other in below):
             return cpus
@@ -91,7 +111,9 @@ class Supply:
 
     def spares(self, cpus: CPUSet) -> bool:
         """Tell whether *cpus*, which nobody has, can become exclusive and leave every pool what it has promised."""
-        return all(len(cpus & shared) <= self._own_spare(pool) for pool, shared in enumerate(self.shared))
+        return cpus.isdisjoint(self._state.kept) and all(
+            len(cpus & shared) <= self._own_spare(pool) for pool, shared in enumerate(self.shared)
+        )
 
     def holds(self, pool: int, request: CPURequest) -> bool:
         """Tell whether a pool has what is wanted of CPUs of the normal class."""
@@ -107,11 +129,11 @@ class Supply:
 
     def _own_spare(self, pool: int) -> int:
         promised = -(-self._state.shared[pool] // 1000)
-        return max(len(self.shared[pool]) - max(promised, self._state.users[pool] > 0), 0)
+        return max(min(len(self.shared[pool]) - max(promised, self._state.users[pool] > 0), len(self._loose[pool])), 0)
 
     def _removable(self, allocator: CPUAllocator, pool: int, near: CPUSet) -> CPUSet:
         """Return as many of the pool's shared CPUs as it can spare, chosen such that all pools below can spare them."""
         children = self._pools[pool].children
-        outside = self.shared[pool] - CPUSet.union(self.shared[child] for child in children)
+        outside = self._loose[pool] - CPUSet.union(self.shared[child] for child in children)
         cpus = outside | CPUSet.union(self._removable(allocator, child, near) for child in children)
         return allocator.take(cpus, min(self.spare[pool], len(cpus)), Priority.HIGH, near)
