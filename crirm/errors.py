@@ -11,6 +11,10 @@ SENTENCE_CHARS: Final = 1000
 OUR_FAULT: Final = "crirm could not decide because of a fault of its own; see its log"
 """What a caller is told whose request met a bug."""
 
+INTERNAL_FAULT: Final = "internal-fault"
+UNDECIDED_IN_TIME: Final = "undecided-in-time"
+"""Codes of refusals (`model.refusal`) that calls end with which no policy has seen."""
+
 "".encode("unicode_escape")  # loads the codec now: when file descriptors have run out, it cannot be loaded any more
 
 
@@ -32,6 +36,11 @@ def clipped(text: str, most: int = QUOTED_CHARS) -> str:
     Names, annotations and messages come from anybody, in any length; whoever quotes them in a sentence clips them.
     """
     return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+
+
+def coded(sentence: str, code: str) -> str:
+    """Return *sentence* with a stable code at its end, by which programs recognise it; docs/refusals.md has them."""
+    return f"{sentence} [{code}]"
 
 
 def quoted(text: str) -> str:

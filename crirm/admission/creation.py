@@ -11,8 +11,8 @@ from crirm.admission.steps import adjust, identified, overrides, pod_named, requ
 from crirm.cri import slice as cri
 from crirm.cri.decode import places, resources
 from crirm.model.annotations import kept
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.events import ContainerRequested
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.resources import Requirements
 from crirm.model.workload import Container, ContainerState, PodId
 from crirm.policy.annotations import Hints, topology_hints
@@ -57,7 +57,7 @@ def hints(asked: Admission) -> Admission:
     """Add topology hints; a container that requires them is refused if they are unknown."""
     container, _ = identified(asked)
     if asked.facts.hints is None and asked.heeded is Hints.STRICT:
-        raise RefusedError(RefusalReason.NO_ROOM, f"{container.name}: {_NOBODY_KNOWS}")
+        raise RefusedError(RefusalCode.UNKNOWN_DEVICE_LOCATION, f"{container.name}: {_NOBODY_KNOWS}")
     return attrs.evolve(asked, container=attrs.evolve(container, hints=asked.facts.hints or ()))
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos_estimate import classed
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.resources import requirements as requirements_of
 from crirm.model.resources_annotation import ANNOTATION, ResourcesAnnotationError, parse_annotation
 
@@ -46,7 +46,7 @@ def required(pod: Pod, name: str, resources: LinuxResources, memory_capacity: By
         annotated = parse_annotation(text, name) if text else None
     except ResourcesAnnotationError as error:
         where = f"pod {pod.namespace}/{pod.name}, annotation {ANNOTATION}"
-        raise RefusedError(RefusalReason.BAD_REQUEST, f"{where}: {error}") from error
+        raise RefusedError(RefusalCode.BAD_ANNOTATION, f"{where}: {error}") from error
     return requirements_of(resources, pod.qos, memory_capacity, annotated)
 
 

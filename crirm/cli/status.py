@@ -50,11 +50,19 @@ def command(*, control_socket: str, as_json: bool) -> None:
         say(line)
     if status["containers"]:
         say_table(_COLUMNS, [_row(each) for each in status["containers"]])
-    for each in status["containers"]:
-        if each["degraded"]:
-            say(f"degraded: {each['name']} keeps running unplaced: {each['degraded']}")
+    for line in _without_place(status):
+        say(line)
     for name, containers in status["configuration"]["overrides"].items():
         say(f"override {name}: {', '.join(sorted(containers)) or 'no containers'}")
+
+
+def _without_place(status: dict[str, Any]) -> Iterator[str]:
+    """Yield which containers run without their place, and which ones do not run because they were refused."""
+    for each in status["containers"]:
+        if each["degraded"]:
+            yield f"degraded: {each['name']} keeps running unplaced: {each['degraded']}"
+    for each in status.get("refused", []):
+        yield f"refused: {each['name']}: {each['refused']}"
 
 
 def _origin(configuration: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from crirm.daemon.configuration.change import Proposal
     from crirm.daemon.configuration.in_force import Configurations
     from crirm.daemon.placement.engine import Engine
-    from crirm.daemon.placement.explained import Explained
+    from crirm.daemon.placement.explained import Explained, Refused
     from crirm.daemon.state.recorder import Recorder
     from crirm.model.decision import Adjustment
     from crirm.model.workload import Container, ContainerKey
@@ -201,7 +201,7 @@ def _adjusted(adjustment: Adjustment) -> dict[str, Any]:
 def status(observed: Observed | None) -> dict[str, Any]:
     """Return the policy and the assignment of each container."""
     if observed is None:
-        return {"policy": "none", "state_failure": "", "findings": [], "machine": {}, "containers": []}
+        return {"policy": "none", "state_failure": "", "findings": [], "machine": {}, "containers": [], "refused": []}
     engine, drift = observed.engine, observed.drift()
     containers = engine.state.workload.containers.values()
     return {
@@ -210,6 +210,7 @@ def status(observed: Observed | None) -> dict[str, Any]:
         "findings": list(observed.findings),
         "machine": observed.machine_status(),
         "containers": [_container(c, engine, drift.get(c.key, "")) for c in sorted(containers, key=lambda c: c.key)],
+        "refused": waiting(observed),
     }
 
 
@@ -256,11 +257,24 @@ def explained(what: str, observed: Observed) -> list[Explained]:
 
 def refusals(what: str, observed: Observed) -> list[dict[str, Any]]:
     """Return why containers that match *what* were refused, unless they were placed since."""
-    return [
-        {"name": each.name, "at_s": each.at_s, "refused": each.why, "times": each.times}
-        for each in observed.engine.refusals.values()
-        if _names(what, each.name)
-    ]
+    return [_refused(each) for each in observed.engine.refusals.values() if _names(what, each.name)]
+
+
+def waiting(observed: Observed) -> list[dict[str, Any]]:
+    """Return the refused containers whose pod is still there, the latest refusal last."""
+    pods = observed.engine.state.workload.pods.values()
+    there = {f"{clipped(pod.namespace)}/{clipped(pod.name)}" for pod in pods}
+    return [_refused(each) for each in observed.engine.refusals.values() if each.pod in there]
+
+
+def _refused(refused: Refused) -> dict[str, Any]:
+    return {
+        "name": refused.name,
+        "at_s": refused.at_s,
+        "refused": refused.why,
+        "code": refused.code,
+        "times": refused.times,
+    }
 
 
 def _names(what: str, name: str) -> bool:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
-from grpclib.const import Status
 
 from crirm import __version__
 from crirm.admission.admission import as_asked
@@ -24,6 +23,7 @@ from crirm.daemon.observation.observing import Observing
 from crirm.daemon.observation.polling import relist
 from crirm.daemon.observation.resync import resync
 from crirm.daemon.observation.settle import settle_creations
+from crirm.daemon.placement.answers import refuse, unsaved
 from crirm.daemon.placement.clearing import Clearing
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.engine import Engine
@@ -41,7 +41,6 @@ from crirm.model.decision import Adjustment
 from crirm.model.topology_json import digest
 from crirm.policy.api import Choice
 from crirm.policy.registry import make_policy
-from crirm.rpc.calls import CallRefusedError
 from crirm.rpc.grpc_wire import RpcError
 from crirm.system.cgroup import Cgroups, CgroupsUnusableError
 from crirm.system.hints import hints_of
@@ -271,14 +270,14 @@ class DecidingNode:
             return
         over, refusals = trio.Event(), list[str]()
 
-        def refuse(why: str) -> None:
+        def give_up(why: str) -> None:
             refusals.append(why)
             over.set()
 
-        self.persistence.when_kept(over.set, refuse)
+        self.persistence.when_kept(over.set, give_up)
         await over.wait()
         if refusals:
-            raise CallRefusedError(Status.UNAVAILABLE, refusals[0])
+            refuse(unsaved(refusals[0]))
 
     def machine_status(self) -> dict[str, Any]:
         """See ``control.Observed``."""

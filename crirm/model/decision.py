@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from crirm.errors import SENTENCE_CHARS, CrirmError, clipped
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.events import Timer
+from crirm.model.refusal import RefusedError
 from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerId, ContainerKey, PodId, Workload
 
@@ -36,34 +35,6 @@ NO_QUOTA = -1
 """For containers with exclusive CPUs: the CPUs are their limit, and a quota in addition would only throttle them."""
 
 UNADJUSTED = Adjustment()
-
-
-class RefusalReason(enum.Enum):
-    """Why a container is refused."""
-
-    NO_ROOM = "no room"
-    """Too few CPUs or too little memory now; it may fit later."""
-    BAD_REQUEST = "bad request"
-    """An annotation or a value that is never valid."""
-    BAD_STATE = "bad state"
-    """The request does not fit the state of the container or pod."""
-    FAULT = "fault"
-    """A bug in crirm; the right answer is unknown."""
-
-
-class RefusedError(CrirmError):
-    """A policy or the pipeline refuses a request; str() is the sentence in the pod's events."""
-
-    def __init__(self, reason: RefusalReason, message: str) -> None:
-        super().__init__(clipped(message, SENTENCE_CHARS))
-        self.reason = reason
-
-    def __eq__(self, other: object) -> bool:
-        """Compare by value, as decisions do: by reason and message."""
-        return isinstance(other, RefusedError) and (self.reason, str(self)) == (other.reason, str(other))
-
-    def __hash__(self) -> int:
-        return hash((self.reason, str(self)))
 
 
 @attrs.frozen

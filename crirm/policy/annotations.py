@@ -15,8 +15,8 @@ from typing import Final
 
 from crirm.errors import clipped, quoted
 from crirm.model.annotations import NAMESPACE
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.go_text import GoTextError, parse_bool, parse_duration_s
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Pod
 from crirm.policy.yaml_text import YamlTextError, parse_yaml
@@ -46,7 +46,7 @@ _LEGACY: Final = {
 
 def bad_annotation(key: str, what: str) -> RefusedError:
     """Return the refusal of an annotation's value; *what* is the rest of the sentence."""
-    return RefusedError(RefusalReason.BAD_REQUEST, f"annotation {key}: {what}")
+    return RefusedError(RefusalCode.BAD_ANNOTATION, f"annotation {key}: {what}")
 
 
 def lookup(pod: Pod, container_name: str, key: str) -> str | None:

@@ -12,8 +12,9 @@ import attrs
 
 from crirm.errors import OUR_FAULT
 from crirm.model.cpuset import NO_CPUS
-from crirm.model.decision import UNADJUSTED, Before, Decision, RefusalReason, RefusedError, State
+from crirm.model.decision import UNADJUSTED, Before, Decision, State
 from crirm.model.events import ContainerRequested, Event, ResizeRequested, Timer, TimerExpired
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.resources import Requirements
 from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey
@@ -41,7 +42,7 @@ def after_fault(policy: str, state: State, event: Event, now_s: float, *, fail_o
         case ResizeRequested(key) if fail_open and key in state.workload.containers:
             return _resized(state, event, now_s)
         case ContainerRequested() | ResizeRequested():
-            return Decision(state, refusal=RefusedError(RefusalReason.FAULT, OUR_FAULT))
+            return Decision(state, refusal=RefusedError(RefusalCode.INTERNAL_FAULT, OUR_FAULT))
         case TimerExpired(key, timer):  # a timer that has run out would run out again at once
             return Decision(attrs.evolve(state, timers={**state.timers, (key, timer): now_s + REPAIR_S}))
         case _:

@@ -44,7 +44,7 @@ WINDOW_S: Final = 60.0
 """In which no more is moved than the limits say."""
 
 
-def why_room(before: State, event: Event) -> str | None:  # noqa: C901, PLR0911 - one line per event
+def why_room(before: State, event: Event, after: State) -> str | None:  # noqa: C901, PLR0911 - one line per event
     """Return, as a clause, why containers that were spread may come together after *event*; None if they cannot."""
     name = before.workload.full_name
     match event:
@@ -67,8 +67,8 @@ def why_room(before: State, event: Event) -> str | None:  # noqa: C901, PLR0911 
             return f"the cold start of {name(key)} has ended"
         case UpdateDone(key):
             return f"the runtime has updated {name(key)}"
-        case Synchronised():
-            return "the runtime's lists were read"
+        case Synchronised() if gone := sorted(before.adjustments.keys() - after.adjustments.keys()):
+            return f"{name(gone[0])} has ended"
         case _:
             return None
 

@@ -14,7 +14,8 @@ from typing import Any
 import attrs
 
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.decision import Adjustment, RefusalReason, RefusedError
+from crirm.model.decision import Adjustment
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.workload import Container, ContainerKey, Workload
 from crirm.policy.api import Json, Placement, Policy, Restored
 
@@ -81,7 +82,7 @@ class NarrowedPolicy(Policy):
     def _whole(self, placement: Placement, key: ContainerKey) -> Placement:
         if not self.inner.exclusive(placement.state).get(key, CPUSet()) <= self.cpus:
             what = "its exclusive CPUs are offline and the machine no longer fits the configuration"
-            raise RefusedError(RefusalReason.NO_ROOM, f"{what}: {self.why}")
+            raise RefusedError(RefusalCode.EXCLUSIVE_CPUS_OFFLINE, f"{what}: {self.why}")
         return self._narrowed(placement)
 
     def _narrowed(self, placement: Placement) -> Placement:

@@ -18,18 +18,7 @@ from typing import TypeVar, assert_never
 
 import attrs
 
-from crirm.model.decision import (
-    UNADJUSTED,
-    Before,
-    Decision,
-    Effect,
-    RefusalReason,
-    RefusedError,
-    StartTimer,
-    State,
-    StopTimer,
-    UpdateContainer,
-)
+from crirm.model.decision import UNADJUSTED, Before, Decision, Effect, StartTimer, State, StopTimer, UpdateContainer
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -51,6 +40,7 @@ from crirm.model.events import (
     UpdateDone,
     UpdateFailed,
 )
+from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.resources import Requirements
 from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
@@ -154,7 +144,7 @@ class _Step:
 
     def gathered(self, before: State, event: Event, decision: Decision) -> Decision:
         """Have containers that were spread for want of room come together, if *event* may have made room."""
-        why, limits = why_room(before, event), self.policy.limits
+        why, limits = why_room(before, event, decision.state), self.policy.limits
         if why is None or not limits.moves_per_minute or decision.state.unsure:
             return decision
         while True:
@@ -208,7 +198,7 @@ class _Step:
     def _place(self, state: State, container: Container, overflow: bool) -> Decision:
         if container.pod not in state.workload.pods:
             problem = f"container {container.name}: unknown pod sandbox {container.pod}"
-            return Decision(state, refusal=RefusedError(RefusalReason.BAD_STATE, problem))
+            return Decision(state, refusal=RefusedError(RefusalCode.UNKNOWN_POD, problem))
         before, state = state, with_class(state, container.pod, container.resources)
         cleared = self._each(state, superseded(state.workload, container), self._exit)
         try:
@@ -290,7 +280,7 @@ class _Step:
                 placement = self.policy.allocate(state.policy, state.workload, modest)
             except RefusedError as second:
                 msg = f"{refusal}; with nothing reserved for it (overflow) it would not fit either: {second}"
-                raise RefusedError(second.reason, msg) from None
+                raise RefusedError(second.code, msg) from None
             note, lack = f"overflow: no CPUs or memory are reserved for it: {refusal}", f"{OVERFLOWS}{refusal}"
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
         return attrs.evolve(placement, trail=trail, cramped=True), lack

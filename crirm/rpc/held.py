@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from grpclib.const import Status
 
-from crirm.errors import OUR_FAULT, CrirmError, clipped
+from crirm.errors import INTERNAL_FAULT, OUR_FAULT, UNDECIDED_IN_TIME, CrirmError, clipped, coded
 from crirm.logs import get_logger
 from crirm.logs.stdlog import INTERVAL_S, RateLimit
 from crirm.rpc import bridge
@@ -184,7 +184,8 @@ class Held:
     def _cut_short(self) -> None:
         """End a call whose task was cancelled: its deadline has passed, unless the caller is gone."""
         if self._forwarded is None:
-            self.refuse(Status.DEADLINE_EXCEEDED, "crirm did not decide about the call within its deadline")
+            late = coded("crirm did not decide about the call within its deadline", UNDECIDED_IN_TIME)
+            self.refuse(Status.DEADLINE_EXCEEDED, late)
         else:
             self._reply(None)
 
@@ -199,7 +200,7 @@ class Held:
             self._failed(Status.INVALID_ARGUMENT, str(error), error)
         except Exception:
             log.exception("could not handle a call; this is a bug in crirm", method=self._shown_path)
-            self._failed(Status.INTERNAL, OUR_FAULT, None)
+            self._failed(Status.INTERNAL, coded(OUR_FAULT, INTERNAL_FAULT), None)
         else:
             self._reply(edited)
 
@@ -308,7 +309,7 @@ class Held:
             return
         if call is None:
             log.error("handler did not forward its call; this is a bug in crirm", method=self._shown_path)
-            self.refuse(Status.INTERNAL, OUR_FAULT)
+            self.refuse(Status.INTERNAL, coded(OUR_FAULT, INTERNAL_FAULT))
         elif call.reset_code is not None:
             self._gone = True
             self._stream.reset_nowait(call.reset_code)  # type: ignore[arg-type] # any number, as the runtime sent it

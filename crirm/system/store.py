@@ -73,6 +73,7 @@ class Entry:
         generation: of the active configuration; 0 if unknown.
         machine: the beginning of the machine's digest; empty if unknown.
         cpus: assigned or released, as a list such as ``0-3,8``.
+        code: of a refusal, such as ``too-little-memory``; else empty.
     """
 
     at_s: float
@@ -84,6 +85,7 @@ class Entry:
     generation: int = 0
     machine: str = attrs.field(default="", converter=_name)
     cpus: str = ""
+    code: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -92,7 +94,7 @@ class Entry:
 
 
 _COLUMNS: Final = tuple(field.name for field in attrs.fields(Entry))
-_TEXTS: Final = ("kind", "pod", "container", "key", "outcome", "machine", "cpus")
+_TEXTS: Final = ("kind", "pod", "container", "key", "outcome", "machine", "cpus", "code")
 _SIZE: Final = f"{ROW_BYTES} + {' + '.join(f'length(CAST({name} AS BLOB))' for name in _TEXTS)}"
 _SIZES: Final = f"SELECT id, sum({_SIZE}) OVER (ORDER BY id DESC) AS newer FROM journal"  # noqa: S608 - our names
 """Each entry's number, and the bytes of it and all newer ones."""

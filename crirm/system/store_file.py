@@ -24,7 +24,7 @@ log = get_logger("store")
 FILE: Final = "state.db"
 _FIRST_TABLES: Final = ("meta", "pods", "containers", "grants", "told", "timers", "trails")
 TABLES: Final = (*_FIRST_TABLES, "degraded")
-VERSION: Final = 3
+VERSION: Final = 4
 APPLICATION: Final = 0x63726972  # "crir", in the file's header
 DIRECTORY_MODE: Final = 0o710
 FILE_MODE: Final = 0o600
@@ -54,6 +54,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE journal ADD COLUMN cpus TEXT NOT NULL DEFAULT ''",
     ),
     (_table("degraded"),),
+    ("ALTER TABLE journal ADD COLUMN code TEXT NOT NULL DEFAULT ''",),
 )
 """Statements that lead from each version to the next, the first from an empty file."""
 

@@ -11,7 +11,7 @@ import trio
 
 from crirm.daemon.placement.transaction import Transaction, plan_aside
 from crirm.logs import get_logger
-from crirm.model.decision import RefusedError
+from crirm.model.refusal import RefusedError
 from crirm.policy.overrides import ConflictError, decode_overrides, overridden, override_of
 from crirm.policy.pipeline import HOLDING
 from crirm.policy.readjust import BUSY, plan_requirements

@@ -16,8 +16,8 @@ from crirm.cri.replies import status_cpus, status_resources, verbose_info, with_
 from crirm.daemon.relay.asking import ask
 from crirm.logs import get_logger
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
-from crirm.model.decision import RefusedError
 from crirm.model.events import Synchronised
+from crirm.model.refusal import RefusedError
 from crirm.model.resources import LinuxResources, Requirements, with_bound
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.rpc.grpc_wire import RpcError

@@ -13,7 +13,7 @@ from grpclib.const import Status
 from crirm.cri.message import MalformedError
 from crirm.cri.reading import read
 from crirm.logs import get_logger
-from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.rpc.calls import Answer, CallRefusedError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ STATUSES: Final = {
     RefusalReason.BAD_REQUEST: Status.INVALID_ARGUMENT,
     RefusalReason.BAD_STATE: Status.FAILED_PRECONDITION,
     RefusalReason.FAULT: Status.INTERNAL,
+    RefusalReason.NOT_NOW: Status.UNAVAILABLE,
 }
 NOTHING_KNOWN: Final = Answer(Status.UNKNOWN.value, None, certain=False)
 _GONE: Final = (Status.OK.value, Status.NOT_FOUND.value)  # both mean that it no longer exists
@@ -43,11 +44,21 @@ def decoded(method: str, cls: type[M], message: bytes) -> M:
     try:
         return read(cls, message)
     except MalformedError as error:
-        raise CallRefusedError(Status.INVALID_ARGUMENT, f"{method}: {error}") from error
+        refuse(malformed(method, error))
+
+
+def malformed(method: str, error: Exception) -> RefusedError:
+    """Return the refusal of a request of *method* that cannot be understood."""
+    return RefusedError(RefusalCode.MALFORMED_REQUEST, f"{method}: {error}")
+
+
+def unsaved(why: str) -> RefusedError:
+    """Return the refusal of a request whose decision cannot be saved."""
+    return RefusedError(RefusalCode.STATE_NOT_SAVED, why)
 
 
 def refuse(refusal: RefusedError) -> NoReturn:
-    """End the call with the policy's refusal."""
+    """End the call with a refusal."""
     raise CallRefusedError(STATUSES[refusal.reason], str(refusal)) from refusal
 
 

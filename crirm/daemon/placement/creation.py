@@ -11,15 +11,14 @@ from crirm.cri import slice as cri
 from crirm.cri.decode import asked_sets, sandbox_config
 from crirm.cri.encode import adjusted_create
 from crirm.cri.reading import read
-from crirm.daemon.placement.answers import decoded, noted, refuse
+from crirm.daemon.placement.answers import decoded, malformed, noted, refuse, unsaved
 from crirm.daemon.placement.reserving import reserved
 from crirm.logs import get_logger
 from crirm.model.cpuset import ListFormatError
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.events import ContainerCreated, CreateFailed
+from crirm.model.refusal import RefusalReason, RefusedError
 from crirm.model.workload import ContainerId
 from crirm.policy.creation import running_before
-from crirm.rpc.calls import CallRefusedError
 
 if TYPE_CHECKING:
     from crirm.admission.admission import Admission
@@ -53,7 +52,7 @@ def _decoded(message: bytes) -> tuple[cri.CreateContainerRequest, tuple[str, str
     try:
         return request, asked_sets(request.config.linux.resources)
     except ListFormatError as error:
-        raise CallRefusedError(Status.INVALID_ARGUMENT, f"{METHOD}: {error}") from error
+        refuse(malformed(METHOD, error))
 
 
 async def _prepared(node: Node, request: cri.CreateContainerRequest) -> Hints:
@@ -90,7 +89,9 @@ def _admitted(node: Node, request: cri.CreateContainerRequest, hints: Hints) -> 
         log.warning("pod is unknown; relaying the container's request without an assignment", pod=pod, container=name)
         return None
     if node.unkept:
-        raise CallRefusedError(Status.UNAVAILABLE, node.unkept)
+        refusal = unsaved(node.unkept)
+        node.engine.refuse(pod, request.config.metadata.name, refusal)
+        refuse(refusal)
     try:
         return node.intake.creation(request, hints)
     except RefusedError as refusal:

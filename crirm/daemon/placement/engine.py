@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from crirm.daemon.placement.ladder import Listener
-    from crirm.model.decision import Adjustment, Decision, RefusedError, State
+    from crirm.model.decision import Adjustment, Decision, State
     from crirm.model.events import Event
+    from crirm.model.refusal import RefusedError
     from crirm.model.trail import Move, Trail
     from crirm.model.workload import PodId
     from crirm.policy.activation import Plan
@@ -215,10 +216,11 @@ class Engine:
         pod = self.state.workload.pods.get(pod_id)
         pod_name = f"{clipped(pod.namespace)}/{clipped(pod.name)}" if pod else clipped(pod_id)
         name = f"{pod_name}/{clipped(container)}"
-        log.warning("refused", container=name, reason=f"{what}{refusal}")
+        log.warning("refused", container=name, reason=f"{what}{refusal}", code=refusal.code.value)
         before = self.refusals.pop(name, None)
         times = before.times + 1 if before else 1
-        refused = Refused(self._clock(), name, pod_name, clipped(container), f"{what}{refusal}", times)
+        why, code = f"{what}{refusal}", refusal.code.value
+        refused = Refused(self._clock(), name, pod_name, clipped(container), why, code, times)
         self.refusals[name] = refused
         if len(self.refusals) > REFUSALS_KEPT:
             self.refusals.popitem(last=False)

@@ -26,6 +26,7 @@ class Refused:
         pod: ``namespace/pod``.
         container: the last part of the name.
         why: as in the reply to the kubelet.
+        code: see `model.refusal`.
         times: number of consecutive refusals.
     """
 
@@ -34,6 +35,7 @@ class Refused:
     pod: str
     container: str
     why: str
+    code: str
     times: int = 1
 
 

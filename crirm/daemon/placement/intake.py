@@ -11,8 +11,8 @@ from crirm.admission.admission import Admission, Facts, admitted, as_asked
 from crirm.admission.steps import pod_named, required
 from crirm.daemon.placement.cpusets import Cpusets
 from crirm.logs import get_logger
-from crirm.model.decision import RefusedError
 from crirm.model.qos_estimate import classed
+from crirm.model.refusal import RefusedError
 from crirm.model.workload import ContainerId, ContainerKey, PodId
 
 if TYPE_CHECKING:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from grpclib.const import Status
-
 from crirm.cri import slice as cri
 from crirm.cri.decode import resources_if_there
 from crirm.cri.encode import adjusted_update
-from crirm.daemon.placement.answers import decoded, noted, refuse, succeeded
+from crirm.daemon.placement.answers import decoded, noted, refuse, succeeded, unsaved
 from crirm.daemon.placement.creation import could_be_better
 from crirm.daemon.placement.reserving import reserved
-from crirm.model.decision import RefusedError
 from crirm.model.events import ResizeDone, ResizeFailed
-from crirm.rpc.calls import CallRefusedError
+from crirm.model.refusal import RefusedError
 
 if TYPE_CHECKING:
     from crirm.admission.admission import Admission
@@ -58,7 +55,7 @@ def _admitted(node: Node, request: cri.UpdateContainerResourcesRequest) -> Admis
     if key is None or resources_if_there(request.linux) is None:
         return None
     if node.unkept:
-        raise CallRefusedError(Status.UNAVAILABLE, node.unkept)
+        refuse(unsaved(node.unkept))
     try:
         return node.intake.resize(request, key)
     except RefusedError as refusal:

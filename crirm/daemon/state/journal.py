@@ -77,7 +77,8 @@ def entries(at_s: float, event: Event, before: State, decision: Decision) -> lis
     if _in_vain(event, before, decision):
         return []
     cpus = _touched(before, decision.state)
-    return [attrs.evolve(entry, cpus=cpus) for entry in _entry(at_s, kind, event, before, outcome)]
+    code = decision.refusal.code.value if decision.refusal is not None else ""
+    return [attrs.evolve(entry, cpus=cpus, code=code) for entry in _entry(at_s, kind, event, before, outcome)]
 
 
 def _in_vain(event: Event, before: State, decision: Decision) -> bool:
@@ -122,7 +123,9 @@ def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) ->
 def refusal_entry(refused: Refused) -> Entry:
     """Return the entry for a container that was refused before any decision."""
     kind = KINDS[ContainerRequested]
-    return Entry(refused.at_s, kind, refused.pod, refused.container, outcome=f"refused: {refused.why}")
+    return Entry(
+        refused.at_s, kind, refused.pod, refused.container, outcome=f"refused: {refused.why}", code=refused.code
+    )
 
 
 def _touched(before: State, after: State, key: ContainerKey | None = None) -> str:

@@ -16,9 +16,10 @@ from collections.abc import Mapping
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
-from crirm.model.decision import NO_QUOTA, Adjustment, RefusalReason, RefusedError
+from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import format_millicpu
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.topology import Topology
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.model.workload import Container, ContainerKey, Pod, Workload
@@ -283,7 +284,7 @@ def _refusal(state: StaticState, pod: Pod, container: Container, count: int) -> 
         f"{_name(pod, container)} wants {count} exclusive CPUs, but only {free + isolated} are free "
         f"({free} ordinary, {isolated} isolated); reserved CPUs always stay shared"
     )
-    return RefusedError(RefusalReason.NO_ROOM, message)
+    return RefusedError(RefusalCode.TOO_FEW_EXCLUSIVE_CPUS, message)
 
 
 def _verdicts(offers: Mapping[str, CPUSet], chosen: str, count: int) -> tuple[Verdict, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.quantity import MilliCPU, format_millicpu
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.protection import Claim, shortage
 from crirm.policy.topology_aware.request import CPUClass, MemoryRequest, Request
@@ -43,7 +43,7 @@ def _with_memory(machine: Machine, state: PolicyState, request: Request) -> Requ
             f"{request.name} wants {size_text(memory.need)} of {kinds_text(memory.kinds)} memory, "
             f"which is {size_text(missing)} more than is left"
         )
-        raise RefusedError(RefusalReason.NO_ROOM, msg)
+        raise RefusedError(RefusalCode.TOO_LITTLE_MEMORY, msg)
     return request
 
 

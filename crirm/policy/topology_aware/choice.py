@@ -9,6 +9,7 @@ from functools import cached_property
 
 import attrs
 
+from crirm.model.workload import ContainerKey
 from crirm.policy.topology_aware.hints import combined, hint_scores, next_to_all
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.pools import Pool
@@ -27,6 +28,7 @@ class Lack(enum.Enum):
     EXCLUSIVE = "exclusive_cpus"
     SHARED = "shared_milli"
     MEMORY = "memory_bytes"
+    KEPT = "leaves_kept_memory"
 
 
 @attrs.frozen
@@ -53,6 +55,8 @@ class Comparison:
     request: Request
     old_pool: int | None = None
     """The current pool of a container that is resized."""
+    barred: Mapping[int, ContainerKey] = attrs.field(factory=dict)
+    """Pools in which its memory would disturb a container that keeps its own, and that container."""
 
     @cached_property
     def supply(self) -> Supply:
@@ -131,7 +135,7 @@ class Comparison:
         # What does not fit the root is lifted to the last resort, so the root is never too small.
         if memory.need and pool.parent is not None and memory.need > self.promisable(pool.id):
             return Lack.MEMORY
-        return None
+        return Lack.KEPT if pool.id in self.barred else None
 
     def _score(self, pool: Pool) -> Score:
         cpu, memory = self.request.cpu, self.request.memory

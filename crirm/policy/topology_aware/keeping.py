@@ -4,8 +4,8 @@ CPUs: exclusive ones are never moved, and a container on shared CPUs stays on th
 of these becomes exclusive, so a container that would need some goes elsewhere or is refused; and what its pool gets
 back later, others use. Its own resize may give it more CPUs in its pool, beside those that it has.
 
-Memory: the container stays on the memory nodes that it got when it came. It is never lifted from there, nor does it come
-down. So whoever could use memory of these nodes that the container may need goes elsewhere, or is refused.
+Memory: the container stays on the memory nodes that it got when it came. It is never lifted from there, nor does it
+come down. So whoever could use memory of these nodes that the container may need goes elsewhere, or is refused.
 """
 
 from __future__ import annotations

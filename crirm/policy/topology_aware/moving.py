@@ -21,7 +21,7 @@ from typing import Final
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
-from crirm.model.decision import RefusedError
+from crirm.model.refusal import RefusedError
 from crirm.model.workload import ContainerKey, Workload
 from crirm.policy.annotations import keeps, move_cost
 from crirm.policy.api import Allowance

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
-from crirm.model.decision import Effect, RefusalReason, RefusedError, Spent, StartTimer, StopTimer
+from crirm.model.decision import Effect, Spent, StartTimer, StopTimer
 from crirm.model.events import Timer
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.topology import Topology
 from crirm.model.trail import Verdict
 from crirm.model.workload import Container, ContainerKey, ContainerState, Workload
@@ -19,13 +20,14 @@ from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.cramped import cramped
 from crirm.policy.topology_aware.effects import Adjuster, changes, warming
 from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant
-from crirm.policy.topology_aware.homes import come_down, housed
+from crirm.policy.topology_aware.homes import come_down, housed, settled
+from crirm.policy.topology_aware.keeping import disturbed, in_place
 from crirm.policy.topology_aware.machine import Machine, make_machine
 from crirm.policy.topology_aware.moving import Mover, Relocation
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.reading import Reader, make_reader
 from crirm.policy.topology_aware.request import Request
-from crirm.policy.topology_aware.state import PolicyState, empty
+from crirm.policy.topology_aware.state import Grant, PolicyState, empty
 from crirm.policy.topology_aware.trail import facts, make_trail, refusal, verdicts
 
 
@@ -49,7 +51,7 @@ class TopologyAware:
         """
         if container.key in state.pool_of:
             msg = f"{workload.full_name(container.key)} already has a grant"
-            raise RefusedError(RefusalReason.BAD_STATE, msg)
+            raise RefusedError(RefusalCode.ALREADY_PLACED, msg)
         warm = container.state is ContainerState.RUNNING  # its start is over
         request = self._request(state, workload, container, warm=warm)
         choice = Comparison(self.machine, state, request)
@@ -58,7 +60,8 @@ class TopologyAware:
             pool = self.machine.pools[found.granted(container.key).pool]
             there = [Verdict(pool.name, facts(choice, pool))]
             return self._placed(state, found, request, there, "kept the CPUs it already had")
-        placed = self._placed(state, self._place(choice), request, verdicts(choice))
+        choice, after = self._place(choice, workload)
+        placed = self._placed(state, after, request, verdicts(choice))
         return attrs.evolve(placed, cramped=cramped(choice))
 
     def release(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:
@@ -80,21 +83,26 @@ class TopologyAware:
         old = state.grant(container.key)
         if old is None:
             msg = f"{workload.full_name(container.key)} cannot be resized: it has no grant"
-            raise RefusedError(RefusalReason.BAD_STATE, msg)
+            raise RefusedError(RefusalCode.NOT_PLACED, msg)
         without = state.without_grant(self.machine.pools, container.key)
         request = self._request(without, workload, container, warm=old.warm)
         choice = Comparison(self.machine, without, request, old.pool)
         after = None
         if not request.at_root or old.pool == self.machine.root.id:
             after = regrant(self.machine, without, request, old)
-        if after is not None:
+        if after is not None and not self._breaks(state, after, container.key, old):
             after = come_down(self.machine, state, after)
             pool = self.machine.pools[old.pool]
             stayed = [Verdict(pool.name, facts(choice, pool))]
             return self._placed(state, after, request, stayed, "stays in its pool")
+        if old.keep.cpus:
+            here, name = self.machine.pools[old.pool].name, workload.full_name(container.key)
+            msg = f"{name} keeps its CPUs (annotation keep), and {here} has no room for the new size beside them"
+            raise RefusedError(RefusalCode.KEEPS_ITS_PLACE, msg)
         note = f"moved out of {self.machine.pools[old.pool].name}, which is too small for the new size"
         kept = kept_of(self.machine, request.cpu, old.exclusive)
-        after = come_down(self.machine, state, self._place(choice, kept))
+        choice, moved = self._place(choice, workload, kept, old)
+        after = come_down(self.machine, state, moved)
         placed = self._placed(state, after, request, verdicts(choice), note)
         return attrs.evolve(placed, cramped=cramped(choice))
 
@@ -194,18 +202,30 @@ class TopologyAware:
             return None
         able = [one.pool for one in choice.considered if one.lack is None and cpus <= one.pool.cpus]
         around = max(able, key=lambda pool: pool.depth, default=None)
-        return grant_in(self.machine, choice.state, request, around.id, cpus) if around else None
+        found = grant_in(self.machine, choice.state, request, around.id, cpus) if around else None
+        return None if found is None or disturbed(self.machine, choice.state, found) else found
 
-    def _place(self, choice: Comparison, kept: CPUSet = NO_CPUS) -> PolicyState:
-        pool = choice.best
-        if pool is None:
-            raise refusal(choice)
-        staying = grant_in(self.machine, choice.state, choice.request, pool.id, kept) if kept else None
-        after = staying or grant_in(self.machine, choice.state, choice.request, pool.id)
-        if after is None:
-            msg = f"{pool.name} was said to have room"
-            raise AssertionError(msg)
-        return after
+    def _breaks(self, before: PolicyState, after: PolicyState, key: ContainerKey, old: Grant) -> bool:
+        """Whether a resize of *key* within its pool would break what it or another keeps."""
+        stays = not old.keep.cpus or in_place(old, after.granted(key))
+        return not stays or disturbed(self.machine, before, after) is not None
+
+    def _place(
+        self, choice: Comparison, workload: Workload, kept: CPUSet = NO_CPUS, old: Grant | None = None
+    ) -> tuple[Comparison, PolicyState]:
+        """Return the choice of a pool in which nobody is disturbed who keeps its memory, and the state then."""
+        before = settled(self.machine, choice.state) if choice.state.keeping else choice.state
+        while (pool := choice.best) is not None:
+            staying = grant_in(self.machine, choice.state, choice.request, pool.id, kept, old) if kept else None
+            after = staying or grant_in(self.machine, choice.state, choice.request, pool.id, old=old)
+            if after is None:
+                msg = f"{pool.name} was said to have room"
+                raise AssertionError(msg)
+            disturbs = disturbed(self.machine, before, after)
+            if disturbs is None:
+                return choice, after
+            choice = attrs.evolve(choice, barred={**choice.barred, pool.id: disturbs})
+        raise refusal(choice, workload)
 
     def _placed(
         self, state: PolicyState, after: PolicyState, request: Request, considered: Iterable[Verdict], *notes: str

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
+
 from crirm.model.cpuset import NodeSet
-from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.trail import Move, Trail, Verdict
+from crirm.model.workload import Workload
 from crirm.policy.topology_aware.choice import Comparison, Considered, Lack
 from crirm.policy.topology_aware.effects import Adjuster
 from crirm.policy.topology_aware.hints import next_to_all
 from crirm.policy.topology_aware.homes import own_nodes
+from crirm.policy.topology_aware.keeping import keeper_of, without_keepers
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.ranking import difference
 from crirm.policy.topology_aware.request import CPUClass, Request
@@ -56,7 +60,7 @@ def facts(choice: Comparison, pool: Pool) -> tuple[tuple[str, int], ...]:
     return tuple(offers)
 
 
-def refusal(choice: Comparison) -> RefusedError:
+def refusal(choice: Comparison, workload: Workload) -> RefusedError:
     """Return the refusal of a request that fits no pool."""
     cpu = choice.request.cpu
     pools = [one.pool for one in choice.considered if one.lack is not Lack.HINTS]
@@ -64,18 +68,37 @@ def refusal(choice: Comparison) -> RefusedError:
     if not pools:
         where = ", ".join(sorted(hint.provider for hint in choice.request.hints))
         what = f"{wants} next to its devices and disks (topologyhints: strict), but no pool is next to all of them"
-        return RefusedError(RefusalReason.NO_ROOM, f"{what}: {where}")
+        return RefusedError(RefusalCode.NOT_NEAR_DEVICES, f"{what}: {where}")
+    kept = _kept(choice, wants, workload)
+    if kept is not None:
+        return kept
     if choice.request.strict:
         wants += " next to its devices and disks (topologyhints: strict)"
     if not cpu.full and not any(choice.supply.shared[pool.id] for pool in pools):
-        return RefusedError(RefusalReason.NO_ROOM, f"{wants}, but no pool has shared CPUs left")
+        return RefusedError(RefusalCode.TOO_LITTLE_SHARED_CPU, f"{wants}, but no pool has shared CPUs left")
     if cpu.full:
         best = max(pools, key=lambda pool: (choice.exclusive(pool.id), pool.depth, -pool.id))
         has = f"has {choice.exclusive(best.id)} to spare"
     else:
         best = max(pools, key=lambda pool: (choice.supply.allocatable[pool.id], pool.depth, -pool.id))
-        has = f"has {millicpu_text(choice.supply.allocatable[best.id])} left"
-    return RefusedError(RefusalReason.NO_ROOM, f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
+        left = choice.supply.allocatable[best.id]
+        has = f"has {millicpu_text(left)} left"
+    code = RefusalCode.TOO_FEW_EXCLUSIVE_CPUS if cpu.full else RefusalCode.TOO_LITTLE_SHARED_CPU
+    return RefusedError(code, f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
+
+
+def _kept(choice: Comparison, wants: str, workload: Workload) -> RefusedError | None:
+    """Return the refusal, if the request would fit if others kept nothing."""
+    for disturbed in choice.barred.values():
+        msg = f"{wants}, but {workload.full_name(disturbed)} keeps memory that both might need (annotation keep)"
+        return RefusedError(RefusalCode.OTHERS_KEEP_MEMORY, msg)
+    free = attrs.evolve(choice, state=without_keepers(choice.state)) if choice.state.kept else choice
+    key = None if free is choice or free.best is None else keeper_of(choice.state, free.best.sharable)
+    if key is None:
+        return None
+    cpus = choice.state.keeping[key].kept
+    msg = f"{wants}, but {workload.full_name(key)} keeps the shared CPUs {cpus} that it runs on (annotation keep)"
+    return RefusedError(RefusalCode.OTHERS_KEEP_CPUS, msg)
 
 
 def _verdict(choice: Comparison, best: Considered, other: Considered) -> Verdict:
@@ -102,6 +125,8 @@ def _measure(choice: Comparison, lack: Lack, pool: Pool) -> int:
             return choice.supply.allocatable[pool.id]
         case Lack.MEMORY:
             return choice.promisable(pool.id)
+        case Lack.KEPT:
+            return pool.id not in choice.barred
 
 
 def _granted(grant: Grant, after: Adjuster) -> str:

@@ -96,6 +96,8 @@ def lack_text(lack: Lack, own: int, other: int, winner: str) -> str:
             return f"too few shared CPUs: {millicpu_text(own)}; {winner} has {millicpu_text(other)}"
         case Lack.MEMORY:
             return f"too little memory: {size_text(own)}; {winner} has {size_text(other)}"
+        case Lack.KEPT:
+            return f"a container keeps memory there that both might need; {winner} has memory beside it"
         case never:
             assert_never(never)
 

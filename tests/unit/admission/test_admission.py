@@ -13,9 +13,9 @@ from crirm.admission.creation import CREATION, hinting_places
 from crirm.admission.resize import RESIZE
 from crirm.cri import slice as cri
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import RefusalReason, RefusedError, State
 from crirm.model.events import ContainerCreated, PodAdded
 from crirm.model.quantity import Bytes, MilliCPU
+from crirm.model.refusal import RefusalReason, RefusedError
 from crirm.model.workload import Container, ContainerId, ContainerKey, Pod, TopologyHint
 from crirm.policy import pipeline
 from tests.unit.policy.counting import Counting
@@ -23,6 +23,7 @@ from tests.unit.policy.test_pipeline import pod
 
 if TYPE_CHECKING:
     from crirm.admission.admission import Step
+    from crirm.model.decision import State
     from crirm.model.events import Event
 
 POLICY = Counting(8)

@@ -15,6 +15,7 @@ from crirm.cri.proto.runtime import v1
 from crirm.daemon.observation.looking import Looking
 from crirm.daemon.observation.meeting import Meeting
 from crirm.daemon.observation.observing import Observing
+from crirm.daemon.placement.answers import refuse, unsaved
 from crirm.daemon.placement.engine import Engine
 from crirm.daemon.placement.handlers import handler
 from crirm.daemon.placement.intake import Intake
@@ -159,7 +160,7 @@ class FakeNode:
             self.keeps.append(trio.Event())
             await self.keeps[-1].wait()
         if self.given_up:
-            raise CallRefusedError(Status.UNAVAILABLE, self.given_up)
+            refuse(unsaved(self.given_up))
 
     def keep(self, why_not: str = "") -> None:
         """Have all that waits for the disk go on, or be refused."""

@@ -14,7 +14,7 @@ from crirm.daemon.placement.engine import OTHERS_KEPT, REFUSALS_KEPT, Engine
 from crirm.daemon.state.persistence import open_persistence
 from crirm.logs import LogSettings, configure
 from crirm.model.annotations import MOST_CHARS, kept
-from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.trail import Move, Trail
 from crirm.model.workload import ContainerKey, PodId
 from tests.unit.daemon.lives import FACTS, Process, ignore
@@ -95,13 +95,13 @@ def test_of_a_pods_annotations_few_are_kept(annotations: dict[str, str], left: l
 def test_refusals_are_forgotten_after_enough_others() -> None:
     engine = Engine(Counting(8))
     for number in range(REFUSALS_KEPT + 5):
-        engine.refuse(PodId("p"), f"c{number}", RefusedError(RefusalReason.NO_ROOM, "no room"))
+        engine.refuse(PodId("p"), f"c{number}", RefusedError(RefusalCode.TOO_FEW_EXCLUSIVE_CPUS, "no room"))
     assert len(engine.refusals) == REFUSALS_KEPT
     assert "p/c4" not in engine.refusals
 
 
 def test_a_refusal_is_a_sentence_whatever_it_quotes() -> None:
-    assert len(str(RefusedError(RefusalReason.BAD_REQUEST, "x" * LONG))) < 1100
+    assert len(str(RefusedError(RefusalCode.BAD_ANNOTATION, "x" * LONG))) < 1100
 
 
 def test_a_trail_names_some_of_the_others_and_counts_the_rest(first: Process) -> None:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from crirm.cli import explain
-from crirm.daemon.control import explanations, refusals
+from crirm.daemon.control import explanations, refusals, status
 from crirm.daemon.placement.engine import Engine
 from crirm.daemon.placement.explained import Explained
 from crirm.daemon.state.journal import entries
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from crirm.model.decision import Decision, State
 
 NS = "cri-resource-manager.intel.com"
+CODE = "too-few-exclusive-cpus"
 COLD = {f"cold-start.{NS}/pod": "duration: 60s"}
 
 
@@ -241,6 +242,7 @@ def test_a_refused_container_is_explained_until_it_is_placed(monkeypatch: pytest
     assert explanations("big", node) == []
     (refused,) = refusals("shop/big", node)
     assert (refused["name"], refused["times"], refused["at_s"]) == ("shop/big/main", 2, 103.0)
+    assert (refused["code"], refused["refused"][-25:]) == (CODE, f" [{CODE}]")
     monkeypatch.setattr(explain, "ask", lambda *_: {"explained": [], "refused": [refused]})
     said = CliRunner().invoke(explain.command, ["big"], catch_exceptions=False).output
     assert said.startswith("shop/big/main, refused 2 times, last at ")
@@ -248,6 +250,25 @@ def test_a_refused_container_is_explained_until_it_is_placed(monkeypatch: pytest
     node.tell(ContainerRequested(wanted("big", 2000)))
     assert refusals("big", node) == []
     assert len(explanations("big", node)) == 1
+
+
+def test_the_status_shows_who_is_refused_as_long_as_its_pod_is_there() -> None:
+    node = Node()
+    node.tell(PodAdded(Pod(PodId("big"), "big", "big", "shop", QoSClass.GUARANTEED)))
+    assert node.engine.apply(ContainerRequested(wanted("big", 9000))).refusal is not None
+    assert [(each["name"], each["code"]) for each in status(node)["refused"]] == [("shop/big/main", CODE)]
+    node.tell(PodRemoved(PodId("big")))
+    assert status(node)["refused"] == []
+
+
+def test_the_journal_has_the_code_of_a_refusal_and_none_for_anything_else() -> None:
+    node = Node()
+    node.run("db", 2000)
+    event, before = resize(ContainerKey("k-db"), 9000), node.engine.state
+    refused = node.engine.decide(event)
+    assert [entry.code for entry in entries(0, event, before, refused)] == [CODE]
+    event = resize(ContainerKey("k-db"), 3000)
+    assert [entry.code for entry in entries(0, event, before, node.engine.decide(event))] == [""]
 
 
 def test_a_refused_resize_is_explained_beside_the_place_that_is_kept() -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import Adjustment, RefusalReason, RefusedError, StartTimer
+from crirm.model.decision import Adjustment, StartTimer
 from crirm.model.events import Timer
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey, Workload
 from crirm.policy.api import Json, Placement, Policy, Restored
@@ -71,7 +72,9 @@ class Counting(Policy):
         wanted = container.requirements.cpu_request // 1000
         free = sorted(set(range(self.size)) - {cpu for seats in state.values() for cpu in seats})
         if wanted >= len(free):
-            raise RefusedError(RefusalReason.NO_ROOM, f"wants {wanted} CPUs, {len(free)} are free and one must stay")
+            raise RefusedError(
+                RefusalCode.TOO_FEW_EXCLUSIVE_CPUS, f"wants {wanted} CPUs, {len(free)} are free and one must stay"
+            )
         after = {**state, container.key: CPUSet(free[:wanted])}
         trail = Trail(container.key, self.name, f"{wanted} CPUs", "all", str(after[container.key]))
         return Placement(after, self._adjustments(state, after), trail=trail)

@@ -128,7 +128,7 @@ def test_who_has_no_room_is_named_and_would_share_what_is_left() -> None:
     policy = Counting(8)
     state = after(policy, PodAdded(POD), *run("a", 5), *run("b", 2))
     found = planned(policy, Counting(4), state)
-    assert found.unfit == {"a": "wants 5 CPUs, 4 are free and one must stay"}
+    assert found.unfit == {"a": "wants 5 CPUs, 4 are free and one must stay [too-few-exclusive-cpus]"}
     assert {name: str(one.cpus) for name, one in found.state.adjustments.items()} == {"a": "2-3", "b": "0-1"}
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
+from crirm.model.refusal import RefusalReason, RefusedError
 from crirm.model.resources import Requirements
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.affinity import affinities, weights

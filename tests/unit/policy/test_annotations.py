@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
+from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Pod, PodId
 from crirm.policy import annotations as asked
@@ -165,8 +165,8 @@ def boolean(one: Pod, name: str) -> bool | None:
 def test_refusals(read: Callable[[Pod, str], Any], values: dict[str, str], message: str) -> None:
     with pytest.raises(RefusedError) as caught:
         read(pod(values), "c1")
-    assert message == str(caught.value)
-    assert caught.value.reason is RefusalReason.BAD_REQUEST
+    assert message == caught.value.message
+    assert (caught.value.code, caught.value.reason) == (RefusalCode.BAD_ANNOTATION, RefusalReason.BAD_REQUEST)
 
 
 @given(st.text(max_size=40), st.sampled_from((KEY, LEGACY, KINDS, LEGACY_KINDS, COLD, LEGACY_COLD)))

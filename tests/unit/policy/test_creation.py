@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import RefusalReason, UpdateContainer
+from crirm.model.decision import UpdateContainer
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -20,6 +20,7 @@ from crirm.model.events import (
     PodRemoved,
     PodStopped,
 )
+from crirm.model.refusal import RefusalReason
 from crirm.model.workload import ContainerId, ContainerKey, ContainerState, PodId
 from crirm.policy.creation import asked_before
 from tests.unit.policy.test_pipeline import Playbook, cpus, pod, wanted

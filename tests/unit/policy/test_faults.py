@@ -9,7 +9,7 @@ import pytest
 
 from crirm.daemon.placement.engine import Engine
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import UNADJUSTED, Adjustment, Decision, RefusalReason, UpdateContainer
+from crirm.model.decision import UNADJUSTED, Adjustment, Decision, UpdateContainer
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -26,6 +26,7 @@ from crirm.model.events import (
 )
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
+from crirm.model.refusal import RefusalReason
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Choice
@@ -152,7 +153,7 @@ def test_without_room_it_stays_degraded_and_says_so() -> None:
     node.let_in()
     node.policy.errors.clear()
     node.repair()
-    assert node.engine.state.degraded == {KEY: "wants 2 CPUs, 2 are free and one must stay"}
+    assert node.engine.state.degraded == {KEY: "wants 2 CPUs, 2 are free and one must stay [too-few-exclusive-cpus]"}
 
 
 def test_its_end_ends_that_too() -> None:

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import Adjustment, Decision, RefusalReason, State, UpdateContainer
+from crirm.model.decision import Adjustment, Decision, State, UpdateContainer
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -30,6 +30,7 @@ from crirm.model.events import (
 )
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
+from crirm.model.refusal import RefusalReason
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy import pipeline
@@ -120,7 +121,7 @@ def test_a_refused_request_changes_nothing(book: Playbook) -> None:
     assert (
         decision.refusal.reason,
         str(decision.refusal),
-    ) == (RefusalReason.NO_ROOM, "wants 3 CPUs, 3 are free and one must stay")
+    ) == (RefusalReason.NO_ROOM, "wants 3 CPUs, 3 are free and one must stay [too-few-exclusive-cpus]")
 
 
 def test_with_overflow_a_container_without_room_shares_what_is_left(book: Playbook) -> None:
@@ -129,9 +130,8 @@ def test_with_overflow_a_container_without_room_shares_what_is_left(book: Playbo
     decision = pipeline.step(POLICY, book.state, asked, book.now_s, overflow=True)
     assert decision.adjustment == cpus("5-7")
     assert decision.trail is not None
-    assert decision.trail.notes == (
-        "overflow: no CPUs or memory are reserved for it: wants 3 CPUs, 3 are free and one must stay",
-    )
+    why = "wants 3 CPUs, 3 are free and one must stay [too-few-exclusive-cpus]"
+    assert decision.trail.notes == (f"overflow: no CPUs or memory are reserved for it: {why}",)
     assert decision.state.workload.containers[ContainerKey("b")].requirements == asking(3000)
 
 
@@ -139,7 +139,7 @@ def test_who_overflows_is_said_to_do_so_until_there_is_room(book: Playbook) -> N
     first, second = book.run("a", 5000), ContainerKey("b")
     book.state = pipeline.step(POLICY, book.state, ContainerRequested(wanted("b", 3000)), 0.0, overflow=True).state
     book.tell(ContainerCreated(second, ContainerId("id-b")))
-    why = f"{pipeline.OVERFLOWS}wants 3 CPUs, 3 are free and one must stay"
+    why = f"{pipeline.OVERFLOWS}wants 3 CPUs, 3 are free and one must stay [too-few-exclusive-cpus]"
     assert book.state.degraded == {second: why}
     assert book.tell(TimerExpired(second, Timer.REPAIR)).effects == ()
     assert book.state.degraded == {second: why}

@@ -75,7 +75,7 @@ def test_what_is_given_back_goes_to_those_who_grow() -> None:
 def test_what_does_not_fit_is_named_and_stays_as_it_is() -> None:
     state = node(a=3, b=3)
     found = plan_requirements(POLICY, state, wanted(a=7, b=2), "why", 0.0)
-    assert {ContainerKey("a"): "wants 7 CPUs, 6 are free and one must stay"} == found.unfit
+    assert {ContainerKey("a"): "wants 7 CPUs, 6 are free and one must stay [too-few-exclusive-cpus]"} == found.unfit
     assert found.state.policy[ContainerKey("a")] == state.policy[ContainerKey("a")]
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
+from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.resources import Requirements
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Constraints, CPUConstraint
@@ -193,9 +193,9 @@ def test_refusal() -> None:
     node.add("a", 8000)
     with pytest.raises(RefusedError) as caught:
         node.add("b", 4000)
-    assert caught.value.reason is RefusalReason.NO_ROOM
+    assert (caught.value.code, caught.value.reason) == (RefusalCode.TOO_FEW_EXCLUSIVE_CPUS, RefusalReason.NO_ROOM)
     assert (
-        str(caught.value) == "default/pod-b/c wants 4 exclusive CPUs, but only 3 are free (1 ordinary, 2 isolated); "
+        caught.value.message == "default/pod-b/c wants 4 exclusive CPUs, but only 3 are free (1 ordinary, 2 isolated); "
         "reserved CPUs always stay shared"
     )
 

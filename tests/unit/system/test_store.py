@@ -261,7 +261,7 @@ OLD_ENTRY = Entry(5.0, "created", "default/web", "main", "k1", "CPUs 0-1")
 
 def test_a_file_of_an_older_version_is_brought_to_this_one(home: Path) -> None:
     of_the_first_version(home)
-    entry = Entry(NOW_S, "exited", generation=3, machine="48256df5108e", cpus="0-1")
+    entry = Entry(NOW_S, "exited", generation=3, machine="48256df5108e", cpus="0-1", code="too-little-memory")
     store = opened(home)
     assert store.load()["grants"] == {"k1": '"0-1"'}
     store._since_pruned = 0  # else an entry as old as that would go

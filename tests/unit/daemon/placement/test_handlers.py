@@ -79,7 +79,10 @@ async def test_one_warning_tells_of_all_pods_whose_class_is_worked_out(
 async def test_a_container_without_room_is_refused_in_words(nursery: trio.Nursery) -> None:
     node = with_pod(nursery)
     held, _ = node.call("CreateContainer", create_request(cpus=9))
-    assert held.refused == (Status.RESOURCE_EXHAUSTED, "wants 9 CPUs, 8 are free and one must stay")
+    assert held.refused == (
+        Status.RESOURCE_EXHAUSTED,
+        "wants 9 CPUs, 8 are free and one must stay [too-few-exclusive-cpus]",
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,7 @@ async def test_what_cannot_be_kept_is_undone_and_refused(nursery: trio.Nursery) 
         assert before.policy != node.engine.state.policy
         node.keep("the disk is full")
         await held.decided.wait()
-        assert (held.forwarded, held.refused) == (None, (Status.UNAVAILABLE, "the disk is full"))
+        assert (held.forwarded, held.refused) == (None, (Status.UNAVAILABLE, "the disk is full [state-not-saved]"))
         assert (before.policy, before.adjustments) == (node.engine.state.policy, node.engine.state.adjustments)
 
 
@@ -201,7 +204,7 @@ async def test_while_nothing_can_be_kept_nothing_is_granted_and_all_else_passes(
     node.unkept, before = "the disk is full", node.engine.state
     for method, request in GRANTING:
         held, _ = node.call(method, request)
-        assert held.refused == (Status.UNAVAILABLE, "the disk is full")
+        assert held.refused == (Status.UNAVAILABLE, "the disk is full [state-not-saved]")
     assert before is node.engine.state
     node.call("StopContainer", v1.StopContainerRequest(container_id=ID), good(v1.StopContainerResponse()))
     assert (states(node), granted(node)) == ([ContainerState.EXITED], [])

@@ -8,8 +8,9 @@ import attrs
 
 from crirm.daemon.placement.engine import Engine
 from crirm.daemon.placement.ladder import Listener, ladder
-from crirm.model.decision import Adjustment, RefusalReason, RefusedError
+from crirm.model.decision import Adjustment
 from crirm.model.events import PodAdded
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.workload import PodId
 from crirm.policy.activation import plan
 from tests.unit.policy.counting import Counting
@@ -44,7 +45,7 @@ def test_each_hears_before_the_next() -> None:
     names = ("recorder", "persistence", "effects", "enforcer")
     engine.listen(ladder(**{name: Told(name, heard) for name in names}))
     engine.apply(PodAdded(pod()))
-    engine.refuse(PodId("p"), "c", RefusedError(RefusalReason.BAD_REQUEST, "no"))
+    engine.refuse(PodId("p"), "c", RefusedError(RefusalCode.BAD_ANNOTATION, "no"))
     engine.activate(Counting(4), plan(Counting(4), {}, engine.state, Adjustment()))
     assert heard == [f"{what}: {name}" for what in ("PodAdded", "c refused", "another policy") for name in names]
 
@@ -58,5 +59,5 @@ def test_who_hears_only_some_of_it_does_nothing_about_the_rest() -> None:
     engine = Engine(Counting(8))
     engine.listen((Listener(),))
     engine.apply(PodAdded(pod()))
-    engine.refuse(PodId("p"), "c", RefusedError(RefusalReason.BAD_REQUEST, "no"))
+    engine.refuse(PodId("p"), "c", RefusedError(RefusalCode.BAD_ANNOTATION, "no"))
     assert engine.state.workload.pods

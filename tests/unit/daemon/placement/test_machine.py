@@ -17,11 +17,11 @@ from crirm.daemon.placement.machine import policy_at_start
 from crirm.daemon.settings import Settings
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import RefusalReason
 from crirm.model.events import ContainerCreated, ContainerRequested, ContainerStarted, PodAdded
 from crirm.model.hardware import Hardware, Sight, hardware_of
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
+from crirm.model.refusal import RefusalReason
 from crirm.model.resources import Requirements
 from crirm.model.topology import TopologyError
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.decision import RefusalReason, RefusedError
+from crirm.model.refusal import RefusalReason, RefusedError
 from crirm.model.workload import TopologyHint
 from crirm.policy.topology_aware.hints import combined, hint_scores
 from tests.unit.policy.topology_aware.support import NS, Node, make_policy, trail_of

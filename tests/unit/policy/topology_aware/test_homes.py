@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from crirm.model.decision import RefusedError
+from crirm.model.refusal import RefusedError
 from crirm.model.workload import ContainerKey
 from crirm.policy.topology_aware.homes import come_down, nodes_in
 from tests.unit.policy.topology_aware.invariants import check, check_safety

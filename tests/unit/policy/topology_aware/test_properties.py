@@ -10,8 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from crirm.hosts.synthetic import HostSpec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.decision import RefusedError, UpdateContainer
+from crirm.model.decision import UpdateContainer
 from crirm.model.qos import QoSClass
+from crirm.model.refusal import RefusedError
 from crirm.model.workload import ContainerKey, TopologyHint
 from crirm.policy.topology_aware.effects import Adjuster
 from crirm.policy.topology_aware.options import TopologyAwareOptions

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from crirm.model.cpuset import NodeSet
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
+from crirm.model.refusal import RefusalReason, RefusedError
 from crirm.model.workload import Container, ContainerKey, ContainerState, TopologyHint, Workload
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from tests.unit.policy.topology_aware.support import NS, Node, make_policy, requirements, trail_of

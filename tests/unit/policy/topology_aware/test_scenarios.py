@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.decision import RefusalReason, RefusedError
 from crirm.model.qos import QoSClass
+from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.workload import TopologyHint
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from tests.unit.policy.topology_aware.support import NS, Node, make_policy
@@ -303,7 +303,7 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "cpu", "memory", "about", "message"),
+    ("host", "cpu", "memory", "about", "message", "code"),
     [
         pytest.param(
             N4C16,
@@ -311,6 +311,7 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
             0,
             {},
             "default/pod-c/c wants 16 exclusive CPUs, but no pool has enough: root, the best one, has 15 to spare",
+            RefusalCode.TOO_FEW_EXCLUSIVE_CPUS,
             id="exclusive CPUs",
         ),
         pytest.param(
@@ -319,6 +320,7 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
             0,
             {"qos": BURSTABLE},
             "default/pod-c/c wants 15100m of shared CPUs, but no pool has enough: root, the best one, has 15 left",
+            RefusalCode.TOO_LITTLE_SHARED_CPU,
             id="shared CPUs",
         ),
         pytest.param(
@@ -327,6 +329,7 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
             9,
             {},
             "default/pod-c/c wants 9Gi of any memory, which is 1Gi more than is left",
+            RefusalCode.TOO_LITTLE_MEMORY,
             id="memory",
         ),
         pytest.param(
@@ -335,18 +338,19 @@ def test_performance_cores_are_owned_before_efficiency_cores() -> None:
             3,
             {"annotations": {f"memory-type.{NS}": "pmem"}},
             "default/pod-c/c wants 3Gi of PMEM memory, which is 1Gi more than is left",
+            RefusalCode.TOO_LITTLE_MEMORY,
             id="one kind of memory",
         ),
     ],
 )
 def test_refusals_say_what_is_missing(
-    host: str, cpu: int, memory: float, about: dict[str, object], message: str
+    host: str, cpu: int, memory: float, about: dict[str, object], message: str, code: RefusalCode
 ) -> None:
     node = boot(host)
     with pytest.raises(RefusedError) as refused:
         node.add("c", cpu, memory, **about)  # type: ignore[arg-type]
     assert refused.value.reason is RefusalReason.NO_ROOM
-    assert message == str(refused.value)
+    assert (message, code) == (refused.value.message, refused.value.code)
 
 
 def test_an_annotation_that_makes_no_sense_is_refused() -> None:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
-from crirm.model.decision import RefusedError
 from crirm.model.qos import QoSClass
+from crirm.model.refusal import RefusedError
 from crirm.model.workload import TopologyHint
 from crirm.policy.topology_aware.supply import Supply
 from tests.unit.policy.topology_aware.support import NS, PATIENT, Node, make_policy

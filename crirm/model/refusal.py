@@ -1,0 +1,101 @@
+"""Refusals: why a request is refused, as a stable code for programs and a sentence for people.
+
+A code never changes its meaning, and one that is no longer used is not used again: alerts and scripts match it.
+docs/refusals.md has a paragraph on each one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+from crirm.errors import INTERNAL_FAULT, UNDECIDED_IN_TIME, CrirmError, clipped, coded
+
+MESSAGE_CHARS: Final = 700
+"""Characters of the sentence itself; with the changes that would fit and the code it stays an event of Kubernetes."""
+
+
+class RefusalReason(enum.Enum):
+    """What kind of refusal it is: the status of the reply, and whether trying again may help."""
+
+    NO_ROOM = "no room"
+    """Too few CPUs or too little memory now; it may fit later."""
+    BAD_REQUEST = "bad request"
+    """An annotation or a value that is never valid."""
+    BAD_STATE = "bad state"
+    """The request does not fit the state of the container or pod."""
+    FAULT = "fault"
+    """A bug in crirm; the right answer is unknown."""
+    NOT_NOW = "not now"
+    """Decisions cannot be saved, or were not made in time; trying again may help."""
+
+
+class RefusalCode(enum.Enum):
+    """Why a request is refused; the values are for programs."""
+
+    TOO_FEW_EXCLUSIVE_CPUS = "too-few-exclusive-cpus"
+    TOO_LITTLE_SHARED_CPU = "too-little-shared-cpu"
+    TOO_LITTLE_MEMORY = "too-little-memory"
+    OTHERS_KEEP_CPUS = "others-keep-cpus"
+    OTHERS_KEEP_MEMORY = "others-keep-memory"
+    KEEPS_ITS_PLACE = "keeps-its-place"
+    NOT_NEAR_DEVICES = "not-near-devices"
+    UNKNOWN_DEVICE_LOCATION = "unknown-device-location"
+    EXCLUSIVE_CPUS_OFFLINE = "exclusive-cpus-offline"
+    BAD_ANNOTATION = "bad-annotation"
+    MALFORMED_REQUEST = "malformed-request"
+    UNKNOWN_POD = "unknown-pod"
+    ALREADY_PLACED = "already-placed"
+    NOT_PLACED = "not-placed"
+    STATE_NOT_SAVED = "state-not-saved"
+    UNDECIDED_IN_TIME = UNDECIDED_IN_TIME
+    INTERNAL_FAULT = INTERNAL_FAULT
+
+
+REASONS: Final[Mapping[RefusalCode, RefusalReason]] = {
+    RefusalCode.TOO_FEW_EXCLUSIVE_CPUS: RefusalReason.NO_ROOM,
+    RefusalCode.TOO_LITTLE_SHARED_CPU: RefusalReason.NO_ROOM,
+    RefusalCode.TOO_LITTLE_MEMORY: RefusalReason.NO_ROOM,
+    RefusalCode.OTHERS_KEEP_CPUS: RefusalReason.NO_ROOM,
+    RefusalCode.OTHERS_KEEP_MEMORY: RefusalReason.NO_ROOM,
+    RefusalCode.KEEPS_ITS_PLACE: RefusalReason.NO_ROOM,
+    RefusalCode.NOT_NEAR_DEVICES: RefusalReason.NO_ROOM,
+    RefusalCode.UNKNOWN_DEVICE_LOCATION: RefusalReason.NO_ROOM,
+    RefusalCode.EXCLUSIVE_CPUS_OFFLINE: RefusalReason.NO_ROOM,
+    RefusalCode.BAD_ANNOTATION: RefusalReason.BAD_REQUEST,
+    RefusalCode.MALFORMED_REQUEST: RefusalReason.BAD_REQUEST,
+    RefusalCode.UNKNOWN_POD: RefusalReason.BAD_STATE,
+    RefusalCode.ALREADY_PLACED: RefusalReason.BAD_STATE,
+    RefusalCode.NOT_PLACED: RefusalReason.BAD_STATE,
+    RefusalCode.STATE_NOT_SAVED: RefusalReason.NOT_NOW,
+    RefusalCode.UNDECIDED_IN_TIME: RefusalReason.NOT_NOW,
+    RefusalCode.INTERNAL_FAULT: RefusalReason.FAULT,
+}
+"""The kind of each code."""
+
+
+class RefusedError(CrirmError):
+    """A policy or the pipeline refuses a request; str() is the sentence in the pod's events, with the code at its end.
+
+    Args:
+        code: why.
+        message: the same for people, one sentence without a full stop.
+    """
+
+    def __init__(self, code: RefusalCode, message: str) -> None:
+        self.message = clipped(message, MESSAGE_CHARS)
+        super().__init__(coded(self.message, code.value))
+        self.code = code
+
+    @property
+    def reason(self) -> RefusalReason:
+        """Return the kind of refusal."""
+        return REASONS[self.code]
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by value, as decisions do: by code and message."""
+        return isinstance(other, RefusedError) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
