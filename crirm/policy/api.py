@@ -140,6 +140,11 @@ class Policy(Protocol):
         return Placement(state)
 
     @property
+    def heeds_keep(self) -> bool:
+        """Whether the policy itself never changes what a container keeps; otherwise the pipeline sees to it."""
+        return False
+
+    @property
     def limits(self) -> Limits:
         """How much `gather` and `make_room` may move, all together."""
         return Limits()

@@ -41,6 +41,11 @@ class NarrowedPolicy(Policy):
         """As in the configuration."""
         return self.inner.name
 
+    @property
+    def heeds_keep(self) -> bool:
+        """See `Policy`; what has vanished nobody can keep."""
+        return True
+
     def initial(self) -> Any:
         """See `Policy`."""
         return self.inner.initial()

@@ -47,6 +47,7 @@ from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, P
 from crirm.policy.api import Placement, Policy
 from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, not_created, superseded, tried_again
 from crirm.policy.faults import degraded, marked, sharing
+from crirm.policy.keeping import check_kept, staying_in
 from crirm.policy.moving import allowance, awaiting, why_room, with_spent
 from crirm.policy.states import (
     changed,
@@ -186,7 +187,7 @@ class _Step:
         decision = Decision(state)
         if container.requirements != known.requirements:
             try:
-                placement = self.policy.resize(state.policy, state.workload, attrs.evolve(container, id=known.id))
+                placement = self._resized(state, attrs.evolve(container, id=known.id))
             except RefusedError as refusal:
                 return Decision(state, refusal=refusal)
             decision = self._placed(state, placement)
@@ -252,7 +253,7 @@ class _Step:
             return Decision(state)
         if key in state.adjustments:
             try:
-                placement = self.policy.resize(state.policy, state.workload, container)
+                placement = self._resized(state, container)
             except RefusedError as refusal:
                 how = OVERFLOWS if state.degraded.get(key, "").startswith(OVERFLOWS) else ""
                 return Decision(marked(state, key, self.now_s, f"{how}{refusal}"))
@@ -277,7 +278,7 @@ class _Step:
             nothing = Requirements(unpromised_cpu=container.requirements.cpu_request)
             modest = attrs.evolve(container, requirements=nothing)
             try:
-                placement = self.policy.allocate(state.policy, state.workload, modest)
+                placement = self._allocated(state, modest)
             except RefusedError as second:
                 msg = f"{refusal}; with nothing reserved for it (overflow) it would not fit either: {second}"
                 raise RefusedError(second.code, msg) from None
@@ -288,13 +289,25 @@ class _Step:
     def _best(self, state: State, container: Container) -> Placement:
         """Ask the policy, which may move one other container if there is no good place otherwise, or none."""
         try:
-            placement = self.policy.allocate(state.policy, state.workload, container)
+            placement = self._allocated(state, container)
         except RefusedError as refusal:
             roomy = self._roomy(state, container) if refusal.reason is RefusalReason.NO_ROOM else None
             if roomy is None:
                 raise
             return roomy
         return (self._roomy(state, container) or placement) if placement.cramped else placement
+
+    def _allocated(self, state: State, container: Container) -> Placement:
+        return self._keeping(state, self.policy.allocate(state.policy, state.workload, container), container.key)
+
+    def _resized(self, state: State, container: Container) -> Placement:
+        return self._keeping(state, self.policy.resize(state.policy, state.workload, container), container.key)
+
+    def _keeping(self, state: State, placement: Placement, key: ContainerKey) -> Placement:
+        """Return *placement*, for the sake of *key*, if it leaves all others what they keep; refuse otherwise."""
+        if not self.policy.heeds_keep:
+            check_kept(state.workload, state.adjustments, placement.changed, key)
+        return placement
 
     def _roomy(self, state: State, container: Container) -> Placement | None:
         limits = self.policy.limits
@@ -347,7 +360,7 @@ class _Step:
         new = attrs.evolve(old, resources=event.resources, requirements=event.requirements)
         asked, state = state, with_class(state, old.pod, event.resources)
         try:
-            placement = self.policy.resize(state.policy, state.workload, new)
+            placement = self._resized(state, new)
         except RefusedError as refusal:
             return Decision(asked, refusal=refusal)
         before = Before(old, state.policy, state.adjustments, placement.state)
@@ -371,7 +384,7 @@ class _Step:
             told = told_of(undone, sorted(before.adjustments))
             return attrs.evolve(told, moves=moves_back(state, undone, key))
         try:
-            placement = self.policy.resize(known.policy, known.workload, before.container)
+            placement = self._resized(known, before.container)
         except RefusedError:
             return told_of(known, (key,))  # the larger grant stays: no promise is broken by it
         return self._placed(known, placement, also=(key,))
@@ -415,6 +428,8 @@ class _Step:
                     raise TypeError("policies change adjustments; the pipeline tells the runtime")
                 case _:
                     assert_never(effect)
+        if not self.policy.heeds_keep:
+            placement = staying_in(state, placement, self.policy.exclusive(placement.state))
         adjustments = {**state.adjustments, **placement.changed}
         state = attrs.evolve(state, policy=placement.state, adjustments=adjustments, timers=timers)
         state = with_spent(state, placement.spent, self.now_s)

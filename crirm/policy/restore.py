@@ -11,6 +11,7 @@ from crirm.model.events import Timer
 from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey, Workload
 from crirm.policy.api import Json, Policy
+from crirm.policy.keeping import staying
 from crirm.policy.pipeline import HOLDING, OVERFLOWS, adopt
 from crirm.policy.synchronise import hardest_first
 
@@ -65,10 +66,13 @@ def revive(policy: Policy, saved: Saved) -> Revived:
     holding = {key for key, container in workload.containers.items() if container.state in HOLDING}
     restored = policy.restore({key: grant for key, grant in saved.grants.items() if key in holding}, workload)
     kept = holding & saved.grants.keys() - restored.dropped.keys()
+    adjustments = restored.adjustments
+    if not policy.heeds_keep:
+        adjustments = staying(workload, saved.told, adjustments)
     state = State(
         workload=workload,
         policy=restored.state,
-        adjustments=restored.adjustments,
+        adjustments=adjustments,
         told={key: adjustment for key, adjustment in saved.told.items() if key in holding},
         timers={timer: at_s for timer, at_s in saved.timers.items() if timer[0] in holding},
         degraded={key: why for key, why in saved.degraded.items() if key in kept},

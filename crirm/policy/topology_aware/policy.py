@@ -128,6 +128,11 @@ class TopologyAware:
         return Placement(after, done.adjustments, moves=(*own, *done.moves))
 
     @property
+    def heeds_keep(self) -> bool:
+        """It does; see `keeping`."""
+        return True
+
+    @property
     def limits(self) -> Limits:
         """How much is moved at most; without pinned CPUs nothing is to be gained."""
         return self.reader.options.limits if self.reader.options.pin_cpu else Limits()
