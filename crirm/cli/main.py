@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "journal": "Show past events and decisions.",
     "record": "Start or stop recording events and decisions.",
     "replay": "Replay a trace, on another machine or configuration if you like.",
+    "shadow": "Let another policy decide beside the one in force, and compare.",
     "topology": "Show the machine: packages, NUMA nodes, caches, cores, memory.",
     "sim": "Serve an embedded CRI runtime that runs no containers.",
     "version": "Print the version.",

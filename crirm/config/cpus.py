@@ -1,8 +1,9 @@
 """How a configuration names CPUs, or how many.
 
-    cpuset:0-3,8   these, in Linux list format; ``cpuset:`` may be left out where there is a dash or a comma
-    750m, 2, 1.5   so many, as a Kubernetes quantity, or as a number
-    cgroup:DIR     those of the cgroup DIR; ``cgroup:`` may be left out where DIR begins with a slash
+    cpuset:0-3,8        these, in Linux list format; ``cpuset:`` may be left out where there is a dash or a comma
+    exclude-cpuset:0-3  all but these: of the online CPUs, or for reserved CPUs of the available and not isolated ones
+    750m, 2, 1.5        so many, as a Kubernetes quantity, or as a number
+    cgroup:DIR          those of the cgroup DIR; ``cgroup:`` may be left out where DIR begins with a slash
 
 The CPUs of a cgroup are in a file, so that form stays symbolic until code that may read files resolves it.
 """
@@ -33,6 +34,16 @@ class ExactCPUs:
 
 
 @attrs.frozen
+class AllCPUsBut:
+    """All CPUs but these."""
+
+    cpus: CPUSet
+
+    def __str__(self) -> str:
+        return f"exclude-cpuset:{self.cpus}"
+
+
+@attrs.frozen
 class CPUAmount:
     """So many CPUs, in thousandths."""
 
@@ -52,7 +63,8 @@ class CgroupCPUs:
         return f"cgroup:{self.directory}"
 
 
-CPUs = ExactCPUs | CPUAmount | CgroupCPUs
+ResolvedCPUs = ExactCPUs | AllCPUsBut | CPUAmount
+CPUs = ExactCPUs | AllCPUsBut | CPUAmount | CgroupCPUs
 
 
 def parse_cpus(value: object) -> CPUs:
@@ -84,12 +96,16 @@ def _parse_text(text: str) -> CPUs:
     match qualifier:
         case "cpuset":
             return _exact(rest)
+        case "exclude-cpuset":
+            return AllCPUsBut(_exact(rest).cpus)
         case "cgroup" if rest:
             return CgroupCPUs(rest)
         case "cgroup":
             raise ValueFault("cgroup: needs a directory, such as cgroup:/sys/fs/cgroup/system.slice")
         case _:
-            raise ValueFault(f"unknown prefix {quoted(qualifier)}; write cpuset:LIST, cgroup:DIR or an amount")
+            raise ValueFault(
+                f"unknown prefix {quoted(qualifier)}; write cpuset:LIST, exclude-cpuset:LIST, cgroup:DIR or an amount"
+            )
 
 
 def _exact(text: str) -> ExactCPUs:
@@ -117,7 +133,7 @@ def _amount(text: str, millicpu: int) -> CPUAmount:
     return CPUAmount(MilliCPU(millicpu))
 
 
-def resolve_cpus(constraint: CPUs | None, read_cgroup: Callable[[str], CPUSet]) -> ExactCPUs | CPUAmount | None:
+def resolve_cpus(constraint: CPUs | None, read_cgroup: Callable[[str], CPUSet]) -> ResolvedCPUs | None:
     """Return *constraint* with a cgroup replaced by its CPUs.
 
     Args:
@@ -127,7 +143,7 @@ def resolve_cpus(constraint: CPUs | None, read_cgroup: Callable[[str], CPUSet]) 
     match constraint:
         case CgroupCPUs(directory):
             return ExactCPUs(read_cgroup(directory))
-        case ExactCPUs() | CPUAmount() | None:
+        case ExactCPUs() | AllCPUsBut() | CPUAmount() | None:
             return constraint
         case _:
             assert_never(constraint)

@@ -62,6 +62,8 @@ def default_text(option: Option) -> str:
             return str(value).lower()
         case list() as values:
             return f"[{', '.join(values)}]"
+        case dict() if attrs.has(option.type):
+            return "{}"  # each option in it has its own
         case value:
             return str(value) or "''"
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from crirm.config.cpus import CgroupCPUs, CPUAmount, CPUs, ExactCPUs, resolve_cpus
+from crirm.config.cpus import AllCPUsBut, CgroupCPUs, CPUAmount, CPUs, ExactCPUs, resolve_cpus
 from crirm.config.faults import Fault, in_order
 from crirm.config.load import Loaded
 from crirm.errors import CrirmError
@@ -63,6 +63,8 @@ class _Judgement:
         reserved = self._resolved(self._loaded.config.reserved, _RESERVED)
         if self.faults or reserved is None:
             return
+        if isinstance(self._loaded.config.reserved, AllCPUsBut) and isinstance(reserved, ExactCPUs):
+            reserved = ExactCPUs(reserved.cpus & self._usable(available))
         if isinstance(reserved, ExactCPUs):
             self._judge_reserved_cpus(reserved.cpus, available)
         else:
@@ -108,12 +110,28 @@ class _Judgement:
             self._fault(option, str(error))
             return None
         match resolved:
+            case AllCPUsBut(cpus):
+                return self._without(cpus, option)
             case ExactCPUs(cpus):
                 self._judge_cpus_alone(cpus, option)
             case CPUAmount(millicpu) if millicpu > 1000 * len(self._topology.online):
                 amount, count = format_millicpu(millicpu), len(self._topology.online)
                 self._fault(option, f"{amount} is more than the {count} online CPUs of this machine; lower it")
         return resolved
+
+    def _without(self, excluded: CPUSet, option: str) -> ExactCPUs | None:
+        """Return the CPUs that ``exclude-cpuset:`` leaves, after checking them."""
+        machine = self._topology.online | self._topology.offline
+        if beyond := excluded - machine:
+            self._fault(option, f"{_cpus(beyond)} not in this machine, which has {machine}; remove them")
+            return None
+        left = self._topology.online - excluded
+        if option == _RESERVED:
+            left -= self._topology.isolated
+        if not left:
+            self._fault(option, f"excludes all CPUs of this machine, which has {machine}; exclude fewer")
+            return None
+        return ExactCPUs(left)
 
     def _judge_cpus_alone(self, cpus: CPUSet, option: str) -> None:
         machine = self._topology.online | self._topology.offline

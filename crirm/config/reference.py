@@ -81,6 +81,7 @@ CPUs can be written as follows:
 | value | meaning |
 |---|---|
 | `cpuset:0-3,8`, or `0-3,8` (with a dash or a comma) | these CPUs, in Linux list format |
+| `exclude-cpuset:0-3` | all online CPUs but these; as reserved ones, all available but these and the isolated |
 | `750m`, `"2"`, `2`, `1.5` | a number of CPUs, as a Kubernetes quantity or a plain number |
 | `cgroup:DIR`, or `/DIR` | the CPUs of a cgroup: an absolute directory, or one below the mount point of the hierarchy |
 

@@ -9,7 +9,7 @@ import attrs
 import yaml
 
 from crirm.config.config import Config
-from crirm.config.cpus import CgroupCPUs, CPUAmount, ExactCPUs
+from crirm.config.cpus import AllCPUsBut, CgroupCPUs, CPUAmount, ExactCPUs
 from crirm.config.load import section_of
 from crirm.config.scalars import resolve
 from crirm.config.schema import SECTIONS
@@ -51,7 +51,7 @@ def as_plain(config: Config) -> dict[str, Any]:
 def plain_of(value: Any) -> Any:
     """Return the value of an option or a section as it is written in a file."""
     match value:
-        case ExactCPUs() | CPUAmount() | CgroupCPUs():
+        case ExactCPUs() | AllCPUsBut() | CPUAmount() | CgroupCPUs():
             return str(value)
         case tuple():
             return [plain_of(one) for one in value]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 import trio
 
+from crirm.daemon.configuration.shadow import shadow_answer
 from crirm.errors import CrirmError, clipped
 from crirm.logs import get_logger
 from crirm.system.unix_socket import ListeningSocket, SocketOwner, open_listener
@@ -133,7 +134,8 @@ class Answers:
         Args:
             question: ``{"ask": "status"}``, ``{"ask": "explain", "what": "namespace/pod/container or a part of it"}``,
                 ``{"ask": "propose", "name": "file", "config": "text of a configuration"}`` or the same with
-                ``activate``; ``{"ask": "record", "file": "where a trace begins, empty to end it"}``.
+                ``activate``; ``{"ask": "record", "file": "where a trace begins, empty to end it"}``; ``{"ask":
+                "shadow"}`` and what `shadow_answer` says.
 
         Raises:
             QuestionError: unknown request, or about something that does not exist.
@@ -155,8 +157,12 @@ class Answers:
                 return {"refused": await self.configurations.activate(name, text)}
             case {"ask": "record", "file": str(file)}:
                 return await recorded(file, node)
+            case {"ask": "shadow"}:
+                return await shadow_answer(question, self.configurations)
             case _:
-                raise QuestionError("unknown request; supported are status, explain, propose, activate and record")
+                raise QuestionError(
+                    "unknown request; supported are status, explain, propose, activate, record and shadow"
+                )
 
 
 async def recorded(file: str, observed: Observed | None) -> dict[str, Any]:

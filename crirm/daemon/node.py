@@ -34,6 +34,7 @@ from crirm.daemon.relay.runtime_calls import RuntimeCalls
 from crirm.daemon.settings import NOTHING
 from crirm.daemon.state.persistence import Persistence, open_persistence
 from crirm.daemon.state.recorder import Recorder, RecordingError
+from crirm.daemon.state.shadowing import Shadowing
 from crirm.daemon.steady import steadily
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
@@ -170,7 +171,8 @@ class DecidingNode:
         self.begin_resize, self.begin_start = self.effects.begin_resize, self.effects.begin_start
         self.persistence: Persistence | None = None
         self.recorder = Recorder(engine, topology)
-        self.engine.listen(ladder(self.recorder, None, self.effects, self.enforcer))
+        self.shadowing = Shadowing(engine)
+        self._listen()
         self._nursery = nursery
         self._knows_creations = False
         self._life = trio.CancelScope()
@@ -208,10 +210,14 @@ class DecidingNode:
             self.persistence = await trio.to_thread.run_sync(
                 opening, settings.state_dir, self.engine, self.effects, facts
             )
-            self.engine.listen(ladder(self.recorder, self.persistence, self.effects, self.enforcer))
+            self._listen()
             self.intake.cpusets.record = self.persistence.note
         if resume:
             self.engine.free(self.machine)
+
+    def _listen(self) -> None:
+        """Have all parts hear of decisions."""
+        self.engine.listen(ladder(self.recorder, self.persistence, self.effects, self.enforcer, self.shadowing))
 
     async def record(self, file: str) -> None:
         """Start recording; a failure is only a warning."""
@@ -345,6 +351,7 @@ class DecidingNode:
             "long lists": self.observing.run,
             "runtime events": partial(listen, self.runtime, partial(self.observed, EVENTS)),
             "machine watch": self.watch.run,
+            "shadow policy": self.shadowing.run,
         }
         if self.enforcer is not None:
             tasks["enforcer"] = self.enforcer.run

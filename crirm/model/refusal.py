@@ -43,6 +43,7 @@ class RefusalCode(enum.Enum):
     NOT_NEAR_DEVICES = "not-near-devices"
     UNKNOWN_DEVICE_LOCATION = "unknown-device-location"
     EXCLUSIVE_CPUS_OFFLINE = "exclusive-cpus-offline"
+    NOT_WHOLE_CORES = "not-whole-cores"
     BAD_ANNOTATION = "bad-annotation"
     MALFORMED_REQUEST = "malformed-request"
     UNKNOWN_POD = "unknown-pod"
@@ -63,6 +64,7 @@ REASONS: Final[Mapping[RefusalCode, RefusalReason]] = {
     RefusalCode.NOT_NEAR_DEVICES: RefusalReason.NO_ROOM,
     RefusalCode.UNKNOWN_DEVICE_LOCATION: RefusalReason.NO_ROOM,
     RefusalCode.EXCLUSIVE_CPUS_OFFLINE: RefusalReason.NO_ROOM,
+    RefusalCode.NOT_WHOLE_CORES: RefusalReason.BAD_REQUEST,
     RefusalCode.BAD_ANNOTATION: RefusalReason.BAD_REQUEST,
     RefusalCode.MALFORMED_REQUEST: RefusalReason.BAD_REQUEST,
     RefusalCode.UNKNOWN_POD: RefusalReason.BAD_STATE,

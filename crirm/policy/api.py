@@ -189,15 +189,17 @@ class Policy(Protocol):
 
 @attrs.frozen
 class CPUConstraint:
-    """CPUs, or a number of CPUs, from the configuration; at most one of the two is set, neither means "not set".
+    """CPUs, or a number of CPUs, from the configuration; at most one is set, none means "not set".
 
     Args:
         cpus: these.
         millicpu: so many, in thousandths of a CPU.
+        excluded: all but these.
     """
 
     cpus: CPUSet | None = None
     millicpu: MilliCPU | None = None
+    excluded: CPUSet | None = None
 
 
 @attrs.frozen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
+
 import attrs
 
 from crirm.errors import CrirmError
@@ -10,7 +12,7 @@ from crirm.model.quantity import MilliCPU, format_millicpu
 from crirm.model.topology import Topology
 from crirm.policy.api import Constraints, CPUConstraint
 from crirm.policy.cpu_allocator import CPUAllocator
-from crirm.policy.priorities import Priority
+from crirm.policy.priorities import Priority, priorities_of
 
 
 class PartitionError(CrirmError, ValueError):
@@ -30,7 +32,8 @@ def partition(topology: Topology, constraints: Constraints, allocator: CPUAlloca
     """Split the machine's CPUs as *constraints* say.
 
     CPUs that are switched off are left out, wherever they are named. An amount of CPUs is rounded up to whole ones and
-    leaves kernel-isolated CPUs alone as long as there are others.
+    leaves kernel-isolated CPUs alone as long as there are others. An amount of reserved CPUs is exactly that many: of
+    the normal priority class first, then of the low and the high one; there from the lowest core on, all its threads.
 
     Raises:
         PartitionError: the constraints name CPUs that are not there, contradict each other, or leave nothing.
@@ -41,7 +44,9 @@ def partition(topology: Topology, constraints: Constraints, allocator: CPUAlloca
     reserved = named
     if constraints.reserved.millicpu is not None:
         count = -(-constraints.reserved.millicpu // 1000)
-        reserved = _take(available - isolated, count, "ReservedResources", allocator)
+        reserved = _first(topology, available - isolated, count)
+    elif constraints.reserved.excluded is not None:
+        reserved = available - isolated - _there(topology, constraints.reserved.excluded, "ReservedResources")
     _check_reserved(reserved, available, isolated)
     sharable = available - isolated - reserved
     if not sharable:
@@ -65,6 +70,8 @@ def _check_reserved(reserved: CPUSet, available: CPUSet, isolated: CPUSet) -> No
 def _available(topology: Topology, constraint: CPUConstraint, reserved: CPUSet, allocator: CPUAllocator) -> CPUSet:
     if constraint.millicpu is not None:
         available = _available_amount(topology, constraint.millicpu, reserved, allocator)
+    elif constraint.excluded is not None:
+        available = topology.online - _there(topology, constraint.excluded, "AvailableResources")
     else:
         available = topology.online if constraint.cpus is None else _named(topology, constraint, "AvailableResources")
     if not available:
@@ -87,17 +94,34 @@ def _available_amount(topology: Topology, wanted: MilliCPU, reserved: CPUSet, al
 
 
 def _named(topology: Topology, constraint: CPUConstraint, option: str) -> CPUSet:
-    cpus = constraint.cpus or NO_CPUS
+    return _there(topology, constraint.cpus or NO_CPUS, option)
+
+
+def _there(topology: Topology, cpus: CPUSet, option: str) -> CPUSet:
+    """Return those of *cpus* that are online."""
     if beyond := cpus - topology.online - topology.offline:
         msg = f"{option}.CPU: this machine has no CPUs {beyond}; it has {topology.online | topology.offline}"
         raise PartitionError(msg)
     return cpus & topology.online
 
 
-def _take(cpus: CPUSet, count: int, option: str, allocator: CPUAllocator) -> CPUSet:
+def _first(topology: Topology, cpus: CPUSet, count: int) -> CPUSet:
+    """Return the *count* reserved ones of *cpus*."""
+    _check_count(cpus, count, "ReservedResources")
+    classes = priorities_of(topology)
+    order = [classes.of(priority) & cpus for priority in (Priority.NORMAL, Priority.LOW, Priority.HIGH)]
+    ranked = (sorted(members, key=lambda cpu: (topology.core_of(cpu).lowest, cpu)) for members in order)
+    return CPUSet(islice(chain.from_iterable(ranked), count))
+
+
+def _check_count(cpus: CPUSet, count: int, option: str) -> None:
     if count > len(cpus):
         msg = (
             f"{option}.CPU: needs {count} CPUs, but {f'only {cpus}' if cpus else 'none'} can be used; lower the amount"
         )
         raise PartitionError(msg)
+
+
+def _take(cpus: CPUSet, count: int, option: str, allocator: CPUAllocator) -> CPUSet:
+    _check_count(cpus, count, option)
     return allocator.take(cpus, count, Priority.NORMAL)

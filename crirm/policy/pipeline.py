@@ -280,8 +280,8 @@ class _Step:
             try:
                 placement = self._allocated(state, modest)
             except RefusedError as second:
-                msg = f"{refusal}; with nothing reserved for it (overflow) it would not fit either: {second}"
-                raise RefusedError(second.code, msg) from None
+                also = f"with nothing reserved for it (overflow) it does not fit either: {second.message}"
+                raise RefusedError(second.code, f"{refusal.message}; {also}") from None
             note, lack = f"overflow: no CPUs or memory are reserved for it: {refusal}", f"{OVERFLOWS}{refusal}"
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
         return attrs.evolve(placement, trail=trail, cramped=True), lack

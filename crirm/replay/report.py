@@ -272,6 +272,8 @@ def policy_text(choice: Choice) -> str:
 def _constraint_text(constraint: CPUConstraint) -> str:
     if constraint.cpus is not None:
         return f"CPUs {constraint.cpus}"
+    if constraint.excluded is not None:
+        return f"all CPUs but {constraint.excluded}"
     return f"{MilliCPU(constraint.millicpu or 0)}m of CPU"
 
 

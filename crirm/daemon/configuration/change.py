@@ -144,7 +144,7 @@ class Reconfiguration:
                 return Proposal(settings)
             node = await open_bare_node(settings, self.runtime, self.service, self.override, decider.changing)
         policy = await trio.to_thread.run_sync(make_policy, settings.policy, node.topology)
-        before, found = await plan_aside(node.engine, partial(_planned, node, policy))
+        before, found = await plan_aside(node.engine, partial(planned, node, policy))
         return Proposal(settings, node, Transaction("configuration", policy, before, found, settings.policy))
 
     async def _write_to(self, settings: Settings, *, afresh: bool = True) -> None:
@@ -170,7 +170,7 @@ class Reconfiguration:
             await self._catch_up(node)
         if node.engine.state is not placing.before:
             now = node.engine.state
-            placing = attrs.evolve(placing, before=now, plan=_planned(node, placing.policy, now))
+            placing = attrs.evolve(placing, before=now, plan=planned(node, placing.policy, now))
             if refusal := attrs.evolve(proposal, placing=placing).refusal:
                 self._go_on(node)
                 raise RejectedError(refusal)
@@ -237,7 +237,7 @@ class Reconfiguration:
         return bool(self.runtime.info is None or busy or node.recorder.file)
 
 
-def _planned(node: DecidingNode, policy: Policy, state: State) -> Plan:
+def planned(node: DecidingNode, policy: Policy, state: State) -> Plan:
     """Return the plan for *state* under *policy*; pure, so a thread can compute it."""
     from crirm.policy.activation import plan  # noqa: PLC0415 - as above
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import attrs
 
-from crirm.config.cpus import CPUAmount, ExactCPUs, resolve_cpus
+from crirm.config.cpus import AllCPUsBut, CPUAmount, ExactCPUs, ResolvedCPUs, resolve_cpus
 from crirm.config.nodes import MAX_BYTES
 from crirm.daemon.configuration.grammars import GRAMMARS
 from crirm.errors import CrirmError
@@ -83,10 +83,12 @@ def constraints_of(config: Config, cgroups: Callable[[str], CPUSet]) -> Constrai
     return Constraints(*(_constraint(resolve_cpus(one, cgroups)) for one in (config.available, config.reserved)))
 
 
-def _constraint(cpus: ExactCPUs | CPUAmount | None) -> CPUConstraint:
+def _constraint(cpus: ResolvedCPUs | None) -> CPUConstraint:
     match cpus:
         case ExactCPUs():
             return CPUConstraint(cpus=cpus.cpus)
+        case AllCPUsBut():
+            return CPUConstraint(excluded=cpus.cpus)
         case CPUAmount():
             return CPUConstraint(millicpu=cpus.millicpu)
         case None:

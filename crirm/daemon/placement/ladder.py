@@ -32,6 +32,7 @@ def ladder(
     persistence: Listener | None = None,
     effects: Listener | None = None,
     enforcer: Listener | None = None,
+    shadow: Listener | None = None,
 ) -> tuple[Listener, ...]:
     """Return the listeners in the required order.
 
@@ -40,6 +41,7 @@ def ladder(
         persistence: before the effects, since an update waits for its decision to be saved, which must be noted when
             the wait begins.
         effects: before the enforcer, which skips containers about to be updated.
-        enforcer: last; it handles what the others leave.
+        enforcer: after all that acts; it handles what the others leave.
+        shadow: last; it only looks on.
     """
-    return tuple(rung for rung in (recorder, persistence, effects, enforcer) if rung is not None)
+    return tuple(rung for rung in (recorder, persistence, effects, enforcer, shadow) if rung is not None)

@@ -11,6 +11,7 @@ socket     likewise                      0.9 if any, else 0       1 if listed, e
 root       likewise                      0.81                     0.9
 =========  ============================  =======================  ========================================
 
+An L3 cache is as near as the pool above it, unless CPUs are told that some of its own are not among: then likewise.
 The root of a machine with one package is a socket. Values are exact fractions, so that equal ones are equal.
 """
 
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from math import prod
 
+from crirm.model.cpuset import NodeSet
 from crirm.model.topology import Topology
 from crirm.model.workload import TopologyHint
 from crirm.policy.topology_aware.pools import Pool, PoolKind
@@ -55,17 +57,21 @@ def _next_to(hint: TopologyHint, pool: Pool, topology: Topology) -> bool:
 
 
 def _score(hint: TopologyHint, pool: Pool, pools: Sequence[Pool], topology: Topology) -> Fraction:
+    if pool.kind is PoolKind.CACHE and pool.parent is not None and (not hint.cpus or pool.cpus <= hint.cpus):
+        return _score(hint, pools[pool.parent], pools, topology)
     if hint.cpus:
         return Fraction(len(hint.cpus & pool.cpus), len(hint.cpus))
     if hint.nodes:
-        if pool.kind is PoolKind.ROOT:
-            return _ANYWHERE
-        if hint.nodes.isdisjoint(pool.nodes):
-            return _NOTHING
-        return _WHOLE if pool.kind is PoolKind.NUMA else _SPREAD
-    if hint.packages:
-        return _package_score(hint.packages, pool, pools, topology)
-    return _NOTHING
+        return _node_score(hint.nodes, pool)
+    return _package_score(hint.packages, pool, pools, topology) if hint.packages else _NOTHING
+
+
+def _node_score(nodes: NodeSet, pool: Pool) -> Fraction:
+    if pool.kind is PoolKind.ROOT:
+        return _ANYWHERE
+    if nodes.isdisjoint(pool.nodes):
+        return _NOTHING
+    return _WHOLE if pool.kind is PoolKind.NUMA else _SPREAD
 
 
 def _package_score(packages: frozenset[int], pool: Pool, pools: Sequence[Pool], topology: Topology) -> Fraction:
@@ -78,6 +84,6 @@ def _package_score(packages: frozenset[int], pool: Pool, pools: Sequence[Pool], 
             return _WHOLE
         case PoolKind.DIE:
             return Fraction(1, len(pool.nodes & topology.cpu_nodes))
-        case PoolKind.NUMA:
+        case PoolKind.NUMA | PoolKind.CACHE:
             socket = next(pools[other] for other in pool.ancestors if pools[other].kind is PoolKind.SOCKET)
             return Fraction(1, len(socket.nodes & topology.cpu_nodes))

@@ -40,12 +40,12 @@ class Machine:
         return sum(1 << node.id for node in self.topology.nodes if not node.cpus.isdisjoint(cpus))
 
 
-def make_machine(topology: Topology, constraints: Constraints) -> Machine:
-    """Return *topology* as pools.
+def make_machine(topology: Topology, constraints: Constraints, *, caches: bool = False) -> Machine:
+    """Return *topology* as pools, L3 caches among them where *caches* says so.
 
     Raises:
         PartitionError: the constraints do not fit it.
     """
     allocator = CPUAllocator(topology, priorities_of(topology))
-    pools = build_pools(topology, partition(topology, constraints, allocator))
+    pools = build_pools(topology, partition(topology, constraints, allocator), caches=caches)
     return Machine(topology, pools, MemorySets(topology, pools), allocator)

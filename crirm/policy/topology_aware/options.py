@@ -93,6 +93,11 @@ class TopologyAwareOptions:
         default="0",
         check=check_per_arrival,
     )
+    cache_pools: bool = option(
+        "CachePools",
+        "Whether L3 caches are pools, where a NUMA node (or die, or package) holds two or more of them.",
+        default=False,
+    )
 
     @property
     def limits(self) -> Limits:

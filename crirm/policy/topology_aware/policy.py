@@ -251,5 +251,5 @@ def make(name: str, topology: Topology, constraints: Constraints, options: Topol
         PartitionError: the available and reserved CPUs do not fit the machine.
         GlobError: a pattern of reserved namespaces is none.
     """
-    machine = make_machine(topology, constraints)
+    machine = make_machine(topology, constraints, caches=options.cache_pools)
     return TopologyAware(name, machine, make_reader(options, machine.sets))

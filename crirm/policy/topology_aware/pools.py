@@ -7,11 +7,15 @@ pool               is made
 ``socket #S``      for every package
 ``die #S/D``       for every die of a package with two or more
 ``NUMA node #N``   for every node with CPUs, where its die (or package, without dies) holds two or more of them whole
+``L3 cache #N``    with the option ``CachePools``: for every L3 cache, where the lowest of the pools above holds two or
+                   more of them whole
 =================  ==============================================================================================
 
 A node that spans packages or dies (NUMA switched off) makes no pool: its memory belongs to every pool that has CPUs of
 it. A node without CPUs goes with the nearest node that has some; of several equally near ones, with the one that got
-the fewest nodes of that kind of memory so far, then with the lowest.
+the fewest nodes of that kind of memory so far, then with the lowest. Memory of a cache's pool is its node's.
+
+L3 caches have the kernel's numbers; if these are missing or not unique, they are counted from the lowest CPU on.
 
 Pools are numbered so that children come before parents: the pools below pool *n* are ``first..n-1``, the root is last.
 """
@@ -34,6 +38,7 @@ class PoolKind(enum.Enum):
     SOCKET = "socket"
     DIE = "die"
     NUMA = "NUMA node"
+    CACHE = "L3 cache"
 
 
 @attrs.frozen
@@ -85,10 +90,14 @@ class _Draft:
     depth: int = 0
 
 
-def build_pools(topology: Topology, partition: Partition) -> tuple[Pool, ...]:
-    """Return all pools by number."""
+def build_pools(topology: Topology, partition: Partition, *, caches: bool = False) -> tuple[Pool, ...]:
+    """Return all pools by number; L3 caches are pools where *caches* says so."""
     nodes = _nodes_with_cpus(topology)
     sockets = [_socket(topology, package, nodes) for package in topology.packages]
+    if caches:
+        numbered = _numbered_caches(topology)
+        for socket in sockets:
+            _divide(socket, numbered)
     root = _Draft(PoolKind.ROOT, "root", topology.online, None, sockets) if len(sockets) > 1 else sockets[0]
     attached = attached_nodes(topology)
     drafts: list[_Draft] = []
@@ -110,6 +119,24 @@ def _socket(topology: Topology, package: Package, nodes: list[NumaNode]) -> _Dra
         if len(whole) > 1:
             parent.children = [_Draft(PoolKind.NUMA, f"NUMA node #{n.id}", n.cpus, package.id) for n in whole]
     return socket
+
+
+def _divide(draft: _Draft, caches: list[tuple[int, CPUSet]]) -> None:
+    """Add the pools of L3 caches below *draft*."""
+    for child in draft.children:
+        _divide(child, caches)
+    whole = [(number, cpus) for number, cpus in caches if cpus <= draft.cpus]
+    if not draft.children and len(whole) > 1:
+        draft.children = [_Draft(PoolKind.CACHE, f"L3 cache #{n}", cpus, draft.package) for n, cpus in whole]
+
+
+def _numbered_caches(topology: Topology) -> list[tuple[int, CPUSet]]:
+    caches = [cache for cache in topology.caches if cache.level == 3]
+    numbers = [cache.id for cache in caches if cache.id is not None]
+    unique = len(set(numbers)) == len(caches)
+    return [
+        (number, cache.cpus) for number, cache in zip(numbers if unique else range(len(caches)), caches, strict=True)
+    ]
 
 
 def _die(die: Die) -> _Draft:

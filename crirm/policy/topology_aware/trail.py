@@ -81,8 +81,7 @@ def refusal(choice: Comparison, workload: Workload) -> RefusedError:
         has = f"has {choice.exclusive(best.id)} to spare"
     else:
         best = max(pools, key=lambda pool: (choice.supply.allocatable[pool.id], pool.depth, -pool.id))
-        left = choice.supply.allocatable[best.id]
-        has = f"has {millicpu_text(left)} left"
+        has = f"has {millicpu_text(choice.supply.allocatable[best.id])} left"
     code = RefusalCode.TOO_FEW_EXCLUSIVE_CPUS if cpu.full else RefusalCode.TOO_LITTLE_SHARED_CPU
     return RefusedError(code, f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
 

@@ -9,7 +9,7 @@ import attrs
 from hypothesis import strategies as st
 
 from crirm.config.config import Config
-from crirm.config.cpus import CgroupCPUs, CPUAmount, CPUs, ExactCPUs
+from crirm.config.cpus import AllCPUsBut, CgroupCPUs, CPUAmount, CPUs, ExactCPUs
 from crirm.config.dump import DumpSection
 from crirm.config.logger import LoggerSection
 from crirm.config.policy import PolicySection, Resources
@@ -32,6 +32,7 @@ lists = st.lists(scalars | texts, max_size=2)
 values = scalars | texts | lists | st.dictionaries(texts, scalars | texts | lists, max_size=2)
 cpus: st.SearchStrategy[CPUs] = (
     st.sets(st.integers(0, 200), min_size=1, max_size=4).map(lambda ids: ExactCPUs(CPUSet(ids)))
+    | st.sets(st.integers(0, 200), min_size=1, max_size=4).map(lambda ids: AllCPUsBut(CPUSet(ids)))
     | st.integers(1, 10**6).map(lambda amount: CPUAmount(MilliCPU(amount)))
     | st.text("ab/:-", min_size=1).map(lambda text: CgroupCPUs(f"/{text}"))
 )
@@ -45,9 +46,9 @@ def options_of(section: type) -> st.SearchStrategy[Any]:
         str: texts,
         tuple: st.lists(texts, max_size=2).map(tuple),
     }
-    default = section()
-    of_type = {field.name: kinds[type(getattr(default, field.name))] for field in attrs.fields(section)}
-    numbers = [field.name for field in attrs.fields(section) if str(getattr(default, field.name))[:1].isdecimal()]
+    kinds_of = {field.name: type(getattr(section(), field.name)) for field in attrs.fields(section)}
+    of_type = {name: options_of(kind) if attrs.has(kind) else kinds[kind] for name, kind in kinds_of.items()}
+    numbers = [name for name, kind in kinds_of.items() if kind is str and getattr(section(), name)[:1].isdecimal()]
     of_type |= {name: st.sampled_from(("0", "1", "12", "1500Mi")) for name in numbers}
     checks = {field.name: field.metadata[CHECK] for field in attrs.fields(section) if field.metadata[CHECK]}
     checked = {name: of_type[name].filter(partial(passes, check)) for name, check in checks.items()}

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crirm.config.cpus import CgroupCPUs, CPUAmount, ExactCPUs, parse_cpus, resolve_cpus
+from crirm.config.cpus import AllCPUsBut, CgroupCPUs, CPUAmount, ExactCPUs, parse_cpus, resolve_cpus
 from crirm.config.faults import ValueFault
 from crirm.model.cpuset import CPUSet
 from crirm.model.quantity import MilliCPU
@@ -26,6 +26,7 @@ def amount(millicpu: int) -> CPUAmount:
     [
         pytest.param("cpuset:0-3,8", exact("0-3,8"), id="a list by name"),
         pytest.param("cpuset:3", exact("3"), id="one CPU by name"),
+        pytest.param("exclude-cpuset:0-3", AllCPUsBut(CPUSet.parse("0-3")), id="all but a list"),
         pytest.param("0-3", exact("0-3"), id="a range"),
         pytest.param("1,3", exact("1,3"), id="a list"),
         pytest.param(" 0-3 ", exact("0-3"), id="blanks around"),
@@ -48,6 +49,7 @@ def test_cpus_are_read(value: Any, cpus: CPUs) -> None:
     ("value", "reason"),
     [
         pytest.param("", "the value is empty", id="empty"),
+        pytest.param("exclude-cpuset:", "the CPU list is empty", id="nothing excluded"),
         pytest.param("cpuset:", "the CPU list is empty", id="an empty list"),
         pytest.param("cpuset:a", "'a' at character 1 is not a CPU number", id="no list"),
         pytest.param("3-1", "runs backwards", id="backwards"),

@@ -107,6 +107,18 @@ def test_what_fits_the_machine_is_fine(available: str | None, reserved: str) -> 
             id="an amount that only isolated CPUs could make up",
         ),
         pytest.param(
+            None,
+            "exclude-cpuset:12",
+            "CPU 12 is not in this machine, which has 0-7; remove them @ $.policy.ReservedResources.CPU (line 4)",
+            id="excluding a CPU that is not there",
+        ),
+        pytest.param(
+            None,
+            "exclude-cpuset:0-7",
+            "excludes all CPUs of this machine, which has 0-7; exclude fewer @ $.policy.ReservedResources.CPU (line 4)",
+            id="excluding all",
+        ),
+        pytest.param(
             "2",
             "3",
             f"reserves 3 CPUs, but only 2 are available and not isolated; reserve fewer {RESERVED}",

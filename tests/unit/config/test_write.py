@@ -38,5 +38,7 @@ def test_the_options_of_the_policy_that_decides_are_written_and_of_others_what_i
     text = dump(loaded("policy: {Active: memtier, ReservedResources: {CPU: 1}, static: {RelaxedIsolation: true}}"))
     policy = yaml.safe_load(text)["policy"]
     assert policy["memtier"]["PinCPU"] is True
+    kubelet = policy["static"].pop("CPUManagerPolicyOptions")
+    assert set(kubelet.values()) == {False}
     assert policy["static"] == {"RelaxedIsolation": True, "Rdt": "auto"}
     assert "topology-aware" not in policy

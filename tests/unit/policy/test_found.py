@@ -10,7 +10,7 @@ import pytest
 from crirm.hosts.synthetic import parse_spec, topology_of
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import Adjustment
-from crirm.model.events import Synchronised
+from crirm.model.events import ContainerRequested, PodAdded, Synchronised
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
 from crirm.model.resources import Requirements
@@ -103,3 +103,23 @@ def test_another_policy_leaves_exclusive_containers_where_they_are(old: str, new
     assert after.workload == state.workload
     has = {key: str(one.cpus) for key, one in after.adjustments.items()}
     assert has == {"a": "2-3", "b": "7", "c": "5-6"}
+
+
+def test_who_is_found_where_no_shared_cpu_is_left_is_left_unplaced_with_the_reason() -> None:
+    state = synchronise("topology-aware", found("a", 6, "1-6"), found("b", 0, "1-6", QoSClass.BEST_EFFORT))
+    assert state.adjustments.keys() == {"a"}
+    assert "wants shared CPUs, but no pool has shared CPUs left" in state.degraded[ContainerKey("b")]
+
+
+def test_overflow_where_no_shared_cpu_is_left_is_refused_with_both_reasons() -> None:
+    state = synchronise("topology-aware", found("a", 6, "1-6"))
+    pod, late = found("late", 2, "")
+    state = step(policy("topology-aware"), state, PodAdded(pod), 0.0).state
+    asked = ContainerRequested(attrs.evolve(late, state=ContainerState.CREATING, found_on=CPUSet()))
+    decision = step(policy("topology-aware"), state, asked, 0.0, overflow=True)
+    assert decision.state is state
+    assert str(decision.refusal) == (
+        "shop/late/main wants 2 exclusive CPUs, but no pool has enough: socket #0, the best one, has 0 to spare; "
+        "with nothing reserved for it (overflow) it does not fit either: "
+        "shop/late/main wants shared CPUs, but no pool has shared CPUs left [too-little-shared-cpu]"
+    )

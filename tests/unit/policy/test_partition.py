@@ -31,7 +31,15 @@ def split(host: str, available: str, reserved: str) -> Partition:
         ),
         pytest.param("1p.4c isolated=0-1", "", "1", "3", "0-1", "2", id="an amount is never taken from isolated CPUs"),
         pytest.param(N4C16 + " isolated=8-9", "cpuset:0-8", "1", "1-7", "8", "0", id="isolated and available"),
-        pytest.param("2p.2c isolated=3", "", "1", "0-1", "3", "2", id="an amount comes from where fewest are left"),
+        pytest.param("2p.2c isolated=3", "", "1", "1-2", "3", "0", id="one CPU is the first that is not isolated"),
+        pytest.param("2p.3c.2t", "", "3", "2-5,7-11", "", "0-1,6", id="whole cores first, exactly so many"),
+        pytest.param("2p.3c.2t", "cpuset:1-11", "2", "2-5,7-11", "", "1,6", id="what is left of a core counts"),
+        pytest.param("1p.4c", "exclude-cpuset:1", "1", "2-3", "", "0", id="all available but one"),
+        pytest.param("1p.4c offline=3", "exclude-cpuset:1,3", "1", "2", "", "0", id="excluded and offline"),
+        pytest.param("1p.6c isolated=5", "", "exclude-cpuset:0-3", "0-3", "5", "4", id="all reserved but these"),
+        pytest.param(
+            "1p.6c isolated=5", "cpuset:1-5", "exclude-cpuset:2-4", "2-4", "5", "1", id="of the available ones"
+        ),
         pytest.param(
             N4C16 + " offline=1,15", "cpuset:0-2,15", "cpuset:0-1", "2", "", "0", id="offline ones are left out"
         ),
@@ -61,6 +69,9 @@ def test_partition(host: str, available: str, reserved: str, sharable: str, isol
         pytest.param("1p.4c offline=1", "cpuset:1", "1", "names no online CPU", id="available ones offline"),
         pytest.param("1p.4c isolated=3", "", "3", r"\(0-2\) leaves no CPU for other containers", id="all reserved"),
         pytest.param("1p.4c", "0", "1", "names no online CPU", id="nothing available"),
+        pytest.param("1p.4c", "exclude-cpuset:0-3", "1", "names no online CPU", id="all excluded"),
+        pytest.param("1p.4c", "exclude-cpuset:4", "1", "this machine has no CPUs 4", id="excluded too high"),
+        pytest.param("1p.4c", "", "exclude-cpuset:0-3", "reserves no online CPU", id="none reserved"),
         pytest.param("1p.4c", "5", "1", "needs 1 CPUs, but none can be used", id="more available than there are"),
         pytest.param("1p.4c", "1", "cpuset:0-1", "is fewer than the reserved CPUs", id="less available than reserved"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -33,6 +34,7 @@ from crirm.model.events import (
     TimerExpired,
     UpdateFailed,
 )
+from crirm.model.option import CHECK
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.resources import LinuxResources, Requirements
@@ -44,6 +46,8 @@ from crirm.policy.creation import asked_before
 from crirm.policy.keeping import staying
 from crirm.policy.pipeline import initial, step
 from crirm.policy.registry import POLICIES
+from crirm.policy.static.options import OptionsError
+from tests.unit.config.strategies import passes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -105,13 +109,24 @@ def topologies(draw: st.DrawFn) -> Topology:
 
 def options_of(kind: PolicyDescription) -> st.SearchStrategy[Any]:
     """Return options with all switches in any position."""
-    switches = [field.name for field in attrs.fields(kind.options) if field.default in (True, False)]
-    chosen: dict[str, st.SearchStrategy[Any]] = {name: st.booleans() for name in switches}
-    if "moves_per_minute" in attrs.fields_dict(kind.options):
-        chosen["moves_per_minute"] = st.sampled_from(("0", "1", "6"))
-        chosen["moves_per_arrival"] = st.sampled_from(("0", "1"))
-        chosen["move_bytes_per_minute"] = st.sampled_from(("0", "512Mi", "16Gi"))
-    return st.fixed_dictionaries(chosen).map(lambda options: kind.options(**options))
+    return _switched(kind.options)
+
+
+_MOVES = {
+    "moves_per_minute": st.sampled_from(("0", "1", "6")),
+    "moves_per_arrival": st.sampled_from(("0", "1")),
+    "move_bytes_per_minute": st.sampled_from(("0", "512Mi", "16Gi")),
+}
+
+
+def _switched(options: type) -> st.SearchStrategy[Any]:
+    fields = attrs.fields(options)
+    switches = {field.name: st.booleans() for field in fields if field.default in (True, False)}
+    groups = {field.name: _switched(type(field.default)) for field in fields if attrs.has(type(field.default))}
+    checks = {field.name: field.metadata[CHECK] for field in fields if field.name in groups}
+    allowed = {name: one.filter(partial(passes, checks[name])) for name, one in groups.items()}
+    moves = _MOVES if "moves_per_minute" in attrs.fields_dict(options) else {}
+    return st.fixed_dictionaries({**switches, **allowed, **moves}).map(lambda chosen: options(**chosen))
 
 
 def requirements(qos: QoSClass, cpu: int, memory: Bytes) -> Requirements:
@@ -160,7 +175,10 @@ class PolicyMachine(RuleBasedStateMachine):
         self.reserved = CPUSet(sorted(ordinary)[:reserved])
         self.constraints = Constraints(reserved=CPUConstraint(cpus=self.reserved))
         self.options = data.draw(options_of(self.kind))
-        self.policy = self.kind.make(topology, self.constraints, self.options)
+        try:
+            self.policy = self.kind.make(topology, self.constraints, self.options)
+        except OptionsError:
+            assume(False)  # noqa: FBT003 - hypothesis has no other word for it
         self.state = initial(self.policy)
 
     def do(self, event: Event) -> Decision:

@@ -127,7 +127,7 @@ async def test_a_trace_may_begin_in_the_middle(nursery: trio.Nursery, tmp_path: 
         ("default/p/a", "socket #1"),
         ("default/p/s", "socket #0"),
         ("default/p/b", "root"),
-        ("default/p/late", "root"),
+        ("default/p/late", "socket #1"),
     ]
 
 

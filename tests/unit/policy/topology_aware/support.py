@@ -33,8 +33,10 @@ PATIENT = settings(max_examples=30, deadline=None, suppress_health_check=[Health
 
 
 def reserve(text: str) -> CPUConstraint:
-    """Return a constraint of so many CPUs (``2``, ``0.75``), or of these (``cpuset:0-1``)."""
+    """Return a constraint of so many CPUs (``2``, ``0.75``), of these (``cpuset:0-1``), or of all but these."""
     kind, _, cpus = text.rpartition(":")
+    if kind == "exclude-cpuset":
+        return CPUConstraint(excluded=CPUSet.parse(cpus))
     if kind:
         return CPUConstraint(cpus=CPUSet.parse(cpus))
     return CPUConstraint(millicpu=MilliCPU(round(1000 * float(text))))

@@ -8,6 +8,7 @@ from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.refusal import RefusalReason, RefusedError
 from crirm.model.workload import TopologyHint
 from crirm.policy.topology_aware.hints import combined, hint_scores
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from tests.unit.policy.topology_aware.support import NS, Node, make_policy, trail_of
 
 # 16 CPUs: package 0 has 0-7, its dies 0-3 and 4-7, its NUMA nodes 0-1, 2-3, 4-5 and 6-7.
@@ -43,6 +44,26 @@ def test_score(told: TopologyHint, numa: str, die: str, socket: str, root: str) 
     names = ("NUMA node #1", "die #0/0", "socket #0", "root")
     scores = [hint_scores([told], pools[name], machine.pools, machine.topology)[0] for name in names]
     assert scores == [Fraction(numa), Fraction(die), Fraction(socket), Fraction(root)]
+
+
+@pytest.mark.parametrize(
+    ("told", "score"),
+    [
+        pytest.param(hint(cpus="0-3"), "1", id="CPUs of the whole node"),
+        pytest.param(hint(cpus="0"), "1", id="a CPU of the cache"),
+        pytest.param(hint(cpus="0-1,4"), "2/3", id="CPUs of the cache, and of another"),
+        pytest.param(hint(cpus="2-3"), "0", id="CPUs of the other cache"),
+        pytest.param(hint(nodes="0"), "1", id="the node"),
+        pytest.param(hint(nodes="1"), "0", id="the other node"),
+        pytest.param(hint(packages=frozenset({0})), "1/2", id="the package of two nodes"),
+    ],
+)
+def test_a_cache_is_as_near_as_the_pool_above_it(told: TopologyHint, score: str) -> None:
+    """Its CPUs are 0-1, those of its node 0-3."""
+    machine = make_policy("1p.2n.2l.2c", options=TopologyAwareOptions(cache_pools=True)).machine
+    pool = machine.pools[0]
+    assert pool.name == "L3 cache #0"
+    assert hint_scores([told], pool, machine.pools, machine.topology) == [Fraction(score)]
 
 
 @pytest.mark.parametrize(

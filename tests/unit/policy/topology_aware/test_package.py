@@ -20,18 +20,19 @@ def test_the_policy_has_two_names() -> None:
 
 def test_options_have_the_keys_of_the_original() -> None:
     keys = {field.metadata["key"]: field.default for field in attrs.fields(TopologyAwareOptions)}
-    assert (
-        keys.items()
-        >= {
-            "PinCPU": True,
-            "PinMemory": True,
-            "PreferIsolatedCPUs": True,
-            "PreferSharedCPUs": False,
-            "ReservedPoolNamespaces": ("kube-system",),
-            "ColocatePods": False,
-            "ColocateNamespaces": False,
-        }.items()
-    )
+    assert keys == {
+        "PinCPU": True,
+        "PinMemory": True,
+        "PreferIsolatedCPUs": True,
+        "PreferSharedCPUs": False,
+        "ReservedPoolNamespaces": ("kube-system",),
+        "ColocatePods": False,
+        "ColocateNamespaces": False,
+        "CachePools": False,
+        "MovesPerMinute": "6",
+        "MoveBytesPerMinute": "16Gi",
+        "MovesPerArrival": "0",
+    }
 
 
 def test_a_pattern_that_is_none_is_refused_at_once() -> None:

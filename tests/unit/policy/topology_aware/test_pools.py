@@ -9,7 +9,7 @@ from hypothesis import given
 from crirm.hosts.synthetic import HostSpec, parse_spec, topology_of
 from crirm.model.cpuset import CPUSet
 from crirm.policy.partition import Partition
-from crirm.policy.topology_aware.pools import Pool, build_pools
+from crirm.policy.topology_aware.pools import Pool, PoolKind, build_pools
 from tests.unit.hosts.host_specs import host_specs
 from tests.unit.policy.topology_aware.support import PATIENT
 
@@ -22,6 +22,13 @@ NONE = CPUSet()
 def pools_of(host: str | Topology) -> tuple[Pool, ...]:
     topology = topology_of(parse_spec(host)) if isinstance(host, str) else host
     return build_pools(topology, Partition(topology.online, NONE, NONE))
+
+
+def cached(host: str | Topology) -> list[tuple[str, str, str]]:
+    """Return name, CPUs and nodes of the pools, with those of L3 caches."""
+    topology = topology_of(parse_spec(host)) if isinstance(host, str) else host
+    pools = build_pools(topology, Partition(topology.online, NONE, NONE), caches=True)
+    return [(pool.name, str(pool.cpus), str(pool.nodes)) for pool in pools]
 
 
 def server() -> Topology:
@@ -153,3 +160,97 @@ def test_pools_are_a_tree(spec: HostSpec) -> None:
         assert sum(len(child.cpus) for child in children) == len(CPUSet.union(child.cpus for child in children))
         assert all(child.cpus <= pool.cpus and child.nodes <= pool.nodes for child in children)
         assert len(children) != 1
+
+
+# --- L3 caches ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        pytest.param(
+            "1p.2n.2l.2c pmem=8Gi@1",
+            [
+                ("L3 cache #0", "0-1", "0"),
+                ("L3 cache #1", "2-3", "0"),
+                ("NUMA node #0", "0-3", "0"),
+                ("L3 cache #2", "4-5", "1-2"),
+                ("L3 cache #3", "6-7", "1-2"),
+                ("NUMA node #1", "4-7", "1-2"),
+                ("socket #0", "0-7", "0-2"),
+            ],
+            id="caches of a NUMA node, which have the memory of their node",
+        ),
+        pytest.param(
+            "1p.2l.2c",
+            [("L3 cache #0", "0-1", "0"), ("L3 cache #1", "2-3", "0"), ("socket #0", "0-3", "0")],
+            id="caches of a package",
+        ),
+        pytest.param(
+            "1p.2d.1n.2l.1c",
+            [
+                ("L3 cache #0", "0", "0"),
+                ("L3 cache #1", "1", "0"),
+                ("die #0/0", "0-1", "0"),
+                ("L3 cache #2", "2", "1"),
+                ("L3 cache #3", "3", "1"),
+                ("die #0/1", "2-3", "1"),
+                ("socket #0", "0-3", "0-1"),
+            ],
+            id="caches of a die",
+        ),
+        pytest.param(
+            "2p.1n.1l.2c",
+            [("socket #0", "0-1", "0"), ("socket #1", "2-3", "1"), ("root", "0-3", "0-1")],
+            id="a node with one cache stands for it",
+        ),
+        pytest.param(
+            "2p.0n.2l.1c",
+            [
+                ("L3 cache #0", "0", "0"),
+                ("L3 cache #1", "1", "0"),
+                ("socket #0", "0-1", "0"),
+                ("L3 cache #2", "2", "0"),
+                ("L3 cache #3", "3", "0"),
+                ("socket #1", "2-3", "0"),
+                ("root", "0-3", "0"),
+            ],
+            id="a node across packages",
+        ),
+    ],
+)
+def test_pools_of_caches(host: str, expected: list[tuple[str, str, str]]) -> None:
+    assert cached(host) == expected
+
+
+@pytest.mark.parametrize(
+    ("numbers", "names"),
+    [
+        pytest.param((7, 3), ["L3 cache #7", "L3 cache #3"], id="the kernel's numbers"),
+        pytest.param((0, 0), ["L3 cache #0", "L3 cache #1"], id="not unique"),
+        pytest.param((None, 3), ["L3 cache #0", "L3 cache #1"], id="not all known"),
+    ],
+)
+def test_numbers_of_caches(numbers: tuple[int | None, int | None], names: list[str]) -> None:
+    topology = topology_of(parse_spec("1p.2l.2c"))
+    told = iter(numbers)
+    caches = tuple(attrs.evolve(one, id=next(told)) if one.level == 3 else one for one in topology.caches)
+    assert [name for name, *_ in cached(attrs.evolve(topology, caches=caches))] == [*names, "socket #0"]
+
+
+@PATIENT
+@given(host_specs())
+def test_pools_of_caches_only_divide_the_lowest_of_the_others(spec: HostSpec) -> None:
+    topology = topology_of(spec)
+    parts = Partition(topology.online, NONE, NONE)
+    with_caches = build_pools(topology, parts, caches=True)
+    others = [pool for pool in with_caches if pool.kind is not PoolKind.CACHE]
+    assert [(pool.name, pool.cpus, pool.nodes, pool.depth) for pool in others] == [
+        (pool.name, pool.cpus, pool.nodes, pool.depth) for pool in build_pools(topology, parts)
+    ]
+    for pool in with_caches:
+        if pool.kind is PoolKind.CACHE:
+            parent = with_caches[pool.parent or 0]
+            assert pool.cpus < parent.cpus
+            assert pool.nodes == parent.nodes
+            assert pool.cpus in [cache.cpus for cache in topology.caches if cache.level == 3]

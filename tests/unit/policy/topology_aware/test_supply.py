@@ -117,7 +117,7 @@ def test_who_comes_later_shares_elsewhere_or_is_refused_for_want_of_shared_cpus(
     assert node.cpus("elsewhere") == "2-3"
     node.remove("elsewhere")
     node.add("second", 3000)
-    with pytest.raises(RefusedError, match=r"but no pool has shared CPUs left$"):
+    with pytest.raises(RefusedError, match=r"but no pool has shared CPUs left \[too-little-shared-cpu"):
         node.add("late", cpu, qos=qos)
 
 

@@ -2,75 +2,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
 import pytest
 
-from crirm.hosts.synthetic import parse_spec, topology_of
-from crirm.model.cpuset import CPUSet
 from crirm.model.qos import QoSClass
-from crirm.model.quantity import MilliCPU
 from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
-from crirm.model.resources import Requirements
-from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
-from crirm.policy.api import Constraints, CPUConstraint
-from crirm.policy.registry import POLICIES
-from crirm.policy.static.options import StaticOptions
+from crirm.model.workload import ContainerKey
+from tests.unit.policy.static.support import Node
 
 if TYPE_CHECKING:
     from crirm.model.trail import Trail
     from crirm.policy.api import Placement
-    from crirm.policy.static.policy import StaticPolicy, StaticState
 
-HOST = "1p.6c.2t isolated=4-5,10-11"
-"""Core N has CPUs N and N+6; cores 4 and 5 are isolated. Tests reserve CPU 0."""
 
 PREFER = "prefer-isolated-cpus.cri-resource-manager.intel.com"
 LEGACY = "cri-resource-manager.intel.com/prefer-isolated-cpus"
 SHARED = "0-3,6-9"
-
-
-class Node:
-    """The policy ``static`` on one machine, and what it has decided."""
-
-    def __init__(self, host: str = HOST, reserved: str = "0", available: str = "", *, relaxed: bool = False) -> None:
-        constraints = Constraints(
-            CPUConstraint(cpus=CPUSet.parse(available)) if available else CPUConstraint(),
-            CPUConstraint(cpus=CPUSet.parse(reserved)),
-        )
-        topology = topology_of(parse_spec(host))
-        self.policy: StaticPolicy = POLICIES["static"].make(topology, constraints, StaticOptions(relaxed))  # type: ignore[assignment]
-        self.state: StaticState = self.policy.initial()
-        self.workload = Workload()
-        self.cpus: dict[str, str] = {}
-
-    def add(
-        self,
-        name: str,
-        millicpu: int,
-        qos: QoSClass = QoSClass.GUARANTEED,
-        annotations: dict[str, str] | None = None,
-    ) -> Placement:
-        pod = Pod(PodId(f"pod-{name}"), f"uid-{name}", f"pod-{name}", "default", qos, annotations=annotations or {})
-        requirements = Requirements(MilliCPU(millicpu))
-        container = Container(ContainerKey(name), pod.id, "c", ContainerState.CREATING, requirements)
-        known = attrs.evolve(self.workload, pods={**self.workload.pods, pod.id: pod})
-        placement = self.policy.allocate(self.state, known, container)
-        self.workload = attrs.evolve(known, containers={**known.containers, container.key: container})
-        return self._take(placement)
-
-    def resize(self, name: str, millicpu: int) -> Placement:
-        container = self.workload.containers[ContainerKey(name)]
-        wanted = attrs.evolve(container, requirements=Requirements(MilliCPU(millicpu)))
-        return self._take(self.policy.resize(self.state, self.workload, wanted))
-
-    def remove(self, name: str) -> Placement:
-        del self.cpus[name]
-        return self._take(self.policy.release(self.state, self.workload, ContainerKey(name)))
-
-    def _take(self, placement: Placement) -> Placement:
-        self.state = placement.state
-        self.cpus |= {key: str(adjustment.cpus) for key, adjustment in placement.changed.items()}
-        return placement
 
 
 def trail_of(placement: Placement) -> Trail:
