@@ -7,6 +7,7 @@ brackets and colons have no meaning. JSON does its own escaping and is printed u
 from __future__ import annotations
 
 import sys
+import textwrap
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import click
 from rich.console import Console
 from rich.segment import Segment
 
-from crirm.cli.tables import table_lines, wrapped
+from crirm.cli.tables import NARROWEST_TEXT, table_lines, wrapped
 from crirm.errors import visible
 
 if TYPE_CHECKING:
@@ -40,6 +41,15 @@ def say(text: str, *, err: bool = False) -> None:
     width = screen_width(err=err)
     for line in visible(text, but="\n").split("\n"):
         click.echo("\n".join(wrapped(line, width)), err=err)
+
+
+def say_hanging(label: str, text: str) -> None:
+    """Print *label* and *text* beside it; on a terminal, the lines of a long text stand below one another."""
+    width = screen_width()
+    room = width - len(label)
+    lines = textwrap.wrap(visible(text), max(room, NARROWEST_TEXT), break_long_words=False, break_on_hyphens=False)
+    for number, line in enumerate(lines or [""]):
+        click.echo((label if number == 0 else " " * len(label)) + line)
 
 
 def harmless(answer: Any) -> Any:

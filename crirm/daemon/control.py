@@ -34,6 +34,7 @@ log = get_logger("control")
 
 LONGEST_QUESTION_BYTES = 8 << 20  # a configuration of maximum size, with every character escaped
 EXCHANGE_WITHIN_S = 10.0  # for the whole question, and for the whole answer
+MOST_ANALYSED = 16  # containers in one answer
 _FAULT = "internal error, a bug in crirm; see its log"
 
 
@@ -60,6 +61,9 @@ class Observed(Protocol):
 
     def drift(self) -> Mapping[ContainerKey, str]:
         """Return the drift from the decision, in words, by container."""
+
+    async def analysed(self, key: ContainerKey) -> dict[str, Any]:
+        """Return what the kernel has of a container, as JSON."""
 
 
 @contextmanager
@@ -133,6 +137,7 @@ class Answers:
 
         Args:
             question: ``{"ask": "status"}``, ``{"ask": "explain", "what": "namespace/pod/container or a part of it"}``,
+                also with ``"analyze": true`` for what the kernel has,
                 ``{"ask": "propose", "name": "file", "config": "text of a configuration"}`` or the same with
                 ``activate``; ``{"ask": "record", "file": "where a trace begins, empty to end it"}``; ``{"ask":
                 "shadow"}`` and what `shadow_answer` says.
@@ -150,7 +155,10 @@ class Answers:
                     raise QuestionError(
                         "policy none assigns nothing, so there is nothing to explain; choose another policy"
                     )
-                return {"explained": explanations(what, node), "refused": refusals(what, node)}
+                entries = explanations(what, node)
+                if question.get("analyze") is True:
+                    await analyse(entries, node)
+                return {"explained": entries, "refused": refusals(what, node)}
             case {"ask": "propose", "name": str(name), "config": str(text)}:
                 return proposal_record(*await self.configurations.proposed(name, text))
             case {"ask": "activate", "name": str(name), "config": str(text)}:
@@ -296,6 +304,18 @@ def explanations(what: str, observed: Observed) -> list[dict[str, Any]]:
         QuestionError: see `explained`.
     """
     return [_explained(entry, observed) for entry in explained(what, observed)]
+
+
+async def analyse(entries: Sequence[dict[str, Any]], observed: Observed) -> None:
+    """Add to *entries* of `explanations` what the kernel has of each container.
+
+    Raises:
+        QuestionError: these are too many to read at once.
+    """
+    if len(entries) > MOST_ANALYSED:
+        raise QuestionError(f"{len(entries)} containers match; --analyze reads at most {MOST_ANALYSED}, so name fewer")
+    for entry in entries:
+        entry["kernel"] = await observed.analysed(entry["trail"]["key"])
 
 
 def _explained(entry: Explained, observed: Observed) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import trio
 
 from crirm import __version__
 from crirm.admission.admission import as_asked
+from crirm.daemon.enforcer.analysis import analysed
 from crirm.daemon.enforcer.enforcer import Enforcer
 from crirm.daemon.enforcer.kernel import ThreadedKernel
 from crirm.daemon.observation.doubts import Doubts
@@ -174,6 +175,7 @@ class DecidingNode:
         self.shadowing = Shadowing(engine)
         self._listen()
         self._nursery = nursery
+        self._host_root = settings.host_root
         self._knows_creations = False
         self._life = trio.CancelScope()
 
@@ -303,6 +305,10 @@ class DecidingNode:
         found = self.enforcer.drift if self.enforcer is not None else {}
         drifted = {key: str(drift) for key, drift in found.items() if drift.present}
         return {**self.effects.handover.overdue, **drifted}
+
+    async def analysed(self, key: ContainerKey) -> dict[str, Any]:
+        """See ``control.Observed``."""
+        return await analysed(self.engine.state, key, self.topology, self._host_root)
 
     def _make_enforcer(self, host_root: Path, mode: Mode) -> Enforcer | None:
         try:

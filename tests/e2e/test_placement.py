@@ -305,3 +305,29 @@ def test_an_adjustment_from_outside_moves_what_runs(containerd: Containerd, shor
         assert (node.cpus(shared), node.cpus(favoured)) == (ONLINE - own, own)
         adjust({})
         assert (node.cpus(shared), node.cpus(favoured)) == (ONLINE, ONLINE)
+
+
+def test_the_analysis_tells_what_the_kernel_has(containerd: Containerd, short_path: Path) -> None:
+    """CPUs, memory by NUMA node and throttling are those in the files of the container's cgroup."""
+    busy = "dd if=/dev/zero of=/dev/shm/x bs=1M count=16; while true; do :; done"
+    with crirm(containerd, short_path, "static") as node:
+        container = node.run("u1", cpus=0.2, command=("sh", "-c", busy))
+        stat = node.cgroup_file(container, "cpu", "cpu.stat", "cpu.stat")
+        wait_until(lambda: int(dict(line.split() for line in stat.read_text().splitlines())["nr_throttled"]) > 2)
+        before = dict(line.split() for line in stat.read_text().splitlines())
+        (explained,) = node.ask("explain", "u1/main", "--analyze")
+        kernel, after = explained["kernel"], dict(line.split() for line in stat.read_text().splitlines())
+        assert kernel["cpus"] == str(node.cpus(container))
+        throttled = kernel["throttling"]["throttled"]
+        assert int(before["nr_throttled"]) <= throttled <= int(after["nr_throttled"])
+        assert any(finding.startswith("its CPU limit stopped it in ") for finding in kernel["findings"])
+        assert kernel["remote_bytes"] == 0 or len(kernel["memory_bytes"]) > 1
+        own = node.cgroup_file(container, "memory", "memory.usage_in_bytes", "memory.current")
+        if kernel["memory_source"] == "memory.numa_stat":
+            used, told = int(own.read_text()), sum(kernel["memory_bytes"].values())
+            assert 16 << 20 <= told <= used + (8 << 20)
+        else:
+            assert not (own.parent / "memory.numa_stat").exists()
+            assert kernel["memory_source"] or any("memory by NUMA node" in each for each in kernel["missing"])
+        pressure = Path(own.parent / "cpu.pressure")
+        assert (kernel["pressure_percent"] is not None) == pressure.exists()

@@ -136,3 +136,28 @@ def test_policy_none_has_no_events_for_a_shadow(stage: Stage) -> None:
     stage.relay("--host-root", stage.place / "host", "--state-dir", node.state)
     said = error("shadow", "start", "--policy", "static", "--control-socket", socket_of(node))
     assert "policy none decides nothing" in said
+
+
+# --- explain ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("node", ["static", "topology-aware"], indirect=True)
+@pytest.mark.parametrize("words", [(), ("--analyze",)], ids=["", "analyze"])
+def test_explain_fits_a_dumb_terminal(node: Node, words: tuple[str, ...]) -> None:
+    node.start()
+    for number, cpus in enumerate((1, 2, 0.5)):
+        node.run(f"a-rather-long-name-of-a-deployment-7d9c9b8f6d-x2x4{number}", cpus)
+    assert node.create("huge", 7).code == RESOURCE_EXHAUSTED
+    for what in ("main", "huge"):
+        shown = screen("explain", what, *words, "--control-socket", socket_of(node))
+        assert max(map(len, shown.splitlines())) <= 80
+        assert shown.startswith("default/")
+
+
+def test_without_cgroups_the_analysis_says_so(node: Node) -> None:
+    """The embedded runtime runs nothing."""
+    node.start()
+    node.run("a", 1)
+    (explained,) = node.ask("explain", "a", "--analyze")
+    (missing,) = explained["kernel"]["missing"]
+    assert "no cpuset or cpu controller" in missing

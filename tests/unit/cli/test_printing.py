@@ -77,12 +77,12 @@ def test_explain_shows_it(evil: str, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = {"pool": evil, "facts": [[evil, evil]], "rule": evil, "lost_to": evil, "own": 0, "other": 1, "why": evil}
     trail = dict.fromkeys(("policy", "asked", "granted", "chosen"), evil)
     entry = {"name": evil, "at_s": 0.0, "since": [move]}
-    entry["trail"] = {**trail, "notes": [evil], "verdicts": [verdict], "moves": [move]}
+    entry["trail"] = {**trail, "notes": [evil], "verdicts": [verdict, {**verdict, "facts": []}], "moves": [move]}
     refused = {"name": evil, "at_s": 0.0, "refused": evil, "times": 2}
     monkeypatch.setattr(explain, "ask", lambda *_: {"explained": [entry], "refused": [refused]})
     result = CliRunner().invoke(explain.command, ["x"], catch_exceptions=False)
     check(result.output, evil)
-    assert len(result.output.splitlines()) == 18
+    assert len(result.output.splitlines()) == 20
 
 
 @pytest.mark.parametrize("evil", [param for param in EVIL if param.id != "half a character"])

@@ -264,3 +264,6 @@ class Seen:
 
     def drift(self) -> dict[ContainerKey, str]:
         return {}
+
+    async def analysed(self, key: ContainerKey) -> dict[str, Any]:
+        return {"key": key}

@@ -1,0 +1,110 @@
+"""What the kernel has of a container beside what was decided, and where the two differ, in sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from crirm.model.cpuset import NodeSet
+from crirm.model.decision import UNADJUSTED, Adjustment
+from crirm.system.cgroup_analysis import Analysis, analyse
+from crirm.system.cgroup_find import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crirm.model.decision import State
+    from crirm.model.topology import Topology
+    from crirm.model.workload import ContainerKey
+
+WITHIN_S: Final = 5.0  # numa_maps of a process that has hundreds of GiB takes seconds
+READERS: Final = trio.CapacityLimiter(2)  # others need threads too
+PRESSED_PERCENT: Final = 10.0
+_MIB: Final = 1 << 20
+
+
+async def analysed(state: State, key: ContainerKey, topology: Topology, host_root: str) -> dict[str, Any]:
+    """Return as JSON what the kernel has of a container, and where it differs from what was decided.
+
+    Args:
+        state: of now.
+        key: of the container.
+        topology: the machine.
+        host_root: where the host's file systems are.
+    """
+    container = state.workload.containers.get(key)
+    if container is None or not container.id:
+        return record(
+            Analysis("", missing=("the container does not exist any more, or not yet",)), UNADJUSTED, topology
+        )
+    place = Place(state.workload.pod_of(container).cgroup_parent, container.id)
+    found = Analysis("", missing=(f"the kernel did not answer within {WITHIN_S:g} s",))
+    with trio.move_on_after(WITHIN_S):
+        found = await trio.to_thread.run_sync(analyse, Path(host_root), place, abandon_on_cancel=True, limiter=READERS)
+    return record(found, state.adjustments.get(key, UNADJUSTED), topology)
+
+
+def record(found: Analysis, decided: Adjustment, topology: Topology) -> dict[str, Any]:
+    """Return *found* as JSON, with what differs from the decision."""
+    from crirm.replay.moments import far  # noqa: PLC0415 - asked seldom
+
+    memory = found.memory or {}
+    there = NodeSet(node for node, amount in memory.items() if amount)
+    cpus = found.cpus if found.cpus is not None else decided.cpus
+    remote = far(topology, cpus, there) if there else NodeSet()
+    remote_bytes = sum(memory[node] for node in remote)
+    return {
+        "cgroup": found.cgroup,
+        "version": found.version,
+        "cpus": _text(found.cpus),
+        "mems": _text(found.mems),
+        "memory_bytes": {str(node): amount for node, amount in memory.items()},
+        "memory_source": found.memory_source,
+        "remote_nodes": str(remote),
+        "remote_bytes": remote_bytes,
+        "pressure_percent": found.pressure and attrs.asdict(found.pressure),
+        "throttling": found.throttling and attrs.asdict(found.throttling),
+        "missing": list(found.missing),
+        "findings": list(findings(found, decided, remote)),
+    }
+
+
+def findings(found: Analysis, decided: Adjustment, remote: NodeSet) -> Iterator[str]:
+    """Yield where the kernel and the decision differ, and what slows the container, a sentence each.
+
+    Args:
+        found: in the kernel.
+        decided: by crirm.
+        remote: NUMA nodes with memory of the container that are not near its CPUs.
+    """
+    for what, assigned, effective in (
+        ("CPUs", decided.cpus, found.cpus),
+        ("memory nodes", decided.mems, found.mems),
+    ):
+        if assigned is not None and effective is not None and str(assigned) != str(effective):
+            yield f"the kernel lets it use {what} {effective}, not {assigned} as assigned"
+    memory = found.memory or {}
+    total = sum(memory.values())
+    outside = [node for node in memory if decided.mems is not None and memory[node] and node not in decided.mems]
+    if left := sum(memory[node] for node in outside):
+        yield f"{share(left, total)} is on NUMA node {NodeSet(outside)}, where it may not allocate now: not migrated"
+    if distant := sum(memory[node] for node in remote):
+        yield f"{share(distant, total)} is remote: on NUMA node {remote}, not near its CPUs"
+    if found.pressure is not None and found.pressure.avg60 >= PRESSED_PERCENT:
+        yield f"it waited for a CPU {found.pressure.avg60:g} % of the last minute"
+    if found.throttling is not None and found.throttling.throttled:
+        times = found.throttling
+        share_text = f"{times.throttled} of {times.periods} periods, {times.throttled_us / 1e6:.3g} s in all"
+        yield f"its CPU limit stopped it in {share_text}"
+
+
+def share(part: int, whole: int) -> str:
+    """Return an amount of memory, and its share of the whole."""
+    return f"{part / _MIB:.3g} MiB of its memory ({100 * part / whole:.0f} %)"
+
+
+def _text(ids: object) -> str | None:
+    return None if ids is None else str(ids)
