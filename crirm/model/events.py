@@ -143,6 +143,17 @@ class UpdateDone:
 
 
 @attrs.frozen
+class MoveRequested:
+    """An operator requests one more move by which containers come together, beyond the policy's own budget.
+
+    Args:
+        bytes: memory that the container may have where it comes from, at most.
+    """
+
+    bytes: int
+
+
+@attrs.frozen
 class Synchronised:
     """The runtime has listed everything it has; anything else that was known at that time is gone.
 
@@ -177,5 +188,6 @@ Event = (
     | TimerExpired
     | UpdateFailed
     | UpdateDone
+    | MoveRequested
     | Synchronised
 )

@@ -157,6 +157,18 @@ class Policy(Protocol):
         """
         return Placement(state)
 
+    def clear_way(self, state: Any, workload: Workload, allowance: Allowance) -> Placement:  # noqa: ARG002 - the interface
+        """Move one container elsewhere, not further apart than it is, such that a spread one could come together then.
+
+        Returns:
+            the placement with one move, or with none.
+        """
+        return Placement(state)
+
+    def spread(self, state: Any, workload: Workload) -> tuple[ContainerKey, ...]:  # noqa: ARG002 - the interface
+        """Return the containers that would be on fewer NUMA nodes if they were alone, in the order of keys."""
+        return ()
+
     def make_room(
         self,
         state: Any,  # noqa: ARG002 - the interface

@@ -14,6 +14,7 @@ changes into effects. Its rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar, assert_never
 
 import attrs
@@ -27,6 +28,7 @@ from crirm.model.events import (
     ContainerStarted,
     CreateFailed,
     Event,
+    MoveRequested,
     PodAdded,
     PodRemoved,
     PodResized,
@@ -44,11 +46,11 @@ from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.resources import Requirements
 from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
-from crirm.policy.api import Placement, Policy
+from crirm.policy.api import Allowance, Placement, Policy
 from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, not_created, superseded, tried_again
 from crirm.policy.faults import degraded, marked, sharing
 from crirm.policy.keeping import check_kept, staying_in
-from crirm.policy.moving import allowance, awaiting, why_room, with_spent
+from crirm.policy.moving import allowance, awaiting, is_held, why_room, with_spent
 from crirm.policy.states import (
     changed,
     healed,
@@ -138,10 +140,22 @@ class _Step:
                 return Decision(attrs.evolve(state, told=without(state.told, key)))
             case UpdateDone(key):
                 return Decision(state if key not in state.adjustments else with_told(state, key))
+            case MoveRequested(most):
+                return self._move(state, most)
             case Synchronised():
                 return self._synchronise(state, event)
             case _:
                 assert_never(event)
+
+    def _move(self, state: State, most_bytes: int) -> Decision:
+        """Make one move that was requested, whatever the budget says, which it counts in."""
+        if state.unsure:
+            return Decision(state)
+        allowed = Allowance(1, most_bytes, partial(is_held, state), "a move was requested")
+        placement = self.policy.gather(state.policy, state.workload, allowed)
+        if not placement.spent:
+            placement = self.policy.clear_way(state.policy, state.workload, allowed)
+        return self._placed(state, placement) if placement.spent else Decision(state)
 
     def gathered(self, before: State, event: Event, decision: Decision) -> Decision:
         """Have containers that were spread for want of room come together, if *event* may have made room."""

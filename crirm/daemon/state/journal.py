@@ -17,6 +17,7 @@ from crirm.model.events import (
     ContainerStarted,
     CreateFailed,
     Event,
+    MoveRequested,
     PodAdded,
     PodRemoved,
     PodResized,
@@ -65,6 +66,7 @@ KINDS = {
     TimerExpired: "timer expired",
     UpdateFailed: "update failed",
     UpdateDone: "updated after retry",
+    MoveRequested: "move requested",
     Synchronised: "synchronised",
 }
 """The name of each event."""
@@ -114,7 +116,7 @@ def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) ->
             return [Entry(at_s, kind, _pod_name(known), outcome=outcome)] if known else []
         case ContainerRequested(container):
             return [_about(at_s, kind, container, before.workload, outcome)]
-        case Synchronised():
+        case Synchronised() | MoveRequested():
             return []
         case (
             ContainerCreated()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Final
 
 import attrs
@@ -34,7 +35,7 @@ from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.reading import Reader
 from crirm.policy.topology_aware.request import CPUClass, Request
-from crirm.policy.topology_aware.state import Grant, PolicyState
+from crirm.policy.topology_aware.state import Grant, PolicyState, empty
 from crirm.policy.topology_aware.supply import Supply
 
 TRIES: Final = 6
@@ -100,20 +101,76 @@ class Mover:
                 break
         return None, tuple(waiting)
 
-    def _spread(self) -> list[ContainerKey]:
-        """Return the containers that a sum of CPUs says could come together, those that gain most first."""
-        wide = [pool for pool in self.machine.pools if len(self._cpu_nodes(pool)) > 1]
-        supply = Supply(self.machine.pools, self.state)
-        found = []
-        for pool in wide:
+    def wide(self) -> Iterator[tuple[ContainerKey, Grant]]:
+        """Yield the containers that extend over more NUMA nodes than their CPUs need."""
+        for pool in self.machine.pools:
+            if len(self._cpu_nodes(pool)) < 2:
+                continue
             for key, grant in self.state.grants[pool.id].items():
                 extent = self.extent(self.state, grant)
-                if max(extent.cpus, extent.memory) < 2 or not self._may_move(key, grant):
-                    continue
-                if any(self._may_hold(supply, place, grant, extent) for place in self.machine.pools):
-                    gain = -extent.cpus - extent.memory
-                    found.append((gain, self._cost(key), grant.memory.use, key))
+                if grant.cpu.cls is CPUClass.NORMAL and max(extent.cpus, extent.memory) > self._needed(grant):
+                    yield key, grant
+
+    def spread_for_want_of_room(self) -> Iterator[ContainerKey]:
+        """Yield the containers that would be on fewer NUMA nodes with CPUs or memory if they were alone."""
+        nobody = empty(self.machine.pools)
+        for key, grant in sorted(self.wide(), key=lambda one: one[0]):
+            request = self._request(key, grant)
+            best = (
+                None if request is None else Comparison(self.machine, nobody, attrs.evolve(request, affinities={})).best
+            )
+            extent = self.extent(self.state, grant)
+            if best is not None and len(self._cpu_nodes(best)) < max(extent.cpus, extent.memory):
+                yield key
+
+    def _needed(self, grant: Grant) -> int:
+        """Return on how many NUMA nodes a container could be if it were alone."""
+        sizes = sorted((len(pool.sharable | pool.isolated) for pool in self.node_pools), reverse=True)
+        wanted, nodes = max(grant.cpu.full + -(-grant.cpu.part // 1000), 1), 0
+        while nodes < len(sizes) and wanted > 0:
+            wanted -= sizes[nodes]
+            nodes += 1
+        return max(nodes, 1)
+
+    def _spread(self) -> list[ContainerKey]:
+        """Return the containers that a sum of CPUs says could come together, those that gain most first."""
+        supply = Supply(self.machine.pools, self.state)
+        found = []
+        for key, grant in self.wide():
+            extent = self.extent(self.state, grant)
+            may_hold = (self._may_hold(supply, place, grant, extent) for place in self.machine.pools)
+            if self._may_move(key, grant) and any(may_hold):
+                found.append((-extent.cpus - extent.memory, self._cost(key), grant.memory.use, key))
         return [key for *_, key in sorted(found)]
+
+    def out_of_the_way(self) -> tuple[Relocation, ContainerKey] | None:
+        """Return a move after which a spread container could come together, and that container."""
+        for gains, grant in sorted(self.wide(), key=lambda one: (self._cost(one[0]), one[1].memory.use, one[0])):
+            request = self._request(gains, grant) if self._may_move(gains, grant) else None
+            if request is None:
+                continue
+            alone = settled(self.machine, self.state.without_grant(self.machine.pools, gains))
+            for place, key in self._in_the_way(Comparison(self.machine, alone, request))[:TRIES]:
+                found = self._cleared(place, key, gains) if key != gains else None
+                if found is not None and found.bytes <= self.allowance.bytes:
+                    return found, gains
+        return None
+
+    def _cleared(self, place: Pool, key: ContainerKey, gains: ContainerKey) -> Relocation | None:
+        """Return the move of *key* out of *place*, if *gains* could come together then."""
+        grant = self.state.granted(key)
+        request = self._request(key, grant)
+        if request is None or request.hints or request.affinities:
+            return None
+        without = settled(self.machine, self.state.without_grant(self.machine.pools, key))
+        choice, before = Comparison(self.machine, without, request), self.extent(self.state, grant)
+        for elsewhere in self._places(choice, place):
+            after = self._granted(without, request, elsewhere.id, grant.exclusive & elsewhere.cpus)
+            if after is None or not self.extent(after, after.granted(key)).within(before) or self._burdens(after, key):
+                continue
+            if attrs.evolve(self, state=after)._gathered(gains) is not None:
+                return Relocation(key, choice, after, self._bytes(after, key))
+        return None
 
     def _may_hold(self, supply: Supply, place: Pool, grant: Grant, extent: Extent) -> bool:
         """Whether *place* is narrower and seems to have enough CPUs, those that the container has there included."""
@@ -238,7 +295,7 @@ class Mover:
         nodes = self.machine.topology.nodes_of(cpus) if cpus else self._cpu_nodes(pool)
         return Extent(len(nodes), len(Adjuster(self.machine, self.reader.options, state).mems(grant)))
 
-    @property
+    @cached_property
     def node_pools(self) -> list[Pool]:
         """The largest pools that are within one NUMA node."""
         pools = self.machine.pools

@@ -145,6 +145,18 @@ class TopologyAware:
         why = f"all of it fits {self.machine.pools[found.after.granted(found.key).pool].name} now that {allowance.why}"
         return attrs.evolve(self._moved(state, found, why), waiting=waiting)
 
+    def clear_way(self, state: PolicyState, workload: Workload, allowance: Allowance) -> Placement:
+        """Move one container elsewhere, so that a spread one fits one NUMA node; see `moving`."""
+        found = Mover(self.machine, self.reader, state, workload, allowance).out_of_the_way()
+        if found is None:
+            return Placement(state)
+        relocation, gains = found
+        return self._moved(state, relocation, f"{workload.full_name(gains)} can come together then")
+
+    def spread(self, state: PolicyState, workload: Workload) -> tuple[ContainerKey, ...]:
+        """Return the containers that would be on fewer NUMA nodes if they were alone."""
+        return tuple(Mover(self.machine, self.reader, state, workload, Allowance(0, 0)).spread_for_want_of_room())
+
     def make_room(
         self, state: PolicyState, workload: Workload, container: Container, allowance: Allowance
     ) -> Placement | None:
