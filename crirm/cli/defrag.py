@@ -28,16 +28,12 @@ _COLUMNS: Final = (
 )
 
 
-class _Bytes(click.ParamType):
-    """An amount of memory, as Kubernetes writes it."""
-
-    name = "quantity"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return int(parse_bytes(str(value)))
-        except QuantityError as error:
-            self.fail(str(error), param, ctx)
+def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    """Read an amount of memory, as Kubernetes writes it."""
+    try:
+        return parse_bytes(value)
+    except QuantityError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
 
 @click.command()
@@ -45,7 +41,7 @@ class _Bytes(click.ParamType):
     "--budget", metavar="N", type=click.IntRange(1), default=MOST_MOVES, show_default=True, help="Containers at most."
 )
 @click.option(
-    "--budget-bytes", metavar="SIZE", type=_Bytes(), default=MOST_BYTES, show_default=True,
+    "--budget-bytes", metavar="SIZE", callback=_bytes, default=MOST_BYTES, show_default=True,
     help="Memory at most, by the limits of containers that leave memory nodes.",
 )  # fmt: skip
 @click.option("--apply", is_flag=True, help="Move them, one after the other.")

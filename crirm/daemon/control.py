@@ -139,7 +139,7 @@ class Answers:
     deciding: Callable[[], Placing | None]
     configurations: Configurations
 
-    async def answer(self, question: Any) -> dict[str, Any]:
+    async def answer(self, question: Any) -> dict[str, Any]:  # noqa: PLR0911 - one line per request
         """Answer one question.
 
         Args:
