@@ -23,7 +23,7 @@ _TYPES: Final[tuple[tuple[Any, str], ...]] = (
     (str, "string"),
     (CPUs | None, "CPUs"),
     (tuple[str, ...], "list of strings"),
-    (Flags, "mapping of flags"),
+    (Flags, "mapping of strings"),
     (Seconds, "duration"),
 )
 

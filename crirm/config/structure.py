@@ -106,10 +106,10 @@ def _cpus(value: Any, type_: Any) -> CPUs:
 
 def _flags(value: Any, _type: Any) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise ValueFault(f"expected a mapping of flags such as skip_headers: true, found {kind_of(value)}")
+        raise ValueFault(f"expected a mapping of names to values such as v: 4, found {kind_of(value)}")
     wrong = [flag for flag, one in value.items() if one is None or isinstance(one, list | dict)]
     if wrong:
-        raise ValueFault(f"expected a value for the flag {wrong[0]!r}, found {kind_of(value[wrong[0]])}")
+        raise ValueFault(f"expected a value for {wrong[0]!r}, found {kind_of(value[wrong[0]])}")
     return {flag: _text(one, _type) for flag, one in value.items()}
 
 

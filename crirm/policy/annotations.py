@@ -10,7 +10,7 @@ A malformed value is refused: a pod must not run differently from what its autho
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from crirm.errors import clipped, quoted
@@ -29,6 +29,7 @@ PREFER_RESERVED_CPUS: Final = f"prefer-reserved-cpus.{NS}"
 MEMORY_TYPE: Final = f"memory-type.{NS}"
 COLD_START: Final = f"cold-start.{NS}"
 TOPOLOGY_HINTS: Final = f"topologyhints.{NS}"
+PLACEMENT: Final = f"placement.{NS}"
 AFFINITY: Final = f"{NS}/affinity"
 ANTI_AFFINITY: Final = f"{NS}/anti-affinity"
 KEEP: Final = f"keep.{NS}"
@@ -157,6 +158,19 @@ def topology_hints(pod: Pod, container_name: str) -> Hints:
     if text is not None and text.strip().lower() == Hints.STRICT.value:
         return Hints.STRICT
     return Hints.IGNORED if boolean(pod, container_name, TOPOLOGY_HINTS) is False else Hints.PREFERRED
+
+
+def word(pod: Pod, container_name: str, key: str, words: Sequence[str]) -> str | None:
+    """Return an annotation that is one of *words*, of which there are two at least; None where there is none.
+
+    Raises:
+        RefusedError: the value is another one.
+    """
+    found = _scoped(pod, container_name, key)
+    if found is None or found[1].strip() in words:
+        return found and found[1].strip()
+    known = f"{', '.join(words[:-1])} or {words[-1]}"
+    raise bad_annotation(found[0], f"{quoted(found[1].strip())} is none of its values; write {known}")
 
 
 def memory_kinds(pod: Pod, container_name: str) -> frozenset[MemoryKind] | None:

@@ -63,6 +63,7 @@ class CPUAllocator:
         self._online = topology.online.mask
         self._packages = tuple(package.cpus.mask for package in topology.packages)
         self._cores = tuple(core.mask for core in topology.cores)
+        self._caches = tuple(cache.cpus.mask for cache in topology.caches if cache.level == 3)
         self._levels = _levels(topology)
         self._largest = tuple(max(group.bit_count() for group in level) for level in self._levels)
         self._preferences = {
@@ -88,6 +89,23 @@ class CPUAllocator:
         if count == left.bit_count():
             return CPUSet.from_mask(left)
         return CPUSet.from_mask(self._take(left, count, self._preferences[prefer], near.mask))
+
+    def alike(self, cpus: CPUSet) -> bool:
+        """Return whether all *cpus* are of one priority class, so that only locality tells them apart."""
+        mask, classes = cpus.mask & self._online, self._preferences[Priority.HIGH].classes
+        return any(not mask & ~members for members in classes)
+
+    def lowest(self, free: CPUSet, count: int) -> CPUSet:
+        """Return the *count* CPUs of *free* with the lowest numbers, where any will do."""
+        return CPUSet.from_mask(_lowest(free.mask, count))
+
+    def cores(self, cpus: CPUSet) -> int:
+        """Return how many cores *cpus* are of."""
+        return sum(1 for core in self._cores if core & cpus.mask)
+
+    def caches(self, cpus: CPUSet) -> int:
+        """Return how many level 3 caches *cpus* are of; 0 where none is known."""
+        return sum(1 for cache in self._caches if cache & cpus.mask)
 
     def _take(self, free: int, count: int, preference: _Preference, near: int) -> int:
         taken = self._started_cores(free, count, near)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import cached_property
 
 import attrs
 
+from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.workload import ContainerKey
+from crirm.policy.priorities import Priority
 from crirm.policy.topology_aware.hints import combined, hint_scores, next_to_all
 from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.modes import Mode
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.protection import needs, room, uses
-from crirm.policy.topology_aware.ranking import Rank, Score, rank, values
+from crirm.policy.topology_aware.ranking import Rank, Score, Suits, finest, general, last, particular, values
 from crirm.policy.topology_aware.request import CPUClass, Request
 from crirm.policy.topology_aware.state import PolicyState
 from crirm.policy.topology_aware.supply import Supply
@@ -67,9 +70,11 @@ class Comparison:
     def considered(self) -> tuple[Considered, ...]:
         """All candidate pools: those that can hold the container, the best first, then the others."""
         pools = (self.machine.root,) if self.request.at_root else self.machine.pools
-        found = [self._consider(pool) for pool in pools]
-        able = sorted((one for one in found if one.lack is None), key=lambda one: values(one.rank), reverse=True)
-        return (*able, *(one for one in found if one.lack))
+        lacks = [(pool, self.lack(pool)) for pool in pools]
+        ranks = self._ranks([pool for pool, lack in lacks if lack is None])
+        able = sorted(ranks, key=lambda pool: values(ranks[pool]), reverse=True)
+        unable = (Considered(pool, lack) for pool, lack in lacks if lack is not None)
+        return (*(Considered(self.machine.pools[pool], None, ranks[pool]) for pool in able), *unable)
 
     @property
     def best(self) -> Pool | None:
@@ -117,9 +122,55 @@ class Comparison:
                 sums[pool] = sums.get(pool, 0) + weight
         return sums
 
-    def _consider(self, pool: Pool) -> Considered:
-        lack = self.lack(pool)
-        return Considered(pool, lack) if lack else Considered(pool, None, rank(self._score(pool), self.request))
+    def _ranks(self, pools: list[Pool]) -> dict[int, Rank]:
+        """Return the ranks of pools that can hold the container; what costs more only of those that are best so far."""
+        scores = {pool.id: self._score(pool) for pool in pools}
+        ranks = {pool: general(score, self.request) for pool, score in scores.items()}
+        for pool in _first(ranks):
+            suits = self._suits(self.machine.pools[pool])
+            ranks[pool] += particular(scores[pool], suits, self.request)
+        if self.request.mode is Mode.PACK and self.request.cpu.full:
+            for pool in _first(ranks):
+                ranks[pool] += finest(self._finest(self.machine.pools[pool]))
+        return {pool: ranked + last(pool) for pool, ranked in ranks.items()}
+
+    def _suits(self, pool: Pool) -> Suits:
+        """Return what the modes pack and balanced go by."""
+        mode, cpu = self.request.mode, self.request.cpu
+        if mode is Mode.SPREAD or cpu.cls is CPUClass.RESERVED:
+            return Suits()
+        sliced = 0 if self.supply.serves_isolated(pool.id, cpu) else cpu.full
+        spare = self.supply.spare_after(pool.id, cpu, sliced)
+        largest = self._largest(pool, sliced) if mode is Mode.BALANCED else 0
+        return Suits(spare, self.supply.own_spare[pool.id] - sliced - spare, largest)
+
+    def _largest(self, pool: Pool, sliced: int) -> int:
+        cpu = self.request.cpu
+        if not sliced or pool.children:
+            return self.supply.largest_after(pool.id, cpu, self.planned(pool.id) if sliced else NO_CPUS)
+        some = self.supply.shared[pool.id]  # which of them it will be makes no difference outside the pool
+        return self.supply.largest_after(pool.id, cpu, self.machine.allocator.lowest(some, sliced))
+
+    def _finest(self, pool: Pool) -> Suits:
+        cpus, allocator = self.planned(pool.id), self.machine.allocator
+        largest = self.supply.largest_after(pool.id, self.request.cpu, cpus & pool.sharable)
+        return Suits(largest=largest, caches=allocator.caches(cpus), cores=allocator.cores(cpus))
+
+    def planned(self, pool: int) -> CPUSet:
+        """Return the exclusive CPUs that a new container would get in a pool that can hold it."""
+        cpu, allocator = self.request.cpu, self.machine.allocator
+        if self.supply.serves_isolated(pool, cpu):
+            return allocator.take(self.supply.isolated[pool], cpu.full, Priority.HIGH)
+        return self.supply.slice_off(allocator, pool, cpu.full, NO_CPUS, self.roomy)
+
+    def roomy(self, pools: Iterable[int]) -> bool:
+        """Return whether the NUMA nodes of some pools have room for all memory that the container may use."""
+        memory = self.request.memory
+        if not memory.use:
+            return True
+        nodes = self.machine.nodes_of(CPUSet.union(self.machine.pools[pool].cpus for pool in pools))
+        chain = self.machine.sets.chain((nodes, 0), memory.first_kinds)
+        return bool(chain) and room(self.machine.sets, chain[0], self._uses) >= memory.use
 
     def lack(self, pool: Pool) -> Lack | None:
         """Return why *pool* cannot hold the container; None if it can."""
@@ -174,6 +225,13 @@ class Comparison:
         if not self.request.hints:
             return None
         return combined(hint_scores(self.request.hints, pool, self.machine.pools, self.machine.topology))
+
+
+def _first(ranks: Mapping[int, Rank]) -> list[int]:
+    """Return the pools that no rule so far tells apart from the best one; none where one is best."""
+    best = max(map(values, ranks.values()), default=())
+    first = [pool for pool, ranked in ranks.items() if values(ranked) == best]
+    return first if len(first) > 1 else []
 
 
 def _faded(levels: int) -> Fraction:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.policy.annotations import Keep
 from crirm.policy.priorities import Priority
+from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.homes import housed, settled
 from crirm.policy.topology_aware.keeping import with_kept
 from crirm.policy.topology_aware.machine import Machine
@@ -29,7 +32,7 @@ def grant_in(
         old: what it had, if it is resized.
     """
     supply = Supply(machine.pools, attrs.evolve(state, taken=state.taken | kept))
-    exclusive = _exclusive(machine, supply, request.cpu, pool, kept)
+    exclusive = _exclusive(machine, supply, request.cpu, pool, kept, Comparison(machine, state, request).roomy)
     if exclusive is None:
         return None
     warm = request.memory.cold is None
@@ -53,7 +56,9 @@ def kept_of(machine: Machine, cpu: CPURequest, exclusive: CPUSet) -> CPUSet:
     return machine.allocator.take(exclusive, min(cpu.full, len(exclusive)), Priority.HIGH)
 
 
-def _exclusive(machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kept: CPUSet) -> CPUSet | None:
+def _exclusive(
+    machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kept: CPUSet, roomy: Callable[[Iterable[int]], bool]
+) -> CPUSet | None:
     """Return the exclusive CPUs of a container that is put into *pool*, *kept* and new ones; None if it has no room."""
     if cpu.cls is CPUClass.RESERVED:
         return NO_CPUS
@@ -71,4 +76,4 @@ def _exclusive(machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kep
         return kept
     if supply.serves_isolated(pool, missing):
         return kept | machine.allocator.take(supply.isolated[pool], missing.full, Priority.HIGH, kept)
-    return kept | supply.slice_off(machine.allocator, pool, missing.full, kept)
+    return kept | supply.slice_off(machine.allocator, pool, missing.full, kept, roomy)

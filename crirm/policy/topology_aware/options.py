@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from crirm.errors import CrirmError, quoted
@@ -9,6 +11,7 @@ from crirm.model.option import option
 from crirm.model.quantity import parse_bytes
 from crirm.policy.api import Limits
 from crirm.policy.globs import check_glob
+from crirm.policy.topology_aware.modes import check_namespace_mode, mode_of
 
 MOST_MOVES = 1000
 
@@ -92,6 +95,19 @@ class TopologyAwareOptions:
         "Whether one container is moved (1) or none (0) where a new one would be spread or refused otherwise.",
         default="0",
         check=check_per_arrival,
+    )
+    placement: str = option(
+        "Placement",
+        "Which of equally good pools a container gets: spread (the emptiest), pack (the fullest that holds it) or "
+        "balanced (such that one NUMA node keeps the largest room).",
+        default="spread",
+        check=mode_of,
+    )
+    namespace_placements: Mapping[str, str] = option(  # makes a field
+        "NamespacePlacements",
+        "Placement by pattern of namespaces, such as batch-*: pack; the longest pattern that matches counts.",
+        factory=dict,
+        check=check_namespace_mode,
     )
     cache_pools: bool = option(
         "CachePools",

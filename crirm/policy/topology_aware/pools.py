@@ -23,6 +23,7 @@ Pools are numbered so that children come before parents: the pools below pool *n
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 import attrs
 
@@ -76,6 +77,12 @@ class Pool:
     isolated: CPUSet
     reserved: CPUSet
     nodes: NodeSet
+
+
+def is_place(pools: Sequence[Pool], pool: int) -> bool:
+    """Tell whether a pool is a *place*: the smallest around its CPUs that is no cache, a NUMA node as a rule."""
+    one = pools[pool]
+    return one.kind is not PoolKind.CACHE and all(pools[child].kind is PoolKind.CACHE for child in one.children)
 
 
 @attrs.define

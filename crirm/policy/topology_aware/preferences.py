@@ -6,6 +6,7 @@ import attrs
 
 from crirm.model.workload import Pod
 from crirm.policy.annotations import (
+    PLACEMENT,
     PREFER_ISOLATED_CPUS,
     PREFER_RESERVED_CPUS,
     PREFER_SHARED_CPUS,
@@ -17,8 +18,10 @@ from crirm.policy.annotations import (
     memory_kinds,
     move_cost,
     topology_hints,
+    word,
 )
 from crirm.policy.topology_aware.memory_sets import Kinds
+from crirm.policy.topology_aware.modes import WORDS, Mode
 
 
 @attrs.frozen
@@ -34,6 +37,7 @@ class Preferences:
         hints: what is made of where the devices and disks are that it uses.
         keep: what of it stays as it is.
         move_cost: what it costs to move it; the cheapest is moved first.
+        mode: which of equally good pools it gets.
     """
 
     isolated: bool | None = None
@@ -44,6 +48,7 @@ class Preferences:
     hints: Hints = Hints.PREFERRED
     keep: Keep = Keep.NOTHING
     move_cost: float = 1.0
+    mode: Mode | None = None
 
 
 def preferences(pod: Pod, container: str) -> Preferences:
@@ -52,6 +57,7 @@ def preferences(pod: Pod, container: str) -> Preferences:
     Raises:
         RefusedError: an annotation is malformed.
     """
+    mode = word(pod, container, PLACEMENT, WORDS)
     return Preferences(
         isolated=boolean(pod, container, PREFER_ISOLATED_CPUS),
         shared=boolean(pod, container, PREFER_SHARED_CPUS),
@@ -61,4 +67,5 @@ def preferences(pod: Pod, container: str) -> Preferences:
         hints=topology_hints(pod, container),
         keep=keep(pod, container),
         move_cost=move_cost(pod, container),
+        mode=None if mode is None else Mode(mode),
     )

@@ -6,23 +6,40 @@ Two pools are compared rule by rule, and the first rule under which they differ 
 rule  the pool wins
 ====  ===================================================================================================
 0     that has room for all memory that the container may use, without risk to other containers
-1     that has enough CPUs: reserved ones; isolated ones, if they are preferred; shared ones to spare, for a container
-      without exclusive CPUs
+1     that has enough CPUs: reserved ones; isolated ones, if they are preferred; shared ones to spare, for a
+      container without exclusive CPUs
 2     to whose containers, and those above and below it, the affinity is higher
 3     that has all requested kinds of memory
-4     that is nearer to the devices and disks in use: to all; if neither is, to some.
-      Between equally near pools only rules 5 and 10 apply
+4     that is nearer to the devices and disks in use: to all; if neither is, to some
 5     that is deeper in the tree; of equally deep ones, the one that a resized container is in already
-6     with more reserved CPUs per container (for reserved CPUs, rule 10 follows)
-7     with more isolated CPUs left; if any are left, rule 10 follows
-8     with more shared CPUs left, for exclusive ones; if any are left, rule 10 follows
-9     with fewer containers; then with more shared CPUs left
-10    with the lower number
+6     that suits the placement mode, see below
+7     with the lower number
 ====  ===================================================================================================
+
+Modes (see `modes`) differ in rule 6. *Spare* are the shared CPUs of a pool that nobody on its shared CPUs needs, a
+*place* is a NUMA node, or a die or package that does not consist of several.
+
+============  ==========  ========================================================================================
+container     mode        the pool wins
+============  ==========  ========================================================================================
+on reserved   any         with more reserved CPUs per container
+to isolated   pack        with fewer isolated CPUs left
+              others      with more isolated CPUs left; if none are left anywhere, as with exclusive CPUs
+exclusive     spread      with more shared CPUs left; if none are left anywhere, as on shared CPUs
+              pack        with fewer spare CPUs left; then as balanced; then where its CPUs would be of fewer L3
+                          caches, then of fewer cores
+              balanced    that leaves more exclusive CPUs to be had in one place; then with more spare CPUs left
+on shared     spread      with fewer containers; then with more shared CPUs left
+              pack        where it takes fewer spare CPUs; then with fewer spare CPUs left
+              balanced    as for exclusive CPUs; then with fewer containers
+============  ==========  ========================================================================================
+
+In mode spread, rule 6 does not apply between pools that are equally near to devices and disks.
 
 The rules that apply make up the *rank* of a pool: pairs of rule and value, where the greater value wins. Which rules
 apply follows only from earlier values, so pools that are equal so far have the same next rule, and ranks are totally
-ordered. No two pools are equal, since each has its own number.
+ordered. No two pools are equal, since each has its own number. Rule 6 costs most, so it is worked out for those pools
+only that no earlier rule tells apart.
 """
 
 from __future__ import annotations
@@ -33,6 +50,7 @@ from fractions import Fraction
 
 import attrs
 
+from crirm.policy.topology_aware.modes import Mode
 from crirm.policy.topology_aware.request import CPUClass, Request
 
 
@@ -51,7 +69,14 @@ class Rule(enum.Enum):
     STAYING = "contains_current_pool"
     RESERVED_EACH = "reserved_per_container_milli"
     ISOLATED_LEFT = "isolated_left_cpus"
+    ISOLATED_FULLER = "fewest_isolated_left_cpus"
     SHARED_LEFT = "shared_left_milli"
+    SPARE_TAKEN = "spare_taken_cpus"
+    FULLER = "fewest_spare_left_cpus"
+    CACHES = "caches"
+    CORES = "cores"
+    LARGEST = "largest_in_one_place_cpus"
+    EMPTIER = "spare_left_cpus"
     COLOCATED = "containers"
     NUMBER = "pool_number"
 
@@ -90,9 +115,53 @@ class Score:
 Rank = tuple[tuple[Rule, int | Fraction], ...]
 
 
-def rank(score: Score, request: Request) -> Rank:
-    """Return the rank of the pool with this *score* for *request*."""
-    return tuple(_terms(score, request))
+@attrs.frozen
+class Suits:
+    """What is worked out of a pool for rule 6 of the modes pack and balanced.
+
+    Args:
+        spare: shared CPUs that nobody will need.
+        spare_taken: how many fewer these are than now, apart from exclusive CPUs.
+        largest: exclusive CPUs that one place (see `pools`) can still give afterwards.
+        caches: level 3 caches that its CPUs would be of.
+        cores: cores that its CPUs would be of.
+    """
+
+    spare: int = 0
+    spare_taken: int = 0
+    largest: int = 0
+    caches: int = 0
+    cores: int = 0
+
+
+def general(score: Score, request: Request) -> Rank:
+    """Return the part of the rank of the pool with this *score* that does not depend on the mode."""
+    return tuple(_general(score, request))
+
+
+def particular(score: Score, suits: Suits, request: Request) -> Rank:
+    """Return what follows it, rule 6, up to the parts that `finest` tells."""
+    if request.cpu.cls is CPUClass.RESERVED:
+        return ((Rule.RESERVED_EACH, score.reserved // (score.colocated + 1)),)
+    match request.mode:
+        case Mode.SPREAD if score.hints is not None and score.hints[1]:
+            return ()
+        case Mode.SPREAD:
+            return tuple(_spread(score, request))
+        case Mode.PACK:
+            return tuple(_pack(score, suits, request))
+        case Mode.BALANCED:
+            return tuple(_balanced(score, suits, request))
+
+
+def finest(suits: Suits) -> Rank:
+    """Return the end of rule 6 for exclusive CPUs in mode pack."""
+    return (Rule.LARGEST, suits.largest), (Rule.CACHES, -suits.caches), (Rule.CORES, -suits.cores)
+
+
+def last(pool: int) -> Rank:
+    """Return rule 7."""
+    return ((Rule.NUMBER, -pool),)
 
 
 def values(ranked: Rank) -> tuple[int | Fraction, ...]:
@@ -108,7 +177,7 @@ def difference(better: Rank, worse: Rank) -> tuple[Rule, float, float]:
     return rule, _measure(rule, one), _measure(rule, other)
 
 
-def _terms(score: Score, request: Request) -> Iterator[tuple[Rule, int | Fraction]]:
+def _general(score: Score, request: Request) -> Iterator[tuple[Rule, int | Fraction]]:
     yield Rule.MEMORY, score.memory
     yield from _sufficiency(score, request)
     yield Rule.AFFINITY, score.affinity
@@ -121,9 +190,6 @@ def _terms(score: Score, request: Request) -> Iterator[tuple[Rule, int | Fractio
     yield Rule.DEPTH, score.depth
     if score.staying is not None:
         yield Rule.STAYING, score.staying
-    if score.hints is None or not score.hints[1]:
-        yield from _plenty(score, request)
-    yield Rule.NUMBER, -score.pool
 
 
 def _sufficiency(score: Score, request: Request) -> Iterator[tuple[Rule, int]]:
@@ -136,10 +202,7 @@ def _sufficiency(score: Score, request: Request) -> Iterator[tuple[Rule, int]]:
         yield Rule.SHARED_SUFFICE, score.shared > 0
 
 
-def _plenty(score: Score, request: Request) -> Iterator[tuple[Rule, int]]:
-    if request.cpu.cls is CPUClass.RESERVED:
-        yield Rule.RESERVED_EACH, score.reserved // (score.colocated + 1)
-        return
+def _spread(score: Score, request: Request) -> Iterator[tuple[Rule, int]]:
     if request.cpu.isolate:
         yield Rule.ISOLATED_LEFT, max(score.isolated, 0)
         if score.isolated > 0:
@@ -152,7 +215,40 @@ def _plenty(score: Score, request: Request) -> Iterator[tuple[Rule, int]]:
     yield Rule.SHARED_LEFT, score.shared
 
 
+def _pack(score: Score, suits: Suits, request: Request) -> Iterator[tuple[Rule, int]]:
+    if request.cpu.isolate and score.isolated >= 0:
+        yield Rule.ISOLATED_FULLER, -score.isolated
+        return
+    if not request.cpu.full:
+        yield Rule.SPARE_TAKEN, -suits.spare_taken
+    yield Rule.FULLER, -suits.spare
+
+
+def _balanced(score: Score, suits: Suits, request: Request) -> Iterator[tuple[Rule, int]]:
+    if request.cpu.isolate and score.isolated >= 0:
+        yield Rule.ISOLATED_LEFT, score.isolated
+        return
+    yield Rule.LARGEST, suits.largest
+    yield Rule.EMPTIER, suits.spare
+    if not request.cpu.full:
+        yield Rule.COLOCATED, -score.colocated
+
+
+_FEWER = frozenset(
+    {
+        Rule.COLOCATED,
+        Rule.NUMBER,
+        Rule.ISOLATED_FULLER,
+        Rule.FULLER,
+        Rule.SPARE_TAKEN,
+        Rule.CACHES,
+        Rule.CORES,
+    }
+)
+"""The rules under which the lower value wins."""
+
+
 def _measure(rule: Rule, value: int | Fraction) -> float:
-    if rule in {Rule.COLOCATED, Rule.NUMBER}:  # of which the lower value wins
+    if rule in _FEWER:
         return int(-value)
     return float(value) if isinstance(value, Fraction) else value

@@ -12,6 +12,7 @@ from crirm.policy.affinity import weights
 from crirm.policy.annotations import Hints
 from crirm.policy.globs import compile_globs
 from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
+from crirm.policy.topology_aware.modes import Modes, make_modes
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.preferences import Preferences, preferences
 from crirm.policy.topology_aware.request import CPUClass, MemoryRequest, Request, cpu_request, memory_amounts
@@ -29,6 +30,7 @@ class Reader:
     options: TopologyAwareOptions
     _sets: MemorySets
     _reserved: re.Pattern[str]
+    _modes: Modes
 
     def read(self, container: Container, workload: Workload) -> Request:
         """Return what *container* wants.
@@ -54,6 +56,7 @@ class Reader:
             hints=() if wanted.hints is Hints.IGNORED else hints,
             strict=wanted.hints is Hints.STRICT and not at_root,
             affinities=weights(container, workload, self.options),
+            mode=wanted.mode or self._modes.of(pod.namespace),
             notes=notes,
             keep=wanted.keep,
         )
@@ -63,10 +66,12 @@ def make_reader(options: TopologyAwareOptions, sets: MemorySets) -> Reader:
     """Return a reader for one configuration.
 
     Raises:
-        GlobError: a pattern of reserved namespaces is none.
+        GlobError: a pattern of namespaces is none.
+        ModeError: a placement is none.
     """
     patterns = dict.fromkeys((KUBE_SYSTEM, *options.reserved_pool_namespaces))
-    return Reader(options, sets, compile_globs(tuple(patterns)))
+    modes = make_modes(options.placement, options.namespace_placements)
+    return Reader(options, sets, compile_globs(tuple(patterns)), modes)
 
 
 def _memory(

@@ -32,6 +32,7 @@ from crirm.model.resources import Requirements, millicpu_to_shares
 from crirm.model.workload import ContainerKey, TopologyHint
 from crirm.policy.annotations import Keep
 from crirm.policy.topology_aware.memory_sets import Kinds
+from crirm.policy.topology_aware.modes import Mode
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.preferences import Preferences
 
@@ -104,6 +105,7 @@ class Request:
         hints: where things are that it uses.
         strict: whether only a pool comes into question that is next to all of these.
         affinities: how much each other container attracts it, negative for "repels".
+        mode: which of equally good pools it gets.
         notes: on what could not be heeded.
         keep: what of it stays as it is.
     """
@@ -116,6 +118,7 @@ class Request:
     hints: tuple[TopologyHint, ...] = ()
     strict: bool = False
     affinities: Mapping[ContainerKey, int] = attrs.field(factory=dict)
+    mode: Mode = Mode.SPREAD
     notes: tuple[str, ...] = ()
     keep: Keep = Keep.NOTHING
 

@@ -8,14 +8,16 @@ containers run on shared CPUs in it or below it, and may be emptied otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 import attrs
 
-from crirm.model.cpuset import CPUSet
+from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.policy.cpu_allocator import CPUAllocator
 from crirm.policy.priorities import Priority
-from crirm.policy.topology_aware.pools import Pool
+from crirm.policy.topology_aware.crossing import Crossing
+from crirm.policy.topology_aware.pools import Pool, is_place
 from crirm.policy.topology_aware.request import CPURequest
 from crirm.policy.topology_aware.state import PolicyState
 
@@ -45,10 +47,7 @@ class Supply:
             here = [pool.id for pool in self._pools if self.shared[pool.id] <= cpus]
             spare = 1000 * len(cpus) - self._promised_within(cpus, here)
             left = [min(spare, one) if pool in here else one for pool, one in enumerate(left)]
-        for pool in reversed(self._pools):
-            if pool.parent is not None:
-                left[pool.id] = min(left[pool.id], left[pool.parent])
-        return tuple(left)
+        return tuple(_capped(self._pools, left))
 
     def _promised_within(self, cpus: CPUSet, pools: list[int]) -> int:
         """Return what is promised of *cpus*, which somebody keeps, to those that can run nowhere else.
@@ -69,20 +68,19 @@ class Supply:
     @cached_property
     def _spare_above(self) -> tuple[int, ...]:
         """How many shared CPUs can be taken away as far as the pool itself and those above it are concerned."""
-        spare = [self._own_spare(pool.id) for pool in self._pools]
-        for pool in reversed(self._pools):
-            if pool.parent is not None:
-                spare[pool.id] = min(spare[pool.id], spare[pool.parent])
-        return tuple(spare)
+        return tuple(_capped(self._pools, list(self.own_spare)))
 
     @cached_property
     def spare(self) -> tuple[int, ...]:
         """How many shared CPUs can be taken away as far as the pool itself and those below it are concerned."""
+        return tuple(self._with_those_below(list(self.own_spare)))
+
+    def _with_those_below(self, own: list[int]) -> list[int]:
         spare: list[int] = []
         for pool in self._pools:
             outside = len(self._loose[pool.id]) - sum(len(self._loose[child]) for child in pool.children)
-            spare.append(min(self._own_spare(pool.id), outside + sum(spare[child] for child in pool.children)))
-        return tuple(spare)
+            spare.append(min(own[pool.id], outside + sum(spare[child] for child in pool.children)))
+        return spare
 
     def sliceable(self, pool: int, part: int = 0) -> int:
         """Return how many shared CPUs can become exclusive: all of them if nobody needs one.
@@ -94,7 +92,14 @@ class Supply:
         left = (self.allocatable[pool] - part) // 1000
         return max(min(self.spare[pool], self._spare_above[pool], left), 0)
 
-    def slice_off(self, allocator: CPUAllocator, pool: int, count: int, near: CPUSet) -> CPUSet:
+    def slice_off(
+        self,
+        allocator: CPUAllocator,
+        pool: int,
+        count: int,
+        near: CPUSet,
+        roomy: Callable[[Iterable[int]], bool] | None = None,
+    ) -> CPUSet:
         """Return *count* of the pool's shared CPUs, at most as many as are sliceable, leaving every pool what it needs.
 
         Args:
@@ -102,17 +107,27 @@ class Supply:
             pool: its number.
             count: how many.
             near: CPUs that the container has already.
+            roomy: tells whether some of the smallest pools have room for its memory.
         """
+        if not near and not is_place(self._pools, pool) and allocator.alike(self._loose[pool]):
+            taken = NO_CPUS
+            for node, part in Crossing(self._pools, pool, self.spare).shares(count, roomy):
+                taken |= self._piece(allocator, node, part, taken)
+            if taken:
+                return taken
+        return self._piece(allocator, pool, count, near)
+
+    def _piece(self, allocator: CPUAllocator, pool: int, count: int, near: CPUSet) -> CPUSet:
         cpus = allocator.take(self._loose[pool], count, Priority.HIGH, near)
         below = range(self._pools[pool].first, pool)
-        if all(len(cpus & self.shared[other]) <= self._own_spare(other) for other in below):
+        if all(len(cpus & self.shared[other]) <= self.own_spare[other] for other in below):
             return cpus
         return allocator.take(self._removable(allocator, pool, near), count, Priority.HIGH, near)
 
     def spares(self, cpus: CPUSet) -> bool:
         """Tell whether *cpus*, which nobody has, can become exclusive and leave every pool what it has promised."""
         return cpus.isdisjoint(self._state.kept) and all(
-            len(cpus & shared) <= self._own_spare(pool) for pool, shared in enumerate(self.shared)
+            len(cpus & shared) <= self.own_spare[pool] for pool, shared in enumerate(self.shared)
         )
 
     def holds(self, pool: int, request: CPURequest) -> bool:
@@ -127,9 +142,42 @@ class Supply:
         """Tell whether the exclusive CPUs that are wanted come from the isolated ones."""
         return request.isolate and len(self.isolated[pool]) >= request.full
 
-    def _own_spare(self, pool: int) -> int:
-        promised = -(-self._state.shared[pool] // 1000)
-        return max(min(len(self.shared[pool]) - max(promised, self._state.users[pool] > 0), len(self._loose[pool])), 0)
+    def spare_after(self, pool: int, request: CPURequest, taken: int) -> int:
+        """Return how many shared CPUs of a pool nobody in it will need when a container has come to it.
+
+        Args:
+            pool: its number.
+            request: of the container, which was not counted yet.
+            taken: how many shared CPUs it will have to itself.
+        """
+        kept = _kept(self._state.shared[pool] + request.part, self._state.users[pool] + request.shared)
+        return len(self.shared[pool]) - taken - kept
+
+    def largest_after(self, pool: int, request: CPURequest, taken: CPUSet) -> int:
+        """Return how many exclusive CPUs one place can still give at most when a container has come to *pool*.
+
+        Args:
+            pool: its number.
+            request: of the container.
+            taken: the shared CPUs that it will have to itself.
+        """
+        around = set(self._pools[pool].ancestors)
+        left = list(self.own_spare)
+        for place, shared in enumerate(self.shared):
+            if place in around:
+                left[place] = self.spare_after(place, request, len(taken & shared))
+            elif place < pool and taken:
+                left[place] -= len(taken & shared)
+        left = _capped(self._pools, self._with_those_below(left))
+        return max(0, *(left[other.id] for other in self._pools if is_place(self._pools, other.id)))
+
+    @cached_property
+    def own_spare(self) -> tuple[int, ...]:
+        """How many shared CPUs each pool can spare as far as only it is concerned: all that nobody in it needs."""
+        users = zip(self.shared, self._loose, self._state.shared, self._state.users, strict=True)
+        return tuple(
+            max(min(len(cpus) - _kept(promised, count), len(loose)), 0) for cpus, loose, promised, count in users
+        )
 
     def _removable(self, allocator: CPUAllocator, pool: int, near: CPUSet) -> CPUSet:
         """Return as many of the pool's shared CPUs as it can spare, chosen such that all pools below can spare them."""
@@ -137,3 +185,16 @@ class Supply:
         outside = self._loose[pool] - CPUSet.union(self.shared[child] for child in children)
         cpus = outside | CPUSet.union(self._removable(allocator, child, near) for child in children)
         return allocator.take(cpus, min(self.spare[pool], len(cpus)), Priority.HIGH, near)
+
+
+def _capped(pools: tuple[Pool, ...], own: list[int]) -> list[int]:
+    """Return the numbers of all pools, none of them greater than that of a pool above."""
+    for pool in reversed(pools):
+        if pool.parent is not None:
+            own[pool.id] = min(own[pool.id], own[pool.parent])
+    return own
+
+
+def _kept(promised: int, users: int) -> int:
+    """Return how many CPUs stay shared for *users* who were promised so many thousandths of a CPU together."""
+    return max(-(-promised // 1000), users > 0)

@@ -24,7 +24,14 @@ _LOST: Final[Mapping[Rule, str]] = {
     Rule.STAYING: "does not contain the container's current pool; {winner} does",
     Rule.RESERVED_EACH: "would leave {own} per container; {winner} leaves {other}",
     Rule.ISOLATED_LEFT: "would leave {own}; {winner} leaves {other}",
+    Rule.ISOLATED_FULLER: "would leave {own}; {winner} leaves {other}",
     Rule.SHARED_LEFT: "would leave {own}; {winner} leaves {other}",
+    Rule.SPARE_TAKEN: "would keep {own} more from exclusive use; {winner} keeps {other}",
+    Rule.FULLER: "would leave {own} that nobody needs; {winner} leaves {other}",
+    Rule.CACHES: "its CPUs would be of {own}; those of {winner} are of {other}",
+    Rule.CORES: "its CPUs would be of {own}; those of {winner} are of {other}",
+    Rule.LARGEST: "would leave at most {own} to be had in one place; {winner} leaves {other}",
+    Rule.EMPTIER: "would leave {own} that nobody needs; {winner} leaves {other}",
     Rule.COLOCATED: "already holds {own}; {winner} holds {other}",
     Rule.NUMBER: "tie with {winner}, which comes first",
 }
@@ -109,6 +116,10 @@ def _cpus(millicpu: float, kind: str) -> str:
     return f"{_amount(millicpu)} {kind} CPU{'' if millicpu == 1000 else 's'}"
 
 
+def _count(value: float, what: str) -> str:
+    return f"{value:g} {what}{'' if value == 1 else 's'}"
+
+
 def _amount(millicpu: float) -> str:
     return millicpu_text(int(millicpu))
 
@@ -120,7 +131,14 @@ def _number(value: float) -> str:
 _AMOUNTS: Final[Mapping[Rule, Callable[[float], str]]] = {
     Rule.RESERVED_EACH: lambda value: _cpus(value, "reserved"),
     Rule.ISOLATED_LEFT: lambda value: _cpus(1000 * value, "isolated"),
+    Rule.ISOLATED_FULLER: lambda value: _cpus(1000 * value, "isolated"),
     Rule.SHARED_LEFT: lambda value: _cpus(value, "shared"),
-    Rule.COLOCATED: lambda value: f"{value:g} container{'' if value == 1 else 's'}",
+    Rule.SPARE_TAKEN: lambda value: _count(value, "CPU"),
+    Rule.FULLER: lambda value: _cpus(1000 * value, "shared"),
+    Rule.CACHES: lambda value: _count(value, "level 3 cache"),
+    Rule.CORES: lambda value: _count(value, "core"),
+    Rule.LARGEST: lambda value: _cpus(1000 * value, "exclusive"),
+    Rule.EMPTIER: lambda value: _cpus(1000 * value, "shared"),
+    Rule.COLOCATED: lambda value: _count(value, "container"),
 }
 _SHORT_AMOUNTS: Final[Mapping[Rule, Callable[[float], str]]] = {Rule.RESERVED_EACH: _amount, Rule.SHARED_LEFT: _amount}

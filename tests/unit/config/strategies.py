@@ -45,20 +45,35 @@ def options_of(section: type) -> st.SearchStrategy[Any]:
         bool: st.booleans(),
         str: texts,
         tuple: st.lists(texts, max_size=2).map(tuple),
+        dict: st.dictionaries(texts, texts, max_size=2),
     }
     kinds_of = {field.name: type(getattr(section(), field.name)) for field in attrs.fields(section)}
     of_type = {name: options_of(kind) if attrs.has(kind) else kinds[kind] for name, kind in kinds_of.items()}
     numbers = [name for name, kind in kinds_of.items() if kind is str and getattr(section(), name)[:1].isdecimal()]
     of_type |= {name: st.sampled_from(("0", "1", "12", "1500Mi")) for name in numbers}
     checks = {field.name: field.metadata[CHECK] for field in attrs.fields(section) if field.metadata[CHECK]}
-    checked = {name: of_type[name].filter(partial(passes, check)) for name, check in checks.items()}
+    checked = {name: _checked(check, getattr(section(), name), of_type[name]) for name, check in checks.items()}
     return st.builds(section, **{**of_type, **checked})
 
 
+def _checked(check: Callable[[Any], object], default: Any, some: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return what an option may be whose texts are checked."""
+    known = ("pack", "balanced", "0", "1", "12", "1500Mi")
+    match default:
+        case str():
+            return st.sampled_from([default, *(word for word in (*words, *known) if passes(check, word))])
+        case dict():
+            pairs = [(name, value) for name in words for value in (*words, *known) if passes(check, {name: value})]
+            return st.lists(st.sampled_from(pairs), max_size=2).map(dict)
+        case _:
+            return some.filter(partial(passes, check))
+
+
 def passes(check: Callable[[Any], object], value: Any) -> bool:
-    """Tell whether an option may have *value*; of a list, each item has to pass."""
+    """Tell whether an option may have *value*; of a list, each item has to pass, of a mapping each pair."""
+    items = value.items() if isinstance(value, dict) else value if isinstance(value, tuple) else (value,)
     try:
-        for item in value if isinstance(value, tuple) else (value,):
+        for item in items:
             check(item)
     except CrirmError:
         return False

@@ -47,7 +47,7 @@ def test_help_tells_type_default_and_meaning() -> None:
     [
         "AvailableResources (mapping of CPU, default {})",
         "ReservedPoolNamespaces (list of strings, default [kube-system])",
-        "Klog (mapping of flags, default {})",
+        "Klog (mapping of strings, default {})",
         "File (string, default '')",
     ],
 )

@@ -149,12 +149,12 @@ def test_the_policy_none_has_no_options() -> None:
         ),
         pytest.param(
             "logger: {Klog: v}",
-            "expected a mapping of flags such as skip_headers: true, found string 'v' @ $.logger.Klog (line 1)",
+            "expected a mapping of names to values such as v: 4, found string 'v' @ $.logger.Klog (line 1)",
             id="a text for flags",
         ),
         pytest.param(
             "logger: {Klog: {v: [1]}}",
-            "expected a value for the flag 'v', found a list @ $.logger.Klog (line 1)",
+            "expected a value for 'v', found a list @ $.logger.Klog (line 1)",
             id="a list for a flag",
         ),
         pytest.param(

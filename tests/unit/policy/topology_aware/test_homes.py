@@ -28,7 +28,7 @@ def boot(host: str = HOST) -> Node:
         pytest.param(2000, 1, "4-5", "1", id="of one node"),
         pytest.param(4000, 4, "4-7", "1", id="all of one node"),
         pytest.param(6000, 1, "8-13", "2-3", id="of two nodes of a package"),
-        pytest.param(11000, 1, "1-3,8-15", "0,2-3", id="of three nodes, though its pool is the whole machine"),
+        pytest.param(11000, 1, "1-11", "0-2", id="of three nodes, though its pool is the whole machine"),
         pytest.param(2000, 6, "8-9", "2-3", id="of one node that has too little memory"),
     ],
 )

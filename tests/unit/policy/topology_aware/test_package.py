@@ -19,7 +19,8 @@ def test_the_policy_has_two_names() -> None:
 
 
 def test_options_have_the_keys_of_the_original() -> None:
-    keys = {field.metadata["key"]: field.default for field in attrs.fields(TopologyAwareOptions)}
+    made = TopologyAwareOptions()
+    keys = {field.metadata["key"]: getattr(made, field.name) for field in attrs.fields(TopologyAwareOptions)}
     assert keys == {
         "PinCPU": True,
         "PinMemory": True,
@@ -32,6 +33,8 @@ def test_options_have_the_keys_of_the_original() -> None:
         "MovesPerMinute": "6",
         "MoveBytesPerMinute": "16Gi",
         "MovesPerArrival": "0",
+        "Placement": "spread",
+        "NamespacePlacements": {},
     }
 
 

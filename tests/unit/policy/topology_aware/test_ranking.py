@@ -7,7 +7,19 @@ import attrs
 import pytest
 
 from crirm.model.workload import ContainerKey
-from crirm.policy.topology_aware.ranking import Rule, Score, difference, rank, values
+from crirm.policy.topology_aware.modes import Mode
+from crirm.policy.topology_aware.ranking import (
+    Rank,
+    Rule,
+    Score,
+    Suits,
+    difference,
+    finest,
+    general,
+    last,
+    particular,
+    values,
+)
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest, Request
 
 SHARED = CPURequest(CPUClass.NORMAL, 0, 500, isolate=False, shares=512)
@@ -18,6 +30,12 @@ RESERVED = CPURequest(CPUClass.RESERVED, 0, 500, isolate=False, shares=512)
 
 POOL = Score(pool=1, memory=True, depth=1, reserved=-1, shared=1000, isolated=0, colocated=0, affinity=0)
 HALF, LITTLE, NONE = Fraction(1, 2), Fraction(1, 4), Fraction(0)
+
+
+def rank(score: Score, request: Request, suits: Suits | None = None) -> Rank:
+    suits = suits or Suits()
+    more = finest(suits) if request.mode is Mode.PACK and request.cpu.full else ()
+    return general(score, request) + particular(score, suits, request) + more + last(score.pool)
 
 
 def request_for(cpu: CPURequest) -> Request:
