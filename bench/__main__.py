@@ -18,6 +18,9 @@ from rich.console import Console
 
 from bench import decisions, machine, report
 from bench.client import CallError
+from bench.placement import report as placement_report
+from bench.placement.run import Placed
+from bench.placement.run import run as place
 from bench.plan import carry_out
 from bench.processes import BenchError
 from bench.rows import FULL, QUICK, ROWS
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 _TABLE_COLUMNS: Final = 180  # where the output is no terminal
 _DECISIONS: Final = "decisions"
+_PLACEMENT: Final = "placement"
+_PURE: Final = (_DECISIONS, _PLACEMENT)  # rows that need neither runtime nor daemon
 
 
 @attrs.frozen
@@ -59,13 +64,17 @@ _PATH: Final = click.Path(path_type=Path, exists=True, resolve_path=True)
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="A few rounds of each row on the lean runtime; no figure is judged.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="A few rounds of each row on the lean runtime; only what holds on any machine is judged.",
+)
 @click.option(
     "--only",
     multiple=True,
     metavar="ROW",
-    type=click.Choice([*(row.key for row in ROWS), _DECISIONS]),
-    help=f"Measure this row only; may be given again.  [{', '.join(row.key for row in ROWS)}, {_DECISIONS}]",
+    type=click.Choice([*(row.key for row in ROWS), *_PURE]),
+    help=f"Measure this row only; may be given again.  [{', '.join((*(row.key for row in ROWS), *_PURE))}]",
 )
 @click.option("--before", metavar="DIR", type=_PATH, help="Also an older crirm: a checkout or a virtual environment.")
 @click.option(
@@ -93,11 +102,22 @@ def main(*, markdown: bool, json_path: Path | None, before: Path | None, **optio
         figures = trio.run(_measure, wanted, console)
     except (BenchError, CallError, CrirmError) as fault:
         raise click.ClickException(str(fault)) from fault
-    decided = decisions.measure(quick=wanted.quick) if _DECISIONS in (wanted.only or (_DECISIONS,)) else []
+    decided = decisions.measure(quick=wanted.quick) if _DECISIONS in (wanted.only or _PURE) else []
     _show(console, wanted, facts, figures, decided, markdown=markdown)
+    placed = _place(wanted, console) if _PLACEMENT in (wanted.only or _PURE) else None
+    if placed is not None:
+        placed.show(console, MARKDOWN if markdown else HEAVY_HEAD)
     if json_path is not None:
         document = report.as_json(facts, figures, _name(wanted.other), judged=not wanted.quick)
-        json_path.write_text(json.dumps({**document, "decisions": [attrs.asdict(row) for row in decided]}, indent=1))
+        document["decisions"] = [attrs.asdict(row) for row in decided]
+        if placed is not None:
+            document["placement"] = placement_report.as_json(placed.rows, placed.goals)
+        json_path.write_text(json.dumps(document, indent=1))
+    sys.exit(placed is not None and placed.failed)
+
+
+def _place(wanted: Wanted, console: Console) -> Placed:
+    return place(lambda what: console.print(f"[dim]{what} …"), quick=wanted.quick)
 
 
 def _refuse_contradictions(wanted: Wanted) -> None:

@@ -48,6 +48,7 @@ class Reading:
         quota: the CPU limit.
         online_cpus: of the machine.
         online_mems: of the machine.
+        follows: whether memory follows when the runtime changes its nodes; None where it always does, as on cgroup v2.
     """
 
     cpus: CPUSet | None = None
@@ -57,6 +58,7 @@ class Reading:
     quota: Quota | None = None
     online_cpus: CPUSet | None = None
     online_mems: NodeSet | None = None
+    follows: bool | None = None
 
 
 @attrs.frozen
@@ -69,6 +71,7 @@ class Write:
         shares: on cgroup v1, and what the weight on v2 is made of.
         formula: by which it is made.
         quota: the CPU limit.
+        follow: whether memory is to follow when the runtime changes its nodes.
     """
 
     cpus: CPUSet | None = None
@@ -76,6 +79,7 @@ class Write:
     shares: int | None = None
     formula: WeightFormula = WeightFormula.QUADRATIC
     quota: Quota | None = None
+    follow: bool = False
 
 
 class Cgroups:
@@ -163,7 +167,7 @@ class Cgroups:
         try:
             if self._seen_cpuset is not None:
                 cpus, mems = self._seen_cpuset.read(cgroup, CPUS), self._seen_cpuset.read(cgroup, MEMS)
-                reading = attrs.evolve(reading, cpus=cpus, mems=mems)
+                reading = attrs.evolve(reading, cpus=cpus, mems=mems, follows=self._seen_cpuset.follows(cgroup))
             if (cpu := self._seen_cpu) is not None:
                 shares, weight, quota = cpu.shares(cgroup), cpu.weight(cgroup), cpu.quota(cgroup)
                 reading = attrs.evolve(reading, shares=shares, weight=weight, quota=quota)
@@ -174,6 +178,8 @@ class Cgroups:
 
     def _writes(self, cgroup: Cgroup, change: Write) -> Iterator[Callable[[], None]]:
         if self._cpuset is not None:
+            if change.follow:
+                yield partial(self._cpuset.follow, cgroup)
             if change.mems:
                 yield partial(self._cpuset.write, cgroup, MEMS, change.mems)
             if change.cpus:

@@ -108,6 +108,13 @@ class Cpuset:
         if effective is not None and effective != possible:
             raise self._limit_above(target, side, possible) or self._without_effect(target, side, wanted, effective)
 
+    def follows(self, cgroup: Cgroup) -> bool | None:  # noqa: ARG002 - v1 needs it
+        """Tell whether memory follows when another program changes the nodes; None where it always does, as on v2."""
+        return None
+
+    def follow(self, cgroup: Cgroup) -> None:
+        """Have memory follow whoever changes the nodes."""
+
     def _effective(self, folder: Path, side: Side[S]) -> S | None:
         raise NotImplementedError
 
@@ -152,7 +159,28 @@ class Cpuset:
 
 
 class CpusetV1(Cpuset):
-    """Cpusets of cgroup v1."""
+    """Cpusets of cgroup v1.
+
+    Memory stays where it is when the nodes change, unless a switch in the cgroup of the processes is on. Runtimes leave
+    it off, so a container that they update would keep its memory on nodes that it may no longer use.
+
+    Source: Linux Documentation/admin-guide/cgroup-v1/cpusets.rst, "What is memory migration ?".
+    """
+
+    def follows(self, cgroup: Cgroup) -> bool | None:
+        """Tell whether memory follows when another program changes the nodes; None where it always does, as on v2."""
+        text = self._files.read(self._root / cgroup.of_processes / _MIGRATE)
+        return None if text is None else text != "0"
+
+    def follow(self, cgroup: Cgroup) -> None:
+        """Have memory follow whoever changes the nodes.
+
+        Raises:
+            CgroupGoneError: it is gone.
+            CgroupError: it failed, with the reason.
+        """
+        for folder in dict.fromkeys((cgroup.own, cgroup.of_processes)):
+            self._files.write(self._root / folder / _MIGRATE, "1")
 
     def _effective(self, folder: Path, side: Side[S]) -> S | None:
         effective = self._parse(folder / side.effective_v1, side)

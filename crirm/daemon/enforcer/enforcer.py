@@ -215,6 +215,8 @@ class Enforcer(Listener):
                 found = differences(want, reading)
                 if reading.cpus is not None and all(each.value is not Value.CPUS for each in found):
                     self.agreed(key, want.cpus)
+                if reading.follows is False and want.mems and self.mode is Mode.REPAIR:
+                    repairs.start_soon(self._have_follow, want)
                 self._compare(key, want, found, repairs)
             case _:
                 assert_never(reading)
@@ -295,6 +297,13 @@ class Enforcer(Listener):
             self._tell(key)
         self._turns.ask(key, trio.current_time() + self.pace.settle_s)
 
+    async def _have_follow(self, want: Wanted) -> None:
+        """Have a container's memory follow when the runtime changes its nodes; that it did not is no drift."""
+        try:
+            await self.kernel.write(want.place, Write(follow=True))
+        except CgroupError as error:
+            self._complain(error, "memory does not follow when the nodes of a container change")
+
     def _change(self, want: Wanted, found: tuple[Difference, ...]) -> Write:
         values = {difference.value for difference in found}
         return Write(
@@ -327,11 +336,11 @@ class Enforcer(Listener):
     def _name(self, key: ContainerKey) -> str:
         return self.state().workload.full_name(key)
 
-    def _complain(self, error: CgroupError) -> None:
+    def _complain(self, error: CgroupError, what: str = "cannot read a cgroup; drift in it is not detected") -> None:
         kind = (error.trouble, error.path.name)
         if kind not in self._complaints:
             self._complaints.add(kind)
-            log.warning("cannot read a cgroup; drift in it is not detected", reason=str(error))
+            log.warning(what, reason=str(error))
 
     def _note_whether_found(self, wanted: Collection[Wanted], found: Sequence[Reading | CgroupError | None]) -> None:
         if self._found_any or not any(want.place.search and want.place.cgroup_parent for want in wanted):

@@ -81,6 +81,7 @@ class FakeKernel:
             before,
             cpus=before.cpus if change.cpus is None else change.cpus,
             shares=before.shares if change.shares is None else change.shares,
+            follows=True if change.follow else before.follows,
         )
         self.after_write()
         return True

@@ -120,6 +120,26 @@ def test_v1_takes_memory_along_and_leaves_the_switch_as_it_was(v1: MadeV1) -> No
     assert v1.log == [f"{own}/cpuset.mems=0"]
 
 
+@pytest.mark.parametrize(
+    ("cgroup", "paths"),
+    [pytest.param(C, [CONTAINER], id="one cgroup"), pytest.param(CRUN, [SCOPE, f"{SCOPE}/container"], id="crun's two")],
+)
+def test_v1_has_memory_follow_where_the_processes_are(v1: MadeV1, cgroup: Cgroup, paths: list[str]) -> None:
+    v1.make(paths[-1])
+    assert cpuset(v1).follows(cgroup) is False
+    v1.log.clear()
+    cpuset(v1).follow(cgroup)
+    assert v1.log == [f"cpuset/{path}/cpuset.memory_migrate=1" for path in paths]
+    assert cpuset(v1).follows(cgroup) is True
+
+
+def test_v2_always_has_memory_follow(v2: MadeV2) -> None:
+    v2.log.clear()
+    cpuset(v2).follow(C)
+    assert cpuset(v2).follows(C) is None
+    assert v2.log == []
+
+
 def test_v1_with_an_inner_cgroup_for_processes_gives_both_all_of_it(v1: MadeV1) -> None:
     v1.make(f"{SCOPE}/container")
     write(v1, "2-3", CRUN)

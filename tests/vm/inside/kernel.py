@@ -28,8 +28,7 @@ def memory_by_node(pid: int) -> dict[int, int]:
     """
     found: dict[int, int] = {}
     processes = cgroup_of(pid).joinpath("cgroup.procs").read_text().split()
-    lines = [line for each in processes for line in Path(f"/proc/{each}/numa_maps").read_text().splitlines()]
-    for line in lines:
+    for line in (line for each in processes for line in _numa_maps(each)):
         if " anon=" not in line:
             continue  # pages of files lie where whoever read them first was
         page_kib = re.search(r"kernelpagesize_kB=(\d+)", line)
@@ -37,6 +36,13 @@ def memory_by_node(pid: int) -> dict[int, int]:
         for node, pages in re.findall(r" N(\d+)=(\d+)", line):
             found[int(node)] = found.get(int(node), 0) + int(pages) * int(page_kib[1]) * 1024
     return found
+
+
+def _numa_maps(pid: str) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/numa_maps").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # it has ended meanwhile
 
 
 def cgroup_of(pid: int) -> Path:

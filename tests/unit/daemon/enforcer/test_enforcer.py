@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 
 from crirm.daemon.enforcer.enforcer import Enforcer, Pace
 from crirm.daemon.settings import Mode
-from crirm.model.cpuset import CPUSet
+from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import Adjustment, State, UpdateContainer
 from crirm.model.workload import ContainerId, ContainerKey, ContainerState
-from crirm.system.cgroup import Write
+from crirm.system.cgroup import Reading, Write
 from crirm.system.cgroup_cpu import WeightFormula
 from crirm.system.cgroup_files import CgroupError, Trouble
 from tests.unit.daemon.enforcing import ONLINE, POD, FakeKernel, container, having, node
@@ -382,3 +382,46 @@ async def test_where_the_host_does_not_tell_the_cpus_nothing_is_agreed_on(autoju
         await trio.sleep(1)
         assert it.kernel.reads
         assert agreed == []
+
+
+def staying() -> Reading:
+    """Return a reading of cgroup v1, where memory stays when the runtime changes the nodes."""
+    return attrs.evolve(having("0-1"), follows=False)
+
+
+def with_mems(state: State) -> State:
+    given = Adjustment(cpus=CPUSet.parse("0-1"), mems=NodeSet.of(0))
+    return attrs.evolve(state, adjustments={C: given}, told={C: given})
+
+
+async def test_on_v1_memory_is_made_to_follow_once_and_that_is_no_drift(
+    logs: list[EventDict], autojump_clock: MockClock
+) -> None:
+    async with Node(with_mems(node(container("c"))), FakeKernel(c=staying())).running() as it:
+        await trio.sleep(100)
+        assert it.kernel.writes == [("id-c", Write(follow=True))]
+        assert (it.count(), it.told) == (0, [])
+    assert warnings(logs) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "mode"),
+    [
+        pytest.param(with_mems(node(container("c"))), Mode.REPORT, id="crirm writes nothing"),
+        pytest.param(node(container("c")), Mode.REPAIR, id="crirm assigns no memory nodes"),
+    ],
+)
+async def test_on_v1_memory_stays_where(state: State, mode: Mode, autojump_clock: MockClock) -> None:
+    async with Node(state, FakeKernel(c=staying()), mode).running() as it:
+        await trio.sleep(100)
+        assert it.kernel.writes == []
+
+
+async def test_memory_that_cannot_be_made_to_follow_is_said_once(
+    logs: list[EventDict], autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    kernel = FakeKernel(c=staying())
+    kernel.refusal = CgroupError(Trouble.REFUSED, tmp_path / "cpuset.memory_migrate", "1", "Permission denied")
+    async with Node(with_mems(node(container("c"))), kernel).running():
+        await trio.sleep(100)
+    assert warnings(logs) == ["memory does not follow when the nodes of a container change"]
