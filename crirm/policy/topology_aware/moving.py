@@ -222,14 +222,17 @@ class Mover:
         """Return pairs of a NUMA node and a container whose CPUs there would suffice, the cheapest to move first."""
         cpu, supply = choice.request.cpu, choice.supply
         spare = {pool.id: supply.sliceable(pool.id) for pool in self.node_pools}
+        largest = max((grant.cpu.full for filed in choice.state.grants for grant in filed.values()), default=0)
         roomiest = sorted(spare.values(), reverse=True)[:2]
         found = []
         for place in self.node_pools:
             short = cpu.full - supply.sliceable(place.id, cpu.part)
-            if len(place.sharable) < cpu.full:
+            if len(place.sharable) < cpu.full or short > largest:
                 continue
             best_elsewhere = roomiest[-1] if spare[place.id] == roomiest[0] else roomiest[0]
             for key, grant in self._running_in(place):
+                if grant.cpu.full < short:  # most of them, quickly
+                    continue
                 there = grant.exclusive & place.cpus
                 if len(there) < short or grant.cpu.full > best_elsewhere + len(grant.exclusive - there):
                     continue
