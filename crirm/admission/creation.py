@@ -72,6 +72,15 @@ UNDERSTOOD: Final[tuple[Step, ...]] = (identify, read_annotations, requirements)
 CREATION: Final[tuple[Step, ...]] = (*UNDERSTOOD, hints, overrides, place, adjust)
 
 
+def wants_hints(asked: Admission) -> Hints:
+    """Return how the container uses topology hints.
+
+    Raises:
+        RefusedError: the request is refused regardless of them.
+    """
+    return admitted(asked, UNDERSTOOD).heeded
+
+
 def hinting_places(asked: Admission) -> tuple[Place, ...]:
     """Return the mounts and devices whose location matters; none if the pod ignores hints.
 
@@ -81,4 +90,4 @@ def hinting_places(asked: Admission) -> tuple[Place, ...]:
     if not isinstance(asked.request, cri.CreateContainerRequest):
         return ()
     found = places(asked.request.config)
-    return found if admitted(asked, UNDERSTOOD).heeded is not Hints.IGNORED else ()
+    return found if wants_hints(asked) is not Hints.IGNORED else ()

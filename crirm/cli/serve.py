@@ -80,6 +80,14 @@ def _default(field: str) -> Any:
     help="Socket of the node agent; by default beside the relay socket, `disabled`: none.",
 )
 @click.option(
+    "--pod-resources-socket",
+    metavar="PATH",
+    default="disabled",
+    show_default=True,
+    help="Socket where the kubelet tells the NUMA nodes of containers' devices (PodResources); `auto`: "
+    "/var/lib/kubelet/pod-resources/kubelet.sock.",
+)
+@click.option(
     "--disable-policy-switch",
     is_flag=True,
     help="Reject a policy other than that of the saved state.",

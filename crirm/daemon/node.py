@@ -39,6 +39,7 @@ from crirm.daemon.state.recorder import Recorder, RecordingError
 from crirm.daemon.state.shadowing import Shadowing
 from crirm.daemon.steady import steadily
 from crirm.errors import CrirmError
+from crirm.kube.pod_resources import PodResources
 from crirm.logs import get_logger
 from crirm.model.decision import Adjustment
 from crirm.model.topology_json import digest
@@ -161,6 +162,8 @@ class DecidingNode:
         find_hints = partial(hints_of, host_root=host_root)
         self.doubts = Doubts(self.resync)
         self.intake = Intake(self.engine, memory_capacity, find_hints, self.doubt, override)
+        if settings.pod_resources_socket:
+            self.intake.ask_kubelet = PodResources(settings.pod_resources_socket).hints
         self.observing = Observing(self.engine, self.intake)
         self.watched: Counter[str] = Counter()
         self.looking = Looking(self.runtime, self.observing, nursery)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SAME_AS_RUNTIME: Final = "default"
 NOT_SERVED: Final = "-"
 DISABLED: Final = "disabled"
+AUTO: Final = "auto"
+POD_RESOURCES_SOCKET: Final = "/var/lib/kubelet/pod-resources/kubelet.sock"
+"""The kubelet's, unless its root directory is another."""
 NOTHING: Final = "none"
 """The policy that places nothing."""
 
@@ -70,6 +73,12 @@ def _config_path(text: str) -> str:
 
 def _agent_path(text: str) -> str:
     return text if text in {"", DISABLED} else socket_path(text, what="agent socket")
+
+
+def _kubelet_path(text: str) -> str:
+    if text == AUTO:
+        return POD_RESOURCES_SOCKET
+    return "" if text == DISABLED else text and socket_path(text, what="PodResources socket")
 
 
 def _absolute(path: str) -> str:
@@ -154,6 +163,9 @@ class Settings:
 
     agent_socket: str = attrs.field(default="", converter=_agent_path)
     """Where the node agent serves; empty: beside the relay socket, ``disabled``: nowhere."""
+
+    pod_resources_socket: str = attrs.field(default="", converter=_kubelet_path)
+    """Where the kubelet tells the devices of containers (PodResources); empty: it is not asked."""
 
     disable_policy_switch: bool = False
     """Whether the policy must stay that of the saved state, until ``--reset-policy`` removes it."""

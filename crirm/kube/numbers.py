@@ -48,3 +48,41 @@ class SetAdjustmentRequest:
 
 class SetAdjustmentReply:
     errors: Final = 1
+
+
+class ListPodResourcesResponse:
+    pod_resources: Final = 1
+
+
+class GetPodResourcesRequest:
+    pod_name: Final = 1
+    pod_namespace: Final = 2
+
+
+class GetPodResourcesResponse:
+    pod_resources: Final = 1
+
+
+class PodResources:
+    name: Final = 1
+    namespace: Final = 2
+    containers: Final = 3
+
+
+class ContainerResources:
+    name: Final = 1
+    devices: Final = 2
+
+
+class ContainerDevices:
+    resource_name: Final = 1
+    device_ids: Final = 2
+    topology: Final = 3
+
+
+class TopologyInfo:
+    nodes: Final = 1
+
+
+class NUMANode:
+    ID: Final = 1

@@ -35,6 +35,8 @@ class RefusalCode(enum.Enum):
     """Why a request is refused; the values are for programs."""
 
     TOO_FEW_EXCLUSIVE_CPUS = "too-few-exclusive-cpus"
+    TOO_FEW_ISOLATED_CPUS = "too-few-isolated-cpus"
+    TOO_FEW_CORES = "too-few-cores"
     TOO_LITTLE_SHARED_CPU = "too-little-shared-cpu"
     TOO_LITTLE_MEMORY = "too-little-memory"
     OTHERS_KEEP_CPUS = "others-keep-cpus"
@@ -56,6 +58,8 @@ class RefusalCode(enum.Enum):
 
 REASONS: Final[Mapping[RefusalCode, RefusalReason]] = {
     RefusalCode.TOO_FEW_EXCLUSIVE_CPUS: RefusalReason.NO_ROOM,
+    RefusalCode.TOO_FEW_ISOLATED_CPUS: RefusalReason.NO_ROOM,
+    RefusalCode.TOO_FEW_CORES: RefusalReason.NO_ROOM,
     RefusalCode.TOO_LITTLE_SHARED_CPU: RefusalReason.NO_ROOM,
     RefusalCode.TOO_LITTLE_MEMORY: RefusalReason.NO_ROOM,
     RefusalCode.OTHERS_KEEP_CPUS: RefusalReason.NO_ROOM,

@@ -178,6 +178,11 @@ class Topology:
         return Bytes(sum(node.memory for node in held if kind is None or node.kind is kind))
 
     @cached_property
+    def threads(self) -> int:
+        """The hardware threads of the cores that have the most."""
+        return max(len(core) for core in self.cores)
+
+    @cached_property
     def node_ids(self) -> NodeSet:
         """All NUMA nodes."""
         return NodeSet(node.id for node in self.nodes)

@@ -10,13 +10,14 @@ import trio
 from crirm.admission.admission import Admission, Facts, admitted, as_asked
 from crirm.admission.steps import pod_named, required
 from crirm.daemon.placement.cpusets import Cpusets
+from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.qos_estimate import classed
 from crirm.model.refusal import RefusedError
 from crirm.model.workload import ContainerId, ContainerKey, PodId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from crirm.admission.admission import Overriding
     from crirm.cri import slice as cri
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from crirm.model.quantity import Bytes
     from crirm.model.resources import LinuxResources, Requirements
     from crirm.model.workload import Pod, TopologyHint
+
+    Hints = tuple[TopologyHint, ...]
 
 log = get_logger("policy")
 
@@ -51,6 +54,8 @@ class Intake:
     find_hints: Callable[[tuple[Place, ...]], tuple[TopologyHint, ...]]
     doubt: Callable[[], None]
     override: Overriding = as_asked
+    ask_kubelet: Callable[[str, str, str], Awaitable[Hints]] | None = None
+    """Returns where a container's devices are, by namespace, pod and name; None: the kubelet is not asked."""
     cpusets: Cpusets = attrs.field(default=attrs.Factory(lambda self: Cpusets(self.engine), takes_self=True))
     _finders: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(FINDERS), init=False)
     _ids: dict[ContainerId, ContainerKey] = attrs.field(factory=dict, init=False)
@@ -136,16 +141,37 @@ class Intake:
 
     # --- facts of the host -------------------------------------------------------------------------------------
 
-    async def hints(self, request: cri.CreateContainerRequest) -> tuple[TopologyHint, ...] | None:
+    async def hints(self, request: cri.CreateContainerRequest) -> Hints | None:
         """Return the location of a container's mounts and devices, as far as it matters; None: unknown."""
-        from crirm.admission.creation import hinting_places  # noqa: PLC0415 - as above
+        from crirm.admission.creation import hinting_places, wants_hints  # noqa: PLC0415 - as above
+        from crirm.policy.annotations import Hints as Heeded  # noqa: PLC0415 - as above
 
-        known = self.pod_of(request.pod_sandbox_id) in self.engine.state.workload.pods
+        pod = self.engine.state.workload.pods.get(self.pod_of(request.pod_sandbox_id))
+        if pod is None:
+            return ()
+        asked, name = self._asked(request, NOBODY, ()), request.config.metadata.name
         try:
-            places = hinting_places(self._asked(request, NOBODY, ())) if known else ()
+            places, heeded = hinting_places(asked), wants_hints(asked)
         except RefusedError:  # its admission reports this
-            places = ()
-        return await self._found(request.config.metadata.name, places) if places else ()
+            return ()
+        found = await self._found(name, places) if places else ()
+        if self.ask_kubelet is None or heeded is Heeded.IGNORED or found is None:
+            return found
+        told = await self._told(self.ask_kubelet, pod, name)
+        if told is None:
+            return None if heeded is Heeded.STRICT else found
+        return (*found, *told)
+
+    async def _told(self, ask: Callable[[str, str, str], Awaitable[Hints]], pod: Pod, name: str) -> Hints | None:
+        try:
+            return await ask(pod.namespace, pod.name, name)
+        except CrirmError as error:
+            log.warning(
+                "no topology hints of the kubelet", pod=f"{pod.namespace}/{pod.name}", container=name, error=error
+            )
+        except Exception:  # a hint must never stop the daemon
+            log.exception("could not ask the kubelet for topology hints", container=name)
+        return None
 
     async def _found(self, name: str, places: tuple[Place, ...]) -> tuple[TopologyHint, ...] | None:
         try:

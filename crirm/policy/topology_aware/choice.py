@@ -18,7 +18,7 @@ from crirm.policy.topology_aware.modes import Mode
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.protection import needs, room, uses
 from crirm.policy.topology_aware.ranking import Rank, Score, Suits, finest, general, last, particular, values
-from crirm.policy.topology_aware.request import CPUClass, Request
+from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
 from crirm.policy.topology_aware.state import PolicyState
 from crirm.policy.topology_aware.supply import Supply
 
@@ -29,6 +29,7 @@ class Lack(enum.Enum):
     HINTS = "near_all_devices"
     KINDS = "has_memory_kinds"
     EXCLUSIVE = "exclusive_cpus"
+    ISOLATED = "isolated_cpus"
     SHARED = "shared_milli"
     MEMORY = "memory_bytes"
     KEPT = "leaves_kept_memory"
@@ -84,8 +85,9 @@ class Comparison:
 
     def exclusive(self, pool: int) -> int:
         """Return how many exclusive CPUs *pool* can give for this request."""
-        isolated = len(self.supply.isolated[pool]) if self.request.cpu.isolate else 0
-        return max(isolated, self.supply.sliceable(pool, self.request.cpu.part))
+        cpu = self.request.cpu
+        isolated = self.supply.isolated_room(pool, cpu) if cpu.isolate else 0
+        return isolated if cpu.require else max(isolated, self.supply.room(pool, cpu))
 
     def memory(self, pool: int) -> int:
         """Return how many bytes of *pool* this request may use without risk to other containers."""
@@ -182,7 +184,7 @@ class Comparison:
         if cpu.cls is CPUClass.RESERVED:
             return None  # `admission` moves a request to another class if the reserved CPUs are too few
         if not self.supply.holds(pool.id, cpu):
-            return Lack.EXCLUSIVE if cpu.full else Lack.SHARED
+            return _cpu_lack(cpu)
         # What does not fit the root is lifted to the last resort, so the root is never too small.
         if memory.need and pool.parent is not None and memory.need > self.promisable(pool.id):
             return Lack.MEMORY
@@ -192,14 +194,14 @@ class Comparison:
         cpu, memory = self.request.cpu, self.request.memory
         from_isolated = self.supply.serves_isolated(pool.id, cpu)
         part = cpu.part if cpu.part or cpu.full else 1
-        sliced = 0 if from_isolated else 1000 * cpu.full
+        sliced = 0 if from_isolated else 1000 * cpu.taken
         return Score(
             pool=pool.id,
             memory=not memory.use or memory.use <= self.memory(pool.id),
             depth=pool.depth,
             reserved=self.reserved - cpu.part if pool.reserved else -1,
             shared=self.supply.allocatable[pool.id] - sliced - part,
-            isolated=len(self.supply.isolated[pool.id]) - cpu.full if cpu.isolate else 0,
+            isolated=len(self.supply.isolated[pool.id]) - cpu.taken if cpu.isolate else 0,
             colocated=self._colocated(pool),
             affinity=self._affinity(pool),
             kinds=memory.kinds is None or memory.kinds <= self.machine.sets.kinds_of(pool.id),
@@ -232,6 +234,12 @@ def _first(ranks: Mapping[int, Rank]) -> list[int]:
     best = max(map(values, ranks.values()), default=())
     first = [pool for pool, ranked in ranks.items() if values(ranked) == best]
     return first if len(first) > 1 else []
+
+
+def _cpu_lack(cpu: CPURequest) -> Lack:
+    if not cpu.full:
+        return Lack.SHARED
+    return Lack.ISOLATED if cpu.require else Lack.EXCLUSIVE
 
 
 def _faded(levels: int) -> Fraction:

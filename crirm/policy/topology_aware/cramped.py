@@ -10,7 +10,7 @@ from crirm.policy.topology_aware.choice import Comparison, Considered, Lack
 from crirm.policy.topology_aware.ranking import Rule, difference
 from crirm.policy.topology_aware.state import empty
 
-_FULL: Final = frozenset({Lack.EXCLUSIVE, Lack.SHARED, Lack.MEMORY})
+_FULL: Final = frozenset({Lack.EXCLUSIVE, Lack.ISOLATED, Lack.SHARED, Lack.MEMORY})
 _FULLER: Final = frozenset({Rule.MEMORY, Rule.ISOLATED_SUFFICE, Rule.SHARED_SUFFICE})
 
 

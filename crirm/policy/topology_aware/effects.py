@@ -44,7 +44,8 @@ class Adjuster:
         """Return the CPUs that the container with *grant* runs on."""
         if grant.cpu.cls is CPUClass.RESERVED:
             return self.machine.pools[grant.pool].reserved
-        return grant.exclusive | (grant.kept or self.shared(grant.pool)) if grant.on_shared else grant.exclusive
+        own = self.machine.used(grant.exclusive) if grant.cpu.threads > 1 else grant.exclusive
+        return own | (grant.kept or self.shared(grant.pool)) if grant.on_shared else own
 
     def mems(self, grant: Grant) -> NodeSet:
         """Return the memory nodes of the container with *grant*; empty if the machine reports no memory."""

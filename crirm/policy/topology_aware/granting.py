@@ -13,6 +13,8 @@ from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.homes import housed, settled
 from crirm.policy.topology_aware.keeping import with_kept
 from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.nearness import rings, take_near
+from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
 from crirm.policy.topology_aware.state import Grant, PolicyState
 from crirm.policy.topology_aware.supply import Supply
@@ -32,7 +34,7 @@ def grant_in(
         old: what it had, if it is resized.
     """
     supply = Supply(machine.pools, attrs.evolve(state, taken=state.taken | kept))
-    exclusive = _exclusive(machine, supply, request.cpu, pool, kept, Comparison(machine, state, request).roomy)
+    exclusive = _exclusive(machine, supply, request, pool, kept, Comparison(machine, state, request).roomy)
     if exclusive is None:
         return None
     warm = request.memory.cold is None
@@ -53,27 +55,53 @@ def regrant(machine: Machine, state: PolicyState, request: Request, old: Grant) 
 
 def kept_of(machine: Machine, cpu: CPURequest, exclusive: CPUSet) -> CPUSet:
     """Return the CPUs out of *exclusive* that a container goes on using when it asks for *cpu*."""
+    if cpu.threads > 1:
+        exclusive = CPUSet.union(core for core in machine.topology.cores if core <= exclusive)
+        return machine.allocator.take(exclusive, min(cpu.taken, len(exclusive)), Priority.HIGH)
     return machine.allocator.take(exclusive, min(cpu.full, len(exclusive)), Priority.HIGH)
 
 
 def _exclusive(
-    machine: Machine, supply: Supply, cpu: CPURequest, pool: int, kept: CPUSet, roomy: Callable[[Iterable[int]], bool]
+    machine: Machine, supply: Supply, request: Request, pool: int, kept: CPUSet, roomy: Callable[[Iterable[int]], bool]
 ) -> CPUSet | None:
     """Return the exclusive CPUs of a container that is put into *pool*, *kept* and new ones; None if it has no room."""
+    cpu = request.cpu
     if cpu.cls is CPUClass.RESERVED:
         return NO_CPUS
-    place = machine.pools[pool]
-    missing = attrs.evolve(cpu, full=cpu.full - len(kept))
+    missing = attrs.evolve(cpu, full=cpu.full - len(kept) // cpu.threads)
     if kept:
         # Isolated and ordinary CPUs do not mix: the scheduler spreads no threads over isolated ones.
-        missing = attrs.evolve(missing, isolate=kept <= place.isolated)
-        source = supply.isolated[pool] if missing.isolate else supply.shared[pool]
-        if not kept <= (place.isolated if missing.isolate else place.sharable) or len(source) < missing.full:
+        missing = attrs.evolve(missing, isolate=kept <= machine.pools[pool].isolated)
+        if not _keeps(machine.pools[pool], supply, missing, kept):
             return None
     if (missing.full or cpu.shared) and not supply.holds(pool, missing):
         return None
     if not missing.full:
         return kept
+    near = rings(machine.topology, request.hints, machine.pools[pool].cpus) if request.hints else ()
+    if len(near) > 1:
+        return kept | take_near(machine.allocator, supply, missing, pool, kept, near)
+    return kept | _more(machine, supply, missing, pool, kept, roomy)
+
+
+def _keeps(place: Pool, supply: Supply, missing: CPURequest, kept: CPUSet) -> bool:
+    """Tell whether *kept* can stay, and what is *missing* be of the same kind."""
+    if missing.require and not missing.isolate:
+        return False
+    source = supply.isolated[place.id] if missing.isolate else supply.shared[place.id]
+    return kept <= (place.isolated if missing.isolate else place.sharable) and len(source) >= missing.taken
+
+
+def _more(
+    machine: Machine,
+    supply: Supply,
+    missing: CPURequest,
+    pool: int,
+    kept: CPUSet,
+    roomy: Callable[[Iterable[int]], bool],
+) -> CPUSet:
+    if missing.threads > 1:
+        return supply.take_cores(machine.allocator, pool, missing, kept)
     if supply.serves_isolated(pool, missing):
-        return kept | machine.allocator.take(supply.isolated[pool], missing.full, Priority.HIGH, kept)
-    return kept | supply.slice_off(machine.allocator, pool, missing.full, kept, roomy)
+        return machine.allocator.take(supply.isolated[pool], missing.full, Priority.HIGH, kept)
+    return supply.slice_off(machine.allocator, pool, missing.full, kept, roomy)

@@ -35,6 +35,14 @@ class Machine:
         """The pool that holds all others."""
         return self.pools[-1]
 
+    def used(self, cores: CPUSet) -> CPUSet:
+        """Return the lowest thread of each of *cores*; where hyperthreads are hidden, the others stay idle."""
+        return CPUSet(cpu for cpu in cores if self.topology.core_of(cpu).lowest == cpu)
+
+    def cores_of(self, cpus: CPUSet) -> CPUSet:
+        """Return all threads of the cores that *cpus* are of."""
+        return CPUSet.union(self.topology.core_of(cpu) for cpu in cpus)
+
     def nodes_of(self, cpus: CPUSet) -> int:
         """Return the NUMA nodes that some of *cpus* are of, as a mask."""
         return sum(1 << node.id for node in self.topology.nodes if not node.cpus.isdisjoint(cpus))

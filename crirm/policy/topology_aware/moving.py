@@ -126,7 +126,7 @@ class Mover:
     def _needed(self, grant: Grant) -> int:
         """Return on how many NUMA nodes a container could be if it were alone."""
         sizes = sorted((len(pool.sharable | pool.isolated) for pool in self.node_pools), reverse=True)
-        wanted, nodes = max(grant.cpu.full + -(-grant.cpu.part // 1000), 1), 0
+        wanted, nodes = max(grant.cpu.taken + -(-grant.cpu.part // 1000), 1), 0
         while nodes < len(sizes) and wanted > 0:
             wanted -= sizes[nodes]
             nodes += 1
@@ -176,11 +176,11 @@ class Mover:
         """Whether *place* is narrower and seems to have enough CPUs, those that the container has there included."""
         if len(self._cpu_nodes(place)) >= max(extent.cpus, extent.memory):
             return False
-        if not grant.cpu.full:
+        if not grant.cpu.taken:
             left = 1000 * len(supply.shared[place.id]) - self.state.shared[place.id]
             return left >= grant.cpu.part and bool(supply.shared[place.id])
         free = supply.isolated if grant.exclusive <= self.machine.root.isolated else supply.shared
-        return len(free[place.id]) + len(grant.exclusive & place.cpus) >= grant.cpu.full
+        return len(free[place.id]) + len(grant.exclusive & place.cpus) >= grant.cpu.taken
 
     def _gathered(self, key: ContainerKey) -> Relocation | None:
         """Return the move of one container to the best place for it, if it extends less far there."""
@@ -222,23 +222,23 @@ class Mover:
         """Return pairs of a NUMA node and a container whose CPUs there would suffice, the cheapest to move first."""
         cpu, supply = choice.request.cpu, choice.supply
         spare = {pool.id: supply.sliceable(pool.id) for pool in self.node_pools}
-        largest = max((grant.cpu.full for filed in choice.state.grants for grant in filed.values()), default=0)
+        largest = max((grant.cpu.taken for filed in choice.state.grants for grant in filed.values()), default=0)
         roomiest = sorted(spare.values(), reverse=True)[:2]
         found = []
         for place in self.node_pools:
-            short = cpu.full - supply.sliceable(place.id, cpu.part)
-            if len(place.sharable) < cpu.full or short > largest:
+            short = cpu.taken - supply.sliceable(place.id, cpu.part)
+            if len(place.sharable) < cpu.taken or short > largest:
                 continue
             best_elsewhere = roomiest[-1] if spare[place.id] == roomiest[0] else roomiest[0]
             for key, grant in self._running_in(place):
-                if grant.cpu.full < short:  # most of them, quickly
+                if grant.cpu.taken < short:  # most of them, quickly
                     continue
                 there = grant.exclusive & place.cpus
-                if len(there) < short or grant.cpu.full > best_elsewhere + len(grant.exclusive - there):
+                if len(there) < short or grant.cpu.taken > best_elsewhere + len(grant.exclusive - there):
                     continue
                 if not (there or short <= 0) or not self._may_move(key, grant):
                     continue
-                found.append((self._cost(key), grant.memory.use, grant.cpu.full, place.id, key))
+                found.append((self._cost(key), grant.memory.use, grant.cpu.taken, place.id, key))
         return [(self.machine.pools[place], key) for *_, place, key in sorted(found)]
 
     def _running_in(self, place: Pool) -> Iterator[tuple[ContainerKey, Grant]]:

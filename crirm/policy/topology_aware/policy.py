@@ -213,7 +213,13 @@ class TopologyAware:
         It is put in the smallest pool around them, if that can hold it.
         """
         root, request = self.machine.root, choice.request
-        if not cpus or len(cpus) != request.cpu.full or not cpus.isdisjoint(choice.state.taken):
+        if not cpus or len(cpus) != request.cpu.full:
+            return None
+        if request.cpu.threads > 1:
+            used, cpus = cpus, self.machine.cores_of(cpus)
+            if self.machine.used(cpus) != used or len(cpus) != request.cpu.taken:
+                return None
+        if not cpus.isdisjoint(choice.state.taken):
             return None
         if not (cpus <= root.isolated or (cpus <= root.sharable and choice.supply.spares(cpus))):
             return None
@@ -264,4 +270,4 @@ def make(name: str, topology: Topology, constraints: Constraints, options: Topol
         GlobError: a pattern of reserved namespaces is none.
     """
     machine = make_machine(topology, constraints, caches=options.cache_pools)
-    return TopologyAware(name, machine, make_reader(options, machine.sets))
+    return TopologyAware(name, machine, make_reader(options, machine.sets, topology.threads))

@@ -61,6 +61,7 @@ class Pool:
         isolated: of these, the kernel-isolated ones that may be used.
         reserved: of these, those for reserved namespaces.
         nodes: its NUMA nodes, those without CPUs included.
+        cores: masks of its cores, those with the most threads of the machine.
     """
 
     id: int
@@ -77,6 +78,7 @@ class Pool:
     isolated: CPUSet
     reserved: CPUSet
     nodes: NodeSet
+    cores: tuple[int, ...] = ()
 
 
 def is_place(pools: Sequence[Pool], pool: int) -> bool:
@@ -109,7 +111,8 @@ def build_pools(topology: Topology, partition: Partition, *, caches: bool = Fals
     attached = attached_nodes(topology)
     drafts: list[_Draft] = []
     _number(root, 0, drafts)
-    return tuple(_pool(draft, drafts, partition, _nodes_of(draft.cpus, nodes, attached)) for draft in drafts)
+    cores = [core.mask for core in topology.cores if len(core) == topology.threads]
+    return tuple(_pool(draft, drafts, partition, _nodes_of(draft.cpus, nodes, attached), cores) for draft in drafts)
 
 
 def _nodes_with_cpus(topology: Topology) -> list[NumaNode]:
@@ -176,7 +179,7 @@ def _number(draft: _Draft, depth: int, drafts: list[_Draft]) -> None:
     drafts.append(draft)
 
 
-def _pool(draft: _Draft, drafts: list[_Draft], partition: Partition, nodes: NodeSet) -> Pool:
+def _pool(draft: _Draft, drafts: list[_Draft], partition: Partition, nodes: NodeSet, cores: list[int]) -> Pool:
     # A pool is above another when its range of numbers holds that one.
     ancestors = tuple(other.id for other in drafts[draft.id :] if other.first <= draft.id)
     return Pool(
@@ -194,4 +197,5 @@ def _pool(draft: _Draft, drafts: list[_Draft], partition: Partition, nodes: Node
         isolated=partition.isolated & draft.cpus,
         reserved=partition.reserved & draft.cpus,
         nodes=nodes,
+        cores=tuple(core for core in cores if not core & ~draft.cpus.mask),
     )

@@ -6,10 +6,12 @@ import attrs
 
 from crirm.model.workload import Pod
 from crirm.policy.annotations import (
+    HIDE_HYPERTHREADS,
     PLACEMENT,
     PREFER_ISOLATED_CPUS,
     PREFER_RESERVED_CPUS,
     PREFER_SHARED_CPUS,
+    REQUIRE_ISOLATED_CPUS,
     Hints,
     Keep,
     boolean,
@@ -32,6 +34,8 @@ class Preferences:
         isolated: kernel-isolated CPUs for exclusive use.
         shared: shared CPUs rather than exclusive ones.
         reserved: the CPUs of reserved namespaces.
+        require_isolated: refused rather than exclusive CPUs that are not kernel-isolated, or none.
+        hide_hyperthreads: exclusive CPUs on cores of their own, of which the other threads stay idle.
         kinds: kinds of memory.
         cold_s: seconds to run on slow memory after the start; 0 for no cold start.
         hints: what is made of where the devices and disks are that it uses.
@@ -49,6 +53,8 @@ class Preferences:
     keep: Keep = Keep.NOTHING
     move_cost: float = 1.0
     mode: Mode | None = None
+    require_isolated: bool = False
+    hide_hyperthreads: bool = False
 
 
 def preferences(pod: Pod, container: str) -> Preferences:
@@ -68,4 +74,6 @@ def preferences(pod: Pod, container: str) -> Preferences:
         keep=keep(pod, container),
         move_cost=move_cost(pod, container),
         mode=None if mode is None else Mode(mode),
+        require_isolated=boolean(pod, container, REQUIRE_ISOLATED_CPUS) is True,
+        hide_hyperthreads=boolean(pod, container, HIDE_HYPERTHREADS) is True,
     )

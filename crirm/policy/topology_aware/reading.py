@@ -6,10 +6,11 @@ import re
 
 import attrs
 
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Container, Pod, Workload
 from crirm.policy.affinity import weights
-from crirm.policy.annotations import Hints
+from crirm.policy.annotations import REQUIRE_ISOLATED_CPUS, Hints, bad_annotation
 from crirm.policy.globs import compile_globs
 from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
 from crirm.policy.topology_aware.modes import Modes, make_modes
@@ -31,6 +32,8 @@ class Reader:
     _sets: MemorySets
     _reserved: re.Pattern[str]
     _modes: Modes
+    _threads: int = 1
+    """Of a whole core."""
 
     def read(self, container: Container, workload: Workload) -> Request:
         """Return what *container* wants.
@@ -42,6 +45,10 @@ class Reader:
         wanted = preferences(pod, container.name)
         reserved = self._reserved.match(pod.namespace) is not None
         cpu = cpu_request(pod.qos, container.requirements, wanted, self.options, reserved_namespace=reserved)
+        if wanted.require_isolated and not cpu.full:
+            raise _nothing_to_isolate(container)
+        if wanted.hide_hyperthreads and cpu.full:
+            cpu = attrs.evolve(cpu, threads=self._threads)
         memory, notes = _memory(container, pod, wanted, self._sets)
         hints = tuple(hint for hint in container.hints if hint.provider != _PSEUDO_HINT)
         at_root = pod.namespace == KUBE_SYSTEM or cpu.cls is CPUClass.RESERVED
@@ -62,8 +69,8 @@ class Reader:
         )
 
 
-def make_reader(options: TopologyAwareOptions, sets: MemorySets) -> Reader:
-    """Return a reader for one configuration.
+def make_reader(options: TopologyAwareOptions, sets: MemorySets, threads: int = 1) -> Reader:
+    """Return a reader for one configuration, on a machine whose cores have so many threads.
 
     Raises:
         GlobError: a pattern of namespaces is none.
@@ -71,7 +78,17 @@ def make_reader(options: TopologyAwareOptions, sets: MemorySets) -> Reader:
     """
     patterns = dict.fromkeys((KUBE_SYSTEM, *options.reserved_pool_namespaces))
     modes = make_modes(options.placement, options.namespace_placements)
-    return Reader(options, sets, compile_globs(tuple(patterns)), modes)
+    return Reader(options, sets, compile_globs(tuple(patterns)), modes, threads)
+
+
+def _nothing_to_isolate(container: Container) -> RefusedError:
+    if container.requirements.unpromised_cpu:
+        message = f"annotation {REQUIRE_ISOLATED_CPUS} rules out shared CPUs"
+        return RefusedError(RefusalCode.TOO_FEW_ISOLATED_CPUS, message)
+    what = "gets no exclusive CPUs; only containers of Guaranteed pods with a CPU request of 1 or more do"
+    return bad_annotation(
+        REQUIRE_ISOLATED_CPUS, f'container {container.name} {what}, so write "false" for it, or for this pod'
+    )
 
 
 def _memory(

@@ -16,7 +16,11 @@ request      gets
 2…           shared where the pod prefers that; else exclusive
 ===========  ============================================================================================
 
-One exclusive CPU is an isolated one where that is preferred (pod or options), several only where the pod says so.
+One exclusive CPU is an isolated one where that is preferred (pod or options), several only where the pod says so. A
+pod that requires isolated ones (``require-isolated-cpus``) prefers them, and exclusive ones to shared ones; the
+container is refused if it gets no exclusive CPUs by these rules, or if there are too few isolated ones.
+
+With ``hide-hyperthreads`` every exclusive CPU takes a whole core; the container runs on its lowest thread.
 """
 
 from __future__ import annotations
@@ -54,6 +58,8 @@ class CPURequest:
         part: how much of shared (or reserved) ones, in thousandths of a CPU.
         isolate: whether exclusive CPUs had better be kernel-isolated ones.
         shares: the weight that goes with the whole request.
+        require: whether exclusive CPUs have to be kernel-isolated ones.
+        threads: how many CPUs each exclusive one takes: all of a core where the other threads are to stay idle.
     """
 
     cls: CPUClass
@@ -61,6 +67,13 @@ class CPURequest:
     part: int
     isolate: bool
     shares: int
+    require: bool = False
+    threads: int = 1
+
+    @property
+    def taken(self) -> int:
+        """How many CPUs become exclusive, those that stay idle included."""
+        return self.full * self.threads
 
     @property
     def shared(self) -> bool:
@@ -142,11 +155,12 @@ def cpu_request(
         return CPURequest(CPUClass.NORMAL, 0, request, isolate=False, shares=shares)
     default = options.prefer_isolated_cpus and full == 1
     isolate = default if preferences.isolated is None else preferences.isolated
-    return CPURequest(CPUClass.NORMAL, full, part, isolate, shares)
+    required = preferences.require_isolated
+    return CPURequest(CPUClass.NORMAL, full, part, isolate or required, shares, required)
 
 
 def _all_shared(full: int, part: int, preferences: Preferences, options: TopologyAwareOptions) -> bool:
-    if not part:
+    if not part or preferences.require_isolated:
         return preferences.shared is True
     if full > 1:
         return preferences.shared is not False

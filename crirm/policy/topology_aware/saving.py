@@ -111,7 +111,7 @@ def _grant(machine: Machine, document: Json) -> Grant:
         raise MisfitError(f"pool {name} no longer exists")
     grant = housed(machine, Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm, keep=keep))
     grant = attrs.evolve(grant, kept=kept & pool.sharable if keep.cpus and grant.on_shared else NO_CPUS)
-    _check_cpus(grant, pool)
+    _check_cpus(machine, grant, pool)
     _check_memory(machine, grant)
     if there := mems & machine.topology.memory_nodes:
         return attrs.evolve(grant, place=(there.mask, KEPT)) if keep.memory else grant
@@ -133,12 +133,14 @@ def _held(machine: Machine, grant: Grant, step: int) -> Grant:
     return held(machine, grant, chain[min(step, len(chain) - 1)])
 
 
-def _check_cpus(grant: Grant, pool: Pool) -> None:
+def _check_cpus(machine: Machine, grant: Grant, pool: Pool) -> None:
     cpu, own = grant.cpu, grant.exclusive
-    if len(own) != cpu.full or cpu.part < 0 or (cpu.cls is CPUClass.RESERVED and cpu.full):
+    if cpu.threads < 1 or len(own) != cpu.taken or cpu.part < 0 or (cpu.cls is CPUClass.RESERVED and cpu.full):
         raise MisfitError("saved grant is inconsistent")
     if not (own <= pool.isolated or own <= pool.sharable):
         raise MisfitError(f"CPUs {own} can no longer be exclusive in {pool.name}")
+    if cpu.threads > 1 and (cpu.threads != machine.topology.threads or own != machine.cores_of(own)):
+        raise MisfitError(f"CPUs {own} are no longer whole cores of {cpu.threads} threads")
     if cpu.cls is CPUClass.RESERVED and not pool.reserved:
         raise MisfitError(f"{pool.name} no longer has reserved CPUs")
 

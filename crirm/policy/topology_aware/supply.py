@@ -60,7 +60,7 @@ class Supply:
         return others + sum(self._state.shared[pool] for pool in tops)
 
     @cached_property
-    def _loose(self) -> tuple[CPUSet, ...]:
+    def loose(self) -> tuple[CPUSet, ...]:
         """The shared CPUs of each pool that nobody keeps."""
         kept = self._state.kept
         return tuple(cpus - kept for cpus in self.shared) if kept else self.shared
@@ -78,7 +78,7 @@ class Supply:
     def _with_those_below(self, own: list[int]) -> list[int]:
         spare: list[int] = []
         for pool in self._pools:
-            outside = len(self._loose[pool.id]) - sum(len(self._loose[child]) for child in pool.children)
+            outside = len(self.loose[pool.id]) - sum(len(self.loose[child]) for child in pool.children)
             spare.append(min(own[pool.id], outside + sum(spare[child] for child in pool.children)))
         return spare
 
@@ -109,7 +109,7 @@ class Supply:
             near: CPUs that the container has already.
             roomy: tells whether some of the smallest pools have room for its memory.
         """
-        if not near and not is_place(self._pools, pool) and allocator.alike(self._loose[pool]):
+        if not near and not is_place(self._pools, pool) and allocator.alike(self.loose[pool]):
             taken = NO_CPUS
             for node, part in Crossing(self._pools, pool, self.spare).shares(count, roomy):
                 taken |= self._piece(allocator, node, part, taken)
@@ -118,7 +118,7 @@ class Supply:
         return self._piece(allocator, pool, count, near)
 
     def _piece(self, allocator: CPUAllocator, pool: int, count: int, near: CPUSet) -> CPUSet:
-        cpus = allocator.take(self._loose[pool], count, Priority.HIGH, near)
+        cpus = allocator.take(self.loose[pool], count, Priority.HIGH, near)
         below = range(self._pools[pool].first, pool)
         if all(len(cpus & self.shared[other]) <= self.own_spare[other] for other in below):
             return cpus
@@ -136,11 +136,42 @@ class Supply:
             return bool(self.shared[pool]) and (not request.part or self.allocatable[pool] >= request.part)
         if self.serves_isolated(pool, request):
             return not request.part or self.allocatable[pool] >= request.part
-        return self.sliceable(pool, request.part) >= request.full
+        return not request.require and self.room(pool, request) >= request.full
 
     def serves_isolated(self, pool: int, request: CPURequest) -> bool:
         """Tell whether the exclusive CPUs that are wanted come from the isolated ones."""
-        return request.isolate and len(self.isolated[pool]) >= request.full
+        return request.isolate and self.isolated_room(pool, request) >= request.full
+
+    def room(self, pool: int, request: CPURequest) -> int:
+        """Return how many exclusive CPUs a pool can give out of its shared ones; see `CPURequest.threads`."""
+        sliceable = self.sliceable(pool, request.part)
+        return sliceable if request.threads == 1 else min(sliceable // request.threads, self._spare_cores(pool))
+
+    def isolated_room(self, pool: int, request: CPURequest) -> int:
+        """Return how many exclusive CPUs a pool can give out of its isolated ones."""
+        free = self.isolated[pool]
+        return len(free if request.threads == 1 else self.cores(pool, free)) // request.threads
+
+    def cores(self, pool: int, free: CPUSet) -> CPUSet:
+        """Return those of *free* that make up whole cores of a pool."""
+        return CPUSet.from_mask(sum(core for core in self._pools[pool].cores if not core & ~free.mask))
+
+    def take_cores(self, allocator: CPUAllocator, pool: int, request: CPURequest, near: CPUSet) -> CPUSet:
+        """Return the CPUs of so many whole cores, out of the isolated ones if they serve, else out of the shared ones.
+
+        Args:
+            allocator: chooses among CPUs that may go.
+            pool: its number; it `holds` what is wanted.
+            request: what is wanted.
+            near: CPUs that the container has already.
+        """
+        if self.serves_isolated(pool, request):
+            return allocator.take(self.cores(pool, self.isolated[pool]), request.taken, Priority.HIGH, near)
+        cpus = allocator.take(self.cores(pool, self.loose[pool]), request.taken, Priority.HIGH, near)
+        if self.spares(cpus):
+            return cpus
+        removable = self._removable_cores(allocator, pool, request.threads, near)
+        return allocator.take(removable, request.taken, Priority.HIGH, near)
 
     def spare_after(self, pool: int, request: CPURequest, taken: int) -> int:
         """Return how many shared CPUs of a pool nobody in it will need when a container has come to it.
@@ -174,15 +205,47 @@ class Supply:
     @cached_property
     def own_spare(self) -> tuple[int, ...]:
         """How many shared CPUs each pool can spare as far as only it is concerned: all that nobody in it needs."""
-        users = zip(self.shared, self._loose, self._state.shared, self._state.users, strict=True)
+        users = zip(self.shared, self.loose, self._state.shared, self._state.users, strict=True)
         return tuple(
             max(min(len(cpus) - _kept(promised, count), len(loose)), 0) for cpus, loose, promised, count in users
         )
 
+    def removable(self, allocator: CPUAllocator, pool: int, threads: int, near: CPUSet) -> CPUSet:
+        """Return as many shared CPUs as a pool can spare, all of which all pools below can spare.
+
+        Args:
+            allocator: chooses among CPUs that may go.
+            pool: its number.
+            threads: more than 1 for whole cores of so many.
+            near: CPUs that the container has already.
+        """
+        if threads > 1:
+            return self._removable_cores(allocator, pool, threads, near)
+        return self._removable(allocator, pool, near)
+
+    def _spare_cores(self, pool: int) -> int:
+        """Return how many whole cores can be taken away as far as the pool itself and those below it are concerned."""
+        children, cores = self._pools[pool].children, self._pools[pool].cores
+        if not cores:
+            return 0
+        outside = sum(not core & ~self._outside(pool).mask for core in cores)
+        return min(self.spare[pool] // cores[0].bit_count(), outside + sum(map(self._spare_cores, children)))
+
+    def _outside(self, pool: int) -> CPUSet:
+        """Return the pool's shared CPUs that are in none of the pools below it, and that nobody keeps."""
+        return self.loose[pool] - CPUSet.union(self.shared[child] for child in self._pools[pool].children)
+
+    def _removable_cores(self, allocator: CPUAllocator, pool: int, threads: int, near: CPUSet) -> CPUSet:
+        """Return as many whole cores as the pool can spare, chosen such that all pools below can spare them."""
+        children = self._pools[pool].children
+        cpus = self.cores(pool, self._outside(pool))
+        cpus |= CPUSet.union(self._removable_cores(allocator, child, threads, near) for child in children)
+        return allocator.take(cpus, min(self._spare_cores(pool) * threads, len(cpus)), Priority.HIGH, near)
+
     def _removable(self, allocator: CPUAllocator, pool: int, near: CPUSet) -> CPUSet:
         """Return as many of the pool's shared CPUs as it can spare, chosen such that all pools below can spare them."""
         children = self._pools[pool].children
-        outside = self._loose[pool] - CPUSet.union(self.shared[child] for child in children)
+        outside = self.loose[pool] - CPUSet.union(self.shared[child] for child in children)
         cpus = outside | CPUSet.union(self._removable(allocator, child, near) for child in children)
         return allocator.take(cpus, min(self.spare[pool], len(cpus)), Priority.HIGH, near)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from crirm.model.cpuset import NodeSet
+from crirm.model.cpuset import NO_CPUS, NodeSet
 from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.model.workload import Workload
@@ -15,9 +15,10 @@ from crirm.policy.topology_aware.effects import Adjuster
 from crirm.policy.topology_aware.hints import next_to_all
 from crirm.policy.topology_aware.homes import own_nodes
 from crirm.policy.topology_aware.keeping import keeper_of, without_keepers
+from crirm.policy.topology_aware.nearness import rings
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.ranking import difference
-from crirm.policy.topology_aware.request import CPUClass, Request
+from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
 from crirm.policy.topology_aware.state import Grant
 from crirm.policy.topology_aware.wording import asked_text, cpu_text, lack_text, lost_text, millicpu_text
 
@@ -35,7 +36,7 @@ def make_trail(
         granted=_granted(grant, after),
         verdicts=tuple(verdicts),
         moves=tuple(moves),
-        notes=(*request.notes, *notes, *_lift_notes(grant, after)),
+        notes=(*request.notes, *notes, *_near_notes(request, grant, after), *_lift_notes(grant, after)),
     )
 
 
@@ -82,8 +83,15 @@ def refusal(choice: Comparison, workload: Workload) -> RefusedError:
     else:
         best = max(pools, key=lambda pool: (choice.supply.allocatable[pool.id], pool.depth, -pool.id))
         has = f"has {millicpu_text(choice.supply.allocatable[best.id])} left"
-    code = RefusalCode.TOO_FEW_EXCLUSIVE_CPUS if cpu.full else RefusalCode.TOO_LITTLE_SHARED_CPU
-    return RefusedError(code, f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
+    return RefusedError(_code(cpu), f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
+
+
+def _code(cpu: CPURequest) -> RefusalCode:
+    if not cpu.full:
+        return RefusalCode.TOO_LITTLE_SHARED_CPU
+    if cpu.require:
+        return RefusalCode.TOO_FEW_ISOLATED_CPUS
+    return RefusalCode.TOO_FEW_EXCLUSIVE_CPUS if cpu.threads == 1 else RefusalCode.TOO_FEW_CORES
 
 
 def _kept(choice: Comparison, wants: str, workload: Workload) -> RefusedError | None:
@@ -118,7 +126,7 @@ def _measure(choice: Comparison, lack: Lack, pool: Pool) -> int:
             return next_to_all(choice.request.hints, pool, choice.machine.topology)
         case Lack.KINDS:
             return bool(choice.machine.sets.chain(pool.id, choice.request.memory.first_kinds))
-        case Lack.EXCLUSIVE:
+        case Lack.EXCLUSIVE | Lack.ISOLATED:
             return choice.exclusive(pool.id)
         case Lack.SHARED:
             return choice.supply.allocatable[pool.id]
@@ -131,12 +139,28 @@ def _measure(choice: Comparison, lack: Lack, pool: Pool) -> int:
 def _granted(grant: Grant, after: Adjuster) -> str:
     parts = []
     if grant.exclusive:
-        parts.append(f"exclusive CPUs {grant.exclusive}")
+        parts.append(f"exclusive CPUs {_own_text(grant, after)}")
     if grant.on_shared:
         parts.append(f"shared CPUs {after.shared(grant.pool)}")
     if grant.cpu.cls is CPUClass.RESERVED:
         parts.append(f"reserved CPUs {after.cpus(grant)}")
     return f"{' and '.join(parts)}; memory of NUMA nodes {after.mems(grant)}"
+
+
+def _own_text(grant: Grant, after: Adjuster) -> str:
+    used = after.machine.used(grant.exclusive) if grant.cpu.threads > 1 else grant.exclusive
+    idle = grant.exclusive - used
+    return f"{used} ({idle} of the same cores stay idle)" if idle else f"{used}"
+
+
+def _near_notes(request: Request, grant: Grant, after: Adjuster) -> tuple[str, ...]:
+    """Say how many exclusive CPUs are next to the devices and disks in use, where the pool has others too."""
+    near = rings(after.machine.topology, request.hints, after.machine.pools[grant.pool].cpus) if request.hints else ()
+    if len(near) < 2 or not grant.exclusive:
+        return ()
+    used = after.machine.used(grant.exclusive) if grant.cpu.threads > 1 else grant.exclusive
+    next_to = used & near[0].cpus if not near[0].distance else NO_CPUS
+    return (f"{len(next_to)} of its {len(used)} exclusive CPUs are next to all its devices and disks",)
 
 
 def _lift_notes(grant: Grant, after: Adjuster) -> tuple[str, ...]:

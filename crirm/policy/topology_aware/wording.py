@@ -66,9 +66,10 @@ def cpu_text(cpu: CPURequest) -> str:
         return f"{millicpu_text(cpu.part)} of the reserved CPUs" if cpu.part else "reserved CPUs"
     if not cpu.full:
         return f"{millicpu_text(cpu.part)} of shared CPUs" if cpu.part else "shared CPUs"
-    exclusive = (
-        f"{cpu.full} exclusive CPU{'s' if cpu.full > 1 else ''}{' (isolated if possible)' if cpu.isolate else ''}"
-    )
+    isolated = " (isolated if possible)" if cpu.isolate else ""
+    exclusive = f"{cpu.full} exclusive CPU{'s' if cpu.full > 1 else ''}{' (isolated)' if cpu.require else isolated}"
+    if cpu.threads > 1:
+        exclusive += f" on {'cores of their' if cpu.full > 1 else 'a core of its'} own"
     return f"{exclusive} and {millicpu_text(cpu.part)} of shared CPUs" if cpu.part else exclusive
 
 
@@ -90,7 +91,7 @@ def lost_text(rule: Rule, own: float, other: float, winner: str) -> str:
     return _LOST[rule].format(own=mine(own), other=its(other), winner=winner)
 
 
-def lack_text(lack: Lack, own: int, other: int, winner: str) -> str:
+def lack_text(lack: Lack, own: int, other: int, winner: str) -> str:  # noqa: PLR0911 - one line per lack
     """Return why a pool with the value *own* cannot hold a container, while *winner*, which has *other*, can."""
     match lack:
         case Lack.HINTS:
@@ -99,6 +100,8 @@ def lack_text(lack: Lack, own: int, other: int, winner: str) -> str:
             return f"has no memory of the requested kinds; {winner} has"
         case Lack.EXCLUSIVE:
             return f"too few exclusive CPUs: {own}; {winner} has {other}"
+        case Lack.ISOLATED:
+            return f"too few isolated CPUs: {own}; {winner} has {other}"
         case Lack.SHARED:
             return f"too few shared CPUs: {millicpu_text(own)}; {winner} has {millicpu_text(other)}"
         case Lack.MEMORY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -138,8 +139,39 @@ class FakeAgent(v1.AgentBase):
         return self._answer(request, v1.HealthCheckReply())  # type: ignore[no-any-return]
 
 
+class FakeKubelet(v1.PodResourcesListerBase):
+    """Serves v1.PodResourcesLister for given pods, and remembers what it was asked.
+
+    Args:
+        pods: what it knows.
+        get: whether Get is enabled.
+        silent: whether it never answers.
+    """
+
+    def __init__(self, *pods: v1.PodResources, get: bool = True, silent: bool = False) -> None:
+        self.pods, self.enabled, self.silent = pods, get, silent
+        self.asked: list[str] = []
+
+    async def list(self, request: v1.ListPodResourcesRequest) -> v1.ListPodResourcesResponse:
+        self.asked.append("List")
+        assert bytes(request) == b""
+        return v1.ListPodResourcesResponse(list(self.pods))
+
+    async def get(self, request: v1.GetPodResourcesRequest) -> v1.GetPodResourcesResponse:
+        """Answer as the kubelet does: errors without a code of their own are UNKNOWN."""
+        self.asked.append("Get")
+        if self.silent:
+            await asyncio.sleep(3600)
+        if not self.enabled:
+            raise GRPCError(Status.UNKNOWN, "PodResources API Get method disabled")
+        for pod in self.pods:
+            if (pod.name, pod.namespace) == (request.pod_name, request.pod_namespace):
+                return v1.GetPodResourcesResponse(pod)
+        raise GRPCError(Status.UNKNOWN, f"pod {request.pod_name} in namespace {request.pod_namespace} not found")
+
+
 @contextmanager
-def agent_server(path: Path, agent: FakeAgent) -> Iterator[None]:
+def agent_server(path: Path, agent: FakeAgent | FakeKubelet) -> Iterator[None]:
     async def start() -> Server:
         server = Server([agent])
         await server.start(path=str(path))

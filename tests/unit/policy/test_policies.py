@@ -61,7 +61,14 @@ CPU = st.sampled_from((0, 100, 500, 1000, 1000, 1000, 1500, 2000, 2000, 3000, 70
 MEMORY = st.sampled_from((0, 1, 64, 300, 1000)).map(lambda mib: Bytes(mib << 20))
 NS = "cri-resource-manager.intel.com"
 ANNOTATIONS = st.dictionaries(
-    st.sampled_from((f"prefer-isolated-cpus.{NS}", f"prefer-shared-cpus.{NS}/container.c0", f"{NS}/affinity")),
+    st.sampled_from(
+        (
+            f"prefer-isolated-cpus.{NS}",
+            f"prefer-shared-cpus.{NS}/container.c0",
+            f"hide-hyperthreads.{NS}",
+            f"{NS}/affinity",
+        )
+    ),
     st.sampled_from(("true", "false", "c0: [c1]")),
     max_size=2,
 )
@@ -403,8 +410,13 @@ class PolicyMachine(RuleBasedStateMachine):
             owned |= cpus
             for other, adjustment in self.state.adjustments.items():
                 if adjustment.cpus is not None:
-                    expected = cpus if other == key else CPUSet()
-                    assert expected == adjustment.cpus & cpus, f"{other} on CPUs of {key}"
+                    on = adjustment.cpus & cpus
+                    if other != key:
+                        assert not on, f"{other} on CPUs of {key}"
+                    elif on != cpus:  # it hides hyperthreads
+                        cores = {self.topology.core_of(cpu) for cpu in cpus}
+                        assert CPUSet.union(cores) == cpus
+                        assert all(len(core & on) == 1 for core in cores)
 
     @invariant()
     def adjustments_are_such_as_the_kernel_takes(self) -> None:

@@ -14,7 +14,8 @@ from crirm.cri.ended import TELLING
 from crirm.cri.methods import INTERCEPTED, METHODS, RUNTIME_SERVICE
 from crirm.cri.proto.runtime import v1
 from crirm.cri.reading import read
-from crirm.model.cpuset import CPUSet
+from crirm.kube.pod_resources import PodResourcesError
+from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.qos import QoSClass
 from crirm.model.workload import ContainerState, TopologyHint
 from crirm.rpc.calls import Answer
@@ -298,6 +299,40 @@ async def test_hints_that_cannot_be_looked_up_stop(nursery: trio.Nursery, hints:
     await held.decided.wait()
     assert refused is (held.forwarded is None)
     assert held.refused is None or "cannot determine the location" in held.refused[1]
+
+
+GPU = TopologyHint("example.com/gpu g0", nodes=NodeSet.of(1))
+DISK = TopologyHint("/sys/devices/disk", nodes=NodeSet.of(0))
+
+
+@pytest.mark.parametrize(
+    ("heeded", "fails", "expected"),
+    [
+        pytest.param("true", False, (DISK, GPU), id="beside those of mounts"),
+        pytest.param("strict", False, (DISK, GPU), id="strictly"),
+        pytest.param("false", False, (), id="unless the pod ignores hints: then it is not asked"),
+        pytest.param("true", True, (DISK,), id="without an answer, those of mounts count"),
+        pytest.param("strict", True, None, id="without an answer, nothing is known for who insists"),
+    ],
+)
+async def test_the_kubelet_tells_hints_too(
+    nursery: trio.Nursery, heeded: str, fails: bool, expected: tuple[TopologyHint, ...] | None
+) -> None:
+    node, asked = with_pod(nursery, {"topologyhints.cri-resource-manager.intel.com": heeded}), list[str]()
+
+    async def ask(namespace: str, pod: str, container: str) -> tuple[TopologyHint, ...]:
+        await trio.lowlevel.checkpoint()
+        asked.append(f"{namespace}/{pod}/{container}")
+        if fails:
+            raise PodResourcesError("no answer")
+        return (GPU,)
+
+    node.intake.find_hints, node.intake.ask_kubelet = lambda _: (DISK,), ask
+    request = read(cri.CreateContainerRequest, bytes(create_request(mounts=("/data",))))
+    assert await node.intake.hints(request) == expected
+    (pod,) = node.engine.state.workload.pods.values()
+    name = f"{pod.namespace}/{pod.name}/{request.config.metadata.name}"
+    assert asked == ([] if heeded == "false" else [name])
 
 
 async def test_mounts_that_never_answer_leave_threads_for_others(

@@ -55,7 +55,8 @@ def _check_exclusive(policy: TopologyAware, state: PolicyState) -> None:
     owned = CPUSet()
     for grant in grants.values():
         assert owned.isdisjoint(grant.exclusive)
-        assert len(grant.exclusive) == grant.cpu.full
+        assert len(grant.exclusive) == grant.cpu.full * grant.cpu.threads
+        assert not grant.cpu.require or grant.exclusive <= root.isolated
         pool = policy.machine.pools[grant.pool]
         assert grant.exclusive <= pool.isolated or grant.exclusive <= pool.sharable
         owned |= grant.exclusive
@@ -63,6 +64,12 @@ def _check_exclusive(policy: TopologyAware, state: PolicyState) -> None:
     for grant in grants.values():
         cpus = adjuster.cpus(grant)
         assert cpus, "somebody has no CPU"
+        if grant.cpu.threads > 1:
+            cores = {policy.machine.topology.core_of(cpu) for cpu in grant.exclusive}
+            assert CPUSet.union(cores) == grant.exclusive, "a core that is split"
+            assert all(len(core & cpus) == 1 for core in cores), "a sibling that is not idle"
+        else:
+            assert grant.exclusive <= cpus
         if grant.cpu.cls is CPUClass.RESERVED:
             assert cpus == root.reserved
         else:

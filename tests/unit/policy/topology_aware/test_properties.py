@@ -28,11 +28,21 @@ OPTIONS = st.builds(
     prefer_isolated_cpus=st.booleans(),
     prefer_shared_cpus=st.booleans(),
     colocate_pods=st.booleans(),
+    cache_pools=st.booleans(),
 )
 CPU = st.sampled_from((0, 1, 100, 500, 1000, 1000, 1500, 2000, 2000, 2500, 3000, 4000, 6000, 9000))
 MEMORY = st.sampled_from((0, 0.01, 0.25, 0.5, 1, 1.5, 2, 3, 6))
 ANNOTATIONS = st.dictionaries(
-    st.sampled_from((f"prefer-isolated-cpus.{NS}", f"prefer-shared-cpus.{NS}", f"prefer-reserved-cpus.{NS}")),
+    st.sampled_from(
+        (
+            f"prefer-isolated-cpus.{NS}",
+            f"prefer-shared-cpus.{NS}",
+            f"prefer-reserved-cpus.{NS}",
+            f"hide-hyperthreads.{NS}",
+            f"hide-hyperthreads.{NS}",
+            f"require-isolated-cpus.{NS}",
+        )
+    ),
     st.sampled_from(("true", "false")),
 )
 MEMORY_ANNOTATIONS = st.fixed_dictionaries(
