@@ -262,9 +262,10 @@ def policy_text(choice: Choice) -> str:
     for name, constraint in (("available", choice.constraints.available), ("reserved", choice.constraints.reserved)):
         if constraint != CPUConstraint():
             parts.append(f"{name} {_constraint_text(constraint)}")
-    for field in attrs.fields(type(choice.options)) if choice.options is not None else ():
+    default = None if choice.options is None else type(choice.options)()
+    for field in () if default is None else attrs.fields(type(default)):
         value = getattr(choice.options, field.name)
-        if value != field.default:
+        if value != getattr(default, field.name):
             parts.append(f"{field.metadata.get('key', field.name)} {to_record(value)}")
     return ", ".join([*parts, "overflow allowed"] if choice.overflow else parts)
 

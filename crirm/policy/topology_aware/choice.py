@@ -141,7 +141,7 @@ class Comparison:
         mode, cpu = self.request.mode, self.request.cpu
         if mode is Mode.SPREAD or cpu.cls is CPUClass.RESERVED:
             return Suits()
-        sliced = 0 if self.supply.serves_isolated(pool.id, cpu) else cpu.full
+        sliced = 0 if self.supply.serves_isolated(pool.id, cpu) else cpu.taken
         spare = self.supply.spare_after(pool.id, cpu, sliced)
         largest = self._largest(pool, sliced) if mode is Mode.BALANCED else 0
         return Suits(spare, self.supply.own_spare[pool.id] - sliced - spare, largest)
@@ -161,6 +161,8 @@ class Comparison:
     def planned(self, pool: int) -> CPUSet:
         """Return the exclusive CPUs that a new container would get in a pool that can hold it."""
         cpu, allocator = self.request.cpu, self.machine.allocator
+        if cpu.threads > 1:
+            return self.supply.take_cores(allocator, pool, cpu, NO_CPUS)
         if self.supply.serves_isolated(pool, cpu):
             return allocator.take(self.supply.isolated[pool], cpu.full, Priority.HIGH)
         return self.supply.slice_off(allocator, pool, cpu.full, NO_CPUS, self.roomy)

@@ -50,11 +50,11 @@ class Preferences:
     kinds: Kinds = None
     cold_s: float = 0
     hints: Hints = Hints.PREFERRED
-    keep: Keep = Keep.NOTHING
-    move_cost: float = 1.0
-    mode: Mode | None = None
     require_isolated: bool = False
     hide_hyperthreads: bool = False
+    mode: Mode | None = None
+    keep: Keep = Keep.NOTHING
+    move_cost: float = 1.0
 
 
 def preferences(pod: Pod, container: str) -> Preferences:
@@ -71,9 +71,9 @@ def preferences(pod: Pod, container: str) -> Preferences:
         kinds=memory_kinds(pod, container),
         cold_s=cold_start_s(pod, container) or 0,
         hints=topology_hints(pod, container),
-        keep=keep(pod, container),
-        move_cost=move_cost(pod, container),
-        mode=None if mode is None else Mode(mode),
         require_isolated=boolean(pod, container, REQUIRE_ISOLATED_CPUS) is True,
         hide_hyperthreads=boolean(pod, container, HIDE_HYPERTHREADS) is True,
+        mode=None if mode is None else Mode(mode),
+        keep=keep(pod, container),
+        move_cost=move_cost(pod, container),
     )

@@ -106,7 +106,10 @@ class ChangingMachine(PolicyMachine):
 
     @invariant()
     def what_is_saved_comes_back_exactly(self) -> None:
-        """But that a policy which does not bind has let everybody have the whole machine."""
+        """But that a policy which does not bind has let everybody have the whole machine.
+
+        And that one which found no shared CPUs for a container has kept it off those that are exclusive.
+        """
         if not hasattr(self, "state"):
             return
         restored = self.policy.restore(self.policy.save(self.state.policy), self.state.workload)
@@ -115,9 +118,11 @@ class ChangingMachine(PolicyMachine):
         adjustments = restored.adjustments
         if not self.policy.heeds_keep:  # the pipeline does
             adjustments = staying(self.state.workload, self.state.adjustments, adjustments)
+        owned = CPUSet.union(self.policy.exclusive(self.state.policy).values()) if self.binds else CPUSet()
         for key, adjustment in self.state.adjustments.items():
             wanted = adjustments.get(key, UNADJUSTED)
-            cpus = whole.cpus if wanted.cpus is None and adjustment.cpus is not None else wanted.cpus
+            allowed = self.topology.online - owned if key in self.state.degraded else whole.cpus
+            cpus = allowed if wanted.cpus is None and adjustment.cpus is not None else wanted.cpus
             mems = whole.mems if wanted.mems is None and adjustment.mems is not None else wanted.mems
             assert adjustment == attrs.evolve(wanted, cpus=cpus, mems=mems)
 
