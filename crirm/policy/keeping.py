@@ -80,19 +80,25 @@ def check_kept(
         RefusedError: they do not.
     """
     others = {key: (had.get(key, UNADJUSTED), now) for key, now in given.items() if key != subject}
-    for key, what in broken(workload, others):
+    for key, what in broken(workload, others, but_wider=True):
         code = RefusalCode.OTHERS_KEEP_CPUS if what == "CPUs" else RefusalCode.OTHERS_KEEP_MEMORY
         msg = f"{workload.full_name(key)} keeps its {what} (annotation keep), which would change"
         raise RefusedError(code, msg)
 
 
 def broken(
-    workload: Workload, changes: Mapping[ContainerKey, tuple[Adjustment, Adjustment]]
+    workload: Workload, changes: Mapping[ContainerKey, tuple[Adjustment, Adjustment]], *, but_wider: bool = False
 ) -> Iterator[tuple[ContainerKey, str]]:
-    """Yield who would lose what it keeps, ``CPUs`` or ``memory nodes``, by *changes* from one adjustment to another."""
+    """Yield who would lose what it keeps, ``CPUs`` or ``memory nodes``.
+
+    Args:
+        workload: pods and containers.
+        changes: from one adjustment to another.
+        but_wider: whether more CPUs are no change, since the container can stay on those it has; see `staying`.
+    """
     for key, (before, after) in sorted(changes.items()):
         kept = kept_of(workload, key)
-        if kept.cpus and before.cpus != after.cpus and not _widens(before, after):
+        if kept.cpus and before.cpus != after.cpus and not (but_wider and _widens(before, after)):
             yield key, "CPUs"
         elif kept.memory and before.mems != after.mems:
             yield key, "memory nodes"

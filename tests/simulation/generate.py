@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from crirm.policy.annotations import PREFER_SHARED_CPUS
+from crirm.policy.annotations import KEEP, MOVE_COST, PREFER_SHARED_CPUS
 from tests.simulation.habits import HABITS
 from tests.simulation.scenario import Scenario, Step
 
@@ -67,6 +67,15 @@ class _Burst:
         """Pods with an annotation that only one of the policies reads, and cannot."""
         for index in self.some(2):
             pod = {**self.pod(f"noted-{self.number}{index}"), "annotations": {f"{PREFER_SHARED_CPUS}/pod": "perhaps"}}
+            self.pods.append(pod)
+            yield Step(self.at_s(), "pod", pod)
+
+    def kept(self) -> Iterator[Step]:
+        """Pods that keep what they have, and others that are cheap or dear to move."""
+        for index in self.some(3):
+            keep = {f"{KEEP}/pod": self.rng.choice(["cpus", "cpus", "memory", "all"])}
+            cost = {f"{MOVE_COST}/pod": self.rng.choice(["0", "0.5", "20"])}
+            pod = {**self.pod(f"kept-{self.number}{index}"), "annotations": self.rng.choice([keep, keep, cost])}
             self.pods.append(pod)
             yield Step(self.at_s(), "pod", pod)
 
@@ -221,6 +230,7 @@ class _Burst:
 FAMILIES: Final[dict[str, Callable[[_Burst], Iterator[Step]]]] = {
     "resizes": _Burst.resizes,
     "annotations": _Burst.annotated,
+    "kept": _Burst.kept,
     "second sandboxes": _Burst.second_sandboxes,
     "configurations": _Burst.configurations,
     "adjustments": _Burst.adjustments,
