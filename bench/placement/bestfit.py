@@ -47,8 +47,13 @@ class _Nodes:
             self.memory[node] += memory
 
     def _tightest(self, item: Item) -> int | None:
-        """Return the node with the least room for CPUs that has enough, and enough memory if there is such a one."""
+        """Return the node with the least room for CPUs that has enough, and enough memory if there is such a one.
+
+        The node of the container's device comes first, if it has the CPUs.
+        """
         able = [node for node, room in enumerate(self.cpus) if _whole(room, item) >= item.millicpu]
+        if item.device in able:
+            return item.device
         roomy = [node for node in able if self.memory[node] >= item.memory]
         return min(roomy or able, key=lambda node: (self.cpus[node], node), default=None)
 

@@ -9,6 +9,7 @@ import attrs
 from bench.placement.bestfit import Crossed, best_fit
 from bench.placement.bound import Bound, bound
 from bench.placement.modes import UnknownOptionError, Way
+from bench.placement.onemove import Moved, one_move
 from bench.placement.play import Outcome, play, with_cpus
 from bench.placement.traces import Host, Shape, Step, steps
 
@@ -32,15 +33,19 @@ class Beside:
         nodes: NUMA nodes of the host.
         trace: key of the shape.
         best: best fit without moves.
+        moved: best fit with one move for an arrival, and spread ones coming together.
         cpus: the bound for CPUs of one node.
         whole: the bound for CPUs and memory of one node.
+        arrivals: of exclusive containers.
     """
 
     nodes: int
     trace: str
     best: Crossed
+    moved: Moved
     cpus: Bound
     whole: Bound
+    arrivals: int
 
 
 @attrs.frozen
@@ -74,12 +79,14 @@ def measure(cases: Sequence[Case], ways: Sequence[Way], amount: Amount, tell: Ca
 
 
 def _beside(case: Case, host: Host, traces: Sequence[tuple[Step, ...]]) -> Beside:
-    best, cpus, whole = Crossed(), Bound(), Bound()
+    best, moved, cpus, whole = Crossed(), Moved(), Bound(), Bound()
+    arrivals = sum(not (step.leaves or step.item.shared) for trace in traces for step in trace)
     for trace in traces:
         best = best.plus(best_fit(host, trace))
+        moved = moved.plus(one_move(host, trace))
         cpus = cpus.plus(bound(host, trace, memory=False))
         whole = whole.plus(bound(host, trace, memory=True))
-    return Beside(case.nodes, case.shape.key, best, cpus, whole)
+    return Beside(case.nodes, case.shape.key, best, moved, cpus, whole, arrivals)
 
 
 def _row(beside: Beside, way: Way, host: Host, traces: Sequence[tuple[Step, ...]]) -> Row:

@@ -50,6 +50,8 @@ def _figures(title: str, rows: Sequence[Row], box: Box) -> Table:
 
 def _add_beside(table: Table, beside: Beside) -> None:
     table.add_row(beside.trace, "best fit, no moves", "", str(beside.best.cpus), *("", "", ""), str(beside.best.memory))
+    moves = f"{beside.moved.moves / max(beside.arrivals, 1):.2f}"
+    table.add_row("", "best fit, 1 move", "", str(beside.moved.cpus), *("", "", "", "", "", ""), moves)
     table.add_row("", "unavoidable", "", _range(beside.cpus), *("", "", ""), _range(beside.whole))
 
 
@@ -84,6 +86,7 @@ def _row(row: Row) -> dict[str, Any]:
         "trace": beside.trace,
         "way": row.way.name,
         "best_fit": [beside.best.cpus, beside.best.memory],
+        "one_move": [beside.moved.cpus, beside.moved.moves],
         "bound_cpus": [beside.cpus.least, beside.cpus.repacked, beside.cpus.undecided],
         "bound_whole": [beside.whole.least, beside.whole.repacked, beside.whole.undecided],
     }

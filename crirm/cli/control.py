@@ -6,10 +6,10 @@ import json
 import socket
 from typing import Any
 
-from crirm.daemon.settings import Settings, control_socket_beside
+from crirm.daemon.places import RELAY_SOCKET, control_socket_beside
 from crirm.errors import CrirmError
 
-DEFAULT_CONTROL_SOCKET = control_socket_beside(Settings().relay_socket)
+DEFAULT_CONTROL_SOCKET = control_socket_beside(RELAY_SOCKET)
 ANSWER_WITHIN_S = 10.0
 
 

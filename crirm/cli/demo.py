@@ -18,7 +18,8 @@ from crirm.cli.configured import choice_from_options
 from crirm.cli.control import ask
 from crirm.cli.printing import say
 from crirm.daemon import app
-from crirm.daemon.settings import Settings, control_socket_beside
+from crirm.daemon.places import control_socket_beside
+from crirm.daemon.settings import Settings
 from crirm.errors import CrirmError
 from crirm.launcher.containerd import find_installed, open_containerd
 from crirm.launcher.oci_image import BUSYBOX_IMAGE, find_busybox, write_archive

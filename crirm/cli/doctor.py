@@ -14,7 +14,8 @@ from crirm.cli.control import ask
 from crirm.cli.exit_codes import ExitCode
 from crirm.cli.printing import screen_width
 from crirm.cli.tables import wrapped
-from crirm.daemon.settings import Settings, control_socket_beside
+from crirm.daemon.places import control_socket_beside
+from crirm.daemon.settings import Settings
 from crirm.errors import CrirmError, visible
 from crirm.system.doctor import Finding, Host, Verdict, check_host
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from crirm.cli.printing import local_time, say, say_hanging, say_table
 from crirm.cli.tables import Column
 from crirm.model.cpuset import CPUSet
+from crirm.policy.topology_aware.choice import Lack
 from crirm.policy.topology_aware.wording import size_text
 
 _UNITS: Final = {"_milli": "CPUs", "_cpus": "CPUs", "_bytes": "bytes"}
@@ -33,14 +34,13 @@ _SHORT: Final = {
     "pool_number": "equal, but later",
     "order": "later",
     "exclusive_cpus": "too few exclusive",
+    "isolated_cpus": "too few isolated",
     "shared_milli": "too few shared",
     "memory_bytes": "too little memory",
     "free_cpus": "too few free",
 }
 """What decided against a pool, in a few words; the sentence of a rule that is not here is shown itself."""
-_LACKS: Final = frozenset(
-    {"near_all_devices", "has_memory_kinds", "exclusive_cpus", "shared_milli", "memory_bytes", "free_cpus"}
-)
+_LACKS: Final = frozenset({*(lack.value for lack in Lack), "free_cpus"})
 """Rules by which a pool cannot hold the container at all."""
 _NUMBERED: Final = re.compile(r"(.+) #(.*?)(\d+)")
 _CAPTION: Final = "\nwhat each pool had before, and what decided between it and the chosen one:"
@@ -79,6 +79,8 @@ def tell_refusal(refusal: dict[str, Any]) -> None:
     times = "once," if refusal["times"] == 1 else f"{refusal['times']} times, last"
     say(f"{refusal['name']}, refused {times} at {local_time(refusal['at_s'])}")
     fact("reason", refusal["refused"])
+    for way in refusal.get("fits", ()):
+        fact("would fit", way)
 
 
 def fact(label: str, text: str) -> None:

@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 import click
 
-from crirm.cli.printing import say
-from crirm.daemon.settings import Settings
+from crirm.cli.printing import say, screen_width
+from crirm.cli.tables import wrapped
+from crirm.daemon.places import STATE_DIR
 from crirm.errors import UsageError, visible
 from crirm.model.cpuset import CPUSet
-from crirm.system.store import Entry, read_journal
-from crirm.system.store_file import StoreError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from crirm.system.journal_entry import Entry  # noqa: TC001 - see `line`
+from crirm.system.journal_file import Sought, journal_pages, kinds
+from crirm.system.store_reading import StoreError
 
 LOOK_EVERY_S: Final = 0.5
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_DEFAULT_DIR: Final = attrs.fields_dict(Settings)["state_dir"].default
 
 
 @click.command()
 @click.option(
-    "--state-dir", metavar="PATH", default=_DEFAULT_DIR, show_default=True, help="State directory of the daemon."
+    "--state-dir", metavar="PATH", default=STATE_DIR, show_default=True, help="State directory of the daemon."
 )
 @click.option("--pod", metavar="NAME", default="", help="Only this pod: namespace/name, or either of the two.")
 @click.option("--container", metavar="NAME", default="", help="Only containers with this name.")
 @click.option(
     "--cpu", metavar="CPUS", default="", help="Only where one of these CPUs was assigned or released: 3, or 0-3,8."
 )
+@click.option("--kind", metavar="KIND", default="", help="Only events of this kind, such as requested or exited.")
 @click.option("--since", metavar="TIME", default="", help="Only from then on: an age such as 15m, or 2026-01-31T12:00.")
 @click.option("--until", metavar="TIME", default="", help="Only up to then.")
 @click.option("--follow", "-f", is_flag=True, help="Keep printing new entries until interrupted.")
@@ -49,25 +47,29 @@ def command(*, state_dir: str, since: str, follow: bool, as_json: bool, **filter
     the configuration, the machine, and the CPUs that were assigned or released.
     """
     now_s = time.time()
-    since_s = moment_s("--since", since, now_s) if since else 0.0
-    wanted = chosen(**filters, now_s=now_s)
-    last = 0
-    for number, entry in read_journal(state_dir, last, since_s):
-        last = _show(number, entry, wanted, as_json=as_json)
+    sought = chosen(**filters, since=since, now_s=now_s)
+    last, shown = _show(state_dir, sought, 0, as_json=as_json)
+    if sought.kind and not shown and sought.kind not in (known := kinds(state_dir)):
+        say(f"no entry is of kind {sought.kind}; there are: {', '.join(known) or 'none'}", err=True)
     while follow:
         time.sleep(LOOK_EVERY_S)
         with suppress(StoreError):  # the daemon has just renamed a damaged file
-            for number, entry in read_journal(state_dir, last, since_s):
-                last = _show(number, entry, wanted, as_json=as_json)
+            last, _ = _show(state_dir, sought, last, as_json=as_json)
 
 
-def _show(number: int, entry: Entry, wanted: Callable[[Entry], bool], *, as_json: bool) -> int:
-    if wanted(entry):
+def _show(state_dir: str, sought: Sought, last: int, *, as_json: bool) -> tuple[int, int]:
+    """Print the entries sought after number *last*; return the number of the last one, and how many were printed."""
+    width, shown = screen_width(), 0
+    for number, found in journal_pages(state_dir, sought, last):
+        last, shown = number, shown + len(found)
+        entries = [entry for _, entry in found]
         if as_json:
-            click.echo(json.dumps(attrs.asdict(entry)))
+            lines = [json.dumps(attrs.asdict(entry)) for entry in entries]
         else:
-            say(line(entry))
-    return number
+            lines = [part for entry in entries for part in wrapped(line(entry), width)]
+        if lines:
+            click.echo("\n".join(lines))
+    return last, shown
 
 
 def moment_s(option: str, text: str, now_s: float) -> float:
@@ -92,21 +94,20 @@ def _cpus(text: str) -> CPUSet:
         raise UsageError(f"--cpu {text}: {error}") from error
 
 
-def chosen(*, pod: str, container: str, cpu: str, until: str, now_s: float) -> Callable[[Entry], bool]:
-    """Return a predicate for the entries to show; an empty option matches all.
+def chosen(*, pod: str, container: str, cpu: str, kind: str, since: str, until: str, now_s: float) -> Sought:
+    """Return which entries to show; an empty option matches all.
 
     Raises:
         UsageError: an option is malformed.
     """
-    cpus, until_s = _cpus(cpu), moment_s("--until", until, now_s) if until else math.inf
-
-    def wanted(entry: Entry) -> bool:
-        in_pod = not pod or pod == entry.pod or pod in entry.pod.split("/")
-        in_container = not container or container in {entry.container, entry.key}
-        touched = not cpus or not cpus.isdisjoint(CPUSet.parse(entry.cpus))
-        return in_pod and in_container and touched and entry.at_s <= until_s
-
-    return wanted
+    return Sought(
+        pod,
+        container,
+        kind,
+        _cpus(cpu),
+        moment_s("--since", since, now_s) if since else 0.0,
+        moment_s("--until", until, now_s) if until else None,
+    )
 
 
 def line(entry: Entry) -> str:

@@ -12,28 +12,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.segment import Segment
 
 from crirm.cli.tables import NARROWEST_TEXT, table_lines, wrapped
 from crirm.errors import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from rich.console import ConsoleOptions, RenderableType
+    from rich.console import Console
 
     from crirm.cli.tables import Column
 
 PIPE_COLUMNS = 10_000  # in a pipe every fact stays on its line, for grep and awk
-
-
-class _Screen(Console):
-    """A console that escapes everything that a terminal would not show as text."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else visible(text, but="\n"), style, control)
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -73,12 +63,18 @@ def local_time(at_s: float) -> str:
 def screen_width(*, err: bool = False) -> int:
     """Return how many characters fit in a line of the terminal, or of the pipe."""
     stream = sys.stderr if err else sys.stdout
-    return Console(stderr=err).width if stream.isatty() else PIPE_COLUMNS
+    if not stream.isatty():
+        return PIPE_COLUMNS
+    from rich.console import Console  # noqa: PLC0415  # a pipe does without
+
+    return Console(stderr=err).width
 
 
 def console() -> Console:
     """Return where to print: as wide as the terminal; in a pipe without colours or wrapped lines."""
-    return _Screen(highlight=False, markup=False, emoji=False, width=screen_width())
+    from crirm.cli.screen import Screen  # noqa: PLC0415  # most commands print lines only
+
+    return Screen(highlight=False, markup=False, emoji=False, width=screen_width())
 
 
 def say_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, indent: str = "") -> None:

@@ -105,8 +105,8 @@ def command(trace: str, *, against: str | None, decisions: str | None, as_json: 
 def _setting(trace: str, host: str | None, config: str | None, **chosen: str | None) -> Setting:
     choice, chosen_here = None, Chosen(**chosen)
     if config is not None or chosen_here != Chosen():
-        choice = _choice(_header(trace).choice, host, config, chosen_here)
-    return Setting(_topology(host), choice)
+        choice = choice_named(_header(trace).choice, host, config, chosen_here)
+    return Setting(topology_named(host), choice)
 
 
 def replayed(trace: str, setting: Setting, decisions: str | None = None) -> Report:
@@ -180,7 +180,12 @@ def _written(path: str | None) -> AbstractContextManager[TextIO | None]:
         raise UnreadableError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _topology(host: str | None) -> Topology | None:
+def topology_named(host: str | None) -> Topology | None:
+    """Return the machine that ``--host`` names; None for none.
+
+    Raises:
+        CrirmError: there is no such machine.
+    """
     if host is None:
         return None
     if Path(host).is_dir():
@@ -190,7 +195,12 @@ def _topology(host: str | None) -> Topology | None:
     return topology_of(parse_spec(host))
 
 
-def _choice(recorded: Choice, host: str | None, config: str | None, chosen: Chosen) -> Choice:
+def choice_named(recorded: Choice, host: str | None, config: str | None, chosen: Chosen) -> Choice:
+    """Return the policy that a file or options name, on top of what was *recorded*.
+
+    Raises:
+        CrirmError: they contradict each other, or the machine.
+    """
     if config is not None:
         if chosen != Chosen():
             raise UsageError("--config sets policy and CPUs; leave out --policy, --available-cpus and --reserved-cpus")

@@ -99,7 +99,11 @@ def _default(field: str) -> Any:
     metavar="NAME",
     help="Policy that places containers, if there is no --config.",
 )
-@click.option("--available-cpus", metavar="CPUS", help="CPUs for containers: a list such as 2-63, or a number.")
+@click.option(
+    "--available-cpus",
+    metavar="CPUS",
+    help="CPUs for containers: a list such as 2-63 or exclude-cpuset:0-1, or a number.",
+)
 @click.option("--reserved-cpus", metavar="CPUS", help="CPUs for kube-system: a list such as 0-1, or an amount (750m).")
 @click.option(
     "--enforce",

@@ -177,7 +177,7 @@ def wrapped(line: str, width: int, hang: int | None = None) -> list[str]:
         width: of the screen; only a single word that is longer makes a longer line.
         hang: by how many characters the lines after the first are indented; two more than the first, if not given.
     """
-    if cell_len(line) <= width:
+    if 2 * len(line) <= width or cell_len(line) <= width:  # no character takes more than two cells
         return [line] if line else []
     indent = line[: len(line) - len(line.lstrip())]
     more = f"{indent}  " if hang is None else " " * hang

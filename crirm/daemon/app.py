@@ -33,9 +33,10 @@ from crirm.daemon.configuration.overrides import Overrides
 from crirm.daemon.control import Answers, control_listener, serve_control
 from crirm.daemon.decider import Decider
 from crirm.daemon.dump.dumper import Dumper
+from crirm.daemon.places import control_socket_beside
 from crirm.daemon.relay.link import Link
 from crirm.daemon.relay.router import Relay, is_endless
-from crirm.daemon.settings import NOTHING, control_socket_beside, intercepted_by
+from crirm.daemon.settings import NOTHING, intercepted_by
 from crirm.errors import CrirmError
 from crirm.logs import configure, get_logger, toggle_full_debug
 from crirm.rpc.calls import Refusal

@@ -139,7 +139,7 @@ class Answers:
     deciding: Callable[[], Placing | None]
     configurations: Configurations
 
-    async def answer(self, question: Any) -> dict[str, Any]:  # noqa: PLR0911 - one line per request
+    async def answer(self, question: Any) -> dict[str, Any]:  # noqa: C901, PLR0911 - one line per request
         """Answer one question.
 
         Args:
@@ -147,7 +147,8 @@ class Answers:
                 also with ``"analyze": true`` for what the kernel has,
                 ``{"ask": "propose", "name": "file", "config": "text of a configuration"}`` or the same with
                 ``activate``; ``{"ask": "record", "file": "where a trace begins, empty to end it"}``; ``{"ask":
-                "shadow"}`` and what `shadow_answer` says; what `defrag_answer` says.
+                "shadow"}`` and what `shadow_answer` says; ``{"ask": "fits"}`` and what `policy.fitting.wish_of` says;
+                what `defrag_answer` says.
 
         Raises:
             QuestionError: unknown request, or about something that does not exist.
@@ -172,13 +173,15 @@ class Answers:
                 return {"refused": await self.configurations.activate(name, text)}
             case {"ask": "record", "file": str(file)}:
                 return await recorded(file, node)
+            case {"ask": "fits"}:
+                return await fits_answer(question, node)
             case {"ask": "shadow"}:
                 return await shadow_answer(question, self.configurations)
             case {"ask": "defrag" | "defrag-apply" | "defrag-stop"}:
                 return await defrag_answer(question, node)
             case _:
                 raise QuestionError(
-                    "unknown request; supported are status, explain, propose, activate, record, shadow and defrag"
+                    "unknown request; supported are status, explain, fits, propose, activate, record, shadow and defrag"
                 )
 
 
@@ -195,6 +198,25 @@ async def defrag_answer(question: Any, node: Placing | None) -> dict[str, Any]:
             return node.defrag.stop()
         case _:
             raise QuestionError("defrag needs a budget: moves and bytes, both whole numbers")
+
+
+async def fits_answer(question: dict[str, Any], observed: Observed | None) -> dict[str, Any]:
+    """Return whether pods would fit now; nothing changes, and nothing is reserved.
+
+    Raises:
+        QuestionError: nothing is decided.
+        CrirmError: such a pod cannot be.
+    """
+    from crirm.policy import fitting  # noqa: PLC0415 - not needed at the start
+
+    if observed is None:
+        raise QuestionError("policy none places nothing, so everything fits; choose another policy")
+    wish, engine = fitting.wish_of(question), observed.engine
+    decisions = []
+    for decision in fitting.copies(engine.policy, engine.state, wish):
+        decisions.append(decision)
+        await trio.lowlevel.checkpoint()  # the kubelet's calls come first; what is asked about stays as it was
+    return {**fitting.record(engine.policy, wish, decisions), "overflow": engine.choice.overflow}
 
 
 async def recorded(file: str, observed: Observed | None) -> dict[str, Any]:
@@ -311,6 +333,7 @@ def _refused(refused: Refused) -> dict[str, Any]:
         "at_s": refused.at_s,
         "refused": refused.why,
         "code": refused.code,
+        "fits": list(refused.fits),
         "times": refused.times,
     }
 

@@ -12,6 +12,7 @@ import attrs
 
 from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, DumpRulesError
 from crirm.cri.methods import INTERCEPTED
+from crirm.daemon.places import RELAY_SOCKET, STATE_DIR, socket_beside
 from crirm.errors import UsageError
 from crirm.logs.settings import LogSettings
 from crirm.policy.api import Choice
@@ -55,16 +56,6 @@ def _runtime_path(text: str) -> str:
 
 def _control_path(text: str) -> str:
     return socket_path(text, what="control socket") if text else ""
-
-
-def control_socket_beside(relay_socket: str) -> str:
-    """Return the path of the control socket that goes with a relay socket."""
-    return _beside(relay_socket, "control")
-
-
-def _beside(relay_socket: str, what: str) -> str:
-    relay = Path(relay_socket)
-    return str(relay.with_name(f"{relay.stem}-{what}.sock"))
 
 
 def _config_path(text: str) -> str:
@@ -131,7 +122,7 @@ class Settings:
         UsageError: an invalid value.
     """
 
-    relay_socket: str = attrs.field(default="/var/run/cri-resmgr/cri-resmgr.sock", converter=_relay_path)
+    relay_socket: str = attrs.field(default=RELAY_SOCKET, converter=_relay_path)
     """Where crirm serves CRI for the kubelet; the default is the path in existing kubelet settings."""
 
     runtime_socket: str = attrs.field(default="/var/run/containerd/containerd.sock", converter=_runtime_path)
@@ -182,7 +173,7 @@ class Settings:
     host_root: str = "/"
     """Root of the host's files (/sys, /proc); another directory when crirm runs in a container."""
 
-    state_dir: str = attrs.field(default="/var/lib/cri-resmgr", validator=_absolute_directory)
+    state_dir: str = attrs.field(default=STATE_DIR, validator=_absolute_directory)
     """Directory for saved state and journal; empty: nothing is saved."""
 
     state_fail_closed: bool = False
@@ -214,14 +205,14 @@ class Settings:
         """The socket for configurations of the node agent; empty: none."""
         if self.forced_config or self.config_socket == DISABLED:
             return ""
-        return self.config_socket or _beside(self.relay_socket, "config")
+        return self.config_socket or socket_beside(self.relay_socket, "config")
 
     @property
     def node_agent(self) -> str:
         """The socket of the node agent; empty: none."""
         if self.forced_config or self.agent_socket == DISABLED:
             return ""
-        return self.agent_socket or _beside(self.relay_socket, "agent")
+        return self.agent_socket or socket_beside(self.relay_socket, "agent")
 
     def __attrs_post_init__(self) -> None:
         """Reject relaying to the relay socket itself: each call would call itself until memory runs out.

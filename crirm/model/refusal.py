@@ -11,9 +11,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from crirm.errors import INTERNAL_FAULT, UNDECIDED_IN_TIME, CrirmError, clipped, coded
+from crirm.model.remedy import Remedy
 
 MESSAGE_CHARS: Final = 700
 """Characters of the sentence itself; with the changes that would fit and the code it stays an event of Kubernetes."""
+CLIPPED_CHARS: Final = 40
+"""What a clipped sentence is longer at most: it is not clipped again where something is added to the refusal."""
+REMEDIES_TOLD: Final = 2
+"""In the sentence; explain, the journal and ``crirm fits`` have all of them."""
 
 
 class RefusalReason(enum.Enum):
@@ -87,12 +92,26 @@ class RefusedError(CrirmError):
     Args:
         code: why.
         message: the same for people, one sentence without a full stop.
+        remedies: changes with which it would fit, the smallest first.
     """
 
-    def __init__(self, code: RefusalCode, message: str) -> None:
-        self.message = clipped(message, MESSAGE_CHARS)
-        super().__init__(coded(self.message, code.value))
-        self.code = code
+    def __init__(self, code: RefusalCode, message: str, remedies: tuple[Remedy, ...] = ()) -> None:
+        self.message = message if len(message) <= MESSAGE_CHARS + CLIPPED_CHARS else clipped(message, MESSAGE_CHARS)
+        self.code, self.remedies = code, remedies
+        super().__init__(self._sentence(remedies[:REMEDIES_TOLD]))
+
+    @property
+    def full(self) -> str:
+        """Return the sentence with all remedies, for the journal."""
+        return self._sentence(self.remedies)
+
+    def with_remedies(self, remedies: tuple[Remedy, ...]) -> RefusedError:
+        """Return the same refusal, with *remedies*."""
+        return RefusedError(self.code, self.message, remedies)
+
+    def _sentence(self, remedies: tuple[Remedy, ...]) -> str:
+        ways = ", or ".join(remedy.text for remedy in remedies)
+        return coded(f"{self.message}; it would fit {ways}" if ways else self.message, self.code.value)
 
     @property
     def reason(self) -> RefusalReason:
@@ -100,8 +119,8 @@ class RefusedError(CrirmError):
         return REASONS[self.code]
 
     def __eq__(self, other: object) -> bool:
-        """Compare by value, as decisions do: by code and message."""
-        return isinstance(other, RefusedError) and str(self) == str(other)
+        """Compare by value, as decisions do: by code, message and remedies."""
+        return isinstance(other, RefusedError) and (self.full, self.remedies) == (other.full, other.remedies)
 
     def __hash__(self) -> int:
         return hash(str(self))

@@ -37,6 +37,20 @@ ANTI_AFFINITY: Final = f"{NS}/anti-affinity"
 KEEP: Final = f"keep.{NS}"
 MOVE_COST: Final = f"move-cost.{NS}"
 
+KEYS: Final = (
+    PREFER_ISOLATED_CPUS,
+    PREFER_SHARED_CPUS,
+    PREFER_RESERVED_CPUS,
+    MEMORY_TYPE,
+    COLD_START,
+    REQUIRE_ISOLATED_CPUS,
+    HIDE_HYPERTHREADS,
+    TOPOLOGY_HINTS,
+    AFFINITY,
+    ANTI_AFFINITY,
+)
+"""All of the above."""
+
 LONGEST_COLD_START_S: Final = 3600.0
 
 _LEGACY: Final = {
@@ -56,6 +70,32 @@ def lookup(pod: Pod, container_name: str, key: str) -> str | None:
     """Return the value of *key* that counts for one container; None where there is none."""
     found = _scoped(pod, container_name, key)
     return None if found is None else found[1]
+
+
+def keys_said(pod: Pod, container_name: str, key: str) -> tuple[str, ...]:
+    """Return all annotations of *pod*, in every form, that say something about *key* for one container."""
+    places = (f"{key}/container.{container_name}", f"{key}/pod", key, _LEGACY.get(key, ""))
+    return tuple(place for place in places if place in pod.annotations)
+
+
+def full_key(name: str) -> str | None:
+    """Return the name of an annotation that may be given without its namespace; None for one that nobody reads.
+
+    Args:
+        name: such as ``prefer-shared-cpus``, ``prefer-shared-cpus/pod``, ``affinity``, or a full one.
+    """
+    base, slash, scope = name.partition("/")
+    for key in KEYS:
+        if base == short_key(key):
+            return f"{key}{slash}{scope}"
+        if name == key or name.startswith(f"{key}/"):
+            return name
+    return name if name in _LEGACY.values() else None
+
+
+def short_key(key: str) -> str:
+    """Return the name of an annotation without its namespace."""
+    return key.removesuffix(f".{NS}").removeprefix(f"{NS}/")
 
 
 def boolean(pod: Pod, container_name: str, key: str) -> bool | None:

@@ -15,6 +15,7 @@ import attrs
 
 from crirm.model.cpuset import CPUSet
 from crirm.model.quantity import MilliCPU
+from crirm.model.refusal import RefusedError
 
 if TYPE_CHECKING:  # a daemon that only relays has a `Choice` and nothing to place
     from crirm.model.decision import Adjustment, Effect, Spent
@@ -130,6 +131,17 @@ class Policy(Protocol):
         Raises:
             RefusedError: it does not fit.
         """
+
+    def fits(self, state: Any, workload: Workload, container: Container, *, resize: bool = False) -> bool:
+        """Tell whether `allocate` (or with *resize* `resize`) would not raise; asked many times after a refusal.
+
+        A policy whose `allocate` takes long, because it also records the decision, has a shorter way here.
+        """
+        try:
+            (self.resize if resize else self.allocate)(state, workload, container)
+        except RefusedError:
+            return False
+        return True
 
     def started(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
         """Handle the start of a container."""

@@ -14,10 +14,11 @@ from crirm.errors import OUR_FAULT
 from crirm.model.cpuset import NO_CPUS
 from crirm.model.decision import UNADJUSTED, Before, Decision, State
 from crirm.model.events import ContainerRequested, Event, ResizeRequested, Timer, TimerExpired
-from crirm.model.refusal import RefusalCode, RefusedError
+from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.resources import Requirements
 from crirm.model.trail import Trail
-from crirm.model.workload import Container, ContainerKey
+from crirm.model.workload import Container, ContainerKey, Workload
+from crirm.policy.annotations import PREFER_RESERVED_CPUS
 from crirm.policy.api import Placement, Policy
 
 REPAIR_S: Final = 30.0
@@ -61,14 +62,24 @@ def degraded(policy: str, state: State, container: Container, now_s: float, why:
 def sharing(policy: Policy, state: State, container: Container) -> Placement:
     """Ask *policy* to place *container* on shared CPUs, as if neither it nor its pod requested anything.
 
+    Where others have all of these to themselves, the reserved CPUs are left, which nobody has alone.
+
     Raises:
         RefusedError: even that is impossible; or any other error of the policy.
     """
     nothing = Requirements(unpromised_cpu=container.requirements.cpu_request)
     modest = attrs.evolve(container, requirements=nothing, hints=(), found_on=NO_CPUS)
-    plain = attrs.evolve(state.workload.pods[container.pod], annotations={})
-    workload = attrs.evolve(state.workload, pods={**state.workload.pods, plain.id: plain})
-    return policy.allocate(state.policy, workload, modest)
+
+    def with_annotations(annotations: dict[str, str]) -> Workload:
+        plain = attrs.evolve(state.workload.pods[container.pod], annotations=annotations)
+        return attrs.evolve(state.workload, pods={**state.workload.pods, plain.id: plain})
+
+    try:
+        return policy.allocate(state.policy, with_annotations({}), modest)
+    except RefusedError as refusal:
+        if refusal.reason is not RefusalReason.NO_ROOM:
+            raise
+        return policy.allocate(state.policy, with_annotations({PREFER_RESERVED_CPUS: "true"}), modest)
 
 
 def marked(state: State, key: ContainerKey, now_s: float, why: str) -> State:

@@ -62,6 +62,10 @@ class NarrowedPolicy(Policy):
         """See `Policy`; what is to be its own has to be there."""
         return self._whole(self.inner.resize(state, workload, container), container.key)
 
+    def fits(self, state: Any, workload: Workload, container: Container, *, resize: bool = False) -> bool:
+        """See `Policy`; what is to be its own has to be there."""
+        return Policy.fits(self, state, workload, container, resize=resize)
+
     def started(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:
         """See `Policy`."""
         return self._narrowed(self.inner.started(state, workload, key))

@@ -51,6 +51,7 @@ from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, no
 from crirm.policy.faults import degraded, marked, sharing
 from crirm.policy.keeping import check_kept, staying_in
 from crirm.policy.moving import allowance, awaiting, is_held, why_room, with_spent
+from crirm.policy.remedies import remedies
 from crirm.policy.states import (
     changed,
     healed,
@@ -76,7 +77,9 @@ def initial(policy: Policy) -> State:
     return State(workload=Workload(), policy=policy.initial())
 
 
-def step(policy: Policy, state: State, event: Event, now_s: float, *, overflow: bool = False) -> Decision:
+def step(
+    policy: Policy, state: State, event: Event, now_s: float, *, overflow: bool = False, advises: bool = True
+) -> Decision:
     """Decide about *event*.
 
     Args:
@@ -85,14 +88,15 @@ def step(policy: Policy, state: State, event: Event, now_s: float, *, overflow: 
         event: to decide about.
         now_s: wall-clock time in seconds, for timers only.
         overflow: whether a new container that does not fit is admitted to shared CPUs, instead of being refused.
+        advises: whether a refusal says what would fit, which takes longer than the decision.
     """
-    one = _Step(policy, now_s, overflow)
+    one = _Step(policy, now_s, overflow, advises)
     return one.gathered(state, event, one.decide(state, event))
 
 
 def adopt(policy: Policy, state: State, container: Container, *, overflow: bool) -> Decision:
     """Place a container that exists already, whether *state* knows it or not; see `step`."""
-    return _Step(policy, 0.0, overflow).adopt(state, container)  # what is allocated starts no timer
+    return _Step(policy, 0.0, overflow, advises=False).adopt(state, container)  # what is allocated starts no timer
 
 
 @attrs.frozen
@@ -100,6 +104,7 @@ class _Step:
     policy: Policy
     now_s: float
     overflow: bool
+    advises: bool
 
     def decide(self, state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR0912 - one line per event
         match event:
@@ -203,7 +208,7 @@ class _Step:
             try:
                 placement = self._resized(state, attrs.evolve(container, id=known.id))
             except RefusedError as refusal:
-                return Decision(state, refusal=refusal)
+                return Decision(state, refusal=self._advised(state, container, refusal, resize=True))
             decision = self._placed(state, placement)
         state = with_container(decision.state, attrs.evolve(container, id=known.id, state=known.state))
         if known.state is ContainerState.CREATING:
@@ -219,7 +224,7 @@ class _Step:
         try:
             placement, lack = self._allocate(cleared.state, container, overflow)
         except RefusedError as refusal:
-            return Decision(before, refusal=refusal)
+            return Decision(before, refusal=self._advised(cleared.state, container, refusal))
         known = with_container(cleared.state, container)
         adjustment = placement.changed.get(container.key, UNADJUSTED)
         told = {**known.told, container.key: adjustment}
@@ -237,7 +242,7 @@ class _Step:
         there = state.told.get(container.key, UNADJUSTED).cpus
         asked = container if there is None else attrs.evolve(container, found_on=there)
         try:
-            decision = self._place(state, asked, self.overflow)
+            decision = attrs.evolve(self, advises=False)._place(state, asked, self.overflow)
         except Exception as error:  # noqa: BLE001 - one that runs must not keep all others from being known
             return self._confine(
                 state, container, f"crirm failed to place it because of a bug ({type(error).__name__}: {error})"
@@ -334,6 +339,15 @@ class _Step:
         # cramped all the same: if somebody has ended unnoticed, nobody has to be moved
         return found and attrs.evolve(found, cramped=True)
 
+    def _advised(
+        self, state: State, container: Container, refusal: RefusedError, *, resize: bool = False
+    ) -> RefusedError:
+        """Return *refusal* with the smallest changes of the request that would fit in *state*."""
+        if not self.advises:
+            return refusal
+        found = remedies(self.policy, state.policy, state.workload, container, refusal, resize=resize)
+        return refusal.with_remedies(found) if found else refusal
+
     def _started(self, state: State, key: ContainerKey) -> Decision:
         """Handle a start; ignored if the container has already exited."""
         container = state.workload.containers.get(key)
@@ -376,7 +390,7 @@ class _Step:
         try:
             placement = self._resized(state, new)
         except RefusedError as refusal:
-            return Decision(asked, refusal=refusal)
+            return Decision(asked, refusal=self._advised(state, new, refusal, resize=True))
         before = Before(old, state.policy, state.adjustments, placement.state)
         adjustment = placement.changed.get(event.key, state.adjustments.get(event.key, UNADJUSTED))
         resized = attrs.evolve(

@@ -40,7 +40,7 @@ def plan_requirements(
     unfit = dict.fromkeys(sorted(wanted.keys() & state.resizing.keys()), BUSY)
     for container in _smallest_growth_first(state, {key: one for key, one in wanted.items() if key not in unfit}):
         resize = ResizeRequested(container.key, container.resources, wanted[container.key])
-        decision = step(policy, after, resize, now_s)
+        decision = step(policy, after, resize, now_s, advises=False)
         if decision.refusal is not None:
             unfit[container.key] = str(decision.refusal)
             continue

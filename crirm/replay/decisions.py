@@ -23,7 +23,7 @@ def decision_record(decision: Decision) -> dict[str, Any]:
     refusal = decision.refusal
     return {
         "adjustment": to_record(decision.adjustment),
-        "refusal": refusal and {"reason": refusal.reason.name, "code": refusal.code.value, "sentence": str(refusal)},
+        "refusal": refusal and {"reason": refusal.reason.name, "code": refusal.code.value, "sentence": refusal.full},
         "effects": [_effect(effect) for effect in decision.effects],
         "trails": to_record(decision.trails),
         "moves": to_record(decision.moves),

@@ -199,7 +199,7 @@ def pruned(shadow: Shadow, workload: Workload) -> Shadow:
 
 
 def _step(shadow: Shadow, event: Event, at_s: float) -> Decision:
-    return pipeline.step(shadow.policy, shadow.state, event, at_s, overflow=shadow.choice.overflow)
+    return pipeline.step(shadow.policy, shadow.state, event, at_s, overflow=shadow.choice.overflow, advises=False)
 
 
 def _decided(shadow: Shadow, event: Event, at_s: float) -> Shadow:

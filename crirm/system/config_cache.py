@@ -88,13 +88,13 @@ def policy_in_use(directory: str) -> str | None:
     """Return the policy whose decisions are kept in *directory*; None where nothing is, or nothing that can be read."""
     import sqlite3  # noqa: PLC0415 - few daemons are told to keep their policy
 
-    from crirm.system import store_file  # noqa: PLC0415
+    from crirm.system.store_reading import FILE, read_only  # noqa: PLC0415
 
-    path = Path(directory) / store_file.FILE
+    path = Path(directory) / FILE
     if not path.exists():
         return None
     try:
-        with closing(store_file.read_only(path)) as connection:
+        with closing(read_only(path)) as connection:
             row = connection.execute("SELECT value FROM meta WHERE key = 'policy'").fetchone()
             return None if row is None else str(json.loads(row[0]))
     except (sqlite3.Error, ValueError):

@@ -18,11 +18,12 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
-from crirm.errors import SENTENCE_CHARS, clipped
+from crirm.system.journal_entry import COLUMNS, SIZE
+from crirm.system.journal_entry import Entry as Entry  # noqa: PLC0414 - whoever writes takes it from here
 from crirm.system.store_file import (
     FILE,
     TABLES,
@@ -32,72 +33,20 @@ from crirm.system.store_file import (
     connected,
     copied,
     opened,
-    read_only,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-JOURNAL_ROWS: Final = 100_000
-JOURNAL_BYTES: Final = 16 << 20  # with the index and the free space of SQLite's pages some 20 MB of file
+JOURNAL_ROWS: Final = 300_000
+JOURNAL_BYTES: Final = 48 << 20  # of file somewhat more: 30 days on which 1200 pods come and go, 8 entries each
 JOURNAL_S: Final = 30 * 24 * 3600.0
 PRUNE_EVERY: Final = 1000  # rows
 PRUNE_EVERY_BYTES: Final = 1 << 20
-ROW_BYTES: Final = 30  # of an entry without any text: numbers and what SQLite takes for itself
-NAME_CHARS: Final = 320  # ``namespace/name`` has 63 and 253 at most
 MEMORY: Final = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
 
 Rows = dict[str, dict[str, str]]
 """JSON texts by table and key."""
-
-
-def _name(text: str) -> str:
-    return clipped(text, NAME_CHARS)
-
-
-def _sentence(text: str) -> str:
-    return clipped(text, SENTENCE_CHARS)
-
-
-@attrs.frozen
-class Entry:
-    """An entry of the journal; long texts are cut.
-
-    Args:
-        at_s: seconds of wall-clock time.
-        kind: of the event.
-        pod: ``namespace/name``, empty if it is about none.
-        container: its name in the pod, likewise.
-        key: crirm's key of the container, likewise.
-        outcome: in one sentence.
-        generation: of the active configuration; 0 if unknown.
-        machine: the beginning of the machine's digest; empty if unknown.
-        cpus: assigned or released, as a list such as ``0-3,8``.
-        code: of a refusal, such as ``too-little-memory``; else empty.
-    """
-
-    at_s: float
-    kind: str = attrs.field(converter=_name)
-    pod: str = attrs.field(default="", converter=_name)
-    container: str = attrs.field(default="", converter=_name)
-    key: str = attrs.field(default="", converter=_name)
-    outcome: str = attrs.field(default="", converter=_sentence)
-    generation: int = 0
-    machine: str = attrs.field(default="", converter=_name)
-    cpus: str = ""
-    code: str = ""
-
-    @property
-    def size_bytes(self) -> int:
-        """What it takes in the file, nearly."""
-        return ROW_BYTES + sum(len(getattr(self, name).encode("utf-8", "replace")) for name in _TEXTS)
-
-
-_COLUMNS: Final = tuple(field.name for field in attrs.fields(Entry))
-_TEXTS: Final = ("kind", "pod", "container", "key", "outcome", "machine", "cpus", "code")
-_SIZE: Final = f"{ROW_BYTES} + {' + '.join(f'length(CAST({name} AS BLOB))' for name in _TEXTS)}"
-_SIZES: Final = f"SELECT id, sum({_SIZE}) OVER (ORDER BY id DESC) AS newer FROM journal"  # noqa: S608 - our names
-"""Each entry's number, and the bytes of it and all newer ones."""
 
 
 @attrs.frozen
@@ -131,6 +80,7 @@ class Store:
     _clock: Callable[[], float] = time.time
     _since_pruned: int = PRUNE_EVERY
     _since_pruned_bytes: int = 0
+    _journal_bytes: int | None = None  # None: not counted yet
 
     @classmethod
     def open(cls, directory: str, clock: Callable[[], float] = time.time, *, patience_s: float = 0.0) -> Self:
@@ -188,6 +138,7 @@ class Store:
                 self._prune(connection)
             connection.execute("COMMIT")
         except BaseException:
+            self._journal_bytes = None
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
@@ -202,17 +153,24 @@ class Store:
         for table, rows in batch.put.items():
             connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", rows.items())  # noqa: S608
         connection.executemany(
-            f"INSERT INTO journal ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})",  # noqa: S608
+            f"INSERT INTO journal ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})",  # noqa: S608
             [attrs.astuple(entry) for entry in batch.journal],
         )
+        if self._journal_bytes is not None:
+            self._journal_bytes += sum(entry.size_bytes for entry in batch.journal)
 
     def _prune(self, connection: sqlite3.Connection) -> None:
-        connection.execute("DELETE FROM journal WHERE id <= (SELECT max(id) FROM journal) - ?", (JOURNAL_ROWS,))
-        connection.execute("DELETE FROM journal WHERE at_s < ?", (self._clock() - JOURNAL_S,))
-        connection.execute(
-            f"DELETE FROM journal WHERE id <= (SELECT id FROM ({_SIZES}) WHERE newer > ? LIMIT 1)",  # noqa: S608
-            (JOURNAL_BYTES,),
-        )
+        """Keep the journal within its limits; what it takes is counted once, and then with every change."""
+        if self._journal_bytes is None:
+            self._journal_bytes = _size_of(connection, "true")
+        self._drop(connection, "id <= (SELECT max(id) FROM journal) - ?", JOURNAL_ROWS)
+        self._drop(connection, "at_s < ?", self._clock() - JOURNAL_S)
+        if self._journal_bytes > JOURNAL_BYTES:
+            self._drop(connection, "id <= ?", _last_of(connection, self._journal_bytes - JOURNAL_BYTES))
+
+    def _drop(self, connection: sqlite3.Connection, which: str, *values: float) -> None:
+        self._journal_bytes = (self._journal_bytes or 0) - _size_of(connection, which, *values)
+        connection.execute(f"DELETE FROM journal WHERE {which}", values)  # noqa: S608 - our words
 
     def sync(self) -> None:
         """Return when all that was written survives a power cut; may be called while another thread writes.
@@ -239,6 +197,7 @@ class Store:
             OSError: likewise.
         """
         self._connection.close()
+        self._journal_bytes = None
         if os.fstat(self._lock).st_nlink == 0:  # the directory was removed under us
             lock, self._lock = self._lock, claimed(self.path.parent)
             os.close(lock)
@@ -248,6 +207,22 @@ class Store:
         """Close the file; it is whole already."""
         self._connection.close()
         os.close(self._lock)
+
+
+def _size_of(connection: sqlite3.Connection, which: str, *values: float) -> int:
+    """Return what the entries *which* take."""
+    (size_bytes,) = connection.execute(f"SELECT sum({SIZE}) FROM journal WHERE {which}", values).fetchone()  # noqa: S608
+    return int(size_bytes or 0)
+
+
+def _last_of(connection: sqlite3.Connection, excess_bytes: int) -> int:
+    """Return the number of the last of the oldest entries that take *excess_bytes* together."""
+    number = 0
+    for number, size_bytes in connection.execute(f"SELECT id, {SIZE} FROM journal ORDER BY id"):  # noqa: S608, B007
+        excess_bytes -= size_bytes
+        if excess_bytes <= 0:
+            break
+    return number
 
 
 def _rows(connection: sqlite3.Connection) -> Rows:
@@ -292,35 +267,3 @@ def forget(directory: str, reason: str) -> bool:
     finally:
         store.close()
     return known
-
-
-def read_journal(directory: str, after: int = 0, since_s: float = 0.0) -> list[tuple[int, Entry]]:
-    """Return journal entries with their numbers, oldest first, without changing anything.
-
-    Args:
-        directory: where the state is kept.
-        after: only entries with a larger number.
-        since_s: only entries of this wall-clock time or later.
-
-    Raises:
-        StoreError: there is none, or it cannot be read.
-    """
-    path = Path(directory) / FILE
-    if not path.exists():
-        raise StoreError(f"{path}: no journal found; set the daemon's state directory with --state-dir")
-    try:
-        with closing(read_only(path)) as connection:
-            return _entries(connection, after, since_s)
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: cannot read the journal: {error}") from error
-
-
-def _entries(connection: sqlite3.Connection, after: int, since_s: float) -> list[tuple[int, Entry]]:
-    known = {name for _, name, *_ in connection.execute("PRAGMA table_info(journal)")}
-    columns = [name for name in _COLUMNS if name in known]  # one that an earlier crirm has written may have fewer
-    (last,) = connection.execute("SELECT max(id) FROM journal").fetchone()
-    if last is not None and last < after:  # another file than the last time
-        after = 0
-    query = f"SELECT id, {', '.join(columns)} FROM journal WHERE id > ? AND at_s >= ? ORDER BY id"  # noqa: S608 - our names
-    rows: Iterable[tuple[Any, ...]] = connection.execute(query, (after, since_s))
-    return [(number, Entry(**dict(zip(columns, values, strict=True)))) for number, *values in rows]

@@ -13,22 +13,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from crirm.errors import CrirmError
 from crirm.logs import get_logger
+from crirm.system.store_reading import BUSY_S
+from crirm.system.store_reading import FILE as FILE  # noqa: PLC0414 - whoever writes takes both from here
+from crirm.system.store_reading import StoreError as StoreError  # noqa: PLC0414
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 log = get_logger("store")
 
-FILE: Final = "state.db"
 _FIRST_TABLES: Final = ("meta", "pods", "containers", "grants", "told", "timers", "trails")
 TABLES: Final = (*_FIRST_TABLES, "degraded")
 VERSION: Final = 4
 APPLICATION: Final = 0x63726972  # "crir", in the file's header
 DIRECTORY_MODE: Final = 0o710
 FILE_MODE: Final = 0o600
-BUSY_S: Final = 2.0
 FREE_BYTES: Final = 16 << 20  # in the file, which it keeps for later
 LOOK_EVERY_S: Final = 0.05
 _OTHERS_WRITE: Final = stat.S_IWOTH | stat.S_IWGRP
@@ -57,10 +57,6 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     ("ALTER TABLE journal ADD COLUMN code TEXT NOT NULL DEFAULT ''",),
 )
 """Statements that lead from each version to the next, the first from an empty file."""
-
-
-class StoreError(CrirmError):
-    """State cannot be saved in this directory."""
 
 
 class UntrustedError(StoreError):
@@ -223,17 +219,6 @@ def _shrink(connection: sqlite3.Connection) -> None:
     if pages * page_bytes > FREE_BYTES:
         with suppress(sqlite3.OperationalError):  # a full disk has no room for the smaller file beside this one
             connection.execute("VACUUM")
-
-
-def read_only(path: Path) -> sqlite3.Connection:
-    """Return a connection to the file at *path*, which must exist, that changes nothing there.
-
-    Raises:
-        sqlite3.Error: it cannot be opened.
-    """
-    # Without its log nobody writes to it, and a reader may not make one where it has no right to.
-    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_S)
 
 
 def _check_whole(connection: sqlite3.Connection) -> None:

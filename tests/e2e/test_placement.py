@@ -131,6 +131,13 @@ class Node:
         argv = [str(CRIRM), *words, "--control-socket", str(self.folder / "relay-control.sock"), "--json"]
         return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
 
+    def fits(self, cpus: int) -> tuple[int, Any]:
+        """Ask whether a pod would fit: the exit status, and the answer."""
+        argv = [str(CRIRM), "fits", "--cpu", str(cpus), "--memory", "64Mi", "--json"]
+        argv += ["--control-socket", str(self.folder / "relay-control.sock")]
+        done = subprocess.run(argv, check=False, capture_output=True, text=True)
+        return done.returncode, json.loads(done.stdout)
+
     def told(self) -> dict[str, str]:
         """CPUs by container id, as crirm has decided."""
         return {each["id"]: each["cpus"] for each in self.ask("status")["containers"]}
@@ -233,6 +240,21 @@ def test_what_does_not_fit_is_refused_in_words_and_leaves_nothing(containerd: Co
         assert node.told() == {}
         listed = node.cri.call("ListContainers", v1.ListContainersRequest(), v1.ListContainersResponse)
         assert listed.containers == []
+
+
+def test_what_is_said_to_fit_is_what_the_kernel_then_has(containerd: Containerd, short_path: Path) -> None:
+    with crirm(containerd, short_path, "static") as node:
+        code, free = node.fits(cpus=len(REST))
+        assert (code, free["copies"][0]["cpus"]) == (0, str(REST))
+        own = node.run("u1", cpus=len(REST))
+        assert str(node.cpus(own)) == free["copies"][0]["cpus"]
+        code, full = node.fits(cpus=1)
+        assert (code, full["refused"]["code"]) == (1, "too-few-exclusive-cpus")
+        assert node.create(node.pod("u2"), "u2", cpus=1).text.endswith("[too-few-exclusive-cpus]")
+        (refused,) = node.ask("status")["refused"]
+        assert (refused["name"], refused["code"]) == ("default/u2/main", "too-few-exclusive-cpus")
+        node.end(own)
+        wait_until(lambda: node.fits(cpus=len(REST)) == (0, free))
 
 
 def test_shared_containers_keep_off_the_reserved_cpus(containerd: Containerd, short_path: Path) -> None:

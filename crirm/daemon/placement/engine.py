@@ -220,7 +220,8 @@ class Engine:
         before = self.refusals.pop(name, None)
         times = before.times + 1 if before else 1
         why, code = f"{what}{refusal}", refusal.code.value
-        refused = Refused(self._clock(), name, pod_name, clipped(container), why, code, times)
+        fits = tuple(remedy.text for remedy in refusal.remedies)
+        refused = Refused(self._clock(), name, pod_name, clipped(container), why, code, times, fits)
         self.refusals[name] = refused
         if len(self.refusals) > REFUSALS_KEPT:
             self.refusals.popitem(last=False)

@@ -27,6 +27,7 @@ class Refused:
         container: the last part of the name.
         why: as in the reply to the kubelet.
         code: see `model.refusal`.
+        fits: changes with which it would have fitted, as the end of a sentence.
         times: number of consecutive refusals.
     """
 
@@ -37,6 +38,7 @@ class Refused:
     why: str
     code: str
     times: int = 1
+    fits: tuple[str, ...] = ()
 
 
 @attrs.frozen

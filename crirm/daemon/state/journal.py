@@ -216,7 +216,7 @@ def _gets(key: ContainerKey, decision: Decision) -> str:
 
 def _outcome(event: Event, decision: Decision) -> str:
     if decision.refusal is not None:
-        return f"refused: {decision.refusal}"
+        return f"refused: {decision.refusal.full}"
     said = []
     key = event.container.key if isinstance(event, ContainerRequested) else getattr(event, "key", None)
     if decision.trail is not None and decision.trail.key == key:

@@ -60,12 +60,16 @@ class KubeletChoice:
         """
         if not self.options.full_pcpus_only:
             return free
-        return CPUSet.union(core for core in self.topology.cores if len(core) == self.threads and core <= free)
+        return CPUSet.from_mask(sum(core for core in self._whole_cores if not core & ~free.mask))
 
     @cached_property
     def threads(self) -> int:
         """Threads of a whole core."""
-        return max(len(core) for core in self.topology.cores)
+        return self.topology.threads
+
+    @cached_property
+    def _whole_cores(self) -> tuple[int, ...]:
+        return tuple(core for core in self._levels.cores if core.bit_count() == self.threads)
 
     @cached_property
     def _levels(self) -> Levels:

@@ -72,8 +72,11 @@ class Levels:
     @staticmethod
     def _within(outer: Iterable[int], parts: Parts, free: int) -> list[int]:
         """Return *parts*, sorted within each of *outer*; a part of several is where it comes first."""
-        found = (part for one in outer for part in _by_room(_touched(parts, one & free), free))
-        return list(dict.fromkeys(found))
+        left, found = [part for part in parts if part & free], list[int]()
+        for one in outer:
+            found += _by_room([part for part in left if part & one & free], free)
+            left = [part for part in left if not part & one & free]
+        return found
 
 
 def levels_of(topology: Topology) -> Levels:
@@ -93,10 +96,6 @@ def levels_of(topology: Topology) -> Levels:
 
 def _cache_number(cache: CacheGroup) -> tuple[int, int]:
     return (-1 if cache.id is None else cache.id, cache.cpus.lowest)
-
-
-def _touched(parts: Parts, cpus: int) -> list[int]:
-    return [part for part in parts if part & cpus]
 
 
 def _by_room(parts: Sequence[int], free: int) -> list[int]:

@@ -77,13 +77,13 @@ def take_packed(levels: Levels, free: int, count: int, *, by_cache: bool = False
 
 
 def _take_caches(taking: Taking) -> None:
-    for cache in taking.levels.caches_by_room(taking.free):
-        taking.take_whole(taking.levels.caches_by_room(taking.free))
-        if not taking.left:
-            return
-        part = _part_of_cache(taking, cache)
-        if part.bit_count() == taking.left:
-            taking.take(part)
+    order = taking.levels.caches_by_room(taking.free)
+    taking.take_whole(order)
+    for cache in order:
+        if taking.left and (cache & taking.free).bit_count() >= taking.left:
+            part = _part_of_cache(taking, cache)
+            if part.bit_count() == taking.left:
+                taking.take(part)
 
 
 def _part_of_cache(taking: Taking, cache: int) -> int:

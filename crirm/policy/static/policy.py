@@ -56,12 +56,7 @@ class StaticPolicy(Policy):
             RefusedError: there are too few, or an annotation of its pod is malformed.
         """
         pod = workload.pod_of(container)
-        before = state.without(container.key, self.partition)
-        old = state.exclusive.get(container.key, CPUSet())
-        grant = self.chooser.grant(before, pod, container, old)
-        key, own = container.key, grant.cpus
-        after = before.plus_exclusive(key, own) if own else before.plus_sharing(key)
-        self._check_shared(before, after, pod, container)
+        after, grant = self._granted(state, pod, container)
         changed = self._changes(state, after, container.key)
         trail = self._trail(state, after, pod, container, grant, changed)
         return Placement(after, changed, trail=trail, moves=trail.moves, cramped=self._spread(grant.cpus))
@@ -73,6 +68,14 @@ class StaticPolicy(Policy):
             RefusedError: there are too few, or an annotation of its pod is malformed.
         """
         return self.allocate(state, workload, container)
+
+    def fits(self, state: StaticState, workload: Workload, container: Container, *, resize: bool = False) -> bool:  # noqa: ARG002 - both are the same here
+        """Tell whether *container* would get its CPUs."""
+        try:
+            self._granted(state, workload.pod_of(container), container)
+        except RefusedError:
+            return False
+        return True
 
     def release(self, state: StaticState, workload: Workload, key: ContainerKey) -> Placement:
         """Release the grant of *key*; its ordinary CPUs become shared."""
@@ -112,6 +115,15 @@ class StaticPolicy(Policy):
             state = attrs.evolve(state, sharing=frozenset())
         adjustments = {key: _exclusively(cpus) for key, cpus in state.exclusive.items()}
         return Restored(state, {**dict.fromkeys(state.sharing, shared), **adjustments}, dropped)
+
+    def _granted(self, state: StaticState, pod: Pod, container: Container) -> tuple[StaticState, Grant]:
+        before = state.without(container.key, self.partition)
+        old = state.exclusive.get(container.key, CPUSet())
+        grant = self.chooser.grant(before, pod, container, old)
+        key, own = container.key, grant.cpus
+        after = before.plus_exclusive(key, own) if own else before.plus_sharing(key)
+        self._check_shared(before, after, pod, container)
+        return after, grant
 
     def _spread(self, cpus: CPUSet) -> bool:
         """Tell whether *cpus* are of more NUMA nodes than so many would need on an empty machine."""
@@ -185,7 +197,8 @@ class StaticPolicy(Policy):
         took = [f"took exclusive CPUs {old - new}"] if old - new else []
         gave = [f"released CPUs {new - old}"] if new - old else []
         why = f"{name} {' and '.join(took + gave)}"
-        return tuple(Move(key, "CPUs", str(old), str(new), why) for key in sorted(changed) if key != subject)
+        was, now = str(old), str(new)  # once: hundreds of containers may share
+        return tuple(Move(key, "CPUs", was, now, why) for key in sorted(changed) if key != subject)
 
 
 def _exclusively(cpus: CPUSet) -> Adjustment:

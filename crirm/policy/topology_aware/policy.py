@@ -106,6 +106,21 @@ class TopologyAware:
         placed = self._placed(state, after, request, verdicts(choice), note)
         return attrs.evolve(placed, cramped=cramped(choice))
 
+    def fits(self, state: PolicyState, workload: Workload, container: Container, *, resize: bool = False) -> bool:
+        """Tell whether *container* would be placed, or with *resize* resized; without choosing any CPU."""
+        old = state.grant(container.key)
+        if (old is not None) is not resize:
+            return False
+        before = state if old is None else state.without_grant(self.machine.pools, container.key)
+        warm = container.state is ContainerState.RUNNING if old is None else old.warm
+        try:
+            request = self._request(before, workload, container, warm=warm)
+        except RefusedError:
+            return False
+        if Comparison(self.machine, before, request, None if old is None else old.pool).best is not None:
+            return True
+        return old is not None and regrant(self.machine, before, request, old) is not None
+
     def started(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
         """Have the cold start of a container end some time after it has started."""
         grant = state.grant(key)

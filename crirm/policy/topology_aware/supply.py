@@ -145,7 +145,7 @@ class Supply:
     def room(self, pool: int, request: CPURequest) -> int:
         """Return how many exclusive CPUs a pool can give out of its shared ones; see `CPURequest.threads`."""
         sliceable = self.sliceable(pool, request.part)
-        return sliceable if request.threads == 1 else min(sliceable // request.threads, self._spare_cores(pool))
+        return sliceable if request.threads == 1 else min(sliceable // request.threads, self._spare_cores[pool])
 
     def isolated_room(self, pool: int, request: CPURequest) -> int:
         """Return how many exclusive CPUs a pool can give out of its isolated ones."""
@@ -223,13 +223,18 @@ class Supply:
             return self._removable_cores(allocator, pool, threads, near)
         return self._removable(allocator, pool, near)
 
-    def _spare_cores(self, pool: int) -> int:
-        """Return how many whole cores can be taken away as far as the pool itself and those below it are concerned."""
-        children, cores = self._pools[pool].children, self._pools[pool].cores
-        if not cores:
-            return 0
-        outside = sum(not core & ~self._outside(pool).mask for core in cores)
-        return min(self.spare[pool] // cores[0].bit_count(), outside + sum(map(self._spare_cores, children)))
+    @cached_property
+    def _spare_cores(self) -> tuple[int, ...]:
+        """How many whole cores can be taken away as far as the pool itself and those below it are concerned."""
+        spare: list[int] = []
+        for pool in self._pools:
+            inside, free = 0, self.shared[pool.id].mask
+            for child in pool.children:
+                inside |= self._pools[child].cpus.mask
+            outside = sum(not core & (inside | ~free) for core in pool.cores)
+            most = outside + sum(spare[child] for child in pool.children)
+            spare.append(min(self.spare[pool.id] // pool.cores[0].bit_count(), most) if pool.cores else 0)
+        return tuple(spare)
 
     def _outside(self, pool: int) -> CPUSet:
         """Return the pool's shared CPUs that are in none of the pools below it, and that nobody keeps."""
@@ -240,7 +245,7 @@ class Supply:
         children = self._pools[pool].children
         cpus = self.cores(pool, self._outside(pool))
         cpus |= CPUSet.union(self._removable_cores(allocator, child, threads, near) for child in children)
-        return allocator.take(cpus, min(self._spare_cores(pool) * threads, len(cpus)), Priority.HIGH, near)
+        return allocator.take(cpus, min(self._spare_cores[pool] * threads, len(cpus)), Priority.HIGH, near)
 
     def _removable(self, allocator: CPUAllocator, pool: int, near: CPUSet) -> CPUSet:
         """Return as many of the pool's shared CPUs as it can spare, chosen such that all pools below can spare them."""

@@ -15,7 +15,7 @@ from crirm.cri import slice as cri
 from crirm.model.cpuset import CPUSet
 from crirm.model.events import ContainerCreated, PodAdded
 from crirm.model.quantity import Bytes, MilliCPU
-from crirm.model.refusal import RefusalReason, RefusedError
+from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.workload import Container, ContainerId, ContainerKey, Pod, TopologyHint
 from crirm.policy import pipeline
 from tests.unit.policy.counting import Counting
@@ -107,8 +107,9 @@ def test_who_wants(annotation: str, hints: tuple[TopologyHint, ...] | None, refu
     wishes = with_annotations({"topologyhints.cri-resource-manager.intel.com": annotation})
     request = asked(told(PodAdded(wishes)), creation(mounts=1), hints=hints)
     if refused:
-        with pytest.raises(RefusedError, match="strict"):
+        with pytest.raises(RefusedError, match="strict") as caught:
             admitted(request, CREATION)
+        assert caught.value.code is RefusalCode.UNKNOWN_DEVICE_LOCATION
         return
     found = admitted(request, CREATION)
     assert found.container is not None
@@ -122,8 +123,9 @@ def test_nobody_looks_for_places_that_are_not_heeded(annotation: str, places: in
 
 
 def test_nobody_looks_for_places_of_who_is_refused_anyway() -> None:
-    with pytest.raises(RefusedError, match="annotation"):
+    with pytest.raises(RefusedError, match="annotation") as caught:
         hinting_places(asked(told(PodAdded(with_annotations({"intel.com/resources": "{"}))), creation(mounts=1)))
+    assert caught.value.code is RefusalCode.BAD_ANNOTATION
 
 
 def test_what_is_assigned_from_outside_counts() -> None:

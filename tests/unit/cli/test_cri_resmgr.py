@@ -15,7 +15,8 @@ from crirm.cri.dump_rules import DEFAULT_RULES, DumpRules, Level
 from crirm.errors import UsageError
 from crirm.logs import Format
 from crirm.system.config_cache import read_accepted, write_accepted
-from crirm.system.store import Batch, Entry, Store, read_journal
+from crirm.system.journal_file import read_journal
+from crirm.system.store import Batch, Entry, Store
 from crirm.system.store_file import InUseError, StoreError
 from crirm.system.unix_socket import open_listener
 

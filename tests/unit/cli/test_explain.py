@@ -9,8 +9,6 @@ from click.testing import CliRunner
 
 from crirm.cli import explain, printing
 from crirm.cli.explain_text import _names, runner_up
-from crirm.policy.topology_aware.choice import Lack
-from crirm.policy.topology_aware.ranking import Rule
 
 
 def verdict(pool: str, shared: int = 8000, rule: str = "", own: float = 0, other: float = 0, why: str = "") -> Any:
@@ -177,13 +175,6 @@ def test_a_rule_without_a_short_name_is_told_in_its_sentence(monkeypatch: pytest
 )
 def test_pools_that_are_alike_share_a_name(pools: list[str], name: str) -> None:
     assert _names(pools) == name
-
-
-def test_each_rule_has_a_short_name() -> None:
-    from crirm.cli.explain_text import _LACKS, _SHORT  # noqa: PLC0415 - what the screen is made of
-
-    assert {rule.value for rule in (*Rule, *Lack)} <= _SHORT.keys()
-    assert {lack.value for lack in Lack} <= _LACKS
 
 
 def test_long_names_and_moves_fit(monkeypatch: pytest.MonkeyPatch) -> None:

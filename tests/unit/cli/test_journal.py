@@ -45,6 +45,8 @@ def shown(home: str, words: str) -> list[int]:
         pytest.param("--pod kube-system", [3, 4], id="a namespace"),
         pytest.param("--container side", [4], id="a container"),
         pytest.param("--container k2", [3], id="an instance"),
+        pytest.param("--kind exited", [2], id="a kind of event"),
+        pytest.param("--kind requested --pod default", [1], id="a kind of event in a namespace"),
         pytest.param("--cpu 3", [1, 2], id="a CPU"),
         pytest.param("--cpu 1,9", [3], id="one of several CPUs"),
         pytest.param("--cpu 0-5", [1, 2, 3, 4], id="a range of CPUs"),
@@ -58,6 +60,11 @@ def shown(home: str, words: str) -> list[int]:
 )
 def test_filters(home: str, words: str, expected: list[int]) -> None:
     assert shown(home, words) == expected
+
+
+def test_a_kind_of_which_there_is_no_entry_is_said(home: str) -> None:
+    result = CliRunner().invoke(command, ["--state-dir", home, "--kind", "exit"], catch_exceptions=False)
+    assert result.output == "no entry is of kind exit; there are: crirm started, exited, requested\n"
 
 
 @pytest.mark.parametrize("words", ["--cpu x", "--cpu 3-1", "--since yesterday", "--until 5", "--until 2023-13-01"])

@@ -251,6 +251,7 @@ def test_a_refused_container_is_explained_until_it_is_placed(monkeypatch: pytest
     said = CliRunner().invoke(explain.command, ["big"], catch_exceptions=False).output
     assert said.startswith("shop/big/main, refused 2 times, last at ")
     assert "wants 9 exclusive CPUs, but only 7 are free" in said
+    assert "\n  would fit  with 2 CPUs fewer\n" in said
     node.tell(ContainerRequested(wanted("big", 2000)))
     assert refusals("big", node) == []
     assert len(explanations("big", node)) == 1

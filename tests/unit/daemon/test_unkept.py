@@ -15,7 +15,8 @@ from crirm.model.events import (
     ContainerRemoved,
     PodAdded,
 )
-from crirm.system.store import Store, read_journal
+from crirm.system.journal_file import read_journal
+from crirm.system.store import Store
 from tests.unit.daemon.lives import Process
 from tests.unit.policy.test_pipeline import cpus, pod
 

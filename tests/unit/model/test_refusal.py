@@ -9,6 +9,7 @@ import pytest
 
 from crirm.daemon.placement.answers import STATUSES
 from crirm.model.refusal import REASONS, RefusalCode, RefusalReason, RefusedError
+from crirm.model.remedy import Remedy
 
 PAGE = Path(__file__).parents[3] / "docs/refusals.md"
 CODES = {code.value for code in RefusalCode}
@@ -53,6 +54,11 @@ def test_the_code_is_at_the_end_of_the_sentence_however_long_that_is() -> None:
     assert str(short) == "no good [bad-annotation]"
     assert str(long).endswith("... (10000 characters) [bad-annotation]")
     assert len(str(long)) < 800
+
+
+def test_what_would_fit_is_added_to_a_long_sentence_too() -> None:
+    refusal = RefusedError(RefusalCode.TOO_LITTLE_MEMORY, "x" * 10_000).with_remedies((Remedy("with less"),))
+    assert str(refusal).endswith("xx... (10000 characters); it would fit with less [too-little-memory]")
 
 
 def test_refusals_are_compared_by_value() -> None:

@@ -106,10 +106,7 @@ class ChangingMachine(PolicyMachine):
 
     @invariant()
     def what_is_saved_comes_back_exactly(self) -> None:
-        """But that a policy which does not bind has let everybody have the whole machine.
-
-        And that one which found no shared CPUs for a container has kept it off those that are exclusive.
-        """
+        """But that a policy which does not bind has let everybody have the whole machine."""
         if not hasattr(self, "state"):
             return
         restored = self.policy.restore(self.policy.save(self.state.policy), self.state.workload)

@@ -26,7 +26,7 @@ from crirm.model.events import (
 )
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
-from crirm.model.refusal import RefusalReason
+from crirm.model.refusal import RefusalCode
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Choice
@@ -115,7 +115,7 @@ def test_closed_means_refused_with_nothing_changed(event: Event) -> None:
     before = node.engine.state
     decision = node.tell(event)
     assert decision.refusal is not None
-    assert decision.refusal.reason is RefusalReason.FAULT
+    assert decision.refusal.code is RefusalCode.INTERNAL_FAULT
     assert before == node.engine.state
 
 

@@ -30,7 +30,7 @@ from crirm.model.events import (
 )
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
-from crirm.model.refusal import RefusalReason
+from crirm.model.refusal import RefusalCode, RefusalReason
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy import pipeline
@@ -121,7 +121,10 @@ def test_a_refused_request_changes_nothing(book: Playbook) -> None:
     assert (
         decision.refusal.reason,
         str(decision.refusal),
-    ) == (RefusalReason.NO_ROOM, "wants 3 CPUs, 3 are free and one must stay [too-few-exclusive-cpus]")
+    ) == (
+        RefusalReason.NO_ROOM,
+        "wants 3 CPUs, 3 are free and one must stay; it would fit with 1 CPU fewer [too-few-exclusive-cpus]",
+    )
 
 
 def test_with_overflow_a_container_without_room_shares_what_is_left(book: Playbook) -> None:
@@ -164,7 +167,7 @@ def test_a_pod_whose_class_nobody_tells_gets_it_with_each_container(book: Playbo
 def test_a_container_of_an_unknown_pod_is_refused(book: Playbook) -> None:
     decision = book.tell(ContainerRequested(wanted("a", 0, "nowhere")))
     assert decision.refusal is not None
-    assert decision.refusal.reason is RefusalReason.BAD_STATE
+    assert decision.refusal.code is RefusalCode.UNKNOWN_POD
 
 
 @pytest.mark.parametrize(

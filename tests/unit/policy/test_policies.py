@@ -37,6 +37,8 @@ from crirm.model.events import (
 from crirm.model.option import CHECK
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
+from crirm.model.refusal import RefusalCode, RefusalReason
+from crirm.model.remedy import remedied
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from crirm.model.decision import Adjustment, State
+    from crirm.model.refusal import RefusedError
+    from crirm.model.remedy import Remedy
     from crirm.model.topology import Topology
 
 HOLDING = (ContainerState.CREATING, ContainerState.CREATED, ContainerState.RUNNING)
@@ -163,6 +167,24 @@ def differences(
         yield from ((key, what, *pair) for what, pair in pairs.items() if pair[1] is not None and pair[0] != pair[1])
 
 
+def changed_by(remedy: Remedy, event: Event, state: State) -> tuple[Event, Pod]:
+    """Return a request as it is with the change that is said to help, and the pod that it is for."""
+    match event:
+        case ContainerRequested(container):
+            changed, pod = remedied(remedy, container, state.workload.pod_of(container))
+            return ContainerRequested(changed), pod
+        case ResizeRequested(key):
+            asked = attrs.evolve(state.workload.containers[key], requirements=event.requirements)
+            changed, pod = remedied(remedy, asked, state.workload.pod_of(asked))
+            return attrs.evolve(event, requirements=changed.requirements), pod
+        case _:
+            raise TypeError(f"{event} asks for nothing")
+
+
+ABOUT_SIZE = {RefusalCode.NOT_WHOLE_CORES}
+"""Codes of requests that never fit as they are, but do with another size."""
+
+
 class PolicyMachine(RuleBasedStateMachine):
     """A node under one policy, seen through the pipeline."""
 
@@ -198,6 +220,7 @@ class PolicyMachine(RuleBasedStateMachine):
             assert str(decision.refusal)
             assert before == self.state, "what is refused leaves the state as it was"
             assert decision.effects == ()
+            self.everything_that_is_said_to_fit_fits(event, decision.refusal)
         for effect in decision.effects:
             if isinstance(effect, UpdateContainer) and effect.key in self.state.adjustments:
                 assert effect.adjustment == self.state.adjustments[effect.key]
@@ -222,6 +245,14 @@ class PolicyMachine(RuleBasedStateMachine):
         recent, limits = [one for one in self.spent if one.at_s > now_s - 60], self.policy.limits
         assert len(recent) <= limits.moves_per_minute
         assert sum(one.bytes for one in recent) <= limits.bytes_per_minute
+
+    def everything_that_is_said_to_fit_fits(self, event: Event, refusal: RefusedError) -> None:
+        assert not refusal.remedies or refusal.reason is RefusalReason.NO_ROOM or refusal.code in ABOUT_SIZE
+        for remedy in refusal.remedies:
+            changed, pod = changed_by(remedy, event, self.state)
+            state = step(self.policy, self.state, PodAdded(pod), now_s=0.0).state
+            again = step(self.policy, state, changed, now_s=0.0)
+            assert again.refusal is None, f"refused, although it was said to fit {remedy.text}"
 
     def everybody_who_moves_can_learn_why(self, before: State, event: Event, decision: Decision) -> None:
         """Whoever was placed, for itself, has a trail; all others are told of."""

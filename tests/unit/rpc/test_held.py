@@ -215,6 +215,7 @@ async def test_a_handler_that_is_too_slow_is_cancelled_at_the_deadline() -> None
         await rig.settle()
         assert part.seen[-1] == "cancelled"
         assert find(rig.kubelet.streams[stream].headers[-1], b"grpc-status") == b"4"
+        assert (find(rig.kubelet.streams[stream].headers[-1], b"grpc-message") or b"").endswith(b"[undecided-in-time]")
         assert not rig.pool_runtime.streams
         assert rig.idle
 
@@ -239,6 +240,7 @@ async def test_a_fault_in_deciding_refuses_the_call_and_no_other() -> None:
         rig.handler = broken
         stream = await rig.call()
         assert find(rig.kubelet.streams[stream].headers[0], b"grpc-status") == b"13"
+        assert (find(rig.kubelet.streams[stream].headers[0], b"grpc-message") or b"").endswith(b"[internal-fault]")
         rig.handler = None
         other = await rig.call()
         await rig.answer(other)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crirm.system import store as module
-from crirm.system.store import Batch, Entry, Store, read_journal, rescued
+from crirm.system.journal_file import read_journal
+from crirm.system.store import Batch, Entry, Store, rescued
 from crirm.system.store_file import FILE, TABLES, InUseError, StoreError, UntrustedError
 
 if TYPE_CHECKING:

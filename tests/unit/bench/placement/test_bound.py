@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from bench.placement.bestfit import Crossed, best_fit
 from bench.placement.bound import Bound, bound
+from bench.placement.onemove import Moved, one_move
 from bench.placement.traces import GIB, Host, Item, Step
 
 HOST = Host("", (8, 8), 16 * GIB)
@@ -63,3 +65,22 @@ def test_what_is_undecided_is_counted_and_makes_the_figures_enclose_more() -> No
 )
 def test_best_fit(steps: tuple[Step, ...], expected: Crossed) -> None:
     assert best_fit(HOST, steps) == expected
+
+
+def test_best_fit_goes_next_to_the_device_if_it_can() -> None:
+    first, second, third = (attrs.evolve(step.item, device=1) for step in trace("a6", "b6", "c5"))
+    assert best_fit(HOST, [Step(first), Step(second)]) == Crossed(0, 0)
+    assert best_fit(HOST, [Step(attrs.evolve(first, millicpu=2000)), Step(second), Step(third)]) == Crossed(0, 0)
+    assert best_fit(HOST, [Step(first), Step(attrs.evolve(second, device=None)), Step(third)]) == Crossed(1, 0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        pytest.param(trace("a3", "b4", "c5", "d4"), Moved(0, 1), id="another makes room for it"),
+        pytest.param(trace("a5", "b5", "c5"), Moved(1, 0), id="nobody can"),
+        pytest.param(trace("a5", "b5", "c5", "-a"), Moved(1, 1), id="a spread one comes together when another leaves"),
+    ],
+)
+def test_one_move(steps: tuple[Step, ...], expected: Moved) -> None:
+    assert one_move(HOST, steps) == expected

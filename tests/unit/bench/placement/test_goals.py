@@ -7,11 +7,12 @@ from bench.placement.bound import Bound
 from bench.placement.goals import judge
 from bench.placement.measure import Beside, Row
 from bench.placement.modes import WAYS
+from bench.placement.onemove import Moved
 from bench.placement.play import Outcome
 from bench.placement.run import Placed
 
 WAY = {way.name: way for way in WAYS}
-BESIDE = Beside(4, "plain", Crossed(10, 3), Bound(2, 4, 0), Bound(2, 4, 0))
+BESIDE = Beside(4, "plain", Crossed(10, 3), Moved(5, 1), Bound(2, 4, 0), Bound(2, 4, 0), 10)
 
 
 def row(way: str, outcome: Outcome | None) -> Row:

@@ -82,7 +82,7 @@ async def test_a_container_without_room_is_refused_in_words(nursery: trio.Nurser
     held, _ = node.call("CreateContainer", create_request(cpus=9))
     assert held.refused == (
         Status.RESOURCE_EXHAUSTED,
-        "wants 9 CPUs, 8 are free and one must stay [too-few-exclusive-cpus]",
+        "wants 9 CPUs, 8 are free and one must stay; it would fit with 2 CPUs fewer [too-few-exclusive-cpus]",
     )
 
 
@@ -119,6 +119,7 @@ async def test_a_request_that_is_none_is_refused(nursery: trio.Nursery) -> None:
     held, _ = with_pod(nursery).call("CreateContainer", b"\xff\xff")
     assert held.refused is not None
     assert held.refused[0] is Status.INVALID_ARGUMENT
+    assert held.refused[1].endswith("[malformed-request]")
 
 
 async def test_hints_are_looked_up_before_the_decision(nursery: trio.Nursery) -> None:

@@ -21,7 +21,7 @@ from crirm.model.events import ContainerCreated, ContainerRequested, ContainerSt
 from crirm.model.hardware import Hardware, Sight, hardware_of
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
-from crirm.model.refusal import RefusalReason
+from crirm.model.refusal import RefusalCode
 from crirm.model.resources import Requirements
 from crirm.model.topology import TopologyError
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
@@ -30,7 +30,7 @@ from crirm.policy.partition import PartitionError
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.replay.trace import TraceReader
 from crirm.rpc.grpc_wire import RpcError
-from crirm.system.store import read_journal
+from crirm.system.journal_file import read_journal
 from tests.unit.model.test_hardware import limit
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ async def test_exclusive_cpus_that_are_not_there_are_refused(nursery: trio.Nurse
     await bench.becomes(hardware("0,2-7"))
     decision = bench.ask("a", 3000)
     assert decision.refusal is not None
-    assert decision.refusal.reason is RefusalReason.NO_ROOM
+    assert decision.refusal.code is RefusalCode.EXCLUSIVE_CPUS_OFFLINE
     assert "no longer fits the configuration" in str(decision.refusal)
 
 

@@ -11,7 +11,8 @@ from crirm.model.events import (
 )
 from crirm.model.workload import ContainerId, ContainerKey, ContainerState
 from crirm.policy.activation import plan
-from crirm.system.store import Entry, read_journal
+from crirm.system.journal_file import read_journal
+from crirm.system.store import Entry
 from tests.unit.daemon.lives import Process
 from tests.unit.policy.counting import Counting
 from tests.unit.policy.nodes import node

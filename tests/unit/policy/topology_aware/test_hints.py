@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from crirm.model.cpuset import CPUSet, NodeSet
-from crirm.model.refusal import RefusalReason, RefusedError
+from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.workload import TopologyHint
 from crirm.policy.topology_aware.hints import combined, hint_scores
 from crirm.policy.topology_aware.options import TopologyAwareOptions
@@ -101,7 +101,7 @@ def test_strict_hints_leave_only_the_pools_next_to_them(hint: str) -> None:
         assert node.pool(name) == "NUMA node #1"
     with pytest.raises(RefusedError) as refused:
         node.add("e", 1000, annotations=STRICT, hints=(NEAR[hint],))
-    assert refused.value.reason is RefusalReason.NO_ROOM
+    assert refused.value.code is RefusalCode.TOO_FEW_EXCLUSIVE_CPUS
     assert "next to its devices and disks (topologyhints: strict), but no pool has enough" in str(refused.value)
     node.add("f", 1000, hints=(NEAR[hint],))
     assert node.pool("f") != "NUMA node #1"
@@ -110,8 +110,9 @@ def test_strict_hints_leave_only_the_pools_next_to_them(hint: str) -> None:
 def test_strict_hints_that_no_pool_meets_are_named() -> None:
     node = boot()
     elsewhere = TopologyHint("/sys/other", nodes=NodeSet.of(2))
-    with pytest.raises(RefusedError, match="next to all of them: /sys/disk, /sys/other"):
+    with pytest.raises(RefusedError, match="next to all of them: /sys/disk, /sys/other") as refused:
         node.add("a", 1000, annotations=STRICT, hints=(NEAR["cpus"], elsewhere))
+    assert refused.value.code is RefusalCode.NOT_NEAR_DEVICES
 
 
 def test_the_trail_tells_which_pools_were_not_near() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from crirm.model.cpuset import NodeSet
 from crirm.model.qos import QoSClass
-from crirm.model.refusal import RefusalReason, RefusedError
+from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.workload import Container, ContainerKey, ContainerState, TopologyHint, Workload
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from tests.unit.policy.topology_aware.support import NS, Node, make_policy, requirements, trail_of
@@ -108,7 +108,7 @@ def test_only_what_was_granted_can_be_resized() -> None:
     stranger = Container(ContainerKey("x"), next(iter(node.workload.pods), "p"), "x", ContainerState.RUNNING, wanted)  # type: ignore[arg-type]
     with pytest.raises(RefusedError, match="has no grant") as refused:
         node.policy.resize(node.state, Workload(), stranger)
-    assert refused.value.reason is RefusalReason.BAD_STATE
+    assert refused.value.code is RefusalCode.NOT_PLACED
 
 
 def test_reserved_containers_grow_in_the_reserved_cpus_and_beyond() -> None:

@@ -365,4 +365,4 @@ def test_a_container_has_one_grant() -> None:
     node.add("c", 1000)
     with pytest.raises(RefusedError, match="already has a grant") as refused:
         node.add("c", 1000)
-    assert refused.value.reason is RefusalReason.BAD_STATE
+    assert refused.value.code is RefusalCode.ALREADY_PLACED
