@@ -15,9 +15,9 @@ import attrs
 from crirm.model.decision import UNADJUSTED, Adjustment, State
 from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.trail import Move
-from crirm.model.workload import ContainerKey, Workload
+from crirm.model.workload import Container, ContainerKey, Workload
 from crirm.policy.annotations import Keep, keeps
-from crirm.policy.api import Placement
+from crirm.policy.api import Placement, Policy
 
 
 def kept_of(workload: Workload, key: ContainerKey) -> Keep:
@@ -107,3 +107,23 @@ def broken(
 def _widens(before: Adjustment, after: Adjustment) -> bool:
     """Whether a container only gets more CPUs, so that it may as well stay where it is."""
     return before.cpus is not None and after.cpus is not None and before.cpus <= after.cpus
+
+
+def allocated(policy: Policy, state: State, container: Container) -> Placement:
+    """Have *policy* place *container*, such that all others have what they keep.
+
+    Raises:
+        RefusedError: by the policy, or since another would lose what it keeps.
+    """
+    return _heeding(policy, state, policy.allocate(state.policy, state.workload, container), container.key)
+
+
+def resized(policy: Policy, state: State, container: Container) -> Placement:
+    """Likewise, have *policy* resize it."""
+    return _heeding(policy, state, policy.resize(state.policy, state.workload, container), container.key)
+
+
+def _heeding(policy: Policy, state: State, placement: Placement, key: ContainerKey) -> Placement:
+    if not policy.heeds_keep:
+        check_kept(state.workload, state.adjustments, placement.changed, key)
+    return placement

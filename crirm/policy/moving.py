@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 
-from crirm.model.decision import Spent, State
+from crirm.model.decision import Decision, Spent, State
 from crirm.model.events import (
     ContainerExited,
     ContainerRemoved,
@@ -37,8 +37,11 @@ from crirm.model.events import (
     TimerExpired,
     UpdateDone,
 )
-from crirm.model.workload import ContainerKey, ContainerState
-from crirm.policy.api import Allowance, Limits
+from crirm.model.refusal import RefusalReason, RefusedError
+from crirm.model.workload import Container, ContainerKey, ContainerState
+from crirm.policy.api import Allowance, Limits, Placement, Policy
+from crirm.policy.keeping import allocated
+from crirm.policy.states import latest
 
 WINDOW_S: Final = 60.0
 """In which no more is moved than the limits say."""
@@ -115,3 +118,78 @@ def awaiting(state: State, waiting: tuple[ContainerKey, ...], now_s: float) -> S
     if timers == state.timers and recent == state.moved:
         return state
     return attrs.evolve(state, timers=timers, moved=recent)
+
+
+class Deciding(Protocol):
+    """A step of the pipeline, as far as moves need it."""
+
+    @property
+    def policy(self) -> Policy:
+        """That finds moves."""
+
+    @property
+    def now_s(self) -> float:
+        """Seconds of wall-clock time."""
+
+    def placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
+        """Apply the decision of the policy."""
+
+
+def gathered(step: Deciding, before: State, event: Event, decision: Decision) -> Decision:
+    """Have containers that were spread for want of room come together, if *event* may have made room."""
+    why, limits = why_room(before, event, decision.state), step.policy.limits
+    if why is None or not limits.moves_per_minute or decision.state.unsure:
+        return decision
+    while True:
+        state = decision.state
+        allowed = allowance(state, limits, step.now_s, why)
+        placement = step.policy.gather(state.policy, state.workload, allowed)
+        if not placement.spent:
+            return attrs.evolve(decision, state=awaiting(state, placement.waiting, step.now_s))
+        more = step.placed(state, placement)
+        decision = attrs.evolve(
+            decision,
+            state=more.state,
+            effects=latest([*decision.effects, *more.effects], more.state),
+            trails=(*decision.trails, *more.trails),
+            moves=(*decision.moves, *more.moves),
+        )
+
+
+def moved(step: Deciding, state: State, most_bytes: int) -> Decision:
+    """Make one move that was requested, whatever the budget says, which it counts in."""
+    if state.unsure:
+        return Decision(state)
+    allowed = Allowance(1, most_bytes, partial(is_held, state), "a move was requested")
+    placement = step.policy.gather(state.policy, state.workload, allowed)
+    if not placement.spent:
+        placement = step.policy.clear_way(state.policy, state.workload, allowed)
+    return step.placed(state, placement) if placement.spent else Decision(state)
+
+
+def best(step: Deciding, state: State, container: Container) -> Placement:
+    """Have *container* placed; one other may move if there is no good place otherwise, or none.
+
+    Raises:
+        RefusedError: there is none.
+    """
+    try:
+        placement = allocated(step.policy, state, container)
+    except RefusedError as refusal:
+        roomy = _roomy(step, state, container) if refusal.reason is RefusalReason.NO_ROOM else None
+        if roomy is None:
+            raise
+        return roomy
+    return (_roomy(step, state, container) or placement) if placement.cramped else placement
+
+
+def _roomy(step: Deciding, state: State, container: Container) -> Placement | None:
+    limits = step.policy.limits
+    if not limits.per_arrival or container.state is not ContainerState.CREATING:
+        return None
+    allowed = allowance(state, limits, step.now_s)
+    if not allowed.moves:
+        return None
+    found = step.policy.make_room(state.policy, state.workload, container, allowed)
+    # cramped all the same: if somebody has ended unnoticed, nobody has to be moved
+    return found and attrs.evolve(found, cramped=True)

@@ -14,7 +14,6 @@ changes into effects. Its rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeVar, assert_never
 
 import attrs
@@ -46,11 +45,11 @@ from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.resources import Requirements
 from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
-from crirm.policy.api import Allowance, Placement, Policy
+from crirm.policy.api import Placement, Policy
 from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, not_created, superseded, tried_again
 from crirm.policy.faults import degraded, marked, sharing
-from crirm.policy.keeping import check_kept, staying_in
-from crirm.policy.moving import allowance, awaiting, is_held, why_room, with_spent
+from crirm.policy.keeping import allocated, resized, staying_in
+from crirm.policy.moving import best, gathered, moved, with_spent
 from crirm.policy.remedies import remedies
 from crirm.policy.states import (
     changed,
@@ -91,7 +90,7 @@ def step(
         advises: whether a refusal says what would fit, which takes longer than the decision.
     """
     one = _Step(policy, now_s, overflow, advises)
-    return one.gathered(state, event, one.decide(state, event))
+    return gathered(one, state, event, one.decide(state, event))
 
 
 def adopt(policy: Policy, state: State, container: Container, *, overflow: bool) -> Decision:
@@ -140,47 +139,17 @@ class _Step:
                 return Decision(attrs.evolve(state, timers=without(state.timers, (key, Timer.GATHER))))
             case TimerExpired(key, timer):
                 state = attrs.evolve(state, timers=without(state.timers, (key, timer)))
-                return self._placed(state, self.policy.expired(state.policy, state.workload, key))
+                return self.placed(state, self.policy.expired(state.policy, state.workload, key))
             case UpdateFailed(key, _):
                 return Decision(attrs.evolve(state, told=without(state.told, key)))
             case UpdateDone(key):
                 return Decision(state if key not in state.adjustments else with_told(state, key))
             case MoveRequested(most):
-                return self._move(state, most)
+                return moved(self, state, most)
             case Synchronised():
                 return self._synchronise(state, event)
             case _:
                 assert_never(event)
-
-    def _move(self, state: State, most_bytes: int) -> Decision:
-        """Make one move that was requested, whatever the budget says, which it counts in."""
-        if state.unsure:
-            return Decision(state)
-        allowed = Allowance(1, most_bytes, partial(is_held, state), "a move was requested")
-        placement = self.policy.gather(state.policy, state.workload, allowed)
-        if not placement.spent:
-            placement = self.policy.clear_way(state.policy, state.workload, allowed)
-        return self._placed(state, placement) if placement.spent else Decision(state)
-
-    def gathered(self, before: State, event: Event, decision: Decision) -> Decision:
-        """Have containers that were spread for want of room come together, if *event* may have made room."""
-        why, limits = why_room(before, event, decision.state), self.policy.limits
-        if why is None or not limits.moves_per_minute or decision.state.unsure:
-            return decision
-        while True:
-            state = decision.state
-            allowed = allowance(state, limits, self.now_s, why)
-            placement = self.policy.gather(state.policy, state.workload, allowed)
-            if not placement.spent:
-                return attrs.evolve(decision, state=awaiting(state, placement.waiting, self.now_s))
-            more = self._placed(state, placement)
-            decision = attrs.evolve(
-                decision,
-                state=more.state,
-                effects=latest([*decision.effects, *more.effects], more.state),
-                trails=(*decision.trails, *more.trails),
-                moves=(*decision.moves, *more.moves),
-            )
 
     # --- pods ----------------------------------------------------------------------------------------------------
 
@@ -206,10 +175,10 @@ class _Step:
         decision = Decision(state)
         if container.requirements != known.requirements:
             try:
-                placement = self._resized(state, attrs.evolve(container, id=known.id))
+                placement = resized(self.policy, state, attrs.evolve(container, id=known.id))
             except RefusedError as refusal:
                 return Decision(state, refusal=self._advised(state, container, refusal, resize=True))
-            decision = self._placed(state, placement)
+            decision = self.placed(state, placement)
         state = with_container(decision.state, attrs.evolve(container, id=known.id, state=known.state))
         if known.state is ContainerState.CREATING:
             state = tried_again(state, creation_of(container))
@@ -228,7 +197,7 @@ class _Step:
         known = with_container(cleared.state, container)
         adjustment = placement.changed.get(container.key, UNADJUSTED)
         told = {**known.told, container.key: adjustment}
-        placed = self._placed(healed(attrs.evolve(known, told=told), container.key), placement)
+        placed = self.placed(healed(attrs.evolve(known, told=told), container.key), placement)
         return attrs.evolve(
             placed,
             state=marked(placed.state, container.key, self.now_s, lack) if lack else placed.state,
@@ -261,7 +230,7 @@ class _Step:
             return degraded(self.policy.name, state, container, self.now_s, why)
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, why))
         known = with_container(marked(state, container.key, self.now_s, why), container)
-        decision = self._placed(known, attrs.evolve(placement, trail=trail))
+        decision = self.placed(known, attrs.evolve(placement, trail=trail))
         adjustment = placement.changed.get(container.key, UNADJUSTED)
         return attrs.evolve(decision, state=as_told(decision.state, state, container.key), adjustment=adjustment)
 
@@ -272,11 +241,11 @@ class _Step:
             return Decision(state)
         if key in state.adjustments:
             try:
-                placement = self._resized(state, container)
+                placement = resized(self.policy, state, container)
             except RefusedError as refusal:
                 how = OVERFLOWS if state.degraded.get(key, "").startswith(OVERFLOWS) else ""
                 return Decision(marked(state, key, self.now_s, f"{how}{refusal}"))
-            return self._placed(healed(state, key), placement)
+            return self.placed(healed(state, key), placement)
         decision = self.adopt(state, container)
         if decision.refusal is not None:
             return Decision(marked(state, key, self.now_s, str(decision.refusal)))
@@ -290,54 +259,20 @@ class _Step:
             the place, and in the latter case why; its weight is that of its request all the same.
         """
         try:
-            return self._best(state, container), ""
+            return best(self, state, container), ""
         except RefusedError as refusal:
             if not overflow or refusal.reason is not RefusalReason.NO_ROOM:
                 raise
             nothing = Requirements(unpromised_cpu=container.requirements.cpu_request)
             modest = attrs.evolve(container, requirements=nothing)
             try:
-                placement = self._allocated(state, modest)
+                placement = allocated(self.policy, state, modest)
             except RefusedError as second:
                 also = f"with nothing reserved for it (overflow) it does not fit either: {second.message}"
                 raise RefusedError(second.code, f"{refusal.message}; {also}") from None
             note, lack = f"overflow: no CPUs or memory are reserved for it: {refusal}", f"{OVERFLOWS}{refusal}"
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
         return attrs.evolve(placement, trail=trail, cramped=True), lack
-
-    def _best(self, state: State, container: Container) -> Placement:
-        """Ask the policy, which may move one other container if there is no good place otherwise, or none."""
-        try:
-            placement = self._allocated(state, container)
-        except RefusedError as refusal:
-            roomy = self._roomy(state, container) if refusal.reason is RefusalReason.NO_ROOM else None
-            if roomy is None:
-                raise
-            return roomy
-        return (self._roomy(state, container) or placement) if placement.cramped else placement
-
-    def _allocated(self, state: State, container: Container) -> Placement:
-        return self._keeping(state, self.policy.allocate(state.policy, state.workload, container), container.key)
-
-    def _resized(self, state: State, container: Container) -> Placement:
-        return self._keeping(state, self.policy.resize(state.policy, state.workload, container), container.key)
-
-    def _keeping(self, state: State, placement: Placement, key: ContainerKey) -> Placement:
-        """Return *placement*, for the sake of *key*, if it leaves all others what they keep; refuse otherwise."""
-        if not self.policy.heeds_keep:
-            check_kept(state.workload, state.adjustments, placement.changed, key)
-        return placement
-
-    def _roomy(self, state: State, container: Container) -> Placement | None:
-        limits = self.policy.limits
-        if not limits.per_arrival or container.state is not ContainerState.CREATING:
-            return None
-        allowed = allowance(state, limits, self.now_s)
-        if not allowed.moves:
-            return None
-        found = self.policy.make_room(state.policy, state.workload, container, allowed)
-        # cramped all the same: if somebody has ended unnoticed, nobody has to be moved
-        return found and attrs.evolve(found, cramped=True)
 
     def _advised(
         self, state: State, container: Container, refusal: RefusedError, *, resize: bool = False
@@ -354,7 +289,7 @@ class _Step:
         if container is None or container.state is ContainerState.EXITED:
             return Decision(state)
         state = changed(state, key, state=ContainerState.RUNNING)
-        return self._placed(state, self.policy.started(state.policy, state.workload, key))
+        return self.placed(state, self.policy.started(state.policy, state.workload, key))
 
     def _exit(self, state: State, key: ContainerKey) -> Decision:
         container = state.workload.containers.get(key)
@@ -377,7 +312,7 @@ class _Step:
             resizing=without(state.resizing, key),
             timers=timers,
         )
-        return self._placed(healed(state, key), placement)
+        return self.placed(healed(state, key), placement)
 
     # --- resize --------------------------------------------------------------------------------------------------
 
@@ -388,17 +323,17 @@ class _Step:
         new = attrs.evolve(old, resources=event.resources, requirements=event.requirements)
         asked, state = state, with_class(state, old.pod, event.resources)
         try:
-            placement = self._resized(state, new)
+            placement = resized(self.policy, state, new)
         except RefusedError as refusal:
             return Decision(asked, refusal=self._advised(state, new, refusal, resize=True))
         before = Before(old, state.policy, state.adjustments, placement.state)
         adjustment = placement.changed.get(event.key, state.adjustments.get(event.key, UNADJUSTED))
-        resized = attrs.evolve(
+        bigger = attrs.evolve(
             with_container(state, new),
             resizing={**state.resizing, event.key: before},
             told={**state.told, event.key: adjustment},
         )
-        return attrs.evolve(self._placed(healed(resized, event.key), placement), adjustment=adjustment)
+        return attrs.evolve(self.placed(healed(bigger, event.key), placement), adjustment=adjustment)
 
     def _undo_resize(self, state: State, key: ContainerKey) -> Decision:
         """Roll back: exactly, if nothing else was decided since; otherwise by requesting the old size again."""
@@ -412,12 +347,10 @@ class _Step:
             told = told_of(undone, sorted(before.adjustments))
             return attrs.evolve(told, moves=moves_back(state, undone, key))
         try:
-            placement = self._resized(known, before.container)
+            placement = resized(self.policy, known, before.container)
         except RefusedError:
             return told_of(known, (key,))  # the larger grant stays: no promise is broken by it
-        return self._placed(known, placement, also=(key,))
-
-    # --- everything at once --------------------------------------------------------------------------------------
+        return self.placed(known, placement, also=(key,))
 
     def _synchronise(self, state: State, event: Synchronised) -> Decision:
         decision = self._each(attrs.evolve(state, unsure=False), changes_between(state.workload, event), self._find)
@@ -428,8 +361,6 @@ class _Step:
         if isinstance(change, ContainerRequested):  # it runs already: without room it shares what is left
             return attrs.evolve(self, overflow=True).adopt(state, change.container)
         return self.decide(state, change)
-
-    # --- common --------------------------------------------------------------------------------------------------
 
     def _each(self, state: State, items: Sequence[T], do: Callable[[State, T], Decision]) -> Decision:
         effects: list[Effect] = []
@@ -443,7 +374,7 @@ class _Step:
             moves += decision.moves
         return Decision(state, effects=latest(effects, state), trails=tuple(trails), moves=tuple(moves))
 
-    def _placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
+    def placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
         """Apply the decision of the policy."""
         timers = dict(state.timers)
         for effect in placement.effects:
