@@ -26,6 +26,7 @@ class Crossed:
 
 @attrs.define
 class _Nodes:
+    host: Host
     cpus: list[int]
     memory: list[int]
     took: dict[str, list[tuple[int, int, int]]] = attrs.field(factory=dict)
@@ -33,8 +34,9 @@ class _Nodes:
 
     def take(self, item: Item) -> tuple[bool, bool]:
         """Place *item* and tell whether its CPUs, and its memory, are of more than one node."""
+        near = None if item.device is None else self.host.around(item.device)
         node = self._tightest(item)
-        parts = [(node, item.millicpu)] if node is not None else self._pieces(item.millicpu)
+        parts = [(node, item.millicpu)] if node is not None else self._pieces(item, near)
         self.took[item.name] = [(home, part, 0) for home, part in parts]
         for home, part in parts:
             self.cpus[home] -= part
@@ -49,18 +51,24 @@ class _Nodes:
     def _tightest(self, item: Item) -> int | None:
         """Return the node with the least room for CPUs that has enough, and enough memory if there is such a one.
 
-        The node of the container's device comes first, if it has the CPUs.
+        One with a device is next to it or not whole: nearness to all devices comes before all else in crirm, too.
         """
         able = [node for node, room in enumerate(self.cpus) if _whole(room, item) >= item.millicpu]
-        if item.device in able:
-            return item.device
+        if item.device is not None:
+            return item.device if item.device in able else None
         roomy = [node for node in able if self.memory[node] >= item.memory]
         return min(roomy or able, key=lambda node: (self.cpus[node], node), default=None)
 
-    def _pieces(self, millicpu: int) -> list[tuple[int, int]]:
-        """Return as few nodes as possible, and how much of each."""
+    def _pieces(self, item: Item, near: range | None) -> list[tuple[int, int]]:
+        """Return as few nodes as possible, and how much of each.
+
+        With a device: what is next to it first, then the others of its package if it has enough.
+        """
+        nodes, millicpu = range(len(self.cpus)), item.millicpu
+        if near is not None and sum(self.cpus[node] // 1000 * 1000 for node in near) >= millicpu:
+            nodes = near
         pieces = []
-        for node in sorted(range(len(self.cpus)), key=lambda node: (-self.cpus[node], node)):
+        for node in sorted(nodes, key=lambda node: (node != item.device, -self.cpus[node], node)):
             part = min(self.cpus[node] // 1000 * 1000, millicpu)
             if part > 0:
                 pieces.append((node, part))
@@ -82,7 +90,7 @@ class _Nodes:
 
 def best_fit(host: Host, trace: Iterable[Step]) -> Crossed:
     """Return how many exclusive containers of *trace* best fit spreads."""
-    nodes = _Nodes([1000 * cpus for cpus in host.cpus], [host.memory] * len(host.cpus))
+    nodes = _Nodes(host, [1000 * cpus for cpus in host.cpus], [host.memory] * len(host.cpus))
     crossed = Crossed()
     for step in trace:
         if step.leaves:

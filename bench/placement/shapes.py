@@ -74,7 +74,7 @@ SHAPES: Final = (
 )
 HOSTS: Final = {
     2: Host("1p.1d.2n.16c.2t mem=128Gi", (), 128 * GIB),
-    4: Host("2p.1d.2n.8c.2t mem=64Gi", (), 64 * GIB),
-    8: Host("2p.1d.4n.8c.2t mem=64Gi", (), 64 * GIB),
+    4: Host("2p.1d.2n.8c.2t mem=64Gi", (), 64 * GIB, packages=2),
+    8: Host("2p.1d.4n.8c.2t mem=64Gi", (), 64 * GIB, packages=2),
 }
 """By NUMA nodes; their CPUs follow from what the policies leave for containers, see `play`."""

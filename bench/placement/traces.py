@@ -56,11 +56,18 @@ class Host:
         spec: of the synthetic host.
         cpus: for containers, by NUMA node (without the reserved ones).
         memory: bytes of each node.
+        packages: which have equally many nodes each.
     """
 
     spec: str
     cpus: tuple[int, ...]
     memory: int
+    packages: int = 1
+
+    def around(self, node: int) -> range:
+        """Return the nodes of the package that *node* is in."""
+        size = len(self.cpus) // self.packages
+        return range(node // size * size, (node // size + 1) * size)
 
     @property
     def total(self) -> int:
@@ -89,7 +96,7 @@ class Shape:
     first: int = 0
 
 
-def exclusive(number: int, cpus: int, draw: random.Random, host: Host, most: float = 1.25) -> Item:
+def exclusive(number: int, cpus: int, draw: random.Random, host: Host, most: float = 1.0) -> Item:
     """Return a Guaranteed container with 0.25 to *most* times the memory that a node has per CPU, for each CPU."""
     each = host.memory / max(host.cpus)
     memory = min(int(cpus * each * draw.uniform(0.25, most)), int(host.memory * 0.95)) // GIB * GIB or GIB

@@ -111,6 +111,8 @@ def freed(
         bound: what each container may have; None: what the runtime was told.
     """
     containers, bound = state.workload.containers, state.told if bound is None else bound
+    unplaced = dict.fromkeys(state.degraded.keys() - state.adjustments.keys(), UNADJUSTED)  # nor bound so far, perhaps
+    bound = {**unplaced, **bound}
     bound = {key: one for key, one in bound.items() if key in containers and containers[key].state in HOLDING}
     adjustments = dict(state.adjustments)
     bound_owners = {key: cpus for key, cpus in policy.exclusive(state.policy).items() if _is_bound(adjustments, key)}
@@ -119,7 +121,8 @@ def freed(
         wanted = adjustments.get(key, UNADJUSTED)
         whole = machine.cpus or CPUSet()
         room = (whole - owned or whole) if key in state.degraded else whole
-        cpus = room if wanted.cpus is None and had.cpus is not None else wanted.cpus
+        intrudes = key in state.degraded and bool(owned)
+        cpus = room if wanted.cpus is None and (had.cpus is not None or intrudes) else wanted.cpus
         mems = machine.mems if wanted.mems is None and had.mems is not None else wanted.mems
         if (free := attrs.evolve(wanted, cpus=cpus, mems=mems)) != wanted:
             adjustments[key] = free

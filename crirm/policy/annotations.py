@@ -30,6 +30,7 @@ MEMORY_TYPE: Final = f"memory-type.{NS}"
 COLD_START: Final = f"cold-start.{NS}"
 REQUIRE_ISOLATED_CPUS: Final = f"require-isolated-cpus.{NS}"
 HIDE_HYPERTHREADS: Final = f"hide-hyperthreads.{NS}"
+PLACEMENT_SCOPE: Final = f"placement-scope.{NS}"
 TOPOLOGY_HINTS: Final = f"topologyhints.{NS}"
 PLACEMENT: Final = f"placement.{NS}"
 AFFINITY: Final = f"{NS}/affinity"
@@ -37,17 +38,10 @@ ANTI_AFFINITY: Final = f"{NS}/anti-affinity"
 KEEP: Final = f"keep.{NS}"
 MOVE_COST: Final = f"move-cost.{NS}"
 
-KEYS: Final = (
-    PREFER_ISOLATED_CPUS,
-    PREFER_SHARED_CPUS,
-    PREFER_RESERVED_CPUS,
-    MEMORY_TYPE,
-    COLD_START,
-    REQUIRE_ISOLATED_CPUS,
-    HIDE_HYPERTHREADS,
-    TOPOLOGY_HINTS,
-    AFFINITY,
-    ANTI_AFFINITY,
+KEYS: Final[tuple[str, ...]] = tuple(
+    text
+    for text in tuple(globals().values())
+    if isinstance(text, str) and (text.endswith(f".{NS}") or text.startswith(f"{NS}/"))
 )
 """All of the above."""
 

@@ -50,7 +50,8 @@ from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, no
 from crirm.policy.faults import degraded, marked, sharing
 from crirm.policy.keeping import allocated, resized, staying_in
 from crirm.policy.moving import best, gathered, moved, with_spent
-from crirm.policy.remedies import remedies
+from crirm.policy.pod_level import narrowed, resized_within_pod, within_pod
+from crirm.policy.remedies import advised
 from crirm.policy.states import (
     changed,
     healed,
@@ -167,13 +168,13 @@ class _Step:
     def _request(self, state: State, container: Container, overflow: bool) -> Decision:
         known = state.workload.containers.get(container.key)
         if known is not None and known.state in UNSTARTED:
-            return self._request_again(state, known, container)
+            return self._request_again(state, known, within_pod(state.workload, container))
         return self._place(state, container, overflow)
 
     def _request_again(self, state: State, known: Container, container: Container) -> Decision:
         """Keep the grant for the next try, which may request more or less."""
         decision = Decision(state)
-        if container.requirements != known.requirements:
+        if (container.requirements, container.claims) != (known.requirements, known.claims):
             try:
                 placement = resized(self.policy, state, attrs.evolve(container, id=known.id))
             except RefusedError as refusal:
@@ -190,10 +191,12 @@ class _Step:
             return Decision(state, refusal=RefusedError(RefusalCode.UNKNOWN_POD, problem))
         before, state = state, with_class(state, container.pod, container.resources)
         cleared = self._each(state, superseded(state.workload, container), self._exit)
+        asked, container = container, within_pod(cleared.state.workload, container)
         try:
             placement, lack = self._allocate(cleared.state, container, overflow)
         except RefusedError as refusal:
             return Decision(before, refusal=self._advised(cleared.state, container, refusal))
+        placement = narrowed(placement, asked, container)
         known = with_container(cleared.state, container)
         adjustment = placement.changed.get(container.key, UNADJUSTED)
         told = {**known.told, container.key: adjustment}
@@ -219,7 +222,8 @@ class _Step:
         if decision.refusal is not None:
             may_share = self.overflow and decision.refusal.reason is not RefusalReason.BAD_STATE
             return self._confine(state, container, str(decision.refusal)) if may_share else decision
-        return attrs.evolve(decision, state=as_told(with_container(decision.state, container), state, container.key))
+        placed = attrs.evolve(decision.state.workload.containers[container.key], found_on=container.found_on)
+        return attrs.evolve(decision, state=as_told(with_container(decision.state, placed), state, container.key))
 
     def _confine(self, state: State, container: Container, why: str) -> Decision:
         """Put a running container that cannot be placed on shared CPUs: degraded, but never on exclusive CPUs."""
@@ -278,10 +282,15 @@ class _Step:
         self, state: State, container: Container, refusal: RefusedError, *, resize: bool = False
     ) -> RefusedError:
         """Return *refusal* with the smallest changes of the request that would fit in *state*."""
-        if not self.advises:
-            return refusal
-        found = remedies(self.policy, state.policy, state.workload, container, refusal, resize=resize)
-        return refusal.with_remedies(found) if found else refusal
+
+        def passes(changed: Container, pod: Pod) -> bool:
+            after = with_workload(state, pods={**state.workload.pods, pod.id: pod})
+            quiet = attrs.evolve(self, advises=False)
+            event = ResizeRequested(changed.key, changed.resources, changed.requirements)
+            decision = quiet._resize(after, event) if resize else quiet._place(after, changed, overflow=False)
+            return decision.refusal is None
+
+        return advised(self.policy, state, container, refusal, passes, resize=resize) if self.advises else refusal
 
     def _started(self, state: State, key: ContainerKey) -> Decision:
         """Handle a start; ignored if the container has already exited."""
@@ -321,6 +330,7 @@ class _Step:
         if old is None or old.state not in HOLDING:
             return Decision(state, adjustment=UNADJUSTED)
         new = attrs.evolve(old, resources=event.resources, requirements=event.requirements)
+        new = resized_within_pod(state.workload, old, new)
         asked, state = state, with_class(state, old.pod, event.resources)
         try:
             placement = resized(self.policy, state, new)

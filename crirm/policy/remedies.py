@@ -16,6 +16,7 @@ from typing import Any, Final
 import attrs
 
 from crirm.errors import clipped
+from crirm.model.decision import State
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
 from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
@@ -41,6 +42,8 @@ LEAST_CPU: Final = MilliCPU(10)
 """What a smaller request still has: nobody is helped by a container that asks for nothing."""
 EXACT: Final = 1 << 13
 """Parts of what would be left, to one of which a reduction is found."""
+KEEPS: Final = "keep."
+"""Begins the annotation of pods whose containers may not be changed for the sake of others."""
 CPU: Final = 1000
 MIB: Final = 1 << 20
 VALUE_CHARS: Final = 40
@@ -71,6 +74,32 @@ class _Trials:
         if pod is not self.pod:
             workload = attrs.evolve(workload, pods={**workload.pods, pod.id: pod})
         return self.policy.fits(self.state, workload, container, resize=self.resize)
+
+
+def advised(
+    policy: Policy,
+    state: State,
+    container: Container,
+    refusal: RefusedError,
+    passes: Callable[[Container, Pod], bool],
+    *,
+    resize: bool,
+) -> RefusedError:
+    """Return *refusal* with what would fit; where others keep what they have, only what *passes* everything else too.
+
+    Args:
+        policy: that refused it.
+        state: in which it did.
+        container: that was refused, as it was requested.
+        refusal: why.
+        passes: whether a container and its pod would be accepted, by a whole decision, which takes longer.
+        resize: whether it has a grant, and a new size was refused.
+    """
+    found = remedies(policy, state.policy, state.workload, container, refusal, resize=resize)
+    if found and any(key.startswith(KEEPS) for pod in state.workload.pods.values() for key in pod.annotations):
+        pod = state.workload.pod_of(container)
+        found = tuple(remedy for remedy in found if passes(*remedied(remedy, container, pod)))
+    return refusal.with_remedies(found) if found else refusal
 
 
 def remedies(

@@ -34,6 +34,7 @@ from crirm.model.resources import Requirements
 from crirm.model.topology import Topology
 from crirm.model.workload import ContainerKey, Workload
 from crirm.policy import pipeline
+from crirm.policy.activation import Plan
 from crirm.policy.api import Choice, Policy
 from crirm.policy.states import without
 
@@ -101,15 +102,17 @@ class Happened:
 
 @attrs.frozen
 class Overridden:
-    """Containers have other requirements, by an override.
+    """The policy in force has made a plan: containers have other requirements, by an override, or were moved.
 
     Args:
         at_s: seconds of wall-clock time.
-        wanted: by container.
+        wanted: other requirements, by container.
+        there: what the plan of the policy in force has led to.
     """
 
     at_s: float
     wanted: Mapping[ContainerKey, Requirements]
+    there: Counts = attrs.field(factory=Counts)
 
 
 @attrs.frozen
@@ -244,7 +247,17 @@ def _possible(shadow: Shadow, listed: Synchronised) -> Synchronised:
     return attrs.evolve(listed, containers=there)
 
 
+def plan_counts(plan: Plan, subjects: Mapping[ContainerKey, Requirements]) -> Counts:
+    """Return what *plan* leads to for others than its *subjects*."""
+    changes = [change for key, change in plan.changes.items() if key not in subjects]
+    memory_moves = sum(one.before.mems != one.after.mems for one in changes)
+    moves = sum((one.before.cpus, one.before.mems) != (one.after.cpus, one.after.mems) for one in changes)
+    updates = sum(isinstance(effect, UpdateContainer) for effect in plan.effects)
+    return Counts(moves=moves, memory_moves=memory_moves, updates=updates)
+
+
 def _overridden(shadow: Shadow, happened: Overridden) -> Shadow:
+    shadow = attrs.evolve(shadow, there=shadow.there + happened.there)
     for key, wanted in sorted(happened.wanted.items()):
         known = shadow.state.workload.containers.get(key)
         if known is not None:

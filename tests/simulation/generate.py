@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from crirm.policy.annotations import KEEP, MOVE_COST, PREFER_SHARED_CPUS
+from crirm.policy.annotations import HIDE_HYPERTHREADS, KEEP, MOVE_COST, PREFER_SHARED_CPUS
 from tests.simulation.habits import HABITS
 from tests.simulation.scenario import Scenario, Step
+from tests.simulation.steps import CONFIGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,9 +65,10 @@ class _Burst:
             yield Step(self.at_s(), "pod", pod)
 
     def annotated(self) -> Iterator[Step]:
-        """Pods with an annotation that only one of the policies reads, and cannot."""
+        """Pods with an annotation that only one of the policies reads, and cannot; or of whole cores."""
         for index in self.some(2):
-            pod = {**self.pod(f"noted-{self.number}{index}"), "annotations": {f"{PREFER_SHARED_CPUS}/pod": "perhaps"}}
+            noted = self.rng.choice([{f"{PREFER_SHARED_CPUS}/pod": "perhaps"}, {HIDE_HYPERTHREADS: "true"}])
+            pod = {**self.pod(f"noted-{self.number}{index}"), "annotations": noted}
             self.pods.append(pod)
             yield Step(self.at_s(), "pod", pod)
 
@@ -125,7 +127,7 @@ class _Burst:
             yield Step(
                 self.at_s(),
                 "configure",
-                {"config": self.rng.choice(["static", "topology-aware", "topology-aware-shared", "none"])},
+                {"config": self.rng.choice(list(CONFIGS))},
             )
 
     def adjustments(self) -> Iterator[Step]:

@@ -28,6 +28,9 @@ CONFIGS = {
     "static": _CONFIG.format("static"),
     "topology-aware": _CONFIG.format("topology-aware"),
     "topology-aware-shared": _CONFIG.format("topology-aware") + "  topology-aware: {PreferSharedCPUs: true}\n",
+    "topology-aware-caches": _CONFIG.format("topology-aware") + "  topology-aware: {CachePools: true}\n",
+    "static-kubelet": _CONFIG.format("static")
+    + "  static: {CPUManagerPolicyOptions: {distribute-cpus-across-numa: true, strict-cpu-reservation: true}}\n",
     "none": "policy:\n  Active: none\n  AllowLiveSwitch: true\n",
 }
 AGAIN_S = 2.0
@@ -67,9 +70,9 @@ class Steps:
     async def _second_sandbox(self, pod: str, for_s: float) -> None:
         caller = self.world.caller()
         with suppress(RpcError, MalformedError):  # the runtime may have made it all the same
-            await caller.call(
-                "RunPodSandbox", messages.run_pod(f"{pod}-again", pod, CRICTL, 0, {}, f"/kubepods/pod{pod}")
-            )
+            parent, nothing = f"/kubepods/pod{pod}", messages.Resources()
+            request = messages.run_pod(f"{pod}-again", pod, CRICTL, 0, {}, parent, nothing)
+            await caller.call("RunPodSandbox", request)
         await trio.sleep(for_s)
         for ident in [one.id for one in self.world.runtime.pods.values() if (one.uid, one.namespace) == (pod, CRICTL)]:
             await self._until_done(caller, "StopPodSandbox", ident)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 GROWTH = 0.05  # of resident memory over the second half; the allocator alone moves it by 1 or 2 %
-STATE_BYTES = 32 * MIB  # 100,000 entries of the journal are some 20 MB; the log of writes beside it some more
+STATE_BYTES = (
+    32 * MIB
+)  # 10,000 pods make 82,000 entries of the journal, some 20 MB; the log of writes beside it some more
 
 
 @attrs.frozen

@@ -153,7 +153,7 @@ class Shadowing(Listener):
         elif self._engine.policy is not one.there:
             self._end(one, before, RECONFIGURED)
         else:
-            from crirm.replay.shadow import Overridden  # noqa: PLC0415  # as above
+            from crirm.replay.shadow import Overridden, plan_counts  # noqa: PLC0415  # as above
 
             old, new = before.workload.containers, plan.state.workload.containers
             wanted = {
@@ -161,7 +161,7 @@ class Shadowing(Listener):
                 for key in old.keys() & new.keys()
                 if old[key].requirements != new[key].requirements
             }
-            self._put(one, Overridden(self._clock(), wanted))
+            self._put(one, Overridden(self._clock(), wanted, plan_counts(plan, wanted)))
 
     def _put(self, one: _Running, happened: Happened | Overridden) -> None:
         if len(one.waiting) >= WAITING:

@@ -15,10 +15,11 @@ from crirm.policy.priorities import Priority
 from crirm.policy.topology_aware.hints import combined, hint_scores, next_to_all
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.modes import Mode
-from crirm.policy.topology_aware.pools import Pool
+from crirm.policy.topology_aware.pods import of_pod
+from crirm.policy.topology_aware.pools import Pool, is_place
 from crirm.policy.topology_aware.protection import needs, room, uses
-from crirm.policy.topology_aware.ranking import Rank, Score, Suits, finest, general, last, particular, values
-from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
+from crirm.policy.topology_aware.ranking import Rank, Rule, Score, Suits, finest, general, last, particular, values
+from crirm.policy.topology_aware.request import CPUClass, Request
 from crirm.policy.topology_aware.state import PolicyState
 from crirm.policy.topology_aware.supply import Supply
 
@@ -89,6 +90,24 @@ class Comparison:
         isolated = self.supply.isolated_room(pool, cpu) if cpu.isolate else 0
         return isolated if cpu.require else max(isolated, self.supply.room(pool, cpu))
 
+    def missing(self, pool: int, lack: Lack) -> int:
+        """Return how much more *pool* would have to have of what it lacks, in its unit; 0 where that is no amount.
+
+        A pool with so much more can hold the container as far as that resource is concerned.
+        """
+        cpu = self.request.cpu
+        match lack:
+            case Lack.EXCLUSIVE | Lack.ISOLATED:
+                return cpu.full - self.exclusive(pool)
+            case Lack.SHARED if cpu.part:
+                return cpu.part - self.supply.allocatable[pool]
+            case Lack.SHARED:
+                return 1000  # one CPU that nobody has to itself will do
+            case Lack.MEMORY:
+                return self.request.memory.need - self.promisable(pool)
+            case Lack.HINTS | Lack.KINDS | Lack.KEPT:
+                return 0
+
     def memory(self, pool: int) -> int:
         """Return how many bytes of *pool* this request may use without risk to other containers."""
         return self._room(pool, self._uses)
@@ -144,7 +163,15 @@ class Comparison:
         sliced = 0 if self.supply.serves_isolated(pool.id, cpu) else cpu.taken
         spare = self.supply.spare_after(pool.id, cpu, sliced)
         largest = self._largest(pool, sliced) if mode is Mode.BALANCED else 0
-        return Suits(spare, self.supply.own_spare[pool.id] - sliced - spare, largest)
+        return Suits(self._whole(pool), spare, self.supply.own_spare[pool.id] - sliced - spare, largest)
+
+    def _whole(self, pool: Pool) -> bool:
+        """Tell whether one place in the pool can give all exclusive CPUs, whatever memory it has."""
+        cpu, pools = self.request.cpu, self.machine.pools
+        if not cpu.full or is_place(pools, pool.id):
+            return True
+        places = (place for place in range(pool.first, pool.id) if is_place(pools, place))
+        return any(self.supply.sliceable(place, cpu.part) >= cpu.taken for place in places)
 
     def _largest(self, pool: Pool, sliced: int) -> int:
         cpu = self.request.cpu
@@ -186,11 +213,18 @@ class Comparison:
         if cpu.cls is CPUClass.RESERVED:
             return None  # `admission` moves a request to another class if the reserved CPUs are too few
         if not self.supply.holds(pool.id, cpu):
-            return _cpu_lack(cpu)
+            return self._cpu_lack(pool)
         # What does not fit the root is lifted to the last resort, so the root is never too small.
         if memory.need and pool.parent is not None and memory.need > self.promisable(pool.id):
             return Lack.MEMORY
         return Lack.KEPT if pool.id in self.barred else None
+
+    def _cpu_lack(self, pool: Pool) -> Lack:
+        """Return which CPUs are missing in a pool that has too few: the shared ones, where these alone are too few."""
+        cpu = self.request.cpu
+        if not cpu.full or cpu.part > max(self.supply.allocatable[pool.id], 0):
+            return Lack.SHARED
+        return Lack.ISOLATED if cpu.require else Lack.EXCLUSIVE
 
     def _score(self, pool: Pool) -> Score:
         cpu, memory = self.request.cpu, self.request.memory
@@ -209,6 +243,7 @@ class Comparison:
             kinds=memory.kinds is None or memory.kinds <= self.machine.sets.kinds_of(pool.id),
             staying=None if self.old_pool is None else pool.first <= self.old_pool <= pool.id,
             hints=self._hints(pool),
+            pod=self._pod(pool),
         )
 
     def _colocated(self, pool: Pool) -> int:
@@ -225,6 +260,12 @@ class Comparison:
             if other in self._attractions
         )
 
+    def _pod(self, pool: Pool) -> tuple[Rule, int] | None:
+        whole = self.request.pod
+        if whole is None:
+            return None
+        return of_pod(whole, pool.id, self.state.pool_of, self.supply, self.promisable)
+
     def _hints(self, pool: Pool) -> tuple[Fraction, Fraction] | None:
         if not self.request.hints:
             return None
@@ -236,12 +277,6 @@ def _first(ranks: Mapping[int, Rank]) -> list[int]:
     best = max(map(values, ranks.values()), default=())
     first = [pool for pool, ranked in ranks.items() if values(ranked) == best]
     return first if len(first) > 1 else []
-
-
-def _cpu_lack(cpu: CPURequest) -> Lack:
-    if not cpu.full:
-        return Lack.SHARED
-    return Lack.ISOLATED if cpu.require else Lack.EXCLUSIVE
 
 
 def _faded(levels: int) -> Fraction:

@@ -108,7 +108,11 @@ class Mover:
                 continue
             for key, grant in self.state.grants[pool.id].items():
                 extent = self.extent(self.state, grant)
-                if grant.cpu.cls is CPUClass.NORMAL and max(extent.cpus, extent.memory) > self._needed(grant):
+                if (
+                    grant.cpu.cls is CPUClass.NORMAL
+                    and not grant.dra
+                    and max(extent.cpus, extent.memory) > self._needed(grant)
+                ):
                     yield key, grant
 
     def spread_for_want_of_room(self) -> Iterator[ContainerKey]:
@@ -309,7 +313,7 @@ class Mover:
         return pool.nodes & self.machine.topology.cpu_nodes
 
     def _may_move(self, key: ContainerKey, grant: Grant) -> bool:
-        if grant.cpu.cls is CPUClass.RESERVED or not grant.warm or self.allowance.is_held(key):
+        if grant.cpu.cls is CPUClass.RESERVED or grant.dra or not grant.warm or self.allowance.is_held(key):
             return False
         container = self.workload.containers[key]
         kept = keeps(self.workload.pod_of(container), container.name)
@@ -329,7 +333,8 @@ class Mover:
         except RefusedError:
             return None
         memory = attrs.evolve(grant.memory, cold=None, cold_s=0)
-        return None if request.at_root else attrs.evolve(request, cpu=grant.cpu, memory=memory)
+        alone = not request.at_root and request.pod is None  # a pod stays together
+        return None if not alone else attrs.evolve(request, cpu=grant.cpu, memory=memory)
 
     def _granted(self, state: PolicyState, request: Request, pool: int, kept: CPUSet) -> PolicyState | None:
         staying = grant_in(self.machine, state, request, pool, kept) if kept else None

@@ -12,6 +12,7 @@ from crirm.model.quantity import parse_bytes
 from crirm.policy.api import Limits
 from crirm.policy.globs import check_glob
 from crirm.policy.topology_aware.modes import check_namespace_mode, mode_of
+from crirm.policy.topology_aware.scopes import scope_of
 
 MOST_MOVES = 1000
 
@@ -95,6 +96,12 @@ class TopologyAwareOptions:
         "Whether one container is moved (1) or none (0) where a new one would be spread or refused otherwise.",
         default="0",
         check=check_per_arrival,
+    )
+    placement_scope: str = option(
+        "PlacementScope",
+        "Whether a pool is chosen for each container (container), or for a pod by its first container (pod).",
+        default="container",
+        check=scope_of,
     )
     placement: str = option(
         "Placement",

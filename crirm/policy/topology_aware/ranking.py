@@ -8,6 +8,8 @@ rule  the pool wins
 0     that has room for all memory that the container may use, without risk to other containers
 1     that has enough CPUs: reserved ones; isolated ones, if they are preferred; shared ones to spare, for a
       container without exclusive CPUs
+1a    that holds more containers of the pod, or before there are any, has room for the whole pod
+      (only with the placement scope ``pod``, see `pods`)
 2     to whose containers, and those above and below it, the affinity is higher
 3     that has all requested kinds of memory
 4     that is nearer to the devices and disks in use: to all; if neither is, to some
@@ -26,6 +28,7 @@ on reserved   any         with more reserved CPUs per container
 to isolated   pack        with fewer isolated CPUs left
               others      with more isolated CPUs left; if none are left anywhere, as with exclusive CPUs
 exclusive     spread      with more shared CPUs left; if none are left anywhere, as on shared CPUs
+              others      that has a place with so many CPUs, though too little memory there; then
               pack        with fewer spare CPUs left; then as balanced; then where its CPUs would be of fewer L3
                           caches, then of fewer cores
               balanced    that leaves more exclusive CPUs to be had in one place; then with more spare CPUs left
@@ -61,6 +64,8 @@ class Rule(enum.Enum):
     RESERVED_SUFFICE = "reserved_cpus_suffice"
     ISOLATED_SUFFICE = "isolated_cpus_suffice"
     SHARED_SUFFICE = "shared_cpus_suffice"
+    POD_MEMBERS = "containers_of_pod"
+    POD_FITS = "room_for_whole_pod"
     AFFINITY = "affinity"
     KINDS = "memory_kinds_suffice"
     HINTS = "nearness_to_all_devices"
@@ -72,6 +77,7 @@ class Rule(enum.Enum):
     ISOLATED_FULLER = "fewest_isolated_left_cpus"
     SHARED_LEFT = "shared_left_milli"
     SPARE_TAKEN = "spare_taken_cpus"
+    WHOLE = "cpus_in_one_place"
     FULLER = "fewest_spare_left_cpus"
     CACHES = "caches"
     CORES = "cores"
@@ -97,6 +103,7 @@ class Score:
         kinds: whether the pool has all kinds of memory that are wanted.
         staying: whether the pool holds the one in which the container was so far; None for a new one.
         hints: nearness to what the container uses, all of it and what is near at all, 0..1; None without hints.
+        pod: the rule about the whole pod, and its value; None without.
     """
 
     pool: int
@@ -110,6 +117,7 @@ class Score:
     kinds: bool = True
     staying: bool | None = None
     hints: tuple[Fraction, Fraction] | None = None
+    pod: tuple[Rule, int] | None = None
 
 
 Rank = tuple[tuple[Rule, int | Fraction], ...]
@@ -120,6 +128,7 @@ class Suits:
     """What is worked out of a pool for rule 6 of the modes pack and balanced.
 
     Args:
+        whole: whether a place can give all exclusive CPUs.
         spare: shared CPUs that nobody will need.
         spare_taken: how many fewer these are than now, apart from exclusive CPUs.
         largest: exclusive CPUs that one place (see `pools`) can still give afterwards.
@@ -127,6 +136,7 @@ class Suits:
         cores: cores that its CPUs would be of.
     """
 
+    whole: bool = True
     spare: int = 0
     spare_taken: int = 0
     largest: int = 0
@@ -180,6 +190,8 @@ def difference(better: Rank, worse: Rank) -> tuple[Rule, float, float]:
 def _general(score: Score, request: Request) -> Iterator[tuple[Rule, int | Fraction]]:
     yield Rule.MEMORY, score.memory
     yield from _sufficiency(score, request)
+    if score.pod is not None:
+        yield score.pod
     yield Rule.AFFINITY, score.affinity
     yield Rule.KINDS, score.kinds
     if score.hints is not None:
@@ -219,7 +231,9 @@ def _pack(score: Score, suits: Suits, request: Request) -> Iterator[tuple[Rule, 
     if request.cpu.isolate and score.isolated >= 0:
         yield Rule.ISOLATED_FULLER, -score.isolated
         return
-    if not request.cpu.full:
+    if request.cpu.full:
+        yield Rule.WHOLE, suits.whole
+    else:
         yield Rule.SPARE_TAKEN, -suits.spare_taken
     yield Rule.FULLER, -suits.spare
 
@@ -228,6 +242,8 @@ def _balanced(score: Score, suits: Suits, request: Request) -> Iterator[tuple[Ru
     if request.cpu.isolate and score.isolated >= 0:
         yield Rule.ISOLATED_LEFT, score.isolated
         return
+    if request.cpu.full:
+        yield Rule.WHOLE, suits.whole
     yield Rule.LARGEST, suits.largest
     yield Rule.EMPTIER, suits.spare
     if not request.cpu.full:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -20,7 +20,15 @@ from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.ranking import difference
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, Request
 from crirm.policy.topology_aware.state import Grant
-from crirm.policy.topology_aware.wording import asked_text, cpu_text, lack_text, lost_text, millicpu_text
+from crirm.policy.topology_aware.wording import (
+    asked_text,
+    cpu_text,
+    kinds_text,
+    lack_text,
+    lost_text,
+    millicpu_text,
+    size_text,
+)
 
 
 def make_trail(
@@ -63,9 +71,8 @@ def facts(choice: Comparison, pool: Pool) -> tuple[tuple[str, int], ...]:
 
 def refusal(choice: Comparison, workload: Workload) -> RefusedError:
     """Return the refusal of a request that fits no pool."""
-    cpu = choice.request.cpu
     pools = [one.pool for one in choice.considered if one.lack is not Lack.HINTS]
-    wants = f"{choice.request.name} wants {cpu_text(cpu)}"
+    wants = f"{choice.request.name} wants {cpu_text(choice.request.cpu)}"
     if not pools:
         where = ", ".join(sorted(hint.provider for hint in choice.request.hints))
         what = f"{wants} next to its devices and disks (topologyhints: strict), but no pool is next to all of them"
@@ -73,17 +80,38 @@ def refusal(choice: Comparison, workload: Workload) -> RefusedError:
     kept = _kept(choice, wants, workload)
     if kept is not None:
         return kept
-    if choice.request.strict:
-        wants += " next to its devices and disks (topologyhints: strict)"
-    if not cpu.full and not any(choice.supply.shared[pool.id] for pool in pools):
-        return RefusedError(RefusalCode.TOO_LITTLE_SHARED_CPU, f"{wants}, but no pool has shared CPUs left")
-    if cpu.full:
-        best = max(pools, key=lambda pool: (choice.exclusive(pool.id), pool.depth, -pool.id))
-        has = f"has {choice.exclusive(best.id)} to spare"
-    else:
-        best = max(pools, key=lambda pool: (choice.supply.allocatable[pool.id], pool.depth, -pool.id))
-        has = f"has {millicpu_text(choice.supply.allocatable[best.id])} left"
-    return RefusedError(_code(cpu), f"{wants}, but no pool has enough: {best.name}, the best one, {has}")
+    return _refusal(choice, wants, {one.pool.id: one.lack for one in choice.considered if one.lack in _ORDER})
+
+
+_ORDER = (Lack.MEMORY, Lack.EXCLUSIVE, Lack.ISOLATED, Lack.SHARED, Lack.KINDS)
+"""What is told first: where memory is missing, the CPUs suffice; where exclusive CPUs are, the shared ones do."""
+
+
+def _refusal(choice: Comparison, wants: str, lacks: Mapping[int, Lack | None]) -> RefusedError:
+    """Return the refusal by pools that are near enough: by what the one lacks to which least is missing."""
+    lack = next(lack for lack in _ORDER if lack in lacks.values())
+    pools = [choice.machine.pools[pool] for pool, its in lacks.items() if its is lack]
+    best = min(pools, key=lambda pool: (choice.missing(pool.id, lack), -pool.depth, pool.id))
+    where = " next to its devices and disks (topologyhints: strict)" if choice.request.strict else ""
+    match lack:
+        case Lack.MEMORY:
+            memory = choice.request.memory
+            wants = f"{choice.request.name} wants {size_text(memory.need)} of {kinds_text(memory.kinds)} memory"
+            has, code = f"has {size_text(choice.promisable(best.id))} left", RefusalCode.TOO_LITTLE_MEMORY
+        case Lack.KINDS:
+            kinds = kinds_text(choice.request.memory.first_kinds)
+            what = f"{choice.request.name} wants {kinds} memory{where}, but no pool there has any"
+            return RefusedError(RefusalCode.TOO_LITTLE_MEMORY, what)
+        case Lack.SHARED if not any(choice.supply.shared[pool.id] for pool in pools):
+            return RefusedError(RefusalCode.TOO_LITTLE_SHARED_CPU, f"{wants}{where}, but no pool has shared CPUs left")
+        case Lack.SHARED:
+            left = millicpu_text(choice.supply.allocatable[best.id])
+            of = " of shared CPUs" if choice.request.cpu.full else ""
+            has, code = f"has {left}{of} left", RefusalCode.TOO_LITTLE_SHARED_CPU
+        case _:
+            has, code = f"has {choice.exclusive(best.id)} to spare", _code(choice.request.cpu)
+    short = _short(choice, lack, choice.missing(best.id, lack))
+    return RefusedError(code, f"{wants}{where}, but no pool has enough: {best.name}, the best one, {has}{short}")
 
 
 def _code(cpu: CPURequest) -> RefusalCode:
@@ -106,6 +134,14 @@ def _kept(choice: Comparison, wants: str, workload: Workload) -> RefusedError | 
     cpus = choice.state.keeping[key].kept
     msg = f"{wants}, but {workload.full_name(key)} keeps the shared CPUs {cpus} that it runs on (annotation keep)"
     return RefusedError(RefusalCode.OTHERS_KEEP_CPUS, msg)
+
+
+def _short(choice: Comparison, lack: Lack, missing: int) -> str:
+    """Return by how much a resize does not fit; what the container has already counts as free."""
+    if choice.old_pool is None or missing <= 0:
+        return ""
+    of = {Lack.SHARED: millicpu_text, Lack.MEMORY: size_text}.get(lack, str)
+    return f" with what the container has, {of(missing)} too few for this resize"
 
 
 def _verdict(choice: Comparison, best: Considered, other: Considered) -> Verdict:
@@ -140,6 +176,8 @@ def _granted(grant: Grant, after: Adjuster) -> str:
     parts = []
     if grant.exclusive:
         parts.append(f"exclusive CPUs {_own_text(grant, after)}")
+    if grant.dra:
+        parts.append(f"CPUs {after.cpus(grant)} of its DRA claims")
     if grant.on_shared:
         parts.append(f"shared CPUs {after.shared(grant.pool)}")
     if grant.cpu.cls is CPUClass.RESERVED:

@@ -100,13 +100,20 @@ class ChangingMachine(PolicyMachine):
             return
         owned = CPUSet.union(self.policy.exclusive(self.state.policy).values())
         for key in self.state.degraded:
-            cpus = self.state.adjustments[key].cpus
+            given = self.state.adjustments.get(key)
+            if given is None:  # owners have the last shared CPU, so there is none to confine it to
+                assert self.topology.online - owned - self.topology.isolated <= self.reserved
+                continue
+            cpus = given.cpus
             assert cpus is not None
             assert cpus.isdisjoint(owned)
 
     @invariant()
     def what_is_saved_comes_back_exactly(self) -> None:
-        """But that a policy which does not bind has let everybody have the whole machine."""
+        """But that a policy which does not bind has let everybody have the whole machine.
+
+        And that one which found no CPUs for a container has kept it off those that are exclusive.
+        """
         if not hasattr(self, "state"):
             return
         restored = self.policy.restore(self.policy.save(self.state.policy), self.state.workload)

@@ -31,12 +31,12 @@ from crirm.model.quantity import MilliCPU
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import ContainerId, ContainerKey
 from crirm.policy import pipeline
-from crirm.policy.activation import plan
+from crirm.policy.activation import Change, Plan, plan
 from crirm.policy.api import Choice, Policy
 from crirm.policy.pipeline import HOLDING
 from crirm.policy.registry import POLICIES, make_policy
 from crirm.replay.decisions import canonical, decision_record, state_record
-from crirm.replay.shadow import Counts, Happened, Overridden, Shadow, counts, expire, follow, pruned
+from crirm.replay.shadow import Counts, Happened, Overridden, Shadow, counts, expire, follow, plan_counts, pruned
 from crirm.replay.shadow_report import ABSENT, View, compare, needed_nodes
 from tests.unit.policy.test_policies import PolicyMachine
 from tests.unit.replay.scenes import AWARE, RESERVED, STATIC, Scene, container, pod
@@ -149,6 +149,20 @@ def test_an_override_is_followed() -> None:
     beside.shadow = follow(beside.shadow, Overridden(beside.scene.now_s, {ContainerKey("a"): wanted}))
     assert beside.figures()["exclusive CPUs"] == (2, 3)
     assert not beside.shadow.state.resizing
+
+
+def test_a_plan_of_the_policy_in_force_counts_for_it() -> None:
+    """As when it brings containers together: the shadow moves nothing then."""
+    beside = Beside(STATIC)
+    for key in ("a", "b"):
+        beside.run(key, 1)
+    cpus = {key: Adjustment(cpus=CPUSet.of(number)) for number, key in enumerate(("a", "b"))}
+    changes = {ContainerKey(key): Change(cpus[key], Adjustment(cpus=CPUSet.of(5)), "defrag") for key in ("a", "b")}
+    found = Plan(beside.scene.state, changes=changes)
+    counted = plan_counts(found, {ContainerKey("a"): Requirements()})
+    assert counted == Counts(moves=1)
+    beside.shadow = follow(beside.shadow, Overridden(beside.scene.now_s, {}, counted))
+    assert beside.figures()["moves"] == (1, 0)
 
 
 def test_its_timers_run_out_by_themselves() -> None:

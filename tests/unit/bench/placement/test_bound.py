@@ -67,11 +67,11 @@ def test_best_fit(steps: tuple[Step, ...], expected: Crossed) -> None:
     assert best_fit(HOST, steps) == expected
 
 
-def test_best_fit_goes_next_to_the_device_if_it_can() -> None:
-    first, second, third = (attrs.evolve(step.item, device=1) for step in trace("a6", "b6", "c5"))
+def test_best_fit_goes_next_to_the_device_or_is_spread() -> None:
+    first, second, third = (attrs.evolve(step.item, device=1) for step in trace("a2", "b5", "c4"))
     assert best_fit(HOST, [Step(first), Step(second)]) == Crossed(0, 0)
-    assert best_fit(HOST, [Step(attrs.evolve(first, millicpu=2000)), Step(second), Step(third)]) == Crossed(0, 0)
-    assert best_fit(HOST, [Step(first), Step(attrs.evolve(second, device=None)), Step(third)]) == Crossed(1, 0)
+    assert best_fit(HOST, [Step(first), Step(second), Step(third)]) == Crossed(1, 0)
+    assert best_fit(HOST, [Step(first), Step(second), Step(attrs.evolve(third, device=None))]) == Crossed(0, 0)
 
 
 @pytest.mark.parametrize(

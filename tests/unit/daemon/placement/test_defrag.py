@@ -127,8 +127,11 @@ async def test_it_stops_after_the_move_in_progress(bench: Bench, defrag: Defrag,
     bench.effects.gate = trio.Event()
     answers: list[dict[str, object]] = []
 
+    over = trio.Event()
+
     async def run() -> None:
         answers.append(await defrag.apply(10, 64 * GIB))
+        over.set()
 
     nursery.start_soon(run)
     await trio.testing.wait_all_tasks_blocked()
@@ -136,7 +139,7 @@ async def test_it_stops_after_the_move_in_progress(bench: Bench, defrag: Defrag,
         await defrag.apply(1, GIB)
     assert defrag.stop() == {"running": True}
     bench.effects.gate.set()
-    await trio.testing.wait_all_tasks_blocked()
+    await over.wait()
     (told,) = answers
     assert (len(told["moves"]), told["ended"]) == (1, STOPPED)  # type: ignore[arg-type]
     assert defrag.stop() == {"running": False}

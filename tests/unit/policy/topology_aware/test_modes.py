@@ -111,6 +111,26 @@ def test_pack_prefers_one_cache_then_few_cores() -> None:
     assert node.cpus("d") == "4-7"
 
 
+@pytest.mark.parametrize(
+    ("mode", "pool", "nodes"),
+    [
+        pytest.param("spread", "socket #1", 1, id="spread: more CPUs left"),
+        pytest.param("pack", "socket #1", 1, id="pack: not the fuller socket"),
+        pytest.param("balanced", "socket #1", 1, id="balanced: not the one that leaves the larger room"),
+    ],
+)
+def test_cpus_are_whole_in_a_node_whose_memory_is_short(mode: str, pool: str, nodes: int) -> None:
+    """Node 2 has three CPUs and 1 GiB left; the others have two each, in which three would be spread."""
+    node = boot(mode)
+    topology = node.policy.machine.topology
+    for number, (cpus, memory) in enumerate(((1, 0.5), (2, 0.5), (1, 7), (2, 0.5))):
+        near = topology.node(number).cpus
+        node.add(f"u{number}", 1000 * cpus, memory, hints=(TopologyHint("/sys/x", cpus=near),))
+    node.add("c", 3000, 4)
+    homes = [one.id for one in topology.nodes if not one.cpus.isdisjoint(node.grant("c").exclusive)]
+    assert (node.pool("c"), len(homes)) == (pool, nodes)
+
+
 FREE = st.lists(st.integers(0, 4), min_size=4, max_size=4)
 
 
