@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "status": "Show containers with their pools, CPUs, memory nodes and drift.",
     "explain": "Explain why a container was placed where it is.",
     "fits": "Ask whether a pod would fit, where, and what else would change.",
+    "defrag": "Bring containers together that are spread over NUMA nodes.",
     "config": "Explain, print, check and compare configuration files.",
     "agent": "Send what a node agent sends, and query the node agent.",
     "doctor": "Check whether this host is ready for crirm, and how to fix what is not.",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from crirm.daemon.configuration.change import Proposal
     from crirm.daemon.configuration.in_force import Configurations
+    from crirm.daemon.placement.defrag import Defrag
     from crirm.daemon.placement.engine import Engine
     from crirm.daemon.placement.explained import Explained, Refused
     from crirm.daemon.state.recorder import Recorder
@@ -64,6 +65,12 @@ class Observed(Protocol):
 
     async def analysed(self, key: ContainerKey) -> dict[str, Any]:
         """Return what the kernel has of a container, as JSON."""
+
+
+class Placing(Observed, Protocol):
+    """A node that moves containers on request."""
+
+    defrag: Defrag
 
 
 @contextmanager
@@ -129,10 +136,10 @@ class Answers:
         configurations: the active configuration, and changes to it.
     """
 
-    deciding: Callable[[], Observed | None]
+    deciding: Callable[[], Placing | None]
     configurations: Configurations
 
-    async def answer(self, question: Any) -> dict[str, Any]:  # noqa: PLR0911 - one line per request
+    async def answer(self, question: Any) -> dict[str, Any]:  # noqa: C901, PLR0911 - one line per request
         """Answer one question.
 
         Args:
@@ -140,7 +147,8 @@ class Answers:
                 also with ``"analyze": true`` for what the kernel has,
                 ``{"ask": "propose", "name": "file", "config": "text of a configuration"}`` or the same with
                 ``activate``; ``{"ask": "record", "file": "where a trace begins, empty to end it"}``; ``{"ask":
-                "shadow"}`` and what `shadow_answer` says; ``{"ask": "fits"}`` and what `policy.fitting.wish_of` says.
+                "shadow"}`` and what `shadow_answer` says; ``{"ask": "fits"}`` and what `policy.fitting.wish_of` says;
+                what `defrag_answer` says.
 
         Raises:
             QuestionError: unknown request, or about something that does not exist.
@@ -169,10 +177,27 @@ class Answers:
                 return await fits_answer(question, node)
             case {"ask": "shadow"}:
                 return await shadow_answer(question, self.configurations)
+            case {"ask": "defrag" | "defrag-apply" | "defrag-stop"}:
+                return await defrag_answer(question, node)
             case _:
                 raise QuestionError(
-                    "unknown request; supported are status, explain, fits, propose, activate, record and shadow"
+                    "unknown request; supported are status, explain, fits, propose, activate, record, shadow and defrag"
                 )
+
+
+async def defrag_answer(question: Any, node: Placing | None) -> dict[str, Any]:
+    """Answer ``{"ask": "defrag", "moves": 10, "bytes": 1000}``, the same with ``defrag-apply``, or ``defrag-stop``."""
+    if node is None:
+        raise QuestionError("policy none assigns nothing, so there is nothing to move; choose another policy")
+    match question:
+        case {"ask": "defrag", "moves": int(most), "bytes": int(most_bytes)}:
+            return await node.defrag.plan(most, most_bytes)
+        case {"ask": "defrag-apply", "moves": int(most), "bytes": int(most_bytes)}:
+            return await node.defrag.apply(most, most_bytes)
+        case {"ask": "defrag-stop"}:
+            return node.defrag.stop()
+        case _:
+            raise QuestionError("defrag needs a budget: moves and bytes, both whole numbers")
 
 
 async def fits_answer(question: dict[str, Any], observed: Observed | None) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from crirm.daemon.observation.resync import resync
 from crirm.daemon.observation.settle import settle_creations
 from crirm.daemon.placement.answers import refuse, unsaved
 from crirm.daemon.placement.clearing import Clearing
+from crirm.daemon.placement.defrag import Defrag
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.engine import Engine
 from crirm.daemon.placement.intake import Intake
@@ -175,6 +176,7 @@ class DecidingNode:
         self.look, self.meet = self.looking.look, self.meeting.meet  # see ``node_api.Node``, as the next line
         self.clear, self.started = self.clearing.clear, self.clearing.started
         self.begin_resize, self.begin_start = self.effects.begin_resize, self.effects.begin_start
+        self.defrag = Defrag(self, host_root)
         self.persistence: Persistence | None = None
         self.recorder = Recorder(engine, topology)
         self.shadowing = Shadowing(engine)

@@ -83,6 +83,19 @@ class Before:
     after: Any
 
 
+@attrs.frozen
+class Spent:
+    """One container that crirm has moved of its own accord.
+
+    Args:
+        at_s: when, in seconds of wall-clock time.
+        bytes: memory that it may have had where it came from, if that had to move too.
+    """
+
+    at_s: float
+    bytes: int
+
+
 Creation = tuple[PodId, str, int]
 """What all requests for one container have in common: pod, name and attempt."""
 
@@ -102,6 +115,8 @@ class State:
         degraded: containers that run without their proper placement, and why; see ``policy.faults``.
         tries: creations that were asked for more than once, or have failed, and how many requests for each are in
             flight; see ``policy.creation``.
+        moved: what was moved within the last minute, the oldest first; see ``policy.moving``.
+        unsure: restored from an earlier process, and not compared with the runtime yet: nothing is moved.
     """
 
     workload: Workload
@@ -112,6 +127,8 @@ class State:
     resizing: Mapping[ContainerKey, Before] = attrs.field(factory=dict)
     degraded: Mapping[ContainerKey, str] = attrs.field(factory=dict)
     tries: Mapping[Creation, int] = attrs.field(factory=dict)
+    moved: tuple[Spent, ...] = ()
+    unsure: bool = False
 
 
 @attrs.frozen

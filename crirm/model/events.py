@@ -19,6 +19,8 @@ class Timer(enum.Enum):
     COLD_START = "cold start"
     REPAIR = "repair"
     """Until crirm tries again to place a degraded container."""
+    GATHER = "gather"
+    """Until more containers may be moved, of which this one waits to come together."""
 
 
 @attrs.frozen
@@ -141,6 +143,17 @@ class UpdateDone:
 
 
 @attrs.frozen
+class MoveRequested:
+    """An operator requests one more move by which containers come together, beyond the policy's own budget.
+
+    Args:
+        bytes: memory that the container may have where it comes from, at most.
+    """
+
+    bytes: int
+
+
+@attrs.frozen
 class Synchronised:
     """The runtime has listed everything it has; anything else that was known at that time is gone.
 
@@ -175,5 +188,6 @@ Event = (
     | TimerExpired
     | UpdateFailed
     | UpdateDone
+    | MoveRequested
     | Synchronised
 )

@@ -44,6 +44,9 @@ class RefusalCode(enum.Enum):
     TOO_FEW_CORES = "too-few-cores"
     TOO_LITTLE_SHARED_CPU = "too-little-shared-cpu"
     TOO_LITTLE_MEMORY = "too-little-memory"
+    OTHERS_KEEP_CPUS = "others-keep-cpus"
+    OTHERS_KEEP_MEMORY = "others-keep-memory"
+    KEEPS_ITS_PLACE = "keeps-its-place"
     NOT_NEAR_DEVICES = "not-near-devices"
     UNKNOWN_DEVICE_LOCATION = "unknown-device-location"
     EXCLUSIVE_CPUS_OFFLINE = "exclusive-cpus-offline"
@@ -69,6 +72,9 @@ REASONS: Final[Mapping[RefusalCode, RefusalReason]] = {
     RefusalCode.TOO_FEW_CORES: RefusalReason.NO_ROOM,
     RefusalCode.TOO_LITTLE_SHARED_CPU: RefusalReason.NO_ROOM,
     RefusalCode.TOO_LITTLE_MEMORY: RefusalReason.NO_ROOM,
+    RefusalCode.OTHERS_KEEP_CPUS: RefusalReason.NO_ROOM,
+    RefusalCode.OTHERS_KEEP_MEMORY: RefusalReason.NO_ROOM,
+    RefusalCode.KEEPS_ITS_PLACE: RefusalReason.NO_ROOM,
     RefusalCode.NOT_NEAR_DEVICES: RefusalReason.NO_ROOM,
     RefusalCode.UNKNOWN_DEVICE_LOCATION: RefusalReason.NO_ROOM,
     RefusalCode.EXCLUSIVE_CPUS_OFFLINE: RefusalReason.NO_ROOM,

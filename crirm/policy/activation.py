@@ -77,11 +77,11 @@ def plan(
         machine: all CPUs and all memory nodes: what a container gets back that the new policy does not bind.
         why: the reason for changes.
     """
-    revived = revive(policy, Saved(state.workload, grants, state.told, state.timers, state.degraded))
+    revived = revive(policy, Saved(state.workload, grants, state.told, state.timers, state.degraded, state.moved))
     resizing = {key: _superseded(before) for key, before in state.resizing.items()}
     bound = {**state.adjustments, **state.told}  # who could not be told may have the one or the other
     free = freed(policy, revived.state, machine, bound)
-    told = tell(attrs.evolve(free, resizing=resizing, tries=state.tries))
+    told = tell(attrs.evolve(free, resizing=resizing, tries=state.tries, unsure=state.unsure))
     return Plan(
         state=told.state,
         effects=told.effects,

@@ -35,6 +35,8 @@ TOPOLOGY_HINTS: Final = f"topologyhints.{NS}"
 PLACEMENT: Final = f"placement.{NS}"
 AFFINITY: Final = f"{NS}/affinity"
 ANTI_AFFINITY: Final = f"{NS}/anti-affinity"
+KEEP: Final = f"keep.{NS}"
+MOVE_COST: Final = f"move-cost.{NS}"
 
 KEYS: Final[tuple[str, ...]] = tuple(
     text
@@ -104,6 +106,73 @@ def boolean(pod: Pod, container_name: str, key: str) -> bool | None:
         return parse_bool(_text(place, value))
     except GoTextError as fault:
         raise bad_annotation(place, str(fault)) from None
+
+
+class Keep(enum.Enum):
+    """What of a container crirm never changes of its own accord, nor for the sake of another."""
+
+    NOTHING = "nothing"
+    CPUS = "cpus"
+    MEMORY = "memory"
+    ALL = "all"
+
+    @property
+    def cpus(self) -> bool:
+        """Whether its CPUs stay."""
+        return self in {Keep.CPUS, Keep.ALL}
+
+    @property
+    def memory(self) -> bool:
+        """Whether its memory nodes stay."""
+        return self in {Keep.MEMORY, Keep.ALL}
+
+
+def keep(pod: Pod, container_name: str) -> Keep:
+    """Return what one container keeps.
+
+    Raises:
+        RefusedError: the value is not ``cpus``, ``memory`` or ``all``; or it keeps its memory and starts cold.
+    """
+    found = _scoped(pod, container_name, KEEP)
+    if found is None:
+        return Keep.NOTHING
+    place, value = found
+    kept = next((one for one in Keep if one is not Keep.NOTHING and one.value == value.strip().lower()), None)
+    if kept is None:
+        raise bad_annotation(place, f"{quoted(value)} is not what a container can keep; write cpus, memory or all")
+    if kept.memory and cold_start_s(pod, container_name):
+        raise bad_annotation(place, "a cold start changes the memory nodes; keep only cpus, or remove cold-start")
+    return kept
+
+
+def keeps(pod: Pod, container_name: str) -> Keep:
+    """Return what one container keeps, which was placed when that was not read, or whatever was written then."""
+    try:
+        return keep(pod, container_name)
+    except RefusedError:
+        return Keep.NOTHING
+
+
+DEAREST_MOVE: Final = 1e9
+
+
+def move_cost(pod: Pod, container_name: str) -> float:
+    """Return what it costs to move one container, 1 if its pod does not say; the cheapest is moved first.
+
+    Raises:
+        RefusedError: the value is not a number from 0 to 1e9.
+    """
+    found = _scoped(pod, container_name, MOVE_COST)
+    if found is None:
+        return 1.0
+    place, value = found
+    try:
+        cost = float(value)
+    except ValueError:
+        cost = -1.0
+    if not 0 <= cost <= DEAREST_MOVE:
+        raise bad_annotation(place, f"{quoted(value)} is not a cost; write a number of 0 or more, such as 10")
+    return cost
 
 
 class Hints(enum.Enum):

@@ -18,10 +18,42 @@ from crirm.model.quantity import MilliCPU
 from crirm.model.refusal import RefusedError
 
 if TYPE_CHECKING:  # a daemon that only relays has a `Choice` and nothing to place
-    from crirm.model.decision import Adjustment, Effect
+    from crirm.model.decision import Adjustment, Effect, Spent
     from crirm.model.topology import Topology
     from crirm.model.trail import Move, Trail
     from crirm.model.workload import Container, ContainerKey, Workload
+
+
+@attrs.frozen
+class Limits:
+    """How much a policy may move containers of its own accord; nothing by default.
+
+    Args:
+        moves_per_minute: containers that are moved, in any 60 seconds.
+        bytes_per_minute: memory that they may have where they come from, likewise.
+        per_arrival: containers that may be moved so that a new one gets a better place, or any.
+    """
+
+    moves_per_minute: int = 0
+    bytes_per_minute: int = 0
+    per_arrival: int = 0
+
+
+@attrs.frozen
+class Allowance:
+    """What may be moved now.
+
+    Args:
+        moves: containers.
+        bytes: of memory that they may have where they come from.
+        is_held: whether a container stays where it is for now: it starts, is resized, or does not have what is decided.
+        why: there is room now, a clause such as ``default/a/main has ended``.
+    """
+
+    moves: int
+    bytes: int
+    is_held: Callable[[ContainerKey], bool] = lambda _: False
+    why: str = ""
 
 
 @attrs.frozen
@@ -36,6 +68,9 @@ class Placement:
         trail: the record of the decision, for a container that was placed.
         moves: changes of other containers, and why; for a container that was placed, they are in its trail.
         cramped: whether the subject would have got a smaller pool, or exclusive CPUs, on an empty machine.
+        others: the records of other containers that were placed again.
+        spent: what moving these has cost.
+        waiting: containers that could come together, if more might be moved.
     """
 
     state: Any
@@ -44,6 +79,9 @@ class Placement:
     trail: Trail | None = None
     moves: tuple[Move, ...] = ()
     cramped: bool = False
+    others: tuple[Trail, ...] = ()
+    spent: tuple[Spent, ...] = ()
+    waiting: tuple[ContainerKey, ...] = ()
 
 
 Json = Any
@@ -112,6 +150,50 @@ class Policy(Protocol):
     def expired(self, state: Any, workload: Workload, key: ContainerKey) -> Placement:  # noqa: ARG002 - the interface
         """Handle the expiry of a timer."""
         return Placement(state)
+
+    @property
+    def heeds_keep(self) -> bool:
+        """Whether the policy itself never changes what a container keeps; otherwise the pipeline sees to it."""
+        return False
+
+    @property
+    def limits(self) -> Limits:
+        """How much `gather` and `make_room` may move, all together."""
+        return Limits()
+
+    def gather(self, state: Any, workload: Workload, allowance: Allowance) -> Placement:  # noqa: ARG002 - the interface
+        """Move the container that gains most back together, if any has been spread for want of room and need not be.
+
+        Returns:
+            the placement with one move, or with none; it is asked again until nothing moves.
+        """
+        return Placement(state)
+
+    def clear_way(self, state: Any, workload: Workload, allowance: Allowance) -> Placement:  # noqa: ARG002 - the interface
+        """Move one container elsewhere, not further apart than it is, such that a spread one could come together then.
+
+        Returns:
+            the placement with one move, or with none.
+        """
+        return Placement(state)
+
+    def spread(self, state: Any, workload: Workload) -> tuple[ContainerKey, ...]:  # noqa: ARG002 - the interface
+        """Return the containers that would be on fewer NUMA nodes if they were alone, in the order of keys."""
+        return ()
+
+    def make_room(
+        self,
+        state: Any,  # noqa: ARG002 - the interface
+        workload: Workload,  # noqa: ARG002
+        container: Container,  # noqa: ARG002
+        allowance: Allowance,  # noqa: ARG002
+    ) -> Placement | None:
+        """Place *container*, for which `allocate` has only a poor place or none, by moving one other container.
+
+        Returns:
+            the placement; None if no single move helps.
+        """
+        return None
 
     def exclusive(self, state: Any) -> Mapping[ContainerKey, CPUSet]:  # noqa: ARG002 - the interface
         """Return the exclusive CPUs of each container; no other container may run on them."""

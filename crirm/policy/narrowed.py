@@ -21,8 +21,8 @@ from crirm.policy.api import Json, Placement, Policy, Restored
 
 
 @attrs.frozen(eq=False)
-class NarrowedPolicy:
-    """Gives away what of another policy's gifts is there.
+class NarrowedPolicy(Policy):
+    """Gives away what of another policy's gifts is there, and moves nobody who need not be moved.
 
     Args:
         inner: the policy made last.
@@ -40,6 +40,11 @@ class NarrowedPolicy:
     def name(self) -> str:
         """As in the configuration."""
         return self.inner.name
+
+    @property
+    def heeds_keep(self) -> bool:
+        """See `Policy`; what has vanished nobody can keep."""
+        return True
 
     def initial(self) -> Any:
         """See `Policy`."""

@@ -27,6 +27,7 @@ from crirm.model.events import (
     ContainerStarted,
     CreateFailed,
     Event,
+    MoveRequested,
     PodAdded,
     PodRemoved,
     PodResized,
@@ -47,6 +48,8 @@ from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, P
 from crirm.policy.api import Placement, Policy
 from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, not_created, superseded, tried_again
 from crirm.policy.faults import degraded, marked, sharing
+from crirm.policy.keeping import allocated, resized, staying_in
+from crirm.policy.moving import best, gathered, moved, with_spent
 from crirm.policy.pod_level import narrowed, resized_within_pod, within_pod
 from crirm.policy.remedies import advised
 from crirm.policy.states import (
@@ -87,7 +90,8 @@ def step(
         overflow: whether a new container that does not fit is admitted to shared CPUs, instead of being refused.
         advises: whether a refusal says what would fit, which takes longer than the decision.
     """
-    return _Step(policy, now_s, overflow, advises).decide(state, event)
+    one = _Step(policy, now_s, overflow, advises)
+    return gathered(one, state, event, one.decide(state, event))
 
 
 def adopt(policy: Policy, state: State, container: Container, *, overflow: bool) -> Decision:
@@ -132,13 +136,17 @@ class _Step:
                 return self._undo_resize(state, key)
             case TimerExpired(key, Timer.REPAIR):
                 return self._repair(attrs.evolve(state, timers=without(state.timers, (key, Timer.REPAIR))), key)
+            case TimerExpired(key, Timer.GATHER):
+                return Decision(attrs.evolve(state, timers=without(state.timers, (key, Timer.GATHER))))
             case TimerExpired(key, timer):
                 state = attrs.evolve(state, timers=without(state.timers, (key, timer)))
-                return self._placed(state, self.policy.expired(state.policy, state.workload, key))
+                return self.placed(state, self.policy.expired(state.policy, state.workload, key))
             case UpdateFailed(key, _):
                 return Decision(attrs.evolve(state, told=without(state.told, key)))
             case UpdateDone(key):
                 return Decision(state if key not in state.adjustments else with_told(state, key))
+            case MoveRequested(most):
+                return moved(self, state, most)
             case Synchronised():
                 return self._synchronise(state, event)
             case _:
@@ -168,10 +176,10 @@ class _Step:
         decision = Decision(state)
         if (container.requirements, container.claims) != (known.requirements, known.claims):
             try:
-                placement = self.policy.resize(state.policy, state.workload, attrs.evolve(container, id=known.id))
+                placement = resized(self.policy, state, attrs.evolve(container, id=known.id))
             except RefusedError as refusal:
                 return Decision(state, refusal=self._advised(state, container, refusal, resize=True))
-            decision = self._placed(state, placement)
+            decision = self.placed(state, placement)
         state = with_container(decision.state, attrs.evolve(container, id=known.id, state=known.state))
         if known.state is ContainerState.CREATING:
             state = tried_again(state, creation_of(container))
@@ -192,7 +200,7 @@ class _Step:
         known = with_container(cleared.state, container)
         adjustment = placement.changed.get(container.key, UNADJUSTED)
         told = {**known.told, container.key: adjustment}
-        placed = self._placed(healed(attrs.evolve(known, told=told), container.key), placement)
+        placed = self.placed(healed(attrs.evolve(known, told=told), container.key), placement)
         return attrs.evolve(
             placed,
             state=marked(placed.state, container.key, self.now_s, lack) if lack else placed.state,
@@ -226,7 +234,7 @@ class _Step:
             return degraded(self.policy.name, state, container, self.now_s, why)
         trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, why))
         known = with_container(marked(state, container.key, self.now_s, why), container)
-        decision = self._placed(known, attrs.evolve(placement, trail=trail))
+        decision = self.placed(known, attrs.evolve(placement, trail=trail))
         adjustment = placement.changed.get(container.key, UNADJUSTED)
         return attrs.evolve(decision, state=as_told(decision.state, state, container.key), adjustment=adjustment)
 
@@ -237,11 +245,11 @@ class _Step:
             return Decision(state)
         if key in state.adjustments:
             try:
-                placement = self.policy.resize(state.policy, state.workload, container)
+                placement = resized(self.policy, state, container)
             except RefusedError as refusal:
                 how = OVERFLOWS if state.degraded.get(key, "").startswith(OVERFLOWS) else ""
                 return Decision(marked(state, key, self.now_s, f"{how}{refusal}"))
-            return self._placed(healed(state, key), placement)
+            return self.placed(healed(state, key), placement)
         decision = self.adopt(state, container)
         if decision.refusal is not None:
             return Decision(marked(state, key, self.now_s, str(decision.refusal)))
@@ -255,14 +263,14 @@ class _Step:
             the place, and in the latter case why; its weight is that of its request all the same.
         """
         try:
-            return self.policy.allocate(state.policy, state.workload, container), ""
+            return best(self, state, container), ""
         except RefusedError as refusal:
             if not overflow or refusal.reason is not RefusalReason.NO_ROOM:
                 raise
             nothing = Requirements(unpromised_cpu=container.requirements.cpu_request)
             modest = attrs.evolve(container, requirements=nothing)
             try:
-                placement = self.policy.allocate(state.policy, state.workload, modest)
+                placement = allocated(self.policy, state, modest)
             except RefusedError as second:
                 also = f"with nothing reserved for it (overflow) it does not fit either: {second.message}"
                 raise RefusedError(second.code, f"{refusal.message}; {also}") from None
@@ -290,7 +298,7 @@ class _Step:
         if container is None or container.state is ContainerState.EXITED:
             return Decision(state)
         state = changed(state, key, state=ContainerState.RUNNING)
-        return self._placed(state, self.policy.started(state.policy, state.workload, key))
+        return self.placed(state, self.policy.started(state.policy, state.workload, key))
 
     def _exit(self, state: State, key: ContainerKey) -> Decision:
         container = state.workload.containers.get(key)
@@ -313,7 +321,7 @@ class _Step:
             resizing=without(state.resizing, key),
             timers=timers,
         )
-        return self._placed(healed(state, key), placement)
+        return self.placed(healed(state, key), placement)
 
     # --- resize --------------------------------------------------------------------------------------------------
 
@@ -325,17 +333,17 @@ class _Step:
         new = resized_within_pod(state.workload, old, new)
         asked, state = state, with_class(state, old.pod, event.resources)
         try:
-            placement = self.policy.resize(state.policy, state.workload, new)
+            placement = resized(self.policy, state, new)
         except RefusedError as refusal:
             return Decision(asked, refusal=self._advised(state, new, refusal, resize=True))
         before = Before(old, state.policy, state.adjustments, placement.state)
         adjustment = placement.changed.get(event.key, state.adjustments.get(event.key, UNADJUSTED))
-        resized = attrs.evolve(
+        bigger = attrs.evolve(
             with_container(state, new),
             resizing={**state.resizing, event.key: before},
             told={**state.told, event.key: adjustment},
         )
-        return attrs.evolve(self._placed(healed(resized, event.key), placement), adjustment=adjustment)
+        return attrs.evolve(self.placed(healed(bigger, event.key), placement), adjustment=adjustment)
 
     def _undo_resize(self, state: State, key: ContainerKey) -> Decision:
         """Roll back: exactly, if nothing else was decided since; otherwise by requesting the old size again."""
@@ -349,15 +357,13 @@ class _Step:
             told = told_of(undone, sorted(before.adjustments))
             return attrs.evolve(told, moves=moves_back(state, undone, key))
         try:
-            placement = self.policy.resize(known.policy, known.workload, before.container)
+            placement = resized(self.policy, known, before.container)
         except RefusedError:
             return told_of(known, (key,))  # the larger grant stays: no promise is broken by it
-        return self._placed(known, placement, also=(key,))
-
-    # --- everything at once --------------------------------------------------------------------------------------
+        return self.placed(known, placement, also=(key,))
 
     def _synchronise(self, state: State, event: Synchronised) -> Decision:
-        decision = self._each(state, changes_between(state.workload, event), self._find)
+        decision = self._each(attrs.evolve(state, unsure=False), changes_between(state.workload, event), self._find)
         told = tell(decision.state)
         return attrs.evolve(decision, state=told.state, effects=latest([*decision.effects, *told.effects], told.state))
 
@@ -365,8 +371,6 @@ class _Step:
         if isinstance(change, ContainerRequested):  # it runs already: without room it shares what is left
             return attrs.evolve(self, overflow=True).adopt(state, change.container)
         return self.decide(state, change)
-
-    # --- common --------------------------------------------------------------------------------------------------
 
     def _each(self, state: State, items: Sequence[T], do: Callable[[State, T], Decision]) -> Decision:
         effects: list[Effect] = []
@@ -380,7 +384,7 @@ class _Step:
             moves += decision.moves
         return Decision(state, effects=latest(effects, state), trails=tuple(trails), moves=tuple(moves))
 
-    def _placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
+    def placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
         """Apply the decision of the policy."""
         timers = dict(state.timers)
         for effect in placement.effects:
@@ -393,10 +397,13 @@ class _Step:
                     raise TypeError("policies change adjustments; the pipeline tells the runtime")
                 case _:
                     assert_never(effect)
+        if not self.policy.heeds_keep:
+            placement = staying_in(state, placement, self.policy.exclusive(placement.state))
         adjustments = {**state.adjustments, **placement.changed}
         state = attrs.evolve(state, policy=placement.state, adjustments=adjustments, timers=timers)
+        state = with_spent(state, placement.spent, self.now_s)
         told = told_of(state, sorted({*placement.changed, *also}))
-        trails = (placement.trail,) if placement.trail else ()
+        trails = (*((placement.trail,) if placement.trail else ()), *placement.others)
         effects = (*placement.effects, *told.effects)
         moves, cramped = placement.moves, placement.cramped
         return attrs.evolve(told, effects=effects, trails=trails, moves=moves, cramped=cramped)

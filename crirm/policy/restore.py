@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 import attrs
 
-from crirm.model.decision import Adjustment, State
+from crirm.model.decision import Adjustment, Spent, State
 from crirm.model.events import Timer
 from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey, Workload
 from crirm.policy.api import Json, Policy
+from crirm.policy.keeping import staying
 from crirm.policy.pipeline import HOLDING, OVERFLOWS, adopt
 from crirm.policy.synchronise import hardest_first
 
@@ -27,6 +28,7 @@ class Saved:
         told: what the runtime has certainly been told about containers.
         timers: seconds of wall-clock time at which each running timer expires.
         degraded: containers that ran without their proper placement, and why.
+        moved: what was moved within the last minute; see ``policy.moving``.
     """
 
     workload: Workload = attrs.field(factory=Workload)
@@ -34,6 +36,7 @@ class Saved:
     told: Mapping[ContainerKey, Adjustment] = attrs.field(factory=dict)
     timers: Mapping[tuple[ContainerKey, Timer], float] = attrs.field(factory=dict)
     degraded: Mapping[ContainerKey, str] = attrs.field(factory=dict)
+    moved: tuple[Spent, ...] = ()
 
 
 @attrs.frozen
@@ -63,13 +66,18 @@ def revive(policy: Policy, saved: Saved) -> Revived:
     holding = {key for key, container in workload.containers.items() if container.state in HOLDING}
     restored = policy.restore({key: grant for key, grant in saved.grants.items() if key in holding}, workload)
     kept = holding & saved.grants.keys() - restored.dropped.keys()
+    adjustments = restored.adjustments
+    if not policy.heeds_keep:
+        adjustments = staying(workload, saved.told, adjustments)
     state = State(
         workload=workload,
         policy=restored.state,
-        adjustments=restored.adjustments,
+        adjustments=adjustments,
         told={key: adjustment for key, adjustment in saved.told.items() if key in holding},
         timers={timer: at_s for timer, at_s in saved.timers.items() if timer[0] in holding},
         degraded={key: why for key, why in saved.degraded.items() if key in kept},
+        moved=saved.moved,
+        unsure=True,
     )
     homeless = [workload.containers[key] for key in holding - kept]
     revived = _placed(policy, state, hardest_first(homeless, workload.pods), restored.dropped)

@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 
 import attrs
 
-from crirm.model.decision import Adjustment, Before, Creation, State
+from crirm.model.decision import Adjustment, Before, Creation, Spent, State
 from crirm.model.events import Event, Timer, UpdateFailed
 from crirm.model.record_json import RecordError, from_record, to_record
 from crirm.model.workload import Container, ContainerKey, Pod, PodId, Workload
@@ -54,6 +54,8 @@ class Start:
         degraded: containers without the place that they should have, and why.
         pools: in which pool each container was, where the policy has pools.
         tries: requests in flight for containers that were asked for more than once; see ``policy.creation``.
+        moved: what was moved within the last minute; see ``policy.moving``.
+        unsure: whether nothing was compared with the runtime yet.
     """
 
     workload: Workload = attrs.field(factory=Workload)
@@ -65,6 +67,8 @@ class Start:
     degraded: Mapping[ContainerKey, str] = attrs.field(factory=dict)
     pools: Mapping[ContainerKey, str] = attrs.field(factory=dict)
     tries: Mapping[Creation, int] = attrs.field(factory=dict)
+    moved: tuple[Spent, ...] = ()
+    unsure: bool = False
 
 
 def bare_pod(pod: Pod) -> Pod:
@@ -97,6 +101,8 @@ def start_of(policy: Policy, state: State, pools: Mapping[ContainerKey, str]) ->
         degraded=state.degraded,
         pools=pools,
         tries=state.tries,
+        moved=state.moved,
+        unsure=state.unsure,
     )
 
 
@@ -120,6 +126,8 @@ def start_record(start: Start) -> dict[str, Any]:
         "degraded": dict(start.degraded),
         "pools": dict(start.pools),
         "tries": [[*creation, count] for creation, count in start.tries.items()],
+        "moved": [to_record(one) for one in start.moved],
+        "unsure": start.unsure,
     }
 
 
@@ -145,6 +153,8 @@ def read_start(record: Json) -> Start:
             degraded={ContainerKey(key): str(why) for key, why in record["degraded"].items()},
             pools={ContainerKey(key): str(pool) for key, pool in record["pools"].items()},
             tries={(PodId(pod), name, attempt): count for pod, name, attempt, count in record.get("tries", ())},
+            moved=tuple(from_record(Spent, one) for one in record.get("moved", ())),
+            unsure=record.get("unsure") is True,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"unreadable initial state ({_reason(error)})") from error

@@ -121,7 +121,8 @@ class Replay:
         workload = self.header.start.workload
         containers = {key: self._moved_here(one) for key, one in workload.containers.items()}
         revived = revive(self.policy, Saved(Workload(workload.pods, containers)))
-        step = self._start(revived.state, {**revived.squeezed, **revived.lost})
+        state = attrs.evolve(revived.state, unsure=self.header.start.unsure)
+        step = self._start(state, {**revived.squeezed, **revived.lost})
         return attrs.evolve(step, decision=attrs.evolve(step.decision, trails=revived.trails))
 
     def _start(self, state: State, squeezed: Mapping[ContainerKey, str]) -> Step:
@@ -218,6 +219,8 @@ def _resumed(policy: Policy, start: Start) -> tuple[State, Mapping[ContainerKey,
         resizing={key: _unfinished(policy, one, start) for key, one in start.resizing.items()},
         degraded=start.degraded,
         tries=start.tries,
+        moved=start.moved,
+        unsure=start.unsure,
     )
     return state, {**restored.dropped, **restored.weakened}
 

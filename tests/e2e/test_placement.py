@@ -18,6 +18,7 @@ from crirm.cri.proto.runtime import v1
 from crirm.launcher.containerd import Containerd, Installation, open_containerd
 from crirm.launcher.oci_image import BUSYBOX_IMAGE, write_archive
 from crirm.model.cpuset import CPUSet
+from crirm.policy.annotations import NS
 from tests.conformance.client import GrpcioClient
 from tests.conformance.cri import INVALID_ARGUMENT, NOT_FOUND, OK, RESOURCE_EXHAUSTED, V1, Cri, wait_until
 from tests.daemons import CRIRM, running_daemon
@@ -46,9 +47,11 @@ class Node:
     cri: Cri
     process: subprocess.Popen[bytes]
 
-    def pod(self, uid: str, qos: str = "") -> str:
+    def pod(self, uid: str, qos: str = "", **annotations: str) -> str:
         """Run a pod of a QoS class (``burstable/``, ``besteffort/`` or nothing for Guaranteed)."""
-        request = v1.RunPodSandboxRequest(config=self.pod_config(uid, qos))
+        config = self.pod_config(uid, qos)
+        config.annotations = {f"{name}.{NS}": value for name, value in annotations.items()}
+        request = v1.RunPodSandboxRequest(config=config)
         return self.cri.call("RunPodSandbox", request, v1.RunPodSandboxResponse).pod_sandbox_id
 
     def pod_config(self, uid: str, qos: str = "") -> v1.PodSandboxConfig:
@@ -96,9 +99,10 @@ class Node:
         cpus: float = 0,
         command: tuple[str, ...] = FOR_EVER,
         claim: tuple[str, str] | None = None,
+        **annotations: str,
     ) -> str:
         """Run a pod with one container, and return the container's id."""
-        reply = self.create(self.pod(uid, qos), uid, qos, cpus, command, claim)
+        reply = self.create(self.pod(uid, qos, **annotations), uid, qos, cpus, command, claim)
         assert reply.code == OK, reply
         container = v1.CreateContainerResponse().parse(reply.message).container_id
         self.cri.call("StartContainer", v1.StartContainerRequest(container_id=container), v1.StartContainerResponse)
@@ -207,6 +211,31 @@ def test_exclusive_cpus_have_no_quota_beside_them_until_they_are_shared(
         request = v1.UpdateContainerResourcesRequest(container_id=exclusive, linux=resources)
         node.cri.call("UpdateContainerResources", request, v1.UpdateContainerResourcesResponse)
         assert node.quota(exclusive) == "50000"
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        pytest.param("static", "default/u1/main keeps its CPUs (annotation keep), which would change", id="static"),
+        pytest.param("topology-aware", "default/u2/main wants 1 exclusive CPU", id="topology-aware"),
+    ],
+)
+def test_what_a_container_keeps_is_not_taken_from_it(
+    containerd: Containerd, short_path: Path, policy: str, said: str
+) -> None:
+    with crirm(containerd, short_path, policy) as node:
+        keeper = node.run("u1", "burstable/", 0.1, keep="cpus")
+        before, file = node.cpus(keeper), node.cpuset_file(keeper)
+        text = file.read_text()
+        reply = node.create(node.pod("u2"), "u2", cpus=1)
+        assert reply.code == RESOURCE_EXHAUSTED
+        assert said in reply.text
+        assert (node.cpus(keeper), file.read_text()) == (before, text)
+        node.end(keeper)
+        exclusive = node.run("u3", cpus=1)
+        assert len(node.cpus(exclusive)) == 1
+        assert node.ask("defrag") == {"moves": [], "spread": [], "stay": []}
+        assert node.ask("defrag", "--apply")["ended"] == "no more can be gained"
 
 
 def test_the_resize_of_a_pod_is_the_runtimes_to_answer(containerd: Containerd, short_path: Path) -> None:

@@ -11,12 +11,14 @@ from crirm.daemon.settings import NOTHING
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.workload import ContainerId, ContainerState
+from crirm.policy.annotations import Keep, keeps
 from crirm.rpc.forwarded import LONGEST_S
 
 if TYPE_CHECKING:
     from crirm.daemon.node import DecidingNode
     from crirm.model.decision import State
-    from crirm.model.workload import Container
+    from crirm.model.resources import Requirements
+    from crirm.model.workload import Container, ContainerKey
     from tests.simulation.life import Life
     from tests.simulation.runtime import Box
     from tests.simulation.world import World
@@ -28,6 +30,8 @@ ENDLESS = b"GetContainerEvents"
 FORGOTTEN = "starts, and crirm does not know it"
 BELIEF = "what the runtime was told is not what it has"
 UNTOLD = "an update that failed is not tried again"
+CONTRACT = "what a container keeps was changed"
+KEPT_AFTER_S = 75.0  # two quiet moments without a disturbance between them
 UNPLACED = "a container of an unknown pod runs on CPUs of another"
 
 
@@ -47,6 +51,23 @@ class Violation:
 
     def __str__(self) -> str:
         return f"{self.rule}, at {self.at_s:.3f} s: {self.what}"
+
+
+@attrs.frozen
+class _Kept:
+    """What a container had that keeps something, and what must be the same as long as it has to be that.
+
+    Args:
+        adjustment: what it had.
+        asked: its requirements, which only others may change.
+        policy: another one at the start of crirm places everybody anew.
+        lost: whether the disk did not keep the state.
+    """
+
+    adjustment: Adjustment
+    asked: Requirements
+    policy: str
+    lost: bool
 
 
 @attrs.define(eq=False)
@@ -69,6 +90,7 @@ class Checks:
     _started_s: dict[str, float] = attrs.field(factory=dict, init=False)
     _answered_s: dict[bytes, float] = attrs.field(factory=dict, init=False)
     _lost_s: dict[bytes, float] = attrs.field(factory=dict, init=False)
+    _kept: dict[ContainerKey, _Kept] = attrs.field(factory=dict, init=False)
     _disturbed_s: float = attrs.field(default=0.0, init=False)
 
     def fail(self, rule: str, what: str) -> None:
@@ -103,6 +125,7 @@ class Checks:
         self._refresh(node, running)
         own = self._owned.get(box.id, NO_CPUS)
         self._check_owners(box, own, running)
+        self._check_kept(node)
         if self.calm_since_s > CALM_S:
             if box.id in self._strangers(node) and node.engine.policy.name != NOTHING:
                 self.fail(FORGOTTEN, self._name(box.id))
@@ -253,6 +276,7 @@ class Checks:
         by_id: dict[str, Container] = {one.id: one for one in state.workload.containers.values() if one.id}
         if state.policy != node.engine.policy.initial() or state.adjustments or by_id:
             self._check_known(node, by_id)
+            self._check_kept(node)
             self._check_grants(state)
             self._check_shared_out(node)
 
@@ -295,6 +319,26 @@ class Checks:
             self.fail(rule, f"{name}: shares {has.shares} instead of {wanted.cpu_shares}")
         if wanted.cpu_quota_us is not None and (has.quota or NO_QUOTA) != wanted.cpu_quota_us:
             self.fail(rule, f"{name}: quota {has.quota} instead of {wanted.cpu_quota_us}")
+
+    def _check_kept(self, node: DecidingNode) -> None:
+        """Nobody has changed what a container keeps, unless it was resized itself, or hardware has vanished."""
+        state, before, self._kept = node.engine.state, self._kept, {}
+        for key, has in state.adjustments.items():
+            container = state.workload.containers[key]
+            kept = keeps(state.workload.pod_of(container), container.name)
+            if kept is Keep.NOTHING or key in state.degraded or key in state.resizing:
+                continue
+            now = _Kept(has, container.requirements, node.engine.policy.name, self.state_lost)
+            self._kept[key], had = now, before.get(key, now)
+            if self.calm_since_s < KEPT_AFTER_S or attrs.evolve(had, adjustment=has) != now:
+                continue
+            for what, then, then_now, stays in (
+                ("CPUs", had.adjustment.cpus, has.cpus, kept.cpus),
+                ("memory nodes", had.adjustment.mems, has.mems, kept.memory),
+            ):
+                if stays and then != then_now:
+                    name = state.workload.full_name(key)
+                    self.fail(CONTRACT, f"{name} keeps its {what}, which are {then_now} instead of {then}")
 
     def _check_grants(self, state: State) -> None:
         alive = {box.id for box in self.world.runtime.boxes.values() if box.state != 2}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from crirm.policy.annotations import HIDE_HYPERTHREADS, PREFER_SHARED_CPUS
+from crirm.policy.annotations import HIDE_HYPERTHREADS, KEEP, MOVE_COST, PREFER_SHARED_CPUS
 from tests.simulation.habits import HABITS
 from tests.simulation.scenario import Scenario, Step
 from tests.simulation.steps import CONFIGS
@@ -69,6 +69,15 @@ class _Burst:
         for index in self.some(2):
             noted = self.rng.choice([{f"{PREFER_SHARED_CPUS}/pod": "perhaps"}, {HIDE_HYPERTHREADS: "true"}])
             pod = {**self.pod(f"noted-{self.number}{index}"), "annotations": noted}
+            self.pods.append(pod)
+            yield Step(self.at_s(), "pod", pod)
+
+    def kept(self) -> Iterator[Step]:
+        """Pods that keep what they have, and others that are cheap or dear to move."""
+        for index in self.some(3):
+            keep = {f"{KEEP}/pod": self.rng.choice(["cpus", "cpus", "memory", "all"])}
+            cost = {f"{MOVE_COST}/pod": self.rng.choice(["0", "0.5", "20"])}
+            pod = {**self.pod(f"kept-{self.number}{index}"), "annotations": self.rng.choice([keep, keep, cost])}
             self.pods.append(pod)
             yield Step(self.at_s(), "pod", pod)
 
@@ -223,6 +232,7 @@ class _Burst:
 FAMILIES: Final[dict[str, Callable[[_Burst], Iterator[Step]]]] = {
     "resizes": _Burst.resizes,
     "annotations": _Burst.annotated,
+    "kept": _Burst.kept,
     "second sandboxes": _Burst.second_sandboxes,
     "configurations": _Burst.configurations,
     "adjustments": _Burst.adjustments,

@@ -57,6 +57,8 @@ class Proposal:
     @property
     def refusal(self) -> str:
         """Why it cannot be activated; empty: it can."""
+        if self.placing is not None and (kept := self._kept(self.placing)):
+            return kept
         if self.placing is None or self.settings.policy.overflow or not self.placing.plan.unfit:
             return ""
         unfit, name = self.placing.plan.unfit, self.placing.name
@@ -66,6 +68,18 @@ class Proposal:
             f"{len(unfit)} running containers do not fit: {'; '.join(first)}{more}; "
             "with policy.AllowOverflow they would run in the shared pool"
         )
+
+    def _kept(self, placing: Transaction) -> str:
+        """Return why containers keep the change from being made; empty if none does."""
+        from crirm.policy.keeping import broken  # noqa: PLC0415 - a daemon that only relays stays small
+
+        changes = {key: (change.before, change.after) for key, change in placing.plan.changes.items()}
+        found = list(broken(placing.before.workload, changes))
+        if not found:
+            return ""
+        named = ", ".join(f"{placing.name(key)} ({what})" for key, what in found[:NAMED_IN_REFUSAL])
+        more = f" and {len(found) - NAMED_IN_REFUSAL} more" if len(found) > NAMED_IN_REFUSAL else ""
+        return f"it would change what running containers keep (annotation keep): {named}{more}; end these first"
 
 
 @attrs.define

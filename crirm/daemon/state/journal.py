@@ -17,6 +17,7 @@ from crirm.model.events import (
     ContainerStarted,
     CreateFailed,
     Event,
+    MoveRequested,
     PodAdded,
     PodRemoved,
     PodResized,
@@ -47,6 +48,7 @@ MOVES_TOLD = 8  # kinds of changes in one entry; a pool has one or two
 
 CONFIGURED = "configured"
 MACHINE = "machine changed"
+MOVED = "moved"
 KINDS = {
     PodAdded: "pod added",
     PodResized: "pod resized",
@@ -64,6 +66,7 @@ KINDS = {
     TimerExpired: "timer expired",
     UpdateFailed: "update failed",
     UpdateDone: "updated after retry",
+    MoveRequested: "move requested",
     Synchronised: "synchronised",
 }
 """The name of each event."""
@@ -72,20 +75,34 @@ KINDS = {
 def entries(at_s: float, event: Event, before: State, decision: Decision) -> list[Entry]:
     """Return the entries for *event*; none for a synchronisation without news."""
     kind, outcome = KINDS[type(event)], _outcome(event, decision)
+    moved = _moved(at_s, event, before, decision)
     if isinstance(event, Synchronised):
-        return _found(at_s, kind, before, decision)
+        return [*_found(at_s, kind, before, decision), *moved]
     if _in_vain(event, before, decision):
         return []
     cpus = _touched(before, decision.state)
     code = decision.refusal.code.value if decision.refusal is not None else ""
-    return [attrs.evolve(entry, cpus=cpus, code=code) for entry in _entry(at_s, kind, event, before, outcome)]
+    return [attrs.evolve(entry, cpus=cpus, code=code) for entry in _entry(at_s, kind, event, before, outcome)] + moved
+
+
+def _moved(at_s: float, event: Event, before: State, decision: Decision) -> list[Entry]:
+    """Return an entry for each container that was moved on the occasion of *event*, with the cause."""
+    again = [trail.key for trail in decision.trails if trail.key in before.adjustments]
+    return [_move(at_s, key, before, decision) for key in again if key != getattr(event, "key", None)]
+
+
+def _move(at_s: float, key: ContainerKey, before: State, decision: Decision) -> Entry:
+    own = [move for move in decision.moves if move.key == key]
+    outcome = "; ".join(f"{move.what} {move.before} -> {move.after}: {move.why}" for move in own)
+    entry = _about(at_s, MOVED, before.workload.containers[key], before.workload, outcome)
+    return attrs.evolve(entry, cpus=_touched(before, decision.state, key))
 
 
 def _in_vain(event: Event, before: State, decision: Decision) -> bool:
     """Whether there was no better place for a degraded container, which is retried every half minute."""
     return (
         isinstance(event, TimerExpired)
-        and event.timer is Timer.REPAIR
+        and event.timer in {Timer.REPAIR, Timer.GATHER}
         and decision.state.adjustments is before.adjustments
     )
 
@@ -99,7 +116,7 @@ def _entry(at_s: float, kind: str, event: Event, before: State, outcome: str) ->
             return [Entry(at_s, kind, _pod_name(known), outcome=outcome)] if known else []
         case ContainerRequested(container):
             return [_about(at_s, kind, container, before.workload, outcome)]
-        case Synchronised():
+        case Synchronised() | MoveRequested():
             return []
         case (
             ContainerCreated()
@@ -201,7 +218,8 @@ def _outcome(event: Event, decision: Decision) -> str:
     if decision.refusal is not None:
         return f"refused: {decision.refusal.full}"
     said = []
-    if decision.trail is not None:
+    key = event.container.key if isinstance(event, ContainerRequested) else getattr(event, "key", None)
+    if decision.trail is not None and decision.trail.key == key:
         said.append(f"{decision.trail.granted} in {decision.trail.chosen}" if decision.trail.chosen else "")
     if isinstance(event, UpdateFailed):
         said.append(event.reason)

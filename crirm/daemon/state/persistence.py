@@ -340,7 +340,12 @@ class Persistence(Listener):
     def _view(self, state: State, pending: frozenset[ContainerKey]) -> View:
         told = {key: one for key, one in state.told.items() if key not in pending} if pending else state.told
         return {
-            "meta": {**self.facts, "policy": self.engine.policy.name, "generation": str(self.engine.generation)},
+            "meta": {
+                **self.facts,
+                "policy": self.engine.policy.name,
+                "generation": str(self.engine.generation),
+                "moved": state.moved,
+            },
             "pods": state.workload.pods,
             "containers": state.workload.containers,
             "told": told,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 
 from crirm.daemon.placement.explained import Explained
-from crirm.model.decision import Adjustment
+from crirm.model.decision import Adjustment, Spent
 from crirm.model.events import Timer
 from crirm.model.record_json import RecordError, from_record, to_record
 from crirm.model.workload import Container, ContainerKey, Pod, PodId, Workload
@@ -64,6 +64,7 @@ def read(rows: Rows) -> tuple[Saved, int]:
         {ContainerKey(key): one for key, one in _valid(Adjustment, whole["told"], damaged).items()},
         _timers(whole["timers"], damaged),
         {ContainerKey(key): str(why) for key, why in whole["degraded"].items()},
+        moved_in(rows),
     )
     return saved, len(damaged)
 
@@ -111,6 +112,13 @@ def _timers(records: Mapping[str, Any], damaged: list[str]) -> dict[tuple[Contai
         else:
             damaged.append(name)
     return timers
+
+
+def moved_in(rows: Rows) -> tuple[Spent, ...]:
+    """Return what an earlier process has moved."""
+    records = _parsed(rows["meta"], []).get("moved", [])
+    numbered = {str(number): one for number, one in enumerate(records)} if isinstance(records, list) else {}
+    return tuple(sorted(_valid(Spent, numbered, []).values(), key=lambda one: one.at_s))
 
 
 def generation_in(rows: Rows) -> int:

@@ -10,6 +10,7 @@ from functools import cached_property
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
+from crirm.model.workload import ContainerKey
 from crirm.policy.priorities import Priority
 from crirm.policy.topology_aware.hints import combined, hint_scores, next_to_all
 from crirm.policy.topology_aware.machine import Machine
@@ -32,6 +33,7 @@ class Lack(enum.Enum):
     ISOLATED = "isolated_cpus"
     SHARED = "shared_milli"
     MEMORY = "memory_bytes"
+    KEPT = "leaves_kept_memory"
 
 
 @attrs.frozen
@@ -58,6 +60,8 @@ class Comparison:
     request: Request
     old_pool: int | None = None
     """The current pool of a container that is resized."""
+    barred: Mapping[int, ContainerKey] = attrs.field(factory=dict)
+    """Pools in which its memory would disturb a container that keeps its own, and that container."""
 
     @cached_property
     def supply(self) -> Supply:
@@ -68,7 +72,7 @@ class Comparison:
     def considered(self) -> tuple[Considered, ...]:
         """All candidate pools: those that can hold the container, the best first, then the others."""
         pools = (self.machine.root,) if self.request.at_root else self.machine.pools
-        lacks = [(pool, self._lack(pool)) for pool in pools]
+        lacks = [(pool, self.lack(pool)) for pool in pools]
         ranks = self._ranks([pool for pool, lack in lacks if lack is None])
         able = sorted(ranks, key=lambda pool: values(ranks[pool]), reverse=True)
         unable = (Considered(pool, lack) for pool, lack in lacks if lack is not None)
@@ -101,7 +105,7 @@ class Comparison:
                 return 1000  # one CPU that nobody has to itself will do
             case Lack.MEMORY:
                 return self.request.memory.need - self.promisable(pool)
-            case Lack.HINTS | Lack.KINDS:
+            case Lack.HINTS | Lack.KINDS | Lack.KEPT:
                 return 0
 
     def memory(self, pool: int) -> int:
@@ -199,7 +203,8 @@ class Comparison:
         chain = self.machine.sets.chain((nodes, 0), memory.first_kinds)
         return bool(chain) and room(self.machine.sets, chain[0], self._uses) >= memory.use
 
-    def _lack(self, pool: Pool) -> Lack | None:
+    def lack(self, pool: Pool) -> Lack | None:
+        """Return why *pool* cannot hold the container; None if it can."""
         cpu, memory = self.request.cpu, self.request.memory
         if self.request.strict and not next_to_all(self.request.hints, pool, self.machine.topology):
             return Lack.HINTS
@@ -212,7 +217,7 @@ class Comparison:
         # What does not fit the root is lifted to the last resort, so the root is never too small.
         if memory.need and pool.parent is not None and memory.need > self.promisable(pool.id):
             return Lack.MEMORY
-        return None
+        return Lack.KEPT if pool.id in self.barred else None
 
     def _cpu_lack(self, pool: Pool) -> Lack:
         """Return which CPUs are missing in a pool that has too few: the shared ones, where these alone are too few."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
+from typing import Final
 
 import attrs
 
@@ -11,12 +12,15 @@ from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.trail import Move
 from crirm.model.workload import ContainerKey
+from crirm.policy.states import moves_of
 from crirm.policy.topology_aware.homes import nodes_in, own_nodes
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.protection import Home
 from crirm.policy.topology_aware.request import CPUClass
 from crirm.policy.topology_aware.state import Grant, PolicyState
+
+NOBODY: Final[Mapping[ContainerKey, str]] = {}
 
 
 @attrs.frozen(eq=False)
@@ -41,7 +45,7 @@ class Adjuster:
         if grant.cpu.cls is CPUClass.RESERVED:
             return self.machine.pools[grant.pool].reserved
         own = self.machine.used(grant.exclusive) if grant.cpu.threads > 1 else grant.own
-        return own | self.shared(grant.pool) if grant.on_shared else own
+        return own | (grant.kept or self.shared(grant.pool)) if grant.on_shared else own
 
     def mems(self, grant: Grant) -> NodeSet:
         """Return the memory nodes of the container with *grant*; empty if the machine reports no memory."""
@@ -67,7 +71,9 @@ class Changes:
     moves: list[Move] = attrs.field(factory=list)
 
 
-def changes(before: Adjuster, after: Adjuster, subject: ContainerKey, name: str) -> Changes:
+def changes(
+    before: Adjuster, after: Adjuster, subject: ContainerKey, name: str, again: Mapping[ContainerKey, str] = NOBODY
+) -> Changes:
     """Return the differences after a change of *subject*.
 
     Args:
@@ -75,8 +81,13 @@ def changes(before: Adjuster, after: Adjuster, subject: ContainerKey, name: str)
         after: what is.
         subject: the container that the change was about.
         name: of it, for people.
+        again: containers that were placed again on this occasion, and why.
     """
     result = Changes()
+    for key, why in again.items():
+        had, has = before.adjustment(before.state.granted(key)), after.adjustment(after.state.granted(key))
+        result.adjustments[key] = has
+        result.moves += moves_of(key, had, has, why)
     grant = after.state.grant(subject)
     if grant is not None:
         result.adjustments[subject] = after.adjustment(grant)
@@ -84,7 +95,7 @@ def changes(before: Adjuster, after: Adjuster, subject: ContainerKey, name: str)
     homes = {home for home in old.lifted.keys() | new.lifted.keys() if _level(old, home) != _level(new, home)}
     moved = frozenset(key for key in old.held | new.held if _home(old, key) != _home(new, key))
     for pool in before.machine.pools:
-        _pool_changes(_PoolChange(before, after, pool.id, homes, moved, name), subject, result)
+        _pool_changes(_PoolChange(before, after, pool.id, homes, moved, name), {subject, *again}, result)
     return result
 
 
@@ -122,7 +133,7 @@ class _PoolChange:
 
     def adjustment(self, grant: Grant) -> Adjustment:
         """Return the new adjustment of the container with *grant*."""
-        if grant.exclusive or not grant.on_shared:
+        if grant.exclusive or grant.kept or not grant.on_shared:
             return self.after.adjustment(grant)
         alike = (grant.cpu.shares, grant.home, grant.memory.use > 0)
         if alike not in self._seen:
@@ -167,13 +178,14 @@ class _PoolChange:
         return f"with {self.name}, containers could use more memory than NUMA nodes {first} have"
 
 
-def _pool_changes(change: _PoolChange, subject: ContainerKey, result: Changes) -> None:
+def _pool_changes(change: _PoolChange, placed: Collection[ContainerKey], result: Changes) -> None:
     if not change.of_cpus and not change.of_memory:
         return
     for key, grant in sorted(change.after.state.grants[change.pool].items()):
-        if key == subject:
+        if key in placed:
             continue
-        of_cpus, of_memory = change.of_cpus and grant.on_shared, change.memory(key, grant)
+        of_cpus = change.of_cpus and grant.on_shared and not grant.kept
+        of_memory = change.memory(key, grant)
         if of_cpus or of_memory:
             result.adjustments[key] = change.adjustment(grant)
         if of_cpus:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
+from crirm.policy.annotations import Keep
 from crirm.policy.priorities import Priority
 from crirm.policy.resizing import first_after, grown, kept_of
 from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.homes import housed, settled
+from crirm.policy.topology_aware.keeping import with_kept
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.nearness import rings, take_near
 from crirm.policy.topology_aware.pools import Pool
@@ -20,7 +22,13 @@ from crirm.policy.topology_aware.supply import Supply
 
 
 def grant_in(
-    machine: Machine, state: PolicyState, request: Request, pool: int, kept: CPUSet = NO_CPUS, first: CPUSet = NO_CPUS
+    machine: Machine,
+    state: PolicyState,
+    request: Request,
+    pool: int,
+    kept: CPUSet = NO_CPUS,
+    first: CPUSet = NO_CPUS,
+    old: Grant | None = None,
 ) -> PolicyState | None:
     """Return the state in which a container has what it asks for, in one pool; None where that cannot hold it.
 
@@ -31,14 +39,16 @@ def grant_in(
         pool: number of the pool.
         kept: exclusive CPUs that it has had so far and is to stay on, no more than it asks for.
         first: exclusive CPUs that it was created with.
+        old: what it had, if it is resized.
     """
     supply = Supply(machine.pools, attrs.evolve(state, taken=state.taken | kept))
     exclusive = _exclusive(machine, supply, request, pool, kept, Comparison(machine, state, request).roomy)
     if exclusive is None:
         return None
     warm, began = request.memory.cold is None, first_after(first, exclusive)
-    bare = Grant(pool, request.cpu, exclusive, request.memory, warm=warm, first=began)
-    return settled(machine, state.with_grant(machine.pools, request.key, housed(machine, bare)))
+    bare = Grant(pool, request.cpu, exclusive, request.memory, warm=warm, first=began, keep=request.keep)
+    placed = settled(machine, state.with_grant(machine.pools, request.key, housed(machine, bare)))
+    return placed if request.keep is Keep.NOTHING else settled(machine, with_kept(machine, placed, request.key, old))
 
 
 def regrant(machine: Machine, state: PolicyState, request: Request, old: Grant) -> PolicyState | None:
@@ -47,8 +57,8 @@ def regrant(machine: Machine, state: PolicyState, request: Request, old: Grant) 
     It keeps the exclusive CPUs it has, all of them or as many as it asks for, unless the pool can only serve it anew.
     """
     kept = kept_by(machine, request.cpu, old)
-    stayed = grant_in(machine, state, request, old.pool, kept, old.first)
-    return stayed or grant_in(machine, state, request, old.pool)
+    stayed = grant_in(machine, state, request, old.pool, kept, old.first, old)
+    return stayed or grant_in(machine, state, request, old.pool, old=old)
 
 
 def kept_by(machine: Machine, cpu: CPURequest, old: Grant) -> CPUSet:

@@ -28,10 +28,13 @@ from crirm.model.topology import MemoryKind, Topology
 from crirm.policy.topology_aware.pools import Pool, attached_nodes
 
 Place = int | tuple[int, int]
-"""A pool's number; or a mask of NUMA nodes with CPUs, and at which step of their chain containers begin."""
+"""A pool's number; or a mask of NUMA nodes with CPUs, and at which step of their chain containers begin, or `KEPT`."""
 
 Kinds = frozenset[MemoryKind] | None
 """The kinds of memory that a container may use; None where its pod names none."""
+
+KEPT = -1
+"""In place of a step: the mask is of memory nodes, at which containers stay whatever happens."""
 
 SLOW = frozenset({MemoryKind.PMEM, MemoryKind.CXL})
 """What a container can start cold on."""
@@ -48,6 +51,8 @@ class MemorySets:
 
     def chain(self, place: Place, kinds: Kinds) -> tuple[int, ...]:
         """Return the node sets for containers of *place*, from its own to the last resort; none without such memory."""
+        if not isinstance(place, int) and place[1] == KEPT:
+            return (place[0],)
         key = (place, kinds)
         if key not in self._chains:
             self._chains[key] = (

@@ -58,7 +58,7 @@ def take_near(
     """
     if supply.serves_isolated(pool, request):
         return _from_rings(allocator, supply, request, pool, supply.isolated[pool], kept, near)
-    cpus = _from_rings(allocator, supply, request, pool, supply.shared[pool], kept, near)
+    cpus = _from_rings(allocator, supply, request, pool, supply.loose[pool], kept, near)
     if supply.spares(cpus):
         return cpus
     removable = supply.removable(allocator, pool, request.threads, kept)

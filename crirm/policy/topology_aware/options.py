@@ -6,10 +6,41 @@ from collections.abc import Mapping
 
 import attrs
 
+from crirm.errors import CrirmError, quoted
 from crirm.model.option import option
+from crirm.model.quantity import parse_bytes
+from crirm.policy.api import Limits
 from crirm.policy.globs import check_glob
 from crirm.policy.topology_aware.modes import check_namespace_mode, mode_of
 from crirm.policy.topology_aware.scopes import scope_of
+
+MOST_MOVES = 1000
+
+
+class MovesError(CrirmError):
+    """A number of moves cannot be one."""
+
+
+def check_moves(text: str) -> int:
+    """Return the number of moves per minute that *text* is.
+
+    Raises:
+        MovesError: it is none.
+    """
+    if not (text.isascii() and text.isdecimal()) or int(text) > MOST_MOVES:
+        raise MovesError(f"{quoted(text)} is not a number of containers; write 0 to {MOST_MOVES}")
+    return int(text)
+
+
+def check_per_arrival(text: str) -> int:
+    """Return the number of moves per arrival that *text* is.
+
+    Raises:
+        MovesError: it is none.
+    """
+    if text not in {"0", "1"}:
+        raise MovesError(f"{quoted(text)} is neither 0 nor 1; write 1 to let one container move for a new one")
+    return int(text)
 
 
 @attrs.frozen
@@ -48,6 +79,24 @@ class TopologyAwareOptions:
         "Whether containers of a namespace attract each other, unless they have affinities of their own.",
         default=False,
     )
+    moves_per_minute: str = option(
+        "MovesPerMinute",
+        "How many containers crirm moves in any 60 seconds, so that spread ones come together; 0 moves none.",
+        default="6",
+        check=check_moves,
+    )
+    move_bytes_per_minute: str = option(
+        "MoveBytesPerMinute",
+        "How much memory these may have, by their limits, in any 60 seconds; one with more is never moved.",
+        default="16Gi",
+        check=parse_bytes,
+    )
+    moves_per_arrival: str = option(
+        "MovesPerArrival",
+        "Whether one container is moved (1) or none (0) where a new one would be spread or refused otherwise.",
+        default="0",
+        check=check_per_arrival,
+    )
     placement_scope: str = option(
         "PlacementScope",
         "Whether a pool is chosen for each container (container), or for a pod by its first container (pod).",
@@ -72,3 +121,12 @@ class TopologyAwareOptions:
         "Whether L3 caches are pools, where a NUMA node (or die, or package) holds two or more of them.",
         default=False,
     )
+
+    @property
+    def limits(self) -> Limits:
+        """How much is moved at most."""
+        return Limits(
+            check_moves(self.moves_per_minute),
+            parse_bytes(self.move_bytes_per_minute),
+            check_per_arrival(self.moves_per_arrival),
+        )

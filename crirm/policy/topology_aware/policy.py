@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
-from crirm.model.decision import Effect, StartTimer, StopTimer
+from crirm.model.decision import Effect, Spent, StartTimer, StopTimer
 from crirm.model.events import Timer
 from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.topology import Topology
 from crirm.model.trail import Verdict
 from crirm.model.workload import Container, ContainerKey, ContainerState, Workload
-from crirm.policy.api import Constraints, Json, Placement, Restored
+from crirm.policy.api import Allowance, Constraints, Json, Limits, Placement, Restored
 from crirm.policy.dra import sentence
 from crirm.policy.topology_aware import saving
 from crirm.policy.topology_aware.admission import admit
@@ -22,12 +22,14 @@ from crirm.policy.topology_aware.claimed import on_claims
 from crirm.policy.topology_aware.cramped import cramped
 from crirm.policy.topology_aware.effects import Adjuster, changes, rehomed, warming
 from crirm.policy.topology_aware.granting import grant_in, kept_by, regrant
-from crirm.policy.topology_aware.homes import come_down, housed
+from crirm.policy.topology_aware.homes import come_down, housed, settled
+from crirm.policy.topology_aware.keeping import disturbed, in_place
 from crirm.policy.topology_aware.machine import Machine, make_machine
+from crirm.policy.topology_aware.moving import Mover, Relocation
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.reading import Reader, make_reader
 from crirm.policy.topology_aware.request import Request
-from crirm.policy.topology_aware.state import PolicyState, empty
+from crirm.policy.topology_aware.state import Grant, PolicyState, empty
 from crirm.policy.topology_aware.trail import facts, make_trail, refusal, verdicts
 
 
@@ -62,7 +64,8 @@ class TopologyAware:
             pool = self.machine.pools[found.granted(container.key).pool]
             there = [Verdict(pool.name, facts(choice, pool))]
             return self._placed(state, found, request, there, "kept the CPUs it already had")
-        placed = self._placed(state, self._place(choice), request, verdicts(choice))
+        choice, after = self._place(choice, workload)
+        placed = self._placed(state, after, request, verdicts(choice))
         return attrs.evolve(placed, cramped=cramped(choice))
 
     def release(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:
@@ -93,14 +96,19 @@ class TopologyAware:
         after = None
         if not request.at_root or old.pool == self.machine.root.id:
             after = regrant(self.machine, without, request, old)
-        if after is not None:
+        if after is not None and not self._breaks(state, after, container.key, old):
             after = come_down(self.machine, state, after)
             pool = self.machine.pools[old.pool]
             stayed = [Verdict(pool.name, facts(choice, pool))]
             return self._placed(state, after, request, stayed, "stays in its pool")
+        if old.keep.cpus:
+            here, name = self.machine.pools[old.pool].name, workload.full_name(container.key)
+            msg = f"{name} keeps its CPUs (annotation keep), and {here} has no room for the new size beside them"
+            raise RefusedError(RefusalCode.KEEPS_ITS_PLACE, msg)
         note = f"moved out of {self.machine.pools[old.pool].name}, which is too small for the new size"
         kept = kept_by(self.machine, request.cpu, old)
-        after = come_down(self.machine, state, self._place(choice, kept, old.first))
+        choice, moved = self._place(choice, workload, kept, old)
+        after = come_down(self.machine, state, moved)
         placed = self._placed(state, after, request, verdicts(choice), note)
         return attrs.evolve(placed, cramped=cramped(choice))
 
@@ -141,6 +149,64 @@ class TopologyAware:
         done = changes(before, now, key, workload.full_name(key))
         own = warming(key, before.mems(grant), now.mems(after.granted(key)), now.options)
         return Placement(after, done.adjustments, moves=(*own, *done.moves))
+
+    @property
+    def heeds_keep(self) -> bool:
+        """It does; see `keeping`."""
+        return True
+
+    @property
+    def limits(self) -> Limits:
+        """How much is moved at most; without pinned CPUs nothing is to be gained."""
+        return self.reader.options.limits if self.reader.options.pin_cpu else Limits()
+
+    def gather(self, state: PolicyState, workload: Workload, allowance: Allowance) -> Placement:
+        """Move one container that has been spread for want of room to where all of it fits; see `moving`."""
+        found, waiting = Mover(self.machine, self.reader, state, workload, allowance).together()
+        if found is None:
+            return Placement(state, waiting=waiting)
+        why = f"all of it fits {self.machine.pools[found.after.granted(found.key).pool].name} now that {allowance.why}"
+        return attrs.evolve(self._moved(state, found, why), waiting=waiting)
+
+    def clear_way(self, state: PolicyState, workload: Workload, allowance: Allowance) -> Placement:
+        """Move one container elsewhere, so that a spread one fits one NUMA node; see `moving`."""
+        found = Mover(self.machine, self.reader, state, workload, allowance).out_of_the_way()
+        if found is None:
+            return Placement(state)
+        relocation, gains = found
+        return self._moved(state, relocation, f"{workload.full_name(gains)} can come together then")
+
+    def spread(self, state: PolicyState, workload: Workload) -> tuple[ContainerKey, ...]:
+        """Return the containers that would be on fewer NUMA nodes if they were alone."""
+        return tuple(Mover(self.machine, self.reader, state, workload, Allowance(0, 0)).spread_for_want_of_room())
+
+    def make_room(
+        self, state: PolicyState, workload: Workload, container: Container, allowance: Allowance
+    ) -> Placement | None:
+        """Place *container* in one NUMA node by moving one other container elsewhere; see `moving`."""
+        request = self._request(state, workload, container)
+        found = Mover(self.machine, self.reader, state, workload, allowance).room_for(request)
+        if found is None or found.new is None:
+            return None
+        why = f"{request.name} fits one NUMA node now, which it would not otherwise"
+        other = self._moved(state, found, why)
+        after = self._adjuster(found.after)
+        name = workload.full_name(found.key)
+        done = changes(self._adjuster(state), after, request.key, request.name, {found.key: why})
+        note = f"{name} was moved to make room"
+        trail = make_trail(self.name, request, after, verdicts(found.new), done.moves, note)
+        return Placement(
+            found.after, done.adjustments, trail=trail, moves=trail.moves, others=other.others, spent=other.spent
+        )
+
+    def _moved(self, state: PolicyState, found: Relocation, why: str) -> Placement:
+        """Return the placement of one container that was moved."""
+        request, after = found.choice.request, self._adjuster(found.after)
+        done = changes(self._adjuster(state), after, found.key, request.name, {found.key: why})
+        others = [move for move in done.moves if move.key != found.key]
+        trail = make_trail(self.name, request, after, verdicts(found.choice), others, f"moved: {why}")
+        spent = Spent(0.0, found.bytes)
+        return Placement(found.after, done.adjustments, moves=tuple(done.moves), others=(trail,), spent=(spent,))
 
     def exclusive(self, state: PolicyState) -> Mapping[ContainerKey, CPUSet]:
         """Return the exclusive CPUs of each container that has some."""
@@ -196,18 +262,31 @@ class TopologyAware:
             return None
         able = [one.pool for one in choice.considered if one.lack is None and cpus <= one.pool.cpus]
         around = max(able, key=lambda pool: pool.depth, default=None)
-        return grant_in(self.machine, choice.state, request, around.id, cpus) if around else None
+        found = grant_in(self.machine, choice.state, request, around.id, cpus) if around else None
+        return None if found is None or disturbed(self.machine, choice.state, found) else found
 
-    def _place(self, choice: Comparison, kept: CPUSet = NO_CPUS, first: CPUSet = NO_CPUS) -> PolicyState:
-        pool = choice.best
-        if pool is None:
-            raise refusal(choice)
-        staying = grant_in(self.machine, choice.state, choice.request, pool.id, kept, first) if kept else None
-        after = staying or grant_in(self.machine, choice.state, choice.request, pool.id)
-        if after is None:
-            msg = f"{pool.name} was said to have room"
-            raise AssertionError(msg)
-        return after
+    def _breaks(self, before: PolicyState, after: PolicyState, key: ContainerKey, old: Grant) -> bool:
+        """Whether a resize of *key* within its pool would break what it or another keeps."""
+        stays = not old.keep.cpus or in_place(old, after.granted(key))
+        return not stays or disturbed(self.machine, before, after) is not None
+
+    def _place(
+        self, choice: Comparison, workload: Workload, kept: CPUSet = NO_CPUS, old: Grant | None = None
+    ) -> tuple[Comparison, PolicyState]:
+        """Return the choice of a pool in which nobody is disturbed who keeps its memory, and the state then."""
+        first = old.first if old is not None else NO_CPUS
+        before = settled(self.machine, choice.state) if choice.state.keeping else choice.state
+        while (pool := choice.best) is not None:
+            staying = grant_in(self.machine, choice.state, choice.request, pool.id, kept, first, old) if kept else None
+            after = staying or grant_in(self.machine, choice.state, choice.request, pool.id, old=old)
+            if after is None:
+                msg = f"{pool.name} was said to have room"
+                raise AssertionError(msg)
+            disturbs = disturbed(self.machine, before, after)
+            if disturbs is None:
+                return choice, after
+            choice = attrs.evolve(choice, barred={**choice.barred, pool.id: disturbs})
+        raise refusal(choice, workload)
 
     def _placed(
         self, state: PolicyState, after: PolicyState, request: Request, considered: Iterable[Verdict], *notes: str

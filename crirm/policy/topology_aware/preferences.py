@@ -14,11 +14,14 @@ from crirm.policy.annotations import (
     PREFER_SHARED_CPUS,
     REQUIRE_ISOLATED_CPUS,
     Hints,
+    Keep,
     bad_annotation,
     boolean,
     cold_start_s,
+    keep,
     lookup,
     memory_kinds,
+    move_cost,
     topology_hints,
     word,
 )
@@ -41,6 +44,8 @@ class Preferences:
         cold_s: seconds to run on slow memory after the start; 0 for no cold start.
         hints: what is made of where the devices and disks are that it uses.
         scope: whether a pool is chosen for it or for its pod.
+        keep: what of it stays as it is.
+        move_cost: what it costs to move it; the cheapest is moved first.
         mode: which of equally good pools it gets.
     """
 
@@ -54,6 +59,8 @@ class Preferences:
     require_isolated: bool = False
     hide_hyperthreads: bool = False
     mode: Mode | None = None
+    keep: Keep = Keep.NOTHING
+    move_cost: float = 1.0
 
 
 def preferences(pod: Pod, container: str) -> Preferences:
@@ -74,6 +81,8 @@ def preferences(pod: Pod, container: str) -> Preferences:
         require_isolated=boolean(pod, container, REQUIRE_ISOLATED_CPUS) is True,
         hide_hyperthreads=boolean(pod, container, HIDE_HYPERTHREADS) is True,
         mode=None if mode is None else Mode(mode),
+        keep=keep(pod, container),
+        move_cost=move_cost(pod, container),
     )
 
 

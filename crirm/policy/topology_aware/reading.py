@@ -77,6 +77,7 @@ class Reader:
             affinities=weights(container, workload, self.options),
             mode=wanted.mode or self._modes.of(pod.namespace),
             notes=notes,
+            keep=wanted.keep,
             dra=container.claims,
             pod=None if at_root or scope is Scope.CONTAINER else whole_pod(container, workload, wanted, self.options),
         )

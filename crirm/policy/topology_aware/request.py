@@ -36,6 +36,7 @@ from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
 from crirm.model.resources import Requirements, millicpu_to_shares
 from crirm.model.workload import ContainerKey, TopologyHint
+from crirm.policy.annotations import Keep
 from crirm.policy.topology_aware.memory_sets import Kinds
 from crirm.policy.topology_aware.modes import Mode
 from crirm.policy.topology_aware.options import TopologyAwareOptions
@@ -138,6 +139,7 @@ class Request:
         notes: on what could not be heeded.
         dra: claims of a DRA driver, to run on exactly these.
         pod: what counts of its pod; None where a pool is chosen for each container.
+        keep: what of it stays as it is.
     """
 
     key: ContainerKey
@@ -152,6 +154,7 @@ class Request:
     notes: tuple[str, ...] = ()
     dra: tuple[CPUClaim, ...] = ()
     pod: WholePod | None = None
+    keep: Keep = Keep.NOTHING
 
 
 def cpu_request(

@@ -16,12 +16,14 @@ import attrs
 
 from crirm.errors import CrirmError
 from crirm.model.claims import CPUClaim, all_cpus
-from crirm.model.cpuset import CPUSet, ListFormatError
+from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError, NodeSet
 from crirm.model.workload import ContainerKey
+from crirm.policy.annotations import Keep
 from crirm.policy.api import Json
 from crirm.policy.dra import cpus_of
 from crirm.policy.topology_aware.homes import full_chain, held, housed, own_nodes, settled
 from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.memory_sets import KEPT
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.protection import shortage
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest
@@ -92,6 +94,10 @@ class _Rest:
     """Empty for those that are its exclusive CPUs; so in older versions."""
     held: int | None = _UNKNOWN
     """At which step of the chain of its NUMA nodes; None if its memory is where it naturally belongs."""
+    keep: str = Keep.NOTHING.value
+    kept: str = ""
+    mems: str = ""
+    """The memory nodes that it keeps."""
 
 
 def _grant(machine: Machine, document: Json) -> Grant:
@@ -101,7 +107,8 @@ def _grant(machine: Machine, document: Json) -> Grant:
     try:
         name, rest = document
         saved = _converter().structure(rest, _Rest)
-        exclusive = CPUSet.parse(saved.exclusive)
+        exclusive, kept, mems = CPUSet.parse(saved.exclusive), CPUSet.parse(saved.kept), NodeSet.parse(saved.mems)
+        keep = Keep(saved.keep)
         first = CPUSet.parse(saved.first) & exclusive or exclusive
         dra = tuple(CPUClaim(uid, CPUSet.parse(cpus)) for uid, cpus in saved.dra)
     except (cattrs.BaseValidationError, ListFormatError, ValueError, TypeError) as error:
@@ -109,10 +116,14 @@ def _grant(machine: Machine, document: Json) -> Grant:
     pool = next((pool for pool in machine.pools if pool.name == name), None)
     if pool is None:
         raise MisfitError(f"pool {name} no longer exists")
-    grant = housed(machine, Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm, dra=dra, first=first))
+    bare = Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm, dra=dra, first=first, keep=keep)
+    grant = housed(machine, bare)
+    grant = attrs.evolve(grant, kept=kept & pool.sharable if keep.cpus and grant.on_shared else NO_CPUS)
     _check_cpus(machine, grant, pool)
     _check_claims(machine, grant)
     _check_memory(machine, grant)
+    if there := mems & machine.topology.memory_nodes:
+        return attrs.evolve(grant, place=(there.mask, KEPT)) if keep.memory else grant
     if saved.held is None or not machine.sets.all_kinds:
         return grant
     return _held(machine, grant, saved.held)
@@ -160,13 +171,15 @@ def _check_memory(machine: Machine, grant: Grant) -> None:
 
 
 def _free(state: PolicyState, grant: Grant) -> Grant:
+    if not grant.exclusive.isdisjoint(state.kept):
+        raise MisfitError(f"CPUs {grant.exclusive & state.kept} are kept by another container")
     if not grant.exclusive.isdisjoint(state.taken):
         raise MisfitError(f"CPUs {grant.exclusive & state.taken} already belong to another container")
     others = [claim for claim in state.dra if claim not in grant.dra]
     foreign = state.taken - cpus_of(state.dra) | all_cpus(others)
     if both := all_cpus(grant.dra) & foreign:
         raise MisfitError(f"CPUs {both} of its DRA claims belong to another container")
-    return grant
+    return attrs.evolve(grant, kept=grant.kept - state.taken) if grant.kept else grant
 
 
 def _fitting(machine: Machine, state: PolicyState) -> PolicyState:

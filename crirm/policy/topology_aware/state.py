@@ -12,10 +12,11 @@ from functools import cached_property
 import attrs
 
 from crirm.model.claims import CPUClaim, all_cpus
-from crirm.model.cpuset import NO_CPUS, CPUSet
+from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
 from crirm.model.workload import ContainerKey
+from crirm.policy.annotations import Keep
 from crirm.policy.dra import ClaimCounts, cpus_of, with_claims, without_claims
-from crirm.policy.topology_aware.memory_sets import Kinds, Place
+from crirm.policy.topology_aware.memory_sets import KEPT, Kinds, Place
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.protection import Claim, Home
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest
@@ -35,6 +36,8 @@ class Grant:
         held: whether that is higher than where it naturally belongs.
         dra: the claims of a DRA driver that it runs on; then it has no other CPUs.
         first: the exclusive CPUs that it was created with, of those that it has; see `resizing`.
+        keep: what of it stays as it is; see `keeping`.
+        kept: the shared CPUs that it stays on, if it keeps its CPUs and runs on shared ones.
     """
 
     pool: int
@@ -46,6 +49,8 @@ class Grant:
     held: bool = False
     dra: tuple[CPUClaim, ...] = ()
     first: CPUSet = attrs.field(default=attrs.Factory(lambda self: self.exclusive, takes_self=True))
+    keep: Keep = Keep.NOTHING
+    kept: CPUSet = NO_CPUS
 
     @cached_property
     def own(self) -> CPUSet:
@@ -76,6 +81,11 @@ class Grant:
             "warm": self.warm,
             **rest,
             "held": self.place[1] if self.held and not isinstance(self.place, int) else None,
+            "keep": self.keep.value,
+            "kept": str(self.kept),
+            "mems": ""
+            if isinstance(self.place, int) or self.place[1] != KEPT
+            else str(NodeSet.from_mask(self.place[0])),
         }
 
 
@@ -95,6 +105,7 @@ class PolicyState:
         lifted: see `protection`.
         dra: the DRA claims that containers run on, and how many.
         held: containers whose memory is held; see `homes`.
+        keeping: containers that keep CPUs or memory.
     """
 
     pool_of: Mapping[ContainerKey, int]
@@ -108,6 +119,12 @@ class PolicyState:
     lifted: Mapping[Home, int] = attrs.field(factory=dict)
     dra: ClaimCounts = attrs.field(factory=dict)
     held: frozenset[ContainerKey] = frozenset()
+    keeping: Mapping[ContainerKey, Grant] = attrs.field(factory=dict)
+
+    @cached_property
+    def kept(self) -> CPUSet:
+        """The shared CPUs that nobody can have exclusively, since containers on them keep them."""
+        return CPUSet.union(grant.kept for grant in self.keeping.values())
 
     def grant(self, key: ContainerKey) -> Grant | None:
         """Return what a container has, if it has anything."""
@@ -122,6 +139,8 @@ class PolicyState:
         """Return the state in which *key*, which has nothing, has *grant*; who was lifted is not settled again."""
         filed = {**self.grants[grant.pool], key: grant}
         after = self._counted(pools, grant, 1, {**self.pool_of, key: grant.pool}, filed)
+        if grant.keep is not Keep.NOTHING:
+            after = attrs.evolve(after, keeping={**self.keeping, key: grant})
         return attrs.evolve(after, held=self.held | {key}) if grant.held else after
 
     def without_grant(self, pools: tuple[Pool, ...], key: ContainerKey) -> PolicyState:
@@ -129,6 +148,8 @@ class PolicyState:
         pool_of = dict(self.pool_of)
         filed = dict(self.grants[pool_of.pop(key)])
         after = self._counted(pools, filed.pop(key), -1, pool_of, filed)
+        if key in self.keeping:
+            after = attrs.evolve(after, keeping={k: grant for k, grant in self.keeping.items() if k != key})
         return attrs.evolve(after, held=self.held - {key}) if key in self.held else after
 
     def _counted(
@@ -160,6 +181,7 @@ class PolicyState:
             lifted=self.lifted,
             dra=dra,
             held=self.held,
+            keeping=self.keeping,
         )
 
     def _claims_with(self, grant: Grant, sign: int) -> Mapping[Home, Claim]:

@@ -43,7 +43,27 @@ class Supply:
     def allocatable(self) -> tuple[int, ...]:
         """Thousandths of shared CPUs that can still be promised; the pools above limit it too."""
         left = [1000 * len(cpus) - promised for cpus, promised in zip(self.shared, self._state.shared, strict=True)]
+        for cpus in {grant.kept for grant in self._state.keeping.values() if grant.kept}:
+            here = [pool.id for pool in self._pools if self.shared[pool.id] <= cpus]
+            spare = 1000 * len(cpus) - self._promised_within(cpus, here)
+            left = [min(spare, one) if pool in here else one for pool, one in enumerate(left)]
         return tuple(_capped(self._pools, left))
+
+    def _promised_within(self, cpus: CPUSet, pools: list[int]) -> int:
+        """Return what is promised of *cpus*, which somebody keeps, to those that can run nowhere else.
+
+        These are all containers of *pools*, whose shared CPUs are among *cpus*, and those of others that keep such.
+        """
+        tops = [pool for pool in pools if self._pools[pool].parent not in pools]
+        keepers = [one for one in self._state.keeping.values() if one.kept and one.kept <= cpus]
+        others = sum(one.cpu.part for one in keepers if one.pool not in pools)
+        return others + sum(self._state.shared[pool] for pool in tops)
+
+    @cached_property
+    def loose(self) -> tuple[CPUSet, ...]:
+        """The shared CPUs of each pool that nobody keeps."""
+        kept = self._state.kept
+        return tuple(cpus - kept for cpus in self.shared) if kept else self.shared
 
     @cached_property
     def _spare_above(self) -> tuple[int, ...]:
@@ -58,7 +78,7 @@ class Supply:
     def _with_those_below(self, own: list[int]) -> list[int]:
         spare: list[int] = []
         for pool in self._pools:
-            outside = len(self.shared[pool.id]) - sum(len(self.shared[child]) for child in pool.children)
+            outside = len(self.loose[pool.id]) - sum(len(self.loose[child]) for child in pool.children)
             spare.append(min(own[pool.id], outside + sum(spare[child] for child in pool.children)))
         return spare
 
@@ -89,7 +109,7 @@ class Supply:
             near: CPUs that the container has already.
             roomy: tells whether some of the smallest pools have room for its memory.
         """
-        if not near and not is_place(self._pools, pool) and allocator.alike(self.shared[pool]):
+        if not near and not is_place(self._pools, pool) and allocator.alike(self.loose[pool]):
             taken = NO_CPUS
             for node, part in Crossing(self._pools, pool, self.spare).shares(count, roomy):
                 taken |= self._piece(allocator, node, part, taken)
@@ -98,7 +118,7 @@ class Supply:
         return self._piece(allocator, pool, count, near)
 
     def _piece(self, allocator: CPUAllocator, pool: int, count: int, near: CPUSet) -> CPUSet:
-        cpus = allocator.take(self.shared[pool], count, Priority.HIGH, near)
+        cpus = allocator.take(self.loose[pool], count, Priority.HIGH, near)
         below = range(self._pools[pool].first, pool)
         if all(len(cpus & self.shared[other]) <= self.own_spare[other] for other in below):
             return cpus
@@ -106,7 +126,9 @@ class Supply:
 
     def spares(self, cpus: CPUSet) -> bool:
         """Tell whether *cpus*, which nobody has, can become exclusive and leave every pool what it has promised."""
-        return all(len(cpus & shared) <= self.own_spare[pool] for pool, shared in enumerate(self.shared))
+        return cpus.isdisjoint(self._state.kept) and all(
+            len(cpus & shared) <= self.own_spare[pool] for pool, shared in enumerate(self.shared)
+        )
 
     def can_lose(self, pool: int, cpus: CPUSet) -> bool:
         """Tell whether a pool can do without *cpus*, which nobody has exclusively."""
@@ -149,7 +171,7 @@ class Supply:
         """
         if self.serves_isolated(pool, request):
             return allocator.take(self.cores(pool, self.isolated[pool]), request.taken, Priority.HIGH, near)
-        cpus = allocator.take(self.cores(pool, self.shared[pool]), request.taken, Priority.HIGH, near)
+        cpus = allocator.take(self.cores(pool, self.loose[pool]), request.taken, Priority.HIGH, near)
         if self.spares(cpus):
             return cpus
         removable = self._removable_cores(allocator, pool, request.threads, near)
@@ -187,8 +209,10 @@ class Supply:
     @cached_property
     def own_spare(self) -> tuple[int, ...]:
         """How many shared CPUs each pool can spare as far as only it is concerned: all that nobody in it needs."""
-        users = zip(self.shared, self._state.shared, self._state.users, strict=True)
-        return tuple(max(len(cpus) - _kept(promised, count), 0) for cpus, promised, count in users)
+        users = zip(self.shared, self.loose, self._state.shared, self._state.users, strict=True)
+        return tuple(
+            max(min(len(cpus) - _kept(promised, count), len(loose)), 0) for cpus, loose, promised, count in users
+        )
 
     def removable(self, allocator: CPUAllocator, pool: int, threads: int, near: CPUSet) -> CPUSet:
         """Return as many shared CPUs as a pool can spare, all of which all pools below can spare.
@@ -217,8 +241,8 @@ class Supply:
         return tuple(spare)
 
     def _outside(self, pool: int) -> CPUSet:
-        """Return the pool's shared CPUs that are in none of the pools below it."""
-        return self.shared[pool] - CPUSet.union(self.shared[child] for child in self._pools[pool].children)
+        """Return the pool's shared CPUs that are in none of the pools below it, and that nobody keeps."""
+        return self.loose[pool] - CPUSet.union(self.shared[child] for child in self._pools[pool].children)
 
     def _removable_cores(self, allocator: CPUAllocator, pool: int, threads: int, near: CPUSet) -> CPUSet:
         """Return as many whole cores as the pool can spare, chosen such that all pools below can spare them."""
@@ -230,7 +254,7 @@ class Supply:
     def _removable(self, allocator: CPUAllocator, pool: int, near: CPUSet) -> CPUSet:
         """Return as many of the pool's shared CPUs as it can spare, chosen such that all pools below can spare them."""
         children = self._pools[pool].children
-        outside = self.shared[pool] - CPUSet.union(self.shared[child] for child in children)
+        outside = self.loose[pool] - CPUSet.union(self.shared[child] for child in children)
         cpus = outside | CPUSet.union(self._removable(allocator, child, near) for child in children)
         return allocator.take(cpus, min(self.spare[pool], len(cpus)), Priority.HIGH, near)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import attrs
+
 from crirm.model.cpuset import NO_CPUS, NodeSet
 from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.trail import Move, Trail, Verdict
+from crirm.model.workload import Workload
 from crirm.policy.topology_aware.choice import Comparison, Considered, Lack
 from crirm.policy.topology_aware.effects import Adjuster
 from crirm.policy.topology_aware.hints import next_to_all
 from crirm.policy.topology_aware.homes import own_nodes
+from crirm.policy.topology_aware.keeping import keeper_of, without_keepers
 from crirm.policy.topology_aware.nearness import rings
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.ranking import difference
@@ -65,7 +69,7 @@ def facts(choice: Comparison, pool: Pool) -> tuple[tuple[str, int], ...]:
     return tuple(offers)
 
 
-def refusal(choice: Comparison) -> RefusedError:
+def refusal(choice: Comparison, workload: Workload) -> RefusedError:
     """Return the refusal of a request that fits no pool."""
     pools = [one.pool for one in choice.considered if one.lack is not Lack.HINTS]
     wants = f"{choice.request.name} wants {cpu_text(choice.request.cpu)}"
@@ -73,6 +77,9 @@ def refusal(choice: Comparison) -> RefusedError:
         where = ", ".join(sorted(hint.provider for hint in choice.request.hints))
         what = f"{wants} next to its devices and disks (topologyhints: strict), but no pool is next to all of them"
         return RefusedError(RefusalCode.NOT_NEAR_DEVICES, f"{what}: {where}")
+    kept = _kept(choice, wants, workload)
+    if kept is not None:
+        return kept
     return _refusal(choice, wants, {one.pool.id: one.lack for one in choice.considered if one.lack in _ORDER})
 
 
@@ -115,6 +122,20 @@ def _code(cpu: CPURequest) -> RefusalCode:
     return RefusalCode.TOO_FEW_EXCLUSIVE_CPUS if cpu.threads == 1 else RefusalCode.TOO_FEW_CORES
 
 
+def _kept(choice: Comparison, wants: str, workload: Workload) -> RefusedError | None:
+    """Return the refusal, if the request would fit if others kept nothing."""
+    for disturbed in choice.barred.values():
+        msg = f"{wants}, but {workload.full_name(disturbed)} keeps memory that both might need (annotation keep)"
+        return RefusedError(RefusalCode.OTHERS_KEEP_MEMORY, msg)
+    free = attrs.evolve(choice, state=without_keepers(choice.state)) if choice.state.kept else choice
+    key = None if free is choice or free.best is None else keeper_of(choice.state, free.best.sharable)
+    if key is None:
+        return None
+    cpus = choice.state.keeping[key].kept
+    msg = f"{wants}, but {workload.full_name(key)} keeps the shared CPUs {cpus} that it runs on (annotation keep)"
+    return RefusedError(RefusalCode.OTHERS_KEEP_CPUS, msg)
+
+
 def _short(choice: Comparison, lack: Lack, missing: int) -> str:
     """Return by how much a resize does not fit; what the container has already counts as free."""
     if choice.old_pool is None or missing <= 0:
@@ -147,6 +168,8 @@ def _measure(choice: Comparison, lack: Lack, pool: Pool) -> int:
             return choice.supply.allocatable[pool.id]
         case Lack.MEMORY:
             return choice.promisable(pool.id)
+        case Lack.KEPT:
+            return pool.id not in choice.barred
 
 
 def _granted(grant: Grant, after: Adjuster) -> str:

@@ -95,7 +95,7 @@ def lost_text(rule: Rule, own: float, other: float, winner: str) -> str:
     return _LOST[rule].format(own=mine(own), other=its(other), winner=winner)
 
 
-def lack_text(lack: Lack, own: int, other: int, winner: str) -> str:
+def lack_text(lack: Lack, own: int, other: int, winner: str) -> str:  # noqa: PLR0911 - one line per lack
     """Return why a pool with the value *own* cannot hold a container, while *winner*, which has *other*, can."""
     match lack:
         case Lack.HINTS:
@@ -110,6 +110,8 @@ def lack_text(lack: Lack, own: int, other: int, winner: str) -> str:
             return f"too few shared CPUs: {millicpu_text(own)}; {winner} has {millicpu_text(other)}"
         case Lack.MEMORY:
             return f"too little memory: {size_text(own)}; {winner} has {size_text(other)}"
+        case Lack.KEPT:
+            return f"a container keeps memory there that both might need; {winner} has memory beside it"
         case never:
             assert_never(never)
 

@@ -49,6 +49,8 @@ def options_of(section: type) -> st.SearchStrategy[Any]:
     }
     kinds_of = {field.name: type(getattr(section(), field.name)) for field in attrs.fields(section)}
     of_type = {name: options_of(kind) if attrs.has(kind) else kinds[kind] for name, kind in kinds_of.items()}
+    numbers = [name for name, kind in kinds_of.items() if kind is str and getattr(section(), name)[:1].isdecimal()]
+    of_type |= {name: st.sampled_from(("0", "1", "12", "1500Mi")) for name in numbers}
     checks = {field.name: field.metadata[CHECK] for field in attrs.fields(section) if field.metadata[CHECK]}
     checked = {name: _checked(check, getattr(section(), name), of_type[name]) for name, check in checks.items()}
     return st.builds(section, **{**of_type, **checked})

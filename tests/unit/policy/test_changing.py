@@ -16,9 +16,10 @@ from crirm.model.decision import UNADJUSTED, Adjustment, State, UpdateContainer
 from crirm.model.events import PodRemoved
 from crirm.policy.activation import Plan, plan
 from crirm.policy.api import Constraints, CPUConstraint
+from crirm.policy.keeping import staying
 from crirm.policy.pipeline import initial, step
 from crirm.policy.registry import POLICIES
-from tests.unit.policy.test_policies import PolicyMachine, options_of
+from tests.unit.policy.test_policies import STEP_S, PolicyMachine, options_of
 
 if TYPE_CHECKING:
     from crirm.model.topology import Topology
@@ -62,6 +63,7 @@ class ChangingMachine(PolicyMachine):
         self.one_can_go_back(found)
         self.changes.append((len(self.journal), policy))
         self.policy, self.state = policy, found.state
+        self.spent = []  # another budget
         self.changed_options = options
         self.reserved = reserved_cpus if name != "none" else self.reserved
 
@@ -117,9 +119,12 @@ class ChangingMachine(PolicyMachine):
         restored = self.policy.restore(self.policy.save(self.state.policy), self.state.workload)
         assert (self.state.policy, {}) == (restored.state, restored.dropped)
         whole = Adjustment(cpus=self.topology.online, mems=self.topology.memory_nodes)
+        adjustments = restored.adjustments
+        if not self.policy.heeds_keep:  # the pipeline does
+            adjustments = staying(self.state.workload, self.state.adjustments, adjustments)
         owned = CPUSet.union(self.policy.exclusive(self.state.policy).values()) if self.binds else CPUSet()
         for key, adjustment in self.state.adjustments.items():
-            wanted = restored.adjustments.get(key, UNADJUSTED)
+            wanted = adjustments.get(key, UNADJUSTED)
             allowed = self.topology.online - owned if key in self.state.degraded else whole.cpus
             cpus = allowed if wanted.cpus is None and adjustment.cpus is not None else wanted.cpus
             mems = whole.mems if wanted.mems is None and adjustment.mems is not None else wanted.mems
@@ -131,14 +136,14 @@ class ChangingMachine(PolicyMachine):
         assert self.again() == self.state, "the same sequence gives the same result"
         for pod in sorted(self.state.workload.pods):
             self.do(PodRemoved(pod))
-        assert initial(self.policy) == self.state, "when all is released, all is as it was"
+        assert initial(self.policy) == attrs.evolve(self.state, moved=()), "when all is released, all is as it was"
 
     def again(self) -> State:
         policy = self.kind.make(self.topology, self.constraints, self.options)
         state, at = initial(policy), 0
         for index, new in (*self.changes, (len(self.journal), None)):
             for number in range(at, index):
-                state = step(policy, state, self.journal[number], now_s=float(number)).state
+                state = step(policy, state, self.journal[number], now_s=STEP_S * number).state
             if new is not None:
                 state, policy = planned(policy, new, state, self.topology).state, new
             at = index

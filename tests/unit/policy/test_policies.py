@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from crirm.hosts.synthetic import HostSpec, MemoryOnlyNode, topology_of
 from crirm.model.claims import CPUClaim
 from crirm.model.cpuset import CPUSet
-from crirm.model.decision import NO_QUOTA, Decision, UpdateContainer
+from crirm.model.decision import NO_QUOTA, Decision, Spent, UpdateContainer
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -43,8 +43,10 @@ from crirm.model.remedy import remedied
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.topology import MemoryKind
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
+from crirm.policy.annotations import keeps
 from crirm.policy.api import Constraints, CPUConstraint, PolicyDescription
 from crirm.policy.creation import asked_before
+from crirm.policy.keeping import staying
 from crirm.policy.pipeline import initial, step
 from crirm.policy.registry import POLICIES
 from crirm.policy.static.options import OptionsError
@@ -82,6 +84,15 @@ MEMORY_ANNOTATIONS = st.fixed_dictionaries(
         f"cold-start.{NS}": st.just("duration: 60s"),
     },
 )
+KEEP_ANNOTATIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        f"keep.{NS}": st.sampled_from(("cpus", "memory", "all")),
+        f"move-cost.{NS}": st.sampled_from(("0", "3.5")),
+    },
+)
+STEP_S = 7.0
+"""Between two events, so that a budget of a minute runs out and comes back."""
 
 
 def _memory_only(cpu_nodes: int) -> st.SearchStrategy[MemoryOnlyNode]:
@@ -113,13 +124,21 @@ def options_of(kind: PolicyDescription) -> st.SearchStrategy[Any]:
     return _switched(kind.options)
 
 
+_MOVES = {
+    "moves_per_minute": st.sampled_from(("0", "1", "6")),
+    "moves_per_arrival": st.sampled_from(("0", "1")),
+    "move_bytes_per_minute": st.sampled_from(("0", "512Mi", "16Gi")),
+}
+
+
 def _switched(options: type) -> st.SearchStrategy[Any]:
     fields = attrs.fields(options)
     switches = {field.name: st.booleans() for field in fields if field.default in (True, False)}
     groups = {field.name: _switched(type(field.default)) for field in fields if attrs.has(type(field.default))}
     checks = {field.name: field.metadata[CHECK] for field in fields if field.name in groups}
     allowed = {name: one.filter(partial(passes, checks[name])) for name, one in groups.items()}
-    return st.fixed_dictionaries({**switches, **allowed}).map(lambda chosen: options(**chosen))
+    moves = _MOVES if "moves_per_minute" in attrs.fields_dict(options) else {}
+    return st.fixed_dictionaries({**switches, **allowed, **moves}).map(lambda chosen: options(**chosen))
 
 
 def requirements(qos: QoSClass, cpu: int, memory: Bytes) -> Requirements:
@@ -130,6 +149,14 @@ def requirements(qos: QoSClass, cpu: int, memory: Bytes) -> Requirements:
             return Requirements(MilliCPU(cpu), None, memory, None)
         case QoSClass.BEST_EFFORT:
             return Requirements()
+
+
+def subject_of(event: Event) -> ContainerKey | None:
+    """Return the container that an event is about."""
+    key: ContainerKey | None = (
+        event.container.key if isinstance(event, ContainerRequested) else getattr(event, "key", None)
+    )
+    return key
 
 
 def differences(
@@ -168,6 +195,7 @@ class PolicyMachine(RuleBasedStateMachine):
         super().__init__()
         self.journal: list[Event] = []
         self.count = 0
+        self.spent: list[Spent] = []
 
     @initialize(topology=topologies(), reserved=st.integers(1, 3), data=st.data())
     def boot(self, topology: Topology, reserved: int, data: st.DataObject) -> None:
@@ -185,7 +213,7 @@ class PolicyMachine(RuleBasedStateMachine):
 
     def do(self, event: Event) -> Decision:
         before, shown = self.state, repr(self.state.policy)
-        decision = step(self.policy, before, event, now_s=float(len(self.journal)))
+        decision = step(self.policy, before, event, now_s=STEP_S * len(self.journal))
         assert shown == repr(before.policy), "nothing is changed in place"
         self.journal.append(event)
         self.state = decision.state
@@ -198,8 +226,26 @@ class PolicyMachine(RuleBasedStateMachine):
             if isinstance(effect, UpdateContainer) and effect.key in self.state.adjustments:
                 assert effect.adjustment == self.state.adjustments[effect.key]
                 assert effect.id == self.state.workload.containers[effect.key].id
-        self.everybody_who_moves_can_learn_why(before, decision)
+        self.everybody_who_moves_can_learn_why(before, event, decision)
+        self.what_is_kept_stays(before, event, decision)
+        self.no_more_is_moved_than_the_budget_says(STEP_S * (len(self.journal) - 1))
         return decision
+
+    def what_is_kept_stays(self, before: State, event: Event, decision: Decision) -> None:
+        """Nothing but its own resize, or its own placement, changes what a container keeps."""
+        now, containers = decision.state.adjustments, decision.state.workload.containers
+        for key in before.adjustments.keys() & now.keys() - before.degraded.keys() - decision.state.degraded.keys():
+            kept = keeps(decision.state.workload.pod_of(containers[key]), containers[key].name)
+            if subject_of(event) == key:
+                continue
+            assert not kept.cpus or before.adjustments[key].cpus == now[key].cpus, f"{key} keeps its CPUs"
+            assert not kept.memory or before.adjustments[key].mems == now[key].mems, f"{key} keeps its memory nodes"
+
+    def no_more_is_moved_than_the_budget_says(self, now_s: float) -> None:
+        self.spent += [one for one in self.state.moved if one.at_s == now_s]
+        recent, limits = [one for one in self.spent if one.at_s > now_s - 60], self.policy.limits
+        assert len(recent) <= limits.moves_per_minute
+        assert sum(one.bytes for one in recent) <= limits.bytes_per_minute
 
     def everything_that_is_said_to_fit_fits(self, event: Event, refusal: RefusedError) -> None:
         assert not refusal.remedies or refusal.reason is RefusalReason.NO_ROOM or refusal.code in ABOUT_SIZE
@@ -209,9 +255,12 @@ class PolicyMachine(RuleBasedStateMachine):
             again = step(self.policy, state, changed, now_s=0.0)
             assert again.refusal is None, f"refused, although it was said to fit {remedy.text}"
 
-    def everybody_who_moves_can_learn_why(self, before: State, decision: Decision) -> None:
+    def everybody_who_moves_can_learn_why(self, before: State, event: Event, decision: Decision) -> None:
+        """Whoever was placed, for itself, has a trail; all others are told of."""
         now = decision.state.adjustments
         placed = {trail.key for trail in decision.trails}
+        if not isinstance(event, Synchronised):
+            placed &= {subject_of(event)}
         last = {(move.key, move.what): move for move in decision.moves if move.key in now}
         for key, what, then, after in differences(before.adjustments, now):
             assert key in placed or (key, what) in last, f"nobody says why {what} of {key} went from {then} to {after}"
@@ -226,7 +275,7 @@ class PolicyMachine(RuleBasedStateMachine):
     @rule(
         qos=st.sampled_from((*QoSClass, QoSClass.GUARANTEED)),
         namespace=st.sampled_from(("default", "default", "kube-system")),
-        annotations=st.one_of(st.just({}), ANNOTATIONS, MEMORY_ANNOTATIONS),
+        annotations=st.one_of(st.just({}), ANNOTATIONS, MEMORY_ANNOTATIONS, KEEP_ANNOTATIONS, KEEP_ANNOTATIONS),
         asked=st.lists(st.tuples(CPU, MEMORY), min_size=1, max_size=2),
         again=st.booleans(),
         started=st.booleans(),
@@ -340,8 +389,8 @@ class PolicyMachine(RuleBasedStateMachine):
         wanted = requirements(before.workload.pods[container.pod].qos, cpu, memory)
         decision = self.do(ResizeRequested(container.key, LinuxResources(cpu_shares=cpu), wanted))
         if decision.refusal is None:
-            self.do(ResizeDone(container.key) if accepted else ResizeFailed(container.key))
-            if not accepted:
+            answer = self.do(ResizeDone(container.key) if accepted else ResizeFailed(container.key))
+            if not accepted and not answer.trails:
                 assert (before.policy, before.adjustments) == (self.state.policy, self.state.adjustments)
 
     @rule(data=st.data())
@@ -446,11 +495,10 @@ class PolicyMachine(RuleBasedStateMachine):
         if hasattr(self, "state"):
             saved = json.loads(json.dumps(self.policy.save(self.state.policy)))
             restored = self.policy.restore(saved, self.state.workload)
-            assert (self.state.policy, self.state.adjustments, {}) == (
-                restored.state,
-                restored.adjustments,
-                restored.dropped,
-            )
+            adjustments = restored.adjustments
+            if not self.policy.heeds_keep:  # the pipeline does, and has it in the state
+                adjustments = staying(self.state.workload, self.state.adjustments, adjustments)
+            assert (self.state.policy, self.state.adjustments, {}) == (restored.state, adjustments, restored.dropped)
 
     def teardown(self) -> None:
         if not hasattr(self, "state"):
@@ -458,11 +506,11 @@ class PolicyMachine(RuleBasedStateMachine):
         policy = self.kind.make(self.topology, self.constraints, self.options)
         again = initial(policy)
         for index, event in enumerate(self.journal):
-            again = step(policy, again, event, now_s=float(index)).state
+            again = step(policy, again, event, now_s=STEP_S * index).state
         assert again == self.state, "the same sequence gives the same result"
         for pod in sorted(self.state.workload.pods):
             self.do(PodRemoved(pod))
-        assert initial(self.policy) == self.state, "when all is released, all is as it was"
+        assert initial(self.policy) == attrs.evolve(self.state, moved=()), "when all is released, all is as it was"
 
 
 SETTINGS = settings(

@@ -37,7 +37,7 @@ from crirm.replay.records import start_of
 from crirm.replay.report import Observer, read_report, report_record
 from crirm.replay.run import Replay
 from crirm.replay.trace import Header, TraceReader, TraceWriter
-from tests.unit.policy.test_policies import PolicyMachine
+from tests.unit.policy.test_policies import STEP_S, PolicyMachine
 from tests.unit.replay.scenes import AWARE, BEGIN_S, STATIC, Replayed, Scene, container, pod, replayed, web
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class RecordingMachine(PolicyMachine):
         before = self.state
         decision = super().do(event)
         if self.writer is not None and not self.checked:
-            line = self.writer.entry(float(len(self.journal) - 1), event, before, decision)
+            line = self.writer.entry(STEP_S * (len(self.journal) - 1), event, before, decision)
             if line:
                 self.lines.append(line)
                 self.decided.append(canonical(decision_record(decision)))

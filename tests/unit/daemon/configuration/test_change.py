@@ -17,9 +17,12 @@ from crirm.daemon.configuration.change import Proposal, RejectedError
 from crirm.daemon.dump.dumper import Dumper
 from crirm.daemon.placement.transaction import Transaction
 from crirm.daemon.settings import Settings
+from crirm.model.cpuset import CPUSet
+from crirm.model.decision import Adjustment
 from crirm.model.events import ContainerRemoved
 from crirm.policy.activation import plan
-from crirm.policy.api import Choice
+from crirm.policy.annotations import NS
+from crirm.policy.api import Choice, Placement
 from crirm.policy.none import NonePolicy
 from tests.unit.daemon.configuration.test_overrides import Bench
 from tests.unit.daemon.nodes import good
@@ -32,8 +35,18 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from crirm.daemon.node import DecidingNode
-    from crirm.model.workload import ContainerKey
+    from crirm.model.workload import Container, ContainerKey
     from crirm.policy.api import Json
+
+
+class Elsewhere(Counting):
+    """Gives the highest CPUs."""
+
+    def _place(self, state: Any, container: Container) -> Placement:
+        placement = super()._place(state, container)
+        moved = {key: CPUSet(self.size - 1 - cpu for cpu in cpus) for key, cpus in placement.state.items()}
+        return attrs.evolve(placement, state=moved, changed={key: Adjustment(cpus) for key, cpus in moved.items()})
+
 
 SETTINGS = Settings(policy=Choice("counting"))
 
@@ -153,3 +166,18 @@ async def test_a_node_that_is_to_place_again_does_not_retire(autojump_clock: Moc
         await trio.sleep(20)
         assert (bench.decider.node, bench.change._retiring) == (bench, None)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_configuration_that_would_change_what_a_container_keeps_is_rejected(nursery: trio.Nursery) -> None:
+    bench = bench_with(nursery)
+    state = bench.engine.state
+    (key,) = state.adjustments
+    pod = state.workload.pod_of(state.workload.containers[key])
+    for value, rejected in (("cpus", True), ("memory", False)):
+        keeping = attrs.evolve(pod, annotations={f"keep.{NS}": value})
+        pods = {**state.workload.pods, pod.id: keeping}
+        bench.engine.state = attrs.evolve(state, workload=attrs.evolve(state.workload, pods=pods))
+        refusal = proposal(bench, Elsewhere(8), {}, SETTINGS)[0].refusal
+        assert bool(refusal) is rejected
+        if rejected:
+            assert "it would change what running containers keep (annotation keep): shop/web/a (CPUs)" in refusal

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from crirm.daemon.state.journal import entries
 from crirm.model.events import (
+    ContainerExited,
     ContainerRemoved,
     ResizeDone,
     Synchronised,
 )
-from crirm.model.workload import ContainerId, ContainerState
+from crirm.model.workload import ContainerId, ContainerKey, ContainerState
 from crirm.policy.activation import plan
 from crirm.system.journal_file import read_journal
 from crirm.system.store import Entry
 from tests.unit.daemon.lives import Process
 from tests.unit.policy.counting import Counting
+from tests.unit.policy.nodes import node
 from tests.unit.policy.test_pipeline import cpus, pod, resize, wanted
 
 
@@ -84,3 +87,16 @@ def test_a_start_names_the_policy_in_full(home: str) -> None:
     process.end()
     (entry,) = [entry for _, entry in read_journal(home)]
     assert entry.outcome.startswith("policy topology-aware, machine 0123456789ab; ")
+
+
+def test_a_container_that_is_moved_has_an_entry_with_the_cause() -> None:
+    one = node()
+    for name, cpu in (("a", 3000), ("b", 2000), ("x", 2000)):
+        one.run(name, cpu)
+    before = one.state
+    decision = one.end("b")
+    ended, moved = entries(5.0, ContainerExited(ContainerKey("b")), before, decision)
+    assert (ended.kind, ended.key) == ("exited", "b")
+    assert (moved.kind, moved.pod, moved.key) == ("moved", "default/x", "x")
+    assert moved.outcome.startswith(f"CPUs {before.adjustments[ContainerKey('x')].cpus} -> {one.cpus('x')}: all of it")
+    assert "now that default/b/c has ended" in moved.outcome

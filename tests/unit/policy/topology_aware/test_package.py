@@ -31,6 +31,9 @@ def test_options_have_the_keys_of_the_original() -> None:
         "ColocateNamespaces": False,
         "PlacementScope": "container",
         "CachePools": False,
+        "MovesPerMinute": "6",
+        "MoveBytesPerMinute": "16Gi",
+        "MovesPerArrival": "0",
         "Placement": "spread",
         "NamespacePlacements": {},
     }

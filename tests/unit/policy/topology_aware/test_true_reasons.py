@@ -156,7 +156,7 @@ def test_what_a_refusal_says_the_best_pool_has_can_be_had(node: Node, request: R
     choice = Comparison(node.policy.machine, node.state, request)
     if choice.best is not None:
         return
-    refused = refusal(choice)
+    refused = refusal(choice, node.workload)
     found = HAS.search(refused.message)
     if found is None:
         told = ("no pool has shared CPUs left", "no pool is next to all of them")

@@ -1,0 +1,365 @@
+"""Moving containers that are placed already: those that were spread come together, and one makes room for a new one.
+
+A container is *spread* if its CPUs, or its memory, are of more NUMA nodes than they need be. How far it extends is told
+by its pool, not by who else takes CPUs there at the moment. A move is a placement by the ordinary rules, in the state
+without the container, that is taken only if
+
+- it extends over fewer NUMA nodes with CPUs or memory, and over more with neither,
+- nobody else has to go to more memory nodes for it.
+
+A container that makes room for a new one may not extend further than before, and is the cheapest for which this works:
+by the ``move-cost`` of its pod, then by the memory that it may have. Only a few are tried in earnest, those of which a
+sum of CPUs says that it should work, so that the time for a decision stays bounded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Final
+
+import attrs
+
+from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
+from crirm.model.refusal import RefusedError
+from crirm.model.workload import ContainerKey, Workload
+from crirm.policy.annotations import keeps, move_cost
+from crirm.policy.api import Allowance
+from crirm.policy.topology_aware.choice import Comparison
+from crirm.policy.topology_aware.effects import Adjuster
+from crirm.policy.topology_aware.granting import grant_in
+from crirm.policy.topology_aware.homes import settled
+from crirm.policy.topology_aware.keeping import disturbed
+from crirm.policy.topology_aware.machine import Machine
+from crirm.policy.topology_aware.pools import Pool
+from crirm.policy.topology_aware.reading import Reader
+from crirm.policy.topology_aware.request import CPUClass, Request
+from crirm.policy.topology_aware.state import Grant, PolicyState, empty
+from crirm.policy.topology_aware.supply import Supply
+
+TRIES: Final = 6
+"""How many moves are tried in earnest for one event."""
+PLACES: Final = 3
+"""How many NUMA nodes are tried for a container that is to make room."""
+
+
+@attrs.frozen(order=True)
+class Extent:
+    """Over how many NUMA nodes a container extends."""
+
+    cpus: int
+    memory: int
+
+    def within(self, other: Extent) -> bool:
+        """Whether neither is more than in *other*."""
+        return self.cpus <= other.cpus and self.memory <= other.memory
+
+
+@attrs.frozen
+class Relocation:
+    """One container that is placed again.
+
+    Args:
+        key: which.
+        choice: among the pools, without the container.
+        after: the state in which it has its new place.
+        bytes: memory that may have to move.
+        new: the request of the new container for which it made room, and the choice of that one's place.
+    """
+
+    key: ContainerKey
+    choice: Comparison
+    after: PolicyState
+    bytes: int
+    new: Comparison | None = None
+
+
+@attrs.frozen(eq=False)
+class Mover:
+    """Finds moves in one state."""
+
+    machine: Machine
+    reader: Reader
+    state: PolicyState
+    workload: Workload
+    allowance: Allowance
+
+    # --- coming together -----------------------------------------------------------------------------------------
+
+    def together(self) -> tuple[Relocation | None, tuple[ContainerKey, ...]]:
+        """Return the best move by which a spread container comes together, and who would if more might be moved."""
+        waiting: list[ContainerKey] = []
+        for key in self._spread()[:TRIES]:
+            found = self._gathered(key)
+            if found is None:
+                continue
+            if self.allowance.moves and found.bytes <= self.allowance.bytes:
+                return found, tuple(waiting)
+            waiting.append(key)
+            if not self.allowance.moves:
+                break
+        return None, tuple(waiting)
+
+    def wide(self) -> Iterator[tuple[ContainerKey, Grant]]:
+        """Yield the containers that extend over more NUMA nodes than their CPUs need."""
+        for pool in self.machine.pools:
+            if len(self._cpu_nodes(pool)) < 2:
+                continue
+            for key, grant in self.state.grants[pool.id].items():
+                extent = self.extent(self.state, grant)
+                if (
+                    grant.cpu.cls is CPUClass.NORMAL
+                    and not grant.dra
+                    and max(extent.cpus, extent.memory) > self._needed(grant)
+                ):
+                    yield key, grant
+
+    def spread_for_want_of_room(self) -> Iterator[ContainerKey]:
+        """Yield the containers that would be on fewer NUMA nodes with CPUs or memory if they were alone."""
+        nobody = empty(self.machine.pools)
+        for key, grant in sorted(self.wide(), key=lambda one: one[0]):
+            request = self._request(key, grant)
+            best = (
+                None if request is None else Comparison(self.machine, nobody, attrs.evolve(request, affinities={})).best
+            )
+            extent = self.extent(self.state, grant)
+            if best is not None and len(self._cpu_nodes(best)) < max(extent.cpus, extent.memory):
+                yield key
+
+    def _needed(self, grant: Grant) -> int:
+        """Return on how many NUMA nodes a container could be if it were alone."""
+        sizes = sorted((len(pool.sharable | pool.isolated) for pool in self.node_pools), reverse=True)
+        wanted, nodes = max(grant.cpu.taken + -(-grant.cpu.part // 1000), 1), 0
+        while nodes < len(sizes) and wanted > 0:
+            wanted -= sizes[nodes]
+            nodes += 1
+        return max(nodes, 1)
+
+    def _spread(self) -> list[ContainerKey]:
+        """Return the containers that a sum of CPUs says could come together, those that gain most first."""
+        supply = Supply(self.machine.pools, self.state)
+        found = []
+        for key, grant in self.wide():
+            extent = self.extent(self.state, grant)
+            may_hold = (self._may_hold(supply, place, grant, extent) for place in self.machine.pools)
+            if self._may_move(key, grant) and any(may_hold):
+                found.append((-extent.cpus - extent.memory, self._cost(key), grant.memory.use, key))
+        return [key for *_, key in sorted(found)]
+
+    def out_of_the_way(self) -> tuple[Relocation, ContainerKey] | None:
+        """Return a move after which a spread container could come together, and that container."""
+        for gains, grant in sorted(self.wide(), key=lambda one: (self._cost(one[0]), one[1].memory.use, one[0])):
+            request = self._request(gains, grant) if self._may_move(gains, grant) else None
+            if request is None:
+                continue
+            alone = settled(self.machine, self.state.without_grant(self.machine.pools, gains))
+            for place, key in self._in_the_way(Comparison(self.machine, alone, request))[:TRIES]:
+                found = self._cleared(place, key, gains) if key != gains else None
+                if found is not None and found.bytes <= self.allowance.bytes:
+                    return found, gains
+        return None
+
+    def _cleared(self, place: Pool, key: ContainerKey, gains: ContainerKey) -> Relocation | None:
+        """Return the move of *key* out of *place*, if *gains* could come together then."""
+        grant = self.state.granted(key)
+        request = self._request(key, grant)
+        if request is None or request.hints or request.affinities:
+            return None
+        without = settled(self.machine, self.state.without_grant(self.machine.pools, key))
+        choice, before = Comparison(self.machine, without, request), self.extent(self.state, grant)
+        for elsewhere in self._places(choice, place):
+            after = self._granted(without, request, elsewhere.id, grant.exclusive & elsewhere.cpus)
+            if after is None or not self.extent(after, after.granted(key)).within(before) or self._burdens(after, key):
+                continue
+            if attrs.evolve(self, state=after)._gathered(gains) is not None:
+                return Relocation(key, choice, after, self._bytes(after, key))
+        return None
+
+    def _may_hold(self, supply: Supply, place: Pool, grant: Grant, extent: Extent) -> bool:
+        """Whether *place* is narrower and seems to have enough CPUs, those that the container has there included."""
+        if len(self._cpu_nodes(place)) >= max(extent.cpus, extent.memory):
+            return False
+        if not grant.cpu.taken:
+            left = 1000 * len(supply.shared[place.id]) - self.state.shared[place.id]
+            return left >= grant.cpu.part and bool(supply.shared[place.id])
+        free = supply.isolated if grant.exclusive <= self.machine.root.isolated else supply.shared
+        return len(free[place.id]) + len(grant.exclusive & place.cpus) >= grant.cpu.taken
+
+    def _gathered(self, key: ContainerKey) -> Relocation | None:
+        """Return the move of one container to the best place for it, if it extends less far there."""
+        grant = self.state.granted(key)
+        request = self._request(key, grant)
+        if request is None:
+            return None
+        without = settled(self.machine, self.state.without_grant(self.machine.pools, key))
+        choice = Comparison(self.machine, without, request)
+        pool = choice.best
+        if pool is None or len(self._cpu_nodes(pool)) >= len(self._cpu_nodes(self.machine.pools[grant.pool])):
+            return None
+        after = self._granted(without, request, pool.id, grant.exclusive & pool.cpus)
+        if after is None:
+            return None
+        before, now = self.extent(self.state, grant), self.extent(after, after.granted(key))
+        if now == before or not now.within(before) or self._burdens(after, key):
+            return None
+        return Relocation(key, choice, after, self._bytes(after, key))
+
+    # --- one move for an arrival ---------------------------------------------------------------------------------
+
+    def room_for(self, request: Request) -> Relocation | None:
+        """Return the cheapest move of one container after which that of *request* fits one NUMA node; None without."""
+        choice = Comparison(self.machine, self.state, request)
+        if request.at_root or request.cpu.cls is CPUClass.RESERVED or self._fits(choice):
+            return None
+        for place, key in self._in_the_way(choice)[:TRIES]:
+            found = self._swapped(request, place, key)
+            if found is not None and found.bytes <= self.allowance.bytes:
+                return found
+        return None
+
+    def _fits(self, choice: Comparison) -> bool:
+        """Whether the best place for a new container is within one NUMA node already."""
+        return choice.best is not None and len(self._cpu_nodes(choice.best)) <= 1
+
+    def _in_the_way(self, choice: Comparison) -> list[tuple[Pool, ContainerKey]]:
+        """Return pairs of a NUMA node and a container whose CPUs there would suffice, the cheapest to move first."""
+        cpu, supply = choice.request.cpu, choice.supply
+        spare = {pool.id: supply.sliceable(pool.id) for pool in self.node_pools}
+        largest = max((grant.cpu.taken for filed in choice.state.grants for grant in filed.values()), default=0)
+        roomiest = sorted(spare.values(), reverse=True)[:2]
+        found = []
+        for place in self.node_pools:
+            short = cpu.taken - supply.sliceable(place.id, cpu.part)
+            if len(place.sharable) < cpu.taken or short > largest:
+                continue
+            best_elsewhere = roomiest[-1] if spare[place.id] == roomiest[0] else roomiest[0]
+            for key, grant in self._running_in(place):
+                if grant.cpu.taken < short:  # most of them, quickly
+                    continue
+                there = grant.exclusive & place.cpus
+                if len(there) < short or grant.cpu.taken > best_elsewhere + len(grant.exclusive - there):
+                    continue
+                if not (there or short <= 0) or not self._may_move(key, grant):
+                    continue
+                found.append((self._cost(key), grant.memory.use, grant.cpu.taken, place.id, key))
+        return [(self.machine.pools[place], key) for *_, place, key in sorted(found)]
+
+    def _running_in(self, place: Pool) -> Iterator[tuple[ContainerKey, Grant]]:
+        """Yield the containers that are in *place*, and those that have CPUs of their own there."""
+        for pool in range(place.first, place.id + 1):
+            yield from self.state.grants[pool].items()
+        for pool in self.machine.pools[place.id].ancestors[1:]:
+            for key, grant in self.state.grants[pool].items():
+                if not grant.exclusive.isdisjoint(place.cpus):
+                    yield key, grant
+
+    def _swapped(self, new: Request, place: Pool, key: ContainerKey) -> Relocation | None:
+        """Return the move of *key* out of the way of *new*, if both have a place then that is as good as can be."""
+        grant = self.state.granted(key)
+        request = self._request(key, grant)
+        if request is None or request.hints or request.affinities:
+            return None
+        without = settled(self.machine, self.state.without_grant(self.machine.pools, key))
+        if not _holds(Comparison(self.machine, without, new), place):
+            return None
+        arrived = grant_in(self.machine, without, new, place.id)
+        if arrived is None:
+            return None
+        choice = Comparison(self.machine, arrived, request)
+        before = self.extent(self.state, grant)
+        for elsewhere in self._places(choice, place):
+            after = self._granted(arrived, request, elsewhere.id, grant.exclusive & elsewhere.cpus)
+            if after is None or not self.extent(after, after.granted(key)).within(before):
+                continue
+            if not self._burdens(after, key, new.key):
+                alone = settled(self.machine, after.without_grant(self.machine.pools, new.key))
+                return self._confirmed(Relocation(key, choice, after, self._bytes(after, key)), alone, new, place)
+        return None
+
+    def _confirmed(self, found: Relocation, alone: PolicyState, new: Request, place: Pool) -> Relocation | None:
+        """Return *found* with the choice of the new container's place, which has to be the one room was made in."""
+        choice = Comparison(self.machine, alone, new)
+        if choice.best is not place:
+            pool = choice.best
+            after = grant_in(self.machine, alone, new, pool.id) if pool and len(self._cpu_nodes(pool)) <= 1 else None
+            if after is None or self._burdens(after, found.key, new.key):
+                return None
+            found = attrs.evolve(found, after=after)
+        return attrs.evolve(found, new=choice)
+
+    def _places(self, choice: Comparison, but: Pool) -> list[Pool]:
+        """Return the NUMA nodes that can hold the container of *choice*, those that it fills best first."""
+        able = [pool for pool in self.node_pools if pool is not but and _holds(choice, pool)]
+        return sorted(able, key=lambda pool: (choice.exclusive(pool.id), pool.id))[:PLACES]
+
+    # --- both ----------------------------------------------------------------------------------------------------
+
+    def extent(self, state: PolicyState, grant: Grant) -> Extent:
+        """Return over how many NUMA nodes the container with *grant* extends in *state*."""
+        pool = self.machine.pools[grant.pool]
+        cpus = grant.exclusive | pool.sharable if grant.on_shared else grant.exclusive
+        nodes = self.machine.topology.nodes_of(cpus) if cpus else self._cpu_nodes(pool)
+        return Extent(len(nodes), len(Adjuster(self.machine, self.reader.options, state).mems(grant)))
+
+    @cached_property
+    def node_pools(self) -> list[Pool]:
+        """The largest pools that are within one NUMA node."""
+        pools = self.machine.pools
+        narrow = [pool for pool in pools if len(self._cpu_nodes(pool)) == 1]
+        return [pool for pool in narrow if pool.parent is None or len(self._cpu_nodes(pools[pool.parent])) > 1]
+
+    def _cpu_nodes(self, pool: Pool) -> NodeSet:
+        return pool.nodes & self.machine.topology.cpu_nodes
+
+    def _may_move(self, key: ContainerKey, grant: Grant) -> bool:
+        if grant.cpu.cls is CPUClass.RESERVED or grant.dra or not grant.warm or self.allowance.is_held(key):
+            return False
+        container = self.workload.containers[key]
+        kept = keeps(self.workload.pod_of(container), container.name)
+        return not kept.cpus and not kept.memory
+
+    def _cost(self, key: ContainerKey) -> float:
+        container = self.workload.containers[key]
+        try:
+            return move_cost(self.workload.pod_of(container), container.name)
+        except RefusedError:  # it was placed when that was not read
+            return 1.0
+
+    def _request(self, key: ContainerKey, grant: Grant) -> Request | None:
+        """Return the request of a placed container, for what it has; None if only the root comes into question."""
+        try:
+            request = self.reader.read(self.workload.containers[key], self.workload)
+        except RefusedError:
+            return None
+        memory = attrs.evolve(grant.memory, cold=None, cold_s=0)
+        alone = not request.at_root and request.pod is None  # a pod stays together
+        return None if not alone else attrs.evolve(request, cpu=grant.cpu, memory=memory)
+
+    def _granted(self, state: PolicyState, request: Request, pool: int, kept: CPUSet) -> PolicyState | None:
+        staying = grant_in(self.machine, state, request, pool, kept) if kept else None
+        return staying or grant_in(self.machine, state, request, pool, NO_CPUS)
+
+    def _burdens(self, after: PolicyState, *placed: ContainerKey) -> bool:
+        """Whether anybody but *placed* has to go to more memory nodes, or would have to."""
+        if disturbed(self.machine, self.state, after) is not None:
+            return True
+        own = Counter(after.granted(key).home for key in placed if after.granted(key).memory.use)
+        before = self.state.lifted
+        return any(
+            level > before.get(home, 0) and after.claims[home].count > own[home] for home, level in after.lifted.items()
+        )
+
+    def _bytes(self, after: PolicyState, moved: ContainerKey) -> int:
+        """Return how much memory the moved container may have on nodes that it is to leave."""
+        old, new = self.state.granted(moved), after.granted(moved)
+        adjuster = Adjuster(self.machine, self.reader.options, self.state)
+        now = Adjuster(self.machine, self.reader.options, after)
+        leaves = self.reader.options.pin_memory and not adjuster.mems(old) <= now.mems(new)
+        return old.memory.use if leaves else 0
+
+
+def _holds(choice: Comparison, pool: Pool) -> bool:
+    """Whether *pool* has room for the container of *choice*, without risk to the memory of others."""
+    use = choice.request.memory.use
+    return choice.lack(pool) is None and (not use or use <= choice.memory(pool.id))

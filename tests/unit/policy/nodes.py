@@ -1,0 +1,112 @@
+"""A node under policy topology-aware, as events of the pipeline, with a clock that one sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from crirm.model.events import (
+    ContainerCreated,
+    ContainerExited,
+    ContainerRequested,
+    ContainerStarted,
+    Event,
+    PodAdded,
+    ResizeDone,
+    ResizeRequested,
+)
+from crirm.model.qos import QoSClass
+from crirm.model.resources import LinuxResources
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
+from crirm.policy.pipeline import initial, step
+from tests.unit.policy.topology_aware.support import make_policy, requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from crirm.model.decision import Decision, State
+    from crirm.model.trail import Move
+    from crirm.policy.topology_aware.options import TopologyAwareOptions
+    from crirm.policy.topology_aware.policy import TopologyAware
+
+N2C4 = "1p.2n.4c mem=8Gi"
+"""Nodes 0 and 1, of CPUs 0-3 and 4-7."""
+
+
+@attrs.define
+class Eventful:
+    """A node, and what was decided last."""
+
+    policy: TopologyAware
+    state: State = attrs.field(init=False)
+    now_s: float = 1000.0
+    last: Decision | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.state = initial(self.policy)
+
+    def do(self, event: Event) -> Decision:
+        decision = step(self.policy, self.state, event, self.now_s)
+        self.state, self.last = decision.state, decision
+        return decision
+
+    def ask(
+        self,
+        name: str,
+        cpu: int,
+        memory: float = 0,
+        *,
+        qos: QoSClass = QoSClass.GUARANTEED,
+        annotations: Mapping[str, str] | None = None,
+        limit: float | None = None,
+    ) -> Decision:
+        pod = Pod(PodId(f"p-{name}"), name, name, "default", qos, annotations=annotations or {})
+        self.do(PodAdded(pod))
+        wanted = requirements(qos, cpu, memory, limit)
+        return self.do(ContainerRequested(Container(ContainerKey(name), pod.id, "c", ContainerState.CREATING, wanted)))
+
+    def create(self, name: str) -> Decision:
+        return self.do(ContainerCreated(ContainerKey(name), ContainerId(f"id-{name}")))
+
+    def start(self, name: str) -> Decision:
+        return self.do(ContainerStarted(ContainerKey(name)))
+
+    def run(self, name: str, cpu: int, memory: float = 0, **about: object) -> Decision:
+        """Ask for, create and start a container; returns the decision about the request."""
+        decision = self.ask(name, cpu, memory, **about)  # type: ignore[arg-type]
+        assert decision.refusal is None, str(decision.refusal)
+        self.create(name)
+        self.start(name)
+        return decision
+
+    def end(self, name: str) -> Decision:
+        return self.do(ContainerExited(ContainerKey(name)))
+
+    def resize(self, name: str, cpu: int, memory: float = 0) -> Decision:
+        key = ContainerKey(name)
+        qos = self.state.workload.pod_of(self.state.workload.containers[key]).qos
+        decision = self.do(ResizeRequested(key, LinuxResources(), requirements(qos, cpu, memory)))
+        if decision.refusal is None:
+            self.do(ResizeDone(key))
+        return decision
+
+    def cpus(self, name: str) -> str:
+        return str(self.state.adjustments[ContainerKey(name)].cpus)
+
+    def mems(self, name: str) -> str:
+        return str(self.state.adjustments[ContainerKey(name)].mems)
+
+    def nodes(self, name: str) -> int:
+        """Return of how many NUMA nodes the CPUs of a container are."""
+        cpus = self.state.adjustments[ContainerKey(name)].cpus
+        assert cpus is not None
+        return len(self.policy.machine.topology.nodes_of(cpus))
+
+
+def node(host: str = N2C4, reserved: str = "cpuset:0", options: TopologyAwareOptions | None = None) -> Eventful:
+    return Eventful(make_policy(host, reserved, options))
+
+
+def moves_of(decision: Decision, name: str) -> list[Move]:
+    return [move for move in decision.moves if move.key == name]
