@@ -182,7 +182,7 @@ def _pool_changes(change: _PoolChange, placed: Collection[ContainerKey], result:
     if not change.of_cpus and not change.of_memory:
         return
     for key, grant in sorted(change.after.state.grants[change.pool].items()):
-        if key in placed:
+        if key in placed or change.before.state.grant(key) is None:  # who is new has a trail of its own
             continue
         of_cpus = change.of_cpus and grant.on_shared and not grant.kept
         of_memory = change.memory(key, grant)
