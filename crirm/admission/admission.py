@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -35,6 +35,7 @@ class Facts:
         decide: returns the policy's decision about an event in this state.
         override: returns a container with its override applied.
         hints: location of its mounts and devices; None if unknown.
+        cdi: variables that its CDI devices set, by device, as far as a CDI file has them.
     """
 
     key: ContainerKey
@@ -42,6 +43,7 @@ class Facts:
     decide: Decide
     override: Overriding = as_asked
     hints: tuple[TopologyHint, ...] | None = ()
+    cdi: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from crirm.admission.admission import admitted
+from crirm.admission.claims import claims
 from crirm.admission.steps import adjust, identified, overrides, pod_named, requirements
 from crirm.cri import slice as cri
 from crirm.cri.decode import places, resources
@@ -69,7 +70,7 @@ def place(asked: Admission) -> Admission:
 
 UNDERSTOOD: Final[tuple[Step, ...]] = (identify, read_annotations, requirements)
 """The steps that need no facts of the host."""
-CREATION: Final[tuple[Step, ...]] = (*UNDERSTOOD, hints, overrides, place, adjust)
+CREATION: Final[tuple[Step, ...]] = (*UNDERSTOOD, hints, claims, overrides, place, adjust)
 
 
 def wants_hints(asked: Admission) -> Hints:

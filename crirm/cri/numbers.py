@@ -130,13 +130,24 @@ class LinuxContainerConfig:
     resources: Final = 1
 
 
+class KeyValue:
+    key: Final = 1
+    value: Final = 2
+
+
+class CDIDevice:
+    name: Final = 1
+
+
 class ContainerConfig:
     metadata: Final = 1
+    envs: Final = 6
     mounts: Final = 7
     devices: Final = 8
     labels: Final = 9
     annotations: Final = 10
     linux: Final = 15
+    CDI_devices: Final = 17
 
 
 class CreateContainerRequest:

@@ -120,6 +120,7 @@ def _signed(value: int) -> int:
 
 _SCALARS: Mapping[str, Callable[[Any], object]] = {
     "string": _text,
+    "bytes": bytes,
     "int64": _signed,
     "enum": _signed,
     "uint32": lambda value: value & 0xFFFFFFFF,

@@ -45,6 +45,7 @@ from crirm.model.topology_json import digest
 from crirm.policy.api import Choice
 from crirm.policy.registry import make_policy
 from crirm.rpc.grpc_wire import RpcError
+from crirm.system.cdi import variables_of
 from crirm.system.cgroup import Cgroups, CgroupsUnusableError
 from crirm.system.hints import hints_of
 
@@ -160,7 +161,8 @@ class DecidingNode:
         host_root, memory_capacity = Path(settings.host_root), topology.memory_of(topology.node_ids)
         find_hints = partial(hints_of, host_root=host_root)
         self.doubts = Doubts(self.resync)
-        self.intake = Intake(self.engine, memory_capacity, find_hints, self.doubt, override)
+        find_variables = partial(variables_of, host_root=host_root)
+        self.intake = Intake(self.engine, memory_capacity, find_hints, self.doubt, override, find_variables)
         if settings.pod_resources_socket:
             self.intake.ask_kubelet = PodResources(settings.pod_resources_socket).hints
         self.observing = Observing(self.engine, self.intake)

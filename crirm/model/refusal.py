@@ -47,6 +47,11 @@ class RefusalCode(enum.Enum):
     NOT_NEAR_DEVICES = "not-near-devices"
     UNKNOWN_DEVICE_LOCATION = "unknown-device-location"
     EXCLUSIVE_CPUS_OFFLINE = "exclusive-cpus-offline"
+    DRA_CPUS_TAKEN = "dra-cpus-taken"
+    DRA_CPUS_RESERVED = "dra-cpus-reserved"
+    DRA_CPUS_SHARED = "dra-cpus-shared"
+    DRA_CPUS_OFFLINE = "dra-cpus-offline"
+    BAD_DRA_CLAIM = "bad-dra-claim"
     NOT_WHOLE_CORES = "not-whole-cores"
     BAD_ANNOTATION = "bad-annotation"
     MALFORMED_REQUEST = "malformed-request"
@@ -67,6 +72,11 @@ REASONS: Final[Mapping[RefusalCode, RefusalReason]] = {
     RefusalCode.NOT_NEAR_DEVICES: RefusalReason.NO_ROOM,
     RefusalCode.UNKNOWN_DEVICE_LOCATION: RefusalReason.NO_ROOM,
     RefusalCode.EXCLUSIVE_CPUS_OFFLINE: RefusalReason.NO_ROOM,
+    RefusalCode.DRA_CPUS_TAKEN: RefusalReason.NO_ROOM,
+    RefusalCode.DRA_CPUS_RESERVED: RefusalReason.NO_ROOM,
+    RefusalCode.DRA_CPUS_SHARED: RefusalReason.NO_ROOM,
+    RefusalCode.DRA_CPUS_OFFLINE: RefusalReason.NO_ROOM,
+    RefusalCode.BAD_DRA_CLAIM: RefusalReason.BAD_REQUEST,
     RefusalCode.NOT_WHOLE_CORES: RefusalReason.BAD_REQUEST,
     RefusalCode.BAD_ANNOTATION: RefusalReason.BAD_REQUEST,
     RefusalCode.MALFORMED_REQUEST: RefusalReason.BAD_REQUEST,

@@ -8,6 +8,7 @@ from typing import NewType
 
 import attrs
 
+from crirm.model.claims import CPUClaim
 from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
 from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources, Requirements
@@ -85,6 +86,8 @@ class Container:
     hints: tuple[TopologyHint, ...] = ()
     found_on: CPUSet = NO_CPUS
     """CPUs to which the runtime says it is pinned, for a container that was found running."""
+    claims: tuple[CPUClaim, ...] = ()
+    """CPUs that a DRA driver has given to it; then it runs on exactly these."""
 
 
 @attrs.frozen

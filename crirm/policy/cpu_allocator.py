@@ -22,7 +22,7 @@ Everything inside is a bit mask: even on a thousand CPUs an answer takes a few h
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import attrs
 
@@ -89,6 +89,11 @@ class CPUAllocator:
         if count == left.bit_count():
             return CPUSet.from_mask(left)
         return CPUSet.from_mask(self._take(left, count, self._preferences[prefer], near.mask))
+
+    def surroundings(self, near: CPUSet) -> Iterator[CPUSet]:
+        """Yield the groups around *near* together, those of each level: its cores first, the machine last."""
+        for level in reversed(self._levels):
+            yield CPUSet.from_mask(_touching(level, near.mask))
 
     def alike(self, cpus: CPUSet) -> bool:
         """Return whether all *cpus* are of one priority class, so that only locality tells them apart."""

@@ -68,7 +68,7 @@ def sharing(policy: Policy, state: State, container: Container) -> Placement:
         RefusedError: even that is impossible; or any other error of the policy.
     """
     nothing = Requirements(unpromised_cpu=container.requirements.cpu_request)
-    modest = attrs.evolve(container, requirements=nothing, hints=(), found_on=NO_CPUS)
+    modest = attrs.evolve(container, requirements=nothing, hints=(), found_on=NO_CPUS, claims=())
 
     def with_annotations(annotations: dict[str, str]) -> Workload:
         plain = attrs.evolve(state.workload.pods[container.pod], annotations=annotations)

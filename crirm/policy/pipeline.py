@@ -47,6 +47,7 @@ from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, P
 from crirm.policy.api import Placement, Policy
 from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, not_created, superseded, tried_again
 from crirm.policy.faults import degraded, marked, sharing
+from crirm.policy.pod_level import narrowed, resized_within_pod, within_pod
 from crirm.policy.remedies import advised
 from crirm.policy.states import (
     changed,
@@ -159,13 +160,13 @@ class _Step:
     def _request(self, state: State, container: Container, overflow: bool) -> Decision:
         known = state.workload.containers.get(container.key)
         if known is not None and known.state in UNSTARTED:
-            return self._request_again(state, known, container)
+            return self._request_again(state, known, within_pod(state.workload, container))
         return self._place(state, container, overflow)
 
     def _request_again(self, state: State, known: Container, container: Container) -> Decision:
         """Keep the grant for the next try, which may request more or less."""
         decision = Decision(state)
-        if container.requirements != known.requirements:
+        if (container.requirements, container.claims) != (known.requirements, known.claims):
             try:
                 placement = self.policy.resize(state.policy, state.workload, attrs.evolve(container, id=known.id))
             except RefusedError as refusal:
@@ -182,10 +183,12 @@ class _Step:
             return Decision(state, refusal=RefusedError(RefusalCode.UNKNOWN_POD, problem))
         before, state = state, with_class(state, container.pod, container.resources)
         cleared = self._each(state, superseded(state.workload, container), self._exit)
+        asked, container = container, within_pod(cleared.state.workload, container)
         try:
             placement, lack = self._allocate(cleared.state, container, overflow)
         except RefusedError as refusal:
             return Decision(before, refusal=self._advised(cleared.state, container, refusal))
+        placement = narrowed(placement, asked, container)
         known = with_container(cleared.state, container)
         adjustment = placement.changed.get(container.key, UNADJUSTED)
         told = {**known.told, container.key: adjustment}
@@ -211,7 +214,8 @@ class _Step:
         if decision.refusal is not None:
             may_share = self.overflow and decision.refusal.reason is not RefusalReason.BAD_STATE
             return self._confine(state, container, str(decision.refusal)) if may_share else decision
-        return attrs.evolve(decision, state=as_told(with_container(decision.state, container), state, container.key))
+        placed = attrs.evolve(decision.state.workload.containers[container.key], found_on=container.found_on)
+        return attrs.evolve(decision, state=as_told(with_container(decision.state, placed), state, container.key))
 
     def _confine(self, state: State, container: Container, why: str) -> Decision:
         """Put a running container that cannot be placed on shared CPUs: degraded, but never on exclusive CPUs."""
@@ -318,6 +322,7 @@ class _Step:
         if old is None or old.state not in HOLDING:
             return Decision(state, adjustment=UNADJUSTED)
         new = attrs.evolve(old, resources=event.resources, requirements=event.requirements)
+        new = resized_within_pod(state.workload, old, new)
         asked, state = state, with_class(state, old.pod, event.resources)
         try:
             placement = self.policy.resize(state.policy, state.workload, new)

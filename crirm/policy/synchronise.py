@@ -78,13 +78,15 @@ def _newcomers(known: Workload, listed: Synchronised) -> list[Container]:
 def hardest_first(containers: Iterable[Container], pods: Mapping[PodId, Pod]) -> list[Container]:
     """Return *containers* in the order in which several are placed, those that are hardest to place first.
 
-    The order is that in which CRI Resource Manager re-allocates: QoS class, then memory and CPU, larger before smaller;
-    but of one class, those that were found bound to CPUs come first.
+    Containers with claims of a DRA driver come first. The order of the others is that in which CRI Resource Manager
+    re-allocates: QoS class, then memory and CPU, larger before smaller; but of one class, those that were found bound
+    to CPUs come first.
     """
 
     def order(container: Container) -> tuple[object, ...]:
         pod, asked = pods[container.pod], container.requirements
         return (
+            not container.claims,  # a driver has decided where these run
             _QOS_ORDER[classed(pod, container.resources).qos],
             not container.found_on,  # who is bound already had better stay there
             -asked.memory_request,

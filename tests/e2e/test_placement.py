@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from crirm.launcher.containerd import Containerd, Installation, open_containerd
 from crirm.launcher.oci_image import BUSYBOX_IMAGE, write_archive
 from crirm.model.cpuset import CPUSet
 from tests.conformance.client import GrpcioClient
-from tests.conformance.cri import NOT_FOUND, OK, RESOURCE_EXHAUSTED, V1, Cri, wait_until
+from tests.conformance.cri import INVALID_ARGUMENT, NOT_FOUND, OK, RESOURCE_EXHAUSTED, V1, Cri, wait_until
 from tests.daemons import CRIRM, running_daemon
 
 if TYPE_CHECKING:
@@ -59,7 +60,16 @@ class Node:
             ),
         )
 
-    def create(self, pod: str, uid: str, qos: str = "", cpus: float = 0, command: tuple[str, ...] = FOR_EVER) -> Reply:
+    def create(
+        self,
+        pod: str,
+        uid: str,
+        qos: str = "",
+        cpus: float = 0,
+        command: tuple[str, ...] = FOR_EVER,
+        claim: tuple[str, str] | None = None,
+    ) -> Reply:
+        """Create a container; *claim* is the UID of one, and a value for its variable that the pod sets itself."""
         resources = v1.LinuxContainerResources(cpu_shares=max(2, int(cpus * 1024)), memory_limit_in_bytes=64 << 20)
         if not qos:
             resources.cpu_period, resources.cpu_quota = 100_000, int(cpus * 100_000)
@@ -70,6 +80,8 @@ class Node:
                 metadata=v1.ContainerMetadata(name="main"),
                 image=v1.ImageSpec(image=BUSYBOX_IMAGE),
                 command=list(command),
+                cdi_devices=[v1.CdiDevice(f"dra.k8s.io/cpu=claim-{claim[0]}")] if claim else [],
+                envs=[v1.KeyValue(f"DRA_CPUSET_{claim[0]}", claim[1].encode())] if claim and claim[1] else [],
                 linux=v1.LinuxContainerConfig(
                     resources=resources, security_context=v1.LinuxContainerSecurityContext(namespace_options=HOST)
                 ),
@@ -77,9 +89,16 @@ class Node:
         )
         return self.cri.reply("CreateContainer", request)
 
-    def run(self, uid: str, qos: str = "", cpus: float = 0, command: tuple[str, ...] = FOR_EVER) -> str:
+    def run(
+        self,
+        uid: str,
+        qos: str = "",
+        cpus: float = 0,
+        command: tuple[str, ...] = FOR_EVER,
+        claim: tuple[str, str] | None = None,
+    ) -> str:
         """Run a pod with one container, and return the container's id."""
-        reply = self.create(self.pod(uid, qos), uid, qos, cpus, command)
+        reply = self.create(self.pod(uid, qos), uid, qos, cpus, command, claim)
         assert reply.code == OK, reply
         container = v1.CreateContainerResponse().parse(reply.message).container_id
         self.cri.call("StartContainer", v1.StartContainerRequest(container_id=container), v1.StartContainerResponse)
@@ -200,6 +219,54 @@ def test_the_resize_of_a_pod_is_the_runtimes_to_answer(containerd: Containerd, s
             assert Cri(direct, V1).reply("UpdatePodSandboxResources", request).code == reply.code
         finally:
             direct.close()
+
+
+@contextmanager
+def prepared(cpus: CPUSet) -> Iterator[str]:
+    """A claim as dra-driver-cpu prepares it: a CDI file on the host, whose variable tells the CPUs; its UID."""
+    uid = f"crirm-test-{os.getpid()}"
+    path = Path(f"/var/run/cdi/dra.k8s.io-cpu_claim-{uid}.json")
+    edits = {"env": [f"DRA_CPUSET_{uid}={cpus}"]}
+    devices = [{"name": f"claim-{uid}", "containerEdits": edits}]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"cdiVersion": "0.8.0", "kind": "dra.k8s.io/cpu", "devices": devices}))
+    try:
+        yield uid
+    finally:
+        path.unlink()
+
+
+def test_cpus_of_a_dra_driver_are_taken_and_nobody_else_is_on_them(containerd: Containerd, short_path: Path) -> None:
+    own = CPUSet.of(max(REST))
+    with prepared(own) as uid, crirm(containerd, short_path, "static") as node:
+        shared = node.run("u1", "burstable/", 0.1)
+        claimed = node.run("u2", cpus=0.5, claim=(uid, ""))
+        assert node.cpus(claimed) == own
+        assert CPUSet.parse(node.cpuset_file(claimed).read_text().strip()) == own
+        wait_until(lambda: node.cpus(shared) == ONLINE - own)
+        reply = node.create(node.pod("u3"), "u3", cpus=0.5, claim=(uid, str(ONLINE)))
+        assert (reply.code, "[bad-dra-claim]" in reply.text) == (INVALID_ARGUMENT, True)
+        reply = node.create(node.pod("u4"), "u4", cpus=len(REST))
+        assert (reply.code, "[too-few-exclusive-cpus]" in reply.text) == (RESOURCE_EXHAUSTED, True)
+        node.end(claimed)
+        wait_until(lambda: node.cpus(shared) == ONLINE)
+
+
+@pytest.mark.parametrize("lost", [pytest.param(False, id="saved"), pytest.param(True, id="lost")])
+def test_cpus_of_a_dra_driver_stay_taken_when_crirm_restarts_with_its_state(
+    containerd: Containerd, short_path: Path, lost: bool
+) -> None:
+    """Without its state, the environment of the container and the CDI file tell the claim."""
+    own = CPUSet.of(max(REST))
+    with prepared(own) as uid:
+        with crirm(containerd, short_path, "static") as node:
+            claimed = node.run("u1", cpus=0.5, claim=(uid, str(own)))
+        if lost:
+            shutil.rmtree(short_path / "state")
+        with crirm(containerd, short_path, "static") as node:
+            shared = node.run("u2", "burstable/", 0.1)
+            assert (node.cpus(claimed), node.cpus(shared)) == (own, ONLINE - own)
+            assert node.told() == {claimed: str(own), shared: str(ONLINE - own)}
 
 
 def test_what_does_not_fit_is_refused_in_words_and_leaves_nothing(containerd: Containerd, short_path: Path) -> None:

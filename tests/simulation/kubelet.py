@@ -19,7 +19,7 @@ from crirm.cri.message import MalformedError, Message
 from crirm.model.workload import ContainerState
 from crirm.rpc.grpc_wire import RpcError
 from tests.simulation import messages
-from tests.simulation.pods import resources_of
+from tests.simulation.pods import resources_of, resources_of_pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -194,7 +194,8 @@ class Kubelet:
         for pod in pods:
             await self._call_gone("StopPodSandbox", pod.id)
         spec, attempt = worker.spec, max((pod.attempt for pod in pods), default=-1) + 1
-        request = messages.run_pod(spec.name, spec.name, spec.namespace, attempt, spec.annotations, spec.parent)
+        about = spec.name, spec.name, spec.namespace, attempt, spec.annotations, spec.parent
+        request = messages.run_pod(*about, resources_of_pod(spec))
         answer = await self.caller.call("RunPodSandbox", request, 2 * self.call_s)
         return SandboxSeen(Message(answer).text(1), spec.name, attempt, ready=True)
 

@@ -68,10 +68,19 @@ class Resources:
         return attrs.evolve(self, **said)
 
 
-def run_pod(name: str, uid: str, namespace: str, attempt: int, annotations: Mapping[str, str], parent: str) -> bytes:
+def run_pod(
+    name: str,
+    uid: str,
+    namespace: str,
+    attempt: int,
+    annotations: Mapping[str, str],
+    parent: str,
+    resources: Resources,
+) -> bytes:
     """Return a RunPodSandboxRequest."""
     metadata = text(1, name) + text(2, uid) + text(3, namespace) + num(4, attempt)
-    return sub(1, sub(1, metadata) + mapping(7, annotations) + sub(8, text(1, parent)))
+    linux = text(1, parent) + sub(5, resources.encode())
+    return sub(1, sub(1, metadata) + mapping(7, annotations) + sub(8, linux))
 
 
 def create(pod: str, name: str, attempt: int, resources: Resources) -> bytes:

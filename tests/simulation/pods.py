@@ -70,3 +70,18 @@ def resources_of(pod: PodSpec, millicpu: int) -> Resources:
     if pod.qos == "guaranteed":
         return Resources(PERIOD_US, millicpu * PERIOD_US // 1000, shares, GIB)
     return Resources(PERIOD_US, 0, shares, 0)
+
+
+def resources_of_pod(pod: PodSpec) -> Resources:
+    """Return what the kubelet tells of a whole pod: what may be requested at the same time, at most."""
+    sidecars = together = most = 0
+    count = before = highest = 0
+    for one in pod.containers:
+        together += one.millicpu if one.kind != "init" else 0
+        count += one.kind != "init"
+        if one.kind == "init":
+            most, highest = max(most, sidecars + one.millicpu), max(highest, before + 1)
+        if one.kind == "sidecar":
+            sidecars, before = sidecars + one.millicpu, before + 1
+    whole = resources_of(pod, max(together, most))
+    return attrs.evolve(whole, memory=whole.memory * max(count, highest))

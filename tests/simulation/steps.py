@@ -70,9 +70,9 @@ class Steps:
     async def _second_sandbox(self, pod: str, for_s: float) -> None:
         caller = self.world.caller()
         with suppress(RpcError, MalformedError):  # the runtime may have made it all the same
-            await caller.call(
-                "RunPodSandbox", messages.run_pod(f"{pod}-again", pod, CRICTL, 0, {}, f"/kubepods/pod{pod}")
-            )
+            parent, nothing = f"/kubepods/pod{pod}", messages.Resources()
+            request = messages.run_pod(f"{pod}-again", pod, CRICTL, 0, {}, parent, nothing)
+            await caller.call("RunPodSandbox", request)
         await trio.sleep(for_s)
         for ident in [one.id for one in self.world.runtime.pods.values() if (one.uid, one.namespace) == (pod, CRICTL)]:
             await self._until_done(caller, "StopPodSandbox", ident)

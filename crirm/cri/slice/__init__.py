@@ -171,8 +171,20 @@ class LinuxContainerConfig(betterproto.Message):
 
 
 @dataclass(eq=False, repr=False)
+class KeyValue(betterproto.Message):
+    key: str = betterproto.string_field(1)
+    value: bytes = betterproto.bytes_field(2)
+
+
+@dataclass(eq=False, repr=False)
+class CdiDevice(betterproto.Message):
+    name: str = betterproto.string_field(1)
+
+
+@dataclass(eq=False, repr=False)
 class ContainerConfig(betterproto.Message):
     metadata: "ContainerMetadata" = betterproto.message_field(1)
+    envs: List["KeyValue"] = betterproto.message_field(6)
     mounts: List["Mount"] = betterproto.message_field(7)
     devices: List["Device"] = betterproto.message_field(8)
     labels: Dict[str, str] = betterproto.map_field(
@@ -182,6 +194,7 @@ class ContainerConfig(betterproto.Message):
         10, betterproto.TYPE_STRING, betterproto.TYPE_STRING
     )
     linux: "LinuxContainerConfig" = betterproto.message_field(15)
+    cdi_devices: List["CdiDevice"] = betterproto.message_field(17)
 
 
 @dataclass(eq=False, repr=False)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from crirm.daemon.placement.intake import Intake
     from crirm.daemon.relay.asking import Runtime
 
+Given = tuple[LinuxResources, CPUSet, dict[str, str]]
+"""What a container runs with: its resources, the CPUs to which it is bound, and its environment."""
+
 log = get_logger("runtime")
 
 LIST_TIMEOUT_S = 60.0
@@ -110,7 +113,7 @@ class Details:
         pod = self.pods.get(item.pod)
         if pod is None or has is None:
             return  # removed meanwhile
-        resources, cpus = has
+        resources, cpus, environment = has
         container = Container(
             key=ContainerKey(item.id),
             id=item.id,
@@ -123,6 +126,7 @@ class Details:
             resources=resources,
             requirements=self._requirements(pod, item.name, with_bound(resources, len(cpus))),
             found_on=cpus,
+            claims=await self.intake.claims(item.name, environment),
         )
         self.containers.append(self.intake.override(container, pod))
 
@@ -133,19 +137,19 @@ class Details:
             log.warning("ignoring an invalid annotation of a running container", container=name, reason=str(error))
             return Requirements()
 
-    async def _has(self, container: ContainerId) -> tuple[LinuxResources, CPUSet] | None:
-        """Return a container's resources, and the CPUs to which it is bound; None if it is gone."""
+    async def _has(self, container: ContainerId) -> Given | None:
+        """Return a container's resources, the CPUs to which it is bound, and its environment; None if it is gone."""
         request = container_question(container)
         try:
             return await ask(self.runtime, "ContainerStatus", request, _given_in, timeout_s=STATUS_TIMEOUT_S)
         except RpcError as error:
-            return None if error.status is Status.NOT_FOUND else (LinuxResources(), NO_CPUS)
+            return None if error.status is Status.NOT_FOUND else (LinuxResources(), NO_CPUS, {})
 
 
-def _given_in(status: bytes) -> tuple[LinuxResources, CPUSet]:
+def _given_in(status: bytes) -> Given:
     told, info = status_resources(status), verbose_info(status).get("info", "")
     resources = spec_resources(info) if told is None else told
-    return resources, _cpus(status_cpus(status)) or spec_cpus(info)
+    return resources, _cpus(status_cpus(status)) or spec_cpus(info), spec_environment(info)
 
 
 def with_details(pod: Pod, info: str) -> Pod:
@@ -189,6 +193,13 @@ def spec_resources(info: str) -> LinuxResources:
 def spec_cpus(info: str) -> CPUSet:
     """Read the CPUs that a container is bound to from its OCI spec in the verbose info."""
     return _cpus(_at(_tree(info), "runtimeSpec", "linux", "resources", "cpu", "cpus"))
+
+
+def spec_environment(info: str) -> dict[str, str]:
+    """Read the environment of a container's first process from its OCI spec in the verbose info."""
+    listed = _at(_tree(info), "runtimeSpec", "process", "env")
+    pairs = [one.partition("=") for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
+    return {name: value for name, _, value in pairs}
 
 
 def _cpus(text: object) -> CPUSet:

@@ -21,13 +21,15 @@ from crirm.model.workload import ContainerId
 from crirm.policy.creation import running_before
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from crirm.admission.admission import Admission
     from crirm.daemon.placement.node_api import Node
     from crirm.model.decision import Decision
     from crirm.model.workload import ContainerKey, TopologyHint
     from crirm.rpc.calls import Answer, HeldCall
 
-    Hints = tuple[TopologyHint, ...] | None
+    Host = tuple[tuple[TopologyHint, ...] | None, Mapping[str, tuple[str, ...]]]
 
 log = get_logger("policy")
 
@@ -38,8 +40,8 @@ _LATE: Final = (Status.CANCELLED.value, Status.DEADLINE_EXCEEDED.value)  # CRI-O
 async def create_container(node: Node, call: HeldCall) -> None:
     """Place a container; a request in an unknown pod passes, and the runtime refuses it in its own words."""
     request, sets = _decoded(call.message)
-    hints = await _prepared(node, request)
-    admission = await _decided(node, request, hints)
+    host = await _prepared(node, request)
+    admission = await _decided(node, request, host)
     with reserved(node, admission, sets, call.message, adjusted_create, CreateFailed) as (key, message):
         await node.kept()
         answer = await call.forward(message)
@@ -55,10 +57,10 @@ def _decoded(message: bytes) -> tuple[cri.CreateContainerRequest, tuple[str, str
         refuse(malformed(METHOD, error))
 
 
-async def _prepared(node: Node, request: cri.CreateContainerRequest) -> Hints:
-    """Look up the pod, and the location of the container's mounts and devices."""
+async def _prepared(node: Node, request: cri.CreateContainerRequest) -> Host:
+    """Look up the pod, the location of the container's mounts and devices, and CPUs given to it by others."""
     await _meet(node, request)
-    return await node.intake.hints(request)
+    return await node.intake.hints(request), await node.intake.variables(request)
 
 
 async def _meet(node: Node, request: cri.CreateContainerRequest) -> None:
@@ -69,20 +71,20 @@ async def _meet(node: Node, request: cri.CreateContainerRequest) -> None:
         await node.meet(pod, sandbox_config(config, pod) if config.metadata.uid else None)
 
 
-async def _decided(node: Node, request: cri.CreateContainerRequest, hints: Hints) -> Admission | None:
+async def _decided(node: Node, request: cri.CreateContainerRequest, host: Host) -> Admission | None:
     """Return the admission of the request in the current state, None if its pod is unknown.
 
     A request that would benefit from an exited container waits for the runtime's list, once, and is decided again.
     """
-    admission = _admitted(node, request, hints)
+    admission = _admitted(node, request, host)
     if admission is None or not _may_gain(node, admission):
         return admission
     await node.look()
     await _meet(node, request)
-    return _admitted(node, request, hints)
+    return _admitted(node, request, host)
 
 
-def _admitted(node: Node, request: cri.CreateContainerRequest, hints: Hints) -> Admission | None:
+def _admitted(node: Node, request: cri.CreateContainerRequest, host: Host) -> Admission | None:
     pod = node.intake.pod_of(request.pod_sandbox_id)
     if pod not in node.engine.state.workload.pods:
         name = request.config.metadata.name
@@ -93,7 +95,7 @@ def _admitted(node: Node, request: cri.CreateContainerRequest, hints: Hints) -> 
         node.engine.refuse(pod, request.config.metadata.name, refusal)
         refuse(refusal)
     try:
-        return node.intake.creation(request, hints)
+        return node.intake.creation(request, *host)
     except RefusedError as refusal:
         refuse(refusal)
 

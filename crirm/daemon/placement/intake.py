@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import attrs
@@ -12,17 +13,19 @@ from crirm.admission.steps import pod_named, required
 from crirm.daemon.placement.cpusets import Cpusets
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
+from crirm.model.claims import CLAIM, DEVICE, VARIABLE, ClaimError, claim_of
 from crirm.model.qos_estimate import classed
 from crirm.model.refusal import RefusedError
 from crirm.model.workload import ContainerId, ContainerKey, PodId
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from crirm.admission.admission import Overriding
     from crirm.cri import slice as cri
     from crirm.cri.decode import Place
     from crirm.daemon.placement.engine import Engine
+    from crirm.model.claims import CPUClaim
     from crirm.model.quantity import Bytes
     from crirm.model.resources import LinuxResources, Requirements
     from crirm.model.workload import Pod, TopologyHint
@@ -31,9 +34,14 @@ if TYPE_CHECKING:
 
 log = get_logger("policy")
 
+NO_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 NOBODY = ContainerKey("")  # is given nothing
 HINTS_WITHIN_S = 2.0  # a mount of a dead file server never answers; the container is then placed without its hint
 FINDERS = 8  # threads that look for hints; one that gets no answer is never free again, and others need threads too
+
+
+def _no_files(devices: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG001 - a default
+    return {}
 
 
 @attrs.define
@@ -46,6 +54,7 @@ class Intake:
         find_hints: looks up the location of a container's mounts and devices; may block.
         doubt: called when the outcome at the runtime is unknown; the lists show it.
         override: returns a container with its override applied.
+        find_variables: looks up which variables CDI devices set; may block.
         cpusets: notified of CPUs in requests.
     """
 
@@ -54,6 +63,7 @@ class Intake:
     find_hints: Callable[[tuple[Place, ...]], tuple[TopologyHint, ...]]
     doubt: Callable[[], None]
     override: Overriding = as_asked
+    find_variables: Callable[[tuple[str, ...]], Mapping[str, tuple[str, ...]]] = attrs.field(default=_no_files)
     ask_kubelet: Callable[[str, str, str], Awaitable[Hints]] | None = None
     """Returns where a container's devices are, by namespace, pod and name; None: the kubelet is not asked."""
     cpusets: Cpusets = attrs.field(default=attrs.Factory(lambda self: Cpusets(self.engine), takes_self=True))
@@ -83,8 +93,18 @@ class Intake:
 
     # --- admissions ----------------------------------------------------------------------------------------------
 
-    def creation(self, request: cri.CreateContainerRequest, hints: tuple[TopologyHint, ...] | None) -> Admission:
+    def creation(
+        self,
+        request: cri.CreateContainerRequest,
+        hints: tuple[TopologyHint, ...] | None,
+        cdi: Mapping[str, tuple[str, ...]] = NO_VARIABLES,
+    ) -> Admission:
         """Return the admission of a creation in a known pod, in the current state; nothing changes.
+
+        Args:
+            request: of the kubelet.
+            hints: as `hints` returned them.
+            cdi: as `variables` returned them.
 
         Raises:
             RefusedError: by a step before the policy.
@@ -95,7 +115,7 @@ class Intake:
         pod = self.pod_of(request.pod_sandbox_id)
         self._tell_untold(self.engine.state.workload.pods[pod], resources(request.config.linux.resources))
         try:
-            return admitted(self._asked(request, self.engine.new_key(), hints), CREATION)
+            return admitted(self._asked(request, self.engine.new_key(), hints, cdi), CREATION)
         except RefusedError as refusal:
             self.engine.refuse(pod, request.config.metadata.name, refusal)
             raise
@@ -115,8 +135,9 @@ class Intake:
         request: cri.CreateContainerRequest | cri.UpdateContainerResourcesRequest,
         key: ContainerKey,
         hints: tuple[TopologyHint, ...] | None,
+        cdi: Mapping[str, tuple[str, ...]] = NO_VARIABLES,
     ) -> Admission:
-        facts = Facts(key, self.memory_capacity, self.engine.decide, self.override, hints)
+        facts = Facts(key, self.memory_capacity, self.engine.decide, self.override, hints, cdi)
         return Admission(request, self.engine.state, facts)
 
     def requirements(self, pod: Pod, name: str, asked: LinuxResources) -> Requirements:
@@ -172,6 +193,43 @@ class Intake:
         except Exception:  # a hint must never stop the daemon
             log.exception("could not ask the kubelet for topology hints", container=name)
         return None
+
+    async def variables(self, request: cri.CreateContainerRequest) -> Mapping[str, tuple[str, ...]]:
+        """Return the variables that the request's claims of CPUs set, by CDI device; those in no file are left out."""
+        from crirm.admission.claims import devices_of  # noqa: PLC0415 - as above
+
+        return await self._variables_of(request.config.metadata.name, devices_of(request))
+
+    async def claims(self, name: str, environment: Mapping[str, str]) -> tuple[CPUClaim, ...]:
+        """Return the claims of CPUs that a container runs with, which no request told.
+
+        Its environment alone is no proof, since the author of its pod may have written it: only what a CDI file says
+        as well counts.
+
+        Args:
+            name: of the container, for people.
+            environment: of its first process.
+        """
+        devices = tuple(
+            f"{DEVICE}{CLAIM}{key.removeprefix(VARIABLE)}" for key in environment if key.startswith(VARIABLE)
+        )
+        found = []
+        for device, edits in sorted((await self._variables_of(name, devices)).items()):
+            try:
+                found.append(claim_of(device, edits, environment))
+            except ClaimError as error:
+                log.warning("ignoring a claim of CPUs of a running container", container=name, reason=str(error))
+        return tuple(found)
+
+    async def _variables_of(self, name: str, devices: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+        if not devices:
+            return NO_VARIABLES
+        with trio.move_on_after(HINTS_WITHIN_S):
+            return await trio.to_thread.run_sync(
+                self.find_variables, devices, abandon_on_cancel=True, limiter=self._finders
+            )
+        log.warning("cannot tell claimed CPUs: reading CDI files timed out", container=name)
+        return NO_VARIABLES
 
     async def _found(self, name: str, places: tuple[Place, ...]) -> tuple[TopologyHint, ...] | None:
         try:

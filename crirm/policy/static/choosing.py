@@ -15,11 +15,13 @@ from crirm.policy.annotations import PREFER_ISOLATED_CPUS, boolean
 from crirm.policy.cpu_allocator import CPUAllocator
 from crirm.policy.partition import Partition
 from crirm.policy.priorities import Priority
+from crirm.policy.resizing import grown, kept_of
 from crirm.policy.static.kubelet import KubeletChoice
 from crirm.policy.static.options import StaticOptions
 from crirm.policy.static.state import StaticState
 
 ISOLATED, ORDINARY, BOTH, SHARED = "isolated", "exclusive", "exclusive and isolated", "shared"
+CLAIMED = "DRA claims"
 """The pools of a container."""
 
 
@@ -56,8 +58,8 @@ class Chooser:
     kubelet: KubeletChoice | None
     options: StaticOptions
 
-    def grant(self, state: StaticState, pod: Pod, container: Container, old: CPUSet) -> Grant:
-        """Choose for *container*, which has nothing in *state*, but had *old* before.
+    def grant(self, state: StaticState, pod: Pod, container: Container, old: CPUSet, first: CPUSet = NO_CPUS) -> Grant:
+        """Choose for *container*, which has nothing in *state*, but had *old* before, and *first* when it was created.
 
         Raises:
             RefusedError: there are too few CPUs, or not in whole cores, or an annotation is malformed.
@@ -74,8 +76,8 @@ class Chooser:
         offers = self._offers(state, count, preferred)
         pool = next((pool for pool, cpus in offers.items() if self._room(cpus) >= count), None)
         if pool is None:
-            raise self._no_room(state, pod, container, count)
-        kept = self._kept(state, count, own)
+            raise self._no_room(state, pod, container, count, old)
+        kept = self._kept(state, count, own, first)
         if kept:
             return Grant(self._pool_of(kept), kept, notes=("keeps its CPUs",))
         cpus = self._take(offers[pool], count)
@@ -118,17 +120,19 @@ class Chooser:
             return ISOLATED
         return ORDINARY if cpus.isdisjoint(self.partition.isolated) else BOTH
 
-    def _kept(self, state: StaticState, count: int, own: CPUSet) -> CPUSet:
+    def _kept(self, state: StaticState, count: int, own: CPUSet, first: CPUSet) -> CPUSet:
         """Return CPUs that include *own*, or some of them where *count* is less; nothing where that cannot be."""
         if count <= len(own):
-            return self._take(own, count)
+            kept = kept_of(self._take, own, self.usable(first & own), count)
+            return kept if kept <= self.usable(kept) else self._take(own, count)
         more = NO_CPUS if own <= self.partition.isolated else state.free
         if not own.isdisjoint(self.partition.isolated):
             more |= state.isolated
         more -= own
         if not own or len(own) + self._room(more) < count:
             return NO_CPUS
-        return own | self._take(more, count - len(own), own)
+        near = None if self.kubelet else grown(self.allocator, more, count - len(own), own)
+        return own | (near or self._take(more, count - len(own), own))
 
     def _found(self, state: StaticState, container: Container) -> CPUSet:
         """Return the CPUs that a container was found bound to, where they can be its own."""
@@ -142,15 +146,16 @@ class Chooser:
         isolated = cpus & self.partition.isolated
         return (f"CPUs {isolated} are isolated: the kernel does not balance threads onto them",)
 
-    def _no_room(self, state: StaticState, pod: Pod, container: Container, count: int) -> RefusedError:
+    def _no_room(self, state: StaticState, pod: Pod, container: Container, count: int, old: CPUSet) -> RefusedError:
         free, isolated = self._room(state.free), self._room(state.isolated)
         both = self._room(state.free | state.isolated)
         what = "of whole cores " if self.kubelet and self.kubelet.options.full_pcpus_only else ""
         strict = self.options.kubelet.strict_reservation
+        short = f" with what the container has, {count - both} too few for this resize" if old else ""
         reserved = "no container runs on reserved CPUs" if strict else "reserved CPUs always stay shared"
         message = (
             f"{name_of(pod, container)} wants {count} exclusive CPUs, but only {both} {what}are free "
-            f"({free} ordinary, {isolated} isolated); {reserved}"
+            f"({free} ordinary, {isolated} isolated){short}; {reserved}"
         )
         return RefusedError(RefusalCode.TOO_FEW_EXCLUSIVE_CPUS, message)
 

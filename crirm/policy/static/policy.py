@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from crirm.model.cpuset import CPUSet, ListFormatError
+from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.quantity import format_millicpu
 from crirm.model.refusal import RefusalCode, RefusedError
@@ -27,9 +27,10 @@ from crirm.model.trail import Move, Trail, Verdict
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, Workload
 from crirm.policy.api import Constraints, Json, Placement, Policy, Restored
 from crirm.policy.cpu_allocator import CPUAllocator
+from crirm.policy.dra import Owned, saved_claims, sentence
 from crirm.policy.partition import Partition, partition
 from crirm.policy.priorities import priorities_of
-from crirm.policy.static.choosing import Chooser, Grant, name_of
+from crirm.policy.static.choosing import CLAIMED, Chooser, Grant, name_of
 from crirm.policy.static.kubelet import kubelet_choice
 from crirm.policy.static.options import StaticOptions
 from crirm.policy.static.state import StaticState
@@ -45,6 +46,8 @@ class StaticPolicy(Policy):
     name: str = "static"
     nodes: tuple[CPUSet, ...] = ()
     """The CPUs that may be used, by NUMA node, the largest node first."""
+    online: CPUSet = NO_CPUS
+    """All CPUs that are there, whatever they may be used for."""
 
     def initial(self) -> StaticState:
         """Return the state of a machine on which nothing runs."""
@@ -57,6 +60,8 @@ class StaticPolicy(Policy):
             RefusedError: there are too few, or an annotation of its pod is malformed.
         """
         pod = workload.pod_of(container)
+        if container.claims:
+            return self._on_claims(state, state.without(container.key, self.partition), workload, container)
         after, grant = self._granted(state, pod, container)
         changed = self._changes(state, after, container.key)
         trail = self._trail(state, after, pod, container, grant, changed)
@@ -73,7 +78,10 @@ class StaticPolicy(Policy):
     def fits(self, state: StaticState, workload: Workload, container: Container, *, resize: bool = False) -> bool:  # noqa: ARG002 - both are the same here
         """Tell whether *container* would get its CPUs."""
         try:
-            self._granted(state, workload.pod_of(container), container)
+            if container.claims:
+                self._on_claims(state, state.without(container.key, self.partition), workload, container)
+            else:
+                self._granted(state, workload.pod_of(container), container)
         except RefusedError:
             return False
         return True
@@ -86,19 +94,29 @@ class StaticPolicy(Policy):
 
     def exclusive(self, state: StaticState) -> Mapping[ContainerKey, CPUSet]:
         """Return the exclusive CPUs of each container that has some."""
-        return state.exclusive
+        return state.own
 
     def save(self, state: StaticState) -> Mapping[ContainerKey, Json]:
-        """Return everybody's own CPUs as a list, empty for those who share."""
-        return {**dict.fromkeys(state.sharing, ""), **{key: str(cpus) for key, cpus in state.exclusive.items()}}
+        """Return everybody's own CPUs as a list, empty for those who share; with the first ones after a resize."""
+        exclusive: dict[ContainerKey, Json] = {key: str(cpus) for key, cpus in state.exclusive.items()}
+        exclusive |= {key: {"cpus": exclusive[key], "first": str(first)} for key, first in state.first.items()}
+        claimed = {key: [[claim.uid, str(claim.cpus)] for claim in claims] for key, claims in state.dra.items()}
+        return {**dict.fromkeys(state.sharing, ""), **exclusive, **claimed}
 
     def restore(self, saved: Mapping[ContainerKey, Json], workload: Workload) -> Restored:  # noqa: ARG002 - the interface
         """Restore the CPUs of all containers; if two claim the same CPU, the older one keeps it."""
         state = self.initial()
         dropped: dict[ContainerKey, str] = {}
         for key, own in sorted(saved.items()):
+            if (claims := saved_claims(own)) is not None:
+                try:
+                    self._owned(state).check(key, claims)
+                    state = state.plus_claims(key, claims)
+                except RefusedError as refusal:
+                    dropped[key] = refusal.message
+                continue
             try:
-                cpus = CPUSet.parse(own if isinstance(own, str) else "no list")
+                cpus, first = _own_and_first(own)
             except ListFormatError:
                 dropped[key] = "saved grant is unreadable"
                 continue
@@ -109,20 +127,38 @@ class StaticPolicy(Policy):
             elif not cpus <= self.chooser.usable(cpus):
                 dropped[key] = f"CPUs {cpus} are not whole cores, as full-pcpus-only wants"
             else:
-                state = state.plus_exclusive(key, cpus)
+                state = state.plus_exclusive(key, cpus, first)
         shared = Adjustment(cpus=self._shared(state))
         if not shared.cpus:
             dropped |= dict.fromkeys(state.sharing, "no shared CPU is left")
             state = attrs.evolve(state, sharing=frozenset())
-        adjustments = {key: _exclusively(cpus) for key, cpus in state.exclusive.items()}
+        adjustments = {key: _exclusively(cpus) for key, cpus in state.own.items()}
         return Restored(state, {**dict.fromkeys(state.sharing, shared), **adjustments}, dropped)
+
+    def _on_claims(
+        self, before: StaticState, without: StaticState, workload: Workload, container: Container
+    ) -> Placement:
+        """Return the placement on DRA claims; *without* is the state in which the container has nothing."""
+        pod, key = workload.pod_of(container), container.key
+        owned = attrs.evolve(self._owned(without), name=workload.full_name)
+        owned.check(name_of(pod, container), container.claims)
+        after = without.plus_claims(key, container.claims)
+        self._check_shared(without, after, pod, container)
+        changed = self._changes(before, after, key)
+        grant = Grant(CLAIMED, after.own[key], notes=(sentence(container.claims),))
+        trail = self._trail(before, after, pod, container, grant, changed)
+        return Placement(after, changed, trail=trail, moves=trail.moves)
+
+    def _owned(self, state: StaticState) -> Owned:
+        return Owned(self.online, self.partition.reserved, state.claim_counts, state.exclusive)
 
     def _granted(self, state: StaticState, pod: Pod, container: Container) -> tuple[StaticState, Grant]:
         before = state.without(container.key, self.partition)
         old = state.exclusive.get(container.key, CPUSet())
-        grant = self.chooser.grant(before, pod, container, old)
+        first = state.first.get(container.key, old)
+        grant = self.chooser.grant(before, pod, container, old, first)
         key, own = container.key, grant.cpus
-        after = before.plus_exclusive(key, own) if own else before.plus_sharing(key)
+        after = before.plus_exclusive(key, own, first) if own else before.plus_sharing(key)
         found = container.state is ContainerState.RUNNING and key not in state.exclusive and key not in state.sharing
         if not (found and key in after.sharing):
             self._check_shared(before, after, pod, container)
@@ -164,8 +200,8 @@ class StaticPolicy(Policy):
         """Return the adjustments of *key*, if it has any, and of all others for whom they are not what they were."""
         shared = Adjustment(cpus=self._shared(after))
         changed = dict.fromkeys(sorted(after.sharing), shared) if self._shared(before) != shared.cpus else {}
-        if key in after.exclusive:
-            changed[key] = _exclusively(after.exclusive[key])
+        if own := after.own.get(key):
+            changed[key] = _exclusively(own)
         elif key in after.sharing:
             changed[key] = shared
         return changed
@@ -208,6 +244,18 @@ class StaticPolicy(Policy):
         return tuple(Move(key, "CPUs", was, now, why) for key in sorted(changed) if key != subject)
 
 
+def _own_and_first(saved: Json) -> tuple[CPUSet, CPUSet]:
+    """Return exclusive CPUs, and those of them that the container was created with.
+
+    Raises:
+        ListFormatError: they are neither a text nor a pair of texts.
+    """
+    cpus, first = (saved.get("cpus"), saved.get("first")) if isinstance(saved, dict) else (saved, saved)
+    if not isinstance(cpus, str) or not isinstance(first, str):
+        raise ListFormatError("not a list of CPUs")
+    return CPUSet.parse(cpus), CPUSet.parse(first)
+
+
 def _exclusively(cpus: CPUSet) -> Adjustment:
     return Adjustment(cpus=cpus, cpu_quota_us=NO_QUOTA)
 
@@ -224,4 +272,4 @@ def make(topology: Topology, constraints: Constraints, options: StaticOptions) -
     usable = split.sharable | split.isolated
     nodes = sorted((node.cpus & usable for node in topology.nodes), key=len, reverse=True)
     chooser = Chooser(split, allocator, kubelet_choice(topology, options.kubelet), options)
-    return StaticPolicy(split, chooser, options, nodes=tuple(nodes))
+    return StaticPolicy(split, chooser, options, nodes=tuple(nodes), online=topology.online)

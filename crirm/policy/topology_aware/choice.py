@@ -14,9 +14,10 @@ from crirm.policy.priorities import Priority
 from crirm.policy.topology_aware.hints import combined, hint_scores, next_to_all
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.modes import Mode
+from crirm.policy.topology_aware.pods import of_pod
 from crirm.policy.topology_aware.pools import Pool, is_place
 from crirm.policy.topology_aware.protection import needs, room, uses
-from crirm.policy.topology_aware.ranking import Rank, Score, Suits, finest, general, last, particular, values
+from crirm.policy.topology_aware.ranking import Rank, Rule, Score, Suits, finest, general, last, particular, values
 from crirm.policy.topology_aware.request import CPUClass, Request
 from crirm.policy.topology_aware.state import PolicyState
 from crirm.policy.topology_aware.supply import Supply
@@ -237,6 +238,7 @@ class Comparison:
             kinds=memory.kinds is None or memory.kinds <= self.machine.sets.kinds_of(pool.id),
             staying=None if self.old_pool is None else pool.first <= self.old_pool <= pool.id,
             hints=self._hints(pool),
+            pod=self._pod(pool),
         )
 
     def _colocated(self, pool: Pool) -> int:
@@ -252,6 +254,12 @@ class Comparison:
             for other in related
             if other in self._attractions
         )
+
+    def _pod(self, pool: Pool) -> tuple[Rule, int] | None:
+        whole = self.request.pod
+        if whole is None:
+            return None
+        return of_pod(whole, pool.id, self.state.pool_of, self.supply, self.promisable)
 
     def _hints(self, pool: Pool) -> tuple[Fraction, Fraction] | None:
         if not self.request.hints:

@@ -10,8 +10,8 @@ from crirm.policy.topology_aware.choice import Comparison, Considered, Lack
 from crirm.policy.topology_aware.ranking import Rule, difference
 from crirm.policy.topology_aware.state import empty
 
+_FULLER: Final = frozenset({Rule.MEMORY, Rule.ISOLATED_SUFFICE, Rule.SHARED_SUFFICE, Rule.POD_FITS})
 _FULL: Final = frozenset({Lack.EXCLUSIVE, Lack.ISOLATED, Lack.SHARED, Lack.MEMORY})
-_FULLER: Final = frozenset({Rule.MEMORY, Rule.ISOLATED_SUFFICE, Rule.SHARED_SUFFICE})
 
 
 def cramped(choice: Comparison) -> bool:

@@ -33,14 +33,14 @@ class Adjuster:
         cpus = self.cpus(grant) if self.options.pin_cpu else None
         shares = grant.cpu.shares if self.options.pin_cpu else None
         mems = self.mems(grant) if self.options.pin_memory else None
-        alone = self.options.pin_cpu and grant.exclusive and not grant.on_shared
+        alone = self.options.pin_cpu and grant.own and not grant.on_shared
         return Adjustment(cpus, mems or None, shares, NO_QUOTA if alone else None)
 
     def cpus(self, grant: Grant) -> CPUSet:
         """Return the CPUs that the container with *grant* runs on."""
         if grant.cpu.cls is CPUClass.RESERVED:
             return self.machine.pools[grant.pool].reserved
-        own = self.machine.used(grant.exclusive) if grant.cpu.threads > 1 else grant.exclusive
+        own = self.machine.used(grant.exclusive) if grant.cpu.threads > 1 else grant.own
         return own | self.shared(grant.pool) if grant.on_shared else own
 
     def mems(self, grant: Grant) -> NodeSet:
@@ -86,6 +86,17 @@ def changes(before: Adjuster, after: Adjuster, subject: ContainerKey, name: str)
     for pool in before.machine.pools:
         _pool_changes(_PoolChange(before, after, pool.id, homes, moved, name), subject, result)
     return result
+
+
+def rehomed(before: Adjuster, after: Adjuster, key: ContainerKey, why: str, into: Changes) -> None:
+    """Say of a container what its change to another pool means, which `changes` takes for one of its new pool."""
+    old, new = before.state.granted(key), after.state.granted(key)
+    into.adjustments[key] = after.adjustment(new)
+    into.moves[:] = [move for move in into.moves if move.key != key]
+    if after.options.pin_cpu and before.cpus(old) != after.cpus(new):
+        into.moves.append(Move(key, "CPUs", str(before.cpus(old)), str(after.cpus(new)), why))
+    if after.options.pin_memory and before.mems(old) != after.mems(new):
+        into.moves.append(Move(key, "memory nodes", str(before.mems(old)), str(after.mems(new)), why))
 
 
 def warming(key: ContainerKey, before: NodeSet, after: NodeSet, options: TopologyAwareOptions) -> tuple[Move, ...]:

@@ -8,6 +8,7 @@ import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.policy.priorities import Priority
+from crirm.policy.resizing import first_after, grown, kept_of
 from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.homes import housed, settled
 from crirm.policy.topology_aware.machine import Machine
@@ -19,7 +20,7 @@ from crirm.policy.topology_aware.supply import Supply
 
 
 def grant_in(
-    machine: Machine, state: PolicyState, request: Request, pool: int, kept: CPUSet = NO_CPUS
+    machine: Machine, state: PolicyState, request: Request, pool: int, kept: CPUSet = NO_CPUS, first: CPUSet = NO_CPUS
 ) -> PolicyState | None:
     """Return the state in which a container has what it asks for, in one pool; None where that cannot hold it.
 
@@ -29,12 +30,14 @@ def grant_in(
         request: what it asks for.
         pool: number of the pool.
         kept: exclusive CPUs that it has had so far and is to stay on, no more than it asks for.
+        first: exclusive CPUs that it was created with.
     """
     supply = Supply(machine.pools, attrs.evolve(state, taken=state.taken | kept))
     exclusive = _exclusive(machine, supply, request, pool, kept, Comparison(machine, state, request).roomy)
     if exclusive is None:
         return None
-    bare = Grant(pool, request.cpu, exclusive, request.memory, warm=request.memory.cold is None)
+    warm, began = request.memory.cold is None, first_after(first, exclusive)
+    bare = Grant(pool, request.cpu, exclusive, request.memory, warm=warm, first=began)
     return settled(machine, state.with_grant(machine.pools, request.key, housed(machine, bare)))
 
 
@@ -43,16 +46,21 @@ def regrant(machine: Machine, state: PolicyState, request: Request, old: Grant) 
 
     It keeps the exclusive CPUs it has, all of them or as many as it asks for, unless the pool can only serve it anew.
     """
-    kept = kept_of(machine, request.cpu, old.exclusive)
-    return grant_in(machine, state, request, old.pool, kept) or grant_in(machine, state, request, old.pool)
+    kept = kept_by(machine, request.cpu, old)
+    stayed = grant_in(machine, state, request, old.pool, kept, old.first)
+    return stayed or grant_in(machine, state, request, old.pool)
 
 
-def kept_of(machine: Machine, cpu: CPURequest, exclusive: CPUSet) -> CPUSet:
-    """Return the CPUs out of *exclusive* that a container goes on using when it asks for *cpu*."""
+def kept_by(machine: Machine, cpu: CPURequest, old: Grant) -> CPUSet:
+    """Return the exclusive CPUs of its *old* grant that a container goes on using when it asks for *cpu*."""
+
+    def take(free: CPUSet, count: int, near: CPUSet) -> CPUSet:
+        return machine.allocator.take(free, count, Priority.HIGH, near)
+
+    own, first = old.exclusive, old.first
     if cpu.threads > 1:
-        exclusive = CPUSet.union(core for core in machine.topology.cores if core <= exclusive)
-        return machine.allocator.take(exclusive, min(cpu.taken, len(exclusive)), Priority.HIGH)
-    return machine.allocator.take(exclusive, min(cpu.full, len(exclusive)), Priority.HIGH)
+        own, first = (CPUSet.union(core for core in machine.topology.cores if core <= cpus) for cpus in (own, first))
+    return kept_of(take, own, first, cpu.taken)
 
 
 def _exclusive(
@@ -94,8 +102,16 @@ def _more(
     kept: CPUSet,
     roomy: Callable[[Iterable[int]], bool],
 ) -> CPUSet:
+    """Return the exclusive CPUs that a container with *kept* ones still needs, near these; *pool* has so many."""
     if missing.threads > 1:
         return supply.take_cores(machine.allocator, pool, missing, kept)
     if supply.serves_isolated(pool, missing):
-        return machine.allocator.take(supply.isolated[pool], missing.full, Priority.HIGH, kept)
+        free, may = supply.isolated[pool], None
+    else:
+        free, may = supply.shared[pool], supply.spares
+    near = grown(machine.allocator, free, missing.full, kept, may) if kept else None
+    if near is not None:
+        return near
+    if may is None:
+        return machine.allocator.take(free, missing.full, Priority.HIGH, kept)
     return supply.slice_off(machine.allocator, pool, missing.full, kept, roomy)

@@ -80,7 +80,7 @@ def nodes_in(machine: Machine, state: PolicyState, grant: Grant) -> int:
 
 
 def _natural(machine: Machine, grant: Grant) -> Place:
-    if grant.on_shared or not grant.exclusive:
+    if grant.on_shared or not grant.own:
         return grant.pool
     mask = _mask(machine, grant)
     return mask, machine.sets.first_step(mask, grant.pool, grant.home[1])
@@ -88,8 +88,8 @@ def _natural(machine: Machine, grant: Grant) -> Place:
 
 def _mask(machine: Machine, grant: Grant) -> int:
     """Return the NUMA nodes with CPUs that a grant is about."""
-    alone = grant.exclusive and not grant.on_shared
-    return machine.nodes_of(grant.exclusive if alone else machine.pools[grant.pool].cpus)
+    alone = grant.own and not grant.on_shared
+    return machine.nodes_of(grant.own if alone else machine.pools[grant.pool].cpus)
 
 
 def _above(machine: Machine, before: PolicyState, after: PolicyState) -> Iterator[tuple[ContainerKey, int]]:

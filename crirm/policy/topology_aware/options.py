@@ -9,6 +9,7 @@ import attrs
 from crirm.model.option import option
 from crirm.policy.globs import check_glob
 from crirm.policy.topology_aware.modes import check_namespace_mode, mode_of
+from crirm.policy.topology_aware.scopes import scope_of
 
 
 @attrs.frozen
@@ -46,6 +47,12 @@ class TopologyAwareOptions:
         "ColocateNamespaces",
         "Whether containers of a namespace attract each other, unless they have affinities of their own.",
         default=False,
+    )
+    placement_scope: str = option(
+        "PlacementScope",
+        "Whether a pool is chosen for each container (container), or for a pod by its first container (pod).",
+        default="container",
+        check=scope_of,
     )
     placement: str = option(
         "Placement",

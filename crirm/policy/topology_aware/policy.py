@@ -14,12 +14,14 @@ from crirm.model.topology import Topology
 from crirm.model.trail import Verdict
 from crirm.model.workload import Container, ContainerKey, ContainerState, Workload
 from crirm.policy.api import Constraints, Json, Placement, Restored
+from crirm.policy.dra import sentence
 from crirm.policy.topology_aware import saving
 from crirm.policy.topology_aware.admission import admit
 from crirm.policy.topology_aware.choice import Comparison
+from crirm.policy.topology_aware.claimed import on_claims
 from crirm.policy.topology_aware.cramped import cramped
-from crirm.policy.topology_aware.effects import Adjuster, changes, warming
-from crirm.policy.topology_aware.granting import grant_in, kept_of, regrant
+from crirm.policy.topology_aware.effects import Adjuster, changes, rehomed, warming
+from crirm.policy.topology_aware.granting import grant_in, kept_by, regrant
 from crirm.policy.topology_aware.homes import come_down, housed
 from crirm.policy.topology_aware.machine import Machine, make_machine
 from crirm.policy.topology_aware.options import TopologyAwareOptions
@@ -52,6 +54,8 @@ class TopologyAware:
             raise RefusedError(RefusalCode.ALREADY_PLACED, msg)
         warm = container.state is ContainerState.RUNNING  # its start is over
         request = self._request(state, workload, container, warm=warm)
+        if request.dra:
+            return self._on_claims(state, state, workload, request)
         choice = Comparison(self.machine, state, request)
         found = self._found(choice, container.found_on)
         if found is not None:
@@ -83,6 +87,8 @@ class TopologyAware:
             raise RefusedError(RefusalCode.NOT_PLACED, msg)
         without = state.without_grant(self.machine.pools, container.key)
         request = self._request(without, workload, container, warm=old.warm)
+        if request.dra:
+            return self._on_claims(state, without, workload, request)
         choice = Comparison(self.machine, without, request, old.pool)
         after = None
         if not request.at_root or old.pool == self.machine.root.id:
@@ -93,8 +99,8 @@ class TopologyAware:
             stayed = [Verdict(pool.name, facts(choice, pool))]
             return self._placed(state, after, request, stayed, "stays in its pool")
         note = f"moved out of {self.machine.pools[old.pool].name}, which is too small for the new size"
-        kept = kept_of(self.machine, request.cpu, old.exclusive)
-        after = come_down(self.machine, state, self._place(choice, kept))
+        kept = kept_by(self.machine, request.cpu, old)
+        after = come_down(self.machine, state, self._place(choice, kept, old.first))
         placed = self._placed(state, after, request, verdicts(choice), note)
         return attrs.evolve(placed, cramped=cramped(choice))
 
@@ -107,6 +113,8 @@ class TopologyAware:
         warm = container.state is ContainerState.RUNNING if old is None else old.warm
         try:
             request = self._request(before, workload, container, warm=warm)
+            if request.dra:
+                return bool(on_claims(self.machine, before, request, workload))
         except RefusedError:
             return False
         if Comparison(self.machine, before, request, None if old is None else old.pool).best is not None:
@@ -136,7 +144,7 @@ class TopologyAware:
 
     def exclusive(self, state: PolicyState) -> Mapping[ContainerKey, CPUSet]:
         """Return the exclusive CPUs of each container that has some."""
-        return {key: grant.exclusive for filed in state.grants for key, grant in filed.items() if grant.exclusive}
+        return {key: grant.own for filed in state.grants for key, grant in filed.items() if grant.own}
 
     def save(self, state: PolicyState) -> Mapping[ContainerKey, Json]:
         """See `saving`."""
@@ -155,6 +163,20 @@ class TopologyAware:
         if warm:
             request = attrs.evolve(request, memory=attrs.evolve(request.memory, cold=None, cold_s=0))
         return admit(self.machine, state, request)
+
+    def _on_claims(self, before: PolicyState, without: PolicyState, workload: Workload, request: Request) -> Placement:
+        """Return the placement on DRA claims; *without* is the state in which the container has nothing."""
+        made = on_claims(self.machine, without, request, workload)
+        after = made.state if before is without else come_down(self.machine, before, made.state)
+        adjuster = self._adjuster(after)
+        done = changes(self._adjuster(before), adjuster, request.key, request.name)
+        for key in made.lifted:
+            why = f"a DRA driver gave CPUs of its pool to {request.name}"
+            rehomed(self._adjuster(before), adjuster, key, why, done)
+        pool = self.machine.pools[after.granted(request.key).pool]
+        there = [Verdict(pool.name, facts(Comparison(self.machine, without, request), pool))]
+        trail = make_trail(self.name, request, adjuster, there, done.moves, sentence(request.dra))
+        return Placement(after, done.adjustments, trail=trail, moves=trail.moves)
 
     def _found(self, choice: Comparison, cpus: CPUSet) -> PolicyState | None:
         """Return the state in which a container has the CPUs it was found bound to; None where that cannot be.
@@ -176,11 +198,11 @@ class TopologyAware:
         around = max(able, key=lambda pool: pool.depth, default=None)
         return grant_in(self.machine, choice.state, request, around.id, cpus) if around else None
 
-    def _place(self, choice: Comparison, kept: CPUSet = NO_CPUS) -> PolicyState:
+    def _place(self, choice: Comparison, kept: CPUSet = NO_CPUS, first: CPUSet = NO_CPUS) -> PolicyState:
         pool = choice.best
         if pool is None:
             raise refusal(choice)
-        staying = grant_in(self.machine, choice.state, choice.request, pool.id, kept) if kept else None
+        staying = grant_in(self.machine, choice.state, choice.request, pool.id, kept, first) if kept else None
         after = staying or grant_in(self.machine, choice.state, choice.request, pool.id)
         if after is None:
             msg = f"{pool.name} was said to have room"

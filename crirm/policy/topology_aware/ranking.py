@@ -8,6 +8,8 @@ rule  the pool wins
 0     that has room for all memory that the container may use, without risk to other containers
 1     that has enough CPUs: reserved ones; isolated ones, if they are preferred; shared ones to spare, for a
       container without exclusive CPUs
+1a    that holds more containers of the pod, or before there are any, has room for the whole pod
+      (only with the placement scope ``pod``, see `pods`)
 2     to whose containers, and those above and below it, the affinity is higher
 3     that has all requested kinds of memory
 4     that is nearer to the devices and disks in use: to all; if neither is, to some
@@ -62,6 +64,8 @@ class Rule(enum.Enum):
     RESERVED_SUFFICE = "reserved_cpus_suffice"
     ISOLATED_SUFFICE = "isolated_cpus_suffice"
     SHARED_SUFFICE = "shared_cpus_suffice"
+    POD_MEMBERS = "containers_of_pod"
+    POD_FITS = "room_for_whole_pod"
     AFFINITY = "affinity"
     KINDS = "memory_kinds_suffice"
     HINTS = "nearness_to_all_devices"
@@ -99,6 +103,7 @@ class Score:
         kinds: whether the pool has all kinds of memory that are wanted.
         staying: whether the pool holds the one in which the container was so far; None for a new one.
         hints: nearness to what the container uses, all of it and what is near at all, 0..1; None without hints.
+        pod: the rule about the whole pod, and its value; None without.
     """
 
     pool: int
@@ -112,6 +117,7 @@ class Score:
     kinds: bool = True
     staying: bool | None = None
     hints: tuple[Fraction, Fraction] | None = None
+    pod: tuple[Rule, int] | None = None
 
 
 Rank = tuple[tuple[Rule, int | Fraction], ...]
@@ -184,6 +190,8 @@ def difference(better: Rank, worse: Rank) -> tuple[Rule, float, float]:
 def _general(score: Score, request: Request) -> Iterator[tuple[Rule, int | Fraction]]:
     yield Rule.MEMORY, score.memory
     yield from _sufficiency(score, request)
+    if score.pod is not None:
+        yield score.pod
     yield Rule.AFFINITY, score.affinity
     yield Rule.KINDS, score.kinds
     if score.hints is not None:

@@ -15,8 +15,17 @@ from crirm.policy.globs import compile_globs
 from crirm.policy.topology_aware.memory_sets import Kinds, MemorySets
 from crirm.policy.topology_aware.modes import Modes, make_modes
 from crirm.policy.topology_aware.options import TopologyAwareOptions
+from crirm.policy.topology_aware.pods import whole_pod
 from crirm.policy.topology_aware.preferences import Preferences, preferences
-from crirm.policy.topology_aware.request import CPUClass, MemoryRequest, Request, cpu_request, memory_amounts
+from crirm.policy.topology_aware.request import (
+    CPUClass,
+    CPURequest,
+    MemoryRequest,
+    Request,
+    cpu_request,
+    memory_amounts,
+)
+from crirm.policy.topology_aware.scopes import Scope, scope_of
 
 KUBE_SYSTEM = "kube-system"
 
@@ -45,13 +54,16 @@ class Reader:
         wanted = preferences(pod, container.name)
         reserved = self._reserved.match(pod.namespace) is not None
         cpu = cpu_request(pod.qos, container.requirements, wanted, self.options, reserved_namespace=reserved)
-        if wanted.require_isolated and not cpu.full:
+        if container.claims:
+            cpu = CPURequest(CPUClass.NORMAL, 0, 0, isolate=False, shares=cpu.shares)
+        elif wanted.require_isolated and not cpu.full:
             raise _nothing_to_isolate(container)
-        if wanted.hide_hyperthreads and cpu.full:
+        elif wanted.hide_hyperthreads and cpu.full:
             cpu = attrs.evolve(cpu, threads=self._threads)
         memory, notes = _memory(container, pod, wanted, self._sets)
         hints = tuple(hint for hint in container.hints if hint.provider != _PSEUDO_HINT)
         at_root = pod.namespace == KUBE_SYSTEM or cpu.cls is CPUClass.RESERVED
+        scope = wanted.scope or scope_of(self.options.placement_scope)
         if at_root and wanted.hints is Hints.STRICT:
             notes = (*notes, "topologyhints: strict is ignored for reserved CPUs and kube-system")
         return Request(
@@ -65,6 +77,8 @@ class Reader:
             affinities=weights(container, workload, self.options),
             mode=wanted.mode or self._modes.of(pod.namespace),
             notes=notes,
+            dra=container.claims,
+            pod=None if at_root or scope is Scope.CONTAINER else whole_pod(container, workload, wanted, self.options),
         )
 
 

@@ -2,6 +2,7 @@
 
 CPUs, the first rule that applies:
 
+0. a DRA driver has given it CPUs: exactly these, whatever else it requests (see `claimed`).
 1. ``prefer-reserved-cpus`` says yes, or the namespace is a reserved one and it does not say no: reserved CPUs.
 2. Burstable and BestEffort: shared CPUs.
 3. Guaranteed, by whole CPUs and the rest; *isolated* means "if there are any", else exclusive CPUs are ordinary ones:
@@ -30,6 +31,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from crirm.model.claims import CPUClaim
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
 from crirm.model.resources import Requirements, millicpu_to_shares
@@ -105,6 +107,21 @@ class MemoryRequest:
 
 
 @attrs.frozen
+class WholePod:
+    """What counts of the pod of a container, where a pool is chosen for pods; see `pods`.
+
+    Args:
+        members: its other containers.
+        cpu: all CPUs that it requests; None where the kubelet tells no sum.
+        need: bytes of memory that it was promised.
+    """
+
+    members: frozenset[ContainerKey]
+    cpu: CPURequest | None = None
+    need: int = 0
+
+
+@attrs.frozen
 class Request:
     """The whole request of a container, with preferences.
 
@@ -119,6 +136,8 @@ class Request:
         affinities: how much each other container attracts it, negative for "repels".
         mode: which of equally good pools it gets.
         notes: on what could not be heeded.
+        dra: claims of a DRA driver, to run on exactly these.
+        pod: what counts of its pod; None where a pool is chosen for each container.
     """
 
     key: ContainerKey
@@ -131,6 +150,8 @@ class Request:
     affinities: Mapping[ContainerKey, int] = attrs.field(factory=dict)
     mode: Mode = Mode.SPREAD
     notes: tuple[str, ...] = ()
+    dra: tuple[CPUClaim, ...] = ()
+    pod: WholePod | None = None
 
 
 def cpu_request(

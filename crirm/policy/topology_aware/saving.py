@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from crirm.errors import CrirmError
+from crirm.model.claims import CPUClaim, all_cpus
 from crirm.model.cpuset import CPUSet, ListFormatError
 from crirm.model.workload import ContainerKey
 from crirm.policy.api import Json
+from crirm.policy.dra import cpus_of
 from crirm.policy.topology_aware.homes import full_chain, held, housed, own_nodes, settled
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.pools import Pool
@@ -85,6 +87,9 @@ class _Rest:
     exclusive: str
     memory: MemoryRequest
     warm: bool
+    dra: list[tuple[str, str]] = attrs.field(factory=list)
+    first: str = ""
+    """Empty for those that are its exclusive CPUs; so in older versions."""
     held: int | None = _UNKNOWN
     """At which step of the chain of its NUMA nodes; None if its memory is where it naturally belongs."""
 
@@ -97,13 +102,16 @@ def _grant(machine: Machine, document: Json) -> Grant:
         name, rest = document
         saved = _converter().structure(rest, _Rest)
         exclusive = CPUSet.parse(saved.exclusive)
+        first = CPUSet.parse(saved.first) & exclusive or exclusive
+        dra = tuple(CPUClaim(uid, CPUSet.parse(cpus)) for uid, cpus in saved.dra)
     except (cattrs.BaseValidationError, ListFormatError, ValueError, TypeError) as error:
         raise MisfitError("saved grant is unreadable") from error
     pool = next((pool for pool in machine.pools if pool.name == name), None)
     if pool is None:
         raise MisfitError(f"pool {name} no longer exists")
-    grant = housed(machine, Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm))
+    grant = housed(machine, Grant(pool.id, saved.cpu, exclusive, saved.memory, saved.warm, dra=dra, first=first))
     _check_cpus(machine, grant, pool)
+    _check_claims(machine, grant)
     _check_memory(machine, grant)
     if saved.held is None or not machine.sets.all_kinds:
         return grant
@@ -135,6 +143,13 @@ def _check_cpus(machine: Machine, grant: Grant, pool: Pool) -> None:
         raise MisfitError(f"{pool.name} no longer has reserved CPUs")
 
 
+def _check_claims(machine: Machine, grant: Grant) -> None:
+    if grant.dra and (grant.exclusive or grant.cpu.cls is CPUClass.RESERVED or grant.cpu.part):
+        raise MisfitError("saved grant is inconsistent")
+    if not (cpus := all_cpus(grant.dra)) <= machine.topology.online - machine.root.reserved:
+        raise MisfitError(f"CPUs {cpus} of its DRA claims are not online, or reserved")
+
+
 def _check_memory(machine: Machine, grant: Grant) -> None:
     memory = grant.memory
     if memory.need < 0 or memory.use < 0:
@@ -146,7 +161,11 @@ def _check_memory(machine: Machine, grant: Grant) -> None:
 
 def _free(state: PolicyState, grant: Grant) -> Grant:
     if not grant.exclusive.isdisjoint(state.taken):
-        raise MisfitError(f"CPUs {grant.exclusive & state.taken} already already belong to another container")
+        raise MisfitError(f"CPUs {grant.exclusive & state.taken} already belong to another container")
+    others = [claim for claim in state.dra if claim not in grant.dra]
+    foreign = state.taken - cpus_of(state.dra) | all_cpus(others)
+    if both := all_cpus(grant.dra) & foreign:
+        raise MisfitError(f"CPUs {both} of its DRA claims belong to another container")
     return grant
 
 

@@ -11,8 +11,10 @@ from functools import cached_property
 
 import attrs
 
+from crirm.model.claims import CPUClaim, all_cpus
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.workload import ContainerKey
+from crirm.policy.dra import ClaimCounts, cpus_of, with_claims, without_claims
 from crirm.policy.topology_aware.memory_sets import Kinds, Place
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.protection import Claim, Home
@@ -31,6 +33,8 @@ class Grant:
         warm: whether it may use all its kinds of memory; not while it starts cold.
         place: where its memory belongs; see `homes`.
         held: whether that is higher than where it naturally belongs.
+        dra: the claims of a DRA driver that it runs on; then it has no other CPUs.
+        first: the exclusive CPUs that it was created with, of those that it has; see `resizing`.
     """
 
     pool: int
@@ -40,11 +44,18 @@ class Grant:
     warm: bool = True
     place: Place = attrs.field(default=attrs.Factory(lambda self: self.pool, takes_self=True))
     held: bool = False
+    dra: tuple[CPUClaim, ...] = ()
+    first: CPUSet = attrs.field(default=attrs.Factory(lambda self: self.exclusive, takes_self=True))
+
+    @cached_property
+    def own(self) -> CPUSet:
+        """The CPUs on which nobody else runs, but for containers with the same claim."""
+        return self.exclusive | all_cpus(self.dra) if self.dra else self.exclusive
 
     @cached_property
     def on_shared(self) -> bool:
         """Whether it runs on its pool's shared CPUs."""
-        return self.cpu.cls is CPUClass.NORMAL and self.cpu.shared
+        return self.cpu.cls is CPUClass.NORMAL and self.cpu.shared and not self.dra
 
     @cached_property
     def home(self) -> Home:
@@ -55,11 +66,15 @@ class Grant:
     def saved(self) -> Mapping[str, object]:
         """The grant as JSON without its pool, for `saving`; made once, since all grants are asked for it each time."""
         memory = self.memory
+        rest: dict[str, object] = {"first": str(self.first)} if self.first != self.exclusive else {}
+        if self.dra:
+            rest["dra"] = [[claim.uid, str(claim.cpus)] for claim in self.dra]
         return {
             "cpu": {**attrs.asdict(self.cpu), "cls": self.cpu.cls.value},
             "exclusive": str(self.exclusive),
             "memory": {**attrs.asdict(memory), "kinds": _values(memory.kinds), "cold": _values(memory.cold)},
             "warm": self.warm,
+            **rest,
             "held": self.place[1] if self.held and not isinstance(self.place, int) else None,
         }
 
@@ -71,13 +86,14 @@ class PolicyState:
     Args:
         pool_of: the pool of each container.
         grants: of every pool.
-        taken: all exclusive CPUs.
+        taken: all exclusive CPUs, and those of DRA claims.
         shared: thousandths of a CPU promised from the shared CPUs of each pool and those below it.
         users: containers on the shared CPUs of each pool and those below it.
         reserved: thousandths of a CPU promised from the reserved CPUs.
         reserved_users: containers on the reserved CPUs.
         claims: on memory, by home.
         lifted: see `protection`.
+        dra: the DRA claims that containers run on, and how many.
         held: containers whose memory is held; see `homes`.
     """
 
@@ -90,6 +106,7 @@ class PolicyState:
     reserved_users: int = 0
     claims: Mapping[Home, Claim] = attrs.field(factory=dict)
     lifted: Mapping[Home, int] = attrs.field(factory=dict)
+    dra: ClaimCounts = attrs.field(factory=dict)
     held: frozenset[ContainerKey] = frozenset()
 
     def grant(self, key: ContainerKey) -> Grant | None:
@@ -122,6 +139,7 @@ class PolicyState:
         pool_of: Mapping[ContainerKey, int],
         filed: Mapping[ContainerKey, Grant],
     ) -> PolicyState:
+        dra = (with_claims if sign > 0 else without_claims)(self.dra, grant.dra) if grant.dra else self.dra
         shared, users = list(self.shared), list(self.users)
         reserved = sign if grant.cpu.cls is CPUClass.RESERVED else 0
         if grant.on_shared:
@@ -131,13 +149,16 @@ class PolicyState:
         return PolicyState(
             pool_of=pool_of,
             grants=(*self.grants[: grant.pool], filed, *self.grants[grant.pool + 1 :]),
-            taken=self.taken ^ grant.exclusive,
+            taken=self.taken ^ grant.exclusive ^ cpus_of(self.dra) ^ cpus_of(dra)
+            if grant.dra
+            else self.taken ^ grant.exclusive,
             shared=tuple(shared),
             users=tuple(users),
             reserved=self.reserved + reserved * grant.cpu.part,
             reserved_users=self.reserved_users + reserved,
             claims=self._claims_with(grant, sign),
             lifted=self.lifted,
+            dra=dra,
             held=self.held,
         )
 

@@ -108,6 +108,10 @@ class Supply:
         """Tell whether *cpus*, which nobody has, can become exclusive and leave every pool what it has promised."""
         return all(len(cpus & shared) <= self.own_spare[pool] for pool, shared in enumerate(self.shared))
 
+    def can_lose(self, pool: int, cpus: CPUSet) -> bool:
+        """Tell whether a pool can do without *cpus*, which nobody has exclusively."""
+        return len(cpus & self.shared[pool]) <= self.own_spare[pool]
+
     def holds(self, pool: int, request: CPURequest) -> bool:
         """Tell whether a pool has what is wanted of CPUs of the normal class."""
         if not request.full:

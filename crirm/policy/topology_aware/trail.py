@@ -103,7 +103,8 @@ def _refusal(choice: Comparison, wants: str, lacks: Mapping[int, Lack | None]) -
             has, code = f"has {left}{of} left", RefusalCode.TOO_LITTLE_SHARED_CPU
         case _:
             has, code = f"has {choice.exclusive(best.id)} to spare", _code(choice.request.cpu)
-    return RefusedError(code, f"{wants}{where}, but no pool has enough: {best.name}, the best one, {has}")
+    short = _short(choice, lack, choice.missing(best.id, lack))
+    return RefusedError(code, f"{wants}{where}, but no pool has enough: {best.name}, the best one, {has}{short}")
 
 
 def _code(cpu: CPURequest) -> RefusalCode:
@@ -112,6 +113,14 @@ def _code(cpu: CPURequest) -> RefusalCode:
     if cpu.require:
         return RefusalCode.TOO_FEW_ISOLATED_CPUS
     return RefusalCode.TOO_FEW_EXCLUSIVE_CPUS if cpu.threads == 1 else RefusalCode.TOO_FEW_CORES
+
+
+def _short(choice: Comparison, lack: Lack, missing: int) -> str:
+    """Return by how much a resize does not fit; what the container has already counts as free."""
+    if choice.old_pool is None or missing <= 0:
+        return ""
+    of = {Lack.SHARED: millicpu_text, Lack.MEMORY: size_text}.get(lack, str)
+    return f" with what the container has, {of(missing)} too few for this resize"
 
 
 def _verdict(choice: Comparison, best: Considered, other: Considered) -> Verdict:
@@ -144,6 +153,8 @@ def _granted(grant: Grant, after: Adjuster) -> str:
     parts = []
     if grant.exclusive:
         parts.append(f"exclusive CPUs {_own_text(grant, after)}")
+    if grant.dra:
+        parts.append(f"CPUs {after.cpus(grant)} of its DRA claims")
     if grant.on_shared:
         parts.append(f"shared CPUs {after.shared(grant.pool)}")
     if grant.cpu.cls is CPUClass.RESERVED:

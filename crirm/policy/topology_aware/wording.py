@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, assert_never
 
+from crirm.model.claims import all_cpus
 from crirm.model.quantity import MilliCPU, format_millicpu
 from crirm.policy.topology_aware.choice import Lack
 from crirm.policy.topology_aware.memory_sets import Kinds
@@ -16,6 +17,8 @@ _LOST: Final[Mapping[Rule, str]] = {
     Rule.RESERVED_SUFFICE: "too few reserved CPUs; {winner} has enough",
     Rule.ISOLATED_SUFFICE: "too few isolated CPUs; {winner} has enough",
     Rule.SHARED_SUFFICE: "no shared CPUs to spare; {winner} has some",
+    Rule.POD_MEMBERS: "holds {own} of the pod's containers; {winner} holds {other}",
+    Rule.POD_FITS: "has no room for the whole pod; {winner} has",
     Rule.AFFINITY: "affinity to other containers is {own}; {winner} has {other}",
     Rule.KINDS: "lacks a requested kind of memory; {winner} has all",
     Rule.HINTS: "nearness to all devices and disks is {own}; {winner} has {other}",
@@ -77,7 +80,7 @@ def cpu_text(cpu: CPURequest) -> str:
 def asked_text(request: Request) -> str:
     """Return what a container requests."""
     memory = request.memory
-    parts = [cpu_text(request.cpu)]
+    parts = [f"the CPUs of its DRA claims ({all_cpus(request.dra)})" if request.dra else cpu_text(request.cpu)]
     if memory.use or memory.kinds is not None:
         amount = f"up to {size_text(memory.use)} of {kinds_text(memory.kinds)} memory"
         parts.append(amount if memory.use else f"{kinds_text(memory.kinds)} memory")

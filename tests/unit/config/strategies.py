@@ -56,7 +56,7 @@ def options_of(section: type) -> st.SearchStrategy[Any]:
 
 def _checked(check: Callable[[Any], object], default: Any, some: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Return what an option may be whose texts are checked."""
-    known = ("pack", "balanced", "0", "1", "12", "1500Mi")
+    known = ("pod", "pack", "balanced", "0", "1", "12", "1500Mi")
     match default:
         case str():
             return st.sampled_from([default, *(word for word in (*words, *known) if passes(check, word))])

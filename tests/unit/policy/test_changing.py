@@ -98,7 +98,11 @@ class ChangingMachine(PolicyMachine):
             return
         owned = CPUSet.union(self.policy.exclusive(self.state.policy).values())
         for key in self.state.degraded:
-            cpus = self.state.adjustments[key].cpus
+            given = self.state.adjustments.get(key)
+            if given is None:  # owners have the last shared CPU, so there is none to confine it to
+                assert self.topology.online - owned - self.topology.isolated <= self.reserved
+                continue
+            cpus = given.cpus
             assert cpus is not None
             assert cpus.isdisjoint(owned)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from crirm.hosts.synthetic import HostSpec, MemoryOnlyNode, topology_of
+from crirm.model.claims import CPUClaim
 from crirm.model.cpuset import CPUSet
 from crirm.model.decision import NO_QUOTA, Decision, UpdateContainer
 from crirm.model.events import (
@@ -255,10 +256,29 @@ class PolicyMachine(RuleBasedStateMachine):
             pod = pods[data.draw(st.sampled_from(sorted(pods)))]
             self.request(pod, data.draw(st.sampled_from(("c0", "c1", "c2"))), cpu, memory, data.draw(st.booleans()))
 
-    def request(self, pod: Pod, name: str, cpu: int, memory: Bytes, works: bool = True, started: bool = False) -> None:
+    @rule(data=st.data(), uids=st.sets(st.sampled_from("uvw"), min_size=1, max_size=2), cpu=CPU)
+    def add_claimed(self, data: st.DataObject, uids: set[str], cpu: int) -> None:
+        """Run a container on CPUs that a DRA driver has given out: disjoint ones, but with no regard to the policy."""
+        pods, cpus = self.state.workload.pods, sorted(self.topology.online)
+        given = {uid: CPUSet(cpus[number::3][:2]) for number, uid in enumerate("uvw")}
+        claims = tuple(CPUClaim(uid, given[uid]) for uid in sorted(uids) if given[uid])
+        if pods and claims:
+            pod = pods[data.draw(st.sampled_from(sorted(pods)))]
+            self.request(pod, data.draw(st.sampled_from(("d0", "d1"))), cpu, Bytes(0), claims=claims)
+
+    def request(
+        self,
+        pod: Pod,
+        name: str,
+        cpu: int,
+        memory: Bytes,
+        works: bool = True,
+        started: bool = False,
+        claims: tuple[CPUClaim, ...] = (),
+    ) -> None:
         self.count += 1
-        key = ContainerKey(f"k{self.count}")
-        container = Container(key, pod.id, name, ContainerState.CREATING, requirements(pod.qos, cpu, memory))
+        key, wanted = ContainerKey(f"k{self.count}"), requirements(pod.qos, cpu, memory)
+        container = Container(key, pod.id, name, ContainerState.CREATING, wanted, claims=claims)
         if before := asked_before(self.state.workload, container):
             container = attrs.evolve(container, key=before)
         decision = self.do(ContainerRequested(container))
@@ -388,17 +408,24 @@ class PolicyMachine(RuleBasedStateMachine):
             assert cpus
             assert cpus <= self.topology.online
             assert cpus.isdisjoint(self.reserved), "reserved CPUs belong to nobody"
-            assert cpus.isdisjoint(owned), "two owners"
+            mates = self.mates(key)
+            assert cpus.isdisjoint(owned - CPUSet.union(mates.values())), "two owners"
             owned |= cpus
             for other, adjustment in self.state.adjustments.items():
                 if adjustment.cpus is not None:
                     on = adjustment.cpus & cpus
                     if other != key:
-                        assert not on, f"{other} on CPUs of {key}"
+                        assert on == cpus & mates.get(other, CPUSet()), f"{other} on CPUs of {key}"
                     elif on != cpus:  # it hides hyperthreads
                         cores = {self.topology.core_of(cpu) for cpu in cpus}
                         assert CPUSet.union(cores) == cpus
                         assert all(len(core & on) == 1 for core in cores)
+
+    def mates(self, key: ContainerKey) -> dict[ContainerKey, CPUSet]:
+        """Return the CPUs of claims that *key* shares with others, by those."""
+        containers, held = self.state.workload.containers, self.policy.exclusive(self.state.policy)
+        shared = {k: set(containers[k].claims) & set(containers[key].claims) for k in held if k != key}
+        return {k: CPUSet.union(claim.cpus for claim in claims) for k, claims in shared.items() if claims}
 
     @invariant()
     def adjustments_are_such_as_the_kernel_takes(self) -> None:
@@ -410,7 +437,8 @@ class PolicyMachine(RuleBasedStateMachine):
     @invariant()
     def who_is_alone_on_its_cpus_and_nobody_else_is_without_a_quota(self) -> None:
         for key, adjustment in self.state.adjustments.items():
-            alone = adjustment.cpus is not None and adjustment.cpus == self.policy.exclusive(self.state.policy).get(key)
+            own = self.policy.exclusive(self.state.policy).get(key, CPUSet())  # more than its CPUs if it hides threads
+            alone = adjustment.cpus is not None and adjustment.cpus <= own
             assert adjustment.cpu_quota_us == (NO_QUOTA if alone else None)
 
     @invariant()

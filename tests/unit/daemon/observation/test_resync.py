@@ -91,6 +91,29 @@ async def test_what_runs_is_taken_over_with_its_class_and_resources(
     assert len(runtime.calls) == asked + 2, "what is known is not asked for again"
 
 
+@pytest.mark.parametrize(
+    ("environment", "claims"),
+    [
+        pytest.param(["DRA_CPUSET_u1=4,6", "PATH=/bin"], ["4,6"], id="that its CDI file tells as well"),
+        pytest.param(["DRA_CPUSET_u1=0-7"], [], id="not such as contradict it"),
+        pytest.param(["DRA_CPUSET_u2=4,6"], [], id="not such as no file tells"),
+        pytest.param(["DRA_CPUSET_u1"], [], id="nor half a variable"),
+        pytest.param([7, None], [], id="nor something else"),
+    ],
+)
+async def test_what_runs_has_the_claims_in_its_environment(
+    nursery: trio.Nursery, environment: list[object], claims: list[str]
+) -> None:
+    node = FakeNode(nursery)
+    file = {"dra.k8s.io/cpu=claim-u1": ("DRA_CPUSET_u1=4,6",)}
+    node.intake.find_variables = lambda devices: {device: file[device] for device in devices if device in file}
+    info = {"info": json.dumps({"runtimeSpec": {"process": {"env": environment}}})}
+    status = v1.ContainerStatusResponse(status=TOLD, info=info)
+    await resync(FakeRuntime({**ANSWERS, "ContainerStatus": status}), node.engine, node.intake)
+    (container,) = node.engine.state.workload.containers.values()
+    assert [str(claim.cpus) for claim in container.claims] == claims
+
+
 async def test_a_runtime_that_tells_no_details_loses_no_container(nursery: trio.Nursery) -> None:
     node = FakeNode(nursery)
     runtime = FakeRuntime({"ListPodSandbox": PODS, "ListContainers": CONTAINERS, "ContainerStatus": Status.UNKNOWN})

@@ -302,6 +302,50 @@ async def test_hints_that_cannot_be_looked_up_stop(nursery: trio.Nursery, hints:
     assert held.refused is None or "cannot determine the location" in held.refused[1]
 
 
+@pytest.mark.parametrize(
+    ("files", "claims", "said"),
+    [
+        pytest.param({"dra.k8s.io/cpu=claim-u": ("DRA_CPUSET_u=2-3",)}, ["2-3"], "", id="a CDI file"),
+        pytest.param({}, [], "no CDI file tells its CPUs", id="no CDI file"),
+    ],
+)
+async def test_a_create_with_a_device_of_the_dra_driver_waits_for(
+    nursery: trio.Nursery, files: dict[str, tuple[str, ...]], claims: list[str], said: str
+) -> None:
+    node = with_pod(nursery)
+    node.intake.find_variables = lambda _devices: files
+    request = create_request()
+    request.config.cdi_devices = [v1.CdiDevice(name="dra.k8s.io/cpu=claim-u")]
+    held = await node.begin("CreateContainer", request)
+    await held.decided.wait()
+    known = node.engine.state.workload.containers.values()
+    assert [str(claim.cpus) for container in known for claim in container.claims] == claims
+    assert (held.refused is None) is not bool(said)
+    assert held.refused is None or said in held.refused[1]
+
+
+async def test_cdi_files_that_never_answer_refuse_the_claim(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crirm.daemon.placement.intake.HINTS_WITHIN_S", 0.01)
+    node, answer = with_pod(nursery), threading.Event()
+
+    def find(_devices: object) -> dict[str, tuple[str, ...]]:
+        answer.wait(10)
+        return {}
+
+    node.intake.find_variables = find
+    request = create_request()
+    request.config.cdi_devices = [v1.CdiDevice(name="dra.k8s.io/cpu=claim-u")]
+    try:
+        held = await node.begin("CreateContainer", request)
+        await held.decided.wait()
+        assert held.refused is not None
+        assert "bad-dra-claim" in held.refused[1]
+    finally:
+        answer.set()
+
+
 GPU = TopologyHint("example.com/gpu g0", nodes=NodeSet.of(1))
 DISK = TopologyHint("/sys/devices/disk", nodes=NodeSet.of(0))
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from crirm.model.cpuset import CPUSet
 from crirm.model.qos import QoSClass
 from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.workload import ContainerKey
@@ -124,6 +125,34 @@ def test_a_refused_resize_changes_nothing() -> None:
         node.resize("a", 12000)
     assert caught.value.reason is RefusalReason.NO_ROOM
     assert node.state is before
+
+
+def test_a_refused_resize_says_by_how_much_it_does_not_fit() -> None:
+    node = Node()
+    node.add("a", 2000)
+    with pytest.raises(RefusedError, match="with what the container has, 1 too few for this resize"):
+        node.resize("a", 12000)
+
+
+def test_the_first_cpus_are_the_last_to_be_given_back_and_survive_a_restart() -> None:
+    node = Node()
+    node.add("a", 2000)
+    node.resize("a", 6000)
+    node.resize("a", 3000)
+    assert {1, 7} < set(CPUSet.parse(node.cpus["a"]))
+    saved = node.policy.save(node.state)
+    assert saved[ContainerKey("a")] == {"cpus": node.cpus["a"], "first": "1,7"}
+    assert node.policy.restore(saved, node.workload).state == node.state
+    node.resize("a", 2000)
+    assert node.cpus == {"a": "1,7"}
+
+
+@pytest.mark.parametrize(
+    "saved", [{"cpus": "1"}, {"cpus": 1, "first": "1"}, {"first": "1"}, {"cpus": "x", "first": ""}]
+)
+def test_a_damaged_pair_of_cpus_is_dropped(saved: object) -> None:
+    node = Node()
+    assert node.policy.restore({ContainerKey("a"): saved}, node.workload).dropped == {"a": "saved grant is unreadable"}
 
 
 def test_a_container_without_a_grant_gets_one_by_a_resize() -> None:

@@ -53,8 +53,16 @@ def _check_exclusive(policy: TopologyAware, state: PolicyState) -> None:
     grants, root = grants_of(state), policy.machine.root
     adjuster = Adjuster(policy.machine, policy.reader.options, state)
     owned = CPUSet()
+    claims = {claim.uid: claim.cpus for grant in grants.values() for claim in grant.dra}
+    for cpus in claims.values():
+        assert owned.isdisjoint(cpus), "a CPU of two claims"
+        owned |= cpus
+    counts = [claim for grant in grants.values() for claim in grant.dra]
+    assert state.dra == {claim: counts.count(claim) for claim in counts}
     for grant in grants.values():
         assert owned.isdisjoint(grant.exclusive)
+        assert grant.first <= grant.exclusive
+        assert bool(grant.first) is bool(grant.exclusive)
         assert len(grant.exclusive) == grant.cpu.full * grant.cpu.threads
         assert not grant.cpu.require or grant.exclusive <= root.isolated
         pool = policy.machine.pools[grant.pool]
@@ -74,7 +82,8 @@ def _check_exclusive(policy: TopologyAware, state: PolicyState) -> None:
             assert cpus == root.reserved
         else:
             assert cpus.isdisjoint(root.reserved)
-            assert (cpus - grant.exclusive).isdisjoint(owned | root.isolated)
+            assert not grant.dra or cpus == CPUSet.union(claim.cpus for claim in grant.dra)
+            assert (cpus - grant.own).isdisjoint(owned | root.isolated)
 
 
 def _check_capacity(policy: TopologyAware, state: PolicyState) -> None:

@@ -20,6 +20,7 @@ from crirm.policy.topology_aware.policy import TopologyAware, make
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from crirm.model.claims import CPUClaim
     from crirm.model.decision import Adjustment
     from crirm.model.topology import Topology
     from crirm.model.trail import Trail
@@ -87,6 +88,7 @@ class Node:
         pod: str = "",
         annotations: Mapping[str, str] | None = None,
         hints: tuple[TopologyHint, ...] = (),
+        claims: tuple[CPUClaim, ...] = (),
     ) -> Placement:
         """Add a container, to a pod of its own if none is named."""
         pod_id = PodId(pod or f"pod-{name}")
@@ -95,7 +97,7 @@ class Node:
             self.workload = attrs.evolve(self.workload, pods={**self.workload.pods, pod_id: made})
         key = ContainerKey(name)
         wanted = requirements(qos, cpu, memory, limit)
-        container = Container(key, pod_id, name, ContainerState.CREATING, wanted, hints=hints)
+        container = Container(key, pod_id, name, ContainerState.CREATING, wanted, hints=hints, claims=claims)
         placement = self.policy.allocate(self.state, self.workload, container)
         self.workload = attrs.evolve(self.workload, containers={**self.workload.containers, key: container})
         return self._take(placement)

@@ -29,6 +29,7 @@ def test_options_have_the_keys_of_the_original() -> None:
         "ReservedPoolNamespaces": ("kube-system",),
         "ColocatePods": False,
         "ColocateNamespaces": False,
+        "PlacementScope": "container",
         "CachePools": False,
         "Placement": "spread",
         "NamespacePlacements": {},

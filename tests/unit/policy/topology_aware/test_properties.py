@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from crirm.hosts.synthetic import HostSpec, topology_of
+from crirm.model.claims import CPUClaim, all_cpus
 from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.decision import UpdateContainer
 from crirm.model.qos import QoSClass
@@ -108,6 +109,22 @@ class PlacementMachine(RuleBasedStateMachine):
         limit = None if extra is None else memory + extra
         self.do("add", f"c{self.count:03}", cpu, memory, limit=limit, **about)
 
+    @rule(
+        claims=st.dictionaries(st.sampled_from("uvw"), st.sets(st.integers(0, 9), min_size=1, max_size=4), max_size=2),
+        cpu=CPU,
+        memory=MEMORY,
+        qos=st.sampled_from(QoSClass),
+    )
+    def add_claimed(self, claims: dict[str, set[int]], cpu: int, memory: float, qos: QoSClass) -> None:
+        """A DRA driver gives out CPUs, as it likes."""
+        self.count += 1
+        there = sorted(self.policy.machine.topology.online - self.policy.machine.root.reserved)
+        few = max(1, len(there) // 4)
+        picked = {uid: {there[number % len(there)] for number in cpus} for uid, cpus in sorted(claims.items())}
+        given = tuple(CPUClaim(uid, CPUSet(sorted(cpus)[:few])) for uid, cpus in picked.items())
+        if given and all_cpus(given) and sum(len(claim.cpus) for claim in given) == len(all_cpus(given)):
+            self.do("add", f"c{self.count:03}", cpu, memory, qos=qos, claims=given)
+
     @rule(data=st.data(), cpu=CPU, memory=MEMORY, extra=st.none() | MEMORY)
     def resize(self, data: st.DataObject, cpu: int, memory: float, extra: float | None) -> None:
         if not self.node.state.pool_of:
@@ -121,6 +138,7 @@ class PlacementMachine(RuleBasedStateMachine):
             new.exclusive <= self.policy.machine.root.isolated
         ):
             assert old.exclusive <= new.exclusive or new.exclusive <= old.exclusive
+            assert len(old.first & new.exclusive) == min(len(old.first), len(new.exclusive)), "the first CPUs go last"
 
     @rule(data=st.data(), what=st.sampled_from(("remove", "remove", "start", "expire")))
     def touch(self, data: st.DataObject, what: str) -> None:

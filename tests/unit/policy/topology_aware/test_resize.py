@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from crirm.model.cpuset import NodeSet
+from crirm.model.cpuset import CPUSet, NodeSet
 from crirm.model.qos import QoSClass
 from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
 from crirm.model.workload import Container, ContainerKey, ContainerState, TopologyHint, Workload
@@ -32,6 +34,58 @@ def test_resize(before: int, after: int, old: str, new: str) -> None:
     assert old == node.cpus("c")
     node.resize("c", after)
     assert new == node.cpus("c")
+
+
+def test_the_first_cpus_are_the_last_to_be_given_back() -> None:
+    node = Node(make_policy("1p.2n.4c.2t", "cpuset:0"))
+    node.add("c", 2000)
+    first = node.cpus("c")
+    node.resize("c", 6000)
+    assert CPUSet.parse(first) < CPUSet.parse(node.cpus("c"))
+    node.resize("c", 3000)
+    assert CPUSet.parse(first) < CPUSet.parse(node.cpus("c"))
+    node.resize("c", 2000)
+    assert node.cpus("c") == first
+    node.resize("c", 1000)
+    assert CPUSet.parse(node.cpus("c")) < CPUSet.parse(first)
+
+
+def test_who_grows_in_a_large_pool_stays_beside_its_cpus() -> None:
+    """All of another package is free, but so is room in its own node."""
+    node = Node(make_policy("2p.2n.4c.1t", "cpuset:0"))
+    node.add("c", 5000)
+    node.add("d", 4000)
+    before = CPUSet.parse(node.cpus("c"))
+    assert node.pool("c") == "socket #1"
+    node.remove("d")
+    node.resize("c", 7000)
+    assert before < CPUSet.parse(node.cpus("c")) <= CPUSet.parse("8-15")
+
+
+def test_a_saved_grant_without_first_cpus_has_those_it_has_now() -> None:
+    node = Node(make_policy(N4C16, "cpuset:0"))
+    node.add("c", 2000)
+    node.resize("c", 3000)
+    saved = json.loads(json.dumps(node.policy.save(node.state)))
+    assert saved["c"][1]["first"] == "4-5"
+    assert node.policy.restore(saved, node.workload).state == node.state
+    del saved["c"][1]["first"]
+    old = node.policy.restore(saved, node.workload).state
+    assert str(old.granted(ContainerKey("c")).first) == "4-6"
+
+
+@pytest.mark.parametrize(
+    ("qos", "cpu", "said"),
+    [
+        (QoSClass.GUARANTEED, 16000, "has 15 to spare with what the container has, 1 too few for this resize"),
+        (BURSTABLE, 15500, "has 15 left with what the container has, 500m too few for this resize"),
+    ],
+)
+def test_a_refused_resize_says_by_how_much_it_does_not_fit(qos: QoSClass, cpu: int, said: str) -> None:
+    node = Node(make_policy(N4C16, "cpuset:0"))
+    node.add("c", 2000, qos=qos)
+    with pytest.raises(RefusedError, match=said):
+        node.resize("c", cpu)
 
 
 def test_a_full_pool_is_left_for_one_with_room() -> None:
