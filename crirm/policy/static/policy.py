@@ -3,7 +3,8 @@
 A container of a Guaranteed pod with a whole-number CPU request gets this many exclusive CPUs. All others run on
 the *shared* CPUs: all available ones that are not exclusive. The reserved CPUs always stay shared, so that
 there are some; with ``strict-cpu-reservation`` no container runs on them, and who would leave the containers on shared
-CPUs without any is refused. Kernel-isolated CPUs are assigned as exclusive CPUs only.
+CPUs without any is refused; only those that run already use them while all others are exclusive. Kernel-isolated CPUs
+are assigned as exclusive CPUs only.
 
 Isolated CPUs are tried first where the pod asks for them (``prefer-isolated-cpus``), or where the options do and the
 pod does not say otherwise, or for a single CPU unless the pod does not want one; they count only if there are enough.
@@ -23,7 +24,7 @@ from crirm.model.quantity import format_millicpu
 from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.topology import Topology
 from crirm.model.trail import Move, Trail, Verdict
-from crirm.model.workload import Container, ContainerKey, Pod, Workload
+from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, Workload
 from crirm.policy.api import Constraints, Json, Placement, Policy, Restored
 from crirm.policy.cpu_allocator import CPUAllocator
 from crirm.policy.dra import Owned, saved_claims, sentence
@@ -158,7 +159,9 @@ class StaticPolicy(Policy):
         grant = self.chooser.grant(before, pod, container, old, first)
         key, own = container.key, grant.cpus
         after = before.plus_exclusive(key, own, first) if own else before.plus_sharing(key)
-        self._check_shared(before, after, pod, container)
+        found = container.state is ContainerState.RUNNING and key not in state.exclusive and key not in state.sharing
+        if not (found and key in after.sharing):
+            self._check_shared(before, after, pod, container)
         return after, grant
 
     def _spread(self, cpus: CPUSet) -> bool:
@@ -170,7 +173,11 @@ class StaticPolicy(Policy):
         return sum(not node.isdisjoint(cpus) for node in self.nodes) > needed
 
     def _shared(self, state: StaticState) -> CPUSet:
-        return state.free if self.options.kubelet.strict_reservation else state.free | self.partition.reserved
+        if self.options.kubelet.strict_reservation:
+            return (
+                state.free or self.partition.reserved
+            )  # what is left to who runs already when all others are exclusive
+        return state.free | self.partition.reserved
 
     def _check_shared(self, before: StaticState, after: StaticState, pod: Pod, container: Container) -> None:
         """Refuse what would leave containers on shared CPUs without any.
@@ -178,7 +185,7 @@ class StaticPolicy(Policy):
         Raises:
             RefusedError: so it is.
         """
-        if self._shared(after) or not after.sharing:
+        if after.free or not after.sharing or not self.options.kubelet.strict_reservation:
             return
         name, why = name_of(pod, container), "with strict-cpu-reservation the reserved CPUs are not for containers"
         if container.key in after.sharing:

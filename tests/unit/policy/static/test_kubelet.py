@@ -214,7 +214,8 @@ def test_the_last_shared_cpu_is_kept_for_those_who_share() -> None:
     with pytest.raises(RefusedError, match="wants shared CPUs, but all CPUs are exclusive"):
         node.add("a", 100, QoSClass.BURSTABLE)
     restored = node.policy.restore({ContainerKey("a"): "", ContainerKey("b"): "1-3"}, node.workload)
-    assert restored.dropped == {"a": "no shared CPU is left"}
+    assert restored.dropped == {}
+    assert str(restored.adjustments[ContainerKey("a")].cpus) == "0", "who runs already is kept off exclusive CPUs"
 
 
 @settings(max_examples=60, deadline=None)
