@@ -51,7 +51,7 @@ def why_room(before: State, event: Event, after: State) -> str | None:  # noqa: 
     """Return, as a clause, why containers that were spread may come together after *event*; None if they cannot."""
     name = before.workload.full_name
     match event:
-        case ContainerExited(key) | ContainerRemoved(key):
+        case ContainerExited(key) | ContainerRemoved(key) if key in before.adjustments:
             return f"{name(key)} has ended"
         case CreateFailed(key):
             return f"{name(key)} was not created"
@@ -115,9 +115,7 @@ def awaiting(state: State, waiting: tuple[ContainerKey, ...], now_s: float) -> S
     recent = recent_of(state.moved, now_s)
     if waiting and recent:
         timers[waiting[0], Timer.GATHER] = min(one.at_s for one in recent) + WINDOW_S
-    if timers == state.timers and recent == state.moved:
-        return state
-    return attrs.evolve(state, timers=timers, moved=recent)
+    return state if timers == state.timers else attrs.evolve(state, timers=timers)
 
 
 class Deciding(Protocol):
