@@ -122,7 +122,7 @@ class TopologyAware:
         try:
             request = self._request(before, workload, container, warm=warm)
             if request.dra:
-                return bool(on_claims(self.machine, before, request, workload))
+                return bool(on_claims(self.machine, before, request, workload, old))
         except RefusedError:
             return False
         if Comparison(self.machine, before, request, None if old is None else old.pool).best is not None:
@@ -232,7 +232,7 @@ class TopologyAware:
 
     def _on_claims(self, before: PolicyState, without: PolicyState, workload: Workload, request: Request) -> Placement:
         """Return the placement on DRA claims; *without* is the state in which the container has nothing."""
-        made = on_claims(self.machine, without, request, workload)
+        made = on_claims(self.machine, without, request, workload, before.grant(request.key))
         after = made.state if before is without else come_down(self.machine, before, made.state)
         adjuster = self._adjuster(after)
         done = changes(self._adjuster(before), adjuster, request.key, request.name)
