@@ -92,15 +92,22 @@ def wish_of(question: Mapping[str, Any]) -> Wish:
     )
 
 
-def copies(policy: Policy, state: State, wish: Wish) -> Iterator[Decision]:
-    """Yield the decision about each copy, in the state that the one before has left; the first refusal is the last."""
+def copies(policy: Policy, state: State, wish: Wish, now_s: float = 0.0) -> Iterator[Decision]:
+    """Yield the decision about each copy, in the state that the one before has left; the first refusal is the last.
+
+    Args:
+        policy: in force.
+        state: of now.
+        wish: what is asked about.
+        now_s: wall-clock time in seconds, since what was moved lately bounds what may be moved for a copy.
+    """
     for number in range(1, wish.count + 1):
         pod = _pod(wish, number)
-        state = pipeline.step(policy, state, PodAdded(pod), 0.0).state
+        state = pipeline.step(policy, state, PodAdded(pod), now_s).state
         key = ContainerKey(f"~{number:08}")  # sorts after all keys of the daemon, as the key of a new container does
         resources = pod.resources or LinuxResources()
         container = Container(key, pod.id, CONTAINER, ContainerState.CREATING, wish.requirements, resources=resources)
-        decision = pipeline.step(policy, state, ContainerRequested(container), 0.0)
+        decision = pipeline.step(policy, state, ContainerRequested(container), now_s)
         yield decision
         if decision.refusal is not None:
             return
