@@ -72,6 +72,8 @@ def why_room(before: State, event: Event, after: State) -> str | None:  # noqa: 
             return f"the runtime has updated {name(key)}"
         case Synchronised() if gone := sorted(before.adjustments.keys() - after.adjustments.keys()):
             return f"{name(gone[0])} has ended"
+        case Synchronised() if before.unsure:  # who could have come together before had to wait
+            return "the runtime has told crirm what runs"
         case _:
             return None
 

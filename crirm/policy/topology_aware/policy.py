@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import attrs
 
@@ -31,6 +32,9 @@ from crirm.policy.topology_aware.reading import Reader, make_reader
 from crirm.policy.topology_aware.request import Request
 from crirm.policy.topology_aware.state import Grant, PolicyState, empty
 from crirm.policy.topology_aware.trail import facts, make_trail, refusal, verdicts
+
+COLD_AGAIN_S: Final = 30.0
+"""How long a cold start goes on at least that could not end, since somebody keeps memory that both might need."""
 
 
 @attrs.frozen(eq=False)
@@ -137,7 +141,7 @@ class TopologyAware:
         return Placement(state, effects=(StartTimer(key, Timer.COLD_START, grant.memory.cold_s),))
 
     def expired(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:
-        """End the cold start of a container: it may use all its kinds of memory from now on."""
+        """End the cold start of a container: it may use all its kinds of memory, once that disturbs nobody's own."""
         grant = state.grant(key)
         if grant is None or grant.warm:
             return Placement(state)
@@ -145,6 +149,9 @@ class TopologyAware:
         without = state.without_grant(pools, key)
         warmed = housed(self.machine, attrs.evolve(grant, warm=True))
         after = come_down(self.machine, state, without.with_grant(pools, key, warmed))
+        if disturbed(self.machine, state, after) is not None:
+            again_s = max(grant.memory.cold_s, COLD_AGAIN_S)
+            return Placement(state, effects=(StartTimer(key, Timer.COLD_START, again_s),))
         before, now = self._adjuster(state), self._adjuster(after)
         done = changes(before, now, key, workload.full_name(key))
         own = warming(key, before.mems(grant), now.mems(after.granted(key)), now.options)
