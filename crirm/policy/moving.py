@@ -51,7 +51,7 @@ def why_room(before: State, event: Event, after: State) -> str | None:  # noqa: 
     """Return, as a clause, why containers that were spread may come together after *event*; None if they cannot."""
     name = before.workload.full_name
     match event:
-        case ContainerExited(key) | ContainerRemoved(key):
+        case ContainerExited(key) | ContainerRemoved(key) if key in before.adjustments:
             return f"{name(key)} has ended"
         case CreateFailed(key):
             return f"{name(key)} was not created"
@@ -66,7 +66,7 @@ def why_room(before: State, event: Event, after: State) -> str | None:  # noqa: 
             return f"{name(key)} has started"
         case TimerExpired(key, Timer.GATHER):
             return "more may be moved"
-        case TimerExpired(key, Timer.COLD_START):
+        case TimerExpired(key, Timer.COLD_START) if key in before.adjustments:
             return f"the cold start of {name(key)} has ended"
         case UpdateDone(key):
             return f"the runtime has updated {name(key)}"

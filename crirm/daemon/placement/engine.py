@@ -89,6 +89,11 @@ class Engine:
         """Return a unique key for a container; later keys sort after earlier ones."""
         return ContainerKey(f"{self._started}-{next(self._numbers):08}")
 
+    @property
+    def now_s(self) -> float:
+        """Seconds of wall-clock time, by which is decided."""
+        return self._clock()
+
     def resume(self, state: State, trails: Iterable[Explained]) -> None:
         """Restore the state of an earlier process, before anything is decided."""
         self.state = state

@@ -38,7 +38,7 @@ def policy(name: str = "topology-aware") -> Policy:
 
 def answer(node: Policy, question: dict[str, Any], state: Any = None) -> dict[str, Any]:
     wish = wish_of(question)
-    found = record(node, wish, list(copies(node, state or pipeline.initial(node), wish)))
+    found = record(node, wish, list(copies(node, state or pipeline.initial(node), wish, 0.0)))
     assert found == json.loads(json.dumps(found)), "it goes over a socket"
     return found
 
@@ -84,8 +84,8 @@ def test_a_question_is_read_as_the_api_server_reads_a_pod(
         ({"qos": "burstable"}, "ask for besteffort"),
         ({"qos": "burstable", "cpu": "2", "cpu_limit": "1"}, "a limit is at least the request"),
         ({"qos": "burstable", "memory": "2", "memory_limit": "1"}, "a limit is at least the request"),
-        ({"cpu": "x", "memory": "1Gi"}, "not a quantity"),
-        ({"cpu": "1", "memory": "-1Gi"}, "negative"),
+        ({"cpu": "x", "memory": "1Gi"}, "cpu: 'x' is not a quantity"),
+        ({"cpu": "1", "memory": "-1Gi"}, "memory: .* is negative"),
         ({"cpu": "1", "memory": "1Gi", "count": 0}, f"write 1 to {MOST_COPIES}"),
         ({"cpu": "1", "memory": "1Gi", "count": "2"}, f"write 1 to {MOST_COPIES}"),
         ({"cpu": "1", "memory": "1Gi", "annotations": {"prefer-shared": "true"}}, "no such annotation"),

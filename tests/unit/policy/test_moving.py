@@ -23,6 +23,7 @@ from crirm.model.record_json import from_record, to_record
 from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerKey, PodId
 from crirm.policy.activation import plan
+from crirm.policy.fitting import copies, wish_of
 from crirm.policy.restore import Saved, revive
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from tests.unit.policy.nodes import Eventful, moves_of, node
@@ -222,6 +223,20 @@ def test_nobody_moves_for_an_arrival(options: TopologyAwareOptions | None, about
     one.run("x", 4000, 1)
     assert one.nodes("x") == 2
     assert not one.state.moved
+
+
+@pytest.mark.parametrize(("later_s", "nodes"), [(59, 2), (61, 1)])
+def test_who_asks_whether_one_fits_is_told_what_the_budget_allows_by_then(later_s: int, nodes: int) -> None:
+    one = crowded(attrs.evolve(ONE_EACH, moves_per_minute="1"))
+    one.run("x", 4000, 1)
+    one.end("x")
+    assert len(one.state.moved) == 1
+    wish = wish_of({"cpu": "4", "memory": "1Gi"})
+    one.run("y", 2000, 1)
+    (decision,) = copies(one.policy, one.state, wish, one.now_s + later_s)
+    assert decision.adjustment is not None
+    assert decision.adjustment.cpus is not None
+    assert len(one.policy.machine.topology.nodes_of(decision.adjustment.cpus)) == nodes
 
 
 def test_the_cheapest_moves() -> None:

@@ -111,6 +111,16 @@ def test_memory_is_not_lifted_and_who_would_do_that_goes_elsewhere_or_is_refused
     assert one.mems("k") == kept
 
 
+def test_who_would_run_on_reserved_cpus_is_refused_for_kept_memory_as_well() -> None:
+    one = node()
+    one.run("k", 500, 6, qos=BURSTABLE, limit=6, annotations=MEMORY)
+    reserved = {f"prefer-reserved-cpus.{NS}": "true"}
+    refusal = one.ask("x", 100, 1, qos=BURSTABLE, limit=7, annotations=reserved).refusal
+    assert refusal is not None
+    assert refusal.code is RefusalCode.OTHERS_KEEP_MEMORY
+    assert "default/k/c keeps memory that both might need (annotation keep)" in str(refusal)
+
+
 def test_memory_that_is_kept_is_not_narrowed_either() -> None:
     one = node()
     one.run("x", 500, 1, qos=BURSTABLE, limit=8)
