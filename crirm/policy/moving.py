@@ -66,12 +66,14 @@ def why_room(before: State, event: Event, after: State) -> str | None:  # noqa: 
             return f"{name(key)} has started"
         case TimerExpired(key, Timer.GATHER):
             return "more may be moved"
-        case TimerExpired(key, Timer.COLD_START):
+        case TimerExpired(key, Timer.COLD_START) if key in before.adjustments:
             return f"the cold start of {name(key)} has ended"
         case UpdateDone(key):
             return f"the runtime has updated {name(key)}"
         case Synchronised() if gone := sorted(before.adjustments.keys() - after.adjustments.keys()):
             return f"{name(gone[0])} has ended"
+        case Synchronised() if before.unsure:  # who could have come together before had to wait
+            return "the runtime has told crirm what runs"
         case _:
             return None
 
@@ -115,7 +117,9 @@ def awaiting(state: State, waiting: tuple[ContainerKey, ...], now_s: float) -> S
     recent = recent_of(state.moved, now_s)
     if waiting and recent:
         timers[waiting[0], Timer.GATHER] = min(one.at_s for one in recent) + WINDOW_S
-    return state if timers == state.timers else attrs.evolve(state, timers=timers)
+    if timers == state.timers and recent == state.moved:
+        return state
+    return attrs.evolve(state, timers=timers, moved=recent)
 
 
 class Deciding(Protocol):

@@ -12,7 +12,8 @@ from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey, Workload
 from crirm.policy.api import Json, Policy
 from crirm.policy.keeping import staying
-from crirm.policy.pipeline import HOLDING, OVERFLOWS, adopt
+from crirm.policy.overflow import OVERFLOWS
+from crirm.policy.pipeline import HOLDING, adopt
 from crirm.policy.synchronise import hardest_first
 
 NO_GRANT = "it had no grant under this policy"

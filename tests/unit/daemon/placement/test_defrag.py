@@ -107,6 +107,17 @@ async def test_pages_that_have_to_move_are_measured(defrag: Defrag, monkeypatch:
     assert first["measured_bytes"] == left << 20
 
 
+async def test_pages_of_a_move_are_measured_before_it_is_made(
+    bench: Bench, defrag: Defrag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def analyse(_root: Path, _place: object) -> Analysis:
+        return Analysis("/c", memory=dict.fromkeys(range(4), 0 if bench.effects.asked else 1 << 20))
+
+    monkeypatch.setattr("crirm.daemon.placement.defrag.analyse", analyse)
+    told = await defrag.apply(1, 64 * GIB)
+    assert told["moves"][0]["measured_bytes"] == 3 << 20
+
+
 async def test_moves_are_made_one_by_one_and_confirmed(bench: Bench, defrag: Defrag) -> None:
     told = await defrag.apply(10, 64 * GIB)
     assert (len(told["moves"]), told["ended"], told["spread"]) == (2, DONE, [])
