@@ -8,7 +8,7 @@ Nobody knows here how much memory a container has where it comes from, so what i
 A container stays where it is
 
 - between its creation and its start, and while it starts cold,
-- while a resize or an update of it is not answered, or was refused,
+- while a resize of it is not answered, or after an update was refused, until it succeeds,
 - while it runs without its proper placement,
 - all of them, until the lists of the runtime were read for the first time.
 """
