@@ -2,7 +2,8 @@
 
 Every move is decided for the state at that moment and sent to the runtime, and the next follows when the runtime has
 confirmed all updates of it. So wherever it ends, each container has what is decided. It ends when nothing is to be
-gained, when the budget is used up, when it is stopped, or when the runtime refuses an update, which is then retried.
+gained, when the budget is used up, when it is stopped, or when the runtime refuses an update, which is then retried,
+or does not answer at all.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ BYTES_PER_S: Final = 1 << 30
 DONE: Final = "no more can be gained"
 SPENT: Final = "the budget of moves is used up"
 STOPPED: Final = "stopped on request"
+AWAY: Final = "the runtime does not answer; what is decided is sent when it does"
 BUSY: Final = "another crirm defrag --apply is running; wait for it, or end it with crirm defrag --stop"
 
 
@@ -105,6 +107,8 @@ class Defrag:
         while len(made) < most:
             if self._stop:
                 return STOPPED
+            if not self.node.effects.connected:
+                return AWAY
             async with self.node.changing:
                 found, refused = await self._move(left, made)
             if found is None:
@@ -114,7 +118,7 @@ class Defrag:
                 name = self.node.engine.state.workload.full_name
                 told = "; ".join(f"{name(key)}: {why}" for key, why in sorted(refused.items()))
                 return f"the runtime refused an update, which crirm retries: {told}"
-        return SPENT
+        return SPENT if self.node.effects.connected else AWAY
 
     async def _move(
         self, bytes_left: int, made: list[dict[str, Any]]
