@@ -133,6 +133,10 @@ class Deciding(Protocol):
     def now_s(self) -> float:
         """Seconds of wall-clock time."""
 
+    @property
+    def moves(self) -> bool:
+        """Whether anything may be moved."""
+
     def placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
         """Apply the decision of the policy."""
 
@@ -140,7 +144,7 @@ class Deciding(Protocol):
 def gathered(step: Deciding, before: State, event: Event, decision: Decision) -> Decision:
     """Have containers that were spread for want of room come together, if *event* may have made room."""
     why, limits = why_room(before, event, decision.state), step.policy.limits
-    if why is None or not limits.moves_per_minute or decision.state.unsure:
+    if why is None or not step.moves or not limits.moves_per_minute or decision.state.unsure:
         return decision
     while True:
         state = decision.state
@@ -187,7 +191,7 @@ def best(step: Deciding, state: State, container: Container) -> Placement:
 
 def _roomy(step: Deciding, state: State, container: Container) -> Placement | None:
     limits = step.policy.limits
-    if not limits.per_arrival or container.state is not ContainerState.CREATING:
+    if not step.moves or not limits.per_arrival or container.state is not ContainerState.CREATING:
         return None
     allowed = allowance(state, limits, step.now_s)
     if not allowed.moves:
