@@ -77,7 +77,14 @@ def initial(policy: Policy) -> State:
 
 
 def step(
-    policy: Policy, state: State, event: Event, now_s: float, *, overflow: bool = False, advises: bool = True
+    policy: Policy,
+    state: State,
+    event: Event,
+    now_s: float,
+    *,
+    overflow: bool = False,
+    advises: bool = True,
+    moves: bool = True,
 ) -> Decision:
     """Decide about *event*.
 
@@ -88,8 +95,9 @@ def step(
         now_s: wall-clock time in seconds, for timers only.
         overflow: whether a new container that does not fit is admitted to shared CPUs, instead of being refused.
         advises: whether a refusal says what would fit, which takes longer than the decision.
+        moves: whether containers may be moved that the event is not about, as far as the policy allows it.
     """
-    one = _Step(policy, now_s, overflow, advises)
+    one = _Step(policy, now_s, overflow, advises, moves)
     return gathered(one, state, event, one.decide(state, event))
 
 
@@ -104,6 +112,7 @@ class _Step:
     now_s: float
     overflow: bool
     advises: bool
+    moves: bool = True
 
     def decide(self, state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR0912 - one line per event
         match event:

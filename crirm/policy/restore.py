@@ -30,6 +30,7 @@ class Saved:
         timers: seconds of wall-clock time at which each running timer expires.
         degraded: containers that ran without their proper placement, and why.
         moved: what was moved within the last minute; see ``policy.moving``.
+        had: what counts as theirs of containers that keep it; None: what the runtime has been told.
     """
 
     workload: Workload = attrs.field(factory=Workload)
@@ -38,6 +39,7 @@ class Saved:
     timers: Mapping[tuple[ContainerKey, Timer], float] = attrs.field(factory=dict)
     degraded: Mapping[ContainerKey, str] = attrs.field(factory=dict)
     moved: tuple[Spent, ...] = ()
+    had: Mapping[ContainerKey, Adjustment] | None = None
 
 
 @attrs.frozen
@@ -69,7 +71,7 @@ def revive(policy: Policy, saved: Saved) -> Revived:
     kept = holding & saved.grants.keys() - restored.dropped.keys()
     adjustments = restored.adjustments
     if not policy.heeds_keep:
-        adjustments = staying(workload, saved.told, adjustments)
+        adjustments = staying(workload, saved.told if saved.had is None else saved.had, adjustments)
     state = State(
         workload=workload,
         policy=restored.state,

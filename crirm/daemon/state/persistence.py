@@ -320,7 +320,7 @@ class Persistence(Listener):
                 **self.facts,
                 "policy": self.engine.policy.name,
                 "generation": str(self.engine.generation),
-                "moved": state.moved,
+                **({"moved": state.moved} if state.moved else {}),  # seldom: cattrs, which writes it, is slow to import
             },
             "pods": state.workload.pods,
             "containers": state.workload.containers,

@@ -59,8 +59,9 @@ class Crossing:
         nodes = sorted(self._nodes(), key=lambda node: (-self.spare[node], node))
         if not nodes:
             return ()
-        if whole := [((node, count),) for node in nodes if self.spare[node] >= count]:
-            return self._roomy(sorted(whole, key=lambda shares: (self.spare[shares[0][0]], shares)), roomy)
+        enough = sorted((self.spare[node], node) for node in nodes if self.spare[node] >= count)
+        if whole := [shares for _, node in enough if (shares := self._filled([node], count))]:
+            return self._roomy(whole, roomy)
         tried = 0
         for size in range(2, len(nodes) + 1):
             if sum(self.spare[node] for node in nodes[:size]) < count:

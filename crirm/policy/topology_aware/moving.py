@@ -22,7 +22,7 @@ from typing import Final
 
 import attrs
 
-from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
+from crirm.model.cpuset import NodeSet
 from crirm.model.refusal import RefusedError
 from crirm.model.workload import ContainerKey, Workload
 from crirm.policy.annotations import keeps, move_cost
@@ -171,7 +171,7 @@ class Mover:
         without = settled(self.machine, self.state.without_grant(self.machine.pools, key))
         choice, before = Comparison(self.machine, without, request), self.extent(self.state, grant)
         for elsewhere in self._places(choice, place):
-            after = self._granted(without, request, elsewhere.id, grant.exclusive & elsewhere.cpus)
+            after = self._granted(without, request, elsewhere, grant)
             if after is None or not self.extent(after, after.granted(key)).within(before) or self._burdens(after, key):
                 continue
             if attrs.evolve(self, state=after)._gathered(gains) is not None:
@@ -199,7 +199,7 @@ class Mover:
         pool = choice.best
         if pool is None or len(self._cpu_nodes(pool)) >= len(self._cpu_nodes(self.machine.pools[grant.pool])):
             return None
-        after = self._granted(without, request, pool.id, grant.exclusive & pool.cpus)
+        after = self._granted(without, request, pool, grant)
         if after is None:
             return None
         before, now = self.extent(self.state, grant), self.extent(after, after.granted(key))
@@ -290,7 +290,7 @@ class Mover:
         choice = Comparison(self.machine, arrived, request)
         before = self.extent(self.state, grant)
         for elsewhere in self._places(choice, place):
-            after = self._granted(arrived, request, elsewhere.id, grant.exclusive & elsewhere.cpus)
+            after = self._granted(arrived, request, elsewhere, grant)
             if after is None or not self.extent(after, after.granted(key)).within(before):
                 continue
             if not self._burdens(after, key, new.key):
@@ -357,9 +357,11 @@ class Mover:
         alone = not request.at_root and request.pod is None  # a pod stays together
         return None if not alone else attrs.evolve(request, cpu=grant.cpu, memory=memory)
 
-    def _granted(self, state: PolicyState, request: Request, pool: int, kept: CPUSet) -> PolicyState | None:
-        staying = grant_in(self.machine, state, request, pool, kept) if kept else None
-        return staying or grant_in(self.machine, state, request, pool, NO_CPUS)
+    def _granted(self, state: PolicyState, request: Request, pool: Pool, old: Grant) -> PolicyState | None:
+        """Return the state in which a container is in *pool*, on as many of its *old* CPUs as that allows."""
+        kept = old.exclusive & pool.cpus
+        staying = grant_in(self.machine, state, request, pool.id, kept, old.first) if kept else None
+        return staying or grant_in(self.machine, state, request, pool.id, first=old.first)
 
     def _burdens(self, after: PolicyState, *placed: ContainerKey) -> bool:
         """Whether anybody but *placed* has to go to more memory nodes, or would have to."""

@@ -192,6 +192,8 @@ class TopologyAware:
     ) -> Placement | None:
         """Place *container* in one NUMA node by moving one other container elsewhere; see `moving`."""
         request = self._request(state, workload, container)
+        if request.dra:  # a driver has chosen its CPUs
+            return None
         found = Mover(self.machine, self.reader, state, workload, allowance).room_for(request)
         if found is None or found.new is None:
             return None

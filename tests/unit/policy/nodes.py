@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from crirm.model.claims import CPUClaim
+from crirm.model.cpuset import CPUSet
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -112,3 +114,15 @@ def node(host: str = N2C4, reserved: str = "cpuset:0", options: TopologyAwareOpt
 
 def moves_of(decision: Decision, name: str) -> list[Move]:
     return [move for move in decision.moves if move.key == name]
+
+
+def claiming(
+    one: Eventful, name: str, cpus: str, memory: float = 0, annotations: dict[str, str] | None = None
+) -> Decision:
+    """Ask for a container to which a DRA driver has given *cpus*."""
+    pod = Pod(PodId(f"p-{name}"), name, name, "default", QoSClass.GUARANTEED, annotations=annotations or {})
+    one.do(PodAdded(pod))
+    claims = (CPUClaim("u", CPUSet.parse(cpus)),)
+    wanted = requirements(QoSClass.GUARANTEED, 1000, memory)
+    made = Container(ContainerKey(name), pod.id, "c", ContainerState.CREATING, wanted, claims=claims)
+    return one.do(ContainerRequested(made))

@@ -21,13 +21,14 @@ from crirm.model.events import (
 )
 from crirm.model.qos import QoSClass
 from crirm.model.record_json import from_record, to_record
+from crirm.model.refusal import RefusalCode
 from crirm.model.resources import LinuxResources
 from crirm.model.workload import ContainerKey, PodId, TopologyHint
 from crirm.policy.activation import plan
 from crirm.policy.fitting import copies, wish_of
 from crirm.policy.restore import Saved, revive
 from crirm.policy.topology_aware.options import TopologyAwareOptions
-from tests.unit.policy.nodes import N2C4, Eventful, moves_of, node
+from tests.unit.policy.nodes import N2C4, Eventful, claiming, moves_of, node
 from tests.unit.policy.topology_aware.support import NS, requirements
 
 N4C4 = "2p.2n.4c mem=8Gi"
@@ -238,6 +239,26 @@ def test_who_asks_whether_one_fits_is_told_what_the_budget_allows_by_then(later_
     assert decision.adjustment is not None
     assert decision.adjustment.cpus is not None
     assert len(one.policy.machine.topology.nodes_of(decision.adjustment.cpus)) == nodes
+
+
+def test_nobody_moves_for_one_whose_cpus_a_dra_driver_has_chosen() -> None:
+    one = node(options=ONE_EACH)
+    one.run("a", 1000, 4)
+    one.run("b", 3000, 1)
+    assert one.cpus("b") == "1-3"
+    refusal = claiming(one, "x", "1", memory=8).refusal
+    assert refusal is not None
+    assert refusal.code is RefusalCode.DRA_CPUS_TAKEN
+
+
+def test_who_moves_keeps_the_first_of_its_cpus_as_such() -> None:
+    one = spread_one()
+    before = one.policy.exclusive(one.state.policy)[ContainerKey("x")]
+    one.resize("x", 3000, 1)
+    one.end("b")
+    grant = one.state.policy.granted(ContainerKey("x"))
+    assert one.nodes("x") == 1
+    assert grant.first == before & grant.exclusive
 
 
 def test_the_cheapest_moves() -> None:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
-from crirm.model.claims import CPUClaim
-from crirm.model.cpuset import CPUSet
-from crirm.model.events import ContainerRequested, PodAdded
 from crirm.model.qos import QoSClass
 from crirm.model.refusal import RefusalCode
-from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId
+from crirm.model.workload import ContainerKey
 from crirm.policy.annotations import Keep
 from crirm.policy.topology_aware.options import TopologyAwareOptions
-from tests.unit.policy.nodes import Eventful, node
-from tests.unit.policy.topology_aware.support import NS, requirements
-
-if TYPE_CHECKING:
-    from crirm.model.decision import Decision
+from tests.unit.policy.nodes import Eventful, claiming, node
+from tests.unit.policy.topology_aware.support import NS
 
 CPUS = {f"keep.{NS}": "cpus"}
 MEMORY = {f"keep.{NS}": "memory"}
@@ -217,15 +210,3 @@ def test_who_runs_on_claims_keeps_its_memory() -> None:
     one.run("x", 2000, 6)
     assert one.ask("y", 2000, 4).refusal is not None or one.mems("y") != "1"
     assert one.mems("d") == "1"
-
-
-def claiming(
-    one: Eventful, name: str, cpus: str, memory: float = 0, annotations: dict[str, str] | None = None
-) -> Decision:
-    """Ask for a container to which a DRA driver has given *cpus*."""
-    pod = Pod(PodId(f"p-{name}"), name, name, "default", QoSClass.GUARANTEED, annotations=annotations or {})
-    one.do(PodAdded(pod))
-    claims = (CPUClaim("u", CPUSet.parse(cpus)),)
-    wanted = requirements(QoSClass.GUARANTEED, 1000, memory)
-    made = Container(ContainerKey(name), pod.id, "c", ContainerState.CREATING, wanted, claims=claims)
-    return one.do(ContainerRequested(made))

@@ -146,6 +146,18 @@ def test_one_node_comes_before_whole_cores(mode: str) -> None:
     assert (node.pool("c"), node.cpus("c")) == ("socket #0", "8,10,12")
 
 
+def test_a_node_whose_package_needs_its_cpus_is_not_enough() -> None:
+    """Node 3 has two CPUs, but its package has promised all of its own but one."""
+    node = boot("pack", "2p.2n.1c.2t threads=adjacent")
+    device = TopologyHint("/sys/x", nodes=NodeSet([2, 3]))
+    node.add("a", 2000, hints=(TopologyHint("/sys/x", nodes=NodeSet([1])),))
+    node.add("s", 2100, qos=QoSClass.BURSTABLE, hints=(device,))
+    assert node.pool("s") == "socket #1"
+    node.add("c", 2000)
+    assert len(node.policy.machine.topology.nodes_of(node.grant("c").exclusive)) == 2
+    assert len(node.policy.machine.topology.packages[1].cpus - node.state.taken) == 3
+
+
 FREE = st.lists(st.integers(0, 4), min_size=4, max_size=4)
 
 
