@@ -8,7 +8,7 @@ containers run on shared CPUs in it or below it, and may be emptied otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 import attrs
@@ -58,6 +58,11 @@ class Supply:
         keepers = [one for one in self._state.keeping.values() if one.kept and one.kept <= cpus]
         others = sum(one.cpu.part for one in keepers if one.pool not in pools)
         return others + sum(self._state.shared[pool] for pool in tops)
+
+    @property
+    def places(self) -> Iterator[CPUSet]:
+        """The CPUs of each place (see `pools`)."""
+        return (pool.cpus for pool in self._pools if is_place(self._pools, pool.id))
 
     @cached_property
     def loose(self) -> tuple[CPUSet, ...]:
