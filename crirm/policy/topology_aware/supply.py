@@ -198,8 +198,8 @@ class Supply:
             request: of the container, which was not counted yet.
             taken: how many shared CPUs it will have to itself.
         """
-        kept = _kept(self._state.shared[pool] + request.part, self._state.users[pool] + request.shared)
-        return len(self.shared[pool]) - taken - kept
+        need = kept_shared(self._state.shared[pool] + request.part, self._state.users[pool] + request.shared)
+        return len(self.shared[pool]) - taken - need
 
     def largest_after(self, pool: int, request: CPURequest, taken: CPUSet) -> int:
         """Return how many exclusive CPUs one place can still give at most when a container has come to *pool*.
@@ -224,7 +224,7 @@ class Supply:
         """How many shared CPUs each pool can spare as far as only it is concerned: all that nobody in it needs."""
         users = zip(self.shared, self.loose, self._state.shared, self._state.users, strict=True)
         return tuple(
-            max(min(len(cpus) - _kept(promised, count), len(loose)), 0) for cpus, loose, promised, count in users
+            max(min(len(cpus) - kept_shared(promised, count), len(loose)), 0) for cpus, loose, promised, count in users
         )
 
     def removable(self, allocator: CPUAllocator, pool: int, threads: int, near: CPUSet) -> CPUSet:
@@ -280,6 +280,6 @@ def _capped(pools: tuple[Pool, ...], own: list[int]) -> list[int]:
     return own
 
 
-def _kept(promised: int, users: int) -> int:
+def kept_shared(promised: int, users: int) -> int:
     """Return how many CPUs stay shared for *users* who were promised so many thousandths of a CPU together."""
     return max(-(-promised // 1000), users > 0)

@@ -20,7 +20,7 @@ from crirm.model.events import (
 )
 from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources
-from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, TopologyHint
 from crirm.policy.pipeline import initial, step
 from tests.unit.policy.topology_aware.support import make_policy, requirements
 
@@ -62,11 +62,13 @@ class Eventful:
         qos: QoSClass = QoSClass.GUARANTEED,
         annotations: Mapping[str, str] | None = None,
         limit: float | None = None,
+        hints: tuple[TopologyHint, ...] = (),
     ) -> Decision:
         pod = Pod(PodId(f"p-{name}"), name, name, "default", qos, annotations=annotations or {})
         self.do(PodAdded(pod))
         wanted = requirements(qos, cpu, memory, limit)
-        return self.do(ContainerRequested(Container(ContainerKey(name), pod.id, "c", ContainerState.CREATING, wanted)))
+        container = Container(ContainerKey(name), pod.id, "c", ContainerState.CREATING, wanted, hints=hints)
+        return self.do(ContainerRequested(container))
 
     def create(self, name: str) -> Decision:
         return self.do(ContainerCreated(ContainerKey(name), ContainerId(f"id-{name}")))

@@ -7,6 +7,7 @@ import json
 import attrs
 import pytest
 
+from crirm.model.cpuset import NodeSet
 from crirm.model.decision import Adjustment, Spent
 from crirm.model.events import (
     ContainerRemoved,
@@ -22,12 +23,12 @@ from crirm.model.qos import QoSClass
 from crirm.model.record_json import from_record, to_record
 from crirm.model.refusal import RefusalCode
 from crirm.model.resources import LinuxResources
-from crirm.model.workload import ContainerKey, PodId
+from crirm.model.workload import ContainerKey, PodId, TopologyHint
 from crirm.policy.activation import plan
 from crirm.policy.fitting import copies, wish_of
 from crirm.policy.restore import Saved, revive
 from crirm.policy.topology_aware.options import TopologyAwareOptions
-from tests.unit.policy.nodes import Eventful, claiming, moves_of, node
+from tests.unit.policy.nodes import N2C4, Eventful, claiming, moves_of, node
 from tests.unit.policy.topology_aware.support import NS, requirements
 
 N4C4 = "2p.2n.4c mem=8Gi"
@@ -266,6 +267,29 @@ def test_the_cheapest_moves() -> None:
         one.run(name, 2000, 1, annotations={f"move-cost.{NS}": cost})
     decision = one.run("x", 4000, 1)
     assert {trail.key for trail in decision.trails} == {"x", "c"}
+
+
+def test_who_is_on_shared_cpus_makes_room_too() -> None:
+    """Node 0 has three CPUs, one of which is for ``s``; node 1 has two left."""
+    one = node(N2C4, options=ONE_EACH)
+    one.run("a", 2000, 1)
+    one.run("s", 500, 1, qos=QoSClass.BURSTABLE)
+    decision = one.run("x", 3000, 1)
+    assert one.nodes("x") == 1
+    assert {trail.key for trail in decision.trails} == {"x", "s"}
+    assert one.nodes("s") == 1
+
+
+def test_who_makes_room_is_next_to_the_device_of_the_new_one() -> None:
+    """Each node has one CPU left; all containers are alike, but the three in node 1 cost more."""
+    one = node(N4C4, options=ONE_EACH)
+    for number in range(11):
+        cost = "5" if number in {0, 4, 8} else "1"
+        one.run(f"c{number}", 1000, 0.5, annotations={f"move-cost.{NS}": cost})
+    device = TopologyHint("/sys/devices/x", nodes=NodeSet([1]))
+    decision = one.run("x", 2000, 0.5, hints=(device,))
+    assert {trail.key for trail in decision.trails} == {"x", "c0"}
+    assert decision.state.adjustments[ContainerKey("x")].mems == NodeSet([1])
 
 
 # --- on request -----------------------------------------------------------------------------------------------------
