@@ -2,8 +2,8 @@
 
 Only CPUs count. For an arrival that no node can take whole, every other container is tried: it leaves, the new one
 takes a node in which it had CPUs, and it goes whole to the tightest node. The smallest for which that works is moved.
-When one leaves, spread containers become whole as long as one can. A policy also has memory, devices, shared CPUs and a
-budget to think of, so it is good if it comes near.
+When one leaves, spread containers become whole as long as one can. One with a device is whole next to it only, as in
+`bestfit`. A policy also has memory and a budget to think of, so it is good if it comes near.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _Nodes:
         for other in sorted(self.items.values(), key=lambda one: (one.millicpu, one.name)):
             rooms = self._without(other.name)
             for node in self.has[other.name]:
-                if _usable(rooms[node], item) < item.millicpu:
+                if not _able(rooms, node, item):
                     continue
                 left = [room - item.millicpu * (at == node) for at, room in enumerate(rooms)]
                 target = _tightest(left, other)
@@ -96,7 +96,7 @@ class _Nodes:
 
     def _pieces(self, item: Item) -> Parts:
         parts, left = {}, item.millicpu
-        for node in sorted(range(len(self.rooms)), key=lambda node: (-self.rooms[node], node)):
+        for node in sorted(range(len(self.rooms)), key=lambda node: (node != item.device, -self.rooms[node], node)):
             part = min(self.rooms[node] // 1000 * 1000, left)
             if part > 0:
                 parts[node] = part
@@ -120,6 +120,10 @@ def _usable(room: int, item: Item) -> int:
     return room if item.shared else room // 1000 * 1000
 
 
+def _able(rooms: list[int], node: int, item: Item) -> bool:
+    return item.device in {None, node} and _usable(rooms[node], item) >= item.millicpu
+
+
 def _tightest(rooms: list[int], item: Item) -> int | None:
-    able = [node for node, room in enumerate(rooms) if _usable(room, item) >= item.millicpu]
+    able = [node for node in range(len(rooms)) if _able(rooms, node, item)]
     return min(able, key=lambda node: (rooms[node], node), default=None)

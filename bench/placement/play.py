@@ -60,7 +60,7 @@ class Outcome:
         away: those with a device whose CPUs are not all in its node.
         refused: containers of any kind that were refused.
         refused_though_fits: of these, those for which some node had CPUs and memory as everything was.
-        moved: other containers whose exclusive CPUs an arrival, or a departure, changed.
+        moved: other containers whose exclusive CPUs, or pool if they have none, an arrival or a departure changed.
         spent_ms: CPU time of each decision about an arrival.
     """
 
@@ -119,13 +119,14 @@ class _Play:
     def all(self, trace: tuple[Step, ...]) -> Outcome:
         self.state = pipeline.initial(self.policy)
         for step in trace:
-            before = self.policy.exclusive(self.state.policy)
+            before, pools = self.policy.exclusive(self.state.policy), self._pools()
             self._pass(BETWEEN_S)
             if step.leaves:
                 self._leave(step.item)
             else:
                 self._arrive(step.item)
             self._count_moves(before)
+            self._count_shared_moves(pools)
             self._count_wide()
         return self.done
 
@@ -197,6 +198,16 @@ class _Play:
             if before[key] != after[key]:
                 self.done.moved += 1
                 self.done.crossing += self._crosses(after[key]) and not self._crosses(before[key])
+
+    def _pools(self) -> Mapping[ContainerKey, int]:
+        """Return the pools of those on shared CPUs only; none where the policy has no pools."""
+        pool_of: Mapping[ContainerKey, int] = getattr(self.state.policy, "pool_of", {})
+        own = self.policy.exclusive(self.state.policy)
+        return {key: pool for key, pool in pool_of.items() if key not in own}
+
+    def _count_shared_moves(self, before: Mapping[ContainerKey, int]) -> None:
+        after = self._pools()
+        self.done.moved += sum(before[key] != after[key] for key in before.keys() & after.keys())
 
     def _count_wide(self) -> None:
         for key in sorted(self.node.items.keys() - self.blamed):

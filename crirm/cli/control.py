@@ -34,6 +34,10 @@ def ask(path: str, question: dict[str, Any], *, within_s: float = ANSWER_WITHIN_
         raise NoDaemonError(
             f"{path}: permission denied; run this command as the user that crirm runs as (root)"
         ) from error
+    except (ConnectionResetError, BrokenPipeError) as error:
+        raise NoDaemonError(
+            f"{path}: crirm closed the connection before it answered; it was stopped, or its log says more"
+        ) from error
     except OSError as error:
         raise NoDaemonError(f"{path}: crirm did not answer within {within_s:g} s ({error})") from error
     answer: dict[str, Any] = json.loads(reply)

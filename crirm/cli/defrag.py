@@ -66,7 +66,7 @@ def command(*, budget: int, budget_bytes: int, apply: bool, stop: bool, control_
         click.echo(json.dumps(answer, indent=2))
     else:
         _tell(harmless(answer), applied=apply)
-    if apply and answer["ended"].startswith("the runtime refused"):
+    if apply and answer["ended"].startswith("the runtime "):
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 

@@ -102,7 +102,7 @@ def _on_paper(
         raise UsageError("policy none places nothing, so everything fits; choose another policy")
     choice = choice_named(base, host, config, Chosen(policy, available_cpus, reserved_cpus))
     made, wish = make_policy(choice, topology), fitting.wish_of(question)
-    decisions = list(fitting.copies(made, pipeline.initial(made), wish))
+    decisions = list(fitting.copies(made, pipeline.initial(made), wish, 0.0))
     return {**fitting.record(made, wish, decisions), "overflow": choice.overflow}
 
 

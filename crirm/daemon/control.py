@@ -213,7 +213,7 @@ async def fits_answer(question: dict[str, Any], observed: Observed | None) -> di
         raise QuestionError("policy none places nothing, so everything fits; choose another policy")
     wish, engine = fitting.wish_of(question), observed.engine
     decisions = []
-    for decision in fitting.copies(engine.policy, engine.state, wish):
+    for decision in fitting.copies(engine.policy, engine.state, wish, engine.now_s):
         decisions.append(decision)
         await trio.lowlevel.checkpoint()  # the kubelet's calls come first; what is asked about stays as it was
     return {**fitting.record(engine.policy, wish, decisions), "overflow": engine.choice.overflow}

@@ -67,6 +67,7 @@ def plan(
     state: State,
     machine: Adjustment,
     why: str = RECONFIGURED,
+    had: Mapping[ContainerKey, Adjustment] | None = None,
 ) -> Plan:
     """Return the plan for *state* under *policy*.
 
@@ -76,8 +77,11 @@ def plan(
         state: the current one, under the old policy.
         machine: all CPUs and all memory nodes: what a container gets back that the new policy does not bind.
         why: the reason for changes.
+        had: what counts as theirs of containers that keep it (see `policy.keeping`); None: what they have in *state*.
     """
-    revived = revive(policy, Saved(state.workload, grants, state.told, state.timers, state.degraded, state.moved))
+    had = state.adjustments if had is None else had
+    saved = Saved(state.workload, grants, state.told, state.timers, state.degraded, state.moved, had)
+    revived = revive(policy, saved)
     resizing = {key: _superseded(before) for key, before in state.resizing.items()}
     bound = {**state.adjustments, **state.told}  # who could not be told may have the one or the other
     free = freed(policy, revived.state, machine, bound)

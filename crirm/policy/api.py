@@ -46,7 +46,7 @@ class Allowance:
     Args:
         moves: containers.
         bytes: of memory that they may have where they come from.
-        is_held: whether a container stays where it is for now: it starts, is resized, or does not have what is decided.
+        is_held: whether a container stays where it is for now: it starts, is resized, or could not be updated.
         why: there is room now, a clause such as ``default/a/main has ended``.
     """
 

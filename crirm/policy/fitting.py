@@ -5,8 +5,8 @@ Each copy is a pod of its own with one container, and meets the node as the copi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -14,7 +14,7 @@ from crirm.errors import CrirmError, clipped, quoted
 from crirm.model.decision import Decision, State
 from crirm.model.events import ContainerRequested, PodAdded
 from crirm.model.qos import QoSClass
-from crirm.model.quantity import Bytes, MilliCPU, parse_bytes, parse_millicpu
+from crirm.model.quantity import QuantityError, parse_bytes, parse_millicpu
 from crirm.model.resources import (
     DEFAULT_PERIOD_US,
     NO_CPU,
@@ -35,6 +35,9 @@ MOST_COPIES: Final = 256
 CONTAINER: Final = "main"
 _CLASSES: Final = {qos.value.lower(): qos for qos in QoSClass}
 _AMOUNTS: Final = ("cpu", "memory", "cpu_limit", "memory_limit")
+
+
+A = TypeVar("A")
 
 
 class WishError(CrirmError):
@@ -69,8 +72,7 @@ def wish_of(question: Mapping[str, Any]) -> Wish:
             left out.
 
     Raises:
-        WishError: such a pod cannot be.
-        QuantityError: an amount is malformed.
+        WishError: such a pod cannot be, or an amount is malformed.
     """
     name = str(question.get("qos", "guaranteed"))
     if name.lower() not in _CLASSES:
@@ -92,15 +94,22 @@ def wish_of(question: Mapping[str, Any]) -> Wish:
     )
 
 
-def copies(policy: Policy, state: State, wish: Wish) -> Iterator[Decision]:
-    """Yield the decision about each copy, in the state that the one before has left; the first refusal is the last."""
+def copies(policy: Policy, state: State, wish: Wish, now_s: float) -> Iterator[Decision]:
+    """Yield the decision about each copy, in the state that the one before has left; the first refusal is the last.
+
+    Args:
+        policy: that decides.
+        state: of the node.
+        wish: what is asked about.
+        now_s: seconds of wall-clock time, by which the budget of moves counts.
+    """
     for number in range(1, wish.count + 1):
         pod = _pod(wish, number)
-        state = pipeline.step(policy, state, PodAdded(pod), 0.0).state
+        state = pipeline.step(policy, state, PodAdded(pod), now_s).state
         key = ContainerKey(f"~{number:08}")  # sorts after all keys of the daemon, as the key of a new container does
         resources = pod.resources or LinuxResources()
         container = Container(key, pod.id, CONTAINER, ContainerState.CREATING, wish.requirements, resources=resources)
-        decision = pipeline.step(policy, state, ContainerRequested(container), 0.0)
+        decision = pipeline.step(policy, state, ContainerRequested(container), now_s)
         yield decision
         if decision.refusal is not None:
             return
@@ -173,8 +182,8 @@ def _requirements(qos: QoSClass, amounts: Mapping[str, str]) -> Requirements:
     if qos is QoSClass.GUARANTEED and given != ["cpu", "memory"]:
         problem = "a Guaranteed pod needs cpu and memory, which are its requests and its limits"
         raise WishError(f"{problem}; give both and no limits, or ask for burstable")
-    cpu, cpu_limit = _cpu(amounts["cpu"]), _cpu(amounts["cpu_limit"])
-    memory, memory_limit = _memory(amounts["memory"]), _memory(amounts["memory_limit"])
+    cpu, cpu_limit = (_amount(name, amounts[name], parse_millicpu) for name in ("cpu", "cpu_limit"))
+    memory, memory_limit = (_amount(name, amounts[name], parse_bytes) for name in ("memory", "memory_limit"))
     if qos is QoSClass.GUARANTEED:
         if not cpu or not memory:
             raise WishError("a Guaranteed pod needs more than 0 of cpu and memory")
@@ -188,9 +197,8 @@ def _requirements(qos: QoSClass, amounts: Mapping[str, str]) -> Requirements:
     return Requirements(cpu or NO_CPU, cpu_limit or None, memory or NO_MEMORY, memory_limit or None)
 
 
-def _cpu(text: str) -> MilliCPU | None:
-    return parse_millicpu(text) if text else None
-
-
-def _memory(text: str) -> Bytes | None:
-    return parse_bytes(text) if text else None
+def _amount(name: str, text: str, parse: Callable[[str], A]) -> A | None:
+    try:
+        return parse(text) if text else None
+    except QuantityError as fault:
+        raise WishError(f"{name}: {fault}") from None

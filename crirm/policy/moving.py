@@ -8,7 +8,7 @@ Nobody knows here how much memory a container has where it comes from, so what i
 A container stays where it is
 
 - between its creation and its start, and while it starts cold,
-- while a resize or an update of it is not answered, or was refused,
+- while a resize of it is not answered, or after an update was refused, until it succeeds,
 - while it runs without its proper placement,
 - all of them, until the lists of the runtime were read for the first time.
 """
@@ -66,12 +66,14 @@ def why_room(before: State, event: Event, after: State) -> str | None:  # noqa: 
             return f"{name(key)} has started"
         case TimerExpired(key, Timer.GATHER):
             return "more may be moved"
-        case TimerExpired(key, Timer.COLD_START):
+        case TimerExpired(key, Timer.COLD_START) if key in before.adjustments:
             return f"the cold start of {name(key)} has ended"
         case UpdateDone(key):
             return f"the runtime has updated {name(key)}"
         case Synchronised() if gone := sorted(before.adjustments.keys() - after.adjustments.keys()):
             return f"{name(gone[0])} has ended"
+        case Synchronised() if before.unsure:  # who could have come together before had to wait
+            return "the runtime has told crirm what runs"
         case _:
             return None
 
@@ -115,7 +117,9 @@ def awaiting(state: State, waiting: tuple[ContainerKey, ...], now_s: float) -> S
     recent = recent_of(state.moved, now_s)
     if waiting and recent:
         timers[waiting[0], Timer.GATHER] = min(one.at_s for one in recent) + WINDOW_S
-    return state if timers == state.timers else attrs.evolve(state, timers=timers)
+    if timers == state.timers and recent == state.moved:
+        return state
+    return attrs.evolve(state, timers=timers, moved=recent)
 
 
 class Deciding(Protocol):
@@ -129,6 +133,10 @@ class Deciding(Protocol):
     def now_s(self) -> float:
         """Seconds of wall-clock time."""
 
+    @property
+    def moves(self) -> bool:
+        """Whether anything may be moved."""
+
     def placed(self, state: State, placement: Placement, also: tuple[ContainerKey, ...] = ()) -> Decision:
         """Apply the decision of the policy."""
 
@@ -136,7 +144,7 @@ class Deciding(Protocol):
 def gathered(step: Deciding, before: State, event: Event, decision: Decision) -> Decision:
     """Have containers that were spread for want of room come together, if *event* may have made room."""
     why, limits = why_room(before, event, decision.state), step.policy.limits
-    if why is None or not limits.moves_per_minute or decision.state.unsure:
+    if why is None or not step.moves or not limits.moves_per_minute or decision.state.unsure:
         return decision
     while True:
         state = decision.state
@@ -183,7 +191,7 @@ def best(step: Deciding, state: State, container: Container) -> Placement:
 
 def _roomy(step: Deciding, state: State, container: Container) -> Placement | None:
     limits = step.policy.limits
-    if not limits.per_arrival or container.state is not ContainerState.CREATING:
+    if not step.moves or not limits.per_arrival or container.state is not ContainerState.CREATING:
         return None
     allowed = allowance(state, limits, step.now_s)
     if not allowed.moves:

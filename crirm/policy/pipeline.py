@@ -42,14 +42,14 @@ from crirm.model.events import (
     UpdateFailed,
 )
 from crirm.model.refusal import RefusalCode, RefusalReason, RefusedError
-from crirm.model.resources import Requirements
 from crirm.model.trail import Move, Trail
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, PodId, Workload
 from crirm.policy.api import Placement, Policy
 from crirm.policy.creation import UNSTARTED, created, creation_of, forgotten, not_created, superseded, tried_again
 from crirm.policy.faults import degraded, marked, sharing
-from crirm.policy.keeping import allocated, resized, staying_in
-from crirm.policy.moving import best, gathered, moved, with_spent
+from crirm.policy.keeping import resized, staying_in
+from crirm.policy.moving import gathered, moved, with_spent
+from crirm.policy.overflow import OVERFLOWS, somewhere
 from crirm.policy.pod_level import narrowed, resized_within_pod, within_pod
 from crirm.policy.remedies import advised
 from crirm.policy.states import (
@@ -67,7 +67,6 @@ from crirm.policy.states import (
 from crirm.policy.synchronise import changes_between
 from crirm.policy.telling import as_told, tell, told_of, with_told
 
-OVERFLOWS = "no CPUs or memory are reserved for it (overflow): "
 T = TypeVar("T")
 HOLDING = frozenset({ContainerState.CREATING, ContainerState.CREATED, ContainerState.RUNNING})
 
@@ -78,7 +77,14 @@ def initial(policy: Policy) -> State:
 
 
 def step(
-    policy: Policy, state: State, event: Event, now_s: float, *, overflow: bool = False, advises: bool = True
+    policy: Policy,
+    state: State,
+    event: Event,
+    now_s: float,
+    *,
+    overflow: bool = False,
+    advises: bool = True,
+    moves: bool = True,
 ) -> Decision:
     """Decide about *event*.
 
@@ -89,8 +95,9 @@ def step(
         now_s: wall-clock time in seconds, for timers only.
         overflow: whether a new container that does not fit is admitted to shared CPUs, instead of being refused.
         advises: whether a refusal says what would fit, which takes longer than the decision.
+        moves: whether containers may be moved that the event is not about, as far as the policy allows it.
     """
-    one = _Step(policy, now_s, overflow, advises)
+    one = _Step(policy, now_s, overflow, advises, moves)
     return gathered(one, state, event, one.decide(state, event))
 
 
@@ -105,6 +112,7 @@ class _Step:
     now_s: float
     overflow: bool
     advises: bool
+    moves: bool = True
 
     def decide(self, state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR0912 - one line per event
         match event:
@@ -193,7 +201,7 @@ class _Step:
         cleared = self._each(state, superseded(state.workload, container), self._exit)
         asked, container = container, within_pod(cleared.state.workload, container)
         try:
-            placement, lack = self._allocate(cleared.state, container, overflow)
+            placement, lack = somewhere(self, cleared.state, container, overflow=overflow)
         except RefusedError as refusal:
             return Decision(before, refusal=self._advised(cleared.state, container, refusal))
         placement = narrowed(placement, asked, container)
@@ -255,28 +263,6 @@ class _Step:
             return Decision(marked(state, key, self.now_s, str(decision.refusal)))
         told = told_of(decision.state, (key,))
         return attrs.evolve(decision, state=told.state, adjustment=None, effects=(*decision.effects, *told.effects))
-
-    def _allocate(self, state: State, container: Container, overflow: bool) -> tuple[Placement, str]:
-        """Ask the policy; where there is no room and *overflow* is allowed, for a place with nothing kept for it.
-
-        Returns:
-            the place, and in the latter case why; its weight is that of its request all the same.
-        """
-        try:
-            return best(self, state, container), ""
-        except RefusedError as refusal:
-            if not overflow or refusal.reason is not RefusalReason.NO_ROOM:
-                raise
-            nothing = Requirements(unpromised_cpu=container.requirements.cpu_request)
-            modest = attrs.evolve(container, requirements=nothing)
-            try:
-                placement = allocated(self.policy, state, modest)
-            except RefusedError as second:
-                also = f"with nothing reserved for it (overflow) it does not fit either: {second.message}"
-                raise RefusedError(second.code, f"{refusal.message}; {also}") from None
-            note, lack = f"overflow: no CPUs or memory are reserved for it: {refusal}", f"{OVERFLOWS}{refusal}"
-        trail = placement.trail and attrs.evolve(placement.trail, notes=(*placement.trail.notes, note))
-        return attrs.evolve(placement, trail=trail, cramped=True), lack
 
     def _advised(
         self, state: State, container: Container, refusal: RefusedError, *, resize: bool = False

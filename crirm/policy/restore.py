@@ -12,7 +12,8 @@ from crirm.model.trail import Trail
 from crirm.model.workload import Container, ContainerKey, Workload
 from crirm.policy.api import Json, Policy
 from crirm.policy.keeping import staying
-from crirm.policy.pipeline import HOLDING, OVERFLOWS, adopt
+from crirm.policy.overflow import OVERFLOWS
+from crirm.policy.pipeline import HOLDING, adopt
 from crirm.policy.synchronise import hardest_first
 
 NO_GRANT = "it had no grant under this policy"
@@ -29,6 +30,7 @@ class Saved:
         timers: seconds of wall-clock time at which each running timer expires.
         degraded: containers that ran without their proper placement, and why.
         moved: what was moved within the last minute; see ``policy.moving``.
+        had: what counts as theirs of containers that keep it; None: what the runtime has been told.
     """
 
     workload: Workload = attrs.field(factory=Workload)
@@ -37,6 +39,7 @@ class Saved:
     timers: Mapping[tuple[ContainerKey, Timer], float] = attrs.field(factory=dict)
     degraded: Mapping[ContainerKey, str] = attrs.field(factory=dict)
     moved: tuple[Spent, ...] = ()
+    had: Mapping[ContainerKey, Adjustment] | None = None
 
 
 @attrs.frozen
@@ -68,7 +71,7 @@ def revive(policy: Policy, saved: Saved) -> Revived:
     kept = holding & saved.grants.keys() - restored.dropped.keys()
     adjustments = restored.adjustments
     if not policy.heeds_keep:
-        adjustments = staying(workload, saved.told, adjustments)
+        adjustments = staying(workload, saved.told if saved.had is None else saved.had, adjustments)
     state = State(
         workload=workload,
         policy=restored.state,

@@ -25,7 +25,7 @@ from crirm.rpc.frames import FrameError
 from crirm.rpc.held import Held
 from crirm.rpc.lone_server import LoneServer
 from crirm.rpc.memory_server import MOST_CALLS, MemoryServer
-from crirm.rpc.rest_of_frames import RestOfFrames
+from crirm.rpc.runtime_half import RuntimeHalf
 from crirm.rpc.splice import Splice
 from crirm.rpc.spliced_streams import Kept, Passing
 
@@ -326,76 +326,3 @@ class CallerConnection(bridge.Protocol):
         if self._alone is not None:
             self._alone.close()
         self._server.look_whether_idle()
-
-
-class RuntimeHalf(bridge.Protocol):
-    """The connection to the runtime that belongs to one caller.
-
-    Args:
-        caller: its owner.
-    """
-
-    def __init__(self, caller: CallerConnection) -> None:
-        self.writable = True
-        self.lost = False
-        self._caller = caller
-        self._rest = RestOfFrames(self)
-
-    def connection_made(self, transport: bridge.BaseTransport) -> None:
-        """Begin."""
-        self._transport = bridge.as_transport(transport)
-        self._caller.joined(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Handle data of the runtime."""
-        splice = self._caller.splice
-        splice.now_s = monotonic()
-        splice.runtime.reader.add(data)
-        self._caller.work()
-        self._rest.received(len(data))
-
-    @property
-    def half_a_frame(self) -> int:
-        """See `rest_of_frames.Connection`."""
-        return self._caller.splice.runtime.reader.half_bytes
-
-    def pause_writing(self) -> None:
-        """Stop reading the caller: the runtime does not read its socket."""
-        self.writable = False
-        self._caller.set_reading()
-
-    def resume_writing(self) -> None:
-        """Resume after `pause_writing`."""
-        self.writable = True
-        self._caller.set_reading()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """End its calls, after the data that it still sent."""
-        if self.lost:
-            return
-        if exc is not None and (rest := bridge.rest_of(self._transport)):
-            self._caller.splice.runtime.reader.add(rest)
-        while not self.lost and self._caller.splice.runtime.reader.unread:
-            self._caller.work()
-        self.fail(f"connection closed{f' ({exc})' if exc else ''}")
-
-    def write(self, data: bytes) -> None:
-        """Send *data*."""
-        if not self._transport.is_closing():
-            self._transport.write(data)
-
-    def set_reading(self, *, wanted: bool) -> None:
-        """Read, or do not."""
-        self._rest.reads(wanted=wanted)
-        bridge.set_reading(self._transport, wanted)
-
-    def fail(self, reason: str) -> None:
-        """Close it because it is no longer usable."""
-        if not self.lost:
-            self.close()
-            self._caller.runtime_lost(reason)
-
-    def close(self) -> None:
-        """Close it."""
-        self.lost = True
-        self._transport.close()

@@ -11,6 +11,8 @@ beside ``devices`` holds for all of them. The first of several directories is th
 from __future__ import annotations
 
 import json
+import os
+import stat
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -46,10 +48,16 @@ def _files(directory: Path) -> list[Path]:
 
 def _read(path: Path) -> Any:
     try:
-        with path.open("rb") as file:
-            return json.loads(file.read(LONGEST_BYTES))
+        with open(path, "rb", opener=_without_waiting) as file:
+            plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            return json.loads(file.read(LONGEST_BYTES)) if plain else None
     except (OSError, ValueError, RecursionError):  # being written, or not for us: then no file tells the device
         return None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open *path*; the other end of a pipe is not waited for."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def _devices(document: Any) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -14,7 +14,7 @@ import trio
 
 from crirm.model.cpuset import CPUSet
 from crirm.policy.api import Constraints, CPUConstraint
-from crirm.rpc.connection import RuntimeHalf
+from crirm.rpc.runtime_half import RuntimeHalf
 from tests.simulation import clocks
 from tests.simulation import life as lives
 from tests.simulation.caller import Caller

@@ -2,7 +2,8 @@
 
 Every move is decided for the state at that moment and sent to the runtime, and the next follows when the runtime has
 confirmed all updates of it. So wherever it ends, each container has what is decided. It ends when nothing is to be
-gained, when the budget is used up, when it is stopped, or when the runtime refuses an update, which is then retried.
+gained, when the budget is used up, when it is stopped, or when the runtime refuses an update, which is then retried,
+or does not answer at all.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ BYTES_PER_S: Final = 1 << 30
 DONE: Final = "no more can be gained"
 SPENT: Final = "the budget of moves is used up"
 STOPPED: Final = "stopped on request"
+AWAY: Final = "the runtime does not answer; what is decided is sent when it does"
 BUSY: Final = "another crirm defrag --apply is running; wait for it, or end it with crirm defrag --stop"
 
 
@@ -75,7 +77,7 @@ class Defrag:
         found = await trio.to_thread.run_sync(plan_moves, policy, state, most, most_bytes, self.clock())
         name = state.workload.full_name
         return {
-            "moves": [await self._record(state, move) for move in found.moves],
+            "moves": [_record(state, move, await self._measured(state, move)) for move in found.moves],
             "spread": [name(key) for key in found.before],
             "stay": [{"name": name(key), "why": why} for key, why in found.after.items()],
         }
@@ -105,25 +107,31 @@ class Defrag:
         while len(made) < most:
             if self._stop:
                 return STOPPED
+            if not self.node.effects.connected:
+                return AWAY
             async with self.node.changing:
-                before = self.node.engine.state
-                found, refused = await self._move(left)
+                found, refused = await self._move(left, made)
             if found is None:
                 return DONE
-            made.append(await self._record(before, found))
             left -= found.bytes
             if refused:
-                name = before.workload.full_name
+                name = self.node.engine.state.workload.full_name
                 told = "; ".join(f"{name(key)}: {why}" for key, why in sorted(refused.items()))
                 return f"the runtime refused an update, which crirm retries: {told}"
-        return SPENT
+        return SPENT if self.node.effects.connected else AWAY
 
-    async def _move(self, bytes_left: int) -> tuple[PlannedMove | None, Mapping[ContainerKey, str]]:
-        """Make one move, and return it and the updates that the runtime refused."""
+    async def _move(
+        self, bytes_left: int, made: list[dict[str, Any]]
+    ) -> tuple[PlannedMove | None, Mapping[ContainerKey, str]]:
+        """Make one move, note it in *made*, and return it and the updates that the runtime refused."""
         engine = self.node.engine
+        planned, _ = next_move(engine.policy, engine.state, bytes_left, self.clock())
+        # Measured now, since the move takes the memory along; decided again, since anything may happen meanwhile.
+        measured = None if planned is None else await self._measured(engine.state, planned)
         found, decision = next_move(engine.policy, engine.state, bytes_left, self.clock())
         if found is None:
             return None, {}
+        made.append(_record(engine.state, found, measured if found == planned else None))
         engine.take(MoveRequested(bytes_left), decision)
         name = engine.state.workload.full_name(found.key)
         log.info("moved a container on request", container=name, reason=found.why)
@@ -133,20 +141,6 @@ class Defrag:
         engine = self.node.engine
         spread = engine.policy.spread(engine.state.policy, engine.state.workload)
         return {"spread": [engine.state.workload.full_name(key) for key in spread]}
-
-    async def _record(self, state: State, move: PlannedMove) -> dict[str, Any]:
-        measured = await self._measured(state, move)
-        cost = move.bytes if measured is None else measured
-        return {
-            "name": state.workload.full_name(move.key),
-            "before": _sets(move.before),
-            "after": _sets(move.after),
-            "why": move.why,
-            "others": move.others,
-            "most_bytes": move.bytes,
-            "measured_bytes": measured,
-            "estimated_s": round(cost / BYTES_PER_S, 3),
-        }
 
     async def _measured(self, state: State, move: PlannedMove) -> int | None:
         """Return how many bytes the container has on nodes that it leaves; None if the kernel does not tell."""
@@ -162,6 +156,20 @@ class Defrag:
         if found.memory is None:
             return None
         return sum(amount for node, amount in found.memory.items() if node not in after)
+
+
+def _record(state: State, move: PlannedMove, measured: int | None) -> dict[str, Any]:
+    cost = move.bytes if measured is None else measured
+    return {
+        "name": state.workload.full_name(move.key),
+        "before": _sets(move.before),
+        "after": _sets(move.after),
+        "why": move.why,
+        "others": move.others,
+        "most_bytes": move.bytes,
+        "measured_bytes": measured,
+        "estimated_s": round(cost / BYTES_PER_S, 3),
+    }
 
 
 def _sets(adjustment: Adjustment) -> dict[str, str | None]:

@@ -204,6 +204,11 @@ class EffectsWorker(Listener):
             await self._changed.wait()
 
     @property
+    def connected(self) -> bool:
+        """Whether the runtime answers; updates wait for it otherwise."""
+        return self.runtime.connected
+
+    @property
     def failures(self) -> dict[ContainerKey, str]:
         """Why the runtime refused the latest update, by container."""
         return {key: refused.reason for key, refused in self._refused.items() if refused.again_s < math.inf}

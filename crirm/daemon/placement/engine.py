@@ -89,6 +89,11 @@ class Engine:
         """Return a unique key for a container; later keys sort after earlier ones."""
         return ContainerKey(f"{self._started}-{next(self._numbers):08}")
 
+    @property
+    def now_s(self) -> float:
+        """Seconds of wall-clock time, by which is decided."""
+        return self._clock()
+
     def resume(self, state: State, trails: Iterable[Explained]) -> None:
         """Restore the state of an earlier process, before anything is decided."""
         self.state = state
@@ -170,15 +175,23 @@ class Engine:
     def decide(self, event: Event) -> Decision:
         """Return the decision about *event*; nothing changes, and no listener is notified.
 
-        After a bug in the policy a request is refused or passes unchanged, see ``policy.faults``, and nearly every
-        other event is ignored; the state stays consistent.
+        After a bug in the policy it is decided again without moves and advice, which a decision can do without. If
+        that fails too, a request is refused or passes unchanged, see ``policy.faults``, and nearly every other event
+        is ignored; the state stays consistent.
         """
         try:
-            return pipeline.step(self.policy, self.state, event, self._clock(), overflow=self.choice.overflow)
+            return self._step(event)
         except Exception:
             name = self.policy.name
             log.exception("decision failed; this is a bug in crirm", kind=type(event).__name__, policy=name)
+        try:
+            return self._step(event, bare=True)
+        except Exception:  # noqa: BLE001 - it was just logged
             return after_fault(name, self.state, event, self._clock(), fail_open=self.choice.fail_open)
+
+    def _step(self, event: Event, *, bare: bool = False) -> Decision:
+        now_s, overflow = self._clock(), self.choice.overflow
+        return pipeline.step(self.policy, self.state, event, now_s, overflow=overflow, advises=not bare, moves=not bare)
 
     def take(self, event: Event, decision: Decision) -> None:
         """Apply what `decide` returned for *event*; nothing may have been decided in between."""

@@ -113,7 +113,8 @@ class Transaction:
         right = {key for key in old.keys() & now.keys() if old[key].requirements == now[key].requirements}
         since = policy.save(state.policy) if node.engine.policy is policy else {}
         again = {key: grant for key, grant in grants.items() if key in right}
-        return plan(policy, {**since, **again}, state, node.machine)
+        had = {key: one for key, one in self.before.adjustments.items() if key in right}
+        return plan(policy, {**since, **again}, state, node.machine, had={**state.adjustments, **had})
 
     def _asking_as_before(self, now: State) -> State:
         """Return *now* with the earlier requirements, where the plan changed them and nothing has since."""

@@ -87,8 +87,20 @@ def entries(at_s: float, event: Event, before: State, decision: Decision) -> lis
 
 def _moved(at_s: float, event: Event, before: State, decision: Decision) -> list[Entry]:
     """Return an entry for each container that was moved on the occasion of *event*, with the cause."""
+    subject = _placed_by(event)
     again = [trail.key for trail in decision.trails if trail.key in before.adjustments]
-    return [_move(at_s, key, before, decision) for key in again if key != getattr(event, "key", None)]
+    return [_move(at_s, key, before, decision) for key in again if key != subject]
+
+
+def _placed_by(event: Event) -> ContainerKey | None:
+    """Return the container that *event* itself asks a place for; what others get is a move."""
+    match event:
+        case ContainerRequested(container):
+            return container.key
+        case ResizeRequested(key) | TimerExpired(key, Timer.REPAIR):
+            return key
+        case _:
+            return None
 
 
 def _move(at_s: float, key: ContainerKey, before: State, decision: Decision) -> Entry:

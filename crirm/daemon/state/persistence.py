@@ -29,9 +29,10 @@ import trio
 from crirm.daemon.placement.explained import Explained
 from crirm.daemon.placement.ladder import Listener
 from crirm.daemon.state.journal import activation_entries, entries, refusal_entry
+from crirm.daemon.state.restored import tell_restored
 from crirm.daemon.state.stored import NOTHING_KNOWN, differences, generation_in, on_time, read, text_of, trails_in
 from crirm.logs import get_logger
-from crirm.policy.restore import NO_GRANT, Revived, revive
+from crirm.policy.restore import revive
 from crirm.system.store import Batch, Entry, Store, rescued
 from crirm.system.store_file import InUseError, StoreError
 
@@ -126,34 +127,9 @@ class Persistence(Listener):
         anew = [Explained(now_s, name(trail.key), trail) for trail in revived.trails]
         self.engine.resume(revived.state, [*trails_in(rows), *anew])
         self._trails = dict(self.engine.trails)
-        self._tell(revived, known=bool(rows["meta"]), damaged=damaged)
-
-    def _tell(self, revived: Revived, *, known: bool, damaged: int) -> None:
-        """Log and record the result of restoring saved state."""
-        name = revived.state.workload.full_name
-        for key, reason in revived.moved.items():
-            (log.info if reason == NO_GRANT else log.warning)(
-                "container reassigned", container=name(key), reason=reason
-            )
-        for key, reason in revived.squeezed.items():
-            log.warning("no room for a container; it runs in the shared pool", container=name(key), reason=reason)
-        for key, reason in revived.weakened.items():
-            log.warning("container has less reserved than before", container=name(key), reason=reason)
-        for key, reason in revived.lost.items():
-            log.warning("container runs without an assignment", container=name(key), reason=reason)
-        counts = {
-            "containers": len(revived.state.workload.containers),
-            "reassigned": len(revived.moved),
-            "without_room": len(revived.squeezed),
-            "not_assigned": len(revived.lost),
-            "damaged_rows": damaged,
-        }
-        if known:
-            log.info("restored saved state", **counts)
-        known_facts = {"policy": self.engine.policy.name, **self.facts, "machine": self._machine}
-        facts = ", ".join(f"{fact} {value}" for fact, value in known_facts.items() if value)
-        found = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
-        self._note([Entry(self.clock(), "crirm started", outcome=f"{facts}; {found}")])
+        facts = {"policy": self.engine.policy.name, **self.facts, "machine": self._machine}
+        known = bool(rows["meta"])
+        self._note([Entry(now_s, "crirm started", outcome=tell_restored(revived, facts, known=known, damaged=damaged))])
 
     def decided(self, event: Event, before: State, decision: Decision) -> None:
         """Record a decision; does not wait."""
@@ -344,7 +320,7 @@ class Persistence(Listener):
                 **self.facts,
                 "policy": self.engine.policy.name,
                 "generation": str(self.engine.generation),
-                "moved": state.moved,
+                **({"moved": state.moved} if state.moved else {}),  # seldom: cattrs, which writes it, is slow to import
             },
             "pods": state.workload.pods,
             "containers": state.workload.containers,

@@ -210,13 +210,13 @@ class Comparison:
             return Lack.HINTS
         if self.machine.topology.memory_nodes and not self.machine.sets.chain(pool.id, memory.first_kinds):
             return Lack.KINDS
-        if cpu.cls is CPUClass.RESERVED:
-            return None  # `admission` moves a request to another class if the reserved CPUs are too few
-        if not self.supply.holds(pool.id, cpu):
-            return self._cpu_lack(pool)
-        # What does not fit the root is lifted to the last resort, so the root is never too small.
-        if memory.need and pool.parent is not None and memory.need > self.promisable(pool.id):
-            return Lack.MEMORY
+        # `admission` moves a request to another class if the reserved CPUs are too few
+        if cpu.cls is not CPUClass.RESERVED:
+            if not self.supply.holds(pool.id, cpu):
+                return self._cpu_lack(pool)
+            # What does not fit the root is lifted to the last resort, so the root is never too small.
+            if memory.need and pool.parent is not None and memory.need > self.promisable(pool.id):
+                return Lack.MEMORY
         return Lack.KEPT if pool.id in self.barred else None
 
     def _cpu_lack(self, pool: Pool) -> Lack:

@@ -1,8 +1,9 @@
-"""Which nodes a container gets its CPUs from that fits no single one.
+"""Which nodes a container gets its CPUs from whose pool holds several.
 
-Its pool holds several places (see `pools`), called nodes here since they are NUMA nodes as a rule. The container gets
-CPUs of as few of them as possible. Of several choices with the same number it gets, by the first rule under which they
-differ,
+The pool holds several places (see `pools`), called nodes here since they are NUMA nodes as a rule. The container gets
+CPUs of as few of them as possible. If one has enough, as where only its memory is short, that is one with room for the
+memory that the container may use, else the one with the fewest CPUs to spare. Of several choices of two nodes or more
+it gets, by the first rule under which they differ,
 
 1. one whose nodes have room for the memory that it may use,
 2. the one with CPUs in the fewest larger pools (packages, dies),
@@ -49,15 +50,17 @@ class Crossing:
     spare: Sequence[int]
 
     def shares(self, count: int, roomy: Callable[[Iterable[int]], bool] | None = None) -> Shares:
-        """Return what to take from which nodes, empty where *count* CPUs fit one node or cannot be had from nodes.
+        """Return what to take from which nodes, empty where *count* CPUs cannot be had from nodes.
 
         Args:
             count: how many CPUs are wanted.
             roomy: tells whether some nodes have room for all memory that the container may use.
         """
         nodes = sorted(self._nodes(), key=lambda node: (-self.spare[node], node))
-        if not nodes or self.spare[nodes[0]] >= count:
+        if not nodes:
             return ()
+        if whole := [((node, count),) for node in nodes if self.spare[node] >= count]:
+            return self._roomy(sorted(whole, key=lambda shares: (self.spare[shares[0][0]], shares)), roomy)
         tried = 0
         for size in range(2, len(nodes) + 1):
             if sum(self.spare[node] for node in nodes[:size]) < count:
@@ -67,7 +70,7 @@ class Crossing:
                 return self._filled(nodes, count)
             found = [shares for some in combinations(nodes, size) if (shares := self._filled(some, count))]
             if found:
-                return self._best(found, roomy)
+                return self._roomy(sorted(found, key=self._order), roomy)
         return ()
 
     def _nodes(self) -> list[int]:
@@ -89,8 +92,8 @@ class Crossing:
                     left[number] -= part
         return () if count else tuple(shares)
 
-    def _best(self, found: list[Shares], roomy: Callable[[Iterable[int]], bool] | None) -> Shares:
-        found.sort(key=self._order)
+    def _roomy(self, found: Sequence[Shares], roomy: Callable[[Iterable[int]], bool] | None) -> Shares:
+        """Return the first choice of *found* with room for the memory, else the first one."""
         if roomy is not None:
             for shares in found[:_ROOMS]:
                 if roomy([node for node, _ in shares]):

@@ -5,13 +5,11 @@ whatever its pool is, as far as they have the kinds of memory that its pool has 
 belongs; `protection` lifts it from there while there is too little room. To let it begin higher would spare nobody: it
 may use these nodes all the same, so who is confined to them is at risk all the same.
 
-Memory that comes down is migrated. A container whose memory is not to be moved is *held*: its place is then as high in
-its chain as it is now, and it comes down when it is held no longer.
+Older versions had the memory of such a container at its pool. A start of crirm migrates nothing, so one that was saved
+by them is *held* there, and comes down with the next release or resize of any container.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -20,8 +18,6 @@ from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.memory_sets import Place
 from crirm.policy.topology_aware.protection import settle
 from crirm.policy.topology_aware.state import Grant, PolicyState
-
-MayMove = Callable[[ContainerKey], bool]
 
 
 def settled(machine: Machine, state: PolicyState) -> PolicyState:
@@ -41,25 +37,11 @@ def held(machine: Machine, grant: Grant, nodes: int) -> Grant:
     return attrs.evolve(grant, place=(mask, step), held=True)
 
 
-def come_down(
-    machine: Machine, before: PolicyState, after: PolicyState, may_move: MayMove | None = None
-) -> PolicyState:
-    """Return *after*, settled: with everybody's memory on as few nodes as possible now.
-
-    Args:
-        machine: as pools.
-        before: settled; what has been since is a release, or a change of one container.
-        after: the state then.
-        may_move: tells whose memory may move for that, the others are held where they are; None: everybody's.
-    """
-    stay: dict[ContainerKey, int] = {}
-    if may_move is not None:
-        stay = {key: nodes for key, nodes in _above(machine, before, after) if not may_move(key)}
-    for key in sorted(after.held - stay.keys()):
-        after = _with(machine, after, key, housed(machine, after.granted(key)))
-    for key, nodes in sorted(stay.items()):
-        after = _with(machine, after, key, held(machine, after.granted(key), nodes))
-    return settled(machine, after)
+def come_down(machine: Machine, state: PolicyState) -> PolicyState:
+    """Return *state*, settled: with everybody's memory on as few nodes as possible now."""
+    for key in sorted(state.held):
+        state = _with(machine, state, key, housed(machine, state.granted(key)))
+    return settled(machine, state)
 
 
 def full_chain(machine: Machine, grant: Grant) -> tuple[int, ...]:
@@ -90,15 +72,6 @@ def _mask(machine: Machine, grant: Grant) -> int:
     """Return the NUMA nodes with CPUs that a grant is about."""
     alone = grant.own and not grant.on_shared
     return machine.nodes_of(grant.own if alone else machine.pools[grant.pool].cpus)
-
-
-def _above(machine: Machine, before: PolicyState, after: PolicyState) -> Iterator[tuple[ContainerKey, int]]:
-    """Yield the containers that were above their natural place and have not changed, with the nodes that they had."""
-    for filed in before.grants:
-        for key, grant in filed.items():
-            above = grant.held or (grant.memory.use and grant.home in before.lifted)
-            if above and after.grant(key) is grant:
-                yield key, nodes_in(machine, before, grant)
 
 
 def _with(machine: Machine, state: PolicyState, key: ContainerKey, grant: Grant) -> PolicyState:

@@ -36,7 +36,7 @@ def with_kept(machine: Machine, state: PolicyState, key: ContainerKey, old: Gran
     if grant.keep.cpus and grant.on_shared:
         grant = attrs.evolve(grant, kept=_kept_cpus(machine, state, grant, old))
     if grant.keep.memory and machine.sets.all_kinds:
-        stays = old is not None and old.keep.memory and not isinstance(old.place, int) and old.place[1] == KEPT
+        stays = old is not None and old.keep.memory and old.keeps_nodes
         place = old.place if old is not None and stays else (nodes_in(machine, state, grant), KEPT)
         grant = attrs.evolve(grant, place=place, held=False)
     return state.without_grant(machine.pools, key).with_grant(machine.pools, key, grant)

@@ -17,11 +17,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from typing import Final
 
 import attrs
 
-from crirm.model.cpuset import NO_CPUS, CPUSet, NodeSet
+from crirm.model.cpuset import NodeSet
 from crirm.model.refusal import RefusedError
 from crirm.model.workload import ContainerKey, Workload
 from crirm.policy.annotations import keeps, move_cost
@@ -29,6 +30,7 @@ from crirm.policy.api import Allowance
 from crirm.policy.topology_aware.choice import Comparison
 from crirm.policy.topology_aware.effects import Adjuster
 from crirm.policy.topology_aware.granting import grant_in
+from crirm.policy.topology_aware.hints import combined, hint_scores
 from crirm.policy.topology_aware.homes import settled
 from crirm.policy.topology_aware.keeping import disturbed
 from crirm.policy.topology_aware.machine import Machine
@@ -36,7 +38,7 @@ from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.reading import Reader
 from crirm.policy.topology_aware.request import CPUClass, Request
 from crirm.policy.topology_aware.state import Grant, PolicyState, empty
-from crirm.policy.topology_aware.supply import Supply
+from crirm.policy.topology_aware.supply import Supply, kept_shared
 
 TRIES: Final = 6
 """How many moves are tried in earnest for one event."""
@@ -169,7 +171,7 @@ class Mover:
         without = settled(self.machine, self.state.without_grant(self.machine.pools, key))
         choice, before = Comparison(self.machine, without, request), self.extent(self.state, grant)
         for elsewhere in self._places(choice, place):
-            after = self._granted(without, request, elsewhere.id, grant.exclusive & elsewhere.cpus)
+            after = self._granted(without, request, elsewhere, grant)
             if after is None or not self.extent(after, after.granted(key)).within(before) or self._burdens(after, key):
                 continue
             if attrs.evolve(self, state=after)._gathered(gains) is not None:
@@ -197,7 +199,7 @@ class Mover:
         pool = choice.best
         if pool is None or len(self._cpu_nodes(pool)) >= len(self._cpu_nodes(self.machine.pools[grant.pool])):
             return None
-        after = self._granted(without, request, pool.id, grant.exclusive & pool.cpus)
+        after = self._granted(without, request, pool, grant)
         if after is None:
             return None
         before, now = self.extent(self.state, grant), self.extent(after, after.granted(key))
@@ -212,11 +214,26 @@ class Mover:
         choice = Comparison(self.machine, self.state, request)
         if request.at_root or request.cpu.cls is CPUClass.RESERVED or self._fits(choice):
             return None
-        for place, key in self._in_the_way(choice)[:TRIES]:
+        nearest = self._nearest(request)
+        able = ((place, key) for place, key in self._in_the_way(choice) if place in nearest and self._is_free(key))
+        for place, key in islice(able, TRIES):
             found = self._swapped(request, place, key)
             if found is not None and found.bytes <= self.allowance.bytes:
                 return found
         return None
+
+    def _nearest(self, request: Request) -> list[Pool]:
+        """Return the NUMA nodes that are as near to what a container uses as one can be."""
+        if not request.hints:
+            return self.node_pools
+        pools, topology = self.machine.pools, self.machine.topology
+        near = {pool.id: combined(hint_scores(request.hints, pool, pools, topology)) for pool in self.node_pools}
+        return [pool for pool in self.node_pools if near[pool.id] == max(near.values())]
+
+    def _is_free(self, key: ContainerKey) -> bool:
+        """Whether a container has nothing that it is to stay near."""
+        request = self._request(key, self.state.granted(key))
+        return request is not None and not request.hints and not request.affinities
 
     def _fits(self, choice: Comparison) -> bool:
         """Whether the best place for a new container is within one NUMA node already."""
@@ -226,7 +243,10 @@ class Mover:
         """Return pairs of a NUMA node and a container whose CPUs there would suffice, the cheapest to move first."""
         cpu, supply = choice.request.cpu, choice.supply
         spare = {pool.id: supply.sliceable(pool.id) for pool in self.node_pools}
-        largest = max((grant.cpu.taken for filed in choice.state.grants for grant in filed.values()), default=0)
+        wanted = (
+            grant.cpu.taken or -(-grant.cpu.part // 1000) for filed in choice.state.grants for grant in filed.values()
+        )
+        largest = max(wanted, default=0)
         roomiest = sorted(spare.values(), reverse=True)[:2]
         found = []
         for place in self.node_pools:
@@ -235,12 +255,13 @@ class Mover:
                 continue
             best_elsewhere = roomiest[-1] if spare[place.id] == roomiest[0] else roomiest[0]
             for key, grant in self._running_in(place):
-                if grant.cpu.taken < short:  # most of them, quickly
+                if grant.cpu.taken and grant.cpu.taken < short:  # most of them, quickly
                     continue
                 there = grant.exclusive & place.cpus
-                if len(there) < short or grant.cpu.taken > best_elsewhere + len(grant.exclusive - there):
+                if grant.cpu.taken > best_elsewhere + len(grant.exclusive - there):
                     continue
-                if not (there or short <= 0) or not self._may_move(key, grant):
+                gives = len(there) if grant.cpu.taken else _gives(choice.state, place, grant)
+                if gives < short or not (gives or short <= 0) or not self._may_move(key, grant):
                     continue
                 found.append((self._cost(key), grant.memory.use, grant.cpu.taken, place.id, key))
         return [(self.machine.pools[place], key) for *_, place, key in sorted(found)]
@@ -269,7 +290,7 @@ class Mover:
         choice = Comparison(self.machine, arrived, request)
         before = self.extent(self.state, grant)
         for elsewhere in self._places(choice, place):
-            after = self._granted(arrived, request, elsewhere.id, grant.exclusive & elsewhere.cpus)
+            after = self._granted(arrived, request, elsewhere, grant)
             if after is None or not self.extent(after, after.granted(key)).within(before):
                 continue
             if not self._burdens(after, key, new.key):
@@ -336,9 +357,11 @@ class Mover:
         alone = not request.at_root and request.pod is None  # a pod stays together
         return None if not alone else attrs.evolve(request, cpu=grant.cpu, memory=memory)
 
-    def _granted(self, state: PolicyState, request: Request, pool: int, kept: CPUSet) -> PolicyState | None:
-        staying = grant_in(self.machine, state, request, pool, kept) if kept else None
-        return staying or grant_in(self.machine, state, request, pool, NO_CPUS)
+    def _granted(self, state: PolicyState, request: Request, pool: Pool, old: Grant) -> PolicyState | None:
+        """Return the state in which a container is in *pool*, on as many of its *old* CPUs as that allows."""
+        kept = old.exclusive & pool.cpus
+        staying = grant_in(self.machine, state, request, pool.id, kept, old.first) if kept else None
+        return staying or grant_in(self.machine, state, request, pool.id, first=old.first)
 
     def _burdens(self, after: PolicyState, *placed: ContainerKey) -> bool:
         """Whether anybody but *placed* has to go to more memory nodes, or would have to."""
@@ -357,6 +380,12 @@ class Mover:
         now = Adjuster(self.machine, self.reader.options, after)
         leaves = self.reader.options.pin_memory and not adjuster.mems(old) <= now.mems(new)
         return old.memory.use if leaves else 0
+
+
+def _gives(state: PolicyState, place: Pool, grant: Grant) -> int:
+    """Return how many more CPUs *place* could spare without a container that is on its shared ones."""
+    promised, users = state.shared[place.id], state.users[place.id]
+    return kept_shared(promised, users) - kept_shared(promised - grant.cpu.part, users - 1)
 
 
 def _holds(choice: Comparison, pool: Pool) -> bool:

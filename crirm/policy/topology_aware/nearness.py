@@ -2,12 +2,14 @@
 
 A CPU that a hint is about is as near as can be. Any other CPU is as far from it as its NUMA node is from the nearest
 of the nodes of these CPUs. The distances to all that is hinted at are added, so that the CPUs of a pool fall into
-*rings*, the nearest first. Exclusive CPUs are taken from one ring after the other, as far as they can be spared.
+*rings*, the nearest first. Exclusive CPUs are taken from one ring after the other, as far as they can be spared. Of a
+ring that has more than enough, they are of as few places (see `pools`) as possible: the largest first, the rest of the
+one with the fewest CPUs that has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import attrs
 
@@ -78,10 +80,28 @@ def _from_rings(
     for ring in near:
         # A core that lies in two rings is in the further one.
         free = whole & ring.cpus if request.threads == 1 else supply.cores(pool, whole & ring.cpus)
-        left = request.taken - len(taken)
-        taken |= allocator.take(free, min(left, len(free)), Priority.HIGH, kept | taken)
+        left = min(request.taken - len(taken), len(free))
+        for part in _of_few_places(allocator, supply, free, left) if request.threads == 1 and not kept else ():
+            count = min(left, len(part))
+            taken |= allocator.take(part, count, Priority.HIGH, kept | taken)
+            left -= count
+        taken |= allocator.take(free - taken, left, Priority.HIGH, kept | taken)
     rest = request.taken - len(taken)
     return taken | allocator.take(whole - taken, rest, Priority.HIGH, kept | taken) if rest else taken
+
+
+def _of_few_places(allocator: CPUAllocator, supply: Supply, free: CPUSet, count: int) -> Iterator[CPUSet]:
+    """Yield what to take *count* CPUs of *free* from, all of one before the next; none where that is not to be told."""
+    parts = [part for place in supply.places if (part := free & place)]
+    if count == len(free) or len(parts) < 2 or not allocator.alike(free):
+        return
+    parts.sort(key=len, reverse=True)
+    while count > 0 and parts:
+        enough = [part for part in parts if len(part) >= count]
+        part = min(enough, key=len) if enough else parts[0]
+        parts.remove(part)
+        yield part
+        count -= len(part)
 
 
 def _cpus_of(topology: Topology, hint: TopologyHint) -> CPUSet:

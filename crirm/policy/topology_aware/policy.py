@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import attrs
 
@@ -31,6 +32,9 @@ from crirm.policy.topology_aware.reading import Reader, make_reader
 from crirm.policy.topology_aware.request import Request
 from crirm.policy.topology_aware.state import Grant, PolicyState, empty
 from crirm.policy.topology_aware.trail import facts, make_trail, refusal, verdicts
+
+COLD_AGAIN_S: Final = 30.0
+"""How long a cold start goes on at least that could not end, since somebody keeps memory that both might need."""
 
 
 @attrs.frozen(eq=False)
@@ -73,7 +77,7 @@ class TopologyAware:
         grant = state.grant(key)
         if grant is None:
             return Placement(state)
-        after = come_down(self.machine, state, state.without_grant(self.machine.pools, key))
+        after = come_down(self.machine, state.without_grant(self.machine.pools, key))
         done = changes(self._adjuster(state), self._adjuster(after), key, workload.full_name(key))
         stop: tuple[Effect, ...] = () if grant.warm else (StopTimer(key, Timer.COLD_START),)
         return Placement(after, done.adjustments, stop, moves=tuple(done.moves))
@@ -97,7 +101,7 @@ class TopologyAware:
         if not request.at_root or old.pool == self.machine.root.id:
             after = regrant(self.machine, without, request, old)
         if after is not None and not self._breaks(state, after, container.key, old):
-            after = come_down(self.machine, state, after)
+            after = come_down(self.machine, after)
             pool = self.machine.pools[old.pool]
             stayed = [Verdict(pool.name, facts(choice, pool))]
             return self._placed(state, after, request, stayed, "stays in its pool")
@@ -108,7 +112,7 @@ class TopologyAware:
         note = f"moved out of {self.machine.pools[old.pool].name}, which is too small for the new size"
         kept = kept_by(self.machine, request.cpu, old)
         choice, moved = self._place(choice, workload, kept, old)
-        after = come_down(self.machine, state, moved)
+        after = come_down(self.machine, moved)
         placed = self._placed(state, after, request, verdicts(choice), note)
         return attrs.evolve(placed, cramped=cramped(choice))
 
@@ -122,7 +126,7 @@ class TopologyAware:
         try:
             request = self._request(before, workload, container, warm=warm)
             if request.dra:
-                return bool(on_claims(self.machine, before, request, workload))
+                return bool(on_claims(self.machine, before, request, workload, old))
         except RefusedError:
             return False
         if Comparison(self.machine, before, request, None if old is None else old.pool).best is not None:
@@ -137,14 +141,17 @@ class TopologyAware:
         return Placement(state, effects=(StartTimer(key, Timer.COLD_START, grant.memory.cold_s),))
 
     def expired(self, state: PolicyState, workload: Workload, key: ContainerKey) -> Placement:
-        """End the cold start of a container: it may use all its kinds of memory from now on."""
+        """End the cold start of a container: it may use all its kinds of memory, once that disturbs nobody's own."""
         grant = state.grant(key)
         if grant is None or grant.warm:
             return Placement(state)
         pools = self.machine.pools
         without = state.without_grant(pools, key)
         warmed = housed(self.machine, attrs.evolve(grant, warm=True))
-        after = come_down(self.machine, state, without.with_grant(pools, key, warmed))
+        after = come_down(self.machine, without.with_grant(pools, key, warmed))
+        if disturbed(self.machine, state, after) is not None:
+            again_s = max(grant.memory.cold_s, COLD_AGAIN_S)
+            return Placement(state, effects=(StartTimer(key, Timer.COLD_START, again_s),))
         before, now = self._adjuster(state), self._adjuster(after)
         done = changes(before, now, key, workload.full_name(key))
         own = warming(key, before.mems(grant), now.mems(after.granted(key)), now.options)
@@ -185,6 +192,8 @@ class TopologyAware:
     ) -> Placement | None:
         """Place *container* in one NUMA node by moving one other container elsewhere; see `moving`."""
         request = self._request(state, workload, container)
+        if request.dra:  # a driver has chosen its CPUs
+            return None
         found = Mover(self.machine, self.reader, state, workload, allowance).room_for(request)
         if found is None or found.new is None:
             return None
@@ -232,8 +241,8 @@ class TopologyAware:
 
     def _on_claims(self, before: PolicyState, without: PolicyState, workload: Workload, request: Request) -> Placement:
         """Return the placement on DRA claims; *without* is the state in which the container has nothing."""
-        made = on_claims(self.machine, without, request, workload)
-        after = made.state if before is without else come_down(self.machine, before, made.state)
+        made = on_claims(self.machine, without, request, workload, before.grant(request.key))
+        after = made.state if before is without else come_down(self.machine, made.state)
         adjuster = self._adjuster(after)
         done = changes(self._adjuster(before), adjuster, request.key, request.name)
         for key in made.lifted:

@@ -67,6 +67,11 @@ class Grant:
         """Where its memory belongs."""
         return self.place, self.memory.kinds if self.warm else self.memory.cold
 
+    @property
+    def keeps_nodes(self) -> bool:
+        """Whether its memory stays on the nodes that it has, whatever happens."""
+        return not isinstance(self.place, int) and self.place[1] == KEPT
+
     @cached_property
     def saved(self) -> Mapping[str, object]:
         """The grant as JSON without its pool, for `saving`; made once, since all grants are asked for it each time."""
@@ -84,7 +89,7 @@ class Grant:
             "keep": self.keep.value,
             "kept": str(self.kept),
             "mems": ""
-            if isinstance(self.place, int) or self.place[1] != KEPT
+            if isinstance(self.place, int) or not self.keeps_nodes
             else str(NodeSet.from_mask(self.place[0])),
         }
 

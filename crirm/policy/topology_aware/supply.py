@@ -8,7 +8,7 @@ containers run on shared CPUs in it or below it, and may be emptied otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 
 import attrs
@@ -43,11 +43,20 @@ class Supply:
     def allocatable(self) -> tuple[int, ...]:
         """Thousandths of shared CPUs that can still be promised; the pools above limit it too."""
         left = [1000 * len(cpus) - promised for cpus, promised in zip(self.shared, self._state.shared, strict=True)]
-        for cpus in {grant.kept for grant in self._state.keeping.values() if grant.kept}:
+        for cpus in {kept for kept, _ in self._keepers}:
             here = [pool.id for pool in self._pools if self.shared[pool.id] <= cpus]
             spare = 1000 * len(cpus) - self._promised_within(cpus, here)
             left = [min(spare, one) if pool in here else one for pool, one in enumerate(left)]
         return tuple(_capped(self._pools, left))
+
+    @cached_property
+    def _keepers(self) -> Mapping[tuple[CPUSet, int], int]:
+        """What is promised to those of one pool that keep the same shared CPUs, by these and the pool."""
+        sums: dict[tuple[CPUSet, int], int] = {}
+        for one in self._state.keeping.values():
+            if one.kept:
+                sums[one.kept, one.pool] = sums.get((one.kept, one.pool), 0) + one.cpu.part
+        return sums
 
     def _promised_within(self, cpus: CPUSet, pools: list[int]) -> int:
         """Return what is promised of *cpus*, which somebody keeps, to those that can run nowhere else.
@@ -55,9 +64,13 @@ class Supply:
         These are all containers of *pools*, whose shared CPUs are among *cpus*, and those of others that keep such.
         """
         tops = [pool for pool in pools if self._pools[pool].parent not in pools]
-        keepers = [one for one in self._state.keeping.values() if one.kept and one.kept <= cpus]
-        others = sum(one.cpu.part for one in keepers if one.pool not in pools)
+        others = sum(part for (kept, pool), part in self._keepers.items() if pool not in pools and kept <= cpus)
         return others + sum(self._state.shared[pool] for pool in tops)
+
+    @property
+    def places(self) -> Iterator[CPUSet]:
+        """The CPUs of each place (see `pools`)."""
+        return (pool.cpus for pool in self._pools if is_place(self._pools, pool.id))
 
     @cached_property
     def loose(self) -> tuple[CPUSet, ...]:
@@ -185,8 +198,8 @@ class Supply:
             request: of the container, which was not counted yet.
             taken: how many shared CPUs it will have to itself.
         """
-        kept = _kept(self._state.shared[pool] + request.part, self._state.users[pool] + request.shared)
-        return len(self.shared[pool]) - taken - kept
+        need = kept_shared(self._state.shared[pool] + request.part, self._state.users[pool] + request.shared)
+        return len(self.shared[pool]) - taken - need
 
     def largest_after(self, pool: int, request: CPURequest, taken: CPUSet) -> int:
         """Return how many exclusive CPUs one place can still give at most when a container has come to *pool*.
@@ -211,7 +224,7 @@ class Supply:
         """How many shared CPUs each pool can spare as far as only it is concerned: all that nobody in it needs."""
         users = zip(self.shared, self.loose, self._state.shared, self._state.users, strict=True)
         return tuple(
-            max(min(len(cpus) - _kept(promised, count), len(loose)), 0) for cpus, loose, promised, count in users
+            max(min(len(cpus) - kept_shared(promised, count), len(loose)), 0) for cpus, loose, promised, count in users
         )
 
     def removable(self, allocator: CPUAllocator, pool: int, threads: int, near: CPUSet) -> CPUSet:
@@ -267,6 +280,6 @@ def _capped(pools: tuple[Pool, ...], own: list[int]) -> list[int]:
     return own
 
 
-def _kept(promised: int, users: int) -> int:
+def kept_shared(promised: int, users: int) -> int:
     """Return how many CPUs stay shared for *users* who were promised so many thousandths of a CPU together."""
     return max(-(-promised // 1000), users > 0)

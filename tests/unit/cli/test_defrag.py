@@ -59,6 +59,7 @@ def test_what_the_kernel_does_not_tell_is_an_upper_bound(monkeypatch: pytest.Mon
         pytest.param("no more can be gained", 0, id="done"),
         pytest.param("stopped on request", 0, id="stopped"),
         pytest.param("the runtime refused an update, which crirm retries: x: busy", 1, id="refused"),
+        pytest.param("the runtime does not answer; what is decided is sent when it does", 1, id="away"),
     ],
 )
 def test_moves_that_were_made(monkeypatch: pytest.MonkeyPatch, ended: str, code: int) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from crirm.model.claims import CPUClaim
+from crirm.model.cpuset import CPUSet
 from crirm.model.events import (
     ContainerCreated,
     ContainerExited,
@@ -18,7 +20,7 @@ from crirm.model.events import (
 )
 from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources
-from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
+from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, TopologyHint
 from crirm.policy.pipeline import initial, step
 from tests.unit.policy.topology_aware.support import make_policy, requirements
 
@@ -60,11 +62,13 @@ class Eventful:
         qos: QoSClass = QoSClass.GUARANTEED,
         annotations: Mapping[str, str] | None = None,
         limit: float | None = None,
+        hints: tuple[TopologyHint, ...] = (),
     ) -> Decision:
         pod = Pod(PodId(f"p-{name}"), name, name, "default", qos, annotations=annotations or {})
         self.do(PodAdded(pod))
         wanted = requirements(qos, cpu, memory, limit)
-        return self.do(ContainerRequested(Container(ContainerKey(name), pod.id, "c", ContainerState.CREATING, wanted)))
+        container = Container(ContainerKey(name), pod.id, "c", ContainerState.CREATING, wanted, hints=hints)
+        return self.do(ContainerRequested(container))
 
     def create(self, name: str) -> Decision:
         return self.do(ContainerCreated(ContainerKey(name), ContainerId(f"id-{name}")))
@@ -110,3 +114,15 @@ def node(host: str = N2C4, reserved: str = "cpuset:0", options: TopologyAwareOpt
 
 def moves_of(decision: Decision, name: str) -> list[Move]:
     return [move for move in decision.moves if move.key == name]
+
+
+def claiming(
+    one: Eventful, name: str, cpus: str, memory: float = 0, annotations: dict[str, str] | None = None
+) -> Decision:
+    """Ask for a container to which a DRA driver has given *cpus*."""
+    pod = Pod(PodId(f"p-{name}"), name, name, "default", QoSClass.GUARANTEED, annotations=annotations or {})
+    one.do(PodAdded(pod))
+    claims = (CPUClaim("u", CPUSet.parse(cpus)),)
+    wanted = requirements(QoSClass.GUARANTEED, 1000, memory)
+    made = Container(ContainerKey(name), pod.id, "c", ContainerState.CREATING, wanted, claims=claims)
+    return one.do(ContainerRequested(made))

@@ -29,7 +29,7 @@ from crirm.model.quantity import MilliCPU
 from crirm.model.refusal import RefusalCode
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, Workload
-from crirm.policy.api import Choice
+from crirm.policy.api import Choice, Limits
 from crirm.policy.faults import REPAIR_S
 from crirm.policy.restore import Saved, revive
 from tests.unit.policy.counting import Counting, Seats
@@ -204,3 +204,29 @@ def test_crirm_starts_with_a_container_that_it_cannot_place() -> None:
     why = "crirm failed to place it because of a bug (ZeroDivisionError: nobody thought of that)"
     assert revived.lost == {KEY: f"{why}; shared CPUs failed too (nobody thought of that)"}
     assert set(revived.state.degraded) == {KEY}
+
+
+@attrs.frozen
+class BuggyMoves(Counting):
+    """Fails when something may be moved."""
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(6, 1 << 40, 1)
+
+    def gather(self, *_: object) -> Placement:
+        raise ZeroDivisionError
+
+    def make_room(self, *_: object) -> Placement | None:
+        raise ZeroDivisionError
+
+
+def test_a_bug_in_moves_costs_no_decision() -> None:
+    engine = Engine(BuggyMoves(4))
+    engine.apply(PodAdded(POD))
+    engine.apply(ContainerRequested(container()))
+    refusal = engine.apply(ContainerRequested(container("b", 3000))).refusal
+    assert refusal is not None
+    assert refusal.code is RefusalCode.TOO_FEW_EXCLUSIVE_CPUS
+    engine.apply(ContainerExited(KEY))
+    assert engine.state.adjustments == {}

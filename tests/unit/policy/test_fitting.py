@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
 import pytest
 
 from crirm.errors import CrirmError
 from crirm.hosts.synthetic import parse_spec, topology_of
+from crirm.model.decision import Spent
 from crirm.model.events import ContainerRequested, PodAdded
 from crirm.model.qos import QoSClass
 from crirm.model.quantity import Bytes, MilliCPU
@@ -20,6 +22,8 @@ from crirm.policy.annotations import KEYS, full_key, short_key
 from crirm.policy.api import Constraints, CPUConstraint, Policy
 from crirm.policy.fitting import MOST_COPIES, Wish, copies, record, wish_of
 from crirm.policy.registry import POLICIES
+from crirm.policy.topology_aware.options import TopologyAwareOptions
+from tests.unit.policy.nodes import node
 
 NS = "cri-resource-manager.intel.com"
 GIB = Bytes(1 << 30)
@@ -34,7 +38,7 @@ def policy(name: str = "topology-aware") -> Policy:
 
 def answer(node: Policy, question: dict[str, Any], state: Any = None) -> dict[str, Any]:
     wish = wish_of(question)
-    found = record(node, wish, list(copies(node, state or pipeline.initial(node), wish)))
+    found = record(node, wish, list(copies(node, state or pipeline.initial(node), wish, 0.0)))
     assert found == json.loads(json.dumps(found)), "it goes over a socket"
     return found
 
@@ -80,8 +84,8 @@ def test_a_question_is_read_as_the_api_server_reads_a_pod(
         ({"qos": "burstable"}, "ask for besteffort"),
         ({"qos": "burstable", "cpu": "2", "cpu_limit": "1"}, "a limit is at least the request"),
         ({"qos": "burstable", "memory": "2", "memory_limit": "1"}, "a limit is at least the request"),
-        ({"cpu": "x", "memory": "1Gi"}, "not a quantity"),
-        ({"cpu": "1", "memory": "-1Gi"}, "negative"),
+        ({"cpu": "x", "memory": "1Gi"}, "cpu: 'x' is not a quantity"),
+        ({"cpu": "1", "memory": "-1Gi"}, "memory: .* is negative"),
         ({"cpu": "1", "memory": "1Gi", "count": 0}, f"write 1 to {MOST_COPIES}"),
         ({"cpu": "1", "memory": "1Gi", "count": "2"}, f"write 1 to {MOST_COPIES}"),
         ({"cpu": "1", "memory": "1Gi", "annotations": {"prefer-shared": "true"}}, "no such annotation"),
@@ -150,3 +154,17 @@ def test_all_annotations_have_a_short_name() -> None:
     named = {text for text in texts if text.endswith(f".{NS}") or text.startswith(f"{NS}/")}
     assert named == set(KEYS)
     assert len({short_key(key) for key in KEYS}) == len(KEYS)
+
+
+def test_what_was_moved_long_ago_bounds_nothing() -> None:
+    one = node(
+        "2p.2n.4c mem=8Gi", options=attrs.evolve(TopologyAwareOptions(moves_per_arrival="1"), moves_per_minute="1")
+    )
+    for name in ("a", "b", "c", "d"):
+        one.run(name, 2000, 1)
+    state = attrs.evolve(one.state, moved=(Spent(one.now_s - 61, 1),))
+    wish = wish_of({"cpu": "4", "memory": "1Gi"})
+    (found,) = copies(one.policy, state, wish, one.now_s)
+    assert {move.why for move in found.moves} == {
+        "default/fits-1/main fits one NUMA node now, which it would not otherwise"
+    }

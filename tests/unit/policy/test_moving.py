@@ -7,6 +7,7 @@ import json
 import attrs
 import pytest
 
+from crirm.model.cpuset import NodeSet
 from crirm.model.decision import Adjustment, Spent
 from crirm.model.events import (
     ContainerRemoved,
@@ -20,12 +21,14 @@ from crirm.model.events import (
 )
 from crirm.model.qos import QoSClass
 from crirm.model.record_json import from_record, to_record
+from crirm.model.refusal import RefusalCode
 from crirm.model.resources import LinuxResources
-from crirm.model.workload import ContainerKey, PodId
+from crirm.model.workload import ContainerKey, PodId, TopologyHint
 from crirm.policy.activation import plan
+from crirm.policy.fitting import copies, wish_of
 from crirm.policy.restore import Saved, revive
 from crirm.policy.topology_aware.options import TopologyAwareOptions
-from tests.unit.policy.nodes import Eventful, moves_of, node
+from tests.unit.policy.nodes import N2C4, Eventful, claiming, moves_of, node
 from tests.unit.policy.topology_aware.support import NS, requirements
 
 N4C4 = "2p.2n.4c mem=8Gi"
@@ -165,9 +168,9 @@ def test_a_restart_keeps_the_budget_and_moves_nothing_before_the_runtime_was_ask
     again.end("b")
     assert again.nodes("x") == 2
     workload = again.state.workload
-    again.do(Synchronised(tuple(workload.pods.values()), tuple(workload.containers.values())))
-    again.end("a")
-    assert again.nodes("x") == 1
+    decision = again.do(Synchronised(tuple(workload.pods.values()), tuple(workload.containers.values())))
+    assert again.nodes("x") == 1, "what made room before was not forgotten"
+    assert moves_of(decision, "x")[0].why.endswith("now that the runtime has told crirm what runs")
 
 
 def test_another_configuration_keeps_the_budget() -> None:
@@ -224,12 +227,69 @@ def test_nobody_moves_for_an_arrival(options: TopologyAwareOptions | None, about
     assert not one.state.moved
 
 
+@pytest.mark.parametrize(("later_s", "nodes"), [(59, 2), (61, 1)])
+def test_who_asks_whether_one_fits_is_told_what_the_budget_allows_by_then(later_s: int, nodes: int) -> None:
+    one = crowded(attrs.evolve(ONE_EACH, moves_per_minute="1"))
+    one.run("x", 4000, 1)
+    one.end("x")
+    assert len(one.state.moved) == 1
+    wish = wish_of({"cpu": "4", "memory": "1Gi"})
+    one.run("y", 2000, 1)
+    (decision,) = copies(one.policy, one.state, wish, one.now_s + later_s)
+    assert decision.adjustment is not None
+    assert decision.adjustment.cpus is not None
+    assert len(one.policy.machine.topology.nodes_of(decision.adjustment.cpus)) == nodes
+
+
+def test_nobody_moves_for_one_whose_cpus_a_dra_driver_has_chosen() -> None:
+    one = node(options=ONE_EACH)
+    one.run("a", 1000, 4)
+    one.run("b", 3000, 1)
+    assert one.cpus("b") == "1-3"
+    refusal = claiming(one, "x", "1", memory=8).refusal
+    assert refusal is not None
+    assert refusal.code is RefusalCode.DRA_CPUS_TAKEN
+
+
+def test_who_moves_keeps_the_first_of_its_cpus_as_such() -> None:
+    one = spread_one()
+    before = one.policy.exclusive(one.state.policy)[ContainerKey("x")]
+    one.resize("x", 3000, 1)
+    one.end("b")
+    grant = one.state.policy.granted(ContainerKey("x"))
+    assert one.nodes("x") == 1
+    assert grant.first == before & grant.exclusive
+
+
 def test_the_cheapest_moves() -> None:
     one = node(N4C4, options=ONE_EACH)
     for name, cost in (("a", "5"), ("b", "3"), ("c", "0.5"), ("d", "7")):
         one.run(name, 2000, 1, annotations={f"move-cost.{NS}": cost})
     decision = one.run("x", 4000, 1)
     assert {trail.key for trail in decision.trails} == {"x", "c"}
+
+
+def test_who_is_on_shared_cpus_makes_room_too() -> None:
+    """Node 0 has three CPUs, one of which is for ``s``; node 1 has two left."""
+    one = node(N2C4, options=ONE_EACH)
+    one.run("a", 2000, 1)
+    one.run("s", 500, 1, qos=QoSClass.BURSTABLE)
+    decision = one.run("x", 3000, 1)
+    assert one.nodes("x") == 1
+    assert {trail.key for trail in decision.trails} == {"x", "s"}
+    assert one.nodes("s") == 1
+
+
+def test_who_makes_room_is_next_to_the_device_of_the_new_one() -> None:
+    """Each node has one CPU left; all containers are alike, but the three in node 1 cost more."""
+    one = node(N4C4, options=ONE_EACH)
+    for number in range(11):
+        cost = "5" if number in {0, 4, 8} else "1"
+        one.run(f"c{number}", 1000, 0.5, annotations={f"move-cost.{NS}": cost})
+    device = TopologyHint("/sys/devices/x", nodes=NodeSet([1]))
+    decision = one.run("x", 2000, 0.5, hints=(device,))
+    assert {trail.key for trail in decision.trails} == {"x", "c0"}
+    assert decision.state.adjustments[ContainerKey("x")].mems == NodeSet([1])
 
 
 # --- on request -----------------------------------------------------------------------------------------------------

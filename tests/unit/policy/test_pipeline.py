@@ -34,6 +34,7 @@ from crirm.model.refusal import RefusalCode, RefusalReason
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
 from crirm.policy import pipeline
+from crirm.policy.overflow import OVERFLOWS
 from tests.unit.policy.counting import Counting
 
 POLICY = Counting(8)
@@ -142,7 +143,7 @@ def test_who_overflows_is_said_to_do_so_until_there_is_room(book: Playbook) -> N
     first, second = book.run("a", 5000), ContainerKey("b")
     book.state = pipeline.step(POLICY, book.state, ContainerRequested(wanted("b", 3000)), 0.0, overflow=True).state
     book.tell(ContainerCreated(second, ContainerId("id-b")))
-    why = f"{pipeline.OVERFLOWS}wants 3 CPUs, 3 are free and one must stay [too-few-exclusive-cpus]"
+    why = f"{OVERFLOWS}wants 3 CPUs, 3 are free and one must stay [too-few-exclusive-cpus]"
     assert book.state.degraded == {second: why}
     assert book.tell(TimerExpired(second, Timer.REPAIR)).effects == ()
     assert book.state.degraded == {second: why}

@@ -12,6 +12,7 @@ from crirm.model.qos import QoSClass
 from crirm.model.quantity import MilliCPU
 from crirm.model.resources import LinuxResources, Requirements
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId
+from crirm.policy.activation import plan
 from crirm.policy.pipeline import initial, step
 from crirm.policy.readjust import BUSY, plan_requirements
 from tests.unit.policy.counting import Counting
@@ -105,3 +106,16 @@ def test_the_way_there_and_back_ends_where_it_began(count: int) -> None:
     back = plan_requirements(POLICY, there, wanted(a=2), "why", 0.0).state
     assert attrs.evolve(back, workload=state.workload) == attrs.evolve(state, workload=state.workload)
     assert back.workload.containers == state.workload.containers
+
+
+def test_who_keeps_its_cpus_has_them_again_when_an_override_is_rolled_back() -> None:
+    keeping = attrs.evolve(POD, annotations={"keep.cri-resource-manager.intel.com": "cpus"})
+    before = node(a=2, shared=0)
+    before = step(POLICY, before, PodAdded(keeping), 0.0).state
+    key = ContainerKey("shared")
+    found = plan_requirements(POLICY, before, wanted(shared=1), "why", 0.0).state
+    assert found.adjustments[key].cpus == CPUSet.parse("2")
+    asked = attrs.evolve(found, workload=before.workload)
+    machine = Adjustment(cpus=CPUSet(range(8)))
+    back = plan(POLICY, POLICY.save(before.policy), asked, machine, had=before.adjustments)
+    assert back.state.adjustments == before.adjustments

@@ -12,7 +12,7 @@ from crirm.rpc.calls import Refusal
 from tests.unit.rpc.rig import Peer, Rig, Transport, in_guest_mode, open_rig, request
 
 if TYPE_CHECKING:
-    from crirm.rpc.connection import RuntimeHalf
+    from crirm.rpc.runtime_half import RuntimeHalf
 
 OURS = h2.settings({})
 

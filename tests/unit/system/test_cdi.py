@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,6 +42,20 @@ def test_a_file_in_run_counts_more_than_one_in_etc(tmp_path: Path) -> None:
 def test_what_holds_for_all_devices_of_a_file_holds_for_each(tmp_path: Path) -> None:
     write(tmp_path, "etc/cdi/a.json", spec(("claim-u1", ["A=1"]), containerEdits={"env": ["C=3"]}))
     assert variables_of((DEVICE,), tmp_path) == {DEVICE: ("A=1", "C=3")}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
+def test_what_is_no_file_is_not_read_and_hides_no_other(tmp_path: Path, kind: str) -> None:
+    write(tmp_path, "var/run/cdi/b.json", spec(("claim-u1", ["A=1"])))
+    other = tmp_path / "var/run/cdi/a.json"
+    match kind:
+        case "pipe":
+            os.mkfifo(other)  # to open it would wait for a writer
+        case "device":
+            other.symlink_to("/dev/zero")
+        case _:
+            other.mkdir()
+    assert variables_of((DEVICE,), tmp_path) == {DEVICE: ("A=1",)}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from crirm.daemon.placement.defrag import BUSY, DONE, SPENT, STOPPED, Defrag, DefragError
+from crirm.daemon.placement.defrag import AWAY, BUSY, DONE, SPENT, STOPPED, Defrag, DefragError
 from crirm.daemon.placement.engine import Engine
 from crirm.model.cpuset import NodeSet
 from crirm.model.workload import ContainerKey
@@ -29,6 +29,7 @@ class Updates:
     """Effects, of which a test says what the runtime answers."""
 
     def __init__(self) -> None:
+        self.connected = True
         self.asked: list[set[ContainerKey]] = []
         self.answer: Callable[[], dict[ContainerKey, str]] = dict
         self.gate: trio.Event | None = None
@@ -106,6 +107,17 @@ async def test_pages_that_have_to_move_are_measured(defrag: Defrag, monkeypatch:
     assert first["measured_bytes"] == left << 20
 
 
+async def test_pages_of_a_move_are_measured_before_it_is_made(
+    bench: Bench, defrag: Defrag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def analyse(_root: Path, _place: object) -> Analysis:
+        return Analysis("/c", memory=dict.fromkeys(range(4), 0 if bench.effects.asked else 1 << 20))
+
+    monkeypatch.setattr("crirm.daemon.placement.defrag.analyse", analyse)
+    told = await defrag.apply(1, 64 * GIB)
+    assert told["moves"][0]["measured_bytes"] == 3 << 20
+
+
 async def test_moves_are_made_one_by_one_and_confirmed(bench: Bench, defrag: Defrag) -> None:
     told = await defrag.apply(10, 64 * GIB)
     assert (len(told["moves"]), told["ended"], told["spread"]) == (2, DONE, [])
@@ -150,3 +162,24 @@ async def test_it_ends_when_the_runtime_refuses_an_update(bench: Bench, defrag: 
     told = await defrag.apply(10, 64 * GIB)
     assert len(told["moves"]) == 1
     assert told["ended"] == "the runtime refused an update, which crirm retries: default/x/c: busy"
+
+
+async def test_nothing_is_moved_while_the_runtime_is_away(bench: Bench, defrag: Defrag) -> None:
+    bench.effects.connected = False
+    before = bench.engine.state
+    told = await defrag.apply(10, 64 * GIB)
+    assert (told["moves"], told["ended"]) == ([], AWAY)
+    assert bench.engine.state is before
+
+
+@pytest.mark.parametrize("most", [1, 10])
+async def test_it_ends_when_the_runtime_goes_away_before_it_has_confirmed_a_move(
+    bench: Bench, defrag: Defrag, most: int
+) -> None:
+    def gone() -> dict[ContainerKey, str]:
+        bench.effects.connected = False
+        return {}
+
+    bench.effects.answer = gone
+    told = await defrag.apply(most, 64 * GIB)
+    assert (len(told["moves"]), told["ended"]) == (1, AWAY)

@@ -81,3 +81,17 @@ def test_warming_up_lifts_whoever_is_at_risk() -> None:
     assert (node.pool("cold"), node.mems("beside"), node.mems("cold")) == ("NUMA node #1", "1", "3")
     node.expire("cold")
     assert (node.mems("beside"), node.mems("cold")) == ("0-1", "1,3")
+
+
+def test_a_cold_start_goes_on_while_its_end_would_take_memory_that_another_keeps() -> None:
+    node = Node(make_policy("1p.2n.2c mem=4Gi pmem=16Gi@0 pmem=16Gi@1", "cpuset:0"))
+    node.add("k", 500, 3, annotations={f"memory-type.{NS}": "dram", f"keep.{NS}": "memory"})
+    node.add("cold", 1200, 3, annotations=COLD | {f"prefer-shared-cpus.{NS}": "true"})
+    node.start("cold")
+    assert (node.pool("cold"), node.mems("k"), node.mems("cold")) == ("NUMA node #1", "1", "3")
+    expired = node.expire("cold")
+    assert expired.effects == (StartTimer(ContainerKey("cold"), Timer.COLD_START, 60),)
+    assert (expired.changed, node.mems("k"), node.mems("cold")) == ({}, "1", "3")
+    node.remove("k")
+    assert not node.expire("cold").effects
+    assert node.mems("cold") == "1,3"

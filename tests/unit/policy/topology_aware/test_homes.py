@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
-from crirm.model.refusal import RefusedError
 from crirm.model.workload import ContainerKey
-from crirm.policy.topology_aware.homes import come_down, nodes_in
-from tests.unit.policy.topology_aware.invariants import check, check_safety
-from tests.unit.policy.topology_aware.support import NS, PATIENT, Node, make_policy, trail_of
+from tests.unit.policy.topology_aware.invariants import check
+from tests.unit.policy.topology_aware.support import NS, Node, make_policy, trail_of
 
 HOST = "2p.2n.4c mem=4Gi"  # four NUMA nodes of four CPUs: 0-3, 4-7, 8-11, 12-15
 
@@ -76,27 +71,6 @@ def test_what_was_lifted_is_told_and_comes_down_when_there_is_room() -> None:
     check(node.policy, node.state)
 
 
-def test_memory_that_may_not_move_is_held_until_it_may() -> None:
-    node = crowded()
-    machine, before = node.policy.machine, node.state
-    released = before.without_grant(machine.pools, ContainerKey("it"))
-    free = come_down(machine, before, released)
-    held = come_down(machine, before, released, lambda key: key != "more")
-    assert [nodes_in(machine, state, state.granted(ContainerKey("more"))) for state in (free, held)] == [1, 3]
-    assert not free.held
-    assert sorted(held.held) == ["more"]
-    assert come_down(machine, held, held) == free
-
-
-def test_held_memory_stays_so_over_a_restart() -> None:
-    node = crowded()
-    machine, before = node.policy.machine, node.state
-    held = come_down(machine, before, before.without_grant(machine.pools, ContainerKey("it")), lambda _: False)
-    assert held.held
-    saved = json.loads(json.dumps(node.policy.save(held)))
-    assert node.policy.restore(saved, node.workload).state == held
-
-
 def test_what_an_older_version_saved_stays_where_it_was() -> None:
     node = boot()
     node.add("c", 2000, 6)  # its pool has two nodes, its CPUs are of one
@@ -106,28 +80,19 @@ def test_what_an_older_version_saved_stays_where_it_was() -> None:
         del rest["held"]
     restored = node.policy.restore(saved, node.workload)
     assert str(restored.adjustments[ContainerKey("c")].mems) == "2-3"
+    again = json.loads(json.dumps(node.policy.save(restored.state)))
+    assert node.policy.restore(again, node.workload).state == restored.state, "over one more restart, too"
 
 
-SIZES = st.tuples(st.sampled_from((1000, 2000, 3000, 5000)), st.sampled_from((0.5, 1, 2, 3, 5)))
-
-
-@PATIENT
-@given(sizes=st.lists(SIZES, min_size=1, max_size=8), data=st.data())
-def test_to_hold_some_never_confines_anybody_beyond_what_is_safe(
-    sizes: list[tuple[int, float]], data: st.DataObject
-) -> None:
+def test_what_an_older_version_saved_comes_down_with_the_next_release() -> None:
     node = boot()
-    for number, (cpu, memory) in enumerate(sizes):
-        with suppress(RefusedError):
-            node.add(f"c{number}", cpu, memory)
-    assume(node.state.pool_of)
-    machine, before = node.policy.machine, node.state
-    gone = data.draw(st.sampled_from(sorted(before.pool_of)))
-    kept = data.draw(st.sets(st.sampled_from(sorted(before.pool_of))))
-    after = come_down(machine, before, before.without_grant(machine.pools, gone), lambda key: key not in kept)
-    for key in after.pool_of:
-        old, new = nodes_in(machine, before, before.granted(key)), nodes_in(machine, after, after.granted(key))
-        assert not new & ~old
-        assert key not in kept or new == old
-    check_safety(node.policy, after)
-    assert come_down(machine, after, after) == come_down(machine, before, before.without_grant(machine.pools, gone))
+    node.add("c", 2000, 1)
+    node.add("x", 1000, 1)
+    saved = json.loads(json.dumps(node.policy.save(node.state)))
+    (_, rest), there = saved["c"], node.mems("c")
+    saved["c"] = [f"socket #{int(there) // 2}", rest]
+    del rest["held"]
+    node.state = node.policy.restore(saved, node.workload).state
+    assert node.state.held == {"c"}
+    assert {(move.key, move.after) for move in node.remove("x").moves} == {("c", there)}
+    assert not node.state.held

@@ -11,7 +11,7 @@ from crirm.model.refusal import RefusalCode
 from crirm.model.workload import ContainerKey
 from crirm.policy.annotations import Keep
 from crirm.policy.topology_aware.options import TopologyAwareOptions
-from tests.unit.policy.nodes import Eventful, node
+from tests.unit.policy.nodes import Eventful, claiming, node
 from tests.unit.policy.topology_aware.support import NS
 
 CPUS = {f"keep.{NS}": "cpus"}
@@ -104,6 +104,16 @@ def test_memory_is_not_lifted_and_who_would_do_that_goes_elsewhere_or_is_refused
     assert one.mems("k") == kept
 
 
+def test_who_would_run_on_reserved_cpus_is_refused_for_kept_memory_as_well() -> None:
+    one = node()
+    one.run("k", 500, 6, qos=BURSTABLE, limit=6, annotations=MEMORY)
+    reserved = {f"prefer-reserved-cpus.{NS}": "true"}
+    refusal = one.ask("x", 100, 1, qos=BURSTABLE, limit=7, annotations=reserved).refusal
+    assert refusal is not None
+    assert refusal.code is RefusalCode.OTHERS_KEEP_MEMORY
+    assert "default/k/c keeps memory that both might need (annotation keep)" in str(refusal)
+
+
 def test_memory_that_is_kept_is_not_narrowed_either() -> None:
     one = node()
     one.run("x", 500, 1, qos=BURSTABLE, limit=8)
@@ -146,3 +156,57 @@ def test_what_cannot_be_is_refused(annotations: dict[str, str]) -> None:
     refusal = node().ask("k", 1000, annotations=annotations).refusal
     assert refusal is not None
     assert refusal.code is RefusalCode.BAD_ANNOTATION
+
+
+@pytest.mark.parametrize(
+    ("annotations", "cpus", "code"),
+    [
+        pytest.param(CPUS, "6", RefusalCode.OTHERS_KEEP_CPUS, id="CPUs that another keeps are not handed over"),
+        pytest.param(MEMORY, "6", None, id="who keeps only memory shrinks off the CPUs"),
+        pytest.param(MEMORY, "5-7", None, id="who keeps only memory goes to the pool above, and its memory stays"),
+    ],
+)
+def test_claims_of_a_dra_driver_break_nothing_that_is_kept(
+    annotations: dict[str, str], cpus: str, code: RefusalCode | None
+) -> None:
+    one = sharing(annotations)
+    mems = one.mems("k")
+    refusal = claiming(one, "d", cpus).refusal
+    assert (refusal and refusal.code) == code
+    assert one.mems("k") == mems
+    assert (one.cpus("k") == "4-7") == (code is not None)
+
+
+def test_claims_take_no_cpu_that_is_kept_where_its_pool_has_others() -> None:
+    one = node()
+    one.run("x", 2000)
+    assert one.cpus("x") == "4-5"
+    one.run("y", 3000)
+    one.run("k", 500, qos=BURSTABLE, annotations=CPUS)
+    one.end("x")
+    assert one.cpus("k") == "6-7"
+    refusal = claiming(one, "d", "6-7").refusal
+    assert refusal is not None
+    assert str(refusal) == (
+        "default/d/c: its DRA claims give it CPUs 6-7, but default/k/c keeps the shared CPUs 6-7 that it runs on "
+        "(annotation keep) [others-keep-cpus]"
+    )
+
+
+def test_claims_do_not_make_room_for_memory_that_another_keeps() -> None:
+    one = node()
+    one.run("k", 1000, 6, annotations=MEMORY)
+    there = one.mems("k")
+    refusal = claiming(one, "d", "5" if there == "1" else "2", memory=4).refusal
+    assert refusal is not None
+    assert refusal.code is RefusalCode.OTHERS_KEEP_MEMORY
+    assert one.mems("k") == there
+
+
+def test_who_runs_on_claims_keeps_its_memory() -> None:
+    one = node()
+    claiming(one, "d", "5", memory=5, annotations=MEMORY)
+    assert one.mems("d") == "1"
+    one.run("x", 2000, 6)
+    assert one.ask("y", 2000, 4).refusal is not None or one.mems("y") != "1"
+    assert one.mems("d") == "1"

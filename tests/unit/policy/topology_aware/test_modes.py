@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crirm.errors import CrirmError
+from crirm.model.cpuset import NodeSet
 from crirm.model.qos import QoSClass
 from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.workload import TopologyHint
@@ -129,6 +130,20 @@ def test_cpus_are_whole_in_a_node_whose_memory_is_short(mode: str, pool: str, no
     node.add("c", 3000, 4)
     homes = [one.id for one in topology.nodes if not one.cpus.isdisjoint(node.grant("c").exclusive)]
     assert (node.pool("c"), len(homes)) == (pool, nodes)
+
+
+@pytest.mark.parametrize("mode", ["spread", "pack", "balanced"])
+def test_one_node_comes_before_whole_cores(mode: str) -> None:
+    """Node 1 has three threads of different cores, and too little memory; node 0 has a whole core and no more."""
+    node = boot(mode, "1p.2n.4c.2t threads=adjacent mem=4Gi")
+    low, high = ((TopologyHint("/sys/x", nodes=NodeSet([number])),) for number in (0, 1))
+    node.add("low", 5000, hints=low)
+    for number in range(8):
+        node.add(f"c{number}", 1000, 0.7 if number % 2 else 0, hints=high)
+    for number in (0, 2, 4):
+        node.remove(f"c{number}")
+    node.add("c", 3000, 2)
+    assert (node.pool("c"), node.cpus("c")) == ("socket #0", "8,10,12")
 
 
 FREE = st.lists(st.integers(0, 4), min_size=4, max_size=4)

@@ -68,6 +68,19 @@ def test_exclusive_cpus_are_the_nearest(cpu: int, hints: tuple[TopologyHint, ...
     assert str(placement.changed[ContainerKey("a")].cpus) == expected
 
 
+def test_what_is_equally_near_is_of_as_few_nodes_as_possible() -> None:
+    """Nodes 0 and 2 are equally far; each has a whole core left, node 2 two threads besides."""
+    node = Node(make_policy("1p.3n.4c.2t threads=adjacent", "cpuset:0"))
+    node.add("low", 5000, hints=(hint(nodes="0"),))
+    for number in range(8):
+        node.add(f"c{number}", 1000, hints=(hint(nodes="2"),))
+    for number in range(8):
+        if node.cpus(f"c{number}") in {"16", "17", "18", "20"}:
+            node.remove(f"c{number}")
+    node.add("a", 12000, hints=(hint(nodes="1"),))
+    assert node.cpus("a") == "8-18,20"
+
+
 def test_the_trail_tells_how_many_are_next_to_the_devices() -> None:
     trail = trail_of(Node(make_policy(HOST, "cpuset:0")).add("a", 6000, hints=(hint(nodes="1"),)))
     assert "4 of its 6 exclusive CPUs are next to all its devices and disks" in trail.notes

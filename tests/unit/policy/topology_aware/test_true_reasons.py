@@ -17,6 +17,7 @@ from crirm.model.refusal import RefusalCode, RefusedError
 from crirm.model.workload import ContainerKey, TopologyHint
 from crirm.policy.topology_aware.choice import Comparison, Lack
 from crirm.policy.topology_aware.modes import Mode
+from crirm.policy.topology_aware.pools import is_place
 from crirm.policy.topology_aware.ranking import Rule, difference
 from crirm.policy.topology_aware.request import CPUClass, CPURequest, MemoryRequest, Request
 from crirm.policy.topology_aware.trail import refusal, verdicts
@@ -25,6 +26,7 @@ from tests.unit.policy.topology_aware.support import GIB, NS, PATIENT, Node, mak
 if TYPE_CHECKING:
     from crirm.policy.topology_aware.choice import Considered
     from crirm.policy.topology_aware.memory_sets import Kinds
+    from crirm.policy.topology_aware.pools import Pool
 
 HOSTS = ("2p.2n.2c.2t threads=adjacent mem=2Gi", "2p.4c mem=4Gi isolated=6-7", "1p.2n.3c mem=4Gi pmem=2Gi@0")
 
@@ -97,6 +99,16 @@ def test_exactly_what_is_missing_is_told(node: Node, request: Request) -> None:
         assert lack_of(node, with_less(request, one.lack, missing), one.pool.id) is not one.lack
 
 
+def most(choice: Comparison, place: Pool) -> int:
+    """Return how many exclusive CPUs a place can give, as far as what it and those above it have promised goes."""
+    part, found = choice.request.cpu.part, []
+    for pool in (choice.machine.pools[number] for number in place.ancestors):
+        inside = [g for n in range(pool.first, pool.id + 1) for g in choice.state.grants[n].values() if g.on_shared]
+        promised, free = sum(g.cpu.part for g in inside), len(pool.sharable - choice.state.taken)
+        found += [free - max(-(-promised // 1000), bool(inside)), (1000 * free - promised - part) // 1000]
+    return max(min(found), 0)
+
+
 def stated(choice: Comparison, one: Considered, rule: Rule) -> float | None:  # noqa: PLR0911 - one case per rule
     """Return what the state says of a pool under a rule, worked out anew; None where it is not a matter of counting."""
     supply, cpu, pool = choice.supply, choice.request.cpu, one.pool
@@ -114,6 +126,9 @@ def stated(choice: Comparison, one: Considered, rule: Rule) -> float | None:  # 
     match rule:
         case Rule.DEPTH:
             return pool.depth
+        case Rule.WHOLE:
+            places = [p for p in choice.machine.pools[pool.first : pool.id + 1] if is_place(choice.machine.pools, p.id)]
+            return pool in places or any(most(choice, p) >= cpu.full for p in places)
         case Rule.COLOCATED:
             return len(choice.state.grants[pool.id])
         case Rule.FULLER | Rule.EMPTIER:
@@ -145,6 +160,21 @@ def test_the_values_of_a_rule_are_those_of_the_state(node: Node, request: Reques
             assert stated(choice, other, rule) in {None, worse}
     if best.lack is None:
         assert [verdict.pool for verdict in verdicts(choice)] == [one.pool.name for one in choice.considered]
+
+
+def test_where_one_place_has_the_cpus_is_told_as_counted() -> None:
+    """Node 2 has three CPUs but 1 GiB; the nodes of the other socket have two CPUs each."""
+    node = Node(make_policy("2p.2n.4c mem=8Gi", "cpuset:0"))
+    topology = node.policy.machine.topology
+    for number, (cpus, memory) in enumerate(((1, 0.5), (2, 0.5), (1, 7), (2, 0.5))):
+        near = topology.node(number).cpus
+        node.add(f"u{number}", 1000 * cpus, memory, hints=(TopologyHint("/sys/x", cpus=near),))
+    cpu = CPURequest(CPUClass.NORMAL, 3, 0, isolate=False, shares=2)
+    asked = Request(ContainerKey("it"), "it", cpu, MemoryRequest(None, 4 * GIB, 4 * GIB), mode=Mode.PACK)
+    choice = Comparison(node.policy.machine, node.state, asked)
+    one, other = choice.considered[:2]
+    assert difference(one.rank, other.rank) == (Rule.WHOLE, True, False)
+    assert [stated(choice, each, Rule.WHOLE) for each in (one, other)] == [True, False]
 
 
 HAS = re.compile(r"but no pool has enough: (?P<pool>.*), the best one, has (?P<left>[0-9]+)(?P<unit>m|) ?(?P<what>.*)")
