@@ -81,6 +81,8 @@ def counts(event: Event, decision: Decision) -> Counts:
 def _subject(event: Event) -> ContainerKey | None:
     if isinstance(event, ContainerRequested):
         return event.container.key
+    if isinstance(event, TimerExpired) and event.timer is Timer.GATHER:
+        return None  # it names who waits to be moved
     key: ContainerKey | None = getattr(event, "key", None)
     return key
 

@@ -8,7 +8,7 @@ pool       CPUs                          NUMA nodes               packages
 NUMA node  share of them that are here   1 if listed, else 0      1 / nodes in the package if listed, else 0
 die        likewise                      0.9 if any, else 0       1 / nodes in the die if listed, else 0
 socket     likewise                      0.9 if any, else 0       1 if listed, else 0
-root       likewise                      0.81                     0.9
+root       likewise                      0.81 if any, else 0      0.9
 =========  ============================  =======================  ========================================
 
 An L3 cache is as near as the pool above it, unless CPUs are told that some of its own are not among: then likewise.
@@ -67,10 +67,10 @@ def _score(hint: TopologyHint, pool: Pool, pools: Sequence[Pool], topology: Topo
 
 
 def _node_score(nodes: NodeSet, pool: Pool) -> Fraction:
-    if pool.kind is PoolKind.ROOT:
-        return _ANYWHERE
     if nodes.isdisjoint(pool.nodes):
         return _NOTHING
+    if pool.kind is PoolKind.ROOT:
+        return _ANYWHERE
     return _WHOLE if pool.kind is PoolKind.NUMA else _SPREAD
 
 

@@ -23,7 +23,9 @@ and its limit, for a Guaranteed one the limit twice. Who may use nothing (BestEf
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
+from operator import or_
 
 import attrs
 
@@ -90,11 +92,55 @@ def room(sets: MemorySets, nodes: int, loads: Mapping[int, int]) -> int:
 def shortage(sets: MemorySets, claims: Claims) -> int:
     """Return by how many bytes the needs exceed the memory, at the worst place; 0 or less when all can be met."""
     last = {home: sets.chain(*home)[-1] for home in claims}
-    loads = _loads(last, {home: claim.need for home, claim in claims.items()})
-    unions = {0}
-    for nodes in loads:
-        unions |= {nodes | other for other in unions}
-    return max(_confined(union, loads) - sets.capacity(union) for union in unions)
+    return unmet(_loads(last, {home: claim.need for home, claim in claims.items()}), sets.capacity)
+
+
+def unmet(loads: Mapping[int, int], capacity: Callable[[int], int]) -> int:
+    """Return how much of *loads* on node sets cannot be had, however it is spread over their nodes.
+
+    That is by how much the loads within the worst union of sets exceed its capacity; there may be too many unions to
+    look at each, so it is found as a maximum flow, with augmenting paths.
+    """
+    left = {node: capacity(node) for node in _nodes(reduce(or_, loads, 0))}
+    has: dict[int, dict[int, int]] = {node: {} for node in left}
+    rest = 0
+    for nodes, load in sorted(loads.items(), key=lambda one: (one[0].bit_count(), one[0])):
+        while load > 0 and (way := _way(nodes, left, has)):
+            most = min(load, left[way[-1][1]], *(has[source][group] for group, _, source in way if source))
+            for group, node, source in way:
+                has[node][group] = has[node].get(group, 0) + most
+                if source:
+                    has[source][group] -= most
+            left[way[-1][1]] -= most
+            load -= most  # noqa: PLW2901 - what is left of it
+        rest += load
+    return rest
+
+
+def _way(nodes: int, left: Mapping[int, int], has: Mapping[int, Mapping[int, int]]) -> list[tuple[int, int, int]]:
+    """Return how one of *nodes* can take more: who goes to which node, from which one (0: from none)."""
+    came = {node: (nodes, node, 0) for node in _nodes(nodes)}
+    queue = list(came)
+    for node in queue:
+        if left[node] > 0:
+            way = [came[node]]
+            while way[-1][2]:
+                way.append(came[way[-1][2]])
+            return way[::-1]
+        for group, amount in has[node].items():
+            for other in _nodes(group) if amount else ():
+                if other not in came:
+                    came[other] = (group, other, node)
+                    queue.append(other)
+    return []
+
+
+def _nodes(mask: int) -> Iterator[int]:
+    """Yield the nodes of a mask, as masks."""
+    while mask:
+        node = mask & -mask
+        yield node
+        mask ^= node
 
 
 def _places(sets: MemorySets, claims: Claims, lifted: Lifted) -> Mapping[Home, int]:
@@ -110,7 +156,3 @@ def _loads(places: Mapping[Home, int], amounts: Mapping[Home, int]) -> dict[int,
 
 def _landing(nodes: int, loads: Mapping[int, int]) -> int:
     return sum([load for other, load in loads.items() if other & nodes])
-
-
-def _confined(nodes: int, loads: Mapping[int, int]) -> int:
-    return sum([load for other, load in loads.items() if not other & ~nodes])

@@ -8,7 +8,7 @@ containers run on shared CPUs in it or below it, and may be emptied otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 
 import attrs
@@ -43,11 +43,20 @@ class Supply:
     def allocatable(self) -> tuple[int, ...]:
         """Thousandths of shared CPUs that can still be promised; the pools above limit it too."""
         left = [1000 * len(cpus) - promised for cpus, promised in zip(self.shared, self._state.shared, strict=True)]
-        for cpus in {grant.kept for grant in self._state.keeping.values() if grant.kept}:
+        for cpus in {kept for kept, _ in self._keepers}:
             here = [pool.id for pool in self._pools if self.shared[pool.id] <= cpus]
             spare = 1000 * len(cpus) - self._promised_within(cpus, here)
             left = [min(spare, one) if pool in here else one for pool, one in enumerate(left)]
         return tuple(_capped(self._pools, left))
+
+    @cached_property
+    def _keepers(self) -> Mapping[tuple[CPUSet, int], int]:
+        """What is promised to those of one pool that keep the same shared CPUs, by these and the pool."""
+        sums: dict[tuple[CPUSet, int], int] = {}
+        for one in self._state.keeping.values():
+            if one.kept:
+                sums[one.kept, one.pool] = sums.get((one.kept, one.pool), 0) + one.cpu.part
+        return sums
 
     def _promised_within(self, cpus: CPUSet, pools: list[int]) -> int:
         """Return what is promised of *cpus*, which somebody keeps, to those that can run nowhere else.
@@ -55,8 +64,7 @@ class Supply:
         These are all containers of *pools*, whose shared CPUs are among *cpus*, and those of others that keep such.
         """
         tops = [pool for pool in pools if self._pools[pool].parent not in pools]
-        keepers = [one for one in self._state.keeping.values() if one.kept and one.kept <= cpus]
-        others = sum(one.cpu.part for one in keepers if one.pool not in pools)
+        others = sum(part for (kept, pool), part in self._keepers.items() if pool not in pools and kept <= cpus)
         return others + sum(self._state.shared[pool] for pool in tops)
 
     @property

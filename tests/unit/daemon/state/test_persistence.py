@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 import trio
+import trio.testing
 from grpclib.const import Status
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from crirm.model.decision import State
 
 
+STILL = trio.testing.MockClock()
+"""Time does not pass: a disk is never slow, however busy the machine is."""
+
+
 class KeptMachine(PolicyMachine):
     """A node whose state is written after every step, and read back each time."""
 
@@ -58,7 +63,7 @@ class KeptMachine(PolicyMachine):
             self.store = Store.open(f"{self.place.name}/s")
             self.persistence = Persistence(self.place.name, engine, effects, FACTS, store=self.store)
         self.persistence.engine.state = self.state
-        trio.run(self.persistence._write)
+        trio.run(self.persistence._write, clock=STILL)
         saved, damaged = read(self.store.load())
         assert damaged == 0
         self.compare(saved.grants.keys(), revive(self.policy, saved).state)

@@ -35,6 +35,7 @@ def hint(cpus: str = "", nodes: str = "", packages: frozenset[int] = frozenset()
         pytest.param(hint(packages=frozenset({1})), "0", "0", "0", "9/10", id="the other package"),
         pytest.param(hint("2", "6", frozenset({1})), "1", "1", "1", "1", id="CPUs before nodes and packages"),
         pytest.param(hint("", "1", frozenset({1})), "1", "9/10", "9/10", "81/100", id="nodes before packages"),
+        pytest.param(hint(nodes="99"), "0", "0", "0", "0", id="a node that the machine does not have"),
         pytest.param(hint(), "0", "0", "0", "0", id="a hint that tells nothing"),
     ],
 )

@@ -12,7 +12,7 @@ from crirm.model.topology import MemoryKind
 from crirm.policy.partition import Partition
 from crirm.policy.topology_aware.memory_sets import MemorySets
 from crirm.policy.topology_aware.pools import build_pools
-from crirm.policy.topology_aware.protection import Claim, Home, needs, room, settle, shortage, uses
+from crirm.policy.topology_aware.protection import Claim, Home, needs, room, settle, shortage, unmet, uses
 from tests.unit.policy.topology_aware.invariants import largest_flow
 from tests.unit.policy.topology_aware.support import PATIENT
 
@@ -174,3 +174,30 @@ def test_nobody_claims_nothing() -> None:
     assert settle(sets, {}) == {}
     assert shortage(sets, {}) == 0
     assert room(sets, sets.chain(0, kinds)[0], {}) == 2 * GIB
+
+
+@given(
+    st.dictionaries(st.integers(1, 31), st.integers(0, 9), max_size=6),
+    st.lists(st.integers(0, 9), min_size=5, max_size=5),
+)
+def test_what_cannot_be_had_is_what_the_worst_union_of_sets_lacks(loads: dict[int, int], sizes: list[int]) -> None:
+    def capacity(nodes: int) -> int:
+        return sum(size for node, size in enumerate(sizes) if nodes >> node & 1)
+
+    unions = {0}
+    for nodes in loads:
+        unions |= {nodes | other for other in unions}
+    lacks = [sum(load for nodes, load in loads.items() if not nodes & ~union) - capacity(union) for union in unions]
+    assert unmet(loads, capacity) == max(lacks)
+
+
+def test_many_node_sets_are_no_more_work_than_few() -> None:
+    looked_at = list[int]()
+
+    def capacity(nodes: int) -> int:
+        looked_at.append(nodes)
+        return 10 * nodes.bit_count()
+
+    single = {1 << node: 9 for node in range(32)}
+    assert unmet({**single, (1 << 32) - 1: 40}, capacity) == 32 * 9 + 40 - 320
+    assert len(looked_at) == 32
