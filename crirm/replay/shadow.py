@@ -237,7 +237,7 @@ def _missing(shadow: Shadow, event: ContainerRequested, at_s: float, refusal: Re
 def _answered(shadow: Shadow, event: ContainerCreated | CreateFailed) -> Shadow:
     """Note what the runtime has answered to the creation of a container that is missing here."""
     if isinstance(event, CreateFailed):
-        return attrs.evolve(shadow, missing=without(shadow.missing, event.key))
+        return shadow  # another try of the same may have been answered; `pruned` tells whether it is there
     named = attrs.evolve(shadow.missing[event.key], id=event.id)
     return attrs.evolve(shadow, missing={**shadow.missing, event.key: named})
 

@@ -40,7 +40,7 @@ from crirm.replay.decisions import canonical, decision_record, state_record
 from crirm.replay.shadow import Counts, Happened, Overridden, Shadow, counts, expire, follow, plan_counts, pruned
 from crirm.replay.shadow_report import ABSENT, View, compare, needed_nodes
 from tests.unit.policy.nodes import node
-from tests.unit.policy.test_policies import PolicyMachine
+from tests.unit.policy.test_policies import STEP_S, PolicyMachine
 from tests.unit.replay.scenes import AWARE, RESERVED, STATIC, Scene, container, pod
 
 if TYPE_CHECKING:
@@ -116,7 +116,15 @@ def test_a_container_that_the_runtime_refuses_is_not_missing() -> None:
     beside.tell(PodAdded(pod()), ContainerRequested(one))
     assert list(beside.shadow.missing) == ["a"]
     beside.tell(CreateFailed(one.key))
-    assert not beside.shadow.missing
+    assert not pruned(beside.shadow, beside.scene.state.workload).missing
+
+
+def test_one_of_several_tries_that_fails_leaves_it_missing() -> None:
+    beside = Beside(Choice("static", _reserved(3)), STATIC)
+    one = container("a", 6)
+    beside.tell(PodAdded(pod()), ContainerRequested(one), ContainerRequested(one))
+    beside.tell(ContainerCreated(one.key, ContainerId("id-a")), CreateFailed(one.key))
+    assert list(pruned(beside.shadow, beside.scene.state.workload).missing) == ["a"]
 
 
 def test_who_was_refused_and_asks_again_is_placed() -> None:
@@ -232,7 +240,7 @@ class ShadowedMachine(PolicyMachine):
             self.begin()
         assert self.shadow is not None
         self.timed |= isinstance(event, TimerExpired | UpdateFailed)
-        now_s = float(len(self.journal))
+        now_s = STEP_S * len(self.journal)
         decision = super().do(event)
         shown = canonical(state_record(self.policy, self.state))
         self.shadow = follow(self.shadow, Happened(now_s, event, counts(event, decision)))
@@ -268,7 +276,7 @@ class ShadowedMachine(PolicyMachine):
             return
         assert self.shadow is not None
         choice = Choice(self.kind.name, self.constraints, self.options)
-        found = compare(View(self.policy, choice, self.state), self.shadow, float(len(self.journal)))
+        found = compare(View(self.policy, choice, self.state), self.shadow, STEP_S * len(self.journal))
         figures = {figure.what: (figure.one, figure.other) for figure in found.figures}
         placed = figures["containers placed now"]
         assert placed[0] == placed[1] + figures["not placed now"][1]
@@ -282,7 +290,7 @@ class ShadowedMachine(PolicyMachine):
             return
         state = pipeline.initial(self.policy)
         for index, (event, record) in enumerate(zip(journal, records, strict=True)):
-            decision = pipeline.step(self.policy, state, event, float(index))
+            decision = pipeline.step(self.policy, state, event, STEP_S * index)
             assert canonical(decision_record(decision)) == record, "without the shadow, every byte is the same"
             state = decision.state
 
