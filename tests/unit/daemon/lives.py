@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
-import trio.testing
 
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.engine import Engine
@@ -62,7 +61,7 @@ class Process:
         self.engine.listen(ladder(None, self.persistence, self.effects))
 
     def write(self) -> None:
-        trio.run(self.persistence._write, clock=trio.testing.MockClock())  # no disk is slow, whatever the load
+        trio.run(self.persistence._write)
 
     def end(self) -> None:
         """Write, and die."""
