@@ -47,12 +47,10 @@ def test_shared_containers_spread_over_the_numa_nodes(node: Node, machine: Topol
     ("cpus", "nodes", "sockets"),
     [
         pytest.param(2, 1, 1, marks=pytest.mark.thorough, id="two CPUs come from one NUMA node"),
-        pytest.param(3, 1, 1, marks=pytest.mark.thorough, id="three leave the fourth of their NUMA node to others"),
-        pytest.param(
-            4, 2, 1, marks=pytest.mark.thorough, id="four would empty a NUMA node, so they come from a package"
-        ),
-        pytest.param(7, 2, 1, marks=pytest.mark.thorough, id="seven leave the eighth of their package to others"),
-        pytest.param(9, 4, 2, id="nine come from the whole machine"),
+        pytest.param(3, 1, 1, marks=pytest.mark.thorough, id="three come from one NUMA node"),
+        pytest.param(4, 1, 1, marks=pytest.mark.thorough, id="four are all of a NUMA node, on which nobody shares"),
+        pytest.param(7, 2, 1, marks=pytest.mark.thorough, id="seven come from a package"),
+        pytest.param(9, 3, 2, id="nine come from as few NUMA nodes as possible"),
     ],
 )
 def test_a_container_gets_the_smallest_part_that_holds_it(
