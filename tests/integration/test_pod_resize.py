@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crirm.cri.proto.runtime import v1
-from tests.conformance.cri import NOT_FOUND
+from tests.conformance.cri import NOT_FOUND, wait_until
 from tests.integration.deciding import make_node
 
 if TYPE_CHECKING:
@@ -27,7 +27,12 @@ def test_a_pods_resize_reaches_the_runtime_and_the_journal(stage: Stage) -> None
     node.cri.call("UpdatePodSandboxResources", update, v1.UpdatePodSandboxResourcesResponse)
     unknown = v1.UpdatePodSandboxResourcesRequest("nobody", overhead, resources)
     assert node.cri.reply("UpdatePodSandboxResources", unknown).code == NOT_FOUND
-    (entry,) = [each for each in node.journal() if each["kind"] == "pod resized"]
+
+    def resized() -> list[dict[str, Any]]:
+        return [each for each in node.journal() if each["kind"] == "pod resized"]
+
+    wait_until(lambda: bool(resized()))  # what nobody waits for is saved a little later
+    (entry,) = resized()
     assert entry["pod"] == "shop/web"
     assert "cpu_shares 102" in entry["outcome"]
     assert "cpu_quota_us 200000" in entry["outcome"]
