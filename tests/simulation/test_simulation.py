@@ -14,7 +14,7 @@ import pytest
 from tests.simulation.mutations import MUTATIONS, made
 
 ROOT = Path(__file__).parents[2]
-CHUNK, CHUNKS = 100, 10  # seeds that two processes share, some 10 s; and how often
+CHUNK, CHUNKS = 100, 1  # seeds that two processes share, some 30 s; and how often
 PATIENCE_S = 900.0
 
 
