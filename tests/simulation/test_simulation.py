@@ -1,4 +1,4 @@
-"""As many seeds of the simulation as fit three minutes on two cores; ``nox -s simulate -- --seeds 0-9999`` plays more.
+"""The first hundred seeds of the simulation; ``nox -s simulate -- --seeds 0-9999`` plays more.
 
 Each process of the simulation is its own, since it exchanges clocks and threads (see ``clocks``).
 """
