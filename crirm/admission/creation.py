@@ -73,22 +73,13 @@ UNDERSTOOD: Final[tuple[Step, ...]] = (identify, read_annotations, requirements)
 CREATION: Final[tuple[Step, ...]] = (*UNDERSTOOD, hints, claims, overrides, place, adjust)
 
 
-def wants_hints(asked: Admission) -> Hints:
-    """Return how the container uses topology hints.
-
-    Raises:
-        RefusedError: the request is refused regardless of them.
-    """
-    return admitted(asked, UNDERSTOOD).heeded
-
-
-def hinting_places(asked: Admission) -> tuple[Place, ...]:
-    """Return the mounts and devices whose location matters; none if the pod ignores hints.
+def hinting_places(asked: Admission) -> tuple[Hints, tuple[Place, ...]]:
+    """Return how a new container uses topology hints, and its mounts and devices whose location matters for that.
 
     Raises:
         RefusedError: the request is refused regardless of their location.
     """
-    if not isinstance(asked.request, cri.CreateContainerRequest):
-        return ()
-    found = places(asked.request.config)
-    return found if wants_hints(asked) is not Hints.IGNORED else ()
+    heeded = admitted(asked, UNDERSTOOD).heeded
+    if heeded is Hints.IGNORED or not isinstance(asked.request, cri.CreateContainerRequest):
+        return heeded, ()
+    return heeded, places(asked.request.config)

@@ -164,7 +164,7 @@ class Intake:
 
     async def hints(self, request: cri.CreateContainerRequest) -> Hints | None:
         """Return the location of a container's mounts and devices, as far as it matters; None: unknown."""
-        from crirm.admission.creation import hinting_places, wants_hints  # noqa: PLC0415 - as above
+        from crirm.admission.creation import hinting_places  # noqa: PLC0415 - as above
         from crirm.policy.annotations import Hints as Heeded  # noqa: PLC0415 - as above
 
         pod = self.engine.state.workload.pods.get(self.pod_of(request.pod_sandbox_id))
@@ -172,7 +172,7 @@ class Intake:
             return ()
         asked, name = self._asked(request, NOBODY, ()), request.config.metadata.name
         try:
-            places, heeded = hinting_places(asked), wants_hints(asked)
+            heeded, places = hinting_places(asked)
         except RefusedError:  # its admission reports this
             return ()
         found = await self._found(name, places) if places else ()

@@ -119,7 +119,7 @@ def test_who_wants(annotation: str, hints: tuple[TopologyHint, ...] | None, refu
 @pytest.mark.parametrize(("annotation", "places"), [("true", 1), ("strict", 1), ("false", 0)])
 def test_nobody_looks_for_places_that_are_not_heeded(annotation: str, places: int) -> None:
     wishes = with_annotations({"topologyhints.cri-resource-manager.intel.com": annotation})
-    assert len(hinting_places(asked(told(PodAdded(wishes)), creation(mounts=1)))) == places
+    assert len(hinting_places(asked(told(PodAdded(wishes)), creation(mounts=1)))[1]) == places
 
 
 def test_nobody_looks_for_places_of_who_is_refused_anyway() -> None:
