@@ -39,7 +39,6 @@ from crirm.daemon.state.recorder import Recorder, RecordingError
 from crirm.daemon.state.shadowing import Shadowing
 from crirm.daemon.steady import steadily
 from crirm.errors import CrirmError
-from crirm.kube.pod_resources import PodResources
 from crirm.logs import get_logger
 from crirm.model.decision import Adjustment
 from crirm.model.topology_json import digest
@@ -165,6 +164,8 @@ class DecidingNode:
         find_variables = partial(variables_of, host_root=host_root)
         self.intake = Intake(self.engine, memory_capacity, find_hints, self.doubt, override, find_variables)
         if settings.pod_resources_socket:
+            from crirm.kube.pod_resources import PodResources  # noqa: PLC0415 - few ask the kubelet
+
             self.intake.ask_kubelet = PodResources(settings.pod_resources_socket).hints
         self.observing = Observing(self.engine, self.intake)
         self.watched: Counter[str] = Counter()
@@ -315,7 +316,7 @@ class DecidingNode:
 
     async def analysed(self, key: ContainerKey) -> dict[str, Any]:
         """See ``control.Observed``."""
-        return await analysed(self.engine.state, key, self.topology, self._host_root)
+        return await analysed(lambda: self.engine.state, key, self.topology, self._host_root)
 
     def _make_enforcer(self, host_root: Path, mode: Mode) -> Enforcer | None:
         try:

@@ -6,45 +6,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-import trio
 
+from crirm.daemon.placement.kernel import kernel_has
 from crirm.model.cpuset import NodeSet
 from crirm.model.decision import UNADJUSTED, Adjustment
-from crirm.system.cgroup_analysis import Analysis, analyse
-from crirm.system.cgroup_find import Place
+from crirm.system.cgroup_analysis import Analysis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from crirm.model.decision import State
     from crirm.model.topology import Topology
     from crirm.model.workload import ContainerKey
 
-WITHIN_S: Final = 5.0  # numa_maps of a process that has hundreds of GiB takes seconds
-READERS: Final = trio.CapacityLimiter(2)  # others need threads too
+READS: Final = 3  # of a container that is moved all the time
 PRESSED_PERCENT: Final = 10.0
 _MIB: Final = 1 << 20
 
 
-async def analysed(state: State, key: ContainerKey, topology: Topology, host_root: str) -> dict[str, Any]:
-    """Return as JSON what the kernel has of a container, and where it differs from what was decided.
+async def analysed(state: Callable[[], State], key: ContainerKey, topology: Topology, host_root: str) -> dict[str, Any]:
+    """Return as JSON what the kernel has of a container, and where it differs from what is decided.
+
+    It is read again where something else was decided meanwhile: the two would be of different times.
 
     Args:
-        state: of now.
+        state: returns that of now.
         key: of the container.
         topology: the machine.
         host_root: where the host's file systems are.
     """
-    container = state.workload.containers.get(key)
-    if container is None or not container.id:
-        return record(
-            Analysis("", missing=("the container does not exist any more, or not yet",)), UNADJUSTED, topology
-        )
-    place = Place(state.workload.pod_of(container).cgroup_parent, container.id)
-    found = Analysis("", missing=(f"the kernel did not answer within {WITHIN_S:g} s",))
-    with trio.move_on_after(WITHIN_S):
-        found = await trio.to_thread.run_sync(analyse, Path(host_root), place, abandon_on_cancel=True, limiter=READERS)
-    return record(found, state.adjustments.get(key, UNADJUSTED), topology)
+    found, decided = Analysis(""), UNADJUSTED
+    for _ in range(READS):
+        before = state()
+        found, decided = await kernel_has(Path(host_root), before, key), _decided(state(), key)
+        if decided == _decided(before, key):
+            break
+    return record(found, decided, topology)
+
+
+def _decided(state: State, key: ContainerKey) -> Adjustment:
+    return state.adjustments.get(key, UNADJUSTED)
 
 
 def record(found: Analysis, decided: Adjustment, topology: Topology) -> dict[str, Any]:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import attrs
 import trio
 
+from crirm.daemon.placement.kernel import kernel_has
 from crirm.errors import CrirmError
 from crirm.logs import get_logger
 from crirm.model.events import MoveRequested
 from crirm.policy.defragmenting import next_move, plan_moves
-from crirm.system.cgroup_analysis import analyse
-from crirm.system.cgroup_find import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,7 +94,7 @@ class Defrag:
             ended = await self._moves(most, most_bytes, made)
         finally:
             self._running = False
-        return {"moves": made, "ended": ended, **await self._left()}
+        return {"moves": made, "ended": ended, **self._left()}
 
     def stop(self) -> dict[str, Any]:
         """End what is being carried out after the move that is in progress."""
@@ -137,7 +136,7 @@ class Defrag:
         log.info("moved a container on request", container=name, reason=found.why)
         return found, await self.node.effects.refused({move.key for move in decision.moves})
 
-    async def _left(self) -> dict[str, Any]:
+    def _left(self) -> dict[str, Any]:
         engine = self.node.engine
         spread = engine.policy.spread(engine.state.policy, engine.state.workload)
         return {"spread": [engine.state.workload.full_name(key) for key in spread]}
@@ -147,15 +146,8 @@ class Defrag:
         before, after = move.before.mems, move.after.mems
         if after is None or (before is not None and before <= after):
             return 0
-        container = state.workload.containers[move.key]
-        pod = state.workload.pod_of(container)
-        if container.id is None:
-            return None
-        place = Place(pod.cgroup_parent, container.id)
-        found = await trio.to_thread.run_sync(analyse, self.host_root, place, abandon_on_cancel=True)
-        if found.memory is None:
-            return None
-        return sum(amount for node, amount in found.memory.items() if node not in after)
+        memory = (await kernel_has(self.host_root, state, move.key)).memory
+        return None if memory is None else sum(amount for node, amount in memory.items() if node not in after)
 
 
 def _record(state: State, move: PlannedMove, measured: int | None) -> dict[str, Any]:

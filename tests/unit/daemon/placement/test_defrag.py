@@ -101,7 +101,7 @@ async def test_a_budget_bounds_it_and_who_stays_is_told_with_the_reason(defrag: 
 
 async def test_pages_that_have_to_move_are_measured(defrag: Defrag, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = dict.fromkeys(range(4), 1 << 20)
-    monkeypatch.setattr("crirm.daemon.placement.defrag.analyse", lambda _root, _place: Analysis("/c", memory=memory))
+    monkeypatch.setattr("crirm.daemon.placement.kernel.analyse", lambda _root, _place: Analysis("/c", memory=memory))
     (first, _) = (await defrag.plan(10, 64 * GIB))["moves"]
     left = 4 - len(NodeSet.parse(first["after"]["mems"]))
     assert first["measured_bytes"] == left << 20
@@ -113,7 +113,7 @@ async def test_pages_of_a_move_are_measured_before_it_is_made(
     def analyse(_root: Path, _place: object) -> Analysis:
         return Analysis("/c", memory=dict.fromkeys(range(4), 0 if bench.effects.asked else 1 << 20))
 
-    monkeypatch.setattr("crirm.daemon.placement.defrag.analyse", analyse)
+    monkeypatch.setattr("crirm.daemon.placement.kernel.analyse", analyse)
     told = await defrag.apply(1, 64 * GIB)
     assert told["moves"][0]["measured_bytes"] == 3 << 20
 
