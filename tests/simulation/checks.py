@@ -209,8 +209,18 @@ class Checks:
         self._answered_s[number] = trio.current_time()
 
     def lost(self, number: bytes) -> None:
-        """Take note that the runtime will not answer a call: its connection is gone."""
-        self._lost_s[number] = trio.current_time()
+        """Take note that the runtime will not answer a call: its connection is gone.
+
+        A crirm that was killed cannot tell its callers; they hear of it when its connections close, which is once the
+        disk lets go of the process.
+        """
+        if self.world.life is not None and not self.world.life.dead:
+            self._lost_s[number] = trio.current_time()
+
+    def killed(self) -> None:
+        """Take note that crirm was killed, with all that it had still to tell."""
+        self.disturbed()
+        self._lost_s.clear()
 
     def overdue(self, method: str, number: bytes, begun_s: float) -> None:
         """Check a call that ended by its deadline."""

@@ -242,7 +242,7 @@ class World:
         if self.life is not None and not self.life.dead:
             self.restarts += 1
             self.note("crirm is killed")
-            self.checks.disturbed()
+            self.checks.killed()
             self.life.kill()
 
 
