@@ -348,3 +348,13 @@ def _overlaps(what: str, groups: Iterable[CPUSet], online: CPUSet) -> Iterator[s
         seen |= cpus
     if stray := seen - online:
         yield f"CPUs {stray} are in a {what} but not online"
+
+
+def fewest(sizes: Iterable[int], wanted: int) -> int:
+    """Return how many groups of these *sizes* are needed for so many CPUs; all of them where they have fewer."""
+    count = 0
+    for size in sorted(sizes, reverse=True):
+        if wanted <= 0:
+            break
+        wanted, count = wanted - size, count + 1
+    return count

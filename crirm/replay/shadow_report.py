@@ -8,7 +8,7 @@ import attrs
 
 from crirm.model.cpuset import NO_CPUS, CPUSet
 from crirm.model.decision import UNADJUSTED, State
-from crirm.model.topology import Topology
+from crirm.model.topology import Topology, fewest
 from crirm.model.workload import ContainerKey
 from crirm.policy.api import Choice, Policy
 from crirm.policy.pipeline import HOLDING
@@ -154,12 +154,7 @@ def _spread(topology: Topology, own: dict[ContainerKey, CPUSet]) -> int:
 
 def needed_nodes(topology: Topology, cpus: int) -> int:
     """Return the smallest number of NUMA nodes of an empty machine that have so many *cpus*."""
-    sizes, number = sorted((len(topology.node(node).cpus) for node in topology.cpu_nodes), reverse=True), 0
-    for number, size in enumerate(sizes, 1):  # noqa: B007 - the number is the result
-        cpus -= size
-        if cpus <= 0:
-            break
-    return number
+    return fewest((len(topology.node(node).cpus) for node in topology.cpu_nodes), cpus)
 
 
 def _differences(topology: Topology, there: View, here: View, shadow: Shadow) -> tuple[tuple[Difference, ...], int]:

@@ -22,7 +22,7 @@ from crirm.model.cpuset import NO_CPUS, CPUSet, ListFormatError
 from crirm.model.decision import NO_QUOTA, Adjustment
 from crirm.model.quantity import format_millicpu
 from crirm.model.refusal import RefusalCode, RefusedError
-from crirm.model.topology import Topology
+from crirm.model.topology import Topology, fewest
 from crirm.model.trail import Move, Trail, Verdict
 from crirm.model.workload import Container, ContainerKey, ContainerState, Pod, Workload
 from crirm.policy.api import Constraints, Json, Placement, Policy, Restored
@@ -166,10 +166,7 @@ class StaticPolicy(Policy):
 
     def _spread(self, cpus: CPUSet) -> bool:
         """Tell whether *cpus* are of more NUMA nodes than so many would need on an empty machine."""
-        room = needed = 0
-        for node in self.nodes:
-            needed += room < len(cpus)
-            room += len(node)
+        needed = fewest(map(len, self.nodes), len(cpus))
         return sum(not node.isdisjoint(cpus) for node in self.nodes) > needed
 
     def _shared(self, state: StaticState) -> CPUSet:

@@ -24,6 +24,7 @@ import attrs
 
 from crirm.model.cpuset import NodeSet
 from crirm.model.refusal import RefusedError
+from crirm.model.topology import fewest
 from crirm.model.workload import ContainerKey, Workload
 from crirm.policy.annotations import keeps, move_cost
 from crirm.policy.api import Allowance
@@ -36,6 +37,7 @@ from crirm.policy.topology_aware.keeping import disturbed
 from crirm.policy.topology_aware.machine import Machine
 from crirm.policy.topology_aware.pools import Pool
 from crirm.policy.topology_aware.reading import Reader
+from crirm.policy.topology_aware.relocation import Extent, Relocation
 from crirm.policy.topology_aware.request import CPUClass, Request
 from crirm.policy.topology_aware.state import Grant, PolicyState, empty
 from crirm.policy.topology_aware.supply import Supply, kept_shared
@@ -44,37 +46,6 @@ TRIES: Final = 6
 """How many moves are tried in earnest for one event."""
 PLACES: Final = 3
 """How many NUMA nodes are tried for a container that is to make room."""
-
-
-@attrs.frozen(order=True)
-class Extent:
-    """Over how many NUMA nodes a container extends."""
-
-    cpus: int
-    memory: int
-
-    def within(self, other: Extent) -> bool:
-        """Whether neither is more than in *other*."""
-        return self.cpus <= other.cpus and self.memory <= other.memory
-
-
-@attrs.frozen
-class Relocation:
-    """One container that is placed again.
-
-    Args:
-        key: which.
-        choice: among the pools, without the container.
-        after: the state in which it has its new place.
-        bytes: memory that may have to move.
-        new: the request of the new container for which it made room, and the choice of that one's place.
-    """
-
-    key: ContainerKey
-    choice: Comparison
-    after: PolicyState
-    bytes: int
-    new: Comparison | None = None
 
 
 @attrs.frozen(eq=False)
@@ -131,12 +102,13 @@ class Mover:
 
     def _needed(self, grant: Grant) -> int:
         """Return on how many NUMA nodes a container could be if it were alone."""
-        sizes = sorted((len(pool.sharable | pool.isolated) for pool in self.node_pools), reverse=True)
-        wanted, nodes = max(grant.cpu.taken + -(-grant.cpu.part // 1000), 1), 0
-        while nodes < len(sizes) and wanted > 0:
-            wanted -= sizes[nodes]
-            nodes += 1
-        return max(nodes, 1)
+        wanted = max(grant.cpu.taken + -(-grant.cpu.part // 1000), 1)
+        return max(fewest(self._sizes, wanted), 1)
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        """How many CPUs the NUMA nodes have for containers, the largest first."""
+        return sorted((len(pool.sharable | pool.isolated) for pool in self.node_pools), reverse=True)
 
     def _spread(self) -> list[ContainerKey]:
         """Return the containers that a sum of CPUs says could come together, those that gain most first."""
@@ -155,7 +127,7 @@ class Mover:
             request = self._request(gains, grant) if self._may_move(gains, grant) else None
             if request is None:
                 continue
-            alone = settled(self.machine, self.state.without_grant(self.machine.pools, gains))
+            alone = self._without(gains)
             for place, key in self._in_the_way(Comparison(self.machine, alone, request))[:TRIES]:
                 found = self._cleared(place, key, gains) if key != gains else None
                 if found is not None and found.bytes <= self.allowance.bytes:
@@ -164,16 +136,11 @@ class Mover:
 
     def _cleared(self, place: Pool, key: ContainerKey, gains: ContainerKey) -> Relocation | None:
         """Return the move of *key* out of *place*, if *gains* could come together then."""
-        grant = self.state.granted(key)
-        request = self._request(key, grant)
-        if request is None or request.hints or request.affinities:
+        request = self._mover(key)
+        if request is None:
             return None
-        without = settled(self.machine, self.state.without_grant(self.machine.pools, key))
-        choice, before = Comparison(self.machine, without, request), self.extent(self.state, grant)
-        for elsewhere in self._places(choice, place):
-            after = self._granted(without, request, elsewhere, grant)
-            if after is None or not self.extent(after, after.granted(key)).within(before) or self._burdens(after, key):
-                continue
+        choice = Comparison(self.machine, self._without(key), request)
+        for after in self._elsewhere(choice, place):
             if attrs.evolve(self, state=after)._gathered(gains) is not None:
                 return Relocation(key, choice, after, self._bytes(after, key))
         return None
@@ -194,7 +161,7 @@ class Mover:
         request = self._request(key, grant)
         if request is None:
             return None
-        without = settled(self.machine, self.state.without_grant(self.machine.pools, key))
+        without = self._without(key)
         choice = Comparison(self.machine, without, request)
         pool = choice.best
         if pool is None or len(self._cpu_nodes(pool)) >= len(self._cpu_nodes(self.machine.pools[grant.pool])):
@@ -277,26 +244,21 @@ class Mover:
 
     def _swapped(self, new: Request, place: Pool, key: ContainerKey) -> Relocation | None:
         """Return the move of *key* out of the way of *new*, if both have a place then that is as good as can be."""
-        grant = self.state.granted(key)
-        request = self._request(key, grant)
-        if request is None or request.hints or request.affinities:
+        request = self._mover(key)
+        if request is None:
             return None
-        without = settled(self.machine, self.state.without_grant(self.machine.pools, key))
+        without = self._without(key)
         if not _holds(Comparison(self.machine, without, new), place):
             return None
         arrived = grant_in(self.machine, without, new, place.id)
         if arrived is None:
             return None
         choice = Comparison(self.machine, arrived, request)
-        before = self.extent(self.state, grant)
-        for elsewhere in self._places(choice, place):
-            after = self._granted(arrived, request, elsewhere, grant)
-            if after is None or not self.extent(after, after.granted(key)).within(before):
-                continue
-            if not self._burdens(after, key, new.key):
-                alone = settled(self.machine, after.without_grant(self.machine.pools, new.key))
-                return self._confirmed(Relocation(key, choice, after, self._bytes(after, key)), alone, new, place)
-        return None
+        after = next(self._elsewhere(choice, place, new.key), None)
+        if after is None:
+            return None
+        alone = settled(self.machine, after.without_grant(self.machine.pools, new.key))
+        return self._confirmed(Relocation(key, choice, after, self._bytes(after, key)), alone, new, place)
 
     def _confirmed(self, found: Relocation, alone: PolicyState, new: Request, place: Pool) -> Relocation | None:
         """Return *found* with the choice of the new container's place, which has to be the one room was made in."""
@@ -308,6 +270,28 @@ class Mover:
                 return None
             found = attrs.evolve(found, after=after)
         return attrs.evolve(found, new=choice)
+
+    def _mover(self, key: ContainerKey) -> Request | None:
+        """Return the request of a container that can make room; None if it has a reason to be where it is."""
+        request = self._request(key, self.state.granted(key))
+        return None if request is None or request.hints or request.affinities else request
+
+    def _elsewhere(self, choice: Comparison, but: Pool, *arrived: ContainerKey) -> Iterator[PolicyState]:
+        """Yield the states in which the container of *choice* is outside of *but*, no further apart than it is now.
+
+        Args:
+            choice: in the state in which it has nothing.
+            but: the NUMA node that it leaves.
+            arrived: who has come since; all others are left where they are.
+        """
+        key, grant = choice.request.key, self.state.granted(choice.request.key)
+        before = self.extent(self.state, grant)
+        for place in self._places(choice, but):
+            after = self._granted(choice.state, choice.request, place, grant)
+            if after is None or not self.extent(after, after.granted(key)).within(before):
+                continue
+            if not self._burdens(after, key, *arrived):
+                yield after
 
     def _places(self, choice: Comparison, but: Pool) -> list[Pool]:
         """Return the NUMA nodes that can hold the container of *choice*, those that it fills best first."""
@@ -332,6 +316,10 @@ class Mover:
 
     def _cpu_nodes(self, pool: Pool) -> NodeSet:
         return pool.nodes & self.machine.topology.cpu_nodes
+
+    def _without(self, key: ContainerKey) -> PolicyState:
+        """Return the state in which a container has nothing."""
+        return settled(self.machine, self.state.without_grant(self.machine.pools, key))
 
     def _may_move(self, key: ContainerKey, grant: Grant) -> bool:
         if grant.cpu.cls is CPUClass.RESERVED or grant.dra or not grant.warm or self.allowance.is_held(key):

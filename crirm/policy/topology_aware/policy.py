@@ -26,9 +26,10 @@ from crirm.policy.topology_aware.granting import grant_in, kept_by, regrant
 from crirm.policy.topology_aware.homes import come_down, housed, settled
 from crirm.policy.topology_aware.keeping import disturbed, in_place
 from crirm.policy.topology_aware.machine import Machine, make_machine
-from crirm.policy.topology_aware.moving import Mover, Relocation
+from crirm.policy.topology_aware.moving import Mover
 from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.policy.topology_aware.reading import Reader, make_reader
+from crirm.policy.topology_aware.relocation import Relocation
 from crirm.policy.topology_aware.request import Request
 from crirm.policy.topology_aware.state import Grant, PolicyState, empty
 from crirm.policy.topology_aware.trail import facts, make_trail, refusal, verdicts

@@ -21,6 +21,7 @@ from crirm.model.topology import (
     Package,
     Topology,
     TopologyError,
+    fewest,
 )
 from crirm.model.topology_json import digest, from_json, to_json
 from tests.unit.hosts.host_specs import host_specs
@@ -242,3 +243,16 @@ def test_json_faults_name_their_place(change: dict[str, Any], fault: str) -> Non
 def test_json_of_another_shape_is_refused(document: object) -> None:
     with pytest.raises(TopologyError, match="machine description: "):
         from_json(document)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted", "groups"),
+    [
+        pytest.param((4, 4), 0, 0, id="nothing is wanted"),
+        pytest.param((2, 8, 4), 8, 1, id="the largest is enough"),
+        pytest.param((2, 8, 4), 9, 2, id="one more than the largest has"),
+        pytest.param((4, 4), 9, 2, id="more than all have"),
+    ],
+)
+def test_how_many_groups_are_needed(sizes: tuple[int, ...], wanted: int, groups: int) -> None:
+    assert fewest(sizes, wanted) == groups

@@ -19,7 +19,7 @@ from tests.unit.policy.topology_aware.invariants import check
 from tests.unit.policy.topology_aware.support import NS, PATIENT
 
 if TYPE_CHECKING:
-    from crirm.policy.topology_aware.moving import Extent
+    from crirm.policy.topology_aware.relocation import Extent
 
 HOST = "2p.2n.4c mem=4Gi"
 STILL = TopologyAwareOptions(moves_per_minute="0")
