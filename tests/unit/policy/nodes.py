@@ -17,11 +17,14 @@ from crirm.model.events import (
     PodAdded,
     ResizeDone,
     ResizeRequested,
+    Timer,
+    TimerExpired,
 )
 from crirm.model.qos import QoSClass
 from crirm.model.resources import LinuxResources
 from crirm.model.workload import Container, ContainerId, ContainerKey, ContainerState, Pod, PodId, TopologyHint
 from crirm.policy.pipeline import initial, step
+from crirm.policy.topology_aware.options import TopologyAwareOptions
 from tests.unit.policy.topology_aware.support import make_policy, requirements
 
 if TYPE_CHECKING:
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 
     from crirm.model.decision import Decision, State
     from crirm.model.trail import Move
-    from crirm.policy.topology_aware.options import TopologyAwareOptions
     from crirm.policy.topology_aware.policy import TopologyAware
 
 N2C4 = "1p.2n.4c mem=8Gi"
@@ -110,6 +112,19 @@ class Eventful:
 
 def node(host: str = N2C4, reserved: str = "cpuset:0", options: TopologyAwareOptions | None = None) -> Eventful:
     return Eventful(make_policy(host, reserved, options))
+
+
+def waiting_for_the_budget() -> tuple[Eventful, TimerExpired]:
+    """Return a node on which container ``y`` could come together but for the budget, and the event that allows it."""
+    one = node("2p.2n.4c mem=8Gi", options=TopologyAwareOptions(moves_per_minute="1"))
+    for name, cpu in (("a", 3000), ("b", 3000), ("c", 3000), ("d", 2000), ("x", 2000), ("y", 2000)):
+        one.run(name, cpu)
+    one.end("a")
+    one.end("b")
+    ((waits, timer),) = one.state.timers
+    assert (waits, timer, one.nodes(waits)) == ("y", Timer.GATHER, 2)
+    one.now_s += 60
+    return one, TimerExpired(waits, timer)
 
 
 def moves_of(decision: Decision, name: str) -> list[Move]:

@@ -35,11 +35,10 @@ from crirm.policy.activation import Change, Plan, plan
 from crirm.policy.api import Choice, Policy
 from crirm.policy.pipeline import HOLDING
 from crirm.policy.registry import POLICIES, make_policy
-from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.replay.decisions import canonical, decision_record, state_record
 from crirm.replay.shadow import Counts, Happened, Overridden, Shadow, counts, expire, follow, plan_counts, pruned
 from crirm.replay.shadow_report import ABSENT, View, compare, needed_nodes
-from tests.unit.policy.nodes import node
+from tests.unit.policy.nodes import waiting_for_the_budget
 from tests.unit.policy.test_policies import STEP_S, PolicyMachine
 from tests.unit.replay.scenes import AWARE, RESERVED, STATIC, Scene, container, pod
 
@@ -313,14 +312,7 @@ def test_any_sequence(in_force: str, beside: str) -> None:
 
 
 def test_who_waited_for_the_budget_and_is_moved_counts_as_moved() -> None:
-    one = node("2p.2n.4c mem=8Gi", options=TopologyAwareOptions(moves_per_minute="1"))
-    for name, cpu in (("a", 3000), ("b", 3000), ("c", 3000), ("d", 2000), ("x", 2000), ("y", 2000)):
-        one.run(name, cpu)
-    one.end("a")
-    one.end("b")
-    ((waits, timer),) = one.state.timers
-    one.now_s += 60
-    event = TimerExpired(waits, timer)
+    one, event = waiting_for_the_budget()
     assert counts(event, one.do(event)).moves == 1
 
 

@@ -8,17 +8,14 @@ from crirm.model.events import (
     ContainerRemoved,
     ResizeDone,
     Synchronised,
-    Timer,
-    TimerExpired,
 )
 from crirm.model.workload import ContainerId, ContainerKey, ContainerState
 from crirm.policy.activation import plan
-from crirm.policy.topology_aware.options import TopologyAwareOptions
 from crirm.system.journal_file import read_journal
 from crirm.system.store import Entry
 from tests.unit.daemon.lives import Process
 from tests.unit.policy.counting import Counting
-from tests.unit.policy.nodes import node
+from tests.unit.policy.nodes import node, waiting_for_the_budget
 from tests.unit.policy.test_pipeline import cpus, pod, resize, wanted
 
 
@@ -106,16 +103,8 @@ def test_a_container_that_is_moved_has_an_entry_with_the_cause() -> None:
 
 
 def test_one_that_waited_for_the_budget_has_such_an_entry_too() -> None:
-    one = node("2p.2n.4c mem=8Gi", options=TopologyAwareOptions(moves_per_minute="1"))
-    for name, cpu in (("a", 3000), ("b", 3000), ("c", 3000), ("d", 2000), ("x", 2000), ("y", 2000)):
-        one.run(name, cpu)
-    one.end("a")
-    one.end("b")
-    ((waits, timer),) = one.state.timers
-    assert (waits, timer, one.nodes(waits)) == ("y", Timer.GATHER, 2)
-    one.now_s += 60
-    before = one.state
-    event = TimerExpired(waits, timer)
+    one, event = waiting_for_the_budget()
+    before, waits = one.state, event.key
     decision = one.do(event)
     assert one.nodes(waits) == 1
     assert [(entry.kind, entry.key) for entry in entries(5.0, event, before, decision)][-1] == ("moved", "y")
