@@ -70,7 +70,9 @@ class Observed(Protocol):
 class Placing(Observed, Protocol):
     """A node that moves containers on request."""
 
-    defrag: Defrag
+    @property
+    def defrag(self) -> Defrag:
+        """What moves them."""
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ import trio
 
 from crirm import __version__
 from crirm.admission.admission import as_asked
-from crirm.daemon.enforcer.analysis import analysed
 from crirm.daemon.enforcer.enforcer import Enforcer
 from crirm.daemon.enforcer.kernel import ThreadedKernel
 from crirm.daemon.observation.doubts import Doubts
@@ -26,7 +25,6 @@ from crirm.daemon.observation.resync import resync
 from crirm.daemon.observation.settle import settle_creations
 from crirm.daemon.placement.answers import refuse, unsaved
 from crirm.daemon.placement.clearing import Clearing
-from crirm.daemon.placement.defrag import Defrag
 from crirm.daemon.placement.effects import EffectsWorker
 from crirm.daemon.placement.engine import Engine
 from crirm.daemon.placement.intake import Intake
@@ -53,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from crirm.admission.admission import Overriding
+    from crirm.daemon.placement.defrag import Defrag
     from crirm.daemon.placement.machine import Sights
     from crirm.daemon.relay.link import Link
     from crirm.daemon.relay.runtime_info import RuntimeInfo
@@ -177,13 +176,12 @@ class DecidingNode:
         self.look, self.meet = self.looking.look, self.meeting.meet  # see ``node_api.Node``, as the next line
         self.clear, self.started = self.clearing.clear, self.clearing.started
         self.begin_resize, self.begin_start = self.effects.begin_resize, self.effects.begin_start
-        self.defrag = Defrag(self, host_root)
         self.persistence: Persistence | None = None
         self.recorder = Recorder(engine, topology)
         self.shadowing = Shadowing(engine)
         self._listen()
         self._nursery = nursery
-        self._host_root = settings.host_root
+        self._host_root = host_root
         self._knows_creations = False
         self._life = trio.CancelScope()
 
@@ -316,7 +314,16 @@ class DecidingNode:
 
     async def analysed(self, key: ContainerKey) -> dict[str, Any]:
         """See ``control.Observed``."""
+        from crirm.daemon.enforcer.analysis import analysed  # noqa: PLC0415 - asked seldom
+
         return await analysed(lambda: self.engine.state, key, self.topology, self._host_root)
+
+    @cached_property
+    def defrag(self) -> Defrag:
+        """See ``control.Placing``."""
+        from crirm.daemon.placement.defrag import Defrag  # noqa: PLC0415 - asked seldom
+
+        return Defrag(self, self._host_root)
 
     def _make_enforcer(self, host_root: Path, mode: Mode) -> Enforcer | None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -14,6 +13,7 @@ from crirm.system.cgroup_analysis import Analysis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from crirm.model.decision import State
     from crirm.model.topology import Topology
@@ -24,7 +24,9 @@ PRESSED_PERCENT: Final = 10.0
 _MIB: Final = 1 << 20
 
 
-async def analysed(state: Callable[[], State], key: ContainerKey, topology: Topology, host_root: str) -> dict[str, Any]:
+async def analysed(
+    state: Callable[[], State], key: ContainerKey, topology: Topology, host_root: Path
+) -> dict[str, Any]:
     """Return as JSON what the kernel has of a container, and where it differs from what is decided.
 
     It is read again where something else was decided meanwhile: the two would be of different times.
@@ -38,7 +40,7 @@ async def analysed(state: Callable[[], State], key: ContainerKey, topology: Topo
     found, decided = Analysis(""), UNADJUSTED
     for _ in range(READS):
         before = state()
-        found, decided = await kernel_has(Path(host_root), before, key), _decided(state(), key)
+        found, decided = await kernel_has(host_root, before, key), _decided(state(), key)
         if decided == _decided(before, key):
             break
     return record(found, decided, topology)

@@ -97,7 +97,7 @@ async def test_a_container_is_read_where_its_pod_is(tmp_path: Path) -> None:
     made = scene()
     made.tell(ContainerCreated(ContainerKey("a"), ContainerId("id-a")))
     MadeV2(tmp_path / "sys/fs/cgroup").make("kubepods/podx/id-a")
-    shown = await analysed(lambda: made.state, ContainerKey("a"), made.topology, str(tmp_path))
+    shown = await analysed(lambda: made.state, ContainerKey("a"), made.topology, tmp_path)
     assert shown["cgroup"].endswith("/kubepods/podx/id-a")
     assert shown["cpus"] == "0-7"
     assert "the kernel lets it use CPUs 0-7" in shown["findings"][0]
@@ -106,7 +106,7 @@ async def test_a_container_is_read_where_its_pod_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["a", "gone"])
 async def test_one_that_is_not_there_yet_or_any_more_is_said(key: str, tmp_path: Path) -> None:
     made = scene()
-    shown = await analysed(lambda: made.state, ContainerKey(key), made.topology, str(tmp_path))
+    shown = await analysed(lambda: made.state, ContainerKey(key), made.topology, tmp_path)
     assert shown["missing"] == ["the container does not exist any more, or not yet"]
 
 
@@ -125,5 +125,5 @@ async def test_what_is_decided_anew_while_it_is_read_is_read_again(
         return Analysis("/c", "v2", reads[-1])
 
     monkeypatch.setattr("crirm.daemon.placement.kernel.analyse", analyse)
-    shown = await analysed(lambda: made.state, key, made.topology, str(tmp_path))
+    shown = await analysed(lambda: made.state, key, made.topology, tmp_path)
     assert (len(reads), shown["cpus"], shown["findings"]) == (2, "6-7", [])
