@@ -25,6 +25,7 @@ from crirm.model.resources import Requirements
 from crirm.model.workload import Container, Pod, Workload
 from crirm.policy.annotations import (
     HIDE_HYPERTHREADS,
+    KEEP,
     MEMORY_TYPE,
     PREFER_SHARED_CPUS,
     REQUIRE_ISOLATED_CPUS,
@@ -42,8 +43,6 @@ LEAST_CPU: Final = MilliCPU(10)
 """What a smaller request still has: nobody is helped by a container that asks for nothing."""
 EXACT: Final = 1 << 13
 """Parts of what would be left, to one of which a reduction is found."""
-KEEPS: Final = "keep."
-"""Begins the annotation of pods whose containers may not be changed for the sake of others."""
 CPU: Final = 1000
 MIB: Final = 1 << 20
 VALUE_CHARS: Final = 40
@@ -96,7 +95,7 @@ def advised(
         resize: whether it has a grant, and a new size was refused.
     """
     found = remedies(policy, state.policy, state.workload, container, refusal, resize=resize)
-    if found and any(key.startswith(KEEPS) for pod in state.workload.pods.values() for key in pod.annotations):
+    if found and any(key.startswith(KEEP) for pod in state.workload.pods.values() for key in pod.annotations):
         pod = state.workload.pod_of(container)
         found = tuple(remedy for remedy in found if passes(*remedied(remedy, container, pod)))
     return refusal.with_remedies(found) if found else refusal
